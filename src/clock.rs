@@ -1,0 +1,46 @@
+//! The one clock: every sample, completion and scrape carries nanoseconds of `CLOCK_MONOTONIC`, so that all of
+//! them can be cut to the same window. Invariant: no other clock's reading is ever compared with these.
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds of `CLOCK_MONOTONIC` (clock_gettime(2)); the same origin for all processes of one boot.
+pub type Nanos = u64;
+
+/// The present reading of `CLOCK_MONOTONIC` in nanoseconds. Goes through the vdso: no system call.
+pub fn now() -> Nanos {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid, writable timespec for the duration of the call; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
+}
+
+/// A half-open interval `[start, end)` of `CLOCK_MONOTONIC` nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub start: Nanos,
+    pub end: Nanos,
+}
+
+impl Span {
+    pub fn new(start: Nanos, end: Nanos) -> Self {
+        Span { start, end }
+    }
+
+    /// Length in nanoseconds; zero for an inverted span.
+    pub fn nanos(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    pub fn seconds(&self) -> f64 {
+        self.nanos() as f64 / 1e9
+    }
+
+    pub fn contains(&self, at: Nanos) -> bool {
+        self.start <= at && at < self.end
+    }
+
+    /// The instant half way: a scrape is taken to have happened there.
+    pub fn midpoint(&self) -> Nanos {
+        self.start + self.nanos() / 2
+    }
+}

@@ -1,0 +1,1 @@
+//! Recordings made by hand (metrics dumps, folded stacks, dbbench output) become a stored run.

@@ -1,0 +1,114 @@
+//! What a driver reports of one stretch of load. Invariant: a query is counted in the interval in which its last
+//! row was received, exactly once; slices of 50 ms partition the span, so their counts sum to the total.
+
+use crate::clock::Span;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// Length of a slice in nanoseconds.
+pub const SLICE: u64 = 50_000_000;
+
+/// The load of one window, already cut to it. Histograms are stored beside (`latency.hdr`, an HdrHistogram
+/// interval log with one entry a slice), the rest as `load.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadTrace {
+    /// `wireprof`, or `dbbench` with its version where the user's own drove the load.
+    pub driver: String,
+    pub span: Span,
+    /// N: connections open and authenticated during the whole span, each with at most one query under way
+    /// (0 where the load is somebody else's).
+    pub connections: usize,
+    /// Open loop: queries scheduled per second; `None` for a closed loop.
+    pub rate: Option<f64>,
+    /// Queries completed inside the span: the divisor of everything "per query".
+    pub completed: u64,
+    /// Where `completed` comes from: `client` or the name of a server counter.
+    pub divisor: String,
+    pub rows: u64,
+    /// Queries that answered another number of rows than the first one of its statement did before the warm-up.
+    pub wrong_rows: u64,
+    pub errors: Vec<ErrorCount>,
+    /// Sum of the latencies of the completed queries in ns (from the scheduled start in an open loop);
+    /// `None` where the driver does not tell it exactly.
+    pub latency_sum: Option<u64>,
+    pub slices: Vec<Slice>,
+    /// Latencies in ns, 3 significant digits, 1 us .. 1 h; empty where the driver keeps none. Stored in `latency.hdr`.
+    #[serde(skip, default = "empty_histogram")]
+    pub latency: Histogram<u64>,
+    pub generator: Generator,
+    pub sessions: Sessions,
+    /// Per job of the workload, in its order.
+    pub jobs: Vec<JobCount>,
+}
+
+/// An empty latency histogram: 1 us to 1 h in ns, 3 significant digits.
+pub fn empty_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3).expect("constant bounds are valid")
+}
+
+/// One 50 ms slice (the last one may be shorter).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Slice {
+    /// Nanoseconds after the span's start.
+    pub at: u64,
+    pub nanos: u64,
+    pub completed: u64,
+    pub latency_sum: u64,
+    #[serde(skip)]
+    pub latency: Option<Histogram<u64>>,
+}
+
+/// Errors of one kind; they are not among the completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorCount {
+    pub sqlstate: String,
+    pub message: String,
+    pub count: u64,
+}
+
+/// What the generator itself cost and delayed inside the span.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Generator {
+    pub threads: usize,
+    /// CPU of the generator's load threads in ns, user and system; `None`: not measured.
+    pub cpu: Option<u64>,
+    /// Sum over completed queries of ns from the event loop's wake-up to the handling of the answer: a lower
+    /// bound of the time answers waited for the generator.
+    pub dispatch_delay: Option<u64>,
+    /// Wakes of the event loop.
+    pub wakes: Option<u64>,
+}
+
+/// Connection churn seen by the client.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Sessions {
+    pub opened: u64,
+    /// Lost before the end of the span.
+    pub lost: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobCount {
+    pub name: String,
+    pub completed: u64,
+    pub rows: u64,
+    pub errors: u64,
+    pub latency_sum: u64,
+}
+
+impl LoadTrace {
+    /// X: queries per second.
+    pub fn throughput(&self) -> f64 {
+        self.completed as f64 / self.span.seconds()
+    }
+
+    /// R: mean latency in ns; `None` without completions or where it is not measured.
+    pub fn mean_latency(&self) -> Option<f64> {
+        (self.completed > 0).then_some(())?;
+        Some(self.latency_sum? as f64 / self.completed as f64)
+    }
+
+    pub fn error_count(&self) -> u64 {
+        self.errors.iter().map(|e| e.count).sum()
+    }
+}

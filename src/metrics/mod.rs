@@ -1,0 +1,42 @@
+//! Prometheus metrics: scrape, parse, difference. Invariant: a series that is absent, or whose count did not move,
+//! is "not measured"; it never becomes 0. A counter that went down was reset, and the reset is said.
+
+use crate::clock::Span;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One exposition as received. `span` is the duration of the request on CLOCK_MONOTONIC.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    pub span: Span,
+    pub text: String,
+}
+
+/// A metric's name and labels, `le` and `quantile` left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Series {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How a series changed between the window's two scrapes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Change {
+    /// Declared `counter`, or untyped: `delta` since the first scrape (since the reset where `reset`).
+    Counter { delta: f64, reset: bool },
+    /// Declared `gauge`. Some servers export monotone values as gauges, so both readings are kept.
+    Gauge { before: Option<f64>, after: f64 },
+    /// Bucket counts are cumulative over `le`, as in the exposition, ascending, the last one `+Inf`.
+    Histogram { count: f64, sum: f64, buckets: Vec<(f64, f64)>, reset: bool },
+}
+
+/// All series of one window, and the scrapes it was made from.
+#[derive(Clone, Debug)]
+pub struct MetricsDelta {
+    pub before: Span,
+    pub after: Span,
+    pub series: BTreeMap<Series, Change>,
+    /// Lines of the exposition that could not be read, with their count.
+    pub garbled: usize,
+}

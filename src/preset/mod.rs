@@ -1,0 +1,1 @@
+//! Presets: all that is particular to a server, as data.

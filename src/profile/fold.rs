@@ -1,0 +1,1 @@
+pub fn fold_plumbing() {}

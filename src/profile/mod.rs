@@ -1,0 +1,261 @@
+//! Profiles: interned stacks with weighted columns. Pure: no I/O, no file format.
+//!
+//! Invariants (checked by [`Profile::check`] at every border):
+//! - a node's parent has a smaller id, so a stack is a path to a root in a prefix tree without cycles;
+//! - every sample has one value per column;
+//! - stored values are counts or nanoseconds as measured, never rescaled: "per query" is a divisor applied when rendering.
+
+mod focus;
+mod fold;
+mod merge;
+
+pub use focus::{Focus, Split};
+pub use fold::fold_plumbing;
+pub use merge::merge;
+
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+macro_rules! handle {
+    ($name:ident, $what:literal) => {
+        #[doc = concat!("Index of ", $what, " within its own profile.")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub u32);
+        impl $name {
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+handle!(FrameId, "a frame");
+handle!(StackId, "a stack (its leaf node in the prefix tree)");
+handle!(LabelsId, "a set of labels");
+
+/// Where a frame's code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    User,
+    Kernel,
+    Vdso,
+    /// Not code: a stand-in such as `[outside focus]` or `[stack cut: ...]`.
+    Marker,
+}
+
+/// Why an address has no function name. A miss keeps its module; it never fails anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Miss {
+    /// The address lies in no mapping that was seen.
+    NoModule,
+    /// The mapped file could not be opened (deleted, other namespace, permission).
+    FileUnreadable,
+    /// The file on disk has another build-id than the one that runs.
+    FileReplaced,
+    /// The file has no symbol that covers the address (stripped static function).
+    NoSymbol,
+    /// Mapped anonymous memory: code generated at run time.
+    Anonymous,
+    /// Kernel symbols are hidden (`kptr_restrict`, no permission).
+    KernelHidden,
+    /// The object file is damaged; said once with the file's name in the run's notes.
+    Malformed,
+}
+
+/// One function in one module; inlined and outlined instances are different frames.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Frame {
+    /// Demangled without hashes; for a miss `module+0xoffset`. May be kilobytes long.
+    pub name: String,
+    /// Base name of the file that holds the code (`libc.so.6`, `[kernel]`, `[vdso]`), empty for markers.
+    pub module: String,
+    pub space: Space,
+    /// Inlined into the next outer frame.
+    pub inlined: bool,
+    /// Source file of the function, where line tables tell; empty otherwise.
+    pub file: String,
+    pub miss: Option<Miss>,
+}
+
+/// A node of the prefix tree: a frame called from `parent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Node {
+    pub parent: Option<StackId>,
+    pub frame: FrameId,
+}
+
+/// What kind of value a column holds; pprof's `ValueType`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// `samples`, `cpu`, `cycles`, `off-cpu`
+    pub kind: String,
+    /// `count`, `nanoseconds`, `cycles`
+    pub unit: String,
+}
+
+/// Whose sample it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Labels {
+    pub process: String,
+    pub pid: u32,
+    pub thread: String,
+    pub tid: u32,
+    /// `on-cpu`; `blocked` and `runnable` for off-CPU profiles.
+    pub state: String,
+    /// The unwinder reached a root by call-frame information (see [`crate::sample`]); `None` where the source cannot say.
+    pub complete: Option<bool>,
+}
+
+/// One sample, or several alike where the source aggregates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// `None`: a sample without any frame.
+    pub stack: Option<StackId>,
+    pub labels: LabelsId,
+    /// Nanoseconds after the start of the profile's span; `None` where the source keeps no time (folded stacks).
+    pub at: Option<u64>,
+    /// One value per column.
+    pub values: Vec<i64>,
+}
+
+/// A set of samples with their stacks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile {
+    pub columns: Vec<Column>,
+    pub frames: Vec<Frame>,
+    pub nodes: Vec<Node>,
+    pub labels: Vec<Labels>,
+    pub samples: Vec<Sample>,
+}
+
+/// What is wrong with a profile.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Invalid {
+    #[error("sample {sample} has {found} values, the profile {columns} columns")]
+    Values { sample: usize, found: usize, columns: usize },
+    #[error("{what} {index} refers to {target} {to}, of which there are {count}")]
+    Dangling { what: &'static str, index: usize, target: &'static str, to: usize, count: usize },
+    #[error("stack node {0} does not come after its parent")]
+    Order(usize),
+}
+
+impl Profile {
+    /// The column of this kind, if the profile has it.
+    pub fn column(&self, kind: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.kind == kind)
+    }
+
+    /// Sum of a column over all samples.
+    pub fn total(&self, column: usize) -> i64 {
+        self.samples.iter().map(|s| s.values[column]).sum()
+    }
+
+    /// The frames of a stack, leaf first.
+    pub fn walk(&self, stack: Option<StackId>) -> impl Iterator<Item = FrameId> + '_ {
+        let mut at = stack;
+        std::iter::from_fn(move || {
+            let node = self.nodes[at?.index()];
+            at = node.parent;
+            Some(node.frame)
+        })
+    }
+
+    /// The frames of a stack, root first.
+    pub fn path(&self, stack: Option<StackId>) -> Vec<FrameId> {
+        let mut frames: Vec<_> = self.walk(stack).collect();
+        frames.reverse();
+        frames
+    }
+
+    /// Checks the invariants of this module.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let dangling = |what, index, target, to, count| Err(Invalid::Dangling { what, index, target, to, count });
+        for (i, node) in self.nodes.iter().enumerate() {
+            if node.frame.index() >= self.frames.len() {
+                return dangling("node", i, "frame", node.frame.index(), self.frames.len());
+            }
+            if node.parent.is_some_and(|p| p.index() >= i) {
+                return Err(Invalid::Order(i));
+            }
+        }
+        for (i, sample) in self.samples.iter().enumerate() {
+            if sample.values.len() != self.columns.len() {
+                return Err(Invalid::Values { sample: i, found: sample.values.len(), columns: self.columns.len() });
+            }
+            if let Some(stack) = sample.stack.filter(|s| s.index() >= self.nodes.len()) {
+                return dangling("sample", i, "stack", stack.index(), self.nodes.len());
+            }
+            if sample.labels.index() >= self.labels.len() {
+                return dangling("sample", i, "labels", sample.labels.index(), self.labels.len());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Builds a profile, interning frames, stacks and labels.
+#[derive(Default)]
+pub struct Builder {
+    profile: Profile,
+    frames: HashMap<Frame, FrameId>,
+    nodes: HashMap<Node, StackId>,
+    labels: HashMap<Labels, LabelsId>,
+}
+
+impl Builder {
+    pub fn new(columns: Vec<Column>) -> Self {
+        Builder { profile: Profile { columns, ..Profile::default() }, ..Builder::default() }
+    }
+
+    pub fn frame(&mut self, frame: Frame) -> FrameId {
+        if let Some(&id) = self.frames.get(&frame) {
+            return id;
+        }
+        let id = FrameId(self.profile.frames.len() as u32);
+        self.profile.frames.push(frame.clone());
+        self.frames.insert(frame, id);
+        id
+    }
+
+    /// The stack that has `frame` called from `parent`.
+    pub fn push(&mut self, parent: Option<StackId>, frame: FrameId) -> StackId {
+        let node = Node { parent, frame };
+        *self.nodes.entry(node).or_insert_with(|| {
+            self.profile.nodes.push(node);
+            StackId(self.profile.nodes.len() as u32 - 1)
+        })
+    }
+
+    /// Interns a whole stack given root first.
+    pub fn stack(&mut self, root_first: impl IntoIterator<Item = FrameId>) -> Option<StackId> {
+        root_first.into_iter().fold(None, |parent, frame| Some(self.push(parent, frame)))
+    }
+
+    pub fn labels(&mut self, labels: Labels) -> LabelsId {
+        if let Some(&id) = self.labels.get(&labels) {
+            return id;
+        }
+        let id = LabelsId(self.profile.labels.len() as u32);
+        self.profile.labels.push(labels.clone());
+        self.labels.insert(labels, id);
+        id
+    }
+
+    pub fn sample(&mut self, stack: Option<StackId>, labels: LabelsId, at: Option<u64>, values: Vec<i64>) {
+        debug_assert_eq!(values.len(), self.profile.columns.len());
+        self.profile.samples.push(Sample { stack, labels, at, values });
+    }
+
+    pub fn finish(self) -> Profile {
+        self.profile
+    }
+}
+
+/// The two columns of an on-CPU profile: samples taken, and the CPU time they stand for.
+pub fn on_cpu_columns() -> Vec<Column> {
+    vec![
+        Column { kind: "samples".into(), unit: "count".into() },
+        Column { kind: "cpu".into(), unit: "nanoseconds".into() },
+    ]
+}

@@ -1,0 +1,164 @@
+//! What a stored run holds. Everything right of the run (analysis, rendering, the log) reads only this.
+//! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
+
+use crate::analyze::guards::Guard;
+use crate::clock::Span;
+use crate::load::LoadTrace;
+use crate::metrics::MetricsDelta;
+use crate::profile::Profile;
+use crate::sample::SamplingReport;
+use crate::statements::StatementsDelta;
+use crate::target::SchedulerDelta;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of the layout of `runs/ID/`; a reader refuses a newer one by name.
+pub const SCHEMA: u32 = 1;
+
+/// `manifest.json`: what was measured, with what, on what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub schema: u32,
+    /// The run's directory name: `20261122-101530-testbed`.
+    pub id: String,
+    /// RFC 3339, UTC.
+    pub created: String,
+    /// Version of wireprof, and its arguments with secrets removed.
+    pub tool: String,
+    pub arguments: Vec<String>,
+    pub preset: String,
+    pub target: Target,
+    pub host: Host,
+    pub workload: WorkloadSummary,
+    /// Levels in ascending order; the order they were run in is that of `order`.
+    pub levels: Vec<usize>,
+    pub replicates: usize,
+    /// Seed of the random order of levels.
+    pub seed: u64,
+    /// (level, replicate) in the order they were run.
+    pub order: Vec<WindowId>,
+    pub window_seconds: f64,
+    pub warmup_seconds: f64,
+    /// Set-up made on the target, as `what: from -> to`.
+    pub changes: Vec<String>,
+    /// What the user should know of the whole run (a metric the preset wants and the server lacks, ...).
+    pub notes: Vec<String>,
+    /// `complete`, or why the run was cut short.
+    pub ended: String,
+}
+
+/// The running process, not the file one thinks it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Target {
+    /// Without password.
+    pub url: String,
+    pub pid: Option<u32>,
+    pub executable: Option<String>,
+    pub build_id: Option<String>,
+    /// Arguments with secrets removed.
+    pub argv: Vec<String>,
+    /// Start time, RFC 3339, UTC, from /proc/PID/stat.
+    pub started: Option<String>,
+    /// Revision as the server tells it (`SELECT version()` or a metric).
+    pub version: Option<String>,
+    /// The executable on disk is no longer the one that runs.
+    pub deleted: bool,
+    /// Symbols were found for the executable.
+    pub symbols: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Host {
+    pub name: String,
+    pub kernel: String,
+    pub cpu: String,
+    pub cpus: usize,
+    /// The CPU's own counters are usable.
+    pub pmu: bool,
+    pub governor: Option<String>,
+    pub memory_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WorkloadSummary {
+    /// The statements, as given (bounded to 2,000 characters each).
+    pub statements: Vec<String>,
+    /// `simple` or `extended`.
+    pub protocol: String,
+    /// File it came from, if any.
+    pub source: Option<String>,
+    pub driver: String,
+}
+
+/// One window: a level and its replicate (from 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WindowId {
+    pub level: usize,
+    pub replicate: usize,
+}
+
+impl WindowId {
+    /// Name of the window's directory inside the run: `L0016-R1`.
+    pub fn directory(&self) -> String {
+        format!("L{:04}-R{}", self.level, self.replicate)
+    }
+}
+
+/// Something that was wanted and not measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// `metrics`, `profile`, `statements`, `scheduler`, ...
+    pub what: String,
+    pub why: String,
+    pub remedy: String,
+}
+
+/// `window.json`: the window's own facts; its parts lie in files of their own beside it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WindowFacts {
+    pub id: WindowId,
+    /// Steady interval between the two scrapes' midpoints.
+    pub span: Span,
+    /// Longest scrape duration over the window: the bound on how far metrics and completions can be skewed, 0..1.
+    pub skew: Option<f64>,
+    /// Wall clock at the window's start, RFC 3339, UTC.
+    pub wall: String,
+    pub missing: Vec<Missing>,
+}
+
+/// One window of a run with all its parts.
+#[derive(Clone, Debug)]
+pub struct Window {
+    pub facts: WindowFacts,
+    pub load: LoadTrace,
+    pub sampling: Option<SamplingReport>,
+    pub profile: Option<Profile>,
+    pub metrics: Option<MetricsDelta>,
+    pub statements: Option<StatementsDelta>,
+    pub scheduler: Option<SchedulerDelta>,
+    pub guards: Vec<Guard>,
+}
+
+impl Window {
+    pub fn id(&self) -> WindowId {
+        self.facts.id
+    }
+}
+
+/// A run in memory, windows sorted by level, then replicate.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub manifest: Manifest,
+    pub windows: Vec<Window>,
+}
+
+impl Run {
+    /// Windows by level, ascending.
+    pub fn levels(&self) -> BTreeMap<usize, Vec<&Window>> {
+        let mut levels: BTreeMap<usize, Vec<&Window>> = BTreeMap::new();
+        for window in &self.windows {
+            levels.entry(window.facts.id.level).or_default().push(window);
+        }
+        levels
+    }
+}

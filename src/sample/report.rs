@@ -1,0 +1,40 @@
+//! How a window was sampled: the provenance that travels with every profile. Stored as `sampling.json`.
+
+use crate::clock::Span;
+use serde::{Deserialize, Serialize};
+
+/// Provenance and losses of one window's samples.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SamplingReport {
+    /// `cycles`, `cpu-clock`, `itimer-prof (HTTP)`, `perf (recorded)`: what made a sample happen.
+    pub event: String,
+    /// Why not the better source, where a fall-back was taken; empty otherwise.
+    pub fallbacks: Vec<String>,
+    /// Samples per second and CPU asked for.
+    pub frequency: u64,
+    /// ns of CPU time that one sample stands for (cpu-clock); `None` where the event has another unit.
+    pub period: Option<u64>,
+    /// How user stacks were unwound: `framehop, stack copy of 32768 bytes`, `frame pointers`, `as recorded`.
+    pub unwinder: String,
+    /// Kernel frames are in the stacks.
+    pub kernel_stacks: bool,
+    /// Samples of the target inside the window.
+    pub samples: u64,
+    /// Samples inside the window that belonged to other processes and were left out.
+    pub foreign: u64,
+    /// Records the kernel dropped because a ring was full (all processes, whole recording).
+    pub lost: u64,
+    /// Times the kernel throttled the event.
+    pub throttled: u64,
+    /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are not, by reason.
+    pub complete: Option<u64>,
+    pub incomplete: Vec<(String, u64)>,
+    /// Share of the CPU weight whose leaf frame has a name, 0..1, and the misses by reason and module.
+    pub symbolized: Option<f64>,
+    pub misses: Vec<(String, u64)>,
+    /// CPU of the sampler thread in ns, reading and unwinding, over the recording's whole span.
+    pub sampler_cpu: Option<u64>,
+    pub recording: Option<Span>,
+    /// Samples taken over the recording's whole span (the divisor of `sampler_cpu`).
+    pub recorded: u64,
+}

@@ -1,0 +1,1 @@
+//! Addresses to frames, with inlines; a miss carries its reason.

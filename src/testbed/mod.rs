@@ -1,0 +1,1 @@
+//! The embedded target: a pgwire server with known bottlenecks over a real PostgreSQL.

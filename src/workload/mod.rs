@@ -1,0 +1,1 @@
+//! Workloads: dbbench .ini scripts and plain queries, with line-numbered errors.
