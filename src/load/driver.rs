@@ -1,0 +1,28 @@
+//! What the conductor asks of whatever drives the load. Invariant: connections are opened and authenticated before
+//! `start`, and held until `stop`.
+
+use super::LoadTrace;
+use crate::clock::Span;
+use anyhow::Result;
+
+/// A source of load: our own loop, the user's dbbench, or a replayed trace in tests.
+pub trait Driver: Send {
+    /// `wireprof 0.1.0`, `dbbench ...`
+    fn name(&self) -> String;
+    /// Opens and authenticates `level` connections and runs each statement once to learn its row count.
+    fn open(&mut self, level: usize) -> Result<Box<dyn Load>>;
+}
+
+/// Load on open connections. Blocking calls; the load itself runs on threads of the driver's own.
+pub trait Load: Send {
+    /// Lets the connections go; returns at once.
+    fn start(&mut self) -> Result<()>;
+    /// Thread ids of the threads (or the process id of the child) that drive the load, for CPU accounting.
+    fn thread_ids(&self) -> Vec<u32>;
+    /// Queries completed and errors since `start`, for progress; cheap.
+    fn progress(&self) -> (u64, u64);
+    /// Why the load cannot go on (server gone, every connection lost); `None` while it runs.
+    fn failed(&self) -> Option<String>;
+    /// Stops, closes the connections and reports what fell into `window`.
+    fn stop(self: Box<Self>, window: Span) -> Result<LoadTrace>;
+}

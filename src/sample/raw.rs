@@ -1,0 +1,105 @@
+//! Samples as a sampler leaves them: addresses inside modules, no names. Addresses are relative to files, so that
+//! the same code in many processes is one address and is symbolized once.
+
+use crate::clock::{Nanos, Span};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Index into [`RawSamples::modules`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ModuleId(pub u32);
+
+/// What holds a piece of code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ModuleKind {
+    /// A mapped file; addresses are offsets into the file.
+    File,
+    /// The vdso; addresses are offsets from its start.
+    Vdso,
+    /// Executable memory without a file; addresses are virtual addresses.
+    Anonymous,
+    /// The kernel and its modules; addresses are kernel virtual addresses.
+    Kernel,
+}
+
+/// A module of the target as it was mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Module {
+    pub kind: ModuleKind,
+    /// As `/proc/PID/maps` names it, without ` (deleted)`; in the mount namespace of `pid`.
+    pub path: PathBuf,
+    /// A process that had it mapped, for `/proc/PID/root` and `/proc/PID/map_files`.
+    pub pid: u32,
+    /// One mapping `(start, end)` of it in that process, which names its entry in `/proc/PID/map_files`.
+    pub mapping: (u64, u64),
+    pub inode: u64,
+    /// The path was marked ` (deleted)`.
+    pub deleted: bool,
+    /// GNU build-id as lower-case hex, read from the running process's mapping or the file when it was first seen.
+    pub build_id: Option<String>,
+}
+
+/// A code address. For a return address `at` is already one less than the address returned to, so that it lies
+/// inside the call instruction; use it for look-ups as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// `None`: no mapping was seen there; `at` is then a virtual address.
+    pub module: Option<ModuleId>,
+    pub at: u64,
+}
+
+/// Why a user stack is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Incomplete {
+    /// The copied piece of the stack ended before the root.
+    CopyTooShort,
+    /// No call-frame information covers an address.
+    NoTable,
+    /// A caller's address or frame could not be read.
+    BadRead,
+    /// The walk ended at an address whose call-frame information does not say that it is a root.
+    NotARoot,
+    /// More frames than the unwinder follows.
+    TooDeep,
+    /// The kernel gave no user registers (a thread being born or dying).
+    NoRegisters,
+}
+
+/// A distinct stack, leaf first: kernel frames, then user frames.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RawStack {
+    pub addresses: Vec<Address>,
+    /// `None`: complete.
+    pub incomplete: Option<Incomplete>,
+}
+
+/// A thread that was sampled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RawThread {
+    pub process: String,
+    pub pid: u32,
+    pub thread: String,
+    pub tid: u32,
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawSample {
+    pub at: Nanos,
+    /// Indices into [`RawSamples::threads`] and [`RawSamples::stacks`].
+    pub thread: u32,
+    pub stack: u32,
+    /// What the sample stands for, in the event's unit: ns of CPU for cpu-clock, cycles for cycles.
+    pub weight: u64,
+}
+
+/// All samples of one recording.
+#[derive(Clone, Debug, Default)]
+pub struct RawSamples {
+    pub span: Option<Span>,
+    pub modules: Vec<Module>,
+    pub threads: Vec<RawThread>,
+    pub stacks: Vec<RawStack>,
+    pub samples: Vec<RawSample>,
+}
