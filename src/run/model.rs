@@ -121,9 +121,13 @@ pub struct WindowFacts {
     pub span: Span,
     /// Longest scrape duration over the window: the bound on how far metrics and completions can be skewed, 0..1.
     pub skew: Option<f64>,
+    /// The two scrapes of `metrics-before.prom` and `metrics-after.prom`.
+    pub scrapes: Option<[Span; 2]>,
     /// Wall clock at the window's start, RFC 3339, UTC.
     pub wall: String,
     pub missing: Vec<Missing>,
+    /// Start of the target process in clock ticks after boot, read at the window's end.
+    pub target_started: Option<u64>,
 }
 
 /// One window of a run with all its parts.
