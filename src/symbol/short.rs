@@ -64,8 +64,8 @@ fn path(name: &str, depth: usize) -> Vec<String> {
             match inner.strip_prefix("impl ") {
                 Some(implementation) => {
                     // `module::<impl Trait for Type>::method`; without a trait the module's path says more than the type.
-                    if let [_, implementor] = split(implementation, " for ")[..] {
-                        out = self_type(implementor, None, depth + 1);
+                    if let [implemented, implementor] = split(implementation, " for ")[..] {
+                        out = self_type(implementor, Some(implemented), depth + 1);
                     }
                 }
                 None if index == 0 => {
@@ -93,9 +93,7 @@ fn self_type(text: &str, of_trait: Option<&str>, depth: usize) -> Vec<String> {
         return vec![text.to_owned()];
     }
     let mut named = text;
-    while let Some(rest) =
-        ["&", "*const ", "*mut ", "mut ", "dyn "].iter().find_map(|prefix| named.strip_prefix(prefix))
-    {
+    while let Some(rest) = ["&", "mut ", "dyn "].iter().find_map(|prefix| named.strip_prefix(prefix)) {
         named = rest;
     }
     let named = split(named, " + ")[0];
@@ -105,6 +103,7 @@ fn self_type(text: &str, of_trait: Option<&str>, depth: usize) -> Vec<String> {
     match of_trait {
         Some(of_trait) if is_parameter || !is_path || named.starts_with("fn(") => path(of_trait, depth),
         _ if named.starts_with('[') => vec!["slice".into()],
+        _ if named.starts_with('*') => vec!["pointer".into()],
         _ if named.starts_with('(') => vec!["tuple".into()],
         _ if named.starts_with("fn(") => vec!["fn".into()],
         _ => path(named, depth),
@@ -252,6 +251,8 @@ mod tests {
                 "core::slice::specialize::SpecFill::spec_fill",
             ),
             ("<dyn m::Store + core::marker::Send>::get", "m::Store::get"),
+            ("core::io::<impl std::io::Read for &mut R>::read", "std::io::Read::read"),
+            ("<*const m::Foo>::add", "pointer::add"),
             ("<[u8]>::to_vec", "slice::to_vec"),
             ("<str>::parse::<u32>", "str::parse"),
         ]);
