@@ -4,6 +4,7 @@ pub mod guards;
 pub mod hot;
 pub mod interval;
 pub mod quantities;
+pub mod series;
 pub mod summary;
 mod tally;
 pub mod view;

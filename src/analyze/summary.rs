@@ -56,11 +56,9 @@ pub fn summary(run: &Run) -> Vec<LevelSummary> {
 fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
     let latency = latency(windows);
     let quantile = |q: f64| (!latency.is_empty()).then(|| latency.value_at_quantile(q));
-    let rates: Vec<f64> =
-        windows.iter().filter(|w| w.load.span.nanos() > 0).map(|w| w.load.throughput()).collect();
-    let verdicts = |wanted: Verdict| {
-        windows.iter().flat_map(|w| &w.guards).filter(|g: &&Guard| g.verdict() == wanted).count()
-    };
+    let rates: Vec<f64> = windows.iter().filter(|w| w.load.span.nanos() > 0).map(|w| w.load.throughput()).collect();
+    let verdicts =
+        |wanted: Verdict| windows.iter().flat_map(|w| &w.guards).filter(|g: &&Guard| g.verdict() == wanted).count();
     LevelSummary {
         level,
         replicates: windows.len(),
