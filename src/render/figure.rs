@@ -28,7 +28,7 @@ pub(super) fn cell(cell: &Cell, decimals: usize) -> String {
     match cell {
         Cell::Text(text) => text.clone(),
         Cell::Name(name) => short_name(name),
-        Cell::Count(count) => thousands(&count.to_string()),
+        Cell::Count(number) => count(*number),
         Cell::Number(value) => number(*value, decimals),
         Cell::Figure(value) => significant(*value),
         Cell::Estimate { value, interval, .. } => estimate(*value, *interval, decimals),
@@ -40,6 +40,7 @@ pub(super) fn cell(cell: &Cell, decimals: usize) -> String {
             format!("{sign}{}{half}", number(*value, decimals))
         }
         Cell::Missing(_) => "not measured".to_string(),
+        Cell::Undefined(_) => "-".to_string(),
         Cell::Empty => String::new(),
     }
 }
@@ -75,6 +76,11 @@ fn thousands(digits: &str) -> String {
         text.push(digit);
     }
     fraction.map_or(text.clone(), |f| format!("{text}.{f}"))
+}
+
+/// A count, for running text.
+pub(super) fn count(count: u64) -> String {
+    thousands(&count.to_string())
 }
 
 /// Three significant digits, for running text.

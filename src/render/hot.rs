@@ -101,8 +101,12 @@ fn row(name: &str, module: &str, costs: &[Option<&Estimate>], hot: Option<&HotRo
     let mut cells = vec![Cell::Name(name.to_string()), Cell::Text(module.to_string())];
     cells.extend(costs.iter().map(|c| scale.estimate(*c)));
     if costs.len() > 1 {
-        let why = "no cost at the first level";
-        cells.push(hot.map_or(Cell::Empty, |h| Cell::or_missing(h.ratio, why)));
+        let why = "no sample at the first level";
+        cells.push(hot.map_or(Cell::Empty, |h| match (h.ratio, h.difference) {
+            (Some(ratio), _) => Cell::Number(ratio),
+            (None, Some(_)) => Cell::Undefined(why.into()),
+            (None, None) => Cell::Missing("not measured at both levels".into()),
+        }));
         cells.push(hot.map_or(Cell::Empty, |h| match h.difference {
             Some(value) => {
                 Cell::Difference { value: value * scale.factor, interval: scale.interval(h.difference_interval) }

@@ -33,7 +33,7 @@ fn row_object(table: &Table, row: &[Cell]) -> Value {
     let (mut object, mut missing) = (Map::new(), Map::new());
     for (column, cell) in table.columns.iter().zip(row) {
         object.insert(column.key.clone(), cell_value(cell));
-        if let Cell::Missing(why) = cell {
+        if let Cell::Missing(why) | Cell::Undefined(why) = cell {
             missing.insert(column.key.clone(), Value::from(why.as_str()));
         }
     }
@@ -54,6 +54,6 @@ fn cell_value(cell: &Cell) -> Value {
         Cell::Difference { value, interval } => {
             value!({"value": value, "low": interval.map(|i| i.0), "high": interval.map(|i| i.1)})
         }
-        Cell::Missing(_) | Cell::Empty => Value::Null,
+        Cell::Missing(_) | Cell::Undefined(_) | Cell::Empty => Value::Null,
     }
 }

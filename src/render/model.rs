@@ -72,6 +72,8 @@ pub enum Cell {
     },
     /// Not measured, and why.
     Missing(String),
+    /// Measured, but the number does not exist (a ratio to 0), and why.
+    Undefined(String),
     Empty,
 }
 

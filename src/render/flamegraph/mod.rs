@@ -8,7 +8,7 @@ mod fold;
 mod tooltip;
 
 use crate::analyze::view::LevelView;
-use crate::render::figure::significant;
+use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
 use fold::Folded;
 use inferno::flamegraph::color::{MultiPalette, Palette};
@@ -131,7 +131,7 @@ fn load_line(view: &LevelView) -> String {
     format!(
         "{} q/s, {} queries in {} s, {} window{}",
         significant(view.throughput),
-        significant(view.queries),
+        count(view.queries as u64),
         significant(view.seconds),
         view.windows,
         if view.windows == 1 { "" } else { "s" }
@@ -142,7 +142,7 @@ fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     let from = &view.provenance;
     let joined = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" and ");
     let share = |share: Option<f64>| share.map_or("share not known of".into(), |s| format!("{:.1} % of", s * 100.0));
-    let samples = from.samples.map_or("samples not counted".into(), |s| format!("{} samples", significant(s as f64)));
+    let samples = from.samples.map_or("samples not counted".into(), |s| format!("{} samples", count(s)));
     let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
     let mut line = format!(
         "{samples}, {event}, {} weight on complete stacks, {} lost, {} throttled",
@@ -153,7 +153,7 @@ fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     if drawing.pruned > 0 {
         line += &format!(
             "; {} narrow frames not drawn, with {:.1} % of the weight",
-            significant(drawing.pruned as f64),
+            count(drawing.pruned as u64),
             drawing.pruned_share * 100.0
         );
     }

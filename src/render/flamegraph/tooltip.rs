@@ -3,7 +3,7 @@
 
 use super::Unit;
 use super::fold::{Drawn, Folded, KEY_END};
-use crate::render::figure::significant;
+use crate::render::figure::{count, significant};
 use crate::render::middle;
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ pub(super) fn rewrite(svg: &str, folded: &Folded, unit: &Unit, queries: f64, sub
 
 fn tooltip(drawn: &Drawn, folded: &Folded, unit: &Unit, queries: f64) -> String {
     let share = significant(100.0 * drawn.width as f64 / folded.total as f64);
-    let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", significant(s as f64)));
+    let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", count(s)));
     let figures = format!("({} {}, {share} %{samples})", unit.per_query(drawn.width, queries), unit.name);
     let Some(label) = drawn.label.map(|l| &folded.labels[l]) else { return format!("all {figures}") };
     let mut text = format!("{} {figures}", middle(&label.short, SHORT_NAME).replace('\n', " "));
