@@ -1,9 +1,24 @@
 //! Prometheus metrics: scrape, parse, difference. Invariant: a series that is absent, or whose count did not move,
 //! is "not measured"; it never becomes 0. A counter that went down was reset, and the reset is said.
 
+mod delta;
+mod exposition;
+mod histogram;
+mod quoted;
+mod scrape;
+mod selector;
+mod series_log;
+
+pub use exposition::{Exposition, Reading};
+pub use histogram::quantile_bounds;
+pub use scrape::{HttpScraper, ReplayScraper, ScrapeError, Scraper};
+pub use selector::{BadSelector, Selection, Selector, Unselected};
+pub use series_log::{Point, SeriesLog, SeriesOrigin, read_series_log};
+
 use crate::clock::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One exposition as received. `span` is the duration of the request on CLOCK_MONOTONIC.
 #[derive(Clone, Debug)]
@@ -19,6 +34,17 @@ pub struct Series {
     pub labels: BTreeMap<String, String>,
 }
 
+impl fmt::Display for Series {
+    /// As the exposition writes it: `name{key="value"}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        for (i, (key, value)) in self.labels.iter().enumerate() {
+            write!(f, "{}{key}=\"{}\"", if i == 0 { '{' } else { ',' }, quoted::escape(value))?;
+        }
+        f.write_str(if self.labels.is_empty() { "" } else { "}" })
+    }
+}
+
 /// How a series changed between the window's two scrapes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -28,6 +54,7 @@ pub enum Change {
     /// Declared `gauge`. Some servers export monotone values as gauges, so both readings are kept.
     Gauge { before: Option<f64>, after: f64 },
     /// Bucket counts are cumulative over `le`, as in the exposition, ascending, the last one `+Inf`.
+    /// A summary is one without buckets.
     Histogram { count: f64, sum: f64, buckets: Vec<(f64, f64)>, reset: bool },
 }
 

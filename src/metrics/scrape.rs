@@ -1,0 +1,186 @@
+//! Fetching expositions: over HTTP, or replayed from texts. Invariant: what is answered as a [`Scrape`] looked like an
+//! exposition; everything else is an error that says what to mend, and never shows a password of the URL.
+
+use super::Scrape;
+use super::exposition::sample_line;
+use crate::clock::{self, Span};
+use futures::future::BoxFuture;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Why there is no exposition.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrapeError {
+    #[error("`{url}` is no usable metrics URL: {why}; write http://HOST:PORT/metrics")]
+    BadUrl { url: String, why: String },
+    #[error("nothing answers at {url} ({why}); is the server's HTTP port open, and is it this one?")]
+    Unreachable { url: String, why: String },
+    #[error(
+        "{url} answers {status}: there are no metrics at this path; give the path that serves them, on the internal port \
+         if the server has one"
+    )]
+    NotThere { url: String, status: u16 },
+    #[error("{url} answers {status}; the server refuses to give its metrics, see its log")]
+    Refused { url: String, status: u16 },
+    #[error("{url} did not answer whole within {seconds} s; give it longer, or measure without metrics")]
+    TimedOut { url: String, seconds: f64 },
+    #[error("{url} broke off while answering: {why}; the server may have been stopped")]
+    BrokenOff { url: String, why: String },
+    #[error("{url} does not answer in Prometheus' text format but with `{start}`; is this the metrics path?")]
+    NotAnExposition { url: String, start: String },
+    #[error("the recording has no further scrape (it held {held})")]
+    Exhausted { held: usize },
+}
+
+/// A source of expositions.
+pub trait Scraper: Send + Sync {
+    /// One exposition, with the duration of the request.
+    fn scrape(&self) -> BoxFuture<'_, Result<Scrape, ScrapeError>>;
+    /// Where it comes from, without password.
+    fn source(&self) -> String;
+}
+
+/// Scrapes over HTTP, on one connection that is kept alive.
+pub struct HttpScraper {
+    client: reqwest::Client,
+    url: reqwest::Url,
+    /// The URL without its password, for messages.
+    shown: String,
+    timeout: Duration,
+}
+
+impl HttpScraper {
+    /// `timeout` bounds a whole scrape. A server under load may need a second for an exposition of a megabyte.
+    pub fn new(url: &str, timeout: Duration) -> Result<HttpScraper, ScrapeError> {
+        let bad = |why: String| ScrapeError::BadUrl { url: without_password(url), why };
+        let parsed = reqwest::Url::parse(url).map_err(|e| bad(e.to_string()))?;
+        if parsed.scheme() != "http" {
+            return Err(bad(format!("its scheme is `{}`, not `http`", parsed.scheme())));
+        }
+        // A proxy of the environment is for other hosts than the one under test.
+        let client = reqwest::Client::builder().no_proxy().timeout(timeout).pool_max_idle_per_host(1);
+        let client = client.build().map_err(|e| bad(e.to_string()))?;
+        Ok(HttpScraper { client, shown: without_password(url), url: parsed, timeout })
+    }
+
+    async fn fetch(&self) -> Result<Scrape, ScrapeError> {
+        let url = || self.shown.clone();
+        let start = clock::now();
+        let response = self.client.get(self.url.clone()).send().await.map_err(|e| self.explain(e))?;
+        let status = response.status();
+        if !status.is_success() {
+            let status = status.as_u16();
+            return Err(match status {
+                404 | 405 | 410 => ScrapeError::NotThere { url: url(), status },
+                _ => ScrapeError::Refused { url: url(), status },
+            });
+        }
+        let body = response.bytes().await.map_err(|e| self.explain(e))?;
+        let span = Span::new(start, clock::now());
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if !looks_like_exposition(&text) {
+            let start = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            return Err(ScrapeError::NotAnExposition { url: url(), start });
+        }
+        Ok(Scrape { span, text })
+    }
+
+    fn explain(&self, error: reqwest::Error) -> ScrapeError {
+        let url = self.shown.clone();
+        if error.is_timeout() {
+            return ScrapeError::TimedOut { url, seconds: self.timeout.as_secs_f64() };
+        }
+        let connecting = error.is_connect();
+        let why = innermost(&error.without_url());
+        if connecting { ScrapeError::Unreachable { url, why } } else { ScrapeError::BrokenOff { url, why } }
+    }
+}
+
+impl Scraper for HttpScraper {
+    fn scrape(&self) -> BoxFuture<'_, Result<Scrape, ScrapeError>> {
+        Box::pin(self.fetch())
+    }
+
+    fn source(&self) -> String {
+        self.shown.clone()
+    }
+}
+
+/// The cause at the bottom of a chain of errors: reqwest's own text only says that a request failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// Whether the text's first lines hold a readable sample. An error page of a proxy holds none; a single garbled line
+/// between good ones is counted by the parser instead.
+fn looks_like_exposition(text: &str) -> bool {
+    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    lines.take(20).any(|line| sample_line(line).is_some())
+}
+
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
+    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+    match authority.rsplit_once('@') {
+        Some((user, _)) => {
+            let name = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{name}@{}", &rest[user.len() + 1..])
+        }
+        None => url.to_string(),
+    }
+}
+
+/// Gives recorded expositions back in their order.
+pub struct ReplayScraper {
+    scrapes: Mutex<VecDeque<Scrape>>,
+    held: usize,
+}
+
+impl ReplayScraper {
+    pub fn new(scrapes: impl IntoIterator<Item = Scrape>) -> ReplayScraper {
+        let scrapes: VecDeque<Scrape> = scrapes.into_iter().collect();
+        ReplayScraper { held: scrapes.len(), scrapes: Mutex::new(scrapes) }
+    }
+}
+
+impl Scraper for ReplayScraper {
+    fn scrape(&self) -> BoxFuture<'_, Result<Scrape, ScrapeError>> {
+        let next = self.scrapes.lock().expect("no holder of this lock panics").pop_front();
+        Box::pin(std::future::ready(next.ok_or(ScrapeError::Exhausted { held: self.held })))
+    }
+
+    fn source(&self) -> String {
+        "recorded".to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_the_url_is_not_shown() {
+        assert_eq!(without_password("http://me:se@cret@host:1/metrics"), "http://me@host:1/metrics");
+        assert_eq!(without_password("http://host:1/a@b"), "http://host:1/a@b");
+        let error = HttpScraper::new("https://me:secret@host/metrics", Duration::from_secs(1)).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "`https://me@host/metrics` is no usable metrics URL: its scheme is `https`, not `http`; \
+             write http://HOST:PORT/metrics"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_replay_gives_its_scrapes_in_order_and_then_says_that_it_is_at_its_end() {
+        let scrape = |text: &str| Scrape { span: Span::new(0, 1), text: text.to_string() };
+        let replay = ReplayScraper::new([scrape("a 1\n"), scrape("a 2\n")]);
+        assert_eq!(replay.scrape().await.unwrap().text, "a 1\n");
+        assert_eq!(replay.scrape().await.unwrap().text, "a 2\n");
+        assert!(matches!(replay.scrape().await, Err(ScrapeError::Exhausted { held: 2 })));
+    }
+}
