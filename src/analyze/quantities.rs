@@ -201,10 +201,10 @@ mod tests {
     use crate::metrics::Scrape;
 
     const BEFORE: &str = "# TYPE h histogram\n# TYPE dead histogram\n# TYPE g gauge\n# TYPE c counter\n\
-        h_bucket{le=\"0.001\"} 10\nh_bucket{le=\"+Inf\"} 10\nh_sum 0.005\nh_count 10\n\
+        h_bucket{le=\"0.001\"} 10\nh_bucket{le=\"+Inf\"} 10\nh_sum 0.5\nh_count 10\n\
         dead_sum 0\ndead_count 0\nc 5\ng 2\n";
     const AFTER: &str = "# TYPE h histogram\n# TYPE dead histogram\n# TYPE g gauge\n# TYPE c counter\n# TYPE late gauge\n\
-        h_bucket{le=\"0.001\"} 60\nh_bucket{le=\"+Inf\"} 110\nh_sum 0.205\nh_count 110\n\
+        h_bucket{le=\"0.001\"} 60\nh_bucket{le=\"+Inf\"} 110\nh_sum 2.5\nh_count 110\n\
         dead_sum 0\ndead_count 0\nc 5\ng 10\nlate 1\n";
 
     fn evaluate(text: &str) -> Result<Figure, String> {
@@ -220,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_mean_carries_its_own_count() {
-        assert_eq!(evaluate("mean(h) * 1000"), exact(2.0, Some(100.0)));
+        assert_eq!(evaluate("mean(h) * 1000"), exact(20.0, Some(100.0)));
         assert_eq!(evaluate("count(h) / queries"), exact(2.0, Some(100.0)));
-        assert_eq!(evaluate("sum(h) / window"), exact(0.05, Some(100.0)));
+        assert_eq!(evaluate("sum(h) / window"), exact(0.5, Some(100.0)));
         assert_eq!(evaluate("delta(g) / (window * connections)"), exact(0.125, None));
         assert_eq!(evaluate("gauge(g) - 3"), exact(7.0, None));
     }

@@ -180,7 +180,7 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<f64, BadExpression> {
         self.skip_space();
-        let rest = self.text[self.at..].as_bytes();
+        let rest = &self.text.as_bytes()[self.at..];
         let exponent = |i: usize| i > 0 && matches!(rest[i - 1], b'e' | b'E');
         let part =
             |i: usize, b: u8| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E') || (b == b'-' && exponent(i));
