@@ -130,8 +130,6 @@ pub struct WindowFacts {
     #[serde(default)]
     pub target_started: Option<String>,
     pub missing: Vec<Missing>,
-    /// Start of the target process in clock ticks after boot, read at the window's end.
-    pub target_started: Option<u64>,
 }
 
 /// One window of a run with all its parts.
