@@ -24,12 +24,12 @@ fn program(folder: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
     }
 }
 
-/// Every 8th byte of the file as a code address.
+/// Every 16th byte of the file as a code address.
 fn look_up(path: &Path, bytes: &[u8]) -> (Vec<Option<Miss>>, Vec<String>) {
     std::fs::write(path, bytes).unwrap();
     let kind = ModuleKind::File;
     let module = Module { kind, path: path.into(), pid: 0, mapping: (0, 0), inode: 0, deleted: false, build_id: None };
-    let addresses: Vec<_> = (0x200..0x1400).step_by(8).map(|at| Address { module: Some(ModuleId(0)), at }).collect();
+    let addresses: Vec<_> = (0x200..0x1400).step_by(16).map(|at| Address { module: Some(ModuleId(0)), at }).collect();
     let mut symbolizer = Symbolizer::new(Options { debug_roots: Vec::new(), threads: 1, ..Options::default() });
     let found = symbolizer.resolve(&[module], &addresses);
     assert!(found.iter().all(|symbols| !symbols.is_empty()));
