@@ -170,7 +170,7 @@ fn without_parameters(name: &str) -> &str {
 fn without_return_type(name: &str) -> &str {
     let outside = outside(name);
     let until = name.find("operator").unwrap_or(name.len());
-    let space = name.bytes().enumerate().take(until).filter(|&(at, byte)| byte == b' ' && outside[at]).next_back();
+    let space = name.bytes().enumerate().take(until).rfind(|&(at, byte)| byte == b' ' && outside[at]);
     let rest = space.map_or(name, |(at, _)| &name[at + 1..]);
     if rest.is_empty() { name } else { rest }
 }
