@@ -72,8 +72,7 @@ fn path(name: &str, depth: usize) -> Vec<String> {
                     let parts = split(inner, " as ");
                     out = self_type(parts[0], parts.get(1).copied(), depth + 1);
                 }
-                // `function::<Arguments>`
-                None => {}
+                None => dropped_type(&mut out, inner, depth),
             }
         } else if is_closure(segment) {
             closures += 1;
@@ -81,10 +80,21 @@ fn path(name: &str, depth: usize) -> Vec<String> {
                 out.push(segment.replace("{{", "{").replace("}}", "}"));
             }
         } else if !is_noise(segment) {
-            out.push(without_arguments(segment).to_owned());
+            let bare = without_arguments(segment);
+            out.push(bare.to_owned());
+            if let Some(arguments) = segment[bare.len()..].strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+                dropped_type(&mut out, arguments, depth);
+            }
         }
     }
     out
+}
+
+/// Leaves a function's arguments out, but for `drop_in_place`, which says nothing without its type.
+fn dropped_type(out: &mut [String], arguments: &str, depth: usize) {
+    if let Some(last) = out.last_mut().filter(|last| *last == "drop_in_place") {
+        last.push_str(&format!("<{}>", self_type(arguments, None, depth + 1).join("::")));
+    }
 }
 
 /// `Type` of `<Type as Trait>`, or `Trait` where the type is a parameter or has no name.
@@ -160,7 +170,7 @@ fn without_parameters(name: &str) -> &str {
 fn without_return_type(name: &str) -> &str {
     let outside = outside(name);
     let until = name.find("operator").unwrap_or(name.len());
-    let space = name.bytes().enumerate().take(until).filter(|&(at, byte)| byte == b' ' && outside[at]).last();
+    let space = name.bytes().enumerate().take(until).rfind(|&(at, byte)| byte == b' ' && outside[at]);
     let rest = space.map_or(name, |(at, _)| &name[at + 1..]);
     if rest.is_empty() { name } else { rest }
 }
@@ -280,6 +290,8 @@ mod tests {
                 "core::ops::function::FnOnce::call_once{{vtable.shim}}",
             ),
             ("<F as m::Run<fn(u8) -> u8>>::run", "m::Run::run"),
+            ("core::ptr::drop_in_place::<alloc::vec::Vec<u8>>", "core::ptr::drop_in_place<alloc::vec::Vec>"),
+            ("core::ptr::drop_in_place<m::serve::{{closure}}>", "core::ptr::drop_in_place<m::serve>"),
             ("m::apply::<fn(u8) -> alloc::vec::Vec<u8>>::inner", "m::apply::inner"),
         ]);
     }
