@@ -38,13 +38,21 @@ fn main() -> anyhow::Result<()> {
         for symbols in found.iter().step_by(found.len() / print.max(1)).take(if state == "warm" { print } else { 0 }) {
             for &symbol in symbols.iter() {
                 let frame = symbolizer.frame(symbol);
-                println!("  {} {}\n      -> {}", if frame.inlined { "|" } else { "=" }, frame.name, short_name(&frame.name));
+                println!(
+                    "  {} {}\n      -> {}",
+                    if frame.inlined { "|" } else { "=" },
+                    frame.name,
+                    short_name(&frame.name)
+                );
             }
         }
     }
     println!("{} distinct frames", symbolizer.frames().len());
     symbolizer.notes().iter().for_each(|note| println!("{note}"));
     let status = std::fs::read_to_string("/proc/self/status")?;
-    status.lines().filter(|line| line.starts_with("VmHWM") || line.starts_with("RssAnon")).for_each(|line| println!("{line}"));
+    status
+        .lines()
+        .filter(|line| line.starts_with("VmHWM") || line.starts_with("RssAnon"))
+        .for_each(|line| println!("{line}"));
     Ok(())
 }

@@ -28,5 +28,5 @@ mod vdso;
 
 pub use convert::{Missed, SymbolReport, to_profile};
 pub use name::demangle;
-pub use short::short_name;
-pub use symbolizer::{Options, Symbol, Symbolizer};
+pub use short::{LONGEST, short_name};
+pub use symbolizer::{Options, Symbol, Symbolizer, Symbols};

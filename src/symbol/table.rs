@@ -189,12 +189,4 @@ impl Segments {
             self.0.iter().find(|segment| offset.checked_sub(segment.offset).is_some_and(|into| into < segment.size))?;
         Some(segment.svma.wrapping_add(offset - segment.offset))
     }
-
-    /// The other way.
-    #[cfg(test)]
-    pub(super) fn offset(&self, svma: u64) -> Option<u64> {
-        let segment =
-            self.0.iter().find(|segment| svma.checked_sub(segment.svma).is_some_and(|into| into < segment.size))?;
-        Some(segment.offset + (svma - segment.svma))
-    }
 }
