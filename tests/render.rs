@@ -6,7 +6,7 @@ use build::*;
 use regex::Regex;
 use std::collections::BTreeMap;
 use wireprof::analyze::hot::{HotOptions, hot};
-use wireprof::analyze::quantities::Quantity;
+use wireprof::analyze::quantities::{Per, Quantity};
 use wireprof::analyze::summary::summary;
 use wireprof::analyze::view::{LevelView, ViewOptions, level_view};
 use wireprof::profile::Focus;
@@ -60,10 +60,8 @@ fn wide_table() -> Table {
 
 #[test]
 fn no_line_of_a_table_is_wider_than_asked_for_and_no_column_is_lost() {
-    let report = |table| Report {
-        title: "t".into(),
-        sections: vec![Section { tables: vec![table], ..Section::default() }],
-    };
+    let report =
+        |table| Report { title: "t".into(), sections: vec![Section { tables: vec![table], ..Section::default() }] };
     for width in [40, 60, 80, 120, 200] {
         let text = terminal(&report(wide_table()), width);
         assert!(text.lines().all(|l| l.chars().count() <= width), "{width}:\n{text}");
@@ -87,10 +85,7 @@ fn markdown_cells_cannot_break_their_table() {
     let columns = vec![Column::text("frame", "a|b"), Column::number("n", "", "µs"), Column::text("t", "t")];
     let rows = vec![vec![Cell::Name("a|`b`\nc".into()), Cell::Missing("why".into()), Cell::Text("x|y\nz".into())]];
     let text = markdown_table(&Table { columns, rows, ..Table::default() });
-    assert_eq!(
-        text,
-        "| a\\|b | (µs) | t |\n| --- | ---: | --- |\n| `a\\| b  c` | not measured | x\\|y z |\n"
-    );
+    assert_eq!(text, "| a\\|b | (µs) | t |\n| --- | ---: | --- |\n| `a\\| b  c` | not measured | x\\|y z |\n");
 }
 
 #[test]
@@ -105,8 +100,12 @@ fn json_has_full_names_unrounded_numbers_and_reasons() {
     assert_eq!(rows[1]["difference"]["value"], -1.0);
     assert_eq!(rows[2]["ratio"], serde_json::Value::Null);
     assert_eq!(rows[2]["missing"]["ratio"], "no sample at the first level");
-    let keys: Vec<&str> =
-        value["sections"][0]["tables"][0]["columns"].as_array().unwrap().iter().map(|c| c["key"].as_str().unwrap()).collect();
+    let keys: Vec<&str> = value["sections"][0]["tables"][0]["columns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["key"].as_str().unwrap())
+        .collect();
     assert_eq!(keys, ["frame", "module", "L1", "L16", "ratio", "difference", "samples"]);
 }
 
@@ -125,11 +124,12 @@ fn quantities_have_a_row_each_with_unit_and_reason() {
     let quantity = |value: Option<f64>, missing: Option<&str>| Quantity {
         name: "read_ts".into(),
         unit: "µs".into(),
-        per: "query".into(),
+        per: Per::Query,
         value,
         count: value.map(|_| 10.0),
         source: "mz_x".into(),
         missing: missing.map(Into::into),
+        bounds: None,
     };
     let levels = BTreeMap::from([
         (1, vec![quantity(Some(243.21), None)]),
@@ -137,9 +137,9 @@ fn quantities_have_a_row_each_with_unit_and_reason() {
     ]);
     let table = quantities_table(&levels);
     assert_eq!(table.rows.len(), 1);
-    assert_eq!(table.rows[0][1], Cell::Text("µs/query".into()));
-    assert_eq!(table.rows[0][2], Cell::Figure(243.21));
-    assert_eq!(table.rows[0][3], Cell::Missing("count did not move".into()));
+    assert_eq!(table.rows[0][1..3], [Cell::Text("µs".into()), Cell::Text("query".into())]);
+    assert_eq!(table.rows[0][3], Cell::Figure(243.21));
+    assert_eq!(table.rows[0][4], Cell::Missing("count did not move".into()));
 }
 
 /// (title, x, width, y) of every box of a picture.
@@ -164,7 +164,8 @@ fn a_flamegraphs_widths_are_the_weights_and_its_tooltips_are_per_query() {
         .flatten()
         .collect();
     let run = run(vec![window(16, 1, 5, 20_000, Some(profile(&stacks)))]);
-    let drawing = draw(&view(&run, 16, &ViewOptions::default()), &Caption { run: "R".into(), ..Caption::default() }).unwrap();
+    let drawing =
+        draw(&view(&run, 16, &ViewOptions::default()), &Caption { run: "R".into(), ..Caption::default() }).unwrap();
     let mut found: Vec<_> = boxes(&drawing.svg).into_iter().map(|(title, x, w, _)| (title, x, w)).collect();
     found.sort_by_key(|(title, ..)| title.clone());
     let ms = 1_000_000;
@@ -190,7 +191,8 @@ fn a_focused_flamegraph_says_in_its_title_what_lies_outside() {
     let drawing = draw(&view(&small_run(), 16, &options), &caption).unwrap();
     assert!(drawing.svg.contains("Level 16: 0.500 µs CPU per query in b only, 1.00 outside, plumbing folded (R)"));
     let total: u64 = boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("all ")).map(|b| b.2).sum();
-    let roots: u64 = boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("b ") || b.0.starts_with("[outside")).map(|b| b.2).sum();
+    let roots: u64 =
+        boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("b ") || b.0.starts_with("[outside")).map(|b| b.2).sum();
     assert_eq!((total, roots), (3_000_000_000, 3_000_000_000));
 }
 
@@ -225,7 +227,7 @@ fn hostile_names_neither_break_the_picture_nor_change_its_weights() {
     let mut widths: Vec<u64> = found.iter().map(|b| b.2).collect();
     widths.sort_unstable();
     assert_eq!(widths, [1000, 2000, 4000, 8000, 16000, 32000, 64000, 128_000, 255_000]);
-    assert!(found.iter().any(|b| b.0.starts_with("&lt;&amp;&gt;")), "{found:?}");
+    assert!(found.iter().any(|b| b.0.contains("\n&lt;&amp;&gt;")), "{found:?}");
 }
 
 #[test]
@@ -234,7 +236,8 @@ fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
     let total = profile.total(0);
     let run = run(vec![window(16, 1, 20, 84_700, Some(profile))]);
     let focus = Some(Focus::new("peek", &["try_frontend_peek_cached"]).unwrap());
-    for (name, options) in [("all", ViewOptions::default()), ("peek", ViewOptions { focus, ..ViewOptions::default() })] {
+    for (name, options) in [("all", ViewOptions::default()), ("peek", ViewOptions { focus, ..ViewOptions::default() })]
+    {
         let view = view(&run, 16, &options);
         let focus = options.focus.as_ref().map(|f| f.name.clone());
         let drawing = draw(&view, &Caption { run: "recorded".into(), focus, folded: false }).unwrap();

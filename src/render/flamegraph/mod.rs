@@ -14,11 +14,11 @@ use fold::Folded;
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
-/// Frames drawn at most: with tooltips of up to 300 characters of full name this keeps a picture under 3 MB (an
-/// environmentd's, whose names run to kilobytes, takes 2.6 MB).
-const MOST_FRAMES: usize = 4_000;
-/// Narrowest frame drawn, as a share of the width: a quarter of a pixel of 1,200.
-const NARROWEST: f64 = 0.000_2;
+/// Frames drawn at most: with tooltips of up to 300 characters of full name this keeps a picture under 3 MB (a
+/// server's whose names run to kilobytes takes 2.2 MB).
+const MOST_FRAMES: usize = 5_500;
+/// Narrowest frame drawn, as a share of the width: a pixel at twenty-fold zoom.
+const NARROWEST: f64 = 0.000_05;
 
 /// What the picture is of.
 #[derive(Clone, Debug, Default)]
