@@ -33,8 +33,8 @@ mod series;
 mod summary;
 mod terminal;
 
-pub use guards::guards_report;
-pub use hot::hot_report;
+pub use guards::{guards_report, guards_table};
+pub use hot::{frames as frames_table, hot_report};
 pub use json::json;
 pub use markdown::{markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};

@@ -141,15 +141,12 @@ fn load_line(view: &LevelView) -> String {
 fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     let from = &view.provenance;
     let joined = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" and ");
-    let share = |share: Option<f64>| share.map_or("share not known of".into(), |s| format!("{:.1} % of", s * 100.0));
+    let complete = from.complete.map_or("completeness of stacks not known".into(), |share| {
+        format!("{:.1} % of weight on complete stacks", share * 100.0)
+    });
     let samples = from.samples.map_or("samples not counted".into(), |s| format!("{} samples", count(s)));
     let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
-    let mut line = format!(
-        "{samples}, {event}, {} weight on complete stacks, {} lost, {} throttled",
-        share(from.complete),
-        from.lost,
-        from.throttled
-    );
+    let mut line = format!("{samples}, {event}, {complete}, {} lost, {} throttled", from.lost, from.throttled);
     if drawing.pruned > 0 {
         line += &format!(
             "; {} narrow frames not drawn, with {:.1} % of the weight",
