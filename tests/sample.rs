@@ -90,6 +90,7 @@ fn threads_and_children_born_while_sampling_are_sampled_under_their_own_numbers_
         return;
     }
     let source = r#"
+        #define _GNU_SOURCE
         #include <pthread.h>
         #include <unistd.h>
         #include <sys/wait.h>
@@ -113,4 +114,25 @@ fn threads_and_children_born_while_sampling_are_sampled_under_their_own_numbers_
     assert!(raw.threads.iter().all(|t| t.process == "program"), "{:?}", raw.threads);
     assert!(complete_share(&raw) > 0.98, "{report:?}");
     assert!(raw.modules.iter().any(|m| m.kind == ModuleKind::File && m.path == program && m.build_id.is_some()));
+}
+
+#[test]
+fn a_stack_goes_on_through_a_signal_handler_to_what_it_interrupted() {
+    if !permitted() {
+        return;
+    }
+    let source = r#"
+        #include <signal.h>
+        #include <unistd.h>
+        volatile unsigned long sink;
+        static void handler(int s) { for (int i = 0; i < 1000000; i++) sink += s; }
+        __attribute__((noinline)) static void interrupted(void) { kill(getpid(), SIGUSR1); sink++; }
+        int main(void) { signal(SIGUSR1, handler); for (;;) interrupted(); }
+    "#;
+    let (_kept, program) = compile(source, &["-O2", "-fomit-frame-pointer"]);
+    let (raw, report) = sample(&program, 0.5);
+    assert!(complete_share(&raw) >= 0.995, "{report:?}");
+    // handler, trampoline, kill, interrupted, main, two of libc's start, _start
+    let through = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() >= 7).count();
+    assert!(through * 10 > raw.samples.len() * 9, "{through} of {}", raw.samples.len());
 }

@@ -36,7 +36,7 @@ fn row(quantity: &Quantity, levels: &BTreeMap<usize, Vec<Quantity>>) -> Vec<Cell
     let mut cells = vec![
         Cell::Text(quantity.name.clone()),
         Cell::Text(quantity.unit.clone()),
-        Cell::Text(format!("{:?}", quantity.per).to_lowercase()),
+        Cell::Text(quantity.per.to_string()),
     ];
     cells.extend(levels.values().map(|quantities| value(at(quantities))));
     let count = levels.values().last().and_then(at).and_then(|q| q.count);

@@ -121,8 +121,14 @@ pub struct WindowFacts {
     pub span: Span,
     /// Longest scrape duration over the window: the bound on how far metrics and completions can be skewed, 0..1.
     pub skew: Option<f64>,
+    /// The two scrapes of `metrics-before.prom` and `metrics-after.prom`.
+    pub scrapes: Option<[Span; 2]>,
     /// Wall clock at the window's start, RFC 3339, UTC.
     pub wall: String,
+    /// Start time of the target process as read at the window's end, in the form of [`Target::started`]; another one
+    /// than the manifest's means that it was restarted. `None`: not read.
+    #[serde(default)]
+    pub target_started: Option<String>,
     pub missing: Vec<Missing>,
 }
 
@@ -142,6 +148,23 @@ pub struct Window {
 impl Window {
     pub fn id(&self) -> WindowId {
         self.facts.id
+    }
+
+    /// The interval that the profile's samples come from: the window's own, unless the profile was recorded beside it.
+    pub fn profile_span(&self) -> Span {
+        let covers = self.sampling.as_ref().and_then(|s| s.covers);
+        covers.unwrap_or(self.facts.span)
+    }
+
+    /// Queries completed while the profile's samples were taken: the divisor of the profile's costs. Exact where the
+    /// profile was cut to the window; otherwise completed queries scaled to the profile's seconds, which assumes that
+    /// the throughput was steady.
+    pub fn queries_under_profile(&self) -> f64 {
+        let (profile, window) = (self.profile_span(), self.facts.span);
+        if profile == window {
+            return self.load.completed as f64;
+        }
+        self.load.throughput() * profile.seconds()
     }
 }
 

@@ -35,6 +35,10 @@ pub struct SamplingReport {
     /// CPU of the sampler thread in ns, reading and unwinding, over the recording's whole span.
     pub sampler_cpu: Option<u64>,
     pub recording: Option<Span>,
+    /// The interval that the profile covers where it could not be cut to the window (stacks recorded without times);
+    /// `None`: the window's span.
+    #[serde(default)]
+    pub covers: Option<Span>,
     /// Samples taken over the recording's whole span (the divisor of `sampler_cpu`).
     pub recorded: u64,
 }

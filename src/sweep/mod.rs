@@ -1,1 +1,1 @@
-//! The conductor: the only place where the stages meet in time.
+//! The conductor.

@@ -1,10 +1,14 @@
 //! Which process is measured, which threads it has, what binary it is and what the host permits.
 
+mod host;
+mod locate;
 mod process;
 mod scheduler;
 mod snapshot;
 
-pub use process::{comm, family, identify, parent, processes, start_ticks, tasks, without_secrets};
+pub use host::host;
+pub use locate::{listener, named};
+pub use process::{comm, family, identify, parent, processes, start_ticks, started, tasks, without_secrets};
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 pub use snapshot::{Snapshot, Watched, difference};
 

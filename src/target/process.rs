@@ -21,6 +21,16 @@ pub fn start_ticks(pid: u32) -> Option<u64> {
     stat_fields(pid)?.get(19)?.parse().ok()
 }
 
+/// When the process started, RFC 3339 in UTC. The boot time is read once, so that the same process always gives the
+/// same text even when the wall clock is set meanwhile.
+pub fn started(pid: u32) -> Option<String> {
+    static BOOT: std::sync::OnceLock<Option<u64>> = std::sync::OnceLock::new();
+    let boot = (*BOOT.get_or_init(|| procfs::boot_time_secs().ok()))?;
+    let hundredths = start_ticks(pid)?;
+    let since = std::time::Duration::from_secs(boot) + std::time::Duration::from_millis(hundredths * 10);
+    Some(humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string())
+}
+
 /// Thread numbers of a process; empty when it is gone.
 pub fn tasks(pid: u32) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };

@@ -76,6 +76,8 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
         span,
         skew: None,
         wall: "2026-11-22T10:15:30Z".into(),
+        scrapes: None,
+        target_started: None,
         missing: vec![],
     };
     Window { facts, load, sampling, profile, metrics: None, statements: None, scheduler: None, guards: vec![] }

@@ -69,16 +69,17 @@ impl Walker {
             out.push(step.address);
             let caller = match step.rule {
                 Rule::Root => return None,
-                Rule::Frame { register, offset, saved_rbp, signal } => {
+                Rule::Signal => Some(interrupted(rsp, stack)),
+                Rule::Frame { register, offset, saved_rbp } => {
                     let base = match register as usize {
                         RSP => Some(rsp),
                         RBP => Some(rbp),
                         other if depth == 0 => registers.get(other).copied(),
                         _ => None,
                     };
-                    base.map(|base| follow(base, offset, saved_rbp, signal, rsp, rbp, stack))
+                    base.map(|base| follow(base, offset, saved_rbp, rsp, rbp, stack))
                 }
-                Rule::Complex { .. } | Rule::NoTable => None,
+                Rule::Complex | Rule::NoTable => None,
             };
             let caller = caller.unwrap_or_else(|| self.ask_framehop(space, step.rule, lookup, depth, rsp, rbp, stack));
             let caller = match caller {
@@ -95,7 +96,7 @@ impl Walker {
         Some(Incomplete::TooDeep)
     }
 
-    /// Steps that compact rules do not hold: expressions (PLT stubs, signal frames), code without tables.
+    /// Steps that compact rules do not hold: expressions (PLT stubs), code without tables.
     #[allow(clippy::too_many_arguments)]
     fn ask_framehop(
         &mut self,
@@ -110,10 +111,8 @@ impl Walker {
         if !space.covers(lookup) {
             return Err(Incomplete::NoTable);
         }
-        let signal = matches!(rule, Rule::Complex { signal: true } | Rule::Frame { signal: true, .. });
         let address = match depth {
             0 => FrameAddress::from_instruction_pointer(lookup),
-            _ if signal => FrameAddress::from_instruction_pointer(lookup),
             _ => FrameAddress::from_return_address(lookup + 1).ok_or(Incomplete::NotARoot)?,
         };
         let mut failed_at = None;
@@ -125,7 +124,7 @@ impl Walker {
         let mut regs = framehop::x86_64::UnwindRegsX86_64::new(lookup, rsp, rbp);
         let result = space.framehop().unwind_frame(address, &mut regs, &mut self.cache, &mut read);
         match result {
-            Ok(Some(address)) => Ok(Caller { address, rsp: regs.sp(), rbp: regs.bp(), exact: signal }),
+            Ok(Some(address)) => Ok(Caller { address, rsp: regs.sp(), rbp: regs.bp(), exact: false }),
             Ok(None) => Err(Incomplete::NotARoot),
             Err(_) => Err(match (failed_at, rule) {
                 (Some(at), _) => stack.failure(at),
@@ -148,7 +147,6 @@ fn follow(
     base: u64,
     offset: i32,
     saved_rbp: Option<i32>,
-    signal: bool,
     rsp: u64,
     rbp: u64,
     stack: &StackCopy,
@@ -160,8 +158,20 @@ fn follow(
     let read = |at: u64| stack.read(at).ok_or_else(|| stack.failure(at));
     let address = read(cfa.wrapping_sub(8))?;
     let rbp = match saved_rbp {
+        // Below the stack pointer: already popped by the epilogue, while the table still names the old place.
+        Some(at) if cfa.wrapping_add_signed(at.into()) < rsp => rbp,
         Some(at) => read(cfa.wrapping_add_signed(at.into()))?,
         None => rbp,
     };
-    Ok(Caller { address, rsp: cfa, rbp, exact: signal })
+    Ok(Caller { address, rsp: cfa, rbp, exact: false })
+}
+
+/// Where a signal interrupted: `struct rt_sigframe` of arch/x86/include/asm/sigframe.h, whose `ucontext` the stack
+/// pointer of the trampoline points to; rbp, rsp and rip lie 120, 160 and 168 bytes into it.
+fn interrupted(rsp: u64, stack: &StackCopy) -> Result<Caller, Incomplete> {
+    let read = |offset: u64| {
+        let at = rsp.wrapping_add(offset);
+        stack.read(at).ok_or_else(|| stack.failure(at))
+    };
+    Ok(Caller { rbp: read(120)?, rsp: read(160)?, address: read(168)?, exact: true })
 }

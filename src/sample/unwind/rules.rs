@@ -16,11 +16,13 @@ type Reader<'a> = EndianSlice<'a, LittleEndian>;
 pub enum Rule {
     /// CFA = register (DWARF number) + offset; the return address lies at CFA - 8; the caller's rbp at CFA + offset
     /// where it was saved, else it is unchanged.
-    Frame { register: u8, offset: i32, saved_rbp: Option<i32>, signal: bool },
+    Frame { register: u8, offset: i32, saved_rbp: Option<i32> },
+    /// The kernel's signal trampoline: the interrupted registers lie in the `ucontext` at the stack pointer.
+    Signal,
     /// The return address is undefined here: there is no caller.
     Root,
     /// Needs an expression or a register that this table form does not hold.
-    Complex { signal: bool },
+    Complex,
     /// No call-frame information covers the address.
     NoTable,
 }
@@ -132,23 +134,21 @@ impl Rules {
     fn lookup(&self, address: u64, context: &mut UnwindContext<usize>) -> Option<Rule> {
         let section = self.section()?;
         let fde = self.fde(&section, address)?;
-        let signal = fde.is_signal_trampoline();
+        if fde.is_signal_trampoline() {
+            return Some(Rule::Signal);
+        }
         let return_address = fde.cie().return_address_register();
         let row = fde.unwind_info_for_address(&section, &self.bases, context, address).ok()?;
         let caller = row.register(return_address);
         if caller == Some(RegisterRule::Undefined) {
             return Some(Rule::Root);
         }
-        Some(simple(row, caller, signal).unwrap_or(Rule::Complex { signal }))
+        Some(simple(row, caller).unwrap_or(Rule::Complex))
     }
 }
 
 /// The row as a [`Rule::Frame`] where it fits that form.
-fn simple(
-    row: &gimli::UnwindTableRow<usize>,
-    return_address: Option<RegisterRule<usize>>,
-    signal: bool,
-) -> Option<Rule> {
+fn simple(row: &gimli::UnwindTableRow<usize>, return_address: Option<RegisterRule<usize>>) -> Option<Rule> {
     let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else { return None };
     (return_address == Some(RegisterRule::Offset(-8))).then_some(())?;
     let saved_rbp = match row.register(X86_64::RBP) {
@@ -157,5 +157,5 @@ fn simple(
         Some(_) => return None,
     };
     let register = u8::try_from(register.0).ok()?;
-    Some(Rule::Frame { register, offset: i32::try_from(*offset).ok()?, saved_rbp, signal })
+    Some(Rule::Frame { register, offset: i32::try_from(*offset).ok()?, saved_rbp })
 }

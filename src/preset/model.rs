@@ -1,0 +1,167 @@
+//! What a preset holds. Every section may be left out: an absent one is inherited, or empty in a preset without parent.
+
+use super::{Expression, Step};
+use crate::metrics::Selector;
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// All that is particular to a server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Preset {
+    /// The file's stem; not written in the file.
+    #[serde(skip)]
+    pub name: String,
+    pub description: String,
+    /// The preset that sections left out are taken from.
+    pub inherits: Option<String>,
+    pub connect: Connect,
+    pub process: Process,
+    pub workload: Workload,
+    pub setup: Vec<Step>,
+    pub statements: Statements,
+    /// Named sets of functions.
+    pub focus: Vec<FocusPatterns>,
+    /// Frames of the runtime that folding leaves out.
+    pub plumbing: Vec<Pattern>,
+    /// Metrics wanted: logged once a second, and said to be missing where they are.
+    pub metric: Vec<Wanted>,
+    /// Figures computed from metrics.
+    pub quantity: Vec<Computed>,
+    pub guards: Guards,
+}
+
+/// Where the server listens.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Connect {
+    /// The connection under load.
+    pub url: Option<String>,
+    /// The administrator's connection, for set-up.
+    pub internal: Option<String>,
+    /// The metrics' URL.
+    pub metrics: Option<String>,
+}
+
+/// How to find the process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Process {
+    /// Names (`/proc/PID/comm`) that the process listening on the connection under load is expected to have; another
+    /// one is measured all the same, and said.
+    pub names: Vec<String>,
+    /// Child processes belong to the target (a server with a process per connection).
+    pub children: Option<bool>,
+    /// Names of other processes to account CPU to (the database behind, say).
+    pub others: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workload {
+    /// The query where the user gives none.
+    pub query: Option<String>,
+}
+
+/// Which statement statistics are read, from where.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Statements {
+    /// `pg_stat_statements`; `None`: none unless the user names a database.
+    pub reader: Option<String>,
+    /// Statements to show whatever their rank, compared without regard to white space.
+    pub watched: Vec<String>,
+}
+
+/// A named set of functions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FocusPatterns {
+    pub name: String,
+    pub description: String,
+    /// A stack is inside where one of its frames' names matches one of these.
+    pub patterns: Vec<Pattern>,
+}
+
+/// A metric wanted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    pub selector: Selector,
+    pub unit: String,
+    pub per: Per,
+}
+
+/// What a value is per.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    Query,
+    Call,
+    Batch,
+    Window,
+}
+
+impl fmt::Display for Per {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Per::Query => "query",
+            Per::Call => "call",
+            Per::Batch => "batch",
+            Per::Window => "window",
+        })
+    }
+}
+
+/// A figure computed from metrics.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Computed {
+    pub name: String,
+    pub unit: String,
+    pub per: Per,
+    pub expression: Expression,
+}
+
+/// Checks that are particular to the server, and thresholds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guards {
+    /// That the code path in focus was the one measured.
+    pub focus: Option<FocusGuard>,
+    /// That the client's connections did not come and go.
+    pub churn: Vec<ChurnGuard>,
+}
+
+/// `value` must reach `at_least`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FocusGuard {
+    pub name: String,
+    pub value: Expression,
+    pub at_least: f64,
+    pub remedy: String,
+}
+
+/// `value` must not exceed `at_most`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChurnGuard {
+    pub name: String,
+    pub unit: String,
+    pub value: Expression,
+    pub at_most: Expression,
+}
+
+/// A regular expression that is searched for anywhere in a name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pattern(pub Regex);
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+    fn try_from(text: String) -> Result<Pattern, String> {
+        Regex::new(&text).map(Pattern).map_err(|e| format!("`{text}` is no regular expression: {e}"))
+    }
+}

@@ -1,0 +1,109 @@
+//! What a preset changes on the server before the load. Invariant: a step never breaks on its own second run (what is
+//! there already is tolerated by SQLSTATE), and a parameter's former value can be read so that it can be put back.
+
+use serde::Deserialize;
+
+/// Which of the preset's connections a statement goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// The one under load.
+    #[default]
+    Sql,
+    /// The administrator's.
+    Internal,
+}
+
+/// One step of the set-up, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub enum Step {
+    /// A system parameter; the conductor reads the former value, sets the new one, and can restore the former one.
+    Parameter { on: Connection, parameter: String, value: String },
+    Statement {
+        on: Connection,
+        statement: String,
+        /// SQLSTATEs that mean "there already".
+        tolerate: Vec<String>,
+        /// Run `statement` only where this query answers no row.
+        only_if_empty: Option<String>,
+        /// Undoes the step; to be run only where the step really made something.
+        undo: Option<String>,
+    },
+}
+
+/// A step as the file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    on: Connection,
+    parameter: Option<String>,
+    value: Option<String>,
+    statement: Option<String>,
+    #[serde(default)]
+    tolerate: Vec<String>,
+    only_if_empty: Option<String>,
+    undo: Option<String>,
+}
+
+impl TryFrom<Written> for Step {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Step, String> {
+        let Written { on, parameter, value, statement, tolerate, only_if_empty, undo } = written;
+        match (parameter, value, statement) {
+            (Some(parameter), Some(value), None) => {
+                if !tolerate.is_empty() || only_if_empty.is_some() || undo.is_some() {
+                    return Err("`tolerate`, `only_if_empty` and `undo` belong to a `statement`".to_string());
+                }
+                if !is_plain(&parameter) {
+                    return Err(format!("`{parameter}` is no parameter's name"));
+                }
+                Ok(Step::Parameter { on, parameter, value })
+            }
+            (None, None, Some(statement)) => Ok(Step::Statement { on, statement, tolerate, only_if_empty, undo }),
+            _ => Err("a step has either `parameter` and `value`, or `statement`".to_string()),
+        }
+    }
+}
+
+/// SQL that answers a system parameter's value.
+pub fn show_parameter(parameter: &str) -> String {
+    format!("SHOW {parameter}")
+}
+
+/// SQL that sets a system parameter; the value is quoted where it is not a plain word or number.
+pub fn set_parameter(parameter: &str, value: &str) -> String {
+    let value = if is_plain(value) { value.to_string() } else { format!("'{}'", value.replace('\'', "''")) };
+    format!("ALTER SYSTEM SET {parameter} = {value}")
+}
+
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_no_plain_word_is_quoted() {
+        assert_eq!(set_parameter("a", "true"), "ALTER SYSTEM SET a = true");
+        assert_eq!(set_parameter("a", "0.5"), "ALTER SYSTEM SET a = 0.5");
+        assert_eq!(set_parameter("a", "it's 1 s"), "ALTER SYSTEM SET a = 'it''s 1 s'");
+        assert_eq!(set_parameter("a", ""), "ALTER SYSTEM SET a = ''");
+    }
+
+    #[test]
+    fn a_step_is_a_parameter_or_a_statement() {
+        let read = |text: &str| toml::from_str::<Step>(text).map_err(|e| e.message().to_string());
+        let step = read("on = 'internal'\nparameter = 'p'\nvalue = 'v'").unwrap();
+        assert_eq!(step, Step::Parameter { on: Connection::Internal, parameter: "p".into(), value: "v".into() });
+        assert!(read("parameter = 'p'").unwrap_err().contains("either"));
+        assert!(read("parameter = 'p'\nvalue = 'v'\nstatement = 's'").unwrap_err().contains("either"));
+        assert!(read("parameter = 'p'\nvalue = 'v'\nundo = 's'").unwrap_err().contains("belong to a `statement`"));
+        assert!(read("parameter = 'p; drop'\nvalue = 'v'").unwrap_err().contains("no parameter's name"));
+        assert!(read("statement = 's'\nstatemnt = 's'").unwrap_err().contains("unknown field"));
+    }
+}
