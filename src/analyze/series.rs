@@ -1,7 +1,7 @@
 //! Any metric's change per level, as the server exposed it. Invariant: a series whose count did not move is absent from
 //! a level, not 0; quantiles are bounds of buckets, never interpolated.
 
-use crate::metrics::{Change, Series};
+use crate::metrics::{Change, quantile_bounds};
 use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
@@ -35,8 +35,8 @@ pub enum LevelChange {
     Histogram {
         count: f64,
         mean: f64,
-        p50: (f64, f64),
-        p99: (f64, f64),
+        p50: Option<(f64, f64)>,
+        p99: Option<(f64, f64)>,
     },
 }
 
@@ -47,7 +47,7 @@ pub fn series(run: &Run, pattern: &Regex) -> Vec<SeriesLevel> {
         let mut changes: BTreeMap<String, Vec<&Change>> = BTreeMap::new();
         for delta in windows.iter().filter_map(|w| w.metrics.as_ref()) {
             for (series, change) in &delta.series {
-                let text = exposition(series);
+                let text = series.to_string();
                 if pattern.is_match(&text) {
                     changes.entry(text).or_default().push(change);
                 }
@@ -58,12 +58,6 @@ pub fn series(run: &Run, pattern: &Regex) -> Vec<SeriesLevel> {
     }
     found.sort_by(|a: &SeriesLevel, b| (&a.series, a.level).cmp(&(&b.series, b.level)));
     found
-}
-
-/// `name{label="value",...}`.
-pub fn exposition(series: &Series) -> String {
-    let labels: Vec<String> = series.labels.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
-    if labels.is_empty() { series.name.clone() } else { format!("{}{{{}}}", series.name, labels.join(",")) }
 }
 
 /// Queries of the windows that have metrics.
@@ -112,18 +106,11 @@ fn histogram(changes: &[&Change]) -> Option<LevelChange> {
             buckets.iter_mut().zip(b).for_each(|(all, more)| all.1 += more.1);
         }
     }
+    let merged = Change::Histogram { count, sum, buckets, reset: false };
     (count > 0.0).then(|| LevelChange::Histogram {
         count,
         mean: sum / count,
-        p50: quantile(&buckets, 0.5, count),
-        p99: quantile(&buckets, 0.99, count),
+        p50: quantile_bounds(&merged, 0.5),
+        p99: quantile_bounds(&merged, 0.99),
     })
-}
-
-/// Bounds of the bucket that holds the quantile; cumulative buckets.
-fn quantile(buckets: &[(f64, f64)], q: f64, count: f64) -> (f64, f64) {
-    let rank = q * count;
-    let at = buckets.iter().position(|(_, cumulative)| *cumulative >= rank);
-    let lower = at.map_or(buckets.len(), |i| i).checked_sub(1).map_or(0.0, |i| buckets[i].0);
-    (lower, at.map_or(f64::INFINITY, |i| buckets[i].0))
 }

@@ -31,6 +31,7 @@ pub(super) fn cell(cell: &Cell, decimals: usize) -> String {
         Cell::Count(number) => count(*number),
         Cell::Number(value) => number(*value, decimals),
         Cell::Figure(value) => significant(*value),
+        Cell::Within(lower, upper) => format!("{}..{}", significant(*lower), significant(*upper)),
         Cell::Estimate { value, interval, .. } => estimate(*value, *interval, decimals),
         Cell::Difference { value, interval } => {
             let sign = if *value > 0.0 { "+" } else { "" };
@@ -85,6 +86,9 @@ pub(super) fn count(count: u64) -> String {
 
 /// Three significant digits, for running text.
 pub(super) fn significant(value: f64) -> String {
+    if value.is_infinite() {
+        return "inf".into();
+    }
     let decimals = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 6) };
     thousands(&format!("{value:.*}", decimals as usize))
 }

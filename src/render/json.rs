@@ -48,6 +48,7 @@ fn cell_value(cell: &Cell) -> Value {
         Cell::Text(text) | Cell::Name(text) => Value::from(text.as_str()),
         Cell::Count(count) => Value::from(*count),
         Cell::Number(number) | Cell::Figure(number) => Value::from(*number),
+        Cell::Within(lower, upper) => value!({"low": lower, "high": upper}),
         Cell::Estimate { value, interval, samples } => {
             value!({"value": value, "low": interval.map(|i| i.0), "high": interval.map(|i| i.1), "samples": samples})
         }

@@ -16,7 +16,8 @@
 //!
 //! A row has each column's key; `columns` gives their order. A text is a string, in full; a number is a number, in the
 //! column's unit, unrounded; a number that rests on samples is `{"value", "low", "high", "samples"}` (95 % interval; null
-//! where it was not measured), a difference `{"value", "low", "high"}`; what was not measured or does
+//! where it was not measured), a difference `{"value", "low", "high"}`, bounds of a quantile
+//! `{"low", "high"}` (`high` null for the last bucket); what was not measured or does
 //! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
 
 mod figure;
@@ -32,8 +33,8 @@ mod series;
 mod summary;
 mod terminal;
 
-pub use guards::guards_report;
-pub use hot::hot_report;
+pub use guards::{guards_report, guards_table};
+pub use hot::{frames as frames_table, hot_report};
 pub use json::json;
 pub use markdown::{markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};

@@ -59,6 +59,8 @@ pub enum Cell {
     Number(f64),
     /// A number whose column holds different units or sizes: text outputs show three significant digits.
     Figure(f64),
+    /// Known to lie in `(lower, upper]` (a quantile of a histogram).
+    Within(f64, f64),
     /// With its 95 % interval and number of samples where those were measured.
     Estimate {
         value: f64,

@@ -2,12 +2,12 @@
 
 use super::model::{Cell, Column, Table};
 use crate::analyze::quantities::Quantity;
-use crate::preset::Per;
 use std::collections::BTreeMap;
 
 /// One row per quantity, in the order in which they first come; a column per level.
 pub fn quantities_table(levels: &BTreeMap<usize, Vec<Quantity>>) -> Table {
-    let mut columns = vec![Column::text("quantity", "quantity"), Column::text("unit", "unit")];
+    let mut columns =
+        vec![Column::text("quantity", "quantity"), Column::text("unit", "unit"), Column::text("per", "per")];
     for level in levels.keys() {
         columns.push(Column::number(&format!("L{level}"), &format!("level {level}"), ""));
     }
@@ -23,21 +23,22 @@ pub fn quantities_table(levels: &BTreeMap<usize, Vec<Quantity>>) -> Table {
     Table { columns, rows, ..Table::default() }
 }
 
+fn value(quantity: Option<Quantity>) -> Cell {
+    let why = quantity.as_ref().and_then(|q| q.missing.clone()).unwrap_or_else(|| "not measured at this level".into());
+    match quantity.as_ref().and_then(|q| q.bounds) {
+        Some((lower, upper)) => Cell::Within(lower, upper),
+        None => Cell::figure(quantity.and_then(|q| q.value), &why),
+    }
+}
+
 fn row(quantity: &Quantity, levels: &BTreeMap<usize, Vec<Quantity>>) -> Vec<Cell> {
     let at = |quantities: &'_ Vec<Quantity>| quantities.iter().find(|q| q.name == quantity.name).cloned();
-    let unit = match quantity.per {
-        Per::Window => quantity.unit.clone(),
-        per => format!("{}/{per}", quantity.unit),
-    };
-    let mut cells = vec![Cell::Text(quantity.name.clone()), Cell::Text(unit)];
-    for quantities in levels.values() {
-        let found = at(quantities);
-        let why = found.as_ref().and_then(|q| q.missing.clone()).unwrap_or_else(|| "not measured at this level".into());
-        cells.push(match found.as_ref().and_then(|q| q.bounds) {
-            Some((lower, upper)) => Cell::Text(format!("{lower}..{upper}")),
-            None => Cell::figure(found.and_then(|q| q.value), &why),
-        });
-    }
+    let mut cells = vec![
+        Cell::Text(quantity.name.clone()),
+        Cell::Text(quantity.unit.clone()),
+        Cell::Text(quantity.per.to_string()),
+    ];
+    cells.extend(levels.values().map(|quantities| value(at(quantities))));
     let count = levels.values().last().and_then(at).and_then(|q| q.count);
     cells.push(count.map_or(Cell::Missing("not counted".into()), |c| Cell::Count(c as u64)));
     cells.push(Cell::Text(quantity.source.clone()));

@@ -1,6 +1,5 @@
 //! Metrics' series x levels as a table. Seconds are shown in microseconds.
 
-use super::figure::significant;
 use super::model::{Cell, Column, Table};
 use crate::analyze::series::{LevelChange, SeriesLevel};
 
@@ -13,8 +12,8 @@ pub fn series_table(series: &[SeriesLevel]) -> Table {
         Column::number("delta", "count or delta", ""),
         Column::number("per_query", "a query", ""),
         Column::number("mean", "mean", ""),
-        Column::text("p50", "p50 within"),
-        Column::text("p99", "p99 within"),
+        Column::number("p50", "p50 within", ""),
+        Column::number("p99", "p99 within", ""),
         Column::text("unit", "unit"),
     ];
     let mut table = Table { columns, rows: series.iter().map(row).collect(), ..Table::default() };
@@ -28,7 +27,9 @@ pub fn series_table(series: &[SeriesLevel]) -> Table {
 fn row(series: &SeriesLevel) -> Vec<Cell> {
     let seconds = series.series.split('{').next().is_some_and(|name| name.ends_with("_seconds"));
     let (factor, unit) = if seconds { (1e6, "µs") } else { (1.0, "as exposed") };
-    let bounds = |(low, high): (f64, f64)| Cell::Text(format!("{}..{}", bound(low * factor), bound(high * factor)));
+    let bounds = |quantile: Option<(f64, f64)>| {
+        quantile.map_or(Cell::Missing("has no buckets".into()), |(low, high)| Cell::Within(low * factor, high * factor))
+    };
     let (kind, delta, mean, p50, p99) = match series.change {
         LevelChange::Counter { delta } => ("counter", Cell::Figure(delta), Cell::Empty, Cell::Empty, Cell::Empty),
         LevelChange::Gauge { before, after } => {
@@ -51,8 +52,4 @@ fn row(series: &SeriesLevel) -> Vec<Cell> {
         p99,
         Cell::Text(unit.into()),
     ]
-}
-
-fn bound(value: f64) -> String {
-    if value.is_infinite() { "inf".into() } else { significant(value) }
 }

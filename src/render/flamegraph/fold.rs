@@ -34,6 +34,7 @@ pub(super) struct Drawn {
 
 /// What a frame is called.
 pub(super) struct Label {
+    /// As shown in the frame.
     pub short: String,
     pub full: String,
     pub module: String,
@@ -132,13 +133,22 @@ fn labels(profile: &Profile) -> (Vec<Label>, Vec<usize>) {
 }
 
 fn label(frame: &Frame, keys: &mut HashMap<String, usize>) -> Label {
-    let short = short_name(&frame.name);
+    let short = own_name(&short_name(&frame.name));
     let clean = clean(&short);
     let times = keys.entry(clean.clone()).and_modify(|n| *n += 1).or_insert(1);
     let distinct = if *times == 1 { clean } else { format!("{clean}~{times}") };
     let annotation = if frame.space == Space::Kernel { "_[k]" } else { "" };
     let key = format!("{distinct}{KEY_END}{annotation}");
     Label { short, full: frame.name.clone(), module: frame.module.clone(), key }
+}
+
+/// The last two parts of a path, closures not counted: what fits into a frame; the rest stands in the tooltip.
+fn own_name(short: &str) -> String {
+    let parts: Vec<&str> = short.split("::").collect();
+    let closures = parts.iter().rev().take_while(|p| p.starts_with('{')).count();
+    let own = parts[parts.len() - (closures + 2).min(parts.len())..].join("::");
+    // A bracket that is closed but not opened was cut through: generic arguments, not a path.
+    if own.contains(['<', '>', '(', ')']) { short.to_string() } else { own }
 }
 
 /// A name that can stand in a folded line: no `;`, no blanks (a number after one would be a weight), bounded.

@@ -14,11 +14,11 @@ use fold::Folded;
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
-/// Frames drawn at most: with tooltips of up to 300 characters of full name this keeps a picture under 3 MB (an
-/// environmentd's, whose names run to kilobytes, takes 2.6 MB).
-const MOST_FRAMES: usize = 4_000;
-/// Narrowest frame drawn, as a share of the width: a quarter of a pixel of 1,200.
-const NARROWEST: f64 = 0.000_2;
+/// Frames drawn at most: with tooltips of up to 300 characters of full name this keeps a picture under 3 MB (a
+/// server's whose names run to kilobytes takes 2.2 MB).
+const MOST_FRAMES: usize = 5_500;
+/// Narrowest frame drawn, as a share of the width: a pixel at twenty-fold zoom.
+const NARROWEST: f64 = 0.000_05;
 
 /// What the picture is of.
 #[derive(Clone, Debug, Default)]
@@ -141,15 +141,12 @@ fn load_line(view: &LevelView) -> String {
 fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     let from = &view.provenance;
     let joined = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" and ");
-    let share = |share: Option<f64>| share.map_or("share not known of".into(), |s| format!("{:.1} % of", s * 100.0));
+    let complete = from.complete.map_or("completeness of stacks not known".into(), |share| {
+        format!("{:.1} % of weight on complete stacks", share * 100.0)
+    });
     let samples = from.samples.map_or("samples not counted".into(), |s| format!("{} samples", count(s)));
     let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
-    let mut line = format!(
-        "{samples}, {event}, {} weight on complete stacks, {} lost, {} throttled",
-        share(from.complete),
-        from.lost,
-        from.throttled
-    );
+    let mut line = format!("{samples}, {event}, {complete}, {} lost, {} throttled", from.lost, from.throttled);
     if drawing.pruned > 0 {
         line += &format!(
             "; {} narrow frames not drawn, with {:.1} % of the weight",
