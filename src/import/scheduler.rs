@@ -29,7 +29,8 @@ pub(super) fn threads(before: &str, after: &str, process: &str, pid: u32) -> (Ve
     (deltas, first.len())
 }
 
-/// Other processes between two readings of `NAME PID ns ns slices ...`.
+/// Other processes between two readings of `NAME PID ns ns slices [user system]`, the last two in ticks. The first three
+/// are the main thread's only (as /proc/PID/schedstat is), so the ticks of the whole process are preferred for its CPU.
 pub(super) fn others(before: &str, after: &str) -> Vec<ThreadDelta> {
     let first: HashMap<u32, [u64; 3]> = before.lines().filter_map(other).map(|r| (r.id, r.values)).collect();
     let both = after.lines().filter_map(other).filter_map(|r| first.get(&r.id).map(|former| (*former, r)));
@@ -66,11 +67,9 @@ fn thread(line: &str) -> Option<Reading<'_>> {
 fn other(line: &str) -> Option<Reading<'_>> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| words.get(at)?.parse::<u64>().ok();
-    Some(Reading {
-        name: words.first()?,
-        id: words.get(1)?.parse().ok()?,
-        values: [number(2)?, number(3)?, number(4)?],
-    })
+    let whole = number(5).zip(number(6)).map(|(user, system)| (user + system) * TICK);
+    let values = [whole.or(number(2))?, number(3)?, number(4)?];
+    Some(Reading { name: words.first()?, id: words.get(1)?.parse().ok()?, values })
 }
 
 /// The machine between two readings of `/proc/stat`'s `cpu` line, taken `seconds` apart.
@@ -120,6 +119,13 @@ mod tests {
         let of = |t: &ThreadDelta| (t.thread.clone(), t.cpu, t.runnable, t.slices, t.born);
         let all: Vec<_> = threads.iter().map(of).collect();
         assert_eq!(all, [("main thread".into(), 50, 60, 4, false), ("born".into(), 9, 8, 7, true)]);
+    }
+
+    #[test]
+    fn another_process_is_counted_whole_where_its_ticks_are_there() {
+        let deltas = others("db 7 100 5 3 20 10\nx 8 100 5 3\n", "db 7 100 5 3 50 30\nx 8 150 5 4\n");
+        let of = |t: &ThreadDelta| (t.process.clone(), t.cpu, t.slices);
+        assert_eq!(deltas.iter().map(of).collect::<Vec<_>>(), [("db".into(), 500_000_000, 0), ("x".into(), 50, 1)]);
     }
 
     #[test]
