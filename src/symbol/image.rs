@@ -3,6 +3,7 @@
 
 use super::debug_files::{self, Companions};
 use super::dwarf::{Found, Reader};
+use super::extents::Extents;
 use super::locate::{Located, Place};
 use super::name::demangle;
 use super::source::{Elf, Naming, Source};
@@ -57,6 +58,7 @@ struct Facts {
     files: Arc<Files>,
     segments: Segments,
     table: Table,
+    extents: Option<Extents>,
 }
 
 /// A module that can be looked into.
@@ -109,12 +111,16 @@ impl Image {
         let companions = debug_files::find(&place, &own, debug_roots);
         let files = Arc::new(Files { own, companions, place });
         let table = Table::build(&files.with_symbols());
-        Ok(Image { facts: Facts { files, segments, table }, lanes: Vec::new(), borders: Vec::new() })
+        let extents = Extents::read(&files.own);
+        Ok(Image { facts: Facts { files, segments, table, extents }, lanes: Vec::new(), borders: Vec::new() })
     }
 
-    /// Where the linker placed the byte at this offset in the file.
-    pub(super) fn svma(&self, offset: u64) -> Option<u64> {
-        self.facts.segments.svma(offset)
+    /// Where the linker placed the function that has the byte at this offset in the file, for addresses without a name; the
+    /// byte itself where it is in no function, `None` where it is not loaded at all.
+    pub(super) fn start(&self, offset: u64) -> Option<u64> {
+        let Facts { files, segments, extents, .. } = &self.facts;
+        let svma = segments.svma(offset)?;
+        Some(extents.as_ref().and_then(|extents| extents.start(&files.own, svma)).unwrap_or(svma))
     }
 
     /// Splits new addresses (ascending offsets in the file) into tasks, at most `threads`.

@@ -302,12 +302,11 @@ impl Slot {
         }
     }
 
-    /// The frame of an address without a name: `module+0xaddress`, the address being the linker's where there is a file.
+    /// The frame of an address without a name: `module+0xaddress`. The address is that of the function, as the linker placed
+    /// it, where there is a file that tells.
     fn missed(&self, at: u64, miss: Miss) -> Frame {
-        let at = match &self.state {
-            State::Image(image) => image.svma(at).unwrap_or(at),
-            _ => at,
-        };
+        let start = || catch_unwind(AssertUnwindSafe(|| image_of(&self.state)?.start(at))).ok().flatten();
+        let at = start().unwrap_or(at);
         let name = format!("{}+{at:#x}", self.name);
         Frame {
             name,
@@ -331,6 +330,13 @@ impl Slot {
             }
             State::Missing(_) | State::Unopened => self.notes.clone(),
         }
+    }
+}
+
+fn image_of(state: &State) -> Option<&Image> {
+    match state {
+        State::Image(image) => Some(image),
+        State::Unopened | State::Kernel(_) | State::Missing(_) => None,
     }
 }
 
