@@ -206,6 +206,8 @@ fn a_stripped_program_keeps_its_exported_functions_and_each_of_the_others_is_one
     // All of the function is one frame, named after where it begins, as call-frame information tells.
     assert_eq!(chains(&mut symbolizer, &module, outer.clone()), [missed[0].name.clone()]);
     assert_eq!(missed[0].name, format!("program+{:#x}", outer.start));
+    let notes = symbolizer.notes();
+    assert!(notes.len() == 1 && notes[0].contains("stripped") && notes[0].contains("debug package"), "{notes:?}");
 }
 
 #[test]

@@ -269,6 +269,8 @@ impl Slot {
     /// Opens the file that these modules are.
     fn open(&mut self, modules: &[&Module], options: &Options) {
         self.notes.clear();
+        // Misses from when the file could not be opened.
+        self.resolved.clear();
         let located = match self.space {
             Space::Kernel => {
                 self.state = State::Kernel(Box::new(Kernel::read(&options.kallsyms)));
