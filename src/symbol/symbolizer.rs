@@ -366,3 +366,26 @@ fn in_parallel<T: Send, R: Send>(tasks: Vec<T>, threads: usize, work: impl Fn(T)
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbolizer_can_be_handed_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Symbolizer>();
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_tasks_whatever_the_number_of_threads() {
+        for threads in [0, 1, 2, 9] {
+            let slow_first = |n: u64| {
+                std::thread::sleep(std::time::Duration::from_millis(5 - n));
+                n * n
+            };
+            assert_eq!(in_parallel((0..5).collect(), threads, slow_first), [0, 1, 4, 9, 16], "{threads} threads");
+        }
+        assert_eq!(in_parallel(Vec::<u8>::new(), 2, |n| n), []);
+    }
+}
