@@ -38,7 +38,9 @@ fn main() -> anyhow::Result<()> {
         let named = found.iter().filter(|symbols| symbolizer.frame(symbols[0]).miss.is_none()).count();
         let frames: usize = found.iter().map(|symbols| symbols.len()).sum();
         println!("{state}: {} addresses in {took:?}, {named} named, {frames} frames", found.len());
-        for symbols in found.iter().step_by(found.len() / print.max(1)).take(if state == "warm" { print } else { 0 }) {
+        let shown = found.iter().zip(&addresses).step_by(found.len() / print.max(1));
+        for (symbols, address) in shown.take(if state == "warm" { print } else { 0 }) {
+            println!("{:#x}", address.at);
             for &symbol in symbols.iter() {
                 let frame = symbolizer.frame(symbol);
                 println!(

@@ -194,7 +194,7 @@ fn absent_split_debug_information_is_said_and_costs_the_inlined_functions_only()
 }
 
 #[test]
-fn a_stripped_program_keeps_its_exported_functions_and_misses_the_others_by_name_of_module() {
+fn a_stripped_program_keeps_its_exported_functions_and_each_of_the_others_is_one_frame() {
     let Some(built) = Built::with(&["-rdynamic"]) else { return };
     let (outer, exported) = (built.offsets("outer"), built.offsets("exported"));
     assert!(built.run("strip", &["program"]));
@@ -203,7 +203,11 @@ fn a_stripped_program_keeps_its_exported_functions_and_misses_the_others_by_name
     let missed = frames(&mut symbolizer, &module, outer.start);
     assert_eq!(missed.len(), 1);
     assert_eq!(missed[0].miss, Some(Miss::NoSymbol));
-    assert!(missed[0].name.starts_with("program+0x"), "{}", missed[0].name);
+    // All of the function is one frame, named after where it begins, as call-frame information tells.
+    assert_eq!(chains(&mut symbolizer, &module, outer.clone()), [missed[0].name.clone()]);
+    assert_eq!(missed[0].name, format!("program+{:#x}", outer.start));
+    let notes = symbolizer.notes();
+    assert!(notes.len() == 1 && notes[0].contains("stripped") && notes[0].contains("debug package"), "{notes:?}");
 }
 
 #[test]
@@ -265,6 +269,68 @@ fn symbols_packed_into_a_stripped_binary_are_read() {
         && built.run("objcopy", &["--add-section", ".gnu_debugdata=mini.xz", "program"])
     {
         assert_eq!(chains(&mut built.symbolizer(), &module(&built.path()), offsets), ["outer"]);
+    }
+}
+
+/// What dwz makes, by hand: a unit whose inlined function has its name in another file.
+const SHARED_NAME: &str = r#"
+.globl main
+.text
+.type main,@function
+main: nop
+ret
+.Lend: .size main,.Lend-main
+.section .gnu_debugaltlink,"",@progbits
+.asciz "shared.debug"
+.byte 0xab,0xcd,0xef,0x01
+.section .debug_abbrev,"",@progbits
+.uleb128 1,0x11
+.byte 1
+.uleb128 0x11,0x01,0x12,0x01,0,0
+.uleb128 2,0x2e
+.byte 1
+.uleb128 0x11,0x01,0x12,0x01,0,0
+.uleb128 3,0x1d
+.byte 0
+.uleb128 0x03,0x1f21,0x11,0x01,0x12,0x01,0,0
+.byte 0
+.section .debug_info,"",@progbits
+.long .Lstop-.Lstart
+.Lstart: .short 4
+.long .debug_abbrev
+.byte 8
+.uleb128 1
+.quad main,.Lend
+.uleb128 2
+.quad main,.Lend
+.uleb128 3
+.long 1
+.quad main,.Lend
+.byte 0,0
+.Lstop:
+"#;
+
+#[test]
+fn names_that_several_debug_files_share_are_read_from_the_file_that_holds_them() {
+    for place in ["shared.debug", "debug/.build-id/ab/cdef01.debug"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(place);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(folder.path().join("main.s"), SHARED_NAME).unwrap();
+        let shared = ".section .debug_str,\"\",@progbits\n.byte 0\n.asciz \"shared_name\"\n";
+        std::fs::write(folder.path().join("shared.s"), shared).unwrap();
+        let link = ["-nostdlib", "-Wl,-e,0"];
+        let main = ["-o", "program", "main.s"];
+        let other = ["-Wl,--build-id=0xabcdef01", "-shared", "-o", place, "shared.s"];
+        if !run(folder.path(), "gcc", &[&link[..], &main].concat())
+            || !run(folder.path(), "gcc", &[&link[..], &other].concat())
+        {
+            return;
+        }
+        let built = Built { folder };
+        let module = module(&built.path());
+        let found = chains(&mut built.symbolizer(), &module, built.offsets("main"));
+        assert_eq!(found, ["~shared_name<main"], "{place}");
     }
 }
 
@@ -391,6 +457,18 @@ fn a_file_is_found_below_the_root_of_its_process() {
     }
     let inside = Module { pid: child.0.id(), path: "/program".into(), ..known };
     finds_inlines(&mut built.symbolizer(), &inside, offsets);
+}
+
+#[test]
+fn a_later_window_asks_nothing_of_the_disk_even_for_new_addresses_and_other_processes() {
+    let Some(built) = Built::with(&["-g"]) else { return };
+    let (outer, exported) = (built.offsets("outer"), built.offsets("exported"));
+    let (mut symbolizer, first) = (built.symbolizer(), module(&built.path()));
+    finds_inlines(&mut symbolizer, &first, outer.clone());
+    std::fs::remove_file(built.path()).unwrap();
+    let other = Module { pid: u32::MAX, path: "/elsewhere/program".into(), ..first };
+    finds_inlines(&mut symbolizer, &other, outer);
+    assert_eq!(chains(&mut symbolizer, &other, exported), ["exported"]);
 }
 
 #[test]

@@ -133,11 +133,12 @@ fn is_noise(segment: &str) -> bool {
     ["{impl#", "{{impl}}", "{{vtable.shim}}", "{shim:", "{{shim:"].iter().any(|noise| segment.starts_with(noise))
 }
 
-/// `Vec<T>` to `Vec`; operators keep their signs.
+/// `Vec<T>` to `Vec` and `call_once{{vtable.shim}}` to `call_once`; operators keep their signs.
 fn without_arguments(segment: &str) -> &str {
     let outside = outside(segment);
     let signs = if segment.starts_with("operator") { operator(segment.as_bytes()) } else { 1 };
-    let cut = segment.bytes().enumerate().position(|(at, byte)| at >= signs && byte == b'<' && outside[at]);
+    let ends = |at: usize| segment.as_bytes()[at] == b'<' || segment[at..].starts_with("{{");
+    let cut = (signs..segment.len()).find(|&at| segment.is_char_boundary(at) && outside[at] && ends(at));
     cut.map_or(segment, |at| segment[..at].trim_end())
 }
 
@@ -285,10 +286,7 @@ mod tests {
             ),
             ("core::slice::<impl [T]>::fill", "core::slice::fill"),
             ("wireprof::symbol::{impl#3}::parse", "wireprof::symbol::parse"),
-            (
-                "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-                "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-            ),
+            ("core::ops::function::FnOnce::call_once{{vtable.shim}}", "core::ops::function::FnOnce::call_once"),
             ("<F as m::Run<fn(u8) -> u8>>::run", "m::Run::run"),
             ("core::ptr::drop_in_place::<alloc::vec::Vec<u8>>", "core::ptr::drop_in_place<alloc::vec::Vec>"),
             ("core::ptr::drop_in_place<m::serve::{{closure}}>", "core::ptr::drop_in_place<m::serve>"),
