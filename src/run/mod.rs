@@ -2,7 +2,7 @@
 
 mod model;
 pub mod pprof;
-//mod store;
+mod store;
 
 pub use model::*;
-//pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};
+pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};
