@@ -1,12 +1,13 @@
 //! `wireprof hot`: frames x levels.
 
-use super::{Common, Outcome, input, output};
+use super::{Common, Outcome, Usage, input, output};
 use crate::analyze::hot::{By, HotOptions, Order, hot};
 use crate::render::hot_report;
 use crate::run::Parts;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use regex::Regex;
+use std::collections::BTreeSet;
 
 /// Cost per query of each function at each level, and what grew
 #[derive(Args)]
@@ -65,8 +66,24 @@ enum OrderArgument {
 impl Hot {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        self.check_column(&loaded)?;
         let options = self.options(&loaded)?;
         output::report(common, &hot_report(&hot(&loaded.run, &options)))
+    }
+
+    /// A column that no profile of the run has is a slip of the pen, not an empty answer.
+    fn check_column(&self, loaded: &input::Loaded) -> Result<()> {
+        let Some(wanted) = &self.column else { return Ok(()) };
+        let columns = loaded.run.windows.iter().filter_map(|w| w.profile.as_ref()).flat_map(|p| &p.columns);
+        let kinds: BTreeSet<&str> = columns.map(|c| c.kind.as_str()).collect();
+        if kinds.contains(wanted.as_str()) {
+            return Ok(());
+        }
+        let known = kinds.into_iter().collect::<Vec<_>>().join(", ");
+        Err(anyhow!(Usage(anyhow!(
+            "no profile of run {} has a column `{wanted}`; there are: {known}",
+            loaded.run.manifest.id
+        ))))
     }
 
     fn options(self, loaded: &input::Loaded) -> Result<HotOptions> {
