@@ -273,3 +273,51 @@ fn the_level_table_divides_by_queries_and_leaves_unknowns_out() {
     assert_eq!((level.target_cpu, level.runnable, level.machine_busy), (None, None, None));
     assert_eq!(level.busiest, None);
 }
+
+#[test]
+fn a_real_servers_runtime_folds_away_and_its_weight_stays() {
+    let Some(source) = recorded("t/c16") else { return };
+    let preset = wireprof::preset::Preset::built_in("materialize").unwrap();
+    let plumbing: Vec<Regex> = preset.plumbing.iter().map(|p| p.0.clone()).collect();
+    let folded = fold_plumbing(&source, &plumbing);
+    assert_eq!(folded.total(0), source.total(0));
+    let left: Vec<String> = folded.frames.iter().map(|f| short_name(&f.name)).collect();
+    let runtime: Vec<&String> = left.iter().filter(|name| name.starts_with("tokio::runtime")).collect();
+    assert!(runtime.is_empty(), "{runtime:?}");
+    let depth = |p: &Profile| p.samples.iter().map(|s| p.path(s.stack).len()).max().unwrap();
+    println!(
+        "deepest stack {} -> {}, {} -> {} frames",
+        depth(&source),
+        depth(&folded),
+        source.frames.len(),
+        left.len()
+    );
+    assert!(depth(&folded) < depth(&source));
+}
+
+#[test]
+fn a_real_servers_peek_path_has_costs_in_the_focus_and_outside_that_sum_to_the_total() {
+    let mut windows = Vec::new();
+    for level in [1, 16, 64] {
+        let Some(profile) = recorded(&format!("t/c{level}")) else { return };
+        windows.push(window(level, 1, 20, 100_000, Some(profile)));
+    }
+    let focus = Some(Focus::new("peek", &["try_frontend_peek_cached"]).unwrap());
+    let table = hot(&run(windows), &HotOptions { focus, top: usize::MAX, ..HotOptions::default() });
+    for (index, level) in table.levels.iter().enumerate() {
+        let inside: f64 = table.rows.iter().map(|r| r.costs[index].as_ref().unwrap().value).sum();
+        let (total, outside) = (level.total.as_ref().unwrap(), level.outside.as_ref().unwrap());
+        assert!((inside + outside.value - total.value).abs() < 1e-6 * total.value);
+        let share = inside / total.value;
+        println!("level {}: {:.1} % of the CPU weight in the focus", level.level, share * 100.0);
+        assert!((0.07..0.11).contains(&share), "the recording's own account is 8-10 %: {share}");
+        assert_eq!((total.samples, total.interval), (None, None));
+    }
+    println!(
+        "{}",
+        wireprof::render::terminal(
+            &wireprof::render::hot_report(&HotTable { rows: table.rows[..15].to_vec(), ..table }),
+            140
+        )
+    );
+}

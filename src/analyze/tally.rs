@@ -150,7 +150,8 @@ struct Batches {
 impl Batches {
     fn of(view: &WindowView) -> Self {
         let slices = &view.window.load.slices;
-        let timed = view.profile.samples.iter().all(|s| s.at.is_some());
+        let window = view.window;
+        let timed = view.profile.samples.iter().all(|s| s.at.is_some()) && window.profile_span() == window.facts.span;
         let count = if timed { BATCHES.min(slices.len()) } else { 0 };
         let mut batches = vec![(0, 0.0); count];
         for (i, slice) in slices.iter().enumerate().filter(|_| count > 0) {

@@ -119,7 +119,7 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
 
 /// Queries completed while the window's profile was taken; `None` without any.
 fn queries_under_profile(window: &Window) -> Option<f64> {
-    (window.load.completed > 0).then_some(window.load.completed as f64)
+    Some(window.queries_under_profile()).filter(|queries| *queries > 0.0)
 }
 
 /// The column that holds the cost.

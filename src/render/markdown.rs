@@ -37,7 +37,7 @@ pub fn table(table: &Table) -> String {
     let mut text = if table.title.is_empty() { String::new() } else { format!("{}\n\n", table.title) };
     let decimals = figure::decimals(table);
     let headers = table.columns.iter().map(|c| match &c.unit {
-        Some(unit) => escaped(&format!("{} ({unit})", c.header).trim_start().to_string()),
+        Some(unit) => escaped(format!("{} ({unit})", c.header).trim_start()),
         None => escaped(&c.header),
     });
     text += &format!("| {} |\n", headers.collect::<Vec<_>>().join(" | "));

@@ -5,7 +5,10 @@
 //! tooltips are written anew with decimals, sample counts and (bounded) full names.
 
 mod fold;
+mod pictures;
 mod tooltip;
+
+pub use pictures::{PictureFile, Pictures, Wanted, write_pictures};
 
 use crate::analyze::view::LevelView;
 use crate::render::figure::{count, significant};
