@@ -136,24 +136,3 @@ impl Guard {
         }
     }
 }
-
-impl Guard {
-    pub fn verdict(&self) -> Verdict {
-        Verdict::NotMeasured
-    }
-
-    /// What to do about it; empty where nothing is to be done.
-    pub fn remedy(&self) -> String {
-        String::new()
-    }
-}
-
-impl std::fmt::Display for Guard {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("not checked")
-    }
-}
-
-pub fn check_window(_: &crate::preset::Preset, _: &crate::run::Manifest, _: &crate::run::Window) -> Vec<Guard> {
-    Vec::new()
-}

@@ -83,6 +83,17 @@ impl Address {
         &self.config
     }
 
+    /// The TCP port, where the host is this one by its name; `None` for other hosts and Unix sockets.
+    pub fn local_port(&self) -> Option<u16> {
+        match &self.endpoint {
+            Endpoint::Tcp { host, port, .. } => {
+                let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+                (loopback || host == "localhost").then_some(*port)
+            }
+            Endpoint::Unix(_) => None,
+        }
+    }
+
     /// `postgres://user@host:port/database`, without the password.
     pub fn shown(&self) -> String {
         match &self.endpoint {

@@ -1,6 +1,7 @@
 //! The load: N pre-authenticated connections that repeat a workload, and what they saw.
 
 mod address;
+mod administration;
 mod connect;
 mod dbbench;
 mod dbbench_output;
@@ -25,6 +26,7 @@ mod trace;
 mod transport;
 
 pub use address::Address;
+pub use administration::{check, connect};
 pub use dbbench::DbbenchDriver;
 pub use dbbench_output::{Bucket, DbbenchJob, parse_output};
 pub use driver::{Driver, Load};

@@ -2,9 +2,11 @@
 //! before the next one starts, so nothing that comes later can lose it.
 
 mod assemble;
+mod prepare;
 mod setup;
 mod window;
 
+pub use prepare::{DriverChoice, Prepared, Request, prepare};
 pub use setup::{Applied, Connections, apply, restore};
 pub use window::{Captured, Cut, interrupted};
 
@@ -80,7 +82,6 @@ pub enum Event<'a> {
         index: usize,
         of: usize,
     },
-    Note(String),
 }
 
 /// The order in which windows are run: levels in random order, again for each replicate.
