@@ -18,6 +18,15 @@ pub enum Protocol {
     Extended,
 }
 
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Protocol::Simple => "simple",
+            Protocol::Extended => "extended",
+        })
+    }
+}
+
 /// A message that asks for one statement's answer, and what is known of that answer.
 #[derive(Clone, Debug)]
 pub struct Request {
