@@ -1,7 +1,8 @@
-//! Drives one statement in a closed loop and prints what the generator itself cost: for `scripts/bench-driver`, and for
-//! looking at the driver alone. Usage: drive URL CLIENTS SECONDS SQL [simple|extended]
+//! Drives one statement or a script and prints what the generator itself cost: for `scripts/bench-driver`, and for
+//! looking at the driver alone. Usage: drive URL CLIENTS SECONDS SQL|SCRIPT.ini [simple|extended]
 
 use anyhow::{Context, Result, ensure};
+use std::path::Path;
 use std::time::Duration;
 use wireprof::clock::{Span, now};
 use wireprof::load::{Address, Driver, Options, PgwireDriver, Protocol};
@@ -10,13 +11,14 @@ use wireprof::workload::Workload;
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, clients, seconds, sql, protocol @ ..] = &arguments[..] else {
-        anyhow::bail!("usage: drive URL CLIENTS SECONDS SQL [simple|extended]");
+        anyhow::bail!("usage: drive URL CLIENTS SECONDS SQL|SCRIPT.ini [simple|extended]");
     };
     let extended = protocol.first().is_some_and(|name| name == "extended");
     let protocol = if extended { Protocol::Extended } else { Protocol::Simple };
     let (clients, seconds): (usize, f64) = (clients.parse().context("CLIENTS")?, seconds.parse().context("SECONDS")?);
     let options = Options { protocol, ..Options::default() };
-    let mut load = PgwireDriver::new(Address::parse(url)?, Workload::from_query(sql), options).open(clients)?;
+    let workload = if sql.ends_with(".ini") { Workload::load(Path::new(sql))? } else { Workload::from_query(sql) };
+    let mut load = PgwireDriver::new(Address::parse(url)?, workload, options).open(clients)?;
     load.start()?;
     std::thread::sleep(Duration::from_millis(200));
     let start = now();
@@ -28,12 +30,14 @@ fn main() -> Result<()> {
     let cpu = trace.generator.cpu.context("the generator's CPU was not measured")?;
     let each = |total: u64| total as f64 / trace.completed as f64;
     println!(
-        "queries {} seconds {:.3} qps {:.0} cpu_us_per_query {:.3} mean_us {:.1} wakes_per_query {:.3} delay_us {:.2}",
+        "queries {} seconds {:.3} qps {:.0} cpu_us_per_query {:.3} mean_us {:.1} p50_us {:.1} p99_us {:.1} wakes_per_query {:.3} delay_us {:.2}",
         trace.completed,
         trace.span.seconds(),
         trace.throughput(),
         each(cpu) / 1e3,
         trace.mean_latency().unwrap_or(f64::NAN) / 1e3,
+        trace.latency.value_at_quantile(0.5) as f64 / 1e3,
+        trace.latency.value_at_quantile(0.99) as f64 / 1e3,
         trace.generator.wakes.map_or(f64::NAN, each),
         trace.generator.dispatch_delay.map_or(f64::NAN, each) / 1e3,
     );

@@ -58,6 +58,9 @@ fn check_sums(trace: &LoadTrace) {
     for slice in &trace.slices {
         assert_eq!(slice.latency.as_ref().unwrap().len(), slice.completed);
     }
+    // The histogram's mean is the exact one, but for its three digits and its unit of 512 ns.
+    let (mean, exact) = (trace.latency.mean(), trace.mean_latency().unwrap());
+    assert!((mean - exact).abs() <= exact / 1000.0 + 512.0, "{mean} for {exact}");
 }
 
 #[test]

@@ -180,7 +180,8 @@ impl PgwireLoad {
             let thread = at % threads;
             let remedy = "report it: a socket refused a plain setting";
             connection.transport.socket.set_nonblocking().map_err(system("non-blocking sockets", remedy))?;
-            let lane = lane_jobs[thread].iter().position(|&job| job == jobs[at]).unwrap_or_default();
+            let lane = lane_jobs[thread].iter().position(|&job| job == jobs[at]);
+            let lane = lane.expect("a thread has a lane for each job it has a connection of");
             dealt[thread].push(Session::new(connection.transport, lane));
         }
         for (thread, sessions) in dealt.into_iter().enumerate() {

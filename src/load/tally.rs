@@ -106,7 +106,7 @@ impl Tally {
         slice.completed += 1;
         slice.latency_sum += latency;
         if let Some(histogram) = &mut slice.latency {
-            histogram.saturating_record(latency.min(LONGEST));
+            histogram.record(latency.min(LONGEST)).expect("the histogram grows up to LONGEST");
         }
         self.delay += u64::from(record.delay);
     }
@@ -173,6 +173,24 @@ mod tests {
         assert_eq!(trace.latency.len(), 4);
         assert_eq!(trace.generator.dispatch_delay, Some(40));
         assert_eq!(trace.jobs[0].completed, 4);
+    }
+
+    #[test]
+    fn latencies_keep_three_digits_up_to_an_hour() {
+        let mut notes = Notes::default();
+        for latency in [5_000, 7 * MS, 5_000 * MS, LONGEST, 2 * LONGEST] {
+            notes.record(Record::new(5, latency, 0, 0, Outcome::Rows(1)));
+        }
+        let trace = cut_one(Span::new(0, 10), notes);
+        for histogram in [&trace.latency, trace.slices[0].latency.as_ref().unwrap()] {
+            let kept: Vec<_> = histogram.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())).collect();
+            assert_eq!(kept.iter().map(|(_, count)| count).collect::<Vec<_>>(), [&1, &1, &1, &2]);
+            for ((value, _), expected) in kept.iter().zip([5_000, 7 * MS, 5_000 * MS, LONGEST]) {
+                // Whole units of 512 ns at the lower end.
+                let error = value.abs_diff(expected);
+                assert!(error <= (expected / 1000).max(512), "{value} for {expected}");
+            }
+        }
     }
 
     #[test]
