@@ -57,7 +57,7 @@ fn dbbench_gets_its_connections_and_its_password_and_is_read_at_the_end() {
         let mut driver = DbbenchDriver::new(&program, address(), Workload::from_query("select * from t")).unwrap();
         assert_eq!(driver.name(), "dbbench");
         let mut load = driver.open(16).unwrap();
-        assert_eq!(load.thread_ids(), []);
+        assert_eq!(load.thread_ids(), Vec::<u32>::new());
         load.start().unwrap();
         await_file(directory.path().join("ready"));
         assert_eq!(load.failed(), None);

@@ -176,6 +176,7 @@ fn raw() -> RawSamples {
     let stack = |addresses: Vec<Address>, incomplete| RawStack { addresses, incomplete };
     let sample = |at, thread, stack| RawSample { at, thread, stack, weight: 1_000 + at };
     RawSamples {
+        gaps: None,
         span: Some(Span::new(0, 100)),
         modules: vec![this_program(), module(ModuleKind::Anonymous, "")],
         threads: vec![thread("main", 7), thread("worker", 8)],

@@ -107,6 +107,14 @@ pub struct RawSample {
     pub weight: u64,
 }
 
+/// Time in which a CPU did not run although its sampling clock was on: stolen by a hypervisor, reported by it or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// When the CPU ran again.
+    pub at: Nanos,
+    pub nanos: u64,
+}
+
 /// All samples of one recording.
 #[derive(Clone, Debug, Default)]
 pub struct RawSamples {
@@ -115,4 +123,6 @@ pub struct RawSamples {
     pub threads: Vec<RawThread>,
     pub stacks: Vec<RawStack>,
     pub samples: Vec<RawSample>,
+    /// `None`: the source cannot see them (events per thread, hardware events).
+    pub gaps: Option<Vec<Gap>>,
 }

@@ -26,6 +26,10 @@ pub struct SamplingReport {
     pub lost: u64,
     /// Times the kernel throttled the event.
     pub throttled: u64,
+    /// ns of CPU inside the window, over all CPUs, in which the sampling clock did not tick: stolen by a hypervisor,
+    /// reported by it or not. The kernel accounts such time to whatever was running. `None`: the source cannot see it.
+    #[serde(default)]
+    pub absent: Option<u64>,
     /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are not, by reason.
     pub complete: Option<u64>,
     pub incomplete: Vec<(String, u64)>,

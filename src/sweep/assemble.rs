@@ -9,7 +9,7 @@ use crate::metrics::{MetricsDelta, Scrape};
 use crate::preset::{Expression, Preset};
 use crate::profile::{Column, Profile, on_cpu_columns};
 use crate::run::{Expositions, Manifest, Missing, Window, WindowFacts};
-use crate::sample::{Incomplete, RawSamples, SamplingReport};
+use crate::sample::{Gap, Incomplete, RawSamples, SamplingReport};
 use crate::symbol::{Symbolizer, to_profile};
 use crate::target::{Role, SchedulerDelta};
 use anyhow::{Context, Result};
@@ -139,6 +139,8 @@ fn count_stacks(raw: &RawSamples, mut report: SamplingReport, span: crate::clock
             Some(reason) => *reasons.entry(reason).or_default() += 1,
         }
     }
+    let inside = |gaps: &Vec<Gap>| gaps.iter().filter(|gap| span.contains(gap.at)).map(|gap| gap.nanos).sum();
+    report.absent = raw.gaps.as_ref().map(inside);
     report.samples = samples;
     report.complete = Some(complete);
     report.incomplete = reasons.into_iter().map(|(reason, count)| (reason.to_string(), count)).collect();

@@ -64,6 +64,8 @@ pub struct Opened {
     pub rings: Vec<Sampler>,
     /// Further events that write into those rings.
     pub others: Vec<Counter>,
+    /// Each ring is one CPU with all that runs on it, idleness included.
+    pub whole_cpus: bool,
     pub event: &'static str,
     /// ns that a sample stands for; `None` for cycles.
     pub period: Option<u64>,
@@ -92,7 +94,6 @@ fn builder(event: &'static str, kernel: bool, budget: &Budget) -> Builder<'stati
         .sample_stack_user(budget.stack_bytes)
         .exclude_kernel(!kernel)
         .exclude_hv(true)
-        .exclude_idle(true)
         .exclude_callchain_user(true)
         .clockid(Clock::MONOTONIC)
         .sample_id_all(true)
@@ -153,7 +154,10 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     let period = (event == "cpu-clock").then_some(1_000_000_000 / budget.frequency);
     let whole = |kernel| cpus.iter().map(|cpu| open_cpu(event, kernel, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
     let cause = match whole(true) {
-        Ok(rings) => return Ok(Opened { rings, others: vec![], event, period, kernel: true, budget, fallbacks }),
+        Ok(rings) => {
+            let others = Vec::new();
+            return Ok(Opened { rings, others, whole_cpus: true, event, period, kernel: true, budget, fallbacks });
+        }
         Err(cause) => cause,
     };
     fallbacks.push(format!("one event per thread instead of one per CPU ({cause}): new threads are inherited"));
@@ -162,7 +166,7 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
             fallbacks.push("no kernel frames: perf_event_paranoid forbids them without CAP_PERFMON".into());
         }
         if let Ok((rings, others)) = open_tasks(event, kernel, &budget, &cpus, pids) {
-            return Ok(Opened { rings, others, event, period, kernel, budget, fallbacks });
+            return Ok(Opened { rings, others, whole_cpus: false, event, period, kernel, budget, fallbacks });
         }
     }
     Err(forbidden(pids, &cause))

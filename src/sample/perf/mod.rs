@@ -8,7 +8,7 @@ mod record;
 pub use events::{Budget, EventChoice, Opened, Options, TOTAL_RATE, budget, has_pmu, open};
 
 use super::unwind::{KERNEL, Modules, Registers, Space, StackCopy, Walker, read_mappings};
-use super::{Address, Incomplete, RawSample, RawSamples, RawStack, RawThread, Recording, Sampler, SamplingReport};
+use super::{Address, Gap, Incomplete, RawSample, RawSamples, RawStack, RawThread, Recording, Sampler, SamplingReport};
 use crate::clock::{self, Span};
 use crate::target::comm;
 use anyhow::{Context, Result};
@@ -118,11 +118,15 @@ struct Reader<'m> {
     lost: u64,
     throttled: u64,
     damaged: u64,
+    /// Time of the newest sample of each ring.
+    last_tick: Vec<Option<u64>>,
 }
 
 impl<'m> Reader<'m> {
     fn new(opened: Opened, processes: Processes, modules: &'m mut Modules) -> Self {
+        let gaps = (opened.whole_cpus && opened.period.is_some()).then(Vec::new);
         Reader {
+            last_tick: vec![None; opened.rings.len()],
             opened,
             processes,
             modules,
@@ -133,7 +137,7 @@ impl<'m> Reader<'m> {
             threads: FxHashMap::default(),
             stacks: FxHashMap::default(),
             scratch: Vec::new(),
-            raw: RawSamples::default(),
+            raw: RawSamples { gaps, ..RawSamples::default() },
             foreign: 0,
             lost: 0,
             throttled: 0,
@@ -158,14 +162,14 @@ impl<'m> Reader<'m> {
                     let _ = ring.as_counter_mut().disable();
                 }
             }
-            for ring in &mut rings {
+            for (cpu, ring) in rings.iter_mut().enumerate() {
                 while let Some(record) = ring.next_record() {
                     let body = match record.data() {
                         [whole] => Cow::Borrowed(*whole),
                         // The record wraps around the ring's end.
                         _ => Cow::Owned(record.to_vec()),
                     };
-                    self.take(record.ty(), record.misc(), &body);
+                    self.take(cpu, record.ty(), record.misc(), &body);
                 }
             }
             if last {
@@ -177,9 +181,12 @@ impl<'m> Reader<'m> {
         self.finish(Span::new(start, clock::now()), cpu, notes)
     }
 
-    fn take(&mut self, kind: u32, misc: u16, body: &[u8]) {
+    fn take(&mut self, cpu: usize, kind: u32, misc: u16, body: &[u8]) {
         match record::parse(kind, misc, body, self.opened.kernel) {
-            Some(Record::Sample(sample)) => self.sample(&sample),
+            Some(Record::Sample(sample)) => {
+                self.tick(cpu, sample.time);
+                self.sample(&sample);
+            }
             Some(Record::Fork { pid, parent }) => self.forked(pid, parent),
             Some(Record::Comm { pid, tid, exec, .. }) => {
                 self.threads.remove(&tid);
@@ -212,7 +219,22 @@ impl<'m> Reader<'m> {
         }
     }
 
+    /// The clock of a CPU ticks in idleness too, so a tick that did not come is time in which the CPU did not run at all:
+    /// a hypervisor took it away, or interrupts were off for longer than a period.
+    fn tick(&mut self, cpu: usize, time: u64) {
+        let (Some(gaps), Some(period)) = (&mut self.raw.gaps, self.opened.period) else { return };
+        let before = self.last_tick[cpu].replace(time);
+        let Some(gap) = before.and_then(|before| time.checked_sub(before)) else { return };
+        let missed = (gap + period / 2) / period;
+        if missed > 1 {
+            gaps.push(Gap { at: time, nanos: (missed - 1) * period });
+        }
+    }
+
     fn sample(&mut self, sample: &SampleRecord) {
+        if sample.pid == 0 {
+            return;
+        }
         if !self.processes.is_target(sample.pid) {
             self.foreign += 1;
             return;
