@@ -311,6 +311,21 @@ fn another_process_that_eats_the_machine_warns() {
 }
 
 #[test]
+fn what_a_window_says_was_not_measured_is_not_checked() {
+    let without = |what: &str| {
+        let missing = Missing { what: what.into(), why: "nobody counted".into(), remedy: String::new() };
+        let guards = check(|w| w.facts.missing.push(missing));
+        assert_eq!(bad(&guards), [("unchecked", Verdict::NotMeasured)], "{what}");
+        guards.into_iter().find(|(n, _)| n == "unchecked").unwrap().1.to_string()
+    };
+    assert_eq!(without("row counts"), "row counts: not measured: nobody counted");
+    assert_eq!(without("sessions"), "sessions that the client lost: not measured: nobody counted");
+    assert_eq!(without("lost samples"), "lost samples: not measured: nobody counted");
+    let guards = check(|w| w.scheduler.as_mut().unwrap().threads.retain(|t| t.role != Role::Generator));
+    assert_eq!(bad(&guards), [("unchecked", Verdict::NotMeasured)], "the rest of the CPU may be the generator's");
+}
+
+#[test]
 fn steal_and_a_saturated_machine_warn() {
     fires("steal", Verdict::Warn, "the hypervisor took 3.0 % of the machine", |w| {
         w.scheduler.as_mut().unwrap().machine.steal = 6 * SECOND / 10;
