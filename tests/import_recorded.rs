@@ -303,6 +303,46 @@ fn a_part_that_is_not_there_is_missing_and_the_rest_is_read() {
 }
 
 #[test]
+fn a_part_that_is_there_and_damaged_is_an_error_with_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let level = directory.path().join("c4");
+    std::fs::create_dir(&level).unwrap();
+    let text = "4 connections: 100 transactions (10.000 TPS), latency 1ms±1µs; 100 rows (10 RPS)\n";
+    std::fs::write(level.join("dbbench.txt"), text).unwrap();
+    let damage = |name: &str, text: &[u8]| {
+        std::fs::write(level.join(name), text).unwrap();
+        let error = format!("{:#}", import(directory.path(), &preset(), &ImportOptions::default()).err().unwrap());
+        std::fs::remove_file(level.join(name)).unwrap();
+        error
+    };
+    let zipped = damage("metrics-before.prom.gz", b"not gzip");
+    assert!(zipped.contains("c4: cannot read metrics-before.prom"), "{zipped}");
+    let stacks = damage("folded.txt", b"t;a 1\nt;b\n");
+    assert!(stacks.contains("folded stacks, line 2: no weight"), "{stacks}");
+    let load = damage("dbbench.txt", b"starting 4 connections\n");
+    assert!(load.contains("dbbench.txt: no line"), "{load}");
+}
+
+#[test]
+fn metrics_that_the_preset_wants_and_the_server_lacks_are_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let level = directory.path().join("c4");
+    std::fs::create_dir(&level).unwrap();
+    let text = "4 connections: 100 transactions (10.000 TPS), latency 1ms±1µs; 100 rows (10 RPS)\n";
+    std::fs::write(level.join("dbbench.txt"), text).unwrap();
+    std::fs::write(level.join("metrics-before.prom"), "mz_append_table_duration_seconds 1\ngarbage\n").unwrap();
+    std::fs::write(level.join("metrics-after.prom"), "mz_append_table_duration_seconds 2\n").unwrap();
+    let run = import(directory.path(), &preset(), &ImportOptions::default()).unwrap().into_run();
+    let notes = run.manifest.notes;
+    assert!(
+        notes.contains(&"level 4: the server exports no mz_frontend_peek_read_ts_seconds".to_string()),
+        "{notes:#?}"
+    );
+    assert!(notes.contains(&"level 4: 1 lines of the metrics could not be read".to_string()), "{notes:#?}");
+    assert!(!notes.iter().any(|n| n.contains("append_table")), "{notes:#?}");
+}
+
+#[test]
 fn a_directory_without_levels_is_an_error_that_says_what_is_expected() {
     let directory = tempfile::tempdir().unwrap();
     let error = import(directory.path(), &preset(), &ImportOptions::default()).err().unwrap().to_string();

@@ -160,7 +160,7 @@ fn machine(scheduler: &SchedulerDelta) -> Vec<Guard> {
     let machine = &scheduler.machine;
     let capacity = machine.cpus as u64 * nanos;
     let known: u64 = scheduler.threads.iter().map(|t| t.cpu).sum();
-    // Interrupts are charged to nobody by the threads' accounting.
+    // Where the kernel accounts interrupts apart they are charged to no thread, so they are not held against others.
     let others = machine.busy.saturating_sub(known + machine.interrupts);
     // Where the generator is not accounted for, what is left is mostly the generator.
     let generator = scheduler.threads.iter().any(|t| t.role == Role::Generator);
