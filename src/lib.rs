@@ -4,6 +4,7 @@
 pub mod analyze;
 pub mod cli;
 pub mod clock;
+pub mod elf;
 pub mod import;
 pub mod load;
 pub mod metrics;

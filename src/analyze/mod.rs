@@ -1,4 +1,12 @@
 //! Analysis of stored runs: pure functions from a run to findings. Invariant: no I/O, no file format, no server's name.
 
 pub mod guards;
+pub mod hot;
+pub mod interval;
 pub mod quantities;
+pub mod series;
+pub mod summary;
+mod tally;
+pub mod view;
+
+pub use tally::Identity;

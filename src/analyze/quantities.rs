@@ -50,6 +50,11 @@ pub fn quantities(preset: &Preset, window: &Window) -> Vec<Quantity> {
     preset.quantity.iter().map(quantity).collect()
 }
 
+/// One expression's exact value in a window, or why it has none.
+pub fn evaluate(expression: &Expression, window: &Window) -> Result<f64, String> {
+    Inputs::of(window).number(expression)
+}
+
 fn source(expression: &Expression) -> String {
     let series: Vec<String> = expression.selectors().iter().map(|s| s.to_string()).collect();
     if series.is_empty() {

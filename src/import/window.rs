@@ -87,6 +87,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
             id: WindowId { level, replicate: 1 },
             span,
             skew: scrapes.as_ref().map(|_| ends.0.nanos().max(ends.1.nanos()) as f64 / span.nanos() as f64),
+            scrapes: scrapes.as_ref().map(|_| [ends.0, ends.1]),
             wall: rfc3339(span.start),
             target_started: started(after),
             missing: Vec::new(),
@@ -141,7 +142,12 @@ fn load(jobs: &[dbbench::Job], level: usize, span: Span, missing: &mut Vec<Missi
     }
     let latency = |job: &dbbench::Job| (job.mean_latency * job.transactions as f64).round() as u64;
     let aborts: u64 = jobs.iter().map(|j| j.aborts).sum();
-    let abort = ErrorCount { sqlstate: String::new(), message: "aborts, as dbbench counts them".into(), count: aborts };
+    let abort = ErrorCount {
+        sqlstate: String::new(),
+        message: "aborts, as dbbench counts them".into(),
+        count: aborts,
+        accepted: false,
+    };
     LoadTrace {
         driver: "dbbench (recorded)".to_string(),
         span,

@@ -64,6 +64,9 @@ pub struct ErrorCount {
     pub sqlstate: String,
     pub message: String,
     pub count: u64,
+    /// The workload declares this SQLSTATE acceptable (`error=`).
+    #[serde(default)]
+    pub accepted: bool,
 }
 
 /// What the generator itself cost and delayed inside the span.
@@ -108,7 +111,8 @@ impl LoadTrace {
         Some(self.latency_sum? as f64 / self.completed as f64)
     }
 
+    /// Errors that the workload did not declare acceptable.
     pub fn error_count(&self) -> u64 {
-        self.errors.iter().map(|e| e.count).sum()
+        self.errors.iter().filter(|e| !e.accepted).map(|e| e.count).sum()
     }
 }

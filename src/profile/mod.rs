@@ -8,10 +8,14 @@
 mod focus;
 mod fold;
 mod merge;
+mod rebuild;
+mod short;
 
-pub use focus::{Focus, Split};
-pub use fold::fold_plumbing;
+pub use focus::{Callers, Focus, OUTSIDE, Split, frame_matches, split};
+pub use fold::{RUNTIME, fold_plumbing};
 pub use merge::merge;
+pub use rebuild::marker;
+pub use short::short_name;
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

@@ -1,1 +1,45 @@
-//! One view model rendered as terminal text, Markdown, JSON; flamegraph SVGs through inferno. Computes nothing.
+//! One view model rendered as terminal text, Markdown and JSON; flamegraph SVGs through inferno. Computes nothing.
+//!
+//! # The JSON
+//! Every report is one object (`schema` is raised when a key changes its meaning or goes away):
+//!
+//! ```json
+//! {"schema": 1, "title": "...", "sections": [{
+//!   "title": "...",
+//!   "tables": [{"title": "...",
+//!     "columns": [{"key": "frame", "header": "frame", "unit": null}, {"key": "L16", "header": "16", "unit": "us/query"}],
+//!     "rows": [{"frame": "full::name", "L16": {"value": 12.5, "low": 11.9, "high": 13.1, "samples": 4321}}],
+//!     "notes": ["..."]}],
+//!   "notes": ["..."],
+//!   "pictures": [{"title": "...", "path": "..."}]}]}
+//! ```
+//!
+//! A row has each column's key; `columns` gives their order. A text is a string, in full; a number is a number, in the
+//! column's unit, unrounded; a number that rests on samples is `{"value", "low", "high", "samples"}` (95 % interval; null
+//! where it was not measured), a difference `{"value", "low", "high"}`, bounds of a quantile
+//! `{"low", "high"}` (`high` null for the last bucket); what was not measured or does
+//! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
+
+mod figure;
+pub mod flamegraph;
+mod guards;
+mod hot;
+mod json;
+mod markdown;
+mod model;
+mod quantities;
+mod runs;
+mod series;
+mod summary;
+mod terminal;
+
+pub use guards::{guards_report, guards_table};
+pub use hot::{frames as frames_table, hot_report};
+pub use json::json;
+pub use markdown::{markdown, table as markdown_table};
+pub use model::{Align, Cell, Column, Picture, Report, Section, Table};
+pub use quantities::quantities_table;
+pub use runs::{manifest_lines, runs_report};
+pub use series::series_table;
+pub use summary::summary_table;
+pub use terminal::{middle, terminal};

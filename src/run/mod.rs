@@ -1,5 +1,8 @@
 //! The stored run: one directory of standard formats, written atomically, readable up to its last whole window.
 
 mod model;
+pub mod pprof;
+mod store;
 
 pub use model::*;
+pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};

@@ -121,6 +121,8 @@ pub struct WindowFacts {
     pub span: Span,
     /// Longest scrape duration over the window: the bound on how far metrics and completions can be skewed, 0..1.
     pub skew: Option<f64>,
+    /// The two scrapes of `metrics-before.prom` and `metrics-after.prom`.
+    pub scrapes: Option<[Span; 2]>,
     /// Wall clock at the window's start, RFC 3339, UTC.
     pub wall: String,
     /// Start time of the target process as read at the window's end, in the form of [`Target::started`]; another one

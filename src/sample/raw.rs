@@ -66,6 +66,19 @@ pub enum Incomplete {
     NoRegisters,
 }
 
+impl std::fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Incomplete::CopyTooShort => "copy too short",
+            Incomplete::NoTable => "no call-frame information",
+            Incomplete::BadRead => "unreadable frame",
+            Incomplete::NotARoot => "ended where there is no root",
+            Incomplete::TooDeep => "too many frames",
+            Incomplete::NoRegisters => "no user registers",
+        })
+    }
+}
+
 /// A distinct stack, leaf first: kernel frames, then user frames.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RawStack {

@@ -1,1 +1,34 @@
-//! Addresses to frames, with inlines; a miss carries its reason.
+//! Addresses to frames, with inlines. Invariant: nothing here fails: an address without a name becomes a frame that
+//! carries its module and its reason, and a damaged file costs its own frames only.
+//!
+//! ```text
+//! locate   the file that runs, not the one that has its path    -> bytes
+//! debug_files   what belongs to it: debug file, dwz, dwp, dwo   -> bytes
+//! source   those bytes with their sections, decompressed once   -> Source
+//! table    ELF symbols and PLT stubs, sorted                    -> outermost names
+//! extents  where functions without a symbol begin
+//! dwarf    lazily parsed units                                  -> inlined names
+//! image    one file: table and DWARF joined, in parallel
+//! kernel   /proc/kallsyms
+//! ```
+
+mod convert;
+mod debug_files;
+mod dwarf;
+mod extents;
+mod image;
+mod kernel;
+mod locate;
+mod map;
+mod name;
+mod short;
+mod source;
+mod stubs;
+mod symbolizer;
+mod table;
+mod vdso;
+
+pub use convert::{Missed, SymbolReport, to_profile};
+pub use name::demangle;
+pub use short::{LONGEST, short_name};
+pub use symbolizer::{Options, Symbol, Symbolizer, Symbols};

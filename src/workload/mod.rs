@@ -1,1 +1,143 @@
 //! Workloads: dbbench .ini scripts and plain queries, with line-numbered errors.
+//! Invariant: an option of a script is honoured as dbbench honours it, or refused by name, line and remedy; none is ignored.
+
+mod arguments;
+mod duration;
+mod error;
+mod ini;
+mod options;
+mod query_log;
+mod script;
+mod split;
+mod write;
+
+pub use arguments::Arguments;
+pub use duration::parse_duration;
+pub use error::WorkloadError;
+pub use query_log::LogEntry;
+pub use script::statements;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the load consists of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// The file it came from, if any.
+    pub source: Option<PathBuf>,
+    /// How long the script wants the load to last. The conductor takes it as the length of a window;
+    /// a driver runs until it is stopped.
+    pub duration: Option<Duration>,
+    /// SQLSTATEs that the script declares acceptable (`error=`): still counted, but no failure.
+    pub accepted_errors: Vec<String>,
+    /// Statements to be run once, in order, before the load.
+    pub setup: Vec<String>,
+    /// Statements to be run once, in order, after the load.
+    pub teardown: Vec<String>,
+    /// At least one, in the script's order.
+    pub jobs: Vec<Job>,
+}
+
+/// One section of a script: what is sent, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub name: String,
+    pub work: Work,
+    pub pace: Pace,
+    /// Executions of the job (all of its statements once; for `rate` batches, for a log lines) after which it ends.
+    pub count: Option<u64>,
+    /// Offset from the load's start at which the job begins.
+    pub start: Duration,
+    /// Offset from the load's start at which the job begins no further execution.
+    pub stop: Option<Duration>,
+}
+
+/// What a job sends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// One execution sends each statement once, in order, on one connection. Each takes the next row of
+    /// `arguments`, where there are any; when the rows are used up the job ends.
+    Statements { statements: Vec<String>, arguments: Option<Arc<Arguments>> },
+    /// Statements replayed at recorded times, ascending.
+    Log(Arc<Vec<LogEntry>>),
+}
+
+/// When a job's executions begin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// Closed loop: `concurrency` executions under way at any time.
+    Closed { concurrency: usize },
+    /// Open loop: `batch` executions begin together, `per_second` times a second.
+    Rate { per_second: f64, batch: u64 },
+    /// As recorded in the job's log.
+    Recorded,
+}
+
+impl Workload {
+    /// A closed loop that repeats one statement. An empty statement is permitted: the server answers it without a plan.
+    pub fn from_query(sql: &str) -> Self {
+        let job = Job {
+            name: "query".into(),
+            work: Work::Statements { statements: vec![sql.to_string()], arguments: None },
+            pace: Pace::Closed { concurrency: 1 },
+            count: None,
+            start: Duration::ZERO,
+            stop: None,
+        };
+        Workload {
+            source: None,
+            duration: None,
+            accepted_errors: Vec::new(),
+            setup: Vec::new(),
+            teardown: Vec::new(),
+            jobs: vec![job],
+        }
+    }
+
+    /// Reads a script; the files it names are relative to its own directory, as with dbbench.
+    pub fn load(path: &Path) -> Result<Self, WorkloadError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| WorkloadError::Unreadable { path: path.to_path_buf(), cause })?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        Ok(Workload { source: Some(path.to_path_buf()), ..Self::parse(&text, directory, &path.display().to_string())? })
+    }
+
+    /// Parses a script's text. `directory` is what relative file names start from, `source` names it in errors.
+    pub fn parse(text: &str, directory: &Path, source: &str) -> Result<Self, WorkloadError> {
+        options::decode(&ini::read(text, source)?, directory, source)
+    }
+
+    /// All statements of all jobs, in order, each once.
+    pub fn distinct_statements(&self) -> Vec<&str> {
+        let mut seen: Vec<&str> = Vec::new();
+        for sql in self.jobs.iter().flat_map(Job::statements) {
+            if !seen.contains(&sql) {
+                seen.push(sql);
+            }
+        }
+        seen
+    }
+
+    /// How many of `level` connections each job gets: all of them for a single job, else in proportion to the jobs'
+    /// concurrency (1 for a job with a rate or a log), at least one each.
+    pub fn connections(&self, level: usize) -> Result<Vec<usize>, WorkloadError> {
+        split::proportional(level, &self.jobs)
+    }
+
+    /// The script of this workload with `level` connections, for the user's own dbbench; the files it names are given by
+    /// absolute path. Without `duration`: whoever runs it stops it.
+    pub fn to_ini(&self, level: usize) -> Result<String, WorkloadError> {
+        write::ini(self, &self.connections(level)?)
+    }
+}
+
+impl Job {
+    /// The job's statements in order; those of a log one a line.
+    pub fn statements(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match &self.work {
+            Work::Statements { statements, .. } => Box::new(statements.iter().map(String::as_str)),
+            Work::Log(entries) => Box::new(entries.iter().map(|entry| entry.statement.as_str())),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Drives one statement in a closed loop and prints what the generator itself cost: for `scripts/bench-driver`, and for
+//! looking at the driver alone. Usage: drive URL CLIENTS SECONDS SQL [simple|extended]
+
+use anyhow::{Context, Result, ensure};
+use std::time::Duration;
+use wireprof::clock::{Span, now};
+use wireprof::load::{Address, Driver, Options, PgwireDriver, Protocol};
+use wireprof::workload::Workload;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url, clients, seconds, sql, protocol @ ..] = &arguments[..] else {
+        anyhow::bail!("usage: drive URL CLIENTS SECONDS SQL [simple|extended]");
+    };
+    let extended = protocol.first().is_some_and(|name| name == "extended");
+    let protocol = if extended { Protocol::Extended } else { Protocol::Simple };
+    let (clients, seconds): (usize, f64) = (clients.parse().context("CLIENTS")?, seconds.parse().context("SECONDS")?);
+    let options = Options { protocol, ..Options::default() };
+    let mut load = PgwireDriver::new(Address::parse(url)?, Workload::from_query(sql), options).open(clients)?;
+    load.start()?;
+    std::thread::sleep(Duration::from_millis(200));
+    let start = now();
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let end = now();
+    std::thread::sleep(Duration::from_millis(20));
+    let trace = load.stop(Span::new(start, end))?;
+    ensure!(trace.error_count() == 0 && trace.completed > 0, "{} errors: {:?}", trace.error_count(), trace.errors);
+    let cpu = trace.generator.cpu.context("the generator's CPU was not measured")?;
+    let each = |total: u64| total as f64 / trace.completed as f64;
+    println!(
+        "queries {} seconds {:.3} qps {:.0} cpu_us_per_query {:.3} mean_us {:.1} wakes_per_query {:.3} delay_us {:.2}",
+        trace.completed,
+        trace.span.seconds(),
+        trace.throughput(),
+        each(cpu) / 1e3,
+        trace.mean_latency().unwrap_or(f64::NAN) / 1e3,
+        trace.generator.wakes.map_or(f64::NAN, each),
+        trace.generator.dispatch_delay.map_or(f64::NAN, each) / 1e3,
+    );
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Views: a window's or a level's profile with folding and focus applied, beside the queries it is divided by.
+//! Invariant: a profile and its divisor come from the same windows.
+
+use crate::profile::{Callers, Focus, Profile, fold_plumbing, merge, split};
+use crate::run::Window;
+use regex::Regex;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// How to look at a profile.
+#[derive(Clone, Debug)]
+pub struct ViewOptions {
+    pub focus: Option<Focus>,
+    pub callers: Callers,
+    /// Frames to fold into their callers; empty: none.
+    pub plumbing: Vec<Regex>,
+    /// Kind of the column to show; `None`: `cpu`, else `cycles`, else the first that is not a count.
+    pub column: Option<String>,
+}
+
+impl Default for ViewOptions {
+    fn default() -> Self {
+        ViewOptions { focus: None, callers: Callers::Cut, plumbing: Vec::new(), column: None }
+    }
+}
+
+/// One window's profile as wished, with its divisor.
+#[derive(Clone, Debug)]
+pub struct WindowView<'a> {
+    pub window: &'a Window,
+    pub profile: Cow<'a, Profile>,
+    pub column: usize,
+    /// Queries completed while the profile was taken.
+    pub queries: f64,
+    /// Weight outside the focus, in the column's unit; `None` without a focus.
+    pub outside: Option<i64>,
+}
+
+/// How a level's samples came to be, over all its windows with a profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Provenance {
+    pub events: BTreeSet<String>,
+    pub unwinders: BTreeSet<String>,
+    /// `None`: the source does not count samples.
+    pub samples: Option<u64>,
+    pub lost: u64,
+    pub throttled: u64,
+    /// Share of the weight whose stacks are complete, 0..1.
+    pub complete: Option<f64>,
+    /// Share of the weight whose leaf has a name, 0..1.
+    pub symbolized: Option<f64>,
+}
+
+/// All replicates of a level in one profile.
+#[derive(Clone, Debug)]
+pub struct LevelView {
+    pub level: usize,
+    pub windows: usize,
+    pub profile: Profile,
+    pub column: usize,
+    pub queries: f64,
+    /// Length of the windows together.
+    pub seconds: f64,
+    /// Queries a second over the windows, by the load's own count.
+    pub throughput: f64,
+    pub outside: Option<i64>,
+    pub provenance: Provenance,
+}
+
+/// The window's view; `None` where it has no profile or the profile lacks the column.
+pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<WindowView<'a>> {
+    let source = window.profile.as_ref()?;
+    let column = cost_column(source, options.column.as_deref())?;
+    let (mut profile, mut outside) = (Cow::Borrowed(source), None);
+    if let Some(focus) = &options.focus {
+        let split = split(&profile, focus, options.callers);
+        outside = Some(split.outside[column]);
+        profile = Cow::Owned(split.view);
+    }
+    if !options.plumbing.is_empty() {
+        profile = Cow::Owned(fold_plumbing(&profile, &options.plumbing));
+    }
+    Some(WindowView { window, profile, column, queries: queries_under_profile(window)?, outside })
+}
+
+/// The level's windows as one profile; `None` where no window has one.
+pub fn level_view(level: usize, windows: &[&Window], options: &ViewOptions) -> Option<LevelView> {
+    let views: Vec<WindowView> = windows.iter().filter_map(|w| window_view(w, options)).collect();
+    let profile = merge(&views.iter().map(|v| v.profile.as_ref()).collect::<Vec<_>>());
+    let kind = views.first().map(|v| v.profile.columns[v.column].kind.clone())?;
+    let seconds: f64 = views.iter().map(|v| v.window.load.span.seconds()).sum();
+    Some(LevelView {
+        level,
+        windows: views.len(),
+        column: profile.column(&kind)?,
+        queries: views.iter().map(|v| v.queries).sum(),
+        seconds,
+        throughput: views.iter().map(|v| v.window.load.completed as f64).sum::<f64>() / seconds,
+        outside: views.iter().map(|v| v.outside).sum(),
+        provenance: provenance(&views),
+        profile,
+    })
+}
+
+/// Where the samples of these views came from.
+pub fn provenance(views: &[WindowView]) -> Provenance {
+    let mut found = Provenance { samples: views.iter().map(samples).sum(), ..Provenance::default() };
+    for report in views.iter().filter_map(|v| v.window.sampling.as_ref()) {
+        found.events.insert(report.event.clone());
+        found.unwinders.insert(report.unwinder.clone());
+        found.lost += report.lost;
+        found.throttled += report.throttled;
+    }
+    found.complete = weighted(views, complete_share);
+    found.symbolized = weighted(views, |v| v.window.sampling.as_ref()?.symbolized);
+    found
+}
+
+/// Queries completed while the window's profile was taken; `None` without any.
+fn queries_under_profile(window: &Window) -> Option<f64> {
+    Some(window.queries_under_profile()).filter(|queries| *queries > 0.0)
+}
+
+/// The column that holds the cost.
+fn cost_column(profile: &Profile, wanted: Option<&str>) -> Option<usize> {
+    match wanted {
+        Some(kind) => profile.column(kind),
+        None => profile
+            .column("cpu")
+            .or_else(|| profile.column("cycles"))
+            .or_else(|| profile.columns.iter().position(|c| c.unit != "count")),
+    }
+}
+
+fn samples(view: &WindowView) -> Option<u64> {
+    let column = view.profile.column("samples")?;
+    Some(view.profile.total(column) as u64)
+}
+
+/// Share of the weight on complete stacks: from the samples' labels, else from the sampler's report.
+fn complete_share(view: &WindowView) -> Option<f64> {
+    let (mut complete, mut known) = (0, 0);
+    for sample in &view.profile.samples {
+        if let Some(is) = view.profile.labels[sample.labels.index()].complete {
+            known += sample.values[view.column];
+            complete += if is { sample.values[view.column] } else { 0 };
+        }
+    }
+    if known > 0 {
+        return Some(complete as f64 / known as f64);
+    }
+    let report = view.window.sampling.as_ref().filter(|r| r.samples > 0)?;
+    Some(report.complete? as f64 / report.samples as f64)
+}
+
+/// Mean of a share over windows, by their weight; `None` where a window does not know it.
+fn weighted(views: &[WindowView], share: impl Fn(&WindowView) -> Option<f64>) -> Option<f64> {
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for view in views {
+        let total = view.profile.total(view.column) as f64;
+        sum += share(view)? * total;
+        weight += total;
+    }
+    (weight > 0.0).then(|| sum / weight)
+}

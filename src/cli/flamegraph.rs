@@ -1,0 +1,72 @@
+//! `wireprof flamegraph`: pictures of a stored run.
+
+use super::{Common, Outcome, Usage, input, output};
+use crate::render::flamegraph::{Wanted, write_pictures};
+use crate::render::{Picture, Report, Section};
+use crate::run::Parts;
+use anyhow::{Result, anyhow};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Folder of a run that its pictures go to.
+pub const FOLDER: &str = "flamegraphs";
+
+/// SVG flamegraphs per level: everything, and each focus; CPU per query
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wireprof flamegraph                            all levels of the latest run, into its directory
+  wireprof flamegraph RUN --level 64 --focus peek --fold-plumbing -o pictures")]
+pub struct Flamegraph {
+    /// Run: its id, its path, or `latest`
+    #[arg(default_value = "latest")]
+    run: String,
+    /// Only this level
+    #[arg(long, value_name = "N")]
+    level: Option<usize>,
+    /// Only this focus: one of the preset by name, or a regular expression [default: everything, and each of the preset]
+    #[arg(long, value_name = "NAME|REGEX")]
+    focus: Option<String>,
+    /// Take the async runtime's frames out, their cost going to their callers
+    #[arg(long)]
+    fold_plumbing: bool,
+    /// Preset to take focus and plumbing from [default: the run's]
+    #[arg(long, value_name = "NAME|PATH")]
+    preset: Option<String>,
+    /// Directory for the pictures [default: flamegraphs/ in the run's directory]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+impl Flamegraph {
+    pub fn run(self, common: &Common) -> Result<Outcome> {
+        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let run = &loaded.run;
+        if let Some(level) = self.level.filter(|l| !run.manifest.levels.contains(l)) {
+            let why = anyhow!("run {} has no level {level}; it has {:?}", run.manifest.id, run.manifest.levels);
+            return Err(anyhow!(Usage(why)));
+        }
+        let preset = input::preset(&run.manifest, self.preset.as_deref())?;
+        let wanted = Wanted {
+            level: self.level,
+            everything: self.focus.is_none(),
+            foci: match &self.focus {
+                Some(focus) => vec![input::focus(&preset, focus)?],
+                None => input::foci(&preset),
+            },
+            plumbing: input::plumbing(&preset, self.fold_plumbing)?,
+        };
+        let directory = self.output.unwrap_or_else(|| loaded.directory.join(FOLDER));
+        let written = write_pictures(run, &wanted, &directory)?;
+        let pictures = written
+            .pictures
+            .iter()
+            .map(|p| Picture { title: format!("level {}, {}", p.level, p.what), path: p.path.display().to_string() })
+            .collect();
+        let section = Section { pictures, notes: written.left_out, ..Section::default() };
+        output::report(
+            common,
+            &Report { title: format!("Flamegraphs of run {}", run.manifest.id), sections: vec![section] },
+        )
+    }
+}

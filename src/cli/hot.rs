@@ -1,0 +1,114 @@
+//! `wireprof hot`: frames x levels.
+
+use super::{Common, Outcome, Usage, input, output};
+use crate::analyze::hot::{By, HotOptions, Order, hot};
+use crate::render::hot_report;
+use crate::run::Parts;
+use anyhow::{Result, anyhow};
+use clap::{Args, ValueEnum};
+use regex::Regex;
+use std::collections::BTreeSet;
+
+/// Cost per query of each function at each level, and what grew
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wireprof hot                                    the latest run, self costs
+  wireprof hot latest --focus peek --by total     inside a focus of the preset
+  wireprof hot RUN --sort growth --fold-plumbing  what grew most, by logical call chain
+  wireprof hot RUN --callers-of 'futex_wait' --by total")]
+pub struct Hot {
+    /// Run: its id, its path, or `latest`
+    #[arg(default_value = "latest")]
+    run: String,
+    /// Only what runs under these functions: a focus of the preset by name, or a regular expression
+    #[arg(long, value_name = "NAME|REGEX")]
+    focus: Option<String>,
+    /// Which samples count for a function: those in it, or those in it and all that it calls
+    #[arg(long, value_enum, default_value_t = ByArgument::SelfCost)]
+    by: ByArgument,
+    /// What comes first
+    #[arg(long, value_enum, default_value_t = OrderArgument::Cost)]
+    sort: OrderArgument,
+    /// Only functions whose name matches
+    #[arg(long, value_name = "REGEX")]
+    frame: Option<Regex>,
+    /// Who calls the functions that match, instead of the functions
+    #[arg(long, value_name = "REGEX")]
+    callers_of: Option<Regex>,
+    /// Rows at most
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    top: usize,
+    /// Column of the profile: `cpu`, `cycles`, `samples` ...
+    #[arg(long, value_name = "KIND")]
+    column: Option<String>,
+    /// Take the async runtime's frames out, their cost going to their callers
+    #[arg(long)]
+    fold_plumbing: bool,
+    /// Preset to take focus and plumbing from [default: the run's]
+    #[arg(long, value_name = "NAME|PATH")]
+    preset: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ByArgument {
+    #[value(name = "self")]
+    SelfCost,
+    Total,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OrderArgument {
+    Cost,
+    Growth,
+}
+
+impl Hot {
+    pub fn run(self, common: &Common) -> Result<Outcome> {
+        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        self.check_column(&loaded)?;
+        let options = self.options(&loaded)?;
+        output::report(common, &hot_report(&hot(&loaded.run, &options)))
+    }
+
+    /// A column that no profile of the run has is a slip of the pen, not an empty answer.
+    fn check_column(&self, loaded: &input::Loaded) -> Result<()> {
+        let Some(wanted) = &self.column else { return Ok(()) };
+        let columns = loaded.run.windows.iter().filter_map(|w| w.profile.as_ref()).flat_map(|p| &p.columns);
+        let kinds: BTreeSet<&str> = columns.map(|c| c.kind.as_str()).collect();
+        if kinds.contains(wanted.as_str()) {
+            return Ok(());
+        }
+        let known = kinds.into_iter().collect::<Vec<_>>().join(", ");
+        Err(anyhow!(Usage(anyhow!(
+            "no profile of run {} has a column `{wanted}`; there are: {known}",
+            loaded.run.manifest.id
+        ))))
+    }
+
+    fn options(self, loaded: &input::Loaded) -> Result<HotOptions> {
+        let (mut focus, mut plumbing) = (None, Vec::new());
+        // The preset is read only where it is needed, so that runs of a preset that is gone can still be looked at.
+        if self.focus.is_some() || self.fold_plumbing {
+            let preset = input::preset(&loaded.run.manifest, self.preset.as_deref())?;
+            focus = self.focus.map(|f| input::focus(&preset, &f)).transpose()?;
+            plumbing = input::plumbing(&preset, self.fold_plumbing)?;
+        }
+        Ok(HotOptions {
+            focus,
+            by: match self.by {
+                ByArgument::SelfCost => By::SelfCost,
+                ByArgument::Total => By::Total,
+            },
+            order: match self.sort {
+                OrderArgument::Cost => Order::Cost,
+                OrderArgument::Growth => Order::Growth,
+            },
+            frame: self.frame,
+            top: self.top,
+            callers_of: self.callers_of,
+            column: self.column,
+            plumbing,
+        })
+    }
+}

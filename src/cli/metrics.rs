@@ -1,0 +1,76 @@
+//! `wireprof metrics`: what the server's own metrics say of each level.
+
+use super::{Common, Outcome, input, output};
+use crate::analyze::quantities::quantities;
+use crate::analyze::series::series;
+use crate::preset::Preset;
+use crate::render::{Report, Section, quantities_table, series_table};
+use crate::run::{Parts, Run};
+use anyhow::Result;
+use clap::Args;
+use regex::Regex;
+use std::collections::BTreeMap;
+
+/// The preset's figures per level, or any series that match
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wireprof metrics                             the preset's figures of the latest run
+  wireprof metrics RUN --match mz_ts_oracle    every series whose name or labels match")]
+pub struct Metrics {
+    /// Run: its id, its path, or `latest`
+    #[arg(default_value = "latest")]
+    run: String,
+    /// Series whose `name{label=\"value\"}` matches
+    #[arg(long = "match", value_name = "REGEX")]
+    matching: Option<Regex>,
+    /// Rows at most
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    top: usize,
+    /// Preset to take the figures from [default: the run's]
+    #[arg(long, value_name = "NAME|PATH")]
+    preset: Option<String>,
+}
+
+impl Metrics {
+    pub fn run(self, common: &Common) -> Result<Outcome> {
+        let loaded = input::load(common, &self.run, Parts { profiles: false, metrics: true })?;
+        let report = match &self.matching {
+            Some(pattern) => series_report(&loaded.run, pattern, self.top),
+            None => figures(&loaded.run, &input::preset(&loaded.run.manifest, self.preset.as_deref())?),
+        };
+        output::report(common, &report)
+    }
+}
+
+fn series_report(run: &Run, pattern: &Regex, top: usize) -> Report {
+    let found = series(run, pattern);
+    let mut notes = Vec::new();
+    if found.is_empty() {
+        notes.push(format!("No series that matches `{pattern}` changed in any window with metrics."));
+    }
+    if found.len() > top {
+        notes.push(format!("{} more rows: --top N shows them.", found.len() - top));
+    }
+    let table = series_table(&found[..top.min(found.len())]);
+    let section = Section { tables: vec![table], notes, ..Section::default() };
+    Report { title: format!("Metrics of run {} that match `{pattern}`", run.manifest.id), sections: vec![section] }
+}
+
+/// A table per replicate: figures of different windows are not averaged.
+fn figures(run: &Run, preset: &Preset) -> Report {
+    let mut replicates: BTreeMap<usize, BTreeMap<usize, Vec<_>>> = BTreeMap::new();
+    for window in &run.windows {
+        let id = window.id();
+        replicates.entry(id.replicate).or_default().insert(id.level, quantities(preset, window));
+    }
+    let section = |(replicate, levels): (usize, BTreeMap<usize, Vec<_>>)| Section {
+        title: format!("Replicate {replicate}"),
+        tables: vec![quantities_table(&levels)],
+        ..Section::default()
+    };
+    Report {
+        title: format!("Figures of preset {} for run {}", preset.name, run.manifest.id),
+        sections: replicates.into_iter().map(section).collect(),
+    }
+}

@@ -1,0 +1,50 @@
+//! `wireprof runs`: the stored runs, or one of them in short.
+
+use super::{Common, Outcome, input, output};
+use crate::analyze::summary::summary;
+use crate::render::{Report, Section, guards_report, manifest_lines, runs_report, summary_table};
+use crate::run::{Parts, Run, Store};
+use anyhow::Result;
+use clap::Args;
+
+/// Stored runs; with a run, its levels, guards and set-up
+#[derive(Args)]
+#[command(after_help = "Examples:\n  wireprof runs\n  wireprof runs latest\n  wireprof runs --json --last 100")]
+pub struct Runs {
+    /// Run: its id, its path, or `latest`
+    run: Option<String>,
+    /// Runs at most, the newest
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    last: usize,
+}
+
+impl Runs {
+    pub fn run(self, common: &Common) -> Result<Outcome> {
+        if let Some(reference) = &self.run {
+            let loaded = input::load(common, reference, Parts::ALL)?;
+            return output::report(common, &run_report(&loaded.run));
+        }
+        let manifests = Store::new(&common.runs).list()?;
+        let left_out = manifests.len().saturating_sub(self.last);
+        let mut report = runs_report(&manifests[left_out..]);
+        if manifests.is_empty() {
+            report.sections[0].notes.push(format!(
+                "No run in {} yet: `wireprof sweep` makes one, --runs names another place.",
+                common.runs.display()
+            ));
+        } else if left_out > 0 {
+            report.sections[0].notes.push(format!("{left_out} older runs are not shown: --last N shows more."));
+        }
+        output::report(common, &report)
+    }
+}
+
+/// One run in short: the same that ends a sweep.
+pub fn run_report(run: &Run) -> Report {
+    let levels = Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
+    let setup = Section { title: "Measured with".into(), notes: manifest_lines(&run.manifest), ..Section::default() };
+    let mut sections = vec![levels];
+    sections.extend(guards_report(run).sections);
+    sections.push(setup);
+    Report { title: format!("Run {}", run.manifest.id), sections }
+}

@@ -1,0 +1,172 @@
+//! ELF images as they run: the mapped file itself, not whatever now lies under its name. Invariant: bytes are
+//! memory-mapped read-only and never copied whole; a damaged file gives an error, never a panic.
+
+mod vdso;
+
+pub use vdso::vdso;
+
+use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
+use object::{Endianness, Object, ObjectSection};
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A parsed view of an image's bytes.
+pub type Elf<'a> = ElfFile64<'a, Endianness, &'a [u8]>;
+
+/// Why an image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    #[error("{path}: {cause}")]
+    Unreadable { path: String, cause: std::io::Error },
+    #[error("{path}: the file on disk is not the one that is mapped")]
+    Replaced { path: String },
+    #[error("{path}: not a usable 64-bit ELF file: {cause}")]
+    Malformed { path: String, cause: String },
+}
+
+/// The bytes of an ELF file, kept mapped for as long as anything refers to them.
+#[derive(Clone)]
+pub struct Image {
+    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    segments: Arc<[Segment]>,
+}
+
+/// A loadable segment: where its bytes lie in the file and at which address the file itself puts them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub file: Range<u64>,
+    pub address: u64,
+}
+
+/// A mapped file of a running process, as its line in `/proc/PID/maps` tells.
+#[derive(Clone, Debug)]
+pub struct MappedFile<'a> {
+    pub pid: u32,
+    pub mapping: (u64, u64),
+    pub path: &'a Path,
+    pub inode: u64,
+}
+
+impl Image {
+    /// Opens the file behind a mapping: through `/proc/PID/map_files`, which leads to the mapped inode even when the
+    /// name is gone; else by its name in the mount namespace of the process, or in ours, where the inode must agree.
+    pub fn open(file: &MappedFile) -> Result<Image, ImageError> {
+        let (start, end) = file.mapping;
+        let exact = PathBuf::from(format!("/proc/{}/map_files/{start:x}-{end:x}", file.pid));
+        if let Ok(opened) = File::open(&exact) {
+            return Image::map(&opened, file.path);
+        }
+        let inside = PathBuf::from(format!("/proc/{}/root{}", file.pid, file.path.display()));
+        let opened = File::open(&inside).or_else(|_| File::open(file.path));
+        let opened = opened.map_err(|cause| ImageError::Unreadable { path: file.path.display().to_string(), cause })?;
+        let inode = opened.metadata().map(|m| m.ino()).unwrap_or(0);
+        if file.inode != 0 && inode != file.inode {
+            return Err(ImageError::Replaced { path: file.path.display().to_string() });
+        }
+        Image::map(&opened, file.path)
+    }
+
+    /// Maps a file by name, for images that nobody runs.
+    pub fn open_path(path: &Path) -> Result<Image, ImageError> {
+        let opened =
+            File::open(path).map_err(|cause| ImageError::Unreadable { path: path.display().to_string(), cause })?;
+        Image::map(&opened, path)
+    }
+
+    fn map(file: &File, path: &Path) -> Result<Image, ImageError> {
+        let unreadable = |cause| ImageError::Unreadable { path: path.display().to_string(), cause };
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            return Err(unreadable(std::io::Error::other("not a regular file")));
+        }
+        // SAFETY: the mapping is private and read-only. A file truncated by somebody else while it is mapped would
+        // raise SIGBUS; executables that run cannot be written (ETXTBSY), package managers replace and do not truncate.
+        let bytes = unsafe { memmap2::Mmap::map(file) }.map_err(unreadable)?;
+        Image::from_bytes(Arc::new(bytes), path)
+    }
+
+    /// An image over bytes that are already in memory.
+    pub fn from_bytes(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>, path: &Path) -> Result<Image, ImageError> {
+        let segments = segments((*bytes).as_ref())
+            .map_err(|cause| ImageError::Malformed { path: path.display().to_string(), cause: cause.to_string() })?;
+        Ok(Image { bytes, segments: segments.into() })
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        (*self.bytes).as_ref()
+    }
+
+    /// The parsed headers; cheap, tables are read where they lie.
+    pub fn elf(&self) -> Option<Elf<'_>> {
+        Elf::parse(self.bytes()).ok()
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The address that the file gives to the byte at `offset`.
+    pub fn address_of(&self, offset: u64) -> Option<u64> {
+        let segment = self.segments.iter().find(|s| s.file.contains(&offset))?;
+        segment.address.checked_add(offset - segment.file.start)
+    }
+
+    /// Address and file range of a section that is stored as it is (not compressed).
+    pub fn section(&self, name: &str) -> Option<(u64, Range<usize>)> {
+        let elf = self.elf()?;
+        let section = elf.section_by_name(name)?;
+        let (offset, size) = section.file_range()?;
+        let range = usize::try_from(offset).ok()?..usize::try_from(offset.checked_add(size)?).ok()?;
+        (range.end <= self.bytes().len()).then_some((section.address(), range))
+    }
+
+    /// GNU build-id in lower-case hex.
+    pub fn build_id(&self) -> Option<String> {
+        let elf = self.elf()?;
+        let id = elf.build_id().ok().flatten()?;
+        Some(id.iter().map(|b| format!("{b:02x}")).collect())
+    }
+}
+
+fn segments(bytes: &[u8]) -> Result<Vec<Segment>, object::Error> {
+    let header = object::elf::FileHeader64::<Endianness>::parse(bytes)?;
+    let endian = header.endian()?;
+    let mut segments = Vec::new();
+    for program in header.program_headers(endian, bytes)? {
+        if program.p_type(endian) != object::elf::PT_LOAD {
+            continue;
+        }
+        let (start, size) = program.file_range(endian);
+        let end = start.saturating_add(size).min(bytes.len() as u64);
+        if start < end {
+            segments.push(Segment { file: start..end, address: program.p_vaddr(endian) });
+        }
+    }
+    Ok(segments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_executable_gives_its_segments_and_the_address_of_its_text() {
+        let image = Image::open_path(&std::env::current_exe().unwrap()).unwrap();
+        let (address, range) = image.section(".text").unwrap();
+        assert_eq!(image.address_of(range.start as u64), Some(address));
+    }
+
+    #[test]
+    fn truncated_files_give_errors_and_never_panic() {
+        let whole = std::fs::read("/bin/true").unwrap();
+        for length in (0..whole.len()).step_by(97) {
+            let bytes: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::new(whole[..length].to_vec());
+            if let Ok(image) = Image::from_bytes(bytes, Path::new("truncated")) {
+                image.section(".eh_frame");
+                image.build_id();
+            }
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! One load thread: an epoll loop over its connections, each with at most one query under way. In the steady state a
+//! query costs one recv(2) and one send(2), and its share of an epoll_wait(2). Invariant: nothing here allocates for a
+//! query that succeeds.
+//!
+//! Edge triggers without reading to EAGAIN: an answer that is complete needs no second read, because the next bytes from
+//! the server follow our next query and make an edge of their own. An answer that is not complete is read on until
+//! EAGAIN or the end, since a close that arrived with its bytes makes no further edge.
+
+use super::lane::{Lane, Next};
+use super::plan::Plan;
+use super::record::{Loss, Mark, Notes, Outcome, Record};
+use super::scanner::{Answer, Scanner, error_fields};
+use super::shared::{CONNECTION_FAILURE, Shared};
+use super::thread_clock::thread_cpu;
+use super::timer::Timer;
+use super::transport::Transport;
+use crate::clock::{Nanos, now};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+const TIMER: Token = Token(usize::MAX);
+const WAKE: Token = Token(usize::MAX - 1);
+/// Marks of CPU and wakes are this far apart.
+const MARK: Nanos = 10_000_000;
+/// How long queries under way at the end may take to be answered.
+const DRAIN: Nanos = 2_000_000_000;
+/// Covers most answers in one read, and stays in the second-level cache.
+const BUFFER: usize = 64 * 1024;
+
+/// A connection under load.
+pub struct Session {
+    transport: Transport,
+    scanner: Scanner,
+    answer: Answer,
+    lane: usize,
+    execution: u64,
+    step: u32,
+    busy: bool,
+    open: bool,
+    /// The socket is also watched for room to write.
+    writing: bool,
+    /// Bytes of the request that were sent.
+    sent: usize,
+    begun: Nanos,
+}
+
+impl Session {
+    pub fn new(transport: Transport, lane: usize) -> Self {
+        Session {
+            transport,
+            scanner: Scanner::default(),
+            answer: Answer::default(),
+            lane,
+            execution: 0,
+            step: 0,
+            busy: false,
+            open: true,
+            writing: false,
+            sent: 0,
+            begun: 0,
+        }
+    }
+}
+
+/// The state of one load thread.
+pub struct EventLoop {
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    /// Which of the shared progress counters is this thread's.
+    index: usize,
+    sessions: Vec<Session>,
+    lanes: Vec<Lane>,
+    poll: Poll,
+    timer: Timer,
+    origin: Nanos,
+    /// When the event loop last woke.
+    woke: Nanos,
+    wakes: u64,
+    busy: usize,
+    completed: u64,
+    errors: u64,
+    notes: Notes,
+    told: bool,
+}
+
+impl EventLoop {
+    /// Registers non-blocking sessions. The waker ends the loop's sleep from another thread.
+    pub fn new(
+        plan: Arc<Plan>,
+        shared: Arc<Shared>,
+        index: usize,
+        sessions: Vec<Session>,
+        mut lanes: Vec<Lane>,
+    ) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let timer = Timer::new()?;
+        poll.registry().register(&mut SourceFd(&timer.raw_fd()), TIMER, Interest::READABLE)?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        for (at, session) in sessions.iter().enumerate() {
+            let fd = session.transport.socket.as_raw_fd();
+            poll.registry().register(&mut SourceFd(&fd), Token(at), Interest::READABLE)?;
+            lanes[session.lane].idle.push(at);
+        }
+        let event_loop = EventLoop {
+            plan,
+            shared,
+            index,
+            sessions,
+            lanes,
+            poll,
+            timer,
+            origin: 0,
+            woke: 0,
+            wakes: 0,
+            busy: 0,
+            completed: 0,
+            errors: 0,
+            notes: Notes::default(),
+            told: false,
+        };
+        Ok((event_loop, waker))
+    }
+
+    /// Drives the load from `origin` until the shared stop, then lets queries under way finish and closes.
+    pub fn run(mut self, origin: Nanos) -> Notes {
+        self.origin = origin;
+        self.woke = now();
+        self.mark();
+        let mut buffer = vec![0; BUFFER].into_boxed_slice();
+        let mut events = Events::with_capacity(1024);
+        let mut deadline = None;
+        loop {
+            if self.shared.stopping() && deadline.is_none() {
+                deadline = Some(now() + DRAIN);
+                self.lanes.iter_mut().for_each(Lane::end);
+            }
+            if deadline.is_some_and(|deadline| self.busy == 0 || self.woke >= deadline) {
+                break;
+            }
+            if let Err(cause) = self.dispatch() {
+                self.shared.fail(format!("the load's timer cannot be set: {cause}"));
+            }
+            if let Err(cause) = self.poll.poll(&mut events, Some(Duration::from_nanos(MARK)))
+                && cause.kind() != ErrorKind::Interrupted
+            {
+                self.shared.fail(format!("epoll_wait fails: {cause}"));
+            }
+            self.woke = now();
+            self.wakes += 1;
+            for event in events.iter().filter(|event| event.token() < WAKE) {
+                self.ready(event, &mut buffer);
+            }
+            if self.woke - self.notes.marks.last().map_or(0, |mark| mark.at) >= MARK {
+                self.mark();
+            }
+            self.shared.report(self.index, self.completed, self.errors);
+        }
+        self.woke = now();
+        self.mark();
+        self.close();
+        self.notes
+    }
+
+    /// Begins what is due on idle connections, and sets the timer for what is not.
+    fn dispatch(&mut self) -> io::Result<()> {
+        let mut soonest = None;
+        let mut at = now_if(self.lanes.iter().any(|lane| !lane.idle.is_empty()));
+        for index in 0..self.lanes.len() {
+            while let Some(&session) = self.lanes[index].idle.last() {
+                let lane = &mut self.lanes[index];
+                match lane.next(&self.plan.jobs[lane.job], self.origin, at) {
+                    Next::Begin { execution, scheduled } => {
+                        lane.idle.pop();
+                        self.begin(session, execution, scheduled);
+                        at = now();
+                    }
+                    Next::Wait(due) => {
+                        soonest = Some(soonest.map_or(due, |soonest: Nanos| soonest.min(due)));
+                        break;
+                    }
+                    Next::Ended => break,
+                }
+            }
+        }
+        if self.busy == 0 && !self.told && self.lanes.iter().all(Lane::has_ended) && !self.shared.stopping() {
+            self.told = true;
+            self.shared.thread_ended();
+        }
+        soonest.map_or(Ok(()), |due| self.timer.arm(due))
+    }
+
+    fn begin(&mut self, index: usize, execution: u64, scheduled: Option<Nanos>) {
+        let session = &mut self.sessions[index];
+        (session.execution, session.step, session.busy) = (execution, 0, true);
+        self.busy += 1;
+        self.send(index, scheduled);
+    }
+
+    /// Sends the session's present step. Its latency counts from `scheduled`, or from now.
+    #[inline]
+    fn send(&mut self, index: usize, scheduled: Option<Nanos>) {
+        let session = &mut self.sessions[index];
+        session.sent = 0;
+        session.begun = scheduled.unwrap_or_else(now);
+        self.write(index);
+    }
+
+    /// Writes what is left of the request; waits for room where the socket has none.
+    #[inline]
+    fn write(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        let job = &self.plan.jobs[self.lanes[session.lane].job];
+        let bytes = &job.request(session.execution, session.step).bytes;
+        while session.sent < bytes.len() {
+            match session.transport.write(&bytes[session.sent..]) {
+                Ok(taken) => session.sent += taken,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // What the server said before it closed is still to be read.
+                Err(error) => return self.lose_after_reading(index, error),
+            }
+        }
+        let unsent = session.sent < bytes.len() || session.transport.holds_back();
+        if unsent != session.writing {
+            self.watch_for_room(index, unsent);
+        }
+    }
+
+    #[cold]
+    fn watch_for_room(&mut self, index: usize, writing: bool) {
+        let session = &mut self.sessions[index];
+        session.writing = writing;
+        let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let fd = session.transport.socket.as_raw_fd();
+        if let Err(cause) = self.poll.registry().reregister(&mut SourceFd(&fd), Token(index), interest) {
+            self.lose(index, &cause.to_string());
+        }
+    }
+
+    #[inline]
+    fn ready(&mut self, event: &mio::event::Event, buffer: &mut [u8]) {
+        let index = event.token().0;
+        let session = &mut self.sessions[index];
+        if !session.open {
+            return;
+        }
+        if session.writing && event.is_writable() {
+            self.flush(index);
+        }
+        if event.is_readable() || event.is_error() || event.is_read_closed() {
+            self.read(index, buffer, event.is_read_closed());
+        }
+    }
+
+    #[cold]
+    fn flush(&mut self, index: usize) {
+        match self.sessions[index].transport.flush() {
+            Ok(_) => self.write(index),
+            Err(cause) => self.lose(index, &cause.to_string()),
+        }
+    }
+
+    /// Reads and handles what has arrived; see the module's head for when it stops.
+    #[inline]
+    fn read(&mut self, index: usize, buffer: &mut [u8], closed: bool) {
+        loop {
+            let session = &mut self.sessions[index];
+            if !session.open {
+                return;
+            }
+            match session.transport.read(buffer) {
+                Ok(0) => return self.lose(index, "the server closed the connection"),
+                Ok(length) => {
+                    if self.take(index, &buffer[..length]) && !closed {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.lose(index, &error.to_string()),
+            }
+        }
+    }
+
+    /// Scans bytes; true when they ended an answer and nothing follows.
+    #[inline]
+    fn take(&mut self, index: usize, bytes: &[u8]) -> bool {
+        let mut at = 0;
+        while at < bytes.len() {
+            let session = &mut self.sessions[index];
+            match session.scanner.scan(&bytes[at..], &mut session.answer) {
+                Ok(Some(used)) => {
+                    at += used;
+                    self.finished(index);
+                }
+                Ok(None) => return false,
+                Err(unreadable) => {
+                    self.lose(index, &unreadable.to_string());
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// A ReadyForQuery has arrived: notes the completion and goes on with this session's next request.
+    #[inline]
+    fn finished(&mut self, index: usize) {
+        let end = now();
+        let session = &mut self.sessions[index];
+        if !session.busy {
+            session.answer = Answer::default();
+            return;
+        }
+        let lane = &mut self.lanes[session.lane];
+        let job = &self.plan.jobs[lane.job];
+        let rows = session.answer.rows;
+        let outcome = if session.answer.error.is_some() {
+            self.errors += 1;
+            failed(&mut self.notes, &mut session.answer)
+        } else {
+            self.completed += 1;
+            match job.request(session.execution, session.step).expected {
+                Some(expected) if expected != rows => Outcome::WrongRows(rows),
+                _ => Outcome::Rows(rows),
+            }
+        };
+        session.answer.rows = 0;
+        let latency = end.saturating_sub(session.begun);
+        self.notes.record(Record::new(end, latency, lane.job as u16, end.saturating_sub(self.woke), outcome));
+        session.step += 1;
+        if session.step < job.steps && !self.shared.stopping() {
+            return self.send(index, None);
+        }
+        match lane.next(job, self.origin, end) {
+            Next::Begin { execution, scheduled } => {
+                (session.execution, session.step) = (execution, 0);
+                self.send(index, scheduled);
+            }
+            Next::Wait(_) | Next::Ended => {
+                session.busy = false;
+                self.busy -= 1;
+                lane.idle.push(index);
+            }
+        }
+    }
+
+    /// A failed write often means that the server has said good-bye: its words are the better reason.
+    #[cold]
+    fn lose_after_reading(&mut self, index: usize, error: io::Error) {
+        let session = &mut self.sessions[index];
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = session.transport.read(&mut buffer) {
+            if session.scanner.scan(&buffer[..length], &mut session.answer).is_err() {
+                break;
+            }
+        }
+        self.lose(index, &error.to_string());
+    }
+
+    /// Takes a session out of the load. A FATAL error that the server sent before is the reason, else `cause`.
+    #[cold]
+    fn lose(&mut self, index: usize, cause: &str) {
+        let session = &mut self.sessions[index];
+        if !session.open {
+            return;
+        }
+        session.open = false;
+        let fd = session.transport.socket.as_raw_fd();
+        // The socket is closed with its session at the end; an error here would leave at most one stray event.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        let (sqlstate, message) = match session.answer.error.take() {
+            Some(body) => error_fields(&body),
+            None => (CONNECTION_FAILURE.into(), cause.to_string()),
+        };
+        if session.busy {
+            session.busy = false;
+            self.busy -= 1;
+            self.errors += 1;
+            let (end, job) = (now(), self.lanes[session.lane].job as u16);
+            let kind = self.notes.error_kind(sqlstate.clone(), message.clone());
+            let latency = end.saturating_sub(session.begun);
+            self.notes.record(Record::new(end, latency, job, 0, Outcome::Error(kind)));
+        }
+        let lane = &mut self.lanes[session.lane];
+        lane.idle.retain(|idle| *idle != index);
+        let loss = Loss { at: now(), sqlstate, message };
+        self.shared.lost_one(&loss);
+        self.notes.losses.push(loss);
+    }
+
+    fn mark(&mut self) {
+        self.notes.marks.push(Mark { at: self.woke, cpu: thread_cpu(), wakes: self.wakes });
+    }
+
+    /// Ends the sessions that are left; an error of saying good-bye does not matter any more.
+    fn close(&mut self) {
+        let mut terminate = bytes::BytesMut::new();
+        postgres_protocol::message::frontend::terminate(&mut terminate);
+        for session in self.sessions.iter_mut().filter(|session| session.open && !session.busy) {
+            let _ = session.transport.write(&terminate);
+        }
+    }
+}
+
+/// The time, where somebody will look at it.
+fn now_if(wanted: bool) -> Nanos {
+    if wanted { now() } else { 0 }
+}
+
+/// The error of an answer as an outcome.
+#[cold]
+fn failed(notes: &mut Notes, answer: &mut Answer) -> Outcome {
+    let (sqlstate, message) = error_fields(&answer.error.take().unwrap_or_default());
+    Outcome::Error(notes.error_kind(sqlstate, message))
+}

@@ -1,0 +1,277 @@
+//! The driver of our own: opens and checks the connections, runs the load threads, cuts their notes to the window.
+
+use super::address::Address;
+use super::connect::{Connection, Connector};
+use super::driver::{Driver, Load};
+use super::event_loop::{EventLoop, Session};
+use super::lane::Lane;
+use super::plan::{Plan, Protocol};
+use super::record::Notes;
+use super::shared::Shared;
+use super::thread_clock::thread_id;
+use super::trace::LoadTrace;
+use super::{LoadError, probe, tally};
+use crate::clock::{Nanos, Span, now};
+use crate::workload::Workload;
+use anyhow::{Context, Result, anyhow};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Connections that are opened at the same time: enough to overlap the server's fork and the password's hash,
+/// few enough for a listen backlog.
+const OPENERS: usize = 8;
+
+/// How the load is driven.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Load threads; connections are dealt out among them.
+    pub threads: usize,
+    pub protocol: Protocol,
+    /// Bounds the connect and each answer until a connection is ready; a `connect_timeout` in the URL goes before.
+    pub connect_timeout: Duration,
+    /// Bounds the one execution of each statement before the load.
+    pub statement_timeout: Duration,
+    /// A job that has used up its `query-args-file` begins it again instead of ending.
+    pub repeat_arguments: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            threads: 1,
+            protocol: Protocol::Simple,
+            connect_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(60),
+            repeat_arguments: false,
+        }
+    }
+}
+
+/// Drives a workload against one server.
+pub struct PgwireDriver {
+    address: Address,
+    workload: Workload,
+    options: Options,
+}
+
+impl PgwireDriver {
+    pub fn new(address: Address, workload: Workload, options: Options) -> Self {
+        PgwireDriver { address, workload, options }
+    }
+}
+
+impl Driver for PgwireDriver {
+    fn name(&self) -> String {
+        concat!("wireprof ", env!("CARGO_PKG_VERSION")).into()
+    }
+
+    /// Opens `level` connections, verifies each statement on the first one and prepares statements on all of them.
+    /// Errors are [`LoadError`]s or [`crate::workload::WorkloadError`]s.
+    fn open(&mut self, level: usize) -> Result<Box<dyn Load>> {
+        let parts = self.workload.connections(level)?;
+        let mut plan = Plan::new(&self.workload, self.options.protocol, self.options.repeat_arguments)?;
+        let connector = Connector::new(&self.address, self.options.connect_timeout)?;
+        let mut first = connector.open()?;
+        probe::learn(&mut first, &self.workload, &mut plan, self.options.statement_timeout)?;
+        let plan = Arc::new(plan);
+        let jobs: Vec<usize> = parts.iter().enumerate().flat_map(|(job, &n)| std::iter::repeat_n(job, n)).collect();
+        let connections = open_all(&connector, first, &jobs, &plan, self.options.statement_timeout)?;
+        let shared = Arc::new(Shared::new(self.options.threads.clamp(1, level), level));
+        let load = PgwireLoad {
+            driver: self.name(),
+            accepted_errors: self.workload.accepted_errors.clone(),
+            level,
+            plan,
+            shared,
+            threads: Vec::new(),
+            started: false,
+        };
+        Ok(Box::new(load.spawn(connections, &jobs)?))
+    }
+}
+
+/// Opens the connections that are missing and prepares each one for its job. Stops at the first error.
+fn open_all(
+    connector: &Connector,
+    first: Connection,
+    jobs: &[usize],
+    plan: &Plan,
+    limit: Duration,
+) -> Result<Vec<Connection>, LoadError> {
+    let opened = Mutex::new((0..jobs.len()).map(|_| None).collect::<Vec<Option<Connection>>>());
+    let failure = Mutex::new(None);
+    let next = AtomicUsize::new(0);
+    let first = Mutex::new(Some(first));
+    let open_one = |at: usize| -> Result<Connection, LoadError> {
+        let present = if at == 0 { lock(&first).take() } else { None };
+        let mut connection = present.map_or_else(|| connector.open(), Ok)?;
+        for message in &plan.jobs[jobs[at]].preparations {
+            if let Err((sqlstate, message)) = connection.round_trip(message, limit)? {
+                let sql = format!("a statement of job {:?}", plan.jobs[jobs[at]].name);
+                return Err(LoadError::Statement { sql, sqlstate, message });
+            }
+        }
+        Ok(connection)
+    };
+    thread::scope(|scope| {
+        for _ in 0..OPENERS.min(jobs.len()) {
+            scope.spawn(|| {
+                while lock(&failure).is_none() {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= jobs.len() {
+                        break;
+                    }
+                    match open_one(at) {
+                        Ok(connection) => lock(&opened)[at] = Some(connection),
+                        Err(error) => {
+                            lock(&failure).get_or_insert(error);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let opened = opened.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let complete = opened.iter().flatten().count();
+    match failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        None => Ok(opened.into_iter().flatten().collect()),
+        Some(LoadError::TooMany { at, message, .. }) => {
+            Err(LoadError::TooMany { at, opened: complete, wanted: jobs.len(), message })
+        }
+        Some(error) => Err(error),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+struct LoadThread {
+    id: u32,
+    /// The load's origin; the thread waits for it.
+    start: mpsc::Sender<Nanos>,
+    waker: mio::Waker,
+    handle: JoinHandle<Notes>,
+}
+
+struct PgwireLoad {
+    driver: String,
+    accepted_errors: Vec<String>,
+    level: usize,
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    threads: Vec<LoadThread>,
+    started: bool,
+}
+
+impl PgwireLoad {
+    /// Deals the connections out and starts the threads, which wait.
+    fn spawn(mut self, connections: Vec<Connection>, jobs: &[usize]) -> Result<Self, LoadError> {
+        let threads = self.shared.threads();
+        let system = |what, remedy| move |cause| LoadError::System { what, cause, remedy };
+        // Connection i goes to thread i modulo threads; a thread has a lane for each job it has a connection of.
+        let takes = |thread: usize, job: usize| (0..jobs.len()).any(|at| at % threads == thread && jobs[at] == job);
+        let mut dealt: Vec<Vec<Session>> = (0..threads).map(|_| Vec::new()).collect();
+        let lane_jobs: Vec<Vec<usize>> =
+            (0..threads).map(|thread| (0..self.plan.jobs.len()).filter(|&job| takes(thread, job)).collect()).collect();
+        for (at, connection) in connections.into_iter().enumerate() {
+            let thread = at % threads;
+            let remedy = "report it: a socket refused a plain setting";
+            connection.transport.socket.set_nonblocking().map_err(system("non-blocking sockets", remedy))?;
+            let lane = lane_jobs[thread].iter().position(|&job| job == jobs[at]).unwrap_or_default();
+            dealt[thread].push(Session::new(connection.transport, lane));
+        }
+        for (thread, sessions) in dealt.into_iter().enumerate() {
+            let lane = |&job: &usize| {
+                let of = (0..threads).filter(|&t| lane_jobs[t].contains(&job));
+                let index = of.clone().filter(|&t| t < thread).count();
+                Lane::new(job, index as u64, of.count() as u64)
+            };
+            let lanes = lane_jobs[thread].iter().map(lane).collect();
+            let started = EventLoop::new(self.plan.clone(), self.shared.clone(), thread, sessions, lanes);
+            let remedy = "raise the limit of open files (ulimit -n)";
+            let (event_loop, waker) = started.map_err(system("an event loop", remedy))?;
+            let remedy = "raise the limit of threads (ulimit -u)";
+            let load_thread = spawn_thread(thread, event_loop, waker).map_err(system("a load thread", remedy))?;
+            self.threads.push(load_thread);
+        }
+        Ok(self)
+    }
+
+    /// Ends the threads and collects their notes.
+    fn join(&mut self) -> Result<Vec<Notes>> {
+        self.shared.stop();
+        if !self.started {
+            self.start()?;
+        }
+        let mut notes = Vec::new();
+        for thread in self.threads.drain(..) {
+            thread.waker.wake().context("wake a load thread")?;
+            notes.push(thread.handle.join().map_err(|_| anyhow!("a load thread panicked; please report it"))?);
+        }
+        Ok(notes)
+    }
+}
+
+fn spawn_thread(index: usize, event_loop: EventLoop, waker: mio::Waker) -> std::io::Result<LoadThread> {
+    let (start, origin) = mpsc::channel();
+    let (tell, id) = mpsc::channel();
+    let handle = thread::Builder::new().name(format!("wireprof-load-{index}")).spawn(move || {
+        // The receiver waits right below; should it be gone, so is the load, and `recv` ends.
+        let _ = tell.send(thread_id());
+        match origin.recv() {
+            Ok(origin) => event_loop.run(origin),
+            Err(_) => Notes::default(),
+        }
+    })?;
+    let id = id.recv().map_err(|_| std::io::Error::other("the thread ended at once"))?;
+    Ok(LoadThread { id, start, waker, handle })
+}
+
+impl Load for PgwireLoad {
+    fn start(&mut self) -> Result<()> {
+        self.started = true;
+        let origin = now();
+        for thread in &self.threads {
+            thread
+                .start
+                .send(origin)
+                .map_err(|_| anyhow!("a load thread has ended before the load; please report it"))?;
+        }
+        Ok(())
+    }
+
+    fn thread_ids(&self) -> Vec<u32> {
+        self.threads.iter().map(|thread| thread.id).collect()
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        self.shared.progress()
+    }
+
+    fn failed(&self) -> Option<String> {
+        self.shared.failure()
+    }
+
+    fn stop(mut self: Box<Self>, window: Span) -> Result<LoadTrace> {
+        let notes = self.join()?;
+        let setting = tally::Setting {
+            driver: self.driver.clone(),
+            connections: self.level,
+            accepted_errors: &self.accepted_errors,
+        };
+        Ok(tally::cut(window, &notes, &self.plan, setting))
+    }
+}
+
+impl Drop for PgwireLoad {
+    /// A load that is dropped without `stop` (an error elsewhere) ends its threads and sessions too.
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            // The notes are not wanted, and an error has been met already.
+            let _ = self.join();
+        }
+    }
+}

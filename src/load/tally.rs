@@ -1,0 +1,210 @@
+//! The notes of all load threads, cut to one window. Invariant: every completion inside the window is in exactly one
+//! slice, so that the slices' counts and histograms sum to the window's.
+
+use super::plan::Plan;
+use super::record::{Mark, Notes, Outcome, Record};
+use super::trace::{ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
+use crate::clock::{Nanos, Span};
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+
+/// The highest latency that a histogram tells apart, 1 h in ns; longer ones are counted there.
+const LONGEST: u64 = 3_600_000_000_000;
+
+/// What is known of the load besides the notes.
+pub struct Setting<'a> {
+    pub driver: String,
+    pub connections: usize,
+    pub accepted_errors: &'a [String],
+}
+
+/// Cuts the notes to `span`.
+pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTrace {
+    let mut tally = Tally::new(span, plan);
+    for thread in notes {
+        for record in thread.records().filter(|record| span.contains(record.end)) {
+            tally.add(record, thread);
+        }
+    }
+    let accepted = |sqlstate: &String| setting.accepted_errors.contains(sqlstate);
+    let errors = tally.errors.into_iter().map(|((sqlstate, message), count)| {
+        let accepted = accepted(&sqlstate);
+        ErrorCount { sqlstate, message, count, accepted }
+    });
+    let lost = notes.iter().flat_map(|thread| &thread.losses).filter(|loss| loss.at < span.end).count();
+    let mut latency = empty_histogram();
+    for histogram in tally.slices.iter().filter_map(|slice| slice.latency.as_ref()) {
+        latency.add(histogram).expect("no slice's histogram has values that the window's cannot hold");
+    }
+    LoadTrace {
+        driver: setting.driver,
+        span,
+        connections: setting.connections,
+        rate: plan.rate,
+        completed: tally.slices.iter().map(|slice| slice.completed).sum(),
+        divisor: "client".into(),
+        rows: tally.jobs.iter().map(|job| job.rows).sum(),
+        wrong_rows: tally.wrong_rows,
+        errors: errors.collect(),
+        latency_sum: Some(tally.slices.iter().map(|slice| slice.latency_sum).sum()),
+        slices: tally.slices,
+        latency,
+        generator: generator(span, notes, tally.delay),
+        sessions: Sessions { opened: setting.connections as u64, lost: lost as u64 },
+        jobs: tally.jobs,
+    }
+}
+
+struct Tally {
+    span: Span,
+    slices: Vec<Slice>,
+    jobs: Vec<JobCount>,
+    errors: BTreeMap<(String, String), u64>,
+    wrong_rows: u64,
+    delay: u64,
+}
+
+impl Tally {
+    fn new(span: Span, plan: &Plan) -> Self {
+        let slice = |at| Slice {
+            at,
+            nanos: SLICE.min(span.nanos() - at),
+            completed: 0,
+            latency_sum: 0,
+            latency: Some(slice_histogram()),
+        };
+        let job = |name: &String| JobCount { name: name.clone(), completed: 0, rows: 0, errors: 0, latency_sum: 0 };
+        Tally {
+            span,
+            slices: (0..span.nanos()).step_by(SLICE as usize).map(slice).collect(),
+            jobs: plan.jobs.iter().map(|plan| job(&plan.name)).collect(),
+            errors: BTreeMap::new(),
+            wrong_rows: 0,
+            delay: 0,
+        }
+    }
+
+    fn add(&mut self, record: &Record, thread: &Notes) {
+        let job = &mut self.jobs[record.job()];
+        let rows = match record.outcome() {
+            Outcome::Rows(rows) => rows,
+            Outcome::WrongRows(rows) => {
+                self.wrong_rows += 1;
+                rows
+            }
+            Outcome::Error(kind) => {
+                job.errors += 1;
+                *self.errors.entry(thread.errors[kind as usize].clone()).or_default() += 1;
+                return;
+            }
+        };
+        let latency = record.latency();
+        job.completed += 1;
+        job.rows += u64::from(rows);
+        job.latency_sum += latency;
+        let slice = &mut self.slices[((record.end - self.span.start) / SLICE) as usize];
+        slice.completed += 1;
+        slice.latency_sum += latency;
+        if let Some(histogram) = &mut slice.latency {
+            histogram.saturating_record(latency.min(LONGEST));
+        }
+        self.delay += u64::from(record.delay);
+    }
+}
+
+/// As [`empty_histogram`], but no larger than its values need: a run holds thousands of them.
+fn slice_histogram() -> Histogram<u64> {
+    let mut histogram = Histogram::new_with_bounds(1_000, 2_000_000, 3).expect("constant bounds are valid");
+    histogram.auto(true);
+    histogram
+}
+
+fn generator(span: Span, notes: &[Notes], delay: u64) -> Generator {
+    let total = |value: fn(&Mark) -> u64| -> Option<u64> {
+        let inside = |thread: &Notes| Some(at(&thread.marks, span.end, value)? - at(&thread.marks, span.start, value)?);
+        notes.iter().map(inside).sum::<Option<f64>>().map(|sum| sum.round() as u64)
+    };
+    Generator {
+        threads: notes.len(),
+        cpu: total(|mark| mark.cpu),
+        dispatch_delay: Some(delay),
+        wakes: total(|mark| mark.wakes),
+    }
+}
+
+/// A counter's value at an instant, linear between the marks around it; `None` before the first or after the last.
+fn at(marks: &[Mark], when: Nanos, value: fn(&Mark) -> u64) -> Option<f64> {
+    let after = marks.partition_point(|mark| mark.at < when);
+    let right = marks.get(after)?;
+    if right.at == when {
+        return Some(value(right) as f64);
+    }
+    let left = marks.get(after.checked_sub(1)?)?;
+    let share = (when - left.at) as f64 / (right.at - left.at) as f64;
+    Some(value(left) as f64 + (value(right) - value(left)) as f64 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Protocol;
+    use super::*;
+    use crate::workload::Workload;
+
+    const MS: u64 = 1_000_000;
+
+    fn cut_one(span: Span, notes: Notes) -> LoadTrace {
+        let plan = Plan::new(&Workload::from_query("select 1"), Protocol::Simple, false).unwrap();
+        let accepted = ["40001".to_string()];
+        let setting = Setting { driver: "d".into(), connections: 3, accepted_errors: &accepted };
+        cut(span, &[notes], &plan, setting)
+    }
+
+    #[test]
+    fn a_window_holds_exactly_what_ended_inside_it() {
+        let span = Span::new(1000 * MS, 1120 * MS);
+        let mut notes = Notes::default();
+        for end in [999, 1000, 1049, 1050, 1119, 1120] {
+            notes.record(Record::new(end * MS, 2 * MS, 0, 10, Outcome::Rows(3)));
+        }
+        let trace = cut_one(span, notes);
+        assert_eq!((trace.completed, trace.rows, trace.latency_sum), (4, 12, Some(8 * MS)));
+        let slices: Vec<_> = trace.slices.iter().map(|s| (s.at / MS, s.nanos / MS, s.completed)).collect();
+        assert_eq!(slices, [(0, 50, 2), (50, 50, 1), (100, 20, 1)]);
+        assert_eq!(trace.latency.len(), 4);
+        assert_eq!(trace.generator.dispatch_delay, Some(40));
+        assert_eq!(trace.jobs[0].completed, 4);
+    }
+
+    #[test]
+    fn errors_are_counted_by_kind_and_are_not_completed() {
+        let mut notes = Notes::default();
+        let kinds = [notes.error_kind("40001".into(), "a".into()), notes.error_kind("XX000".into(), "b".into())];
+        for kind in [kinds[0], kinds[1], kinds[1]] {
+            notes.record(Record::new(5, 1, 0, 0, Outcome::Error(kind)));
+        }
+        notes.record(Record::new(5, 1, 0, 0, Outcome::WrongRows(0)));
+        let trace = cut_one(Span::new(0, 10), notes);
+        assert_eq!((trace.completed, trace.wrong_rows, trace.jobs[0].errors), (1, 1, 3));
+        let counts: Vec<_> = trace.errors.iter().map(|e| (e.sqlstate.as_str(), e.count, e.accepted)).collect();
+        assert_eq!(counts, [("40001", 1, true), ("XX000", 2, false)]);
+        assert_eq!(trace.error_count(), 2, "the accepted one is no failure");
+    }
+
+    #[test]
+    fn cpu_is_interpolated_between_marks_and_unknown_outside_them() {
+        let mark = |at, cpu| Mark { at, cpu, wakes: cpu * 2 };
+        let marked = || {
+            let mut notes = Notes::default();
+            notes.marks = vec![mark(10, 100), mark(20, 200), mark(40, 220)];
+            notes
+        };
+        let trace = cut_one(Span::new(15, 30), marked());
+        assert_eq!((trace.generator.cpu, trace.generator.wakes), (Some(60), Some(120)));
+        let trace = cut_one(Span::new(10, 40), marked());
+        assert_eq!(trace.generator.cpu, Some(120));
+        for span in [Span::new(9, 30), Span::new(15, 41)] {
+            let trace = cut_one(span, marked());
+            assert_eq!(trace.generator.cpu, None, "{span:?}");
+        }
+    }
+}

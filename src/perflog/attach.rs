@@ -1,0 +1,75 @@
+//! Attachments: pictures and profiles copied beside the log, linked from it. Invariant: attaching the same run twice
+//! leaves the same bytes, in the log and in the copies.
+
+use super::document::{Document, Unspliceable};
+use super::file::write_bytes;
+use crate::render::{Cell, Column, Table, markdown_table};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// Folder beside the log.
+pub const FOLDER: &str = "flamegraphs";
+
+/// A file to copy.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    pub level: usize,
+    /// `flamegraph, all`, `profile (pprof), replicate 1`
+    pub what: String,
+    pub from: PathBuf,
+    /// Name of the copy; it has the run's id in it.
+    pub name: String,
+}
+
+/// Copies the files into `flamegraphs/` beside `log`, which need not exist yet.
+///
+/// # Errors
+/// A file that cannot be read or written, by name.
+pub fn copy(log: &Path, attachments: &[Attachment]) -> Result<()> {
+    let folder = log.parent().unwrap_or(Path::new("")).join(FOLDER);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for attachment in attachments {
+        let bytes = std::fs::read(&attachment.from)
+            .with_context(|| format!("cannot read {} to attach it", attachment.from.display()))?;
+        write_bytes(&folder.join(&attachment.name), &bytes)?;
+    }
+    Ok(())
+}
+
+/// The log with the table of attachments in it, replacing the run's earlier one.
+pub fn splice(
+    log: &Document,
+    run: &str,
+    attachments: &[Attachment],
+    session: Option<u64>,
+) -> Result<Document, Unspliceable> {
+    log.with_block(&format!("{run} attachments"), &links(attachments), session)
+}
+
+/// Copies, then splices.
+///
+/// # Errors
+/// As [`copy`] and [`splice`].
+pub fn attach(
+    path: &Path,
+    log: &Document,
+    run: &str,
+    attachments: &[Attachment],
+    session: Option<u64>,
+) -> Result<Document> {
+    let spliced = splice(log, run, attachments, session)?;
+    copy(path, attachments)?;
+    Ok(spliced)
+}
+
+fn links(attachments: &[Attachment]) -> String {
+    let columns =
+        vec![Column::number("level", "level", ""), Column::text("what", "attachment"), Column::text("file", "file")];
+    let mut sorted: Vec<&Attachment> = attachments.iter().collect();
+    sorted.sort_by(|a, b| (a.level, &a.what, &a.name).cmp(&(b.level, &b.what, &b.name)));
+    let row = |a: &&Attachment| {
+        let link = format!("[{}]({FOLDER}/{})", a.name, a.name.replace(' ', "%20"));
+        vec![Cell::Count(a.level as u64), Cell::Text(a.what.clone()), Cell::Text(link)]
+    };
+    markdown_table(&Table { columns, rows: sorted.iter().map(row).collect(), ..Table::default() })
+}

@@ -1,0 +1,124 @@
+//! Numbers and cells as text. Invariant: all numbers of a column have the same decimals, so that their points align
+//! and their sizes compare at a glance; nothing is written as 0 that is not.
+
+use super::model::{Cell, Table};
+use crate::profile::short_name;
+
+/// Decimals per column: the largest number shows four digits, at most three of them after the point.
+pub(super) fn decimals(table: &Table) -> Vec<usize> {
+    (0..table.columns.len())
+        .map(|column| {
+            let numbers = table.rows.iter().filter_map(|row| row[column].magnitude());
+            decimals_for(numbers.fold(0.0, f64::max))
+        })
+        .collect()
+}
+
+fn decimals_for(largest: f64) -> usize {
+    match largest {
+        l if l >= 999.5 => 0,
+        l if l >= 99.95 => 1,
+        l if l >= 9.995 => 2,
+        _ => 3,
+    }
+}
+
+/// A cell as text; names short.
+pub(super) fn cell(cell: &Cell, decimals: usize) -> String {
+    match cell {
+        Cell::Text(text) => text.clone(),
+        Cell::Name(name) => short_name(name),
+        Cell::Count(number) => count(*number),
+        Cell::Number(value) => number(*value, decimals),
+        Cell::Figure(value) => significant(*value),
+        Cell::Within(lower, upper) => format!("{}..{}", significant(*lower), significant(*upper)),
+        Cell::Estimate { value, interval, .. } => estimate(*value, *interval, decimals),
+        Cell::Difference { value, interval } => {
+            let sign = if *value > 0.0 { "+" } else { "" };
+            let half = interval.map_or(String::new(), |(low, high)| {
+                format!(" ±{}", number((high - value).max(value - low), decimals))
+            });
+            format!("{sign}{}{half}", number(*value, decimals))
+        }
+        Cell::Missing(_) => "not measured".to_string(),
+        Cell::Undefined(_) => "-".to_string(),
+        Cell::Empty => String::new(),
+    }
+}
+
+/// `12.3 ±0.4`; `<0.3` where nothing was seen and the interval bounds it.
+fn estimate(value: f64, interval: Option<(f64, f64)>, decimals: usize) -> String {
+    match interval {
+        None => number(value, decimals),
+        Some((_, high)) if value == 0.0 => format!("<{}", number(high, decimals)),
+        Some((low, high)) => {
+            format!("{} ±{}", number(value, decimals), number((high - value).max(value - low), decimals))
+        }
+    }
+}
+
+/// A number with thousands separators; one too small for the decimals reads `<0.001`.
+pub(super) fn number(value: f64, decimals: usize) -> String {
+    let smallest = 0.1f64.powi(decimals as i32);
+    if value != 0.0 && value.abs() < smallest / 2.0 {
+        return format!("{}<{smallest:.decimals$}", if value < 0.0 { "-" } else { "" });
+    }
+    thousands(&format!("{value:.decimals$}"))
+}
+
+fn thousands(digits: &str) -> String {
+    let (sign, rest) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
+    let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(w, f)| (w, Some(f)));
+    let mut text = String::from(sign);
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    fraction.map_or(text.clone(), |f| format!("{text}.{f}"))
+}
+
+/// A count, for running text.
+pub(super) fn count(count: u64) -> String {
+    thousands(&count.to_string())
+}
+
+/// Three significant digits, for running text.
+pub(super) fn significant(value: f64) -> String {
+    if value.is_infinite() {
+        return "inf".into();
+    }
+    let decimals = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 6) };
+    thousands(&format!("{value:.*}", decimals as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_separators_and_are_never_a_false_zero() {
+        assert_eq!(number(1234567.8, 0), "1,234,568");
+        assert_eq!(number(-1234.5, 1), "-1,234.5");
+        assert_eq!(number(0.0, 2), "0.00");
+        assert_eq!(number(0.0001, 2), "<0.01");
+        assert_eq!(number(-0.0001, 2), "-<0.01");
+        assert_eq!(number(123.0, 0), "123");
+    }
+
+    #[test]
+    fn an_estimate_shows_its_wider_half_and_an_unseen_one_its_bound() {
+        assert_eq!(estimate(12.34, Some((12.0, 12.9)), 1), "12.3 ±0.6");
+        assert_eq!(estimate(0.0, Some((0.0, 0.25)), 2), "<0.25");
+        assert_eq!(estimate(12.34, None, 1), "12.3");
+    }
+
+    #[test]
+    fn significant_digits_are_three() {
+        let cases = [(0.0, "0"), (12345.6, "12,346"), (123.45, "123"), (1.2345, "1.23"), (0.012345, "0.0123")];
+        for (value, text) in cases {
+            assert_eq!(significant(value), text);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Flamegraphs as SVG, drawn by inferno. Invariant: widths are the stored weights, exactly, and sum to the profile's
+//! total; "per query" is applied to the figures only; what is not drawn is said in the picture.
+//!
+//! inferno takes folded text and writes integers into its tooltips; so frames go in under short distinct keys, and the
+//! tooltips are written anew with decimals, sample counts and (bounded) full names.
+
+mod fold;
+mod pictures;
+mod tooltip;
+
+pub use pictures::{PictureFile, Pictures, Wanted, write_pictures};
+
+use crate::analyze::view::LevelView;
+use crate::render::figure::{count, significant};
+use anyhow::{Context, Result};
+use fold::Folded;
+use inferno::flamegraph::color::{MultiPalette, Palette};
+use inferno::flamegraph::{Options, TextTruncateDirection};
+
+/// Frames drawn at most: with tooltips of up to 300 characters of full name this keeps a picture under 3 MB (a
+/// server's whose names run to kilobytes takes 2.2 MB).
+const MOST_FRAMES: usize = 5_500;
+/// Narrowest frame drawn, as a share of the width: a pixel at twenty-fold zoom.
+const NARROWEST: f64 = 0.000_05;
+
+/// What the picture is of.
+#[derive(Clone, Debug, Default)]
+pub struct Caption {
+    pub run: String,
+    /// Name of the focus that the view was made with.
+    pub focus: Option<String>,
+    pub folded: bool,
+}
+
+/// A finished picture.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    pub svg: String,
+    /// Frames drawn, and frames too narrow to be.
+    pub drawn: usize,
+    pub pruned: usize,
+    /// Share of the weight that lies in frames not drawn, 0..1.
+    pub pruned_share: f64,
+}
+
+/// Draws a level.
+///
+/// # Errors
+/// A view without any weight.
+pub fn draw(view: &LevelView, caption: &Caption) -> Result<Drawing> {
+    let folded = Folded::of(&view.profile, view.column);
+    let threshold = threshold(&folded);
+    let pruned = folded.boxes.iter().filter(|b| b.width < threshold).count();
+    let hidden: u64 = folded.lines.iter().filter(|l| folded.boxes[l.leaf].width < threshold).map(|l| l.weight).sum();
+    let mut drawing = Drawing {
+        svg: String::new(),
+        drawn: folded.boxes.len() - pruned,
+        pruned,
+        pruned_share: hidden as f64 / (folded.total as f64).max(1.0),
+    };
+    let unit = Unit::of(view);
+    let mut options = options(view, caption, &unit);
+    options.min_width = 100.0 * (threshold as f64 - 0.5).max(0.0) / (folded.total as f64).max(1.0);
+    let mut svg = Vec::new();
+    let lines = folded.lines.iter().map(|l| l.text.as_str());
+    inferno::flamegraph::from_lines(&mut options, lines, &mut svg)
+        .with_context(|| format!("level {} has no sample with weight to draw", view.level))?;
+    let svg = String::from_utf8(svg).context("inferno wrote something that is not UTF-8")?;
+    let subtitle = [load_line(view), sampling_line(view, &drawing)];
+    drawing.svg = tooltip::rewrite(&svg, &folded, &unit, view.queries, &subtitle);
+    Ok(drawing)
+}
+
+/// The least weight that is drawn.
+fn threshold(folded: &Folded) -> u64 {
+    let mut widths: Vec<u64> = folded.boxes.iter().map(|b| b.width).collect();
+    widths.sort_unstable_by(|a, b| b.cmp(a));
+    let narrowest = (folded.total as f64 * NARROWEST).ceil() as u64;
+    widths.get(MOST_FRAMES).map_or(narrowest, |w| narrowest.max(w + 1))
+}
+
+/// How the column's weights are written.
+pub(crate) struct Unit {
+    /// Stored unit to shown unit.
+    factor: f64,
+    /// `µs CPU per query`
+    name: String,
+}
+
+impl Unit {
+    fn of(view: &LevelView) -> Self {
+        let column = &view.profile.columns[view.column];
+        let kind = if column.kind == "cpu" { "CPU" } else { column.kind.as_str() };
+        match column.unit.as_str() {
+            "nanoseconds" => Unit { factor: 1e-3, name: format!("µs {kind} per query") },
+            unit => Unit { factor: 1.0, name: format!("{unit} per query") },
+        }
+    }
+
+    fn per_query(&self, weight: u64, queries: f64) -> String {
+        significant(weight as f64 * self.factor / queries)
+    }
+}
+
+fn options<'a>(view: &LevelView, caption: &Caption, unit: &Unit) -> Options<'a> {
+    let mut options = Options::default();
+    options.title = title(view, caption, unit);
+    options.subtitle = Some("subtitle".into());
+    options.count_name = unit.name.clone();
+    options.factor = unit.factor / view.queries;
+    options.no_sort = true;
+    options.deterministic = true;
+    options.text_truncate_direction = TextTruncateDirection::Right;
+    // Kernel frames orange, Rust and C++ yellow, C red, files without symbols green.
+    options.colors = Palette::Multi(MultiPalette::Java);
+    options
+}
+
+fn title(view: &LevelView, caption: &Caption, unit: &Unit) -> String {
+    let total = view.profile.total(view.column).max(0) as u64;
+    let folded = if caption.folded { ", plumbing folded" } else { "" };
+    let what = match (&caption.focus, view.outside) {
+        (Some(focus), Some(outside)) => {
+            let outside = outside.max(0) as u64;
+            let inside = unit.per_query(total - outside.min(total), view.queries);
+            format!("{inside} {} in {focus}, {} outside", unit.name, unit.per_query(outside, view.queries))
+        }
+        _ => format!("{} {}", unit.per_query(total, view.queries), unit.name),
+    };
+    format!("Level {}: {what}{folded} ({})", view.level, caption.run)
+}
+
+fn load_line(view: &LevelView) -> String {
+    format!(
+        "{} q/s, {} queries in {} s, {} window{}",
+        significant(view.throughput),
+        count(view.queries as u64),
+        significant(view.seconds),
+        view.windows,
+        if view.windows == 1 { "" } else { "s" }
+    )
+}
+
+fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
+    let from = &view.provenance;
+    let joined = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" and ");
+    let complete = from.complete.map_or("completeness of stacks not known".into(), |share| {
+        format!("{:.1} % of weight on complete stacks", share * 100.0)
+    });
+    let samples = from.samples.map_or("samples not counted".into(), |s| format!("{} samples", count(s)));
+    let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
+    let mut line = format!("{samples}, {event}, {complete}, {} lost, {} throttled", from.lost, from.throttled);
+    if drawing.pruned > 0 {
+        line += &format!(
+            "; {} narrow frames not drawn, with {:.1} % of the weight",
+            count(drawing.pruned as u64),
+            drawing.pruned_share * 100.0
+        );
+    }
+    line
+}

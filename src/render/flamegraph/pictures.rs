@@ -1,0 +1,91 @@
+//! The pictures of a run as files: one per level for everything and for each focus. Invariant: a file's name has run,
+//! level and focus in it, and a file is written whole or not at all.
+
+use super::{Caption, draw};
+use crate::analyze::view::{ViewOptions, level_view};
+use crate::profile::Focus;
+use crate::run::Run;
+use anyhow::{Context, Result};
+use regex::Regex;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Which pictures.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only this level.
+    pub level: Option<usize>,
+    /// The picture of all that was sampled.
+    pub everything: bool,
+    pub foci: Vec<Focus>,
+    /// Frames to fold into their callers; empty: none.
+    pub plumbing: Vec<Regex>,
+}
+
+/// A picture's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PictureFile {
+    pub level: usize,
+    /// `all`, or the focus's name.
+    pub what: String,
+    pub path: PathBuf,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+pub struct Pictures {
+    pub pictures: Vec<PictureFile>,
+    /// Pictures that there is nothing to draw in, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Draws into `directory`, which is made if it is not there.
+///
+/// # Errors
+/// A file or directory that cannot be written, by name.
+pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pictures> {
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut written = Pictures::default();
+    let views = wanted.everything.then_some(None).into_iter().chain(wanted.foci.iter().map(Some));
+    for focus in views {
+        for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
+            let what = focus.map_or("all", |f| f.name.as_str());
+            let plumbing = wanted.plumbing.clone();
+            let options = ViewOptions { focus: focus.cloned(), plumbing, ..ViewOptions::default() };
+            let Some(view) = level_view(level, &windows, &options) else {
+                written.left_out.push(format!("level {level}, {what}: no profile, nothing was drawn"));
+                continue;
+            };
+            let total = view.profile.total(view.column);
+            if total == 0 || view.outside == Some(total) {
+                written.left_out.push(format!("level {level}, {what}: no sample in it, nothing was drawn"));
+                continue;
+            }
+            let folded = !wanted.plumbing.is_empty();
+            let caption = Caption { run: run.manifest.id.clone(), focus: focus.map(|f| f.name.clone()), folded };
+            let path = directory.join(file_name(&run.manifest.id, level, what, folded));
+            write(&path, &draw(&view, &caption)?.svg)?;
+            written.pictures.push(PictureFile { level, what: what.to_string(), path });
+        }
+    }
+    Ok(written)
+}
+
+/// `RUN-L0064-peek-folded.svg`
+fn file_name(run: &str, level: usize, what: &str, folded: bool) -> String {
+    let safe: String = what.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).take(60).collect();
+    format!("{run}-L{level:04}-{}{}.svg", safe.trim_matches('-'), if folded { "-folded" } else { "" })
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let temporary = path.with_extension("svg.tmp");
+    let written = || -> std::io::Result<()> {
+        std::fs::File::create(&temporary)?.write_all(text.as_bytes())?;
+        std::fs::rename(&temporary, path)
+    };
+    written().map_err(|error| {
+        // Nothing half written stays; the error that matters is the first one.
+        let _ = std::fs::remove_file(&temporary);
+        anyhow::Error::from(error).context(format!("cannot write {}", path.display()))
+    })
+}

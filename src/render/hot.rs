@@ -1,0 +1,158 @@
+//! The hot table as a report. Costs stored in nanoseconds are shown in microseconds per query.
+
+use super::model::{Cell, Column, Report, Section, Table};
+use crate::analyze::hot::{By, HotLevel, HotRow, HotTable, Order};
+use crate::analyze::interval::Estimate;
+
+/// The frames, and what the figures rest on.
+pub fn hot_report(table: &HotTable) -> Report {
+    let mut sections = vec![
+        Section { title: String::new(), tables: vec![frames(table)], ..Section::default() },
+        Section { title: "What these figures rest on".into(), tables: vec![levels(table)], ..Section::default() },
+    ];
+    if table.levels.iter().all(|l| l.total.is_none()) {
+        sections[0].notes.push("No window of this run has a profile with this column: nothing was measured.".into());
+    }
+    Report { title: title(table), sections }
+}
+
+/// The frames x levels table alone.
+pub fn frames(table: &HotTable) -> Table {
+    let scale = Scale::of(&table.unit);
+    let mut columns = vec![Column::text("frame", "frame"), Column::text("module", "module")];
+    for level in &table.levels {
+        columns.push(Column::number(&format!("L{}", level.level), &format!("level {}", level.level), scale.unit));
+    }
+    let ends = table.levels.first().zip(table.levels.last()).filter(|_| table.levels.len() > 1);
+    if let Some((first, last)) = ends {
+        columns.push(Column::number("ratio", &format!("{} / {}", last.level, first.level), "ratio"));
+        columns.push(Column::number("difference", &format!("{} - {}", last.level, first.level), scale.unit));
+    }
+    columns.push(Column::number("samples", "samples", table.levels.last().map_or("", |_| "last level")));
+    let mut rows = Vec::new();
+    let totals: Vec<Option<&Estimate>> = table.levels.iter().map(|l| l.total.as_ref()).collect();
+    rows.push(row("[all sampled]", "", &totals, None, &scale));
+    if table.focus.is_some() {
+        let outside: Vec<Option<&Estimate>> = table.levels.iter().map(|l| l.outside.as_ref()).collect();
+        rows.push(row("[outside focus]", "", &outside, None, &scale));
+    }
+    for hot in table.rows.iter().chain(&table.others) {
+        let costs: Vec<Option<&Estimate>> = hot.costs.iter().map(Option::as_ref).collect();
+        rows.push(row(&hot.frame.name, &hot.frame.module, &costs, Some(hot), &scale));
+    }
+    Table { title: String::new(), columns, rows, notes: notes(table) }
+}
+
+fn title(table: &HotTable) -> String {
+    let what = match (&table.callers_of, table.by) {
+        (Some(of), By::SelfCost) => format!("Callers of {of}, by its self cost,"),
+        (Some(of), By::Total) => format!("Callers of {of}, by its total cost,"),
+        (None, By::SelfCost) => "Hot frames, self cost,".into(),
+        (None, By::Total) => "Hot frames, total cost,".into(),
+    };
+    let focus = table.focus.as_ref().map_or(String::new(), |f| format!(", focus {f}"));
+    let folded = if table.folded { ", runtime plumbing folded" } else { "" };
+    format!("{what} run {}{focus}{folded}", table.run)
+}
+
+fn notes(table: &HotTable) -> Vec<String> {
+    let shown = table.rows.len();
+    let order = match table.order {
+        Order::Cost => "by cost at the last level",
+        Order::Growth => "by growth from the first level to the last",
+    };
+    let mut notes = vec![format!("{shown} of {} frames, {order}; ± is half of the 95 % interval.", table.frames)];
+    if table.by == By::Total && table.callers_of.is_none() {
+        notes.push("Total costs of frames that call each other overlap: they do not add up.".into());
+    }
+    notes
+}
+
+/// How the stored unit is shown.
+struct Scale {
+    factor: f64,
+    unit: &'static str,
+}
+
+impl Scale {
+    fn of(unit: &str) -> Self {
+        match unit {
+            "nanoseconds" => Scale { factor: 1e-3, unit: "µs/query" },
+            "cycles" => Scale { factor: 1.0, unit: "cycles/query" },
+            _ => Scale { factor: 1.0, unit: "per query" },
+        }
+    }
+
+    fn interval(&self, interval: Option<(f64, f64)>) -> Option<(f64, f64)> {
+        interval.map(|(low, high)| (low * self.factor, high * self.factor))
+    }
+
+    fn estimate(&self, estimate: Option<&Estimate>) -> Cell {
+        match estimate {
+            None => Cell::Missing("no profile at this level".into()),
+            Some(e) => {
+                Cell::Estimate { value: e.value * self.factor, interval: self.interval(e.interval), samples: e.samples }
+            }
+        }
+    }
+}
+
+fn row(name: &str, module: &str, costs: &[Option<&Estimate>], hot: Option<&HotRow>, scale: &Scale) -> Vec<Cell> {
+    let mut cells = vec![Cell::Name(name.to_string()), Cell::Text(module.to_string())];
+    cells.extend(costs.iter().map(|c| scale.estimate(*c)));
+    if costs.len() > 1 {
+        let why = "no sample at the first level";
+        cells.push(hot.map_or(Cell::Empty, |h| match (h.ratio, h.difference) {
+            (Some(ratio), _) => Cell::Number(ratio),
+            (None, Some(_)) => Cell::Undefined(why.into()),
+            (None, None) => Cell::Missing("not measured at both levels".into()),
+        }));
+        cells.push(hot.map_or(Cell::Empty, |h| match h.difference {
+            Some(value) => {
+                Cell::Difference { value: value * scale.factor, interval: scale.interval(h.difference_interval) }
+            }
+            None => Cell::Missing("not measured at both levels".into()),
+        }));
+    }
+    let samples = costs.last().copied().flatten().and_then(|c| c.samples);
+    cells.push(samples.map_or(Cell::Missing("the source does not count samples".into()), Cell::Count));
+    cells
+}
+
+/// Provenance per level.
+fn levels(table: &HotTable) -> Table {
+    let columns = vec![
+        Column::number("level", "level", ""),
+        Column::text("windows", "windows"),
+        Column::number("queries", "queries", ""),
+        Column::number("samples", "samples", ""),
+        Column::number("complete", "complete", "% of weight"),
+        Column::number("symbolized", "named", "% of weight"),
+        Column::number("lost", "lost", ""),
+        Column::number("throttled", "throttled", ""),
+        Column::text("event", "event"),
+        Column::text("unwinder", "unwinder"),
+    ];
+    Table { columns, rows: table.levels.iter().map(level_row).collect(), ..Table::default() }
+}
+
+fn level_row(level: &HotLevel) -> Vec<Cell> {
+    let from = &level.provenance;
+    let joined = |set: &std::collections::BTreeSet<String>| match set.len() {
+        0 => Cell::Missing("no sampling report".into()),
+        _ => Cell::Text(set.iter().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    let percent = |share: Option<f64>| Cell::or_missing(share.map(|s| s * 100.0), "the source does not tell");
+    vec![
+        Cell::Count(level.level as u64),
+        Cell::Text(format!("{} of {}", level.windows, level.replicates)),
+        Cell::Count(level.queries as u64),
+        from.samples.map_or(Cell::Missing("the source does not count samples".into()), Cell::Count),
+        percent(from.complete),
+        percent(from.symbolized),
+        Cell::Count(from.lost),
+        Cell::Count(from.throttled),
+        joined(&from.events),
+        joined(&from.unwinders),
+    ]
+}

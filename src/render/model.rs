@@ -1,0 +1,115 @@
+//! The view model that every renderer reads. Invariant: each row has one cell per column; column keys are distinct
+//! within a table; a cell that was not measured says why.
+
+/// A whole answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    pub title: String,
+    pub sections: Vec<Section>,
+}
+
+/// Tables, remarks and pictures that belong together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Section {
+    pub title: String,
+    pub tables: Vec<Table>,
+    pub notes: Vec<String>,
+    pub pictures: Vec<Picture>,
+}
+
+/// A link to a picture; paths are relative to where the report is read from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    pub title: String,
+    pub path: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    pub title: String,
+    pub columns: Vec<Column>,
+    pub rows: Vec<Vec<Cell>>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Key in the JSON; stable.
+    pub key: String,
+    pub header: String,
+    /// Unit of all numbers of the column.
+    pub unit: Option<String>,
+    pub align: Align,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+/// One cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    Text(String),
+    /// A function's full name; text outputs show it short and cut it in the middle.
+    Name(String),
+    Count(u64),
+    /// In the column's unit.
+    Number(f64),
+    /// A number whose column holds different units or sizes: text outputs show three significant digits.
+    Figure(f64),
+    /// Known to lie in `(lower, upper]` (a quantile of a histogram).
+    Within(f64, f64),
+    /// With its 95 % interval and number of samples where those were measured.
+    Estimate {
+        value: f64,
+        interval: Option<(f64, f64)>,
+        samples: Option<u64>,
+    },
+    /// A difference, with its 95 % interval where that was measured: text outputs show its sign.
+    Difference {
+        value: f64,
+        interval: Option<(f64, f64)>,
+    },
+    /// Not measured, and why.
+    Missing(String),
+    /// Measured, but the number does not exist (a ratio to 0), and why.
+    Undefined(String),
+    Empty,
+}
+
+impl Column {
+    /// A left-aligned column of text.
+    pub fn text(key: &str, header: &str) -> Self {
+        Column { key: key.into(), header: header.into(), unit: None, align: Align::Left }
+    }
+
+    /// A right-aligned column of numbers; an empty `unit` is none.
+    pub fn number(key: &str, header: &str, unit: &str) -> Self {
+        let unit = (!unit.is_empty()).then(|| unit.to_string());
+        Column { key: key.into(), header: header.into(), unit, align: Align::Right }
+    }
+}
+
+impl Cell {
+    /// A number, or why there is none.
+    pub fn or_missing(value: Option<f64>, why: &str) -> Self {
+        value.map_or_else(|| Cell::Missing(why.to_string()), Cell::Number)
+    }
+
+    /// As [`Cell::or_missing`], shown with three significant digits.
+    pub fn figure(value: Option<f64>, why: &str) -> Self {
+        value.map_or_else(|| Cell::Missing(why.to_string()), Cell::Figure)
+    }
+
+    /// The numbers that decide how many decimals its column shows.
+    pub(super) fn magnitude(&self) -> Option<f64> {
+        match self {
+            Cell::Number(value) | Cell::Difference { value, .. } => Some(value.abs()),
+            Cell::Estimate { value, interval, .. } if *value == 0.0 => interval.map(|i| i.1),
+            Cell::Estimate { value, .. } => Some(value.abs()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Quantities x levels as a table.
+
+use super::model::{Cell, Column, Table};
+use crate::analyze::quantities::Quantity;
+use std::collections::BTreeMap;
+
+/// One row per quantity, in the order in which they first come; a column per level.
+pub fn quantities_table(levels: &BTreeMap<usize, Vec<Quantity>>) -> Table {
+    let mut columns =
+        vec![Column::text("quantity", "quantity"), Column::text("unit", "unit"), Column::text("per", "per")];
+    for level in levels.keys() {
+        columns.push(Column::number(&format!("L{level}"), &format!("level {level}"), ""));
+    }
+    columns.push(Column::number("count", "observations", "last level"));
+    columns.push(Column::text("source", "source"));
+    let mut names: Vec<&Quantity> = Vec::new();
+    for quantity in levels.values().flatten() {
+        if !names.iter().any(|known| known.name == quantity.name) {
+            names.push(quantity);
+        }
+    }
+    let rows = names.into_iter().map(|quantity| row(quantity, levels)).collect();
+    Table { columns, rows, ..Table::default() }
+}
+
+fn value(quantity: Option<Quantity>) -> Cell {
+    let why = quantity.as_ref().and_then(|q| q.missing.clone()).unwrap_or_else(|| "not measured at this level".into());
+    match quantity.as_ref().and_then(|q| q.bounds) {
+        Some((lower, upper)) => Cell::Within(lower, upper),
+        None => Cell::figure(quantity.and_then(|q| q.value), &why),
+    }
+}
+
+fn row(quantity: &Quantity, levels: &BTreeMap<usize, Vec<Quantity>>) -> Vec<Cell> {
+    let at = |quantities: &'_ Vec<Quantity>| quantities.iter().find(|q| q.name == quantity.name).cloned();
+    let mut cells = vec![
+        Cell::Text(quantity.name.clone()),
+        Cell::Text(quantity.unit.clone()),
+        Cell::Text(quantity.per.to_string()),
+    ];
+    cells.extend(levels.values().map(|quantities| value(at(quantities))));
+    let count = levels.values().last().and_then(at).and_then(|q| q.count);
+    cells.push(count.map_or(Cell::Missing("not counted".into()), |c| Cell::Count(c as u64)));
+    cells.push(Cell::Text(quantity.source.clone()));
+    cells
+}

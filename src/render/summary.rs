@@ -1,0 +1,67 @@
+//! The level table as a table: what a user sees first.
+
+use super::figure::significant;
+use super::model::{Cell, Column, Table};
+use crate::analyze::summary::LevelSummary;
+
+/// One row per level.
+pub fn summary_table(levels: &[LevelSummary]) -> Table {
+    let columns = vec![
+        Column::number("level", "level", "clients"),
+        Column::number("replicates", "windows", ""),
+        Column::number("throughput", "throughput", "q/s"),
+        Column::text("throughput_range", "of windows"),
+        Column::number("mean_latency", "mean", "µs"),
+        Column::number("p50", "p50", "µs"),
+        Column::number("p99", "p99", "µs"),
+        Column::number("target_cpu", "target CPU", "µs/query"),
+        Column::number("sampled_cpu", "sampled", "µs/query"),
+        Column::number("runnable", "runnable", "µs/query"),
+        Column::text("busiest_thread", "busiest thread"),
+        Column::number("busiest_share", "on CPU", "%"),
+        Column::number("generator_cpu", "generator", "µs/query"),
+        Column::number("machine_busy", "machine", "% busy"),
+        Column::number("errors", "errors", ""),
+        Column::number("wrong_rows", "wrong rows", ""),
+        Column::text("guards", "guards"),
+    ];
+    Table { columns, rows: levels.iter().map(row).collect(), ..Table::default() }
+}
+
+fn row(level: &LevelSummary) -> Vec<Cell> {
+    let micros = |nanos: Option<f64>, why: &str| Cell::or_missing(nanos.map(|n| n / 1e3), why);
+    let quantile = |nanos: Option<u64>| micros(nanos.map(|n| n as f64), "the driver keeps no histogram");
+    let scheduler = "no scheduler statistics";
+    let spread = match level.throughput_range {
+        Some((low, high)) => Cell::Text(format!("{}-{}", significant(low), significant(high))),
+        None => Cell::Missing("a single window".into()),
+    };
+    vec![
+        Cell::Count(level.level as u64),
+        Cell::Count(level.replicates as u64),
+        Cell::or_missing(level.throughput, "empty window"),
+        spread,
+        micros(level.mean_latency, "the driver does not tell it exactly"),
+        quantile(level.p50),
+        quantile(level.p99),
+        micros(level.target_cpu, scheduler),
+        micros(level.sampled_cpu, "no profile of CPU time"),
+        micros(level.runnable, scheduler),
+        level.busiest.as_ref().map_or(Cell::Missing(scheduler.into()), |b| Cell::Text(b.thread.clone())),
+        Cell::or_missing(level.busiest.as_ref().map(|b| b.share * 100.0), scheduler),
+        micros(level.generator_cpu, "the generator's CPU was not read"),
+        Cell::or_missing(level.machine_busy.map(|b| b * 100.0), scheduler),
+        Cell::Count(level.errors),
+        Cell::Count(level.wrong_rows),
+        Cell::Text(guards(level)),
+    ]
+}
+
+fn guards(level: &LevelSummary) -> String {
+    match (level.guards_failing, level.guards_warning) {
+        (0, 0) => "pass".into(),
+        (0, warn) => format!("{warn} warn"),
+        (fail, 0) => format!("{fail} FAIL"),
+        (fail, warn) => format!("{fail} FAIL, {warn} warn"),
+    }
+}

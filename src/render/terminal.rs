@@ -1,0 +1,166 @@
+//! Reports as text for a terminal. Invariant: no line of a table is wider than asked for; a table that has too many
+//! columns goes on below, its first column repeated.
+
+use super::figure;
+use super::model::{Align, Cell, Report, Table};
+
+/// Names are cut to this width before a table is broken into blocks.
+const NARROWEST_NAME: usize = 24;
+/// Between two columns.
+const GAP: usize = 2;
+
+/// The report as text, its tables at most `width` characters wide (at least 40).
+pub fn terminal(report: &Report, width: usize) -> String {
+    let width = width.max(40);
+    let mut text = format!("{}\n", report.title);
+    for section in &report.sections {
+        if !section.title.is_empty() {
+            text += &format!("\n== {} ==\n", section.title);
+        }
+        for table in &section.tables {
+            text += "\n";
+            text += &table_text(table, width);
+        }
+        if !section.notes.is_empty() {
+            text += "\n";
+        }
+        section.notes.iter().for_each(|note| text += &wrapped(note, width));
+        section.pictures.iter().for_each(|p| text += &format!("{}: {}\n", p.title, p.path));
+    }
+    text
+}
+
+fn table_text(table: &Table, width: usize) -> String {
+    let mut text = if table.title.is_empty() { String::new() } else { wrapped(&table.title, width) };
+    let grid = Grid::of(table, width);
+    let mut from = 1.min(grid.columns.len());
+    loop {
+        let to = grid.fitting(from, width);
+        text += &grid.block(from, to);
+        if to >= grid.columns.len() {
+            break;
+        }
+        text += "\n";
+        from = to;
+    }
+    table.notes.iter().for_each(|note| text += &wrapped(note, width));
+    text
+}
+
+/// A table's cells as text, by column.
+struct Grid {
+    columns: Vec<GridColumn>,
+    rows: usize,
+    units: bool,
+}
+
+struct GridColumn {
+    width: usize,
+    align: Align,
+    header: String,
+    unit: String,
+    cells: Vec<String>,
+}
+
+impl Grid {
+    fn of(table: &Table, width: usize) -> Self {
+        let decimals = figure::decimals(table);
+        let mut columns: Vec<GridColumn> = table
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, column)| {
+                let unit = column.unit.clone().unwrap_or_default();
+                let cells: Vec<String> = table.rows.iter().map(|r| figure::cell(&r[i], decimals[i])).collect();
+                let width = cells.iter().chain([&column.header, &unit]).map(|t| t.chars().count()).max().unwrap_or(0);
+                GridColumn { width, align: column.align, header: column.header.clone(), unit, cells }
+            })
+            .collect();
+        let total: usize = columns.iter().map(|c| c.width + GAP).sum::<usize>().saturating_sub(GAP);
+        shrink(&mut columns, table, total.saturating_sub(width), width);
+        Grid { rows: table.rows.len(), units: columns.iter().any(|c| !c.unit.is_empty()), columns }
+    }
+
+    /// The end of the columns that fit beside the first one.
+    fn fitting(&self, from: usize, width: usize) -> usize {
+        let mut used = self.columns.first().map_or(0, |c| c.width);
+        let mut to = from;
+        while let Some(column) = self.columns.get(to) {
+            used += GAP + column.width;
+            if used > width && to > from {
+                break;
+            }
+            to += 1;
+        }
+        to
+    }
+
+    /// The first column and those of `from..to`.
+    fn block(&self, from: usize, to: usize) -> String {
+        let shown = || self.columns[..1.min(self.columns.len())].iter().chain(&self.columns[from..to]);
+        let mut text = line(shown().map(|c| (c, c.header.as_str())));
+        if self.units {
+            text += &line(shown().map(|c| (c, c.unit.as_str())));
+        }
+        text += &format!("{}\n", shown().map(|c| "-".repeat(c.width)).collect::<Vec<_>>().join("  "));
+        (0..self.rows).for_each(|row| text += &line(shown().map(|c| (c, c.cells[row].as_str()))));
+        text
+    }
+}
+
+/// Takes `excess` characters from the widest columns of names and texts, and keeps any column within the width.
+fn shrink(columns: &mut [GridColumn], table: &Table, mut excess: usize, width: usize) {
+    let is_name = |i: usize| table.rows.iter().any(|r| matches!(r[i], Cell::Name(_) | Cell::Text(_)));
+    let mut shrinkable: Vec<usize> = (0..columns.len()).filter(|i| is_name(*i)).collect();
+    shrinkable.sort_by_key(|i| std::cmp::Reverse(columns[*i].width));
+    for i in shrinkable {
+        let taken = excess.min(columns[i].width.saturating_sub(NARROWEST_NAME));
+        columns[i].width -= taken;
+        excess -= taken;
+    }
+    for (i, column) in columns.iter_mut().enumerate() {
+        // The first column is repeated beside each other one, so the two together must fit.
+        column.width = column.width.min(if i == 0 { width / 2 } else { width - width / 2 - GAP });
+    }
+    if columns.len() == 1 {
+        columns[0].width = columns[0].cells.iter().map(|c| c.chars().count()).max().unwrap_or(0).min(width);
+    }
+}
+
+fn line<'a>(cells: impl Iterator<Item = (&'a GridColumn, &'a str)>) -> String {
+    let padded: Vec<String> = cells
+        .map(|(column, text)| {
+            let text = middle(text, column.width);
+            match column.align {
+                Align::Left => format!("{text:<0$}", column.width),
+                Align::Right => format!("{text:>0$}", column.width),
+            }
+        })
+        .collect();
+    format!("{}\n", padded.join("  ").trim_end())
+}
+
+/// `text` cut in the middle to `width` characters: a function's module and its own name stay readable.
+pub fn middle(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_string();
+    }
+    let kept = width.saturating_sub(1);
+    let head: String = text.chars().take(kept / 2).collect();
+    let tail: String = text.chars().skip(count - (kept - kept / 2)).collect();
+    if width == 0 { String::new() } else { format!("{head}…{tail}") }
+}
+
+/// A paragraph in lines of at most `width` characters, as far as its words allow.
+fn wrapped(text: &str, width: usize) -> String {
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines += &format!("{line}\n");
+            line.clear();
+        }
+        line += &format!("{}{}", if line.is_empty() { "" } else { " " }, middle(word, width));
+    }
+    lines + &format!("{line}\n")
+}

@@ -1,0 +1,274 @@
+//! Runs on disk: `runs/ID/manifest.json` and a directory a window, in standard formats (the list is in DESIGN order
+//! below). Invariant: a window's directory appears whole or not at all (written under a temporary name, renamed), so
+//! a run that was cut short stays readable up to its last whole window.
+//!
+//! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
+//! (pprof) + `sampling.json`, `metrics-before.prom`, `metrics-after.prom`, `metrics-series.prom` (once a second),
+//! `scheduler.json`, `statements.json`, `guards.json`.
+
+use super::{Manifest, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
+use crate::load::{LoadTrace, read_latency_log, write_latency_log};
+use crate::metrics::{MetricsDelta, Scrape};
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// `ended` of a run that is still being written, or whose writer was killed.
+pub const RUNNING: &str = "running";
+
+/// A directory of runs.
+pub struct Store {
+    directory: PathBuf,
+}
+
+/// What to read of a run; the manifest and the windows' facts, loads and guards always.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    pub profiles: bool,
+    pub metrics: bool,
+}
+
+impl Parts {
+    pub const ALL: Parts = Parts { profiles: true, metrics: true };
+}
+
+/// The texts that a window's metrics were read from.
+pub struct Expositions<'a> {
+    pub before: &'a Scrape,
+    pub after: &'a Scrape,
+    /// `metrics-series.prom`, if there is one.
+    pub series: Option<&'a str>,
+}
+
+impl Store {
+    pub fn new(directory: impl Into<PathBuf>) -> Store {
+        Store { directory: directory.into() }
+    }
+
+    /// Where a run lies.
+    pub fn directory(&self, manifest: &Manifest) -> PathBuf {
+        self.directory.join(&manifest.id)
+    }
+
+    /// All runs, oldest first. Directories without a readable manifest are left out.
+    pub fn list(&self) -> Result<Vec<Manifest>> {
+        if !self.directory.exists() {
+            return Ok(Vec::new());
+        }
+        let entries =
+            fs::read_dir(&self.directory).with_context(|| format!("cannot read {}", self.directory.display()))?;
+        let mut runs: Vec<Manifest> = entries.filter_map(|entry| read_manifest(&entry.ok()?.path()).ok()).collect();
+        runs.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+        Ok(runs)
+    }
+
+    /// A run by its id, by the path of its directory, or `latest`.
+    pub fn find(&self, reference: &str) -> Result<PathBuf> {
+        if reference == "latest" {
+            let newest = self.list()?.pop();
+            let newest = newest.ok_or_else(|| {
+                anyhow!("there is no run in {} yet: `wireprof sweep` makes one", self.directory.display())
+            })?;
+            return Ok(self.directory(&newest));
+        }
+        let candidates = [self.directory.join(reference), PathBuf::from(reference)];
+        candidates.into_iter().find(|path| path.join("manifest.json").exists()).ok_or_else(|| {
+            anyhow!(
+                "no run `{reference}`: neither {}/{reference} nor that path holds a manifest.json; `wireprof runs` lists them",
+                self.directory.display()
+            )
+        })
+    }
+
+    /// A whole run.
+    pub fn load(&self, reference: &str) -> Result<Run> {
+        self.load_parts(reference, Parts::ALL)
+    }
+
+    /// A run without the parts that are not asked for.
+    pub fn load_parts(&self, reference: &str, parts: Parts) -> Result<Run> {
+        let directory = self.find(reference)?;
+        let manifest = read_manifest(&directory)?;
+        let mut ids: Vec<WindowId> = manifest.order.clone();
+        ids.sort();
+        let mut windows = Vec::new();
+        for id in ids {
+            let path = directory.join(id.directory());
+            if path.is_dir() {
+                windows.push(read_window(&path, parts).with_context(|| format!("window {}", path.display()))?);
+            }
+        }
+        Ok(Run { manifest, windows })
+    }
+
+    /// Starts a run's directory.
+    pub fn create(&self, manifest: Manifest) -> Result<RunWriter> {
+        let directory = self.directory(&manifest);
+        fs::create_dir_all(&directory).with_context(|| {
+            format!("cannot create {}: choose another place with --runs, or make it writable", directory.display())
+        })?;
+        let writer = RunWriter { directory, manifest };
+        writer.write_manifest()?;
+        Ok(writer)
+    }
+}
+
+/// Writes one run, window by window.
+pub struct RunWriter {
+    directory: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl RunWriter {
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Writes the manifest again, atomically.
+    pub fn write_manifest(&self) -> Result<()> {
+        let path = self.directory.join("manifest.json");
+        let temporary = self.directory.join(".manifest.json.tmp");
+        write_json(&temporary, &self.manifest)?;
+        fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Writes a window whole, or leaves nothing of it.
+    pub fn write_window(&self, window: &Window, expositions: Option<Expositions>) -> Result<()> {
+        let path = self.directory.join(window.id().directory());
+        let temporary = self.directory.join(format!(".{}.tmp", window.id().directory()));
+        let _ = fs::remove_dir_all(&temporary);
+        let written = write_parts(&temporary, window, expositions).and_then(|()| {
+            fs::rename(&temporary, &path).with_context(|| format!("cannot rename to {}", path.display()))
+        });
+        if written.is_err() {
+            let _ = fs::remove_dir_all(&temporary);
+        }
+        written
+    }
+
+    /// Ends the run: `complete`, or why it was cut short.
+    pub fn finish(&mut self, ended: &str) -> Result<()> {
+        self.manifest.ended = ended.to_string();
+        self.write_manifest()
+    }
+}
+
+fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let Window { facts, load, sampling, profile, metrics: _, statements, scheduler, guards } = window;
+    write_json(&directory.join("load.json"), load)?;
+    let mut log = Vec::new();
+    write_latency_log(load, &mut log)?;
+    write_file(&directory.join("latency.hdr"), &log)?;
+    if let Some(sampling) = sampling {
+        write_json(&directory.join("sampling.json"), sampling)?;
+    }
+    if let Some(profile) = profile {
+        let comments = sampling.iter().flat_map(|s| s.fallbacks.iter().cloned().chain([format!("event {}", s.event)]));
+        let period = sampling.as_ref().and_then(|s| s.period);
+        let bytes = pprof::encode(profile, facts.span, period, &comments.collect::<Vec<_>>())?;
+        write_file(&directory.join("profile.pb.gz"), &bytes)?;
+    }
+    if let Some(expositions) = expositions {
+        write_file(&directory.join("metrics-before.prom"), expositions.before.text.as_bytes())?;
+        write_file(&directory.join("metrics-after.prom"), expositions.after.text.as_bytes())?;
+        if let Some(series) = expositions.series {
+            write_file(&directory.join("metrics-series.prom"), series.as_bytes())?;
+        }
+    }
+    if let Some(statements) = statements {
+        write_json(&directory.join("statements.json"), statements)?;
+    }
+    if let Some(scheduler) = scheduler {
+        write_json(&directory.join("scheduler.json"), scheduler)?;
+    }
+    write_json(&directory.join("guards.json"), guards)?;
+    write_json(&directory.join("window.json"), facts)
+}
+
+fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
+    let facts: WindowFacts = read_json(&directory.join("window.json"))?;
+    let mut load: LoadTrace = read_json(&directory.join("load.json"))?;
+    read_latency_log(&mut load, open(&directory.join("latency.hdr"))?).context("latency.hdr")?;
+    let profile = match parts.profiles.then(|| fs::read(directory.join("profile.pb.gz"))) {
+        Some(Ok(bytes)) => Some(pprof::decode(&bytes).context("profile.pb.gz")?),
+        _ => None,
+    };
+    let metrics = match facts.scrapes.filter(|_| parts.metrics) {
+        Some([before, after]) => {
+            let scrape = |name: &str, span| -> Result<Scrape> {
+                let path = directory.join(name);
+                let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                Ok(Scrape { span, text })
+            };
+            let (before, after) = (scrape("metrics-before.prom", before)?, scrape("metrics-after.prom", after)?);
+            Some(MetricsDelta::between(&before, &after))
+        }
+        None => None,
+    };
+    Ok(Window {
+        sampling: read_optional(&directory.join("sampling.json"))?,
+        statements: read_optional(&directory.join("statements.json"))?,
+        scheduler: read_optional(&directory.join("scheduler.json"))?,
+        guards: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
+        facts,
+        load,
+        profile,
+        metrics,
+    })
+}
+
+fn read_manifest(directory: &Path) -> Result<Manifest> {
+    let path = directory.join("manifest.json");
+    let mut manifest: Manifest = read_json(&path)?;
+    if manifest.schema > SCHEMA {
+        bail!(
+            "{} has schema {}, this wireprof reads up to {SCHEMA}: use the version that wrote it ({})",
+            path.display(),
+            manifest.schema,
+            manifest.tool
+        );
+    }
+    if manifest.ended == RUNNING {
+        manifest.ended = "cut short: its writer has not finished it".into();
+    }
+    Ok(manifest)
+}
+
+fn open(path: &Path) -> Result<std::io::BufReader<fs::File>> {
+    let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(std::io::BufReader::new(file))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_reader(open(path)?).with_context(|| format!("{} is damaged", path.display()))
+}
+
+fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    if path.exists() { read_json(path).map(Some) } else { Ok(None) }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    write_file(path, &bytes)
+}
+
+/// Writes through to the disk, so that a rename never publishes a file whose bytes are not there.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => anyhow!(
+            "no space left to write {}: free some, or choose another place with --runs; finished windows are kept",
+            path.display()
+        ),
+        _ => anyhow!("cannot write {}: {error}", path.display()),
+    })
+}

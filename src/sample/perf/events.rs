@@ -1,0 +1,241 @@
+//! Opening the perf events: one per CPU over all processes where that is permitted, else one per thread and CPU.
+//! Invariant: what was chosen instead of something better is named in [`Opened::fallbacks`].
+
+use super::record::REGISTER_MASK;
+use crate::target::{Forbidden, tasks};
+use perf_event::events::{Hardware, Software};
+use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// Samples per second over all CPUs that sampling may reach: 8 CPUs at 997 Hz. Beyond, each CPU gets less.
+pub const TOTAL_RATE: u64 = 8_000;
+/// Bytes of stack per second that the kernel may at most copy for us.
+const COPY_BYTES: u64 = 134_000_000;
+/// The kernel's bound on a stack copy: below 64 KiB and a multiple of 8 (perf_copy_attr in kernel/events/core.c).
+const LARGEST_COPY: u64 = 65_528;
+
+/// What to sample and how often.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Samples per second and CPU; bounded by [`TOTAL_RATE`].
+    pub frequency: u64,
+    /// `auto`, `cycles` or `cpu-clock`.
+    pub event: EventChoice,
+    /// Upper bound of the stack copy in bytes.
+    pub stack_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EventChoice {
+    /// CPU cycles where there is a PMU, else cpu-clock.
+    Auto,
+    Cycles,
+    CpuClock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { frequency: 997, event: EventChoice::Auto, stack_bytes: LARGEST_COPY }
+    }
+}
+
+/// Rate and sizes that hold on this number of CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub frequency: u64,
+    pub stack_bytes: u32,
+    pub ring_bytes: usize,
+}
+
+/// Bounds the total rate of samples and of copied bytes; a ring holds a quarter of a second.
+pub fn budget(cpus: usize, options: &Options) -> Budget {
+    let cpus = cpus.max(1) as u64;
+    // Odd, so that sampling does not run in step with work that timers wake.
+    let frequency = options.frequency.min(TOTAL_RATE / cpus).max(1) | 1;
+    let copy = (COPY_BYTES / (frequency * cpus)).min(options.stack_bytes).min(LARGEST_COPY);
+    let stack_bytes = (copy & !7).max(1024);
+    let ring = (frequency * (stack_bytes + 1024) / 4).next_power_of_two().clamp(1 << 20, 1 << 25);
+    Budget { frequency, stack_bytes: stack_bytes as u32, ring_bytes: ring as usize }
+}
+
+/// Open events, one ring per CPU.
+pub struct Opened {
+    pub rings: Vec<Sampler>,
+    /// Further events that write into those rings.
+    pub others: Vec<Counter>,
+    pub event: &'static str,
+    /// ns that a sample stands for; `None` for cycles.
+    pub period: Option<u64>,
+    pub kernel: bool,
+    pub budget: Budget,
+    pub fallbacks: Vec<String>,
+}
+
+fn builder(event: &'static str, kernel: bool, budget: &Budget) -> Builder<'static> {
+    let mut builder = match event {
+        "cycles" => Builder::new(Hardware::CPU_CYCLES),
+        _ => Builder::new(Software::CPU_CLOCK),
+    };
+    match event {
+        "cycles" => builder.sample_frequency(budget.frequency),
+        _ => builder.sample_period(1_000_000_000 / budget.frequency),
+    };
+    let mut fields =
+        SampleFlag::TID | SampleFlag::TIME | SampleFlag::PERIOD | SampleFlag::REGS_USER | SampleFlag::STACK_USER;
+    if kernel {
+        fields |= SampleFlag::CALLCHAIN;
+    }
+    builder
+        .sample(fields)
+        .sample_regs_user(REGISTER_MASK)
+        .sample_stack_user(budget.stack_bytes)
+        .exclude_kernel(!kernel)
+        .exclude_hv(true)
+        .exclude_idle(true)
+        .exclude_callchain_user(true)
+        .clockid(Clock::MONOTONIC)
+        .sample_id_all(true)
+        .mmap(true)
+        .mmap2(true)
+        .comm(true)
+        .comm_exec(true)
+        .task(true)
+        // Woken by nobody: the reader looks in every few milliseconds, which costs the target nothing.
+        .wakeup_watermark(budget.ring_bytes);
+    builder
+}
+
+/// Whether this host has hardware cycle counters that can be used.
+pub fn has_pmu() -> bool {
+    let mut builder = Builder::new(Hardware::CPU_CYCLES);
+    builder.observe_self().any_cpu().build().is_ok()
+}
+
+fn online_cpus() -> Vec<usize> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_else(|_| "0".into());
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(from), Ok(to)) = (from.parse::<usize>(), to.parse::<usize>()) {
+            cpus.extend(from..=to);
+        }
+    }
+    cpus
+}
+
+fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static str {
+    match choice {
+        EventChoice::Cycles => "cycles",
+        EventChoice::CpuClock => "cpu-clock",
+        EventChoice::Auto if has_pmu() => "cycles",
+        EventChoice::Auto => {
+            fallbacks.push("cpu-clock instead of cycles: this host has no usable hardware counters (PMU)".into());
+            "cpu-clock"
+        }
+    }
+}
+
+/// Opens sampling of the processes `pids` with all their threads.
+pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
+    let cpus = online_cpus();
+    let budget = budget(cpus.len(), options);
+    let mut fallbacks = Vec::new();
+    if budget.frequency < options.frequency {
+        fallbacks.push(format!(
+            "{} samples/s per CPU instead of {}: {TOTAL_RATE} samples/s over {} CPUs is the budget",
+            budget.frequency,
+            options.frequency,
+            cpus.len()
+        ));
+    }
+    let event = event_name(options.event, &mut fallbacks);
+    let period = (event == "cpu-clock").then_some(1_000_000_000 / budget.frequency);
+    let whole = |kernel| cpus.iter().map(|cpu| open_cpu(event, kernel, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
+    let cause = match whole(true) {
+        Ok(rings) => return Ok(Opened { rings, others: vec![], event, period, kernel: true, budget, fallbacks }),
+        Err(cause) => cause,
+    };
+    fallbacks.push(format!("one event per thread instead of one per CPU ({cause}): new threads are inherited"));
+    for kernel in [true, false] {
+        if !kernel {
+            fallbacks.push("no kernel frames: perf_event_paranoid forbids them without CAP_PERFMON".into());
+        }
+        if let Ok((rings, others)) = open_tasks(event, kernel, &budget, &cpus, pids) {
+            return Ok(Opened { rings, others, event, period, kernel, budget, fallbacks });
+        }
+    }
+    Err(forbidden(pids, &cause))
+}
+
+fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
+    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    Forbidden {
+        what: format!("sampling of process {}", pids.first().copied().unwrap_or(0)),
+        cause: format!("{cause} (kernel.perf_event_paranoid is {})", paranoid.trim()),
+        remedy: "run as root, or `sudo setcap cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
+                 `sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user; --no-sampling measures the rest"
+            .into(),
+    }
+}
+
+fn open_cpu(event: &'static str, kernel: bool, budget: &Budget, cpu: usize) -> io::Result<Sampler> {
+    builder(event, kernel, budget).any_pid().one_cpu(cpu).build()?.sampled(budget.ring_bytes)
+}
+
+fn open_tasks(
+    event: &'static str,
+    kernel: bool,
+    budget: &Budget,
+    cpus: &[usize],
+    pids: &[u32],
+) -> io::Result<(Vec<Sampler>, Vec<Counter>)> {
+    let (mut rings, mut others) = (Vec::new(), Vec::new());
+    for &cpu in cpus {
+        let mut ring: Option<Sampler> = None;
+        for tid in pids.iter().flat_map(|pid| tasks(*pid)) {
+            let mut builder = builder(event, kernel, budget);
+            let built = builder.observe_pid(tid as i32).one_cpu(cpu).inherit(true).build();
+            match (built, &ring) {
+                // The thread ended between the listing and here.
+                (Err(error), _) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                (Err(error), _) => return Err(error),
+                (Ok(counter), None) => ring = Some(counter.sampled(budget.ring_bytes)?),
+                (Ok(counter), Some(ring)) => {
+                    redirect(&counter, ring.as_counter())?;
+                    others.push(counter);
+                }
+            }
+        }
+        rings.extend(ring);
+    }
+    if rings.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    Ok((rings, others))
+}
+
+/// Lets an event write into another one's ring.
+fn redirect(counter: &Counter, ring: &Counter) -> io::Result<()> {
+    const PERF_EVENT_IOC_SET_OUTPUT: libc::c_ulong = 0x2405;
+    // SAFETY: both descriptors are open perf events, and this request takes a descriptor by value, no pointer.
+    let result = unsafe { libc::ioctl(counter.as_raw_fd(), PERF_EVENT_IOC_SET_OUTPUT, ring.as_raw_fd()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_rate_of_samples_and_of_copied_bytes_is_bounded_on_2_and_on_64_cpus() {
+        for cpus in [1, 2, 8, 64, 256] {
+            let budget = budget(cpus, &Options::default());
+            let rate = budget.frequency * cpus as u64;
+            assert!(rate <= TOTAL_RATE + cpus as u64, "{cpus} CPUs: {rate} samples/s");
+            assert!(rate * u64::from(budget.stack_bytes) <= COPY_BYTES, "{cpus} CPUs");
+            assert!(budget.ring_bytes.is_power_of_two());
+        }
+        assert_eq!(budget(2, &Options::default()).frequency, 997);
+    }
+}

@@ -1,0 +1,168 @@
+//! Records of a perf ring as bytes, read by the layout of perf_event_open(2), "Overflow handling" and "MMAP layout".
+//! Invariant: a record that is shorter than its fields say gives `None`; nothing is read outside of it.
+
+/// Flags of `sample_type` that [`parse`] expects, in the order of the fields.
+pub const REGISTER_MASK: u64 = 0x00ff_01ff;
+/// Registers in a sample, in the kernel's order: ax bx cx dx si di bp sp ip r8..r15 (asm/perf_regs.h).
+const REGISTERS: usize = 17;
+/// DWARF number of each of them (System V ABI for x86-64, figure 3.36).
+const DWARF: [usize; REGISTERS] = [0, 3, 2, 1, 4, 5, 6, 7, 16, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// Call chain entries from here on are markers such as PERF_CONTEXT_KERNEL, not addresses.
+const CONTEXT_MAX: u64 = (-4095_i64) as u64;
+
+/// A sample: who, when, where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SampleRecord<'a> {
+    pub pid: u32,
+    pub tid: u32,
+    pub time: u64,
+    pub period: u64,
+    /// Little-endian addresses, leaf first, with the kernel's context markers.
+    kernel: &'a [u8],
+    /// `None`: the thread had no user registers.
+    pub registers: Option<[u64; 17]>,
+    pub stack: &'a [u8],
+    /// Bytes asked for; as many copied means that the stack goes on.
+    pub stack_asked: usize,
+}
+
+impl SampleRecord<'_> {
+    /// Kernel addresses, leaf first.
+    pub fn kernel_addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        let addresses = self.kernel.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes")));
+        addresses.filter(|address| *address < CONTEXT_MAX)
+    }
+}
+
+/// What a ring tells.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    Sample(SampleRecord<'a>),
+    Fork { pid: u32, parent: u32 },
+    Comm { pid: u32, tid: u32, name: String, exec: bool },
+    Mapped { pid: u32 },
+    Lost(u64),
+    Throttled,
+    Other,
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(count)?;
+        self.0 = tail;
+        Some(head)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
+    }
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
+    }
+}
+
+/// Types of records (linux/perf_event.h).
+const LOST: u32 = 2;
+const COMM: u32 = 3;
+const THROTTLE: u32 = 5;
+const FORK: u32 = 7;
+const SAMPLE: u32 = 9;
+const MMAP2: u32 = 10;
+const LOST_SAMPLES: u32 = 13;
+/// In `misc` of a COMM record: the name came with an exec.
+const MISC_COMM_EXEC: u16 = 1 << 13;
+
+/// Reads a record's body. `kernel`: call chains were asked for.
+pub fn parse(kind: u32, misc: u16, body: &[u8], kernel: bool) -> Option<Record<'_>> {
+    let mut fields = Fields(body);
+    Some(match kind {
+        SAMPLE => Record::Sample(sample(&mut fields, kernel)?),
+        FORK => Record::Fork { pid: fields.u32()?, parent: fields.u32()? },
+        COMM => {
+            let (pid, tid) = (fields.u32()?, fields.u32()?);
+            let name = fields.0.split(|b| *b == 0).next()?;
+            let name = String::from_utf8_lossy(name).into_owned();
+            Record::Comm { pid, tid, name, exec: misc & MISC_COMM_EXEC != 0 }
+        }
+        MMAP2 => Record::Mapped { pid: fields.u32()? },
+        LOST => {
+            fields.u64()?;
+            Record::Lost(fields.u64()?)
+        }
+        LOST_SAMPLES => Record::Lost(fields.u64()?),
+        THROTTLE => Record::Throttled,
+        _ => Record::Other,
+    })
+}
+
+/// Fields in the order of PERF_SAMPLE_TID, TIME, PERIOD, CALLCHAIN, REGS_USER, STACK_USER.
+fn sample<'a>(fields: &mut Fields<'a>, kernel: bool) -> Option<SampleRecord<'a>> {
+    let (pid, tid) = (fields.u32()?, fields.u32()?);
+    let (time, period) = (fields.u64()?, fields.u64()?);
+    let chain = match kernel {
+        true => {
+            let entries = usize::try_from(fields.u64()?).ok()?;
+            fields.bytes(entries.checked_mul(8)?)?
+        }
+        false => &[],
+    };
+    let abi = fields.u64()?;
+    let mut registers = None;
+    if abi != 0 {
+        let mut found = [0; 17];
+        for number in DWARF {
+            found[number] = fields.u64()?;
+        }
+        registers = Some(found);
+    }
+    let stack_asked = usize::try_from(fields.u64()?).ok()?;
+    let mut stack: &[u8] = &[];
+    if stack_asked > 0 {
+        let copied = fields.bytes(stack_asked)?;
+        let length = usize::try_from(fields.u64()?).ok()?.min(stack_asked);
+        stack = &copied[..length];
+    }
+    Some(SampleRecord { pid, tid, time, period, kernel: chain, registers, stack, stack_asked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(7u32.to_le_bytes());
+        bytes.extend(8u32.to_le_bytes());
+        for word in [1000, 1_003_009, 2, (-128_i64) as u64, 0xffff_ffff_8100_0000, 2] {
+            bytes.extend(word.to_le_bytes());
+        }
+        for register in 0..17u64 {
+            bytes.extend((register + 100).to_le_bytes());
+        }
+        bytes.extend(16u64.to_le_bytes());
+        bytes.extend([1; 16]);
+        bytes.extend(8u64.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_sample_gives_its_thread_kernel_chain_registers_by_dwarf_number_and_the_copied_part_of_the_stack() {
+        let body = body();
+        let Some(Record::Sample(sample)) = parse(SAMPLE, 0, &body, true) else { panic!("not a sample") };
+        assert_eq!((sample.pid, sample.tid, sample.time, sample.period), (7, 8, 1000, 1_003_009));
+        assert_eq!(sample.kernel_addresses().collect::<Vec<_>>(), [0xffff_ffff_8100_0000]);
+        let registers = sample.registers.unwrap();
+        assert_eq!((registers[3], registers[7], registers[16], registers[8]), (101, 107, 108, 109));
+        assert_eq!((sample.stack, sample.stack_asked), (&[1u8; 8][..], 16));
+    }
+
+    #[test]
+    fn a_record_cut_anywhere_gives_nothing_and_never_panics() {
+        let body = body();
+        for length in 0..body.len() {
+            assert_eq!(parse(SAMPLE, 0, &body[..length], true), None, "cut at {length}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! User stacks from registers and a copy of the stack, frame by frame. Invariant: a stack is complete only when
+//! call-frame information says that its last address has no caller; the name of a function is never asked.
+
+mod rules;
+mod space;
+
+pub use rules::{Rule, Rules};
+pub use space::{KERNEL, Mapping, Modules, Space, read_mappings};
+
+use super::Incomplete;
+use framehop::{FrameAddress, Unwinder};
+
+/// Frames followed at most; deeper stacks are cut and counted as [`Incomplete::TooDeep`].
+const MAX_FRAMES: usize = 1024;
+
+/// DWARF register numbers (System V ABI for x86-64, figure 3.36).
+const RBP: usize = 6;
+const RSP: usize = 7;
+const RIP: usize = 16;
+
+/// User registers by DWARF number, 0..=15 general ones, 16 the instruction pointer.
+pub type Registers = [u64; 17];
+
+/// A copy of the stack from the stack pointer upwards.
+pub struct StackCopy<'a> {
+    pub start: u64,
+    pub bytes: &'a [u8],
+    /// The copy was cut at its size limit: the stack goes on behind it.
+    pub truncated: bool,
+}
+
+impl StackCopy<'_> {
+    fn read(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        let bytes = self.bytes.get(at..at.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    fn failure(&self, address: u64) -> Incomplete {
+        if self.truncated && address >= self.start { Incomplete::CopyTooShort } else { Incomplete::BadRead }
+    }
+}
+
+/// Scratch memory of the walk.
+pub struct Walker {
+    context: gimli::UnwindContext<usize>,
+    cache: framehop::x86_64::CacheX86_64,
+}
+
+impl Default for Walker {
+    fn default() -> Self {
+        Walker { context: gimli::UnwindContext::new(), cache: framehop::x86_64::CacheX86_64::new() }
+    }
+}
+
+impl Walker {
+    /// Appends the interned addresses of the stack, leaf first; `None` when it is complete.
+    pub fn walk(
+        &mut self,
+        space: &mut Space,
+        modules: &mut Modules,
+        registers: &Registers,
+        stack: &StackCopy,
+        out: &mut Vec<u32>,
+    ) -> Option<Incomplete> {
+        let (mut rsp, mut rbp, mut lookup) = (registers[RSP], registers[RBP], registers[RIP]);
+        for depth in 0..MAX_FRAMES {
+            let step = space.step(lookup, modules, &mut self.context);
+            out.push(step.address);
+            let caller = match step.rule {
+                Rule::Root => return None,
+                Rule::Signal => Some(interrupted(rsp, stack)),
+                Rule::Frame { register, offset, saved_rbp } => {
+                    let base = match register as usize {
+                        RSP => Some(rsp),
+                        RBP => Some(rbp),
+                        other if depth == 0 => registers.get(other).copied(),
+                        _ => None,
+                    };
+                    base.map(|base| follow(base, offset, saved_rbp, rsp, rbp, stack))
+                }
+                Rule::Complex | Rule::NoTable => None,
+            };
+            let caller = caller.unwrap_or_else(|| self.ask_framehop(space, step.rule, lookup, depth, rsp, rbp, stack));
+            let caller = match caller {
+                Ok(caller) => caller,
+                Err(reason) => return Some(reason),
+            };
+            if caller.address == 0 {
+                return Some(Incomplete::NotARoot);
+            }
+            (rsp, rbp) = (caller.rsp, caller.rbp);
+            // A frame interrupted by a signal was not calling: its address is exact.
+            lookup = if caller.exact { caller.address } else { caller.address - 1 };
+        }
+        Some(Incomplete::TooDeep)
+    }
+
+    /// Steps that compact rules do not hold: expressions (PLT stubs), code without tables.
+    #[allow(clippy::too_many_arguments)]
+    fn ask_framehop(
+        &mut self,
+        space: &mut Space,
+        rule: Rule,
+        lookup: u64,
+        depth: usize,
+        rsp: u64,
+        rbp: u64,
+        stack: &StackCopy,
+    ) -> Result<Caller, Incomplete> {
+        if !space.covers(lookup) {
+            return Err(Incomplete::NoTable);
+        }
+        let address = match depth {
+            0 => FrameAddress::from_instruction_pointer(lookup),
+            _ => FrameAddress::from_return_address(lookup + 1).ok_or(Incomplete::NotARoot)?,
+        };
+        let mut failed_at = None;
+        let mut read = |at: u64| {
+            stack.read(at).ok_or_else(|| {
+                failed_at = Some(at);
+            })
+        };
+        let mut regs = framehop::x86_64::UnwindRegsX86_64::new(lookup, rsp, rbp);
+        let result = space.framehop().unwind_frame(address, &mut regs, &mut self.cache, &mut read);
+        match result {
+            Ok(Some(address)) => Ok(Caller { address, rsp: regs.sp(), rbp: regs.bp(), exact: false }),
+            Ok(None) => Err(Incomplete::NotARoot),
+            Err(_) => Err(match (failed_at, rule) {
+                (Some(at), _) => stack.failure(at),
+                (None, Rule::NoTable) => Incomplete::NoTable,
+                (None, _) => Incomplete::BadRead,
+            }),
+        }
+    }
+}
+
+struct Caller {
+    address: u64,
+    rsp: u64,
+    rbp: u64,
+    exact: bool,
+}
+
+/// Executes a compact rule. The stack grows down, so a caller's frame lies strictly above: a walk always ends.
+fn follow(
+    base: u64,
+    offset: i32,
+    saved_rbp: Option<i32>,
+    rsp: u64,
+    rbp: u64,
+    stack: &StackCopy,
+) -> Result<Caller, Incomplete> {
+    let cfa = base.wrapping_add_signed(offset.into());
+    if cfa <= rsp {
+        return Err(Incomplete::BadRead);
+    }
+    let read = |at: u64| stack.read(at).ok_or_else(|| stack.failure(at));
+    let address = read(cfa.wrapping_sub(8))?;
+    let rbp = match saved_rbp {
+        // Below the stack pointer: already popped by the epilogue, while the table still names the old place.
+        Some(at) if cfa.wrapping_add_signed(at.into()) < rsp => rbp,
+        Some(at) => read(cfa.wrapping_add_signed(at.into()))?,
+        None => rbp,
+    };
+    Ok(Caller { address, rsp: cfa, rbp, exact: false })
+}
+
+/// Where a signal interrupted: `struct rt_sigframe` of arch/x86/include/asm/sigframe.h, whose `ucontext` the stack
+/// pointer of the trampoline points to; rbp, rsp and rip lie 120, 160 and 168 bytes into it.
+fn interrupted(rsp: u64, stack: &StackCopy) -> Result<Caller, Incomplete> {
+    let read = |offset: u64| {
+        let at = rsp.wrapping_add(offset);
+        stack.read(at).ok_or_else(|| stack.failure(at))
+    };
+    Ok(Caller { rbp: read(120)?, rsp: read(160)?, address: read(168)?, exact: true })
+}

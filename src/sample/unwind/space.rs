@@ -1,0 +1,282 @@
+//! What is mapped executable in a process, and the rule of every address met in it. Processes that were forked
+//! without an exec have equal mappings and share one [`Space`], so each of their addresses is looked up once.
+
+use super::rules::{Rule, Rules};
+use crate::elf::{Image, MappedFile, vdso};
+use crate::sample::{Address, Module, ModuleId, ModuleKind};
+use rustc_hash::FxHashMap;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An executable mapping, as `/proc/PID/maps` (proc(5)) or a `PERF_RECORD_MMAP2` tells.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    pub start: u64,
+    pub end: u64,
+    pub offset: u64,
+    pub device: (u32, u32),
+    pub inode: u64,
+    pub path: String,
+}
+
+/// The executable mappings of a running process; empty when it is gone.
+pub fn read_mappings(pid: u32) -> Vec<Mapping> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    text.lines().filter_map(parse_mapping).collect()
+}
+
+/// One line of `/proc/PID/maps`; `None` for mappings without execute permission.
+fn parse_mapping(line: &str) -> Option<Mapping> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    fields.next()?.contains('x').then_some(())?;
+    let offset = u64::from_str_radix(fields.next()?, 16).ok()?;
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let hex = |text| u32::from_str_radix(text, 16).ok();
+    Some(Mapping {
+        start: u64::from_str_radix(start, 16).ok()?,
+        end: u64::from_str_radix(end, 16).ok()?,
+        offset,
+        device: (hex(major)?, hex(minor)?),
+        inode: fields.next()?.parse().ok()?,
+        path: fields.next().unwrap_or("").trim_start().to_string(),
+    })
+}
+
+/// All modules met so far, over all processes, with their rules.
+pub struct Modules {
+    pub list: Vec<Module>,
+    rules: Vec<Option<Arc<Rules>>>,
+    by_identity: FxHashMap<(u64, (u32, u32), String), ModuleId>,
+    addresses: FxHashMap<Address, u32>,
+    pub address_list: Vec<Address>,
+    /// Files whose call-frame information could not be read, with the cause; each said once.
+    pub notes: Vec<String>,
+}
+
+/// The kernel is the first module of every list.
+pub const KERNEL: ModuleId = ModuleId(0);
+
+impl Default for Modules {
+    fn default() -> Self {
+        let kernel = Module {
+            kind: ModuleKind::Kernel,
+            path: PathBuf::from("[kernel]"),
+            pid: 0,
+            mapping: (0, 0),
+            inode: 0,
+            deleted: false,
+            build_id: None,
+        };
+        Modules {
+            list: vec![kernel],
+            rules: vec![None],
+            by_identity: FxHashMap::default(),
+            addresses: FxHashMap::default(),
+            address_list: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Modules {
+    pub fn intern(&mut self, address: Address) -> u32 {
+        *self.addresses.entry(address).or_insert_with(|| {
+            self.address_list.push(address);
+            self.address_list.len() as u32 - 1
+        })
+    }
+
+    fn module(&mut self, pid: u32, mapping: &Mapping) -> ModuleId {
+        let identity = (mapping.inode, mapping.device, mapping.path.clone());
+        if let Some(&id) = self.by_identity.get(&identity) {
+            return id;
+        }
+        let kind = match mapping.path.as_str() {
+            "[vdso]" => ModuleKind::Vdso,
+            path if path.starts_with('/') => ModuleKind::File,
+            _ => ModuleKind::Anonymous,
+        };
+        let (path, deleted) = match mapping.path.strip_suffix(" (deleted)") {
+            Some(path) => (path, true),
+            None => (mapping.path.as_str(), false),
+        };
+        let image = self.open(kind, pid, mapping, Path::new(path));
+        let id = ModuleId(self.list.len() as u32);
+        self.list.push(Module {
+            kind,
+            path: PathBuf::from(path),
+            pid,
+            mapping: (mapping.start, mapping.end),
+            inode: mapping.inode,
+            deleted,
+            build_id: image.as_ref().and_then(Image::build_id),
+        });
+        self.rules.push(image.map(|image| Arc::new(Rules::new(image))));
+        self.by_identity.insert(identity, id);
+        id
+    }
+
+    fn open(&mut self, kind: ModuleKind, pid: u32, mapping: &Mapping, path: &Path) -> Option<Image> {
+        match kind {
+            ModuleKind::Vdso => vdso(),
+            ModuleKind::File => {
+                let file = MappedFile { pid, mapping: (mapping.start, mapping.end), path, inode: mapping.inode };
+                Image::open(&file).map_err(|e| self.notes.push(format!("stacks through it are cut: {e}"))).ok()
+            }
+            ModuleKind::Anonymous | ModuleKind::Kernel => None,
+        }
+    }
+}
+
+/// What is known of one address: its interned form and the way to its caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub address: u32,
+    pub rule: Rule,
+}
+
+struct Mapped {
+    range: Range<u64>,
+    offset: u64,
+    module: ModuleId,
+    kind: ModuleKind,
+    rules: Option<Arc<Rules>>,
+}
+
+/// The bytes of one section, as framehop wants them.
+pub struct SectionBytes(Image, Range<usize>);
+
+impl Deref for SectionBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0.bytes()[self.1.clone()]
+    }
+}
+
+pub type Framehop = framehop::x86_64::UnwinderX86_64<SectionBytes>;
+
+/// One layout of executable mappings.
+pub struct Space {
+    mapped: Vec<Mapped>,
+    steps: FxHashMap<u64, Step>,
+    framehop: Option<Framehop>,
+}
+
+impl Space {
+    pub fn new(pid: u32, mappings: &[Mapping], modules: &mut Modules) -> Space {
+        let mut mapped: Vec<Mapped> = mappings
+            .iter()
+            .map(|mapping| {
+                let module = modules.module(pid, mapping);
+                Mapped {
+                    range: mapping.start..mapping.end,
+                    offset: mapping.offset,
+                    module,
+                    kind: modules.list[module.0 as usize].kind,
+                    rules: modules.rules[module.0 as usize].clone(),
+                }
+            })
+            .collect();
+        mapped.sort_by_key(|m| m.range.start);
+        Space { mapped, steps: FxHashMap::default(), framehop: None }
+    }
+
+    fn find(&self, address: u64) -> Option<&Mapped> {
+        let at = self.mapped.partition_point(|m| m.range.start <= address).checked_sub(1)?;
+        Some(&self.mapped[at]).filter(|m| m.range.contains(&address))
+    }
+
+    /// Whether any executable mapping holds the address.
+    pub fn covers(&self, address: u64) -> bool {
+        self.find(address).is_some()
+    }
+
+    /// The step for an address (for a return address: one less, inside the call).
+    pub fn step(&mut self, address: u64, modules: &mut Modules, context: &mut gimli::UnwindContext<usize>) -> Step {
+        if let Some(step) = self.steps.get(&address) {
+            return *step;
+        }
+        let (place, rule) = match self.find(address) {
+            None => (Address { module: None, at: address }, Rule::NoTable),
+            Some(mapped) => mapped.place(address, context),
+        };
+        let step = Step { address: modules.intern(place), rule };
+        self.steps.insert(address, step);
+        step
+    }
+
+    /// framehop over the same mappings, for what compact rules do not hold.
+    pub fn framehop(&mut self) -> &Framehop {
+        let mapped = &self.mapped;
+        self.framehop.get_or_insert_with(|| {
+            use framehop::Unwinder;
+            let mut unwinder = Framehop::new();
+            for module in mapped.iter().filter_map(Mapped::framehop) {
+                unwinder.add_module(module);
+            }
+            unwinder
+        })
+    }
+}
+
+impl Mapped {
+    fn place(&self, address: u64, context: &mut gimli::UnwindContext<usize>) -> (Address, Rule) {
+        let offset = address - self.range.start + self.offset;
+        let at = match self.kind {
+            ModuleKind::File => offset,
+            ModuleKind::Vdso => address - self.range.start,
+            ModuleKind::Anonymous | ModuleKind::Kernel => address,
+        };
+        let place = Address { module: Some(self.module), at };
+        let rule = self.rules.as_ref().and_then(|rules| Some(rules.at(rules.image().address_of(at)?, context)));
+        (place, rule.unwrap_or(Rule::NoTable))
+    }
+
+    fn framehop(&self) -> Option<framehop::Module<SectionBytes>> {
+        let image = self.rules.as_ref()?.image();
+        // The file's own address of the mapping's first byte tells where its address 0 lies in the process.
+        let at = if self.kind == ModuleKind::Vdso { 0 } else { self.offset };
+        let base = self.range.start.wrapping_sub(image.address_of(at)?);
+        let bytes = |name: &str| {
+            let (address, range) = image.section(name)?;
+            let size = range.len() as u64;
+            Some((address..address + size, SectionBytes(image.clone(), range)))
+        };
+        let text = bytes(".text");
+        let (eh_frame, eh_frame_hdr) = (bytes(".eh_frame"), bytes(".eh_frame_hdr"));
+        let info = framehop::ExplicitModuleSectionInfo {
+            base_svma: 0,
+            text_svma: text.as_ref().map(|(range, _)| range.clone()),
+            text: text.map(|(_, bytes)| bytes),
+            got_svma: image.section(".got").map(|(address, range)| address..address + range.len() as u64),
+            debug_frame: None,
+            eh_frame_svma: eh_frame.as_ref().map(|(range, _)| range.clone()),
+            eh_frame: eh_frame.map(|(_, bytes)| bytes),
+            eh_frame_hdr_svma: eh_frame_hdr.as_ref().map(|(range, _)| range.clone()),
+            eh_frame_hdr: eh_frame_hdr.map(|(_, bytes)| bytes),
+            stubs_svma: None,
+            stub_helper_svma: None,
+            unwind_info: None,
+            text_segment_svma: None,
+            text_segment: None,
+        };
+        Some(framehop::Module::new(String::new(), self.range.clone(), base, info))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_maps_is_read_with_its_spaces_and_only_if_executable() {
+        let line = "55d0c0a00000-55d0c0b00000 r-xp 00042000 fd:01 1234   /opt/my server (deleted)";
+        let mapping = parse_mapping(line).unwrap();
+        assert_eq!((mapping.start, mapping.end, mapping.offset), (0x55d0c0a00000, 0x55d0c0b00000, 0x42000));
+        assert_eq!((mapping.device, mapping.inode), ((0xfd, 1), 1234));
+        assert_eq!(mapping.path, "/opt/my server (deleted)");
+        assert_eq!(parse_mapping(&line.replace("r-xp", "r--p")), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! Raw samples to a profile. Invariant: every sample inside the window is in the profile with its whole weight, named or not.
+
+use super::symbolizer::{Symbol, Symbolizer, Symbols};
+use crate::clock::Span;
+use crate::profile::{Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId};
+use crate::sample::{Address, Incomplete, RawSamples, RawStack};
+use std::collections::{BTreeMap, HashMap};
+
+/// Leaf frames without a name, of one module for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    pub module: String,
+    pub miss: Miss,
+    pub samples: u64,
+    /// In the unit of the profile's second column.
+    pub weight: u64,
+}
+
+/// How much of a window's CPU weight has names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SymbolReport {
+    /// Weight of all samples of the window, in the unit of the profile's second column.
+    pub weight: u64,
+    /// Weight of those whose leaf frame has a name.
+    pub named: u64,
+    /// The rest, heaviest first.
+    pub missed: Vec<Missed>,
+}
+
+impl SymbolReport {
+    /// Share of the weight whose leaf frame has a name, 0..1; `None` where nothing was sampled.
+    pub fn share(&self) -> Option<f64> {
+        (self.weight > 0).then(|| self.named as f64 / self.weight as f64)
+    }
+
+    /// Misses as `SamplingReport` keeps them: `no symbol in libfoo.so`, and samples.
+    pub fn misses(&self) -> Vec<(String, u64)> {
+        self.missed
+            .iter()
+            .map(|missed| (format!("{} in {}", reason(missed.miss), missed.module), missed.samples))
+            .collect()
+    }
+}
+
+/// A miss in words.
+fn reason(miss: Miss) -> &'static str {
+    match miss {
+        Miss::NoModule => "no mapping",
+        Miss::FileUnreadable => "file unreadable",
+        Miss::FileReplaced => "file replaced",
+        Miss::NoSymbol => "no symbol",
+        Miss::Anonymous => "generated code",
+        Miss::KernelHidden => "kernel symbols hidden",
+        Miss::Malformed => "damaged file",
+    }
+}
+
+/// The name of the marker at the root end of a stack that is not complete.
+fn cut(incomplete: Incomplete) -> &'static str {
+    match incomplete {
+        Incomplete::CopyTooShort => "[stack cut: copy too short]",
+        Incomplete::NoTable => "[stack cut: no unwind table]",
+        Incomplete::BadRead => "[stack cut: bad read]",
+        Incomplete::NotARoot => "[stack cut: not a root]",
+        Incomplete::TooDeep => "[stack cut: too deep]",
+        Incomplete::NoRegisters => "[stack cut: no registers]",
+    }
+}
+
+/// Cuts samples to a window (`at` in `[start, end)`) and names their addresses. `columns` are the two that a sample's one
+/// and its weight stand for: [`crate::profile::on_cpu_columns`], or cycles where the event counted those.
+pub fn to_profile(
+    raw: &RawSamples,
+    symbolizer: &mut Symbolizer,
+    window: Span,
+    columns: Vec<Column>,
+) -> (Profile, SymbolReport) {
+    debug_assert_eq!(columns.len(), 2);
+    let inside: Vec<_> = raw.samples.iter().filter(|sample| window.contains(sample.at)).collect();
+    let mut used = vec![false; raw.stacks.len()];
+    inside.iter().for_each(|sample| used[sample.stack as usize] = true);
+    let used: Vec<u32> = (0..raw.stacks.len() as u32).filter(|&stack| used[stack as usize]).collect();
+
+    let mut converter = Converter { builder: Builder::new(columns), frames: HashMap::new() };
+    let stacks = converter.stacks(raw, used, symbolizer);
+    let mut labels: HashMap<(u32, bool), LabelsId> = HashMap::new();
+    let mut report = SymbolReport::default();
+    let mut missed: BTreeMap<(String, Miss), (u64, u64)> = BTreeMap::new();
+    for sample in inside {
+        let complete = raw.stacks[sample.stack as usize].incomplete.is_none();
+        let labels = *labels
+            .entry((sample.thread, complete))
+            .or_insert_with(|| converter.builder.labels(labels_of(raw, sample.thread, complete)));
+        let (stack, leaf) = &stacks[&sample.stack];
+        let at = Some(sample.at - window.start);
+        converter.builder.sample(*stack, labels, at, vec![1, sample.weight as i64]);
+        report.weight += sample.weight;
+        match leaf {
+            Leaf::Named => report.named += sample.weight,
+            Leaf::Missed(module, miss) => {
+                let sum = missed.entry((module.clone(), *miss)).or_default();
+                *sum = (sum.0 + 1, sum.1 + sample.weight);
+            }
+        }
+    }
+    report.missed = missed
+        .into_iter()
+        .map(|((module, miss), (samples, weight))| Missed { module, miss, samples, weight })
+        .collect();
+    report.missed.sort_by_key(|missed| std::cmp::Reverse(missed.weight));
+    (converter.builder.finish(), report)
+}
+
+fn labels_of(raw: &RawSamples, thread: u32, complete: bool) -> Labels {
+    let thread = &raw.threads[thread as usize];
+    Labels {
+        process: thread.process.clone(),
+        pid: thread.pid,
+        thread: thread.thread.clone(),
+        tid: thread.tid,
+        state: "on-cpu".into(),
+        complete: Some(complete),
+    }
+}
+
+#[derive(Clone)]
+enum Leaf {
+    Named,
+    Missed(String, Miss),
+}
+
+struct Converter {
+    builder: Builder,
+    frames: HashMap<Symbol, FrameId>,
+}
+
+impl Converter {
+    /// Names the addresses of the used stacks, and interns the stacks. They are taken in the order of their addresses from
+    /// the root, so that what a stack shares with the one before it is neither named nor interned again; and so that the
+    /// profile does not depend on which sample came first.
+    fn stacks(
+        &mut self,
+        raw: &RawSamples,
+        mut used: Vec<u32>,
+        symbolizer: &mut Symbolizer,
+    ) -> HashMap<u32, (Option<StackId>, Leaf)> {
+        let stack = |index: u32| &raw.stacks[index as usize];
+        let from_root = |index: u32| stack(index).addresses.iter().rev();
+        used.sort_unstable_by(|&a, &b| {
+            stack(a).incomplete.cmp(&stack(b).incomplete).then_with(|| from_root(a).cmp(from_root(b)))
+        });
+        let shared = |at: usize| match at.checked_sub(1).map(|before| used[before]) {
+            Some(before) if stack(before).incomplete == stack(used[at]).incomplete => {
+                from_root(before).zip(from_root(used[at])).take_while(|(a, b)| a == b).count()
+            }
+            _ => 0,
+        };
+        let shared: Vec<usize> = (0..used.len()).map(shared).collect();
+        let fresh = used.iter().zip(&shared).flat_map(|(&index, &shared)| from_root(index).skip(shared));
+        let mut addresses: Vec<Address> = fresh.copied().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let symbols = symbolizer.resolve(&raw.modules, &addresses);
+        let found: HashMap<Address, Symbols> = addresses.into_iter().zip(symbols).collect();
+
+        let mut path = Vec::new();
+        let mut interned = HashMap::with_capacity(used.len());
+        for (index, shared) in used.into_iter().zip(shared) {
+            path.truncate(shared);
+            interned.insert(index, self.stack(stack(index), &mut path, &found, symbolizer));
+        }
+        interned
+    }
+
+    /// Interns a stack of which `path` holds the nodes of the first addresses from the root, and completes `path`.
+    fn stack(
+        &mut self,
+        raw: &RawStack,
+        path: &mut Vec<Option<StackId>>,
+        found: &HashMap<Address, Symbols>,
+        symbolizer: &Symbolizer,
+    ) -> (Option<StackId>, Leaf) {
+        let mut at = path.last().copied().unwrap_or_else(|| {
+            let marker = self.builder.frame(marker(cut(raw.incomplete?)));
+            Some(self.builder.push(None, marker))
+        });
+        for address in raw.addresses.iter().rev().skip(path.len()) {
+            for &symbol in found[address].iter().rev() {
+                let builder = &mut self.builder;
+                let frame = || builder.frame(symbolizer.frame(symbol).clone());
+                let frame = *self.frames.entry(symbol).or_insert_with(frame);
+                at = Some(self.builder.push(at, frame));
+            }
+            path.push(at);
+        }
+        (at, leaf(raw, found, symbolizer))
+    }
+}
+
+/// Whether the innermost frame has a name.
+fn leaf(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> Leaf {
+    let Some(&innermost) = raw.addresses.first().and_then(|address| found.get(address)?.first()) else {
+        return Leaf::Missed("[no stack]".into(), Miss::NoModule);
+    };
+    let frame = symbolizer.frame(innermost);
+    frame.miss.map_or(Leaf::Named, |miss| Leaf::Missed(frame.module.clone(), miss))
+}
+
+fn marker(name: &str) -> Frame {
+    Frame {
+        name: name.into(),
+        module: String::new(),
+        space: Space::Marker,
+        inlined: false,
+        file: String::new(),
+        miss: None,
+    }
+}

@@ -1,0 +1,151 @@
+//! Files with a module's debug information that lie apart from it. Invariant: a file is taken only where its build-id (or,
+//! without one, the checksum or unit id that the module records) says that it belongs to the module.
+
+use super::locate::{Place, below};
+use super::map::Bytes;
+use super::source::{Elf, Naming, Source, hex};
+use object::Object;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What belongs to a module besides its own file.
+#[derive(Default)]
+pub(super) struct Companions {
+    /// The file with the DWARF sections and the full symbol table, where the module itself has none.
+    pub(super) debug: Option<Source>,
+    /// What several debug files have in common (dwz, `.gnu_debugaltlink`).
+    pub(super) supplement: Option<Source>,
+    /// All units' split debug information in one file (`.dwp`).
+    pub(super) package: Option<Source>,
+    /// Symbols unpacked from `.gnu_debugdata`.
+    pub(super) mini: Option<Source>,
+}
+
+/// Finds a module's companions below `debug_roots` (`/usr/lib/debug`) and beside the module.
+pub(super) fn find(place: &Place, own: &Source, debug_roots: &[PathBuf]) -> Companions {
+    let mut found = Companions::default();
+    let Ok(elf) = Elf::parse(own.bytes()) else { return found };
+    let mut holder = place.path.clone();
+    if !own.has_debug_info()
+        && let Some((path, bytes)) = debug_file(place, &elf, debug_roots)
+    {
+        (found.debug, holder) = (Some(Source::load(bytes, Naming::Plain)), path);
+    }
+    let debug = found.debug.as_ref().unwrap_or(own);
+    found.supplement = supplement(place, debug.bytes(), &holder, debug_roots);
+    found.package = [&place.path, &holder].into_iter().find_map(|path| package(place, path));
+    if found.debug.is_none() && elf.section_by_name(".symtab").is_none() {
+        found.mini = mini(&elf);
+    }
+    found
+}
+
+fn map(path: &Path) -> Option<Bytes> {
+    Bytes::map(&File::open(path).ok()?).ok()
+}
+
+fn build_id_path(root: &Path, id: &[u8]) -> Option<PathBuf> {
+    let (first, rest) = id.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    Some(root.join(".build-id").join(hex(&[*first])).join(format!("{}.debug", hex(rest))))
+}
+
+/// The debug file by build-id, else by the name and checksum of `.gnu_debuglink`.
+fn debug_file(place: &Place, elf: &Elf<'_>, debug_roots: &[PathBuf]) -> Option<(PathBuf, Bytes)> {
+    let id = elf.build_id().ok().flatten();
+    let by_id = id.into_iter().flat_map(|id| debug_roots.iter().filter_map(move |root| build_id_path(root, id)));
+    let link = elf.gnu_debuglink().ok().flatten();
+    let by_link = link.into_iter().flat_map(|(name, _)| linked(&place.path, name, debug_roots));
+    by_id.chain(by_link).flat_map(|path| place.in_roots(&path)).find_map(|path| {
+        let bytes = map(&path)?;
+        let candidate = Elf::parse(&*bytes).ok()?;
+        let belongs = match (id, candidate.build_id().ok().flatten()) {
+            (Some(id), Some(other)) => id == other,
+            _ => link.is_some_and(|(_, sum)| checksum(&bytes) == sum),
+        };
+        belongs.then_some((path, bytes))
+    })
+}
+
+fn linked(module: &Path, name: &[u8], debug_roots: &[PathBuf]) -> Vec<PathBuf> {
+    let name = OsStr::from_bytes(name);
+    let Some(folder) = module.parent() else { return Vec::new() };
+    let beside = [folder.join(name), folder.join(".debug").join(name)];
+    beside
+        .into_iter()
+        .chain(debug_roots.iter().map(|root| below(root, folder).join(name)))
+        .filter(|p| p != module)
+        .collect()
+}
+
+/// CRC-32 of the whole file, as `.gnu_debuglink` records it. Only files without build-id need it.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+fn supplement(place: &Place, debug: &[u8], holder: &Path, debug_roots: &[PathBuf]) -> Option<Source> {
+    let elf = Elf::parse(debug).ok()?;
+    let (name, id) = elf.gnu_debugaltlink().ok().flatten()?;
+    let named = holder.parent().map(|folder| folder.join(OsStr::from_bytes(name)));
+    let by_id = debug_roots.iter().filter_map(|root| build_id_path(root, id));
+    // `holder` may already lie below a root; then the first candidate is found as it is, below `/`.
+    named.into_iter().chain(by_id).flat_map(|path| [vec![path.clone()], place.in_roots(&path)].concat()).find_map(
+        |path| {
+            let bytes = map(&path)?;
+            let belongs = Elf::parse(&*bytes).ok()?.build_id().ok().flatten() == Some(id);
+            belongs.then(|| Source::load(bytes, Naming::Plain))
+        },
+    )
+}
+
+/// `NAME.dwp` beside the module or its debug file.
+fn package(place: &Place, of: &Path) -> Option<Source> {
+    let mut name = of.as_os_str().to_owned();
+    name.push(".dwp");
+    let path = PathBuf::from(name);
+    let bytes = place.in_roots(&path).into_iter().chain([path]).find_map(|path| map(&path))?;
+    Some(Source::load(bytes, Naming::Split))
+}
+
+/// One unit's split debug information: `path` below `folder` as the compiler wrote them, else beside the module.
+pub(super) fn split_unit(place: &Place, folder: Option<&[u8]>, path: &[u8]) -> Option<Source> {
+    let path = Path::new(OsStr::from_bytes(path));
+    let recorded = folder.map_or(path.to_owned(), |folder| Path::new(OsStr::from_bytes(folder)).join(path));
+    let beside = place.path.parent().zip(path.file_name()).map(|(folder, name)| folder.join(name));
+    let mut places = [Some(recorded), beside].into_iter().flatten().flat_map(|path| place.in_roots(&path));
+    Some(Source::load(places.find_map(|path| map(&path))?, Naming::Split))
+}
+
+/// Largest size (bytes) that `.gnu_debugdata` may unpack to; it holds a symbol table only.
+const LARGEST_MINI: usize = 256 << 20;
+
+/// The small ELF file with function symbols that some distributions pack (xz) into stripped binaries.
+fn mini(elf: &Elf<'_>) -> Option<Source> {
+    use object::ObjectSection;
+    let packed = elf.section_by_name(".gnu_debugdata")?.data().ok()?;
+    let mut unpacked = Bounded { bytes: Vec::new() };
+    lzma_rs::xz_decompress(&mut std::io::Cursor::new(packed), &mut unpacked).ok()?;
+    Some(Source::without_sections(Bytes::Owned(unpacked.bytes.into_boxed_slice())))
+}
+
+/// Refuses to grow beyond [`LARGEST_MINI`].
+struct Bounded {
+    bytes: Vec<u8>,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, part: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + part.len() > LARGEST_MINI {
+            return Err(std::io::Error::other("larger than a symbol table can be"));
+        }
+        self.bytes.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

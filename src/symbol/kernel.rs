@@ -1,0 +1,133 @@
+//! Names of the kernel's functions, its modules' and its BPF programs', from `/proc/kallsyms`.
+//! Invariant: hidden addresses (all zero) are said to be hidden; they never name anything.
+
+use super::image::{Function, Functions};
+use super::name::demangle;
+use crate::profile::Miss;
+use std::path::Path;
+
+/// Beyond the last symbol of all, an address this much further (bytes) is not taken to belong to it: kallsyms has no sizes.
+const LAST_SYMBOL_REACH: u64 = 64 * 1024;
+
+/// Stands for the kernel itself, its modules apart.
+pub(super) const KERNEL: &str = "[kernel]";
+
+struct Entry {
+    at: u64,
+    /// Ranges within `Kernel::text`.
+    name: (u32, u32),
+    module: (u32, u32),
+}
+
+/// The kernel's table of functions.
+pub(super) struct Kernel {
+    text: String,
+    entries: Vec<Entry>,
+    /// Why there is no table.
+    hidden: Option<String>,
+}
+
+impl Kernel {
+    /// Reads the table (about 8 MB of text, 122,000 functions on Linux 6.18).
+    pub(super) fn read(path: &Path) -> Kernel {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Kernel::parse(text),
+            Err(error) => Kernel {
+                text: String::new(),
+                entries: Vec::new(),
+                hidden: Some(format!("kernel symbols are hidden: {} cannot be read: {error}", path.display())),
+            },
+        }
+    }
+
+    fn parse(text: String) -> Kernel {
+        let base = text.as_ptr() as usize;
+        let range = |part: &str| {
+            let start = part.as_ptr() as usize - base;
+            (start as u32, (start + part.len()) as u32)
+        };
+        let mut entries: Vec<Entry> = text
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split_ascii_whitespace();
+                let at = u64::from_str_radix(fields.next()?, 16).ok().filter(|&at| at != 0)?;
+                let kind = fields.next()?;
+                let name = fields.next()?;
+                let module = fields.next().unwrap_or(&name[..0]);
+                matches!(kind, "t" | "T" | "w" | "W").then(|| Entry { at, name: range(name), module: range(module) })
+            })
+            .collect();
+        // Stable, and of names at one address the file's last wins: section marks such as `_text` come first.
+        entries.sort_by_key(|entry| entry.at);
+        let hidden = entries.is_empty().then(|| {
+            "kernel symbols are hidden: every address in /proc/kallsyms is 0; run as root, or set kernel.kptr_restrict=0".into()
+        });
+        Kernel { text, entries, hidden }
+    }
+
+    /// Why names are hidden, if they are.
+    pub(super) fn hidden(&self) -> Option<&str> {
+        self.hidden.as_deref()
+    }
+
+    /// The function that holds a kernel virtual address; the kernel's are never told to be inlined.
+    pub(super) fn find(&self, at: u64) -> Functions {
+        let (name, module) = self.entry(at)?;
+        Ok(vec![Function { name: demangle(name).into(), file: None, inlined: false, module: Some(module.into()) }])
+    }
+
+    /// Function and module (`[kernel]`, `[ext4]`, `[bpf]`) that hold an address.
+    fn entry(&self, at: u64) -> Result<(&str, &str), Miss> {
+        if self.hidden.is_some() {
+            return Err(Miss::KernelHidden);
+        }
+        let next = self.entries.partition_point(|entry| entry.at <= at);
+        let entry = next.checked_sub(1).map(|i| &self.entries[i]).ok_or(Miss::NoSymbol)?;
+        if next == self.entries.len() && at - entry.at > LAST_SYMBOL_REACH {
+            return Err(Miss::NoSymbol);
+        }
+        let module = self.slice(entry.module);
+        Ok((self.slice(entry.name), if module.is_empty() { KERNEL } else { module }))
+    }
+
+    fn slice(&self, (start, end): (u32, u32)) -> &str {
+        &self.text[start as usize..end as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "ffffffff81000000 T _text\nffffffff81000000 T startup_64\nffffffff81000100 t tcp_sendmsg\n\
+        ffffffff81000180 D some_data\nffffffffc0000000 t ext4_write\t[ext4]\nffffffffc0001000 t bpf_prog_1_walk\t[bpf]\n";
+
+    #[test]
+    fn addresses_fall_to_the_function_before_them_and_data_is_no_function() {
+        let kernel = Kernel::parse(TABLE.into());
+        assert_eq!(kernel.entry(0xffff_ffff_8100_0190), Ok(("tcp_sendmsg", "[kernel]")));
+        assert_eq!(kernel.entry(0xffff_ffff_8100_0000), Ok(("startup_64", "[kernel]")));
+        assert_eq!(kernel.entry(0xffff_ffff_c000_0fff), Ok(("ext4_write", "[ext4]")));
+        assert_eq!(kernel.entry(0xffff_ffff_c000_1004), Ok(("bpf_prog_1_walk", "[bpf]")));
+    }
+
+    #[test]
+    fn addresses_before_the_first_and_far_beyond_the_last_function_have_no_name() {
+        let kernel = Kernel::parse(TABLE.into());
+        assert_eq!(kernel.entry(0xffff_ffff_80ff_ffff), Err(Miss::NoSymbol));
+        assert_eq!(kernel.entry(0xffff_ffff_c010_0000), Err(Miss::NoSymbol));
+    }
+
+    #[test]
+    fn zero_addresses_mean_hidden_and_are_said_to_be() {
+        let kernel = Kernel::parse("0000000000000000 T _text\n0000000000000000 t tcp_sendmsg\n".into());
+        assert_eq!(kernel.entry(0xffff_ffff_8100_0190), Err(Miss::KernelHidden));
+        assert!(kernel.hidden().unwrap().contains("kptr_restrict=0"));
+    }
+
+    #[test]
+    fn an_absent_table_means_hidden() {
+        let kernel = Kernel::read(Path::new("/nonexistent/kallsyms"));
+        assert_eq!(kernel.entry(1), Err(Miss::KernelHidden));
+    }
+}

@@ -1,0 +1,37 @@
+//! Which process is measured, which threads it has, what binary it is and what the host permits.
+
+mod host;
+mod locate;
+mod process;
+mod scheduler;
+mod snapshot;
+
+pub use host::host;
+pub use locate::{listener, named};
+pub use process::{comm, family, identify, parent, processes, start_ticks, started, tasks, without_secrets};
+pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
+pub use snapshot::{Snapshot, Watched, difference};
+
+/// Something this host or this target does not permit; the command line exits with 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} is not possible: {cause}\n  remedy: {remedy}")]
+pub struct Forbidden {
+    pub what: String,
+    pub cause: String,
+    pub remedy: String,
+}
+
+/// A running process as it is, whatever now lies under the name of its executable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub pid: u32,
+    /// Clock ticks after boot.
+    pub start_ticks: Option<u64>,
+    pub executable: Option<String>,
+    pub deleted: bool,
+    pub build_id: Option<String>,
+    /// Without secrets.
+    pub argv: Vec<String>,
+    /// The executable has a symbol table or line tables; `None` where it could not be read.
+    pub symbols: Option<bool>,
+}

@@ -1,0 +1,113 @@
+//! Processes as `/proc` tells them (proc(5)). Invariant: a process is named by its number and its start time, so a
+//! number that is used again is another process.
+
+use crate::elf::Image;
+use std::path::Path;
+
+/// The parent of a process.
+pub fn parent(pid: u32) -> Option<u32> {
+    stat_fields(pid)?.get(1)?.parse().ok()
+}
+
+/// Fields of `/proc/PID/stat` from the third on (state, ppid, ...): the second may hold spaces and parentheses.
+fn stat_fields(pid: u32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(')')?;
+    Some(rest.split_whitespace().map(str::to_string).collect())
+}
+
+/// Clock ticks after boot at which the process started (field 22 of stat).
+pub fn start_ticks(pid: u32) -> Option<u64> {
+    stat_fields(pid)?.get(19)?.parse().ok()
+}
+
+/// When the process started, RFC 3339 in UTC. The boot time is read once, so that the same process always gives the
+/// same text even when the wall clock is set meanwhile.
+pub fn started(pid: u32) -> Option<String> {
+    static BOOT: std::sync::OnceLock<Option<u64>> = std::sync::OnceLock::new();
+    let boot = (*BOOT.get_or_init(|| procfs::boot_time_secs().ok()))?;
+    let hundredths = start_ticks(pid)?;
+    let since = std::time::Duration::from_secs(boot) + std::time::Duration::from_millis(hundredths * 10);
+    Some(humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string())
+}
+
+/// Thread numbers of a process; empty when it is gone.
+pub fn tasks(pid: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// All processes of the machine.
+pub fn processes() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// `pid` and all its present descendants.
+pub fn family(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = processes().into_iter().filter_map(|p| Some((p, parent(p)?))).collect();
+    let mut family = vec![pid];
+    let mut at = 0;
+    while at < family.len() {
+        let of = family[at];
+        family.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(child, _)| *child));
+        at += 1;
+    }
+    family
+}
+
+/// Name of a thread or, with `tid == pid`, of the process.
+pub fn comm(pid: u32, tid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
+    Some(name.trim_end().to_string())
+}
+
+/// What the running process is: its executable, arguments, start time and build-id.
+pub fn identify(pid: u32) -> super::Identity {
+    let link = std::fs::read_link(format!("/proc/{pid}/exe")).ok().map(|p| p.display().to_string());
+    let deleted = link.as_ref().is_some_and(|l| l.ends_with(" (deleted)"));
+    let image = Image::open_path(Path::new(&format!("/proc/{pid}/exe"))).ok();
+    let argv = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    super::Identity {
+        pid,
+        start_ticks: start_ticks(pid),
+        executable: link.map(|l| l.trim_end_matches(" (deleted)").to_string()),
+        deleted,
+        build_id: image.as_ref().and_then(Image::build_id),
+        argv: argv
+            .split(|b| *b == 0)
+            .filter(|a| !a.is_empty())
+            .map(|a| without_secrets(&String::from_utf8_lossy(a)))
+            .collect(),
+        symbols: image.map(|i| ["symtab", "debug_line"].iter().any(|s| i.section(&format!(".{s}")).is_some())),
+    }
+}
+
+/// An argument with the password of a URL or a `password=` setting replaced.
+pub fn without_secrets(argument: &str) -> String {
+    let url = regex::Regex::new(r"(\w+://[^:/@\s]*):\S*@").expect("constant pattern");
+    let setting =
+        regex::Regex::new(r"(?i)((?:password|passwd|secret|token)[\w-]*=)('[^']*'|\S+)").expect("constant pattern");
+    let hidden = url.replace_all(argument, "$1:***@");
+    setting.replace_all(&hidden, "$1***").into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_urls_and_settings_are_hidden() {
+        assert_eq!(without_secrets("postgres://u:p@ss@h:1/d"), "postgres://u:***@h:1/d");
+        assert_eq!(without_secrets("--url=host=h password='a b' user=x"), "--url=host=h password=*** user=x");
+        assert_eq!(without_secrets("postgres://u@h/d"), "postgres://u@h/d");
+    }
+
+    #[test]
+    fn our_own_process_is_identified_by_executable_start_and_build() {
+        let own = identify(std::process::id());
+        assert_eq!(own.executable.as_deref(), std::env::current_exe().unwrap().to_str());
+        assert!(own.start_ticks.is_some() && !own.deleted && own.symbols == Some(true));
+        assert!(family(parent(std::process::id()).unwrap()).contains(&std::process::id()));
+    }
+}

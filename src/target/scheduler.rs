@@ -1,0 +1,76 @@
+//! CPU, runnable wait and time slices per thread, from `/proc/PID/task/TID/schedstat` (kernel documentation
+//! scheduler/sched-stats.rst: ns on CPU, ns runnable but waiting, slices) and the machine's from `/proc/stat`.
+//! Invariant: a difference is taken between two readings of the same thread (same tid and start time).
+
+use crate::clock::Span;
+use serde::{Deserialize, Serialize};
+
+/// What a process is to the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Target,
+    Generator,
+    /// wireprof's own threads that do not drive load: sampler, scraper.
+    Profiler,
+    /// Named by the user or the preset (the database behind, say).
+    Other,
+}
+
+/// One thread between the two readings; born or gone in between is said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ThreadDelta {
+    pub role: Role,
+    pub process: String,
+    pub pid: u32,
+    pub thread: String,
+    pub tid: u32,
+    /// ns on CPU.
+    pub cpu: u64,
+    /// ns runnable, waiting for a CPU.
+    pub runnable: u64,
+    /// Times it was given a CPU.
+    pub slices: u64,
+    /// Born after the first reading (counted from its birth).
+    pub born: bool,
+    /// Gone before the second reading: its values are those last seen, at most one sampling interval old.
+    pub gone: bool,
+}
+
+/// The machine between the two readings, in ns summed over CPUs, from `/proc/stat` (10 ms ticks).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MachineDelta {
+    pub cpus: usize,
+    pub busy: u64,
+    pub idle: u64,
+    /// Taken by the hypervisor.
+    pub steal: u64,
+    /// Hard and soft interrupts, included in `busy`.
+    pub interrupts: u64,
+}
+
+/// Scheduler statistics of one window, stored as `scheduler.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SchedulerDelta {
+    /// The interval between the two readings; not exactly the window's, so it is kept.
+    pub span: Span,
+    pub threads: Vec<ThreadDelta>,
+    pub machine: MachineDelta,
+}
+
+impl SchedulerDelta {
+    /// ns on CPU of all threads of a role.
+    pub fn cpu(&self, role: Role) -> u64 {
+        self.threads.iter().filter(|t| t.role == role).map(|t| t.cpu).sum()
+    }
+
+    /// ns runnable but waiting of all threads of a role.
+    pub fn runnable(&self, role: Role) -> u64 {
+        self.threads.iter().filter(|t| t.role == role).map(|t| t.runnable).sum()
+    }
+
+    /// The thread of a role that was on CPU longest.
+    pub fn busiest(&self, role: Role) -> Option<&ThreadDelta> {
+        self.threads.iter().filter(|t| t.role == role).max_by_key(|t| t.cpu)
+    }
+}

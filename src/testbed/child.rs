@@ -1,0 +1,46 @@
+//! Starting and signalling child processes that must not outlive their parent. Invariant: a child started here is
+//! signalled by the kernel when the thread that started it ends, so the caller must start it from a thread that lives
+//! as long as the process (the death signal is tied to the thread, not to the process).
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// A user as `/etc/passwd` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// True if this process runs as root.
+pub fn is_root() -> bool {
+    // SAFETY: geteuid has no arguments, touches no memory and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Sends `signal` to `pid`; false if there is no such process (or it is not ours).
+pub fn signal(pid: u32, signal: i32) -> bool {
+    // SAFETY: kill takes two integers and touches no memory.
+    unsafe { libc::kill(pid as libc::pid_t, signal) == 0 }
+}
+
+/// Has the kernel send `death_signal` to the child when the starting thread ends. Also puts the child into a process
+/// group of its own, so that a Ctrl-C at the terminal reaches only the parent, which then ends the child in order.
+pub fn die_with_parent(command: &mut Command, death_signal: i32) {
+    command.process_group(0);
+    let parent = std::process::id() as libc::pid_t;
+    // SAFETY: the closure runs between fork and exec and calls only prctl and getppid, which are async-signal-safe
+    // and touch no memory of the parent; std runs it after setuid, which would have cleared the death signal.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, death_signal as libc::c_ulong) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            if libc::getppid() != parent {
+                return Err(std::io::Error::other("the parent ended while starting this process"));
+            }
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,166 @@
+//! Known bottlenecks, planted on request. Invariant: each plant measures what it really did (calls, CPU, wait) and
+//! publishes that beside what was asked, because findings are scored against the former.
+
+mod delay;
+mod planted;
+mod spin;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use planted::Planted;
+
+/// What `--plant` accepts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plant {
+    /// CPU in a function of its own, once a call of the place.
+    Cpu { place: Place, duration: Duration },
+    /// One mutex for all peeks, held while using CPU for `duration`.
+    Lock { duration: Duration },
+    /// The oracle's query is answered `duration` later.
+    OracleDelay { duration: Duration },
+    /// The oracle's connection pool has this size.
+    PoolSize { connections: usize },
+    /// Every peek passes through the one coordinator thread, which uses CPU for `duration` each time.
+    Coordinator { duration: Duration },
+    /// Every peek makes this many allocations of 16 to 4,096 bytes, and frees them in the order made.
+    Allocate { count: usize },
+    /// Sessions opened and closed, so many a second.
+    Churn { per_second: u32 },
+    /// Every peek blocks its worker thread for `duration` without using CPU.
+    Starve { duration: Duration },
+}
+
+/// Where a CPU plant works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In `PeekClient::try_frontend_peek_cached`, once a peek.
+    Peek,
+    /// In `PostgresTimestampOracle::read_ts`, once a batch.
+    Oracle,
+    /// Where rows are encoded for the wire, after the peek, once an answer with rows.
+    Outside,
+}
+
+const KINDS: &str = "cpu:peek=DURATION, cpu:oracle=DURATION, cpu:outside=DURATION, lock=DURATION, \
+                     oracle-delay=DURATION, pool-size=N, coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, \
+                     starve=DURATION";
+
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum PlantError {
+    #[error("unknown plant {name:?}; the plants are {KINDS}")]
+    Unknown { name: String },
+    #[error("{name} needs a value, as in {name}={example}")]
+    NoValue { name: String, example: &'static str },
+    #[error("{value:?} is not a duration; write a number and ns, us, ms or s, as in 20us")]
+    Duration { value: String },
+    #[error("{value:?} is not a whole number from 1 to {most}")]
+    Count { value: String, most: u32 },
+}
+
+impl Plant {
+    /// The name without its size: the value of the label `plant` on the plant's metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Plant::Cpu { place: Place::Peek, .. } => "cpu:peek",
+            Plant::Cpu { place: Place::Oracle, .. } => "cpu:oracle",
+            Plant::Cpu { place: Place::Outside, .. } => "cpu:outside",
+            Plant::Lock { .. } => "lock",
+            Plant::OracleDelay { .. } => "oracle-delay",
+            Plant::PoolSize { .. } => "pool-size",
+            Plant::Coordinator { .. } => "coordinator",
+            Plant::Allocate { .. } => "allocate",
+            Plant::Churn { .. } => "churn",
+            Plant::Starve { .. } => "starve",
+        }
+    }
+}
+
+impl FromStr for Plant {
+    type Err = PlantError;
+
+    fn from_str(text: &str) -> Result<Self, PlantError> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let duration = || parse_duration(required(name, value, "20us")?);
+        let cpu = |place| Ok(Plant::Cpu { place, duration: duration()? });
+        let count = |most| parse_count(required(name, value, "4")?, most);
+        match name {
+            "cpu:peek" => cpu(Place::Peek),
+            "cpu:oracle" => cpu(Place::Oracle),
+            "cpu:outside" => cpu(Place::Outside),
+            "lock" | "lock:peek" => Ok(Plant::Lock { duration: duration()? }),
+            "oracle-delay" => Ok(Plant::OracleDelay { duration: duration()? }),
+            "pool-size" => Ok(Plant::PoolSize { connections: count(200)? as usize }),
+            "coordinator" => Ok(Plant::Coordinator { duration: duration()? }),
+            "allocate" => Ok(Plant::Allocate { count: count(1_000_000)? as usize }),
+            "churn" => Ok(Plant::Churn { per_second: count(1_000)? }),
+            "starve" => Ok(Plant::Starve { duration: duration()? }),
+            _ => Err(PlantError::Unknown { name: name.to_owned() }),
+        }
+    }
+}
+
+fn required<'a>(name: &str, value: Option<&'a str>, example: &'static str) -> Result<&'a str, PlantError> {
+    value.filter(|value| !value.is_empty()).ok_or(PlantError::NoValue { name: name.to_owned(), example })
+}
+
+fn parse_duration(value: &str) -> Result<Duration, PlantError> {
+    let wrong = || PlantError::Duration { value: value.to_owned() };
+    let unit_at = value.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+    let (number, unit) = value.split_at(unit_at);
+    let nanos = match unit {
+        "ns" => 1.0,
+        "us" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let total = number * nanos;
+    if !(total.is_finite() && (1.0..=60e9).contains(&total)) {
+        return Err(wrong());
+    }
+    Ok(Duration::from_nanos(total.round() as u64))
+}
+
+fn parse_count(value: &str, most: u32) -> Result<u32, PlantError> {
+    let count = value.parse::<u32>().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or(PlantError::Count { value: value.to_owned(), most })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plants_are_read_with_their_sizes() {
+        let duration = Duration::from_micros(20);
+        assert_eq!("cpu:peek=20us".parse(), Ok(Plant::Cpu { place: Place::Peek, duration }));
+        assert_eq!("cpu:oracle=0.02ms".parse(), Ok(Plant::Cpu { place: Place::Oracle, duration }));
+        assert_eq!("lock:peek=20000ns".parse(), Ok(Plant::Lock { duration }));
+        assert_eq!("lock=20us".parse(), Ok(Plant::Lock { duration }));
+        assert_eq!("pool-size=2".parse(), Ok(Plant::PoolSize { connections: 2 }));
+    }
+
+    #[test]
+    fn an_unknown_plant_is_refused_by_name_with_the_list_of_those_that_exist() {
+        let error = "cpu:nowhere=20us".parse::<Plant>().unwrap_err();
+        assert_eq!(error, PlantError::Unknown { name: "cpu:nowhere".to_owned() });
+        let text = error.to_string();
+        assert!(text.contains("cpu:nowhere") && text.contains("oracle-delay=DURATION"), "{text}");
+    }
+
+    #[test]
+    fn sizes_without_a_unit_or_out_of_range_are_refused() {
+        for text in ["cpu:peek=20", "cpu:peek=0us", "lock=1h", "oracle-delay=-1ms", "starve=100s"] {
+            assert!(matches!(text.parse::<Plant>(), Err(PlantError::Duration { .. })), "{text}");
+        }
+        for text in ["pool-size=0", "pool-size=201", "churn=-1", "allocate=many"] {
+            assert!(matches!(text.parse::<Plant>(), Err(PlantError::Count { .. })), "{text}");
+        }
+        assert!(matches!("lock".parse::<Plant>(), Err(PlantError::NoValue { .. })));
+    }
+}

@@ -1,0 +1,87 @@
+//! Using a known amount of CPU. The loop reads the vdso clock, which can be sampled (a system call hides from
+//! sampling); how often is calibrated in CPU time, because a spin until a wall-clock deadline does less work when it is
+//! preempted. Invariant: what is reported is the thread's own CPU clock over the burn, not the size asked for.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock;
+use crate::testbed::precise::thread_cpu;
+
+/// Weight of one burn in the running mean of a reading's cost: slow enough that a single burn disturbed by interrupts
+/// does not show, quick enough to follow a change of frequency within some hundred burns.
+const WEIGHT: f64 = 1.0 / 64.0;
+
+pub struct Spinner {
+    /// Bits of an f64: mean CPU nanoseconds of one reading of the vdso clock on this machine, lately.
+    reading: AtomicU64,
+    /// CPU nanoseconds of the two thread clock readings that fall outside the interval between them.
+    overhead: f64,
+}
+
+impl Spinner {
+    /// Measures for about 10 ms.
+    pub fn calibrate() -> Self {
+        let overhead = median((0..101).map(|_| {
+            let before = thread_cpu();
+            (thread_cpu() - before) as f64
+        }));
+        let reading = median((0..51).map(|_| {
+            let readings = 5_000;
+            let before = thread_cpu();
+            read_clock(readings);
+            (thread_cpu() - before) as f64 / readings as f64
+        }));
+        Spinner { reading: AtomicU64::new(reading.max(0.1).to_bits()), overhead }
+    }
+
+    /// Uses CPU for about `asked` and returns what it really used. Inlined into its caller so that samples lie
+    /// directly under the planted function's name.
+    #[inline(always)]
+    pub fn burn(&self, asked: Duration) -> Duration {
+        let reading = f64::from_bits(self.reading.load(Ordering::Relaxed));
+        let work = (asked.as_nanos() as f64 - 2.0 * self.overhead).max(0.0);
+        let readings = (work / reading).round().max(1.0);
+        let before = thread_cpu();
+        read_clock(readings as u64);
+        let used = (thread_cpu() - before) as f64;
+        self.learn(reading, (used - self.overhead) / readings);
+        Duration::from_nanos((used + self.overhead) as u64)
+    }
+
+    fn learn(&self, reading: f64, observed: f64) {
+        let bounded = observed.clamp(reading / 4.0, reading * 4.0);
+        let next = reading + (bounded - reading) * WEIGHT;
+        self.reading.store(next.max(0.1).to_bits(), Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn read_clock(times: u64) {
+    for _ in 0..times {
+        black_box(clock::now());
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_thousand_burns_of_20_us_use_40_ms_of_cpu_within_a_tenth_and_say_so() {
+        let spinner = Spinner::calibrate();
+        let before = thread_cpu();
+        let said: Duration = (0..2_000).map(|_| spinner.burn(Duration::from_micros(20))).sum();
+        let used = (thread_cpu() - before) as f64 / 1e6;
+        let said = said.as_secs_f64() * 1e3;
+        assert!((36.0..44.0).contains(&used), "{used} ms used");
+        assert!((said - used).abs() / used < 0.02, "{said} ms said, {used} ms used");
+    }
+}

@@ -1,0 +1,88 @@
+//! A workload written as a dbbench script again, for the user's own dbbench. Invariant: what cannot be said in that
+//! format is refused, so that dbbench never runs something else than our own loop would.
+
+use super::{Job, Pace, Work, Workload, WorkloadError};
+use std::fmt::Write;
+
+/// The script with `connections[i]` for the job `i`. A job with a rate or a log keeps its pace; dbbench's pool bounds its
+/// connections.
+pub fn ini(workload: &Workload, connections: &[usize]) -> Result<String, WorkloadError> {
+    let mut text = String::new();
+    for code in &workload.accepted_errors {
+        line(&mut text, "error", code);
+    }
+    for (job, &connections) in workload.jobs.iter().zip(connections) {
+        write_job(&mut text, job, connections)?;
+    }
+    Ok(text)
+}
+
+fn write_job(text: &mut String, job: &Job, connections: usize) -> Result<(), WorkloadError> {
+    let _ = writeln!(text, "\n[{}]", job.name);
+    match &job.work {
+        Work::Statements { statements, arguments } => {
+            for sql in statements {
+                line(text, "query", &single_line(job, sql)?);
+            }
+            if statements.len() > 1 {
+                line(text, "multi-query-mode", "multi-connection");
+            }
+            if let Some(arguments) = arguments {
+                line(text, "query-args-file", &absolute(job, &arguments.file)?);
+                line(text, "query-args-delim", &format!("{:?}", arguments.delimiter.to_string()));
+            }
+        }
+        Work::Log(_) => {
+            let remedy = "run it with the driver of our own, or run dbbench by itself".to_string();
+            return Err(WorkloadError::Job { job: job.name.clone(), problem: "replays a log".into(), remedy });
+        }
+    }
+    match job.pace {
+        Pace::Closed { .. } => line(text, "concurrency", &connections.to_string()),
+        Pace::Rate { per_second, batch } => {
+            line(text, "rate", &per_second.to_string());
+            line(text, "batch-size", &batch.to_string());
+        }
+        Pace::Recorded => {}
+    }
+    if let Some(count) = job.count {
+        line(text, "count", &count.to_string());
+    }
+    if !job.start.is_zero() {
+        line(text, "start", &format!("{}ns", job.start.as_nanos()));
+    }
+    if let Some(stop) = job.stop {
+        line(text, "stop", &format!("{}ns", stop.as_nanos()));
+    }
+    Ok(())
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "{name}={value}");
+}
+
+/// dbbench's queries stand on one line and hold no `;`.
+fn single_line(job: &Job, sql: &str) -> Result<String, WorkloadError> {
+    let refuse = |problem: &str, remedy: &str| {
+        Err(WorkloadError::Job { job: job.name.clone(), problem: problem.into(), remedy: remedy.into() })
+    };
+    if sql.contains(';') {
+        return refuse("has a statement with a `;`, which dbbench refuses", "rewrite it without");
+    }
+    if sql.trim().is_empty() {
+        return refuse("has an empty statement, which dbbench refuses", "use `select 1`, or the driver of our own");
+    }
+    if sql.contains("--") && sql.contains('\n') {
+        return refuse("has a comment to the end of a line, and dbbench takes single lines", "remove the comment");
+    }
+    Ok(sql.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+fn absolute(job: &Job, file: &std::path::Path) -> Result<String, WorkloadError> {
+    let path = std::path::absolute(file).map_err(|cause| WorkloadError::Job {
+        job: job.name.clone(),
+        problem: format!("names {}, whose directory is unknown: {cause}", file.display()),
+        remedy: "give an absolute path".into(),
+    })?;
+    Ok(path.display().to_string())
+}

@@ -1,0 +1,138 @@
+//! Sampling of real processes by real perf events: complete stacks without frame pointers, children and threads born
+//! while it samples. Skipped, with the reason printed, where the host permits no perf events.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use wireprof::sample::perf::{Options, PerfSampler, open};
+use wireprof::sample::{ModuleKind, RawSamples, Sampler, SamplingReport};
+
+fn permitted() -> bool {
+    match open(&Options::default(), &[std::process::id()]) {
+        Ok(_) => true,
+        Err(why) => {
+            println!("skipped: {why}");
+            false
+        }
+    }
+}
+
+/// Compiles a C program with the given flags; the directory must be kept while it runs.
+fn compile(source: &str, flags: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, program) = (directory.path().join("program.c"), directory.path().join("program"));
+    std::fs::write(&file, source).unwrap();
+    let status = Command::new("cc").args(flags).arg("-o").arg(&program).arg(&file).status().expect("cc is installed");
+    assert!(status.success());
+    (directory, program)
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn sample(program: &std::path::Path, seconds: f64) -> (RawSamples, SamplingReport) {
+    let child = Running(Command::new(program).stdout(Stdio::null()).spawn().unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    let recording = PerfSampler::new(Options::default()).start(&[child.0.id()], true).unwrap();
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    recording.stop().unwrap()
+}
+
+fn complete_share(raw: &RawSamples) -> f64 {
+    let complete = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].incomplete.is_none()).count();
+    complete as f64 / raw.samples.len() as f64
+}
+
+const NESTED: &str = r#"
+    #include <stdlib.h>
+    #include <string.h>
+    #include <unistd.h>
+    volatile unsigned long sink;
+    static int order(const void *a, const void *b) { for (int i = 0; i < 50; i++) sink += i; return *(int *)a - *(int *)b; }
+    __attribute__((noinline)) void leaf(int *numbers) { qsort(numbers, 64, sizeof *numbers, order); }
+    __attribute__((noinline)) void middle(int n, int *numbers) { char pad[512]; memset(pad, n, sizeof pad); sink += pad[n];
+        if (n) middle(n - 1, numbers); else leaf(numbers); sink++; }
+    int main(void) { int numbers[64]; for (;;) { for (int i = 0; i < 64; i++) numbers[i] = (i * 7919) % 64; middle(20, numbers); getppid(); } }
+"#;
+
+#[test]
+fn stacks_of_a_c_program_without_frame_pointers_are_complete_through_libc_and_back() {
+    if !permitted() {
+        return;
+    }
+    let (_kept, program) = compile(NESTED, &["-O2", "-fomit-frame-pointer", "-g0"]);
+    let (raw, report) = sample(&program, 1.0);
+    assert!(report.samples > 500, "{report:?}");
+    assert!(complete_share(&raw) >= 0.995, "{} of {} {report:?}", complete_share(&raw), raw.samples.len());
+    let deep = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() > 24).count();
+    assert!(deep * 2 > raw.samples.len(), "the recursion of 20 frames shows in {deep} of {}", raw.samples.len());
+}
+
+#[test]
+fn a_stack_deeper_than_the_copy_is_kept_and_counted_as_cut() {
+    if !permitted() {
+        return;
+    }
+    let source = NESTED.replace("pad[512]", "pad[8192]");
+    let (_kept, program) = compile(&source, &["-O2", "-fomit-frame-pointer"]);
+    let (raw, _) = sample(&program, 0.5);
+    assert!(!raw.samples.is_empty() && complete_share(&raw) < 0.5, "{}", complete_share(&raw));
+}
+
+#[test]
+fn threads_and_children_born_while_sampling_are_sampled_under_their_own_numbers_and_strangers_are_not() {
+    if !permitted() {
+        return;
+    }
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <pthread.h>
+        #include <unistd.h>
+        #include <sys/wait.h>
+        #include <time.h>
+        volatile unsigned long sink;
+        static void burn(double s) { struct timespec a, b; clock_gettime(CLOCK_MONOTONIC, &a);
+            do { for (int i = 0; i < 1000; i++) sink++; clock_gettime(CLOCK_MONOTONIC, &b); }
+            while ((b.tv_sec - a.tv_sec) + 1e-9 * (b.tv_nsec - a.tv_nsec) < s); }
+        static void *thread(void *_) { pthread_setname_np(pthread_self(), "born-later"); burn(0.2); return 0; }
+        int main(void) { usleep(300000);
+            pthread_t t; pthread_create(&t, 0, thread, 0); pthread_join(t, 0);
+            if (!fork()) { burn(0.2); _exit(0); } wait(0); usleep(500000); return 0; }
+    "#;
+    let (_kept, program) = compile(source, &["-O2", "-pthread"]);
+    let (raw, report) = sample(&program, 1.0);
+    let mut pids: Vec<u32> = raw.threads.iter().map(|t| t.pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), 2, "{:?}", raw.threads);
+    assert!(raw.threads.iter().any(|t| t.thread == "born-later" && t.tid != t.pid), "{:?}", raw.threads);
+    assert!(raw.threads.iter().all(|t| t.process == "program"), "{:?}", raw.threads);
+    assert!(complete_share(&raw) > 0.98, "{report:?}");
+    assert!(raw.modules.iter().any(|m| m.kind == ModuleKind::File && m.path == program && m.build_id.is_some()));
+}
+
+#[test]
+fn a_stack_goes_on_through_a_signal_handler_to_what_it_interrupted() {
+    if !permitted() {
+        return;
+    }
+    let source = r#"
+        #include <signal.h>
+        #include <unistd.h>
+        volatile unsigned long sink;
+        static void handler(int s) { for (int i = 0; i < 1000000; i++) sink += s; }
+        __attribute__((noinline)) static void interrupted(void) { kill(getpid(), SIGUSR1); sink++; }
+        int main(void) { signal(SIGUSR1, handler); for (;;) interrupted(); }
+    "#;
+    let (_kept, program) = compile(source, &["-O2", "-fomit-frame-pointer"]);
+    let (raw, report) = sample(&program, 0.5);
+    assert!(complete_share(&raw) >= 0.995, "{report:?}");
+    // handler, trampoline, kill, interrupted, main, two of libc's start, _start
+    let through = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() >= 7).count();
+    assert!(through * 10 > raw.samples.len() * 9, "{through} of {}", raw.samples.len());
+}
