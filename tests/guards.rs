@@ -93,6 +93,7 @@ fn sound() -> Window {
             id: WindowId { level: 16, replicate: 1 },
             span,
             skew: Some(0.01),
+            scrapes: None,
             wall: String::new(),
             target_started: Some("2026-01-01T00:00:00Z".into()),
             missing: Vec::new(),
@@ -240,11 +241,20 @@ fn a_generator_near_a_whole_core_is_the_limit() {
     );
 }
 
+fn error(accepted: bool) -> ErrorCount {
+    ErrorCount { sqlstate: "40001".into(), message: "restart".into(), count: 3, accepted }
+}
+
+#[test]
+fn errors_that_the_workload_accepts_are_none() {
+    assert_eq!(bad(&check(|w| w.load.errors = vec![error(true)])), []);
+}
+
 #[test]
 fn errors_wrong_rows_and_lost_sessions_fail() {
     let prose = "3 queries failed beside 100000 completed, the most frequent: 40001 restart (3 times)";
     fires("errors", Verdict::Fail, prose, |w| {
-        w.load.errors = vec![ErrorCount { sqlstate: "40001".into(), message: "restart".into(), count: 3 }];
+        w.load.errors = vec![error(false)];
     });
     let prose = "1 of 100000 queries answered another number of rows than before the warm-up";
     fires("wrong_rows", Verdict::Fail, prose, |w| w.load.wrong_rows = 1);
@@ -308,6 +318,21 @@ fn another_process_that_eats_the_machine_warns() {
     fires("other_processes", Verdict::Warn, prose, |w| {
         w.scheduler.as_mut().unwrap().machine.busy = 12 * SECOND + SECOND / 2 + 3 * SECOND;
     });
+}
+
+#[test]
+fn what_a_window_says_was_not_measured_is_not_checked() {
+    let without = |what: &str| {
+        let missing = Missing { what: what.into(), why: "nobody counted".into(), remedy: String::new() };
+        let guards = check(|w| w.facts.missing.push(missing));
+        assert_eq!(bad(&guards), [("unchecked", Verdict::NotMeasured)], "{what}");
+        guards.into_iter().find(|(n, _)| n == "unchecked").unwrap().1.to_string()
+    };
+    assert_eq!(without("row counts"), "row counts: not measured: nobody counted");
+    assert_eq!(without("sessions"), "sessions that the client lost: not measured: nobody counted");
+    assert_eq!(without("lost samples"), "lost samples: not measured: nobody counted");
+    let guards = check(|w| w.scheduler.as_mut().unwrap().threads.retain(|t| t.role != Role::Generator));
+    assert_eq!(bad(&guards), [("unchecked", Verdict::NotMeasured)], "the rest of the CPU may be the generator's");
 }
 
 #[test]

@@ -228,6 +228,60 @@ fn costs_are_divided_by_the_queries_of_the_profiles_own_seconds() {
     assert_eq!(rounded(Some(cost), 1), 169.9, "us of the server's CPU a query");
 }
 
+/// us of CPU a query, all of the server and under the peek; by the profile's own seconds.
+#[test]
+fn the_peeks_cost_a_query_is_a_small_part_of_the_servers() {
+    for (table, level, all, peek) in [
+        ("t", 1, 308.2, 24.4),
+        ("t", 16, 169.9, 16.7),
+        ("t", 64, 127.0, 12.9),
+        ("bench", 1, 1_277.4, 50.6),
+        ("bench", 16, 620.3, 33.5),
+        ("bench", 64, 494.7, 27.4),
+    ] {
+        let Some(run) = run(table) else { return };
+        let window = window(run, level);
+        let profile = window.profile.as_ref().unwrap();
+        let cpu = profile.column("cpu").unwrap();
+        let focus = &preset().focus[0];
+        assert_eq!(focus.name, "peek");
+        let inside: Vec<bool> =
+            profile.frames.iter().map(|f| focus.patterns.iter().any(|p| p.0.is_match(&f.name))).collect();
+        let samples = profile.samples.iter().filter(|s| profile.walk(s.stack).any(|f| inside[f.index()]));
+        let weight: i64 = samples.map(|s| s.values[cpu]).sum();
+        let cost = |weight: i64| rounded(Some(weight as f64 / window.queries_under_profile() / 1000.0), 1);
+        assert_eq!((cost(profile.total(cpu)), cost(weight)), (all, peek), "{table} {level}");
+    }
+}
+
+/// (table, level, the guards that do not pass)
+#[test]
+fn the_guards_say_what_the_recordings_can_and_cannot_vouch_for() {
+    use wireprof::analyze::guards::{Verdict, check_window};
+    for (table, level, wanted) in
+        [("t", 1, &["generator_gap"][..]), ("t", 16, &["machine_busy"]), ("bench", 64, &["machine_busy"])]
+    {
+        let Some(run) = run(table) else { return };
+        let guards = check_window(&preset(), &run.manifest, window(run, level));
+        let tag = |guard| serde_json::to_value(guard).unwrap()["guard"].as_str().unwrap().to_string();
+        let of = |verdict: fn(Verdict) -> bool| guards.iter().filter(move |g| verdict(g.verdict()));
+        let fired: Vec<String> = of(|v| v >= Verdict::Warn).map(tag).collect();
+        assert_eq!(fired, wanted, "{table} {level}");
+        let unchecked: Vec<String> = of(|v| v == Verdict::NotMeasured).map(|g| g.to_string()).collect();
+        let starts = [
+            "the generator's CPU",
+            "row counts",
+            "sessions",
+            "lost samples",
+            "share of complete",
+            "sampled CPU",
+            "CPU of other",
+        ];
+        assert_eq!(unchecked.len(), starts.len(), "{unchecked:#?}");
+        assert!(unchecked.iter().zip(starts).all(|(text, start)| text.starts_with(start)), "{unchecked:#?}");
+    }
+}
+
 #[test]
 fn a_part_that_is_not_there_is_missing_and_the_rest_is_read() {
     let directory = tempfile::tempdir().unwrap();
@@ -246,6 +300,46 @@ fn a_part_that_is_not_there_is_missing_and_the_rest_is_read() {
     assert_eq!(peek.value, None);
     let why = "no metrics: the recording has no metrics-before.prom and metrics-after.prom";
     assert_eq!(peek.missing.as_deref(), Some(why));
+}
+
+#[test]
+fn a_part_that_is_there_and_damaged_is_an_error_with_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let level = directory.path().join("c4");
+    std::fs::create_dir(&level).unwrap();
+    let text = "4 connections: 100 transactions (10.000 TPS), latency 1ms±1µs; 100 rows (10 RPS)\n";
+    std::fs::write(level.join("dbbench.txt"), text).unwrap();
+    let damage = |name: &str, text: &[u8]| {
+        std::fs::write(level.join(name), text).unwrap();
+        let error = format!("{:#}", import(directory.path(), &preset(), &ImportOptions::default()).err().unwrap());
+        std::fs::remove_file(level.join(name)).unwrap();
+        error
+    };
+    let zipped = damage("metrics-before.prom.gz", b"not gzip");
+    assert!(zipped.contains("c4: cannot read metrics-before.prom"), "{zipped}");
+    let stacks = damage("folded.txt", b"t;a 1\nt;b\n");
+    assert!(stacks.contains("folded stacks, line 2: no weight"), "{stacks}");
+    let load = damage("dbbench.txt", b"starting 4 connections\n");
+    assert!(load.contains("dbbench.txt: no line"), "{load}");
+}
+
+#[test]
+fn metrics_that_the_preset_wants_and_the_server_lacks_are_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let level = directory.path().join("c4");
+    std::fs::create_dir(&level).unwrap();
+    let text = "4 connections: 100 transactions (10.000 TPS), latency 1ms±1µs; 100 rows (10 RPS)\n";
+    std::fs::write(level.join("dbbench.txt"), text).unwrap();
+    std::fs::write(level.join("metrics-before.prom"), "mz_append_table_duration_seconds 1\ngarbage\n").unwrap();
+    std::fs::write(level.join("metrics-after.prom"), "mz_append_table_duration_seconds 2\n").unwrap();
+    let run = import(directory.path(), &preset(), &ImportOptions::default()).unwrap().into_run();
+    let notes = run.manifest.notes;
+    assert!(
+        notes.contains(&"level 4: the server exports no mz_frontend_peek_read_ts_seconds".to_string()),
+        "{notes:#?}"
+    );
+    assert!(notes.contains(&"level 4: 1 lines of the metrics could not be read".to_string()), "{notes:#?}");
+    assert!(!notes.iter().any(|n| n.contains("append_table")), "{notes:#?}");
 }
 
 #[test]

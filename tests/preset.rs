@@ -19,7 +19,7 @@ fn the_testbed_inherits_what_it_does_not_say_itself() {
     assert_eq!(testbed.process.others, ["postgres"]);
     assert_eq!(testbed.process.children, Some(false));
     assert_eq!(testbed.connect.internal, materialize.connect.internal);
-    assert_eq!(testbed.quantity.len(), materialize.quantity.len());
+    assert_eq!(testbed.quantity.len(), materialize.quantity.len() + 3);
     assert_eq!(testbed.guards.churn.len(), 4);
     let names = |p: &Preset| p.focus.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&testbed), [names(&materialize), vec!["plant".to_string()]].concat());
@@ -43,10 +43,13 @@ fn the_set_up_of_the_benchmark_goes_to_the_internal_port_and_can_be_run_twice() 
         ]
     );
     for step in &setup {
-        if let Step::Statement { on, statement, tolerate, only_if_empty, .. } = step {
+        if let Step::Statement { on, statement, tolerate, only_if_empty, only_with_previous, .. } = step {
             assert_eq!(*on, Connection::Internal);
             assert!(
-                !tolerate.is_empty() || only_if_empty.is_some() || statement.starts_with("GRANT"),
+                !tolerate.is_empty()
+                    || only_if_empty.is_some()
+                    || *only_with_previous
+                    || statement.starts_with("GRANT"),
                 "{statement} breaks when run twice"
             );
         }

@@ -16,7 +16,7 @@ pub struct Quantity {
     pub value: Option<f64>,
     /// Observations the value rests on: the smallest count among the histograms used; `None` for counters and gauges.
     pub count: Option<f64>,
-    /// The quantile lies in `(lower, upper]`.
+    /// The quantile lies in `(lower, upper]`; an infinite upper bound (the last bucket) becomes null in JSON.
     pub bounds: Option<(f64, f64)>,
     /// The stored files and the series in them.
     pub source: String,

@@ -65,6 +65,13 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
         target.executable = target.executable.or(recorded.process);
         statement = statement.or(recorded.statement);
         notes.extend(recorded.notes);
+        if let Some(metrics) = &recorded.window.metrics {
+            let absent = preset.absent(metrics);
+            notes.extend(absent.iter().map(|selector| format!("level {level}: the server exports no {selector}")));
+            if metrics.garbled > 0 {
+                notes.push(format!("level {level}: {} lines of the metrics could not be read", metrics.garbled));
+            }
+        }
         windows.push(ImportedWindow { window: recorded.window, scrapes: recorded.scrapes });
     }
     let mut order: Vec<WindowId> = windows.iter().map(|w| w.window.id()).collect();
@@ -73,7 +80,6 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
     let cpus = windows.iter().find_map(|w| w.window.scheduler.as_ref()).map_or(0, |s| s.machine.cpus);
     let first = order.first().and_then(|id| windows.iter().find(|w| w.window.id() == *id));
     let name = || directory.file_name().map_or_else(|| "import".to_string(), |n| n.to_string_lossy().into_owned());
-    notes.dedup();
     let manifest = Manifest {
         schema: SCHEMA,
         id: options.id.clone().unwrap_or_else(name),

@@ -132,11 +132,14 @@ fn with_missing(mut window: Window, mut missing: Vec<Missing>) -> Window {
 }
 
 fn load(jobs: &[dbbench::Job], level: usize, span: Span, missing: &mut Vec<Missing>) -> LoadTrace {
-    missing.push(Missing {
-        what: "row check, generator's CPU and latency distribution".to_string(),
-        why: "dbbench prints sums and means only".to_string(),
-        remedy: "measure with wireprof's own driver".to_string(),
-    });
+    for (what, why) in [
+        ("row counts", "dbbench does not compare them"),
+        ("sessions", "dbbench does not tell which of its sessions were lost"),
+        ("latency distribution", "dbbench prints means, and counts by powers of two"),
+    ] {
+        let remedy = "measure with wireprof's own driver".to_string();
+        missing.push(Missing { what: what.to_string(), why: why.to_string(), remedy });
+    }
     let latency = |job: &dbbench::Job| (job.mean_latency * job.transactions as f64).round() as u64;
     let aborts: u64 = jobs.iter().map(|j| j.aborts).sum();
     let abort = ErrorCount {
@@ -208,6 +211,11 @@ fn profile(
             window
         }
     };
+    missing.push(Missing {
+        what: "lost samples".to_string(),
+        why: "folded stacks do not tell them".to_string(),
+        remedy: "measure with `wireprof sweep`".to_string(),
+    });
     let samples = folded.samples.unwrap_or_else(|| {
         missing.push(Missing {
             what: "sample counts".to_string(),

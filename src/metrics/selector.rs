@@ -85,6 +85,11 @@ impl Selector {
         Ok(Selector { text: text.to_string(), name: name.to_string(), matchers })
     }
 
+    /// The name that every series meant has; `None` where the selector matches names by a pattern.
+    pub fn name(&self) -> Option<&str> {
+        (!self.name.is_empty()).then_some(self.name.as_str())
+    }
+
     /// Whether a series is meant.
     pub fn matches(&self, series: &Series) -> bool {
         (self.name.is_empty() || self.name == series.name) && self.matchers.iter().all(|m| m.holds(series))

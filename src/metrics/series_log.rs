@@ -55,7 +55,7 @@ impl<W: Write> SeriesLog<W> {
         let midpoint = scrape.span.midpoint() as i128 - self.origin.monotonic as i128;
         let at = self.origin.unix + midpoint as f64 / 1e9;
         let mut text = String::new();
-        for (series, reading) in Exposition::parse(&scrape.text).readings {
+        for (series, reading) in Exposition::parse(&self.candidates(&scrape.text)).readings {
             if !self.wanted.iter().any(|selector| selector.matches(&series)) {
                 continue;
             }
@@ -71,6 +71,18 @@ impl<W: Write> SeriesLog<W> {
         }
         self.room -= text.len();
         self.writer.write_all(text.as_bytes()).context("cannot write the once-a-second metrics")
+    }
+
+    /// The lines that can be of a wanted series. Parsing all of a megabyte every second would take 10 ms of the machine
+    /// that is being measured; this takes 1 ms.
+    fn candidates(&self, text: &str) -> String {
+        let names: Option<Vec<&str>> = self.wanted.iter().map(Selector::name).collect();
+        let Some(names) = names else { return text.to_string() };
+        let wanted = |line: &&str| {
+            let line = line.strip_prefix("# TYPE ").unwrap_or(line);
+            names.iter().any(|name| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with("_bucket")))
+        };
+        text.split_inclusive('\n').filter(wanted).collect()
     }
 
     /// Flushes; answers how many readings did not fit into the bound.
@@ -145,6 +157,18 @@ mod tests {
         assert_eq!(names, ["busy", r#"h_count{a="x,\"y"}"#, r#"h_sum{a="x,\"y"}"#]);
         let points = |at: [Nanos; 2], values: [f64; 2]| [0, 1].map(|i| Point { at: at[i], value: values[i] }).to_vec();
         assert_eq!(series.values().next().unwrap(), &points([6_000_000_000, 7_000_250_000], [1.5, 2.5]));
+    }
+
+    #[test]
+    fn a_pattern_of_names_is_logged_too() {
+        let mut file = Vec::new();
+        let wanted = vec![Selector::parse("{__name__=~\"bu.*|h\"}").unwrap()];
+        let mut log = SeriesLog::new(&mut file, ORIGIN, wanted, 10_000).unwrap();
+        log.append(&scrape(6_000_000_000, "busy 1\n# TYPE h histogram\nh_sum 1\nh_count 2\nother 3\n")).unwrap();
+        log.finish().unwrap();
+        let series = read_series_log(&String::from_utf8(file).unwrap()).unwrap();
+        let names: Vec<_> = series.keys().map(Series::to_string).collect();
+        assert_eq!(names, ["busy", "h_count", "h_sum"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a preset holds. Every section may be left out: an absent one is inherited, or empty in a preset without parent.
 
 use super::{Expression, Step};
-use crate::metrics::Selector;
+use crate::metrics::{MetricsDelta, Selector};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -30,6 +30,14 @@ pub struct Preset {
     /// Figures computed from metrics.
     pub quantity: Vec<Computed>,
     pub guards: Guards,
+}
+
+impl Preset {
+    /// The metrics wanted of which the server exports no series, for the run's notes.
+    pub fn absent<'a>(&'a self, metrics: &MetricsDelta) -> Vec<&'a Selector> {
+        let wanted = self.metric.iter().map(|wanted| &wanted.selector);
+        wanted.filter(|selector| selector.find(metrics).next().is_none()).collect()
+    }
 }
 
 /// Where the server listens.

@@ -1,5 +1,5 @@
 //! What a preset changes on the server before the load. Invariant: a step never breaks on its own second run (what is
-//! there already is tolerated by SQLSTATE), and a parameter's former value can be read so that it can be put back.
+//! there already is tolerated by SQLSTATE, or not made again), and a parameter's former value can be read so that it can be put back.
 
 use serde::Deserialize;
 
@@ -27,6 +27,8 @@ pub enum Step {
         tolerate: Vec<String>,
         /// Run `statement` only where this query answers no row.
         only_if_empty: Option<String>,
+        /// Run `statement` only where the step before really made something.
+        only_with_previous: bool,
         /// Undoes the step; to be run only where the step really made something.
         undo: Option<String>,
     },
@@ -44,6 +46,8 @@ struct Written {
     #[serde(default)]
     tolerate: Vec<String>,
     only_if_empty: Option<String>,
+    #[serde(default)]
+    only_with_previous: bool,
     undo: Option<String>,
 }
 
@@ -51,18 +55,21 @@ impl TryFrom<Written> for Step {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Step, String> {
-        let Written { on, parameter, value, statement, tolerate, only_if_empty, undo } = written;
+        let Written { on, parameter, value, statement, tolerate, only_if_empty, only_with_previous, undo } = written;
         match (parameter, value, statement) {
             (Some(parameter), Some(value), None) => {
-                if !tolerate.is_empty() || only_if_empty.is_some() || undo.is_some() {
-                    return Err("`tolerate`, `only_if_empty` and `undo` belong to a `statement`".to_string());
+                if !tolerate.is_empty() || only_if_empty.is_some() || only_with_previous || undo.is_some() {
+                    return Err("`tolerate`, `only_if_empty`, `only_with_previous` and `undo` belong to a `statement`"
+                        .to_string());
                 }
                 if !is_plain(&parameter) {
                     return Err(format!("`{parameter}` is no parameter's name"));
                 }
                 Ok(Step::Parameter { on, parameter, value })
             }
-            (None, None, Some(statement)) => Ok(Step::Statement { on, statement, tolerate, only_if_empty, undo }),
+            (None, None, Some(statement)) => {
+                Ok(Step::Statement { on, statement, tolerate, only_if_empty, only_with_previous, undo })
+            }
             _ => Err("a step has either `parameter` and `value`, or `statement`".to_string()),
         }
     }

@@ -35,13 +35,19 @@ pub struct Applied {
 /// Brings the server into the state that the preset wants. What is there already is left.
 pub async fn apply(steps: &[Step], connections: &Connections) -> Result<Applied> {
     let mut applied = Applied::default();
+    let mut made = false;
     for step in steps {
+        if matches!(step, Step::Statement { only_with_previous: true, .. }) && !made {
+            continue;
+        }
+        let before = applied.changes.len();
         let outcome = apply_step(step, connections, &mut applied).await;
         if let Err(error) = outcome {
             // Half a set-up would stay unseen: take back what was done.
             restore(applied, connections).await.ok();
             return Err(error);
         }
+        made = applied.changes.len() > before;
     }
     Ok(applied)
 }
@@ -59,7 +65,7 @@ async fn apply_step(step: &Step, connections: &Connections, applied: &mut Applie
             applied.changes.push(format!("{parameter}: {former} -> {value}"));
             applied.undo.push((*on, set_parameter(parameter, &former)));
         }
-        Step::Statement { on, statement, tolerate, only_if_empty, undo } => {
+        Step::Statement { on, statement, tolerate, only_if_empty, undo, .. } => {
             let client = connections.get(*on)?;
             if let Some(query) = only_if_empty
                 && first_value(client, query).await?.is_some()

@@ -32,6 +32,14 @@ fn unchecked(what: &str, why: impl Into<String>) -> Guard {
     Guard::Unchecked { what: what.to_string(), why: why.into() }
 }
 
+/// The check, unless the window says that what it needs was not measured.
+fn measured(window: &Window, part: &str, what: &str, guard: Guard) -> Guard {
+    match window.facts.missing.iter().find(|m| m.what == part) {
+        Some(missing) => unchecked(what, missing.why.clone()),
+        None => guard,
+    }
+}
+
 /// Why the window lacks a part.
 fn missing(window: &Window, part: &str) -> String {
     let missing = window.facts.missing.iter().find(|m| m.what == part);
@@ -62,13 +70,12 @@ fn load(window: &Window) -> Vec<Guard> {
         },
         None => unchecked("the generator's CPU", "the driver does not tell it"),
     };
-    let worst = load.errors.iter().max_by_key(|e| e.count);
+    let worst = load.errors.iter().filter(|e| !e.accepted).max_by_key(|e| e.count);
     let first = worst.map(|e| format!("{} {} ({} times)", e.sqlstate, e.message, e.count)).unwrap_or_default();
-    let rows = match window.facts.missing.iter().find(|m| m.what.starts_with("row check")) {
-        Some(missing) => unchecked("row counts", missing.why.clone()),
-        None => Guard::WrongRows { wrong: load.wrong_rows, completed },
-    };
+    let rows = Guard::WrongRows { wrong: load.wrong_rows, completed };
+    let rows = measured(window, "row counts", "row counts", rows);
     let lost = Guard::SessionsLost { lost: load.sessions.lost, opened: load.sessions.opened };
+    let lost = measured(window, "sessions", "sessions that the client lost", lost);
     vec![gap, cpu, Guard::Errors { errors: load.error_count(), completed, first: first.trim().to_string() }, rows, lost]
 }
 
@@ -102,6 +109,7 @@ fn sampling(manifest: &Manifest, window: &Window) -> Vec<Guard> {
         return vec![unchecked("samples", missing(window, "profile"))];
     };
     let lost = Guard::LostSamples { lost: sampling.lost, throttled: sampling.throttled, recorded: sampling.recorded };
+    let lost = measured(window, "lost samples", "lost samples", lost);
     let complete = match sampling.complete {
         Some(complete) => {
             Guard::CompleteStacks { complete, samples: sampling.samples, reasons: sampling.incomplete.clone() }
@@ -152,10 +160,15 @@ fn machine(scheduler: &SchedulerDelta) -> Vec<Guard> {
     let machine = &scheduler.machine;
     let capacity = machine.cpus as u64 * nanos;
     let known: u64 = scheduler.threads.iter().map(|t| t.cpu).sum();
-    // Interrupts are charged to nobody by the threads' accounting.
+    // Where the kernel accounts interrupts apart they are charged to no thread, so they are not held against others.
     let others = machine.busy.saturating_sub(known + machine.interrupts);
+    // Where the generator is not accounted for, what is left is mostly the generator.
+    let generator = scheduler.threads.iter().any(|t| t.role == Role::Generator);
     let mut guards = vec![
-        Guard::OtherProcesses { others, capacity },
+        match generator {
+            true => Guard::OtherProcesses { others, capacity },
+            false => unchecked("CPU of other processes", "the generator's own CPU is not in the accounting"),
+        },
         Guard::Steal { stolen: machine.steal, capacity },
         Guard::MachineBusy { busy: machine.busy + machine.steal, capacity },
     ];
