@@ -354,7 +354,7 @@ fn series_pool_their_replicates_and_leave_out_what_did_not_move() {
     assert_eq!(names, [("alive", 1), ("calls", 1), ("wait_seconds{op=\"read\"}", 1)]);
     assert_eq!(
         (&found[0].change, found[0].per_query),
-        (&LevelChange::Gauge { before: Some(5.0), after: 4.0 }, Some(0.0025))
+        (&LevelChange::Gauge { rise: Some(1.0), last: 4.0 }, Some(0.0025))
     );
     assert_eq!((&found[1].change, found[1].per_query), (&LevelChange::Counter { delta: 150.0 }, Some(0.375)));
     let LevelChange::Histogram { count, mean, p50, p99 } = found[2].change else { panic!("{found:?}") };
