@@ -239,11 +239,18 @@ fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
     let focus = Some(Focus::new("peek", &["try_frontend_peek_cached"]).unwrap());
     for (name, options) in [("all", ViewOptions::default()), ("peek", ViewOptions { focus, ..ViewOptions::default() })]
     {
+        let begun = std::time::Instant::now();
         let view = view(&run, 16, &options);
         let focus = options.focus.as_ref().map(|f| f.name.clone());
         let drawing = draw(&view, &Caption { run: "recorded".into(), focus, folded: false }).unwrap();
+        let taken = begun.elapsed();
         let found = boxes(&drawing.svg);
-        println!("{name}: {} bytes, {} drawn, {} pruned", drawing.svg.len(), drawing.drawn, drawing.pruned);
+        println!(
+            "{name}: drawn in {taken:?}, {} bytes, {} drawn, {} pruned",
+            drawing.svg.len(),
+            drawing.drawn,
+            drawing.pruned
+        );
         assert!(drawing.svg.len() < 3_000_000, "{}", drawing.svg.len());
         assert_eq!(found.len(), drawing.drawn);
         assert!(found.iter().any(|b| b.0.starts_with("all ") && b.2 == total as u64));
