@@ -1,11 +1,14 @@
 //! Measures the symbolizer: `symbolize FILE COUNT` resolves COUNT addresses spread evenly over FILE's `.text`, cold and
-//! warm, and prints times, the share with names and with inlined functions, and peak memory.
+//! warm, then turns 45,000 samples of stacks made of them into a profile, and prints times and peak memory. A third argument
+//! prints that many addresses with their full and short names.
 
 use object::{Object, ObjectSection};
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
-use wireprof::sample::{Address, Module, ModuleId, ModuleKind};
-use wireprof::symbol::{Options, Symbolizer, short_name};
+use wireprof::clock::Span;
+use wireprof::profile::on_cpu_columns;
+use wireprof::sample::{Address, Module, ModuleId, ModuleKind, RawSample, RawSamples, RawStack, RawThread};
+use wireprof::symbol::{Options, Symbolizer, short_name, to_profile};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -35,7 +38,9 @@ fn main() -> anyhow::Result<()> {
         let named = found.iter().filter(|symbols| symbolizer.frame(symbols[0]).miss.is_none()).count();
         let frames: usize = found.iter().map(|symbols| symbols.len()).sum();
         println!("{state}: {} addresses in {took:?}, {named} named, {frames} frames", found.len());
-        for symbols in found.iter().step_by(found.len() / print.max(1)).take(if state == "warm" { print } else { 0 }) {
+        let shown = found.iter().zip(&addresses).step_by(found.len() / print.max(1));
+        for (symbols, address) in shown.take(if state == "warm" { print } else { 0 }) {
+            println!("{:#x}", address.at);
             for &symbol in symbols.iter() {
                 let frame = symbolizer.frame(symbol);
                 println!(
@@ -47,6 +52,17 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
+    let raw = samples(module, &addresses);
+    for state in ["first", "second"] {
+        let began = Instant::now();
+        let (profile, report) = to_profile(&raw, &mut symbolizer, Span::new(0, 45_000), on_cpu_columns());
+        let (took, share) = (began.elapsed(), report.share().unwrap_or(0.0));
+        println!(
+            "{state} window: {} samples, {} nodes in {took:?}, {share:.4} named",
+            profile.samples.len(),
+            profile.nodes.len()
+        );
+    }
     println!("{} distinct frames", symbolizer.frames().len());
     symbolizer.notes().iter().for_each(|note| println!("{note}"));
     let status = std::fs::read_to_string("/proc/self/status")?;
@@ -55,4 +71,25 @@ fn main() -> anyhow::Result<()> {
         .filter(|line| line.starts_with("VmHWM") || line.starts_with("RssAnon"))
         .for_each(|line| println!("{line}"));
     Ok(())
+}
+
+/// 45,000 samples of 15,000 stacks of 40 addresses, of which the 20 nearest the root are of 100 kinds.
+fn samples(module: Module, addresses: &[Address]) -> RawSamples {
+    let pick = |i: usize| addresses[i.wrapping_mul(2_654_435_761) % addresses.len()];
+    let stack = |s: usize| {
+        let leaves = (0..20).map(|depth| pick(s * 20 + depth));
+        let roots = (0..20).map(|depth| pick(1_000_000 + s % 100 * 20 + depth));
+        RawStack { addresses: leaves.chain(roots).collect(), incomplete: None }
+    };
+    let thread = RawThread { process: "p".into(), pid: 1, thread: "t".into(), tid: 1 };
+    let kernel = Module { kind: ModuleKind::Kernel, path: "[kernel]".into(), ..module.clone() };
+    let mut raw = RawSamples { modules: vec![module, kernel], threads: vec![thread], ..RawSamples::default() };
+    raw.stacks = (0..15_000).map(stack).collect();
+    for (i, stack) in raw.stacks.iter_mut().enumerate().step_by(3) {
+        let at = 0xffff_ffff_8100_0000 + (i as u64 % 5_000) * 1_024;
+        stack.addresses.insert(0, Address { module: Some(ModuleId(1)), at });
+    }
+    raw.samples =
+        (0..45_000).map(|i| RawSample { at: i, thread: 0, stack: (i % 15_000) as u32, weight: 1_003_009 }).collect();
+    raw
 }

@@ -8,9 +8,12 @@ mod input;
 mod log;
 mod metrics;
 mod output;
+mod overview;
+mod progress;
 mod runs;
+mod sweep;
 
-pub use exit::{Outcome, Usage};
+pub use exit::{Failed, Outcome, Usage};
 
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -43,6 +46,7 @@ pub struct Common {
 
 #[derive(Subcommand)]
 enum Verb {
+    Sweep(Box<sweep::Sweep>),
     Hot(hot::Hot),
     Runs(runs::Runs),
     Metrics(metrics::Metrics),
@@ -58,6 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return exit::of_parsing(&error),
     };
     exit::of(match verb {
+        Verb::Sweep(verb) => verb.run(&common),
         Verb::Hot(verb) => verb.run(&common),
         Verb::Runs(verb) => verb.run(&common),
         Verb::Metrics(verb) => verb.run(&common),

@@ -83,6 +83,17 @@ impl Address {
         &self.config
     }
 
+    /// The TCP port, where the host is this one by its name; `None` for other hosts and Unix sockets.
+    pub fn local_port(&self) -> Option<u16> {
+        match &self.endpoint {
+            Endpoint::Tcp { host, port, .. } => {
+                let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+                (loopback || host == "localhost").then_some(*port)
+            }
+            Endpoint::Unix(_) => None,
+        }
+    }
+
     /// `postgres://user@host:port/database`, without the password.
     pub fn shown(&self) -> String {
         match &self.endpoint {
@@ -93,6 +104,35 @@ impl Address {
                 format!("postgres:///{database}?host={directory}&port={port}&user={user}")
             }
         }
+    }
+
+    /// A URL for Go's lib/pq, without the password. That library knows no `prefer`: plain then, as it would otherwise
+    /// insist on TLS.
+    pub(super) fn url_for_go(&self) -> String {
+        let mode = match (&self.verify, self.config.get_ssl_mode()) {
+            (Verify::Full { roots: Some(roots) }, _) => {
+                format!("verify-full&sslrootcert={}", encode(&roots.display().to_string()))
+            }
+            (Verify::Full { roots: None }, _) => "verify-full".into(),
+            (Verify::Nothing, SslMode::Require) => "require".into(),
+            (Verify::Nothing, _) => "disable".into(),
+        };
+        let (user, database) = (encode(&self.user), encode(&self.database));
+        let mut url = match &self.endpoint {
+            Endpoint::Tcp { host, port, .. } if host.contains(':') => {
+                format!("postgres://{user}@[{host}]:{port}/{database}?sslmode={mode}")
+            }
+            Endpoint::Tcp { name, port, .. } => format!("postgres://{user}@{name}:{port}/{database}?sslmode={mode}"),
+            Endpoint::Unix(path) => {
+                let directory = encode(&path.parent().map_or_else(String::new, |d| d.display().to_string()));
+                let port = port(&self.config);
+                format!("postgres:///{database}?host={directory}&port={port}&user={user}&sslmode=disable")
+            }
+        };
+        if let Some(options) = self.config.get_options() {
+            url.push_str(&format!("&options={}", encode(options)));
+        }
+        url
     }
 
     /// The password, for the environment of a child that connects to the same server.
@@ -113,6 +153,12 @@ impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Address").field(&self.shown()).finish()
     }
+}
+
+/// Percent-encodes what has a meaning of its own in a URL.
+fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn usage(message: String) -> LoadError {
@@ -247,6 +293,15 @@ mod tests {
         {
             assert_eq!(parse(text).unwrap().verify, Verify::Full { roots: Some("/x.crt".into()) });
         }
+    }
+
+    #[test]
+    fn the_url_for_dbbench_has_no_password_and_a_mode_that_it_knows() {
+        let go = |text: &str| parse(text).unwrap().url_for_go();
+        assert_eq!(go("postgres://me:secret@db:6875/app"), "postgres://me@db:6875/app?sslmode=disable");
+        assert_eq!(go("postgres://a%20b@h/?sslmode=require"), "postgres://a%20b@h:5432/a%20b?sslmode=require");
+        let socket = "postgres:///app?host=%2Frun%2Fpg&port=5432&user=os&sslmode=disable";
+        assert_eq!(go("postgres:///app?host=/run/pg"), socket);
     }
 
     #[test]

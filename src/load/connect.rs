@@ -111,6 +111,9 @@ impl Connector {
     }
 
     fn tls_failed(&self, cause: io::Error) -> LoadError {
+        if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&cause.kind()) {
+            return self.failed("during the TLS handshake", cause);
+        }
         let remedy = match &self.address.verify {
             Verify::Nothing => "use sslmode=disable if the network is safe, or mend the server's TLS",
             Verify::Full { .. } => {

@@ -9,13 +9,22 @@ use postgres_protocol::message::frontend;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How statements are sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Protocol {
     /// One Query message: the server parses and plans every time.
     #[default]
     Simple,
     /// Parse once a connection; then Bind, Execute, Sync.
     Extended,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Protocol::Simple => "simple",
+            Protocol::Extended => "extended",
+        })
+    }
 }
 
 /// A message that asks for one statement's answer, and what is known of that answer.

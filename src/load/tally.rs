@@ -8,6 +8,9 @@ use crate::clock::{Nanos, Span};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
+/// The highest latency that a histogram tells apart, 1 h in ns; longer ones are counted there.
+const LONGEST: u64 = 3_600_000_000_000;
+
 /// What is known of the load besides the notes.
 pub struct Setting<'a> {
     pub driver: String,
@@ -103,7 +106,7 @@ impl Tally {
         slice.completed += 1;
         slice.latency_sum += latency;
         if let Some(histogram) = &mut slice.latency {
-            histogram.saturating_record(latency);
+            histogram.saturating_record(latency.min(LONGEST));
         }
         self.delay += u64::from(record.delay);
     }

@@ -73,7 +73,10 @@ impl Preset {
                 children: self.process.children.or(parent.process.children),
                 others: or(self.process.others, parent.process.others),
             },
-            workload: super::Workload { query: self.workload.query.or(parent.workload.query) },
+            workload: super::Workload {
+                query: self.workload.query.or(parent.workload.query),
+                divisor: self.workload.divisor.or(parent.workload.divisor),
+            },
             setup: or(self.setup, parent.setup),
             statements: super::Statements {
                 reader: self.statements.reader.or(parent.statements.reader),

@@ -62,6 +62,8 @@ pub struct Process {
 pub struct Workload {
     /// The query where the user gives none.
     pub query: Option<String>,
+    /// Queries as the server counts them, for drivers whose own window cannot be cut.
+    pub divisor: Option<Expression>,
 }
 
 /// Which statement statistics are read, from where.

@@ -29,7 +29,7 @@ pub fn guards_table(guards: &[(WindowId, &Guard)]) -> Table {
                 Cell::Text(window.directory()),
                 Cell::Text(word(guard.verdict()).into()),
                 Cell::Text(guard.to_string()),
-                Cell::Text(guard.remedy()),
+                Cell::Text(guard.remedy().unwrap_or_default()),
             ]
         })
         .collect();

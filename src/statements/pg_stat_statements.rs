@@ -73,9 +73,9 @@ fn select(columns: &[String], schema: &str, planning: bool) -> String {
 
 fn explain(error: tokio_postgres::Error, user: &str) -> StatementsError {
     let Some(answer) = error.as_db_error() else { return StatementsError::Query { why: error.to_string() } };
-    match answer.code() {
-        &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => StatementsError::NotLoaded,
-        &SqlState::INSUFFICIENT_PRIVILEGE => StatementsError::Permission { user: user.to_string() },
+    match *answer.code() {
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => StatementsError::NotLoaded,
+        SqlState::INSUFFICIENT_PRIVILEGE => StatementsError::Permission { user: user.to_string() },
         _ => StatementsError::Query { why: answer.message().to_string() },
     }
 }

@@ -1,1 +1,192 @@
-//! The conductor.
+//! The conductor: the only place where the stages meet in time. Invariant: a window that is finished is on disk
+//! before the next one starts, so nothing that comes later can lose it.
+
+mod assemble;
+mod prepare;
+mod setup;
+mod window;
+
+pub use prepare::{DriverChoice, Prepared, Request, prepare};
+pub use setup::{Applied, Connections, apply, restore};
+pub use window::{Captured, Cut, interrupted};
+
+use crate::load::Driver;
+use crate::metrics::{Scraper, Selector};
+use crate::preset::{Expression, Preset};
+use crate::run::{Manifest, RunWriter, Store, Window, WindowId};
+use crate::sample::Sampler;
+use crate::statements::StatementSource;
+use crate::symbol::Symbolizer;
+use crate::target::Watched;
+use anyhow::Result;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Bytes of `metrics-series.prom` at most.
+const SERIES_BOUND: usize = 16 << 20;
+
+/// A request to end, shared with the signal handler.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Lengths of one window's parts.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    pub warmup: Duration,
+    pub window: Duration,
+}
+
+/// Everything outside that a window listens to.
+pub struct Sources {
+    pub driver: Box<dyn Driver>,
+    pub sampler: Option<Box<dyn Sampler>>,
+    pub scraper: Option<Arc<dyn Scraper>>,
+    pub statements: Option<Box<dyn StatementSource>>,
+    pub watched: Watched,
+    /// Processes to sample; the first one is the target.
+    pub pids: Vec<u32>,
+    /// Start of the first one, in clock ticks after boot.
+    pub target_started: Option<u64>,
+    /// Series to keep once a second.
+    pub series: Vec<Selector>,
+    /// Server counter of queries, where the driver cannot count inside the window.
+    pub divisor: Option<Expression>,
+}
+
+/// What the conductor tells while it works.
+pub enum Event<'a> {
+    Started {
+        id: WindowId,
+        index: usize,
+        of: usize,
+        seconds: f64,
+    },
+    /// Samples are being symbolized and written.
+    Processing(WindowId),
+    Finished {
+        window: &'a Window,
+        index: usize,
+        of: usize,
+    },
+}
+
+/// The order in which windows are run: levels in random order, again for each replicate.
+pub fn order(levels: &[usize], replicates: usize, seed: u64) -> Vec<WindowId> {
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut order = Vec::new();
+    for replicate in 1..=replicates {
+        let mut levels = levels.to_vec();
+        levels.shuffle(&mut random);
+        order.extend(levels.into_iter().map(|level| WindowId { level, replicate }));
+    }
+    order
+}
+
+/// How a sweep ended.
+pub struct Outcome {
+    pub directory: PathBuf,
+    pub manifest: Manifest,
+    /// Windows on disk.
+    pub finished: usize,
+    /// Why it was cut short.
+    pub cut: Option<anyhow::Error>,
+}
+
+/// Runs all windows of the manifest's order and stores each. An error of one window ends the sweep; what was finished
+/// stays readable and the manifest says why it ended.
+pub async fn run(
+    store: &Store,
+    manifest: Manifest,
+    preset: &Preset,
+    sources: &mut Sources,
+    timing: Timing,
+    stop: &Stop,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<Outcome> {
+    let mut writer = store.create(manifest)?;
+    let mut symbolizer = Symbolizer::new(Default::default());
+    let order = writer.manifest.order.clone();
+    let (mut finished, mut cut) = (0, None);
+    for (index, id) in order.iter().enumerate() {
+        let seconds = (timing.warmup + timing.window).as_secs_f64();
+        tell(Event::Started { id: *id, index, of: order.len(), seconds });
+        let stored = one(&mut writer, preset, sources, timing, *id, stop, &mut symbolizer, tell).await;
+        match stored {
+            Ok(window) => {
+                finished += 1;
+                tell(Event::Finished { window: &window, index, of: order.len() });
+            }
+            Err(error) => {
+                cut = Some(error);
+                break;
+            }
+        }
+    }
+    for note in symbolizer.notes() {
+        if !writer.manifest.notes.contains(&note) {
+            writer.manifest.notes.push(note);
+        }
+    }
+    let ended = match &cut {
+        None => "complete".to_string(),
+        Some(error) => format!("cut short after {finished} of {} windows: {error:#}", order.len()),
+    };
+    // The windows are safe by now: a full disk here must not hide what cut the run short.
+    if let Err(error) = writer.finish(&ended) {
+        cut = cut.or(Some(error));
+    }
+    Ok(Outcome { directory: writer.directory().to_path_buf(), manifest: writer.manifest, finished, cut })
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn one(
+    writer: &mut RunWriter,
+    preset: &Preset,
+    sources: &mut Sources,
+    timing: Timing,
+    id: WindowId,
+    stop: &Stop,
+    symbolizer: &mut Symbolizer,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<Window> {
+    let captured = window::capture(sources, &timing, id, stop).await?;
+    tell(Event::Processing(id));
+    tokio::task::block_in_place(|| {
+        let (window, expositions) =
+            assemble::assemble(captured, preset, &writer.manifest, sources.divisor.as_ref(), symbolizer)?;
+        writer.write_window(&window, expositions.as_ref().map(assemble::Kept::borrow))?;
+        Ok(window)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_replicate_runs_every_level_once_in_an_order_that_its_seed_repeats() {
+        let levels = [1, 4, 16, 64];
+        let first = order(&levels, 3, 7);
+        assert_eq!(first, order(&levels, 3, 7));
+        for replicate in 1..=3 {
+            let mut found: Vec<_> = first.iter().filter(|id| id.replicate == replicate).map(|id| id.level).collect();
+            found.sort_unstable();
+            assert_eq!(found, levels);
+        }
+        assert!((0..20).any(|seed| order(&levels, 1, seed) != first[..4]));
+    }
+}

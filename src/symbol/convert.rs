@@ -82,7 +82,7 @@ pub fn to_profile(
     let used: Vec<u32> = (0..raw.stacks.len() as u32).filter(|&stack| used[stack as usize]).collect();
 
     let mut converter = Converter { builder: Builder::new(columns), frames: HashMap::new() };
-    let stacks = converter.stacks(raw, &used, symbolizer);
+    let stacks = converter.stacks(raw, used, symbolizer);
     let mut labels: HashMap<(u32, bool), LabelsId> = HashMap::new();
     let mut report = SymbolReport::default();
     let mut missed: BTreeMap<(String, Miss), (u64, u64)> = BTreeMap::new();
@@ -135,47 +135,75 @@ struct Converter {
 }
 
 impl Converter {
-    /// Names the addresses of the used stacks, and interns the stacks.
+    /// Names the addresses of the used stacks, and interns the stacks. They are taken in the order of their addresses from
+    /// the root, so that what a stack shares with the one before it is neither named nor interned again; and so that the
+    /// profile does not depend on which sample came first.
     fn stacks(
         &mut self,
         raw: &RawSamples,
-        used: &[u32],
+        mut used: Vec<u32>,
         symbolizer: &mut Symbolizer,
     ) -> HashMap<u32, (Option<StackId>, Leaf)> {
-        let mut addresses: Vec<Address> =
-            used.iter().flat_map(|&stack| &raw.stacks[stack as usize].addresses).copied().collect();
+        let stack = |index: u32| &raw.stacks[index as usize];
+        let from_root = |index: u32| stack(index).addresses.iter().rev();
+        used.sort_unstable_by(|&a, &b| {
+            stack(a).incomplete.cmp(&stack(b).incomplete).then_with(|| from_root(a).cmp(from_root(b)))
+        });
+        let shared = |at: usize| match at.checked_sub(1).map(|before| used[before]) {
+            Some(before) if stack(before).incomplete == stack(used[at]).incomplete => {
+                from_root(before).zip(from_root(used[at])).take_while(|(a, b)| a == b).count()
+            }
+            _ => 0,
+        };
+        let shared: Vec<usize> = (0..used.len()).map(shared).collect();
+        let fresh = used.iter().zip(&shared).flat_map(|(&index, &shared)| from_root(index).skip(shared));
+        let mut addresses: Vec<Address> = fresh.copied().collect();
         addresses.sort_unstable();
         addresses.dedup();
         let symbols = symbolizer.resolve(&raw.modules, &addresses);
         let found: HashMap<Address, Symbols> = addresses.into_iter().zip(symbols).collect();
-        used.iter().map(|&stack| (stack, self.stack(&raw.stacks[stack as usize], &found, symbolizer))).collect()
+
+        let mut path = Vec::new();
+        let mut interned = HashMap::with_capacity(used.len());
+        for (index, shared) in used.into_iter().zip(shared) {
+            path.truncate(shared);
+            interned.insert(index, self.stack(stack(index), &mut path, &found, symbolizer));
+        }
+        interned
     }
 
+    /// Interns a stack of which `path` holds the nodes of the first addresses from the root, and completes `path`.
     fn stack(
         &mut self,
         raw: &RawStack,
+        path: &mut Vec<Option<StackId>>,
         found: &HashMap<Address, Symbols>,
         symbolizer: &Symbolizer,
     ) -> (Option<StackId>, Leaf) {
-        let mut at = raw.incomplete.map(|incomplete| {
-            let marker = self.builder.frame(marker(cut(incomplete)));
-            self.builder.push(None, marker)
+        let mut at = path.last().copied().unwrap_or_else(|| {
+            let marker = self.builder.frame(marker(cut(raw.incomplete?)));
+            Some(self.builder.push(None, marker))
         });
-        let mut leaf = Leaf::Missed("[no stack]".into(), Miss::NoModule);
-        for address in raw.addresses.iter().rev() {
+        for address in raw.addresses.iter().rev().skip(path.len()) {
             for &symbol in found[address].iter().rev() {
                 let builder = &mut self.builder;
-                let frame =
-                    *self.frames.entry(symbol).or_insert_with(|| builder.frame(symbolizer.frame(symbol).clone()));
+                let frame = || builder.frame(symbolizer.frame(symbol).clone());
+                let frame = *self.frames.entry(symbol).or_insert_with(frame);
                 at = Some(self.builder.push(at, frame));
             }
+            path.push(at);
         }
-        if let Some(&innermost) = raw.addresses.first().and_then(|address| found[address].first()) {
-            let frame = symbolizer.frame(innermost);
-            leaf = frame.miss.map_or(Leaf::Named, |miss| Leaf::Missed(frame.module.clone(), miss));
-        }
-        (at, leaf)
+        (at, leaf(raw, found, symbolizer))
     }
+}
+
+/// Whether the innermost frame has a name.
+fn leaf(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> Leaf {
+    let Some(&innermost) = raw.addresses.first().and_then(|address| found.get(address)?.first()) else {
+        return Leaf::Missed("[no stack]".into(), Miss::NoModule);
+    };
+    let frame = symbolizer.frame(innermost);
+    frame.miss.map_or(Leaf::Named, |miss| Leaf::Missed(frame.module.clone(), miss))
 }
 
 fn marker(name: &str) -> Frame {

@@ -3,11 +3,13 @@
 
 use super::debug_files::{self, Companions};
 use super::dwarf::{Found, Reader};
+use super::extents::Extents;
 use super::locate::{Located, Place};
 use super::name::demangle;
 use super::source::{Elf, Naming, Source};
 use super::table::{Segments, Table};
 use crate::profile::Miss;
+use object::Object;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -34,6 +36,13 @@ impl Files {
         [Some(&self.own), self.companions.debug.as_ref(), self.companions.mini.as_ref()].into_iter().flatten().collect()
     }
 
+    /// No file has the full table of functions.
+    fn are_stripped(&self) -> bool {
+        let has_table =
+            |source: &&Source| Elf::parse(source.bytes()).is_ok_and(|elf| elf.section_by_name(".symtab").is_some());
+        self.companions.mini.is_none() && !self.debug().has_debug_info() && !self.with_symbols().iter().any(has_table)
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
@@ -57,6 +66,7 @@ struct Facts {
     files: Arc<Files>,
     segments: Segments,
     table: Table,
+    extents: Option<Extents>,
 }
 
 /// A module that can be looked into.
@@ -73,6 +83,8 @@ struct Lane {
     reader: Opened,
     texts: Texts,
     damage: Option<String>,
+    /// Addresses that no symbol covers.
+    unnamed: usize,
 }
 
 /// Names and source files by place in memory: the bytes do not move while the lane's reader and its files live, and
@@ -109,19 +121,23 @@ impl Image {
         let companions = debug_files::find(&place, &own, debug_roots);
         let files = Arc::new(Files { own, companions, place });
         let table = Table::build(&files.with_symbols());
-        Ok(Image { facts: Facts { files, segments, table }, lanes: Vec::new(), borders: Vec::new() })
+        let extents = Extents::read(&files.own);
+        Ok(Image { facts: Facts { files, segments, table, extents }, lanes: Vec::new(), borders: Vec::new() })
     }
 
-    /// Where the linker placed the byte at this offset in the file.
-    pub(super) fn svma(&self, offset: u64) -> Option<u64> {
-        self.facts.segments.svma(offset)
+    /// Where the linker placed the function that has the byte at this offset in the file, for addresses without a name; the
+    /// byte itself where it is in no function, `None` where it is not loaded at all.
+    pub(super) fn start(&self, offset: u64) -> Option<u64> {
+        let Facts { files, segments, extents, .. } = &self.facts;
+        let svma = segments.svma(offset)?;
+        Some(extents.as_ref().and_then(|extents| extents.start(&files.own, svma)).unwrap_or(svma))
     }
 
     /// Splits new addresses (ascending offsets in the file) into tasks, at most `threads`.
     pub(super) fn plan(&mut self, offsets: &[u64], threads: usize) -> Vec<Task<'_>> {
         let wanted = threads.min(offsets.len() / WORTH_A_LANE).max(1);
-        if wanted > self.lanes.len() {
-            self.lanes.truncate(1);
+        // Once split, it stays split: what a lane has parsed is worth more than balance.
+        if self.lanes.len() < 2 && wanted > self.lanes.len() {
             self.lanes.resize_with(wanted, Lane::default);
             self.borders = (1..wanted).map(|lane| offsets[lane * offsets.len() / wanted]).collect();
             self.borders.push(u64::MAX);
@@ -149,9 +165,9 @@ impl Image {
             notes.push(format!(
                 "{path}: damaged debug information ({damage}); functions are named from its symbol table there"
             ));
-        } else if self.facts.table.is_empty() && !files.debug().has_debug_info() {
+        } else if self.lanes.iter().any(|lane| lane.unnamed > 0) && files.are_stripped() {
             notes.push(format!(
-                "{path}: has neither symbols nor debug information; install its debug package or build it with symbols"
+                "{path}: stripped, so that only exported functions have names; install its debug package or build it with symbols"
             ));
         }
         let absent: Vec<_> = self.lanes.iter().filter_map(Lane::absent).collect();
@@ -175,6 +191,7 @@ impl Task<'_> {
                 *lane = Lane { reader: Opened::None, damage, ..Lane::default() };
                 Err(Miss::Malformed)
             });
+            lane.unnamed += usize::from(functions == Err(Miss::NoSymbol));
             (offset, functions)
         };
         offsets.into_iter().map(look_up).collect()
@@ -187,7 +204,7 @@ impl Lane {
         self.open(facts);
         let files = facts.files.with_symbols();
         let hit = facts.table.find(svma, &files);
-        let Lane { reader, texts, damage } = self;
+        let Lane { reader, texts, damage, unnamed: _ } = self;
         let mut functions = Vec::new();
         if let Opened::Reader(reader) = reader {
             let result = reader.frames(svma, |found| texts.inlined(found, &mut functions));

@@ -6,6 +6,7 @@
 //! debug_files   what belongs to it: debug file, dwz, dwp, dwo   -> bytes
 //! source   those bytes with their sections, decompressed once   -> Source
 //! table    ELF symbols and PLT stubs, sorted                    -> outermost names
+//! extents  where functions without a symbol begin
 //! dwarf    lazily parsed units                                  -> inlined names
 //! image    one file: table and DWARF joined, in parallel
 //! kernel   /proc/kallsyms
@@ -14,6 +15,7 @@
 mod convert;
 mod debug_files;
 mod dwarf;
+mod extents;
 mod image;
 mod kernel;
 mod locate;

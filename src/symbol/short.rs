@@ -72,8 +72,7 @@ fn path(name: &str, depth: usize) -> Vec<String> {
                     let parts = split(inner, " as ");
                     out = self_type(parts[0], parts.get(1).copied(), depth + 1);
                 }
-                // `function::<Arguments>`
-                None => {}
+                None => dropped_type(&mut out, inner, depth),
             }
         } else if is_closure(segment) {
             closures += 1;
@@ -81,10 +80,21 @@ fn path(name: &str, depth: usize) -> Vec<String> {
                 out.push(segment.replace("{{", "{").replace("}}", "}"));
             }
         } else if !is_noise(segment) {
-            out.push(without_arguments(segment).to_owned());
+            let bare = without_arguments(segment);
+            out.push(bare.to_owned());
+            if let Some(arguments) = segment[bare.len()..].strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+                dropped_type(&mut out, arguments, depth);
+            }
         }
     }
     out
+}
+
+/// Leaves a function's arguments out, but for `drop_in_place`, which says nothing without its type.
+fn dropped_type(out: &mut [String], arguments: &str, depth: usize) {
+    if let Some(last) = out.last_mut().filter(|last| *last == "drop_in_place") {
+        last.push_str(&format!("<{}>", self_type(arguments, None, depth + 1).join("::")));
+    }
 }
 
 /// `Type` of `<Type as Trait>`, or `Trait` where the type is a parameter or has no name.
@@ -123,11 +133,12 @@ fn is_noise(segment: &str) -> bool {
     ["{impl#", "{{impl}}", "{{vtable.shim}}", "{shim:", "{{shim:"].iter().any(|noise| segment.starts_with(noise))
 }
 
-/// `Vec<T>` to `Vec`; operators keep their signs.
+/// `Vec<T>` to `Vec` and `call_once{{vtable.shim}}` to `call_once`; operators keep their signs.
 fn without_arguments(segment: &str) -> &str {
     let outside = outside(segment);
     let signs = if segment.starts_with("operator") { operator(segment.as_bytes()) } else { 1 };
-    let cut = segment.bytes().enumerate().position(|(at, byte)| at >= signs && byte == b'<' && outside[at]);
+    let ends = |at: usize| segment.as_bytes()[at] == b'<' || segment[at..].starts_with("{{");
+    let cut = (signs..segment.len()).find(|&at| segment.is_char_boundary(at) && outside[at] && ends(at));
     cut.map_or(segment, |at| segment[..at].trim_end())
 }
 
@@ -160,7 +171,7 @@ fn without_parameters(name: &str) -> &str {
 fn without_return_type(name: &str) -> &str {
     let outside = outside(name);
     let until = name.find("operator").unwrap_or(name.len());
-    let space = name.bytes().enumerate().take(until).filter(|&(at, byte)| byte == b' ' && outside[at]).last();
+    let space = name.bytes().enumerate().take(until).rfind(|&(at, byte)| byte == b' ' && outside[at]);
     let rest = space.map_or(name, |(at, _)| &name[at + 1..]);
     if rest.is_empty() { name } else { rest }
 }
@@ -275,11 +286,10 @@ mod tests {
             ),
             ("core::slice::<impl [T]>::fill", "core::slice::fill"),
             ("wireprof::symbol::{impl#3}::parse", "wireprof::symbol::parse"),
-            (
-                "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-                "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-            ),
+            ("core::ops::function::FnOnce::call_once{{vtable.shim}}", "core::ops::function::FnOnce::call_once"),
             ("<F as m::Run<fn(u8) -> u8>>::run", "m::Run::run"),
+            ("core::ptr::drop_in_place::<alloc::vec::Vec<u8>>", "core::ptr::drop_in_place<alloc::vec::Vec>"),
+            ("core::ptr::drop_in_place<m::serve::{{closure}}>", "core::ptr::drop_in_place<m::serve>"),
             ("m::apply::<fn(u8) -> alloc::vec::Vec<u8>>::inner", "m::apply::inner"),
         ]);
     }

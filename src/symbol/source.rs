@@ -27,6 +27,15 @@ const WANTED: [SectionId; 12] = [
     SectionId::DebugTuIndex,
 ];
 
+/// A package's index points into these too, and one that is absent would make it unreadable.
+const INDEXED: [SectionId; 5] = [
+    SectionId::DebugLoc,
+    SectionId::DebugLocLists,
+    SectionId::DebugMacinfo,
+    SectionId::DebugMacro,
+    SectionId::DebugTypes,
+];
+
 /// A section may claim to unpack to this many times its size, and no more: deflate's limit is 1,032.
 const LARGEST_RATIO: u64 = 1_100;
 /// Compressed sections that together are smaller than this (bytes) are unpacked one after the other: a thread costs more.
@@ -95,7 +104,8 @@ fn sections(bytes: &Bytes, naming: Naming) -> Result<Vec<(SectionId, Place)>, St
     let elf = Elf::parse(&**bytes).map_err(|error| error.to_string())?;
     let mut sections = Vec::new();
     let mut packed = Vec::new();
-    for id in WANTED {
+    let also = if naming == Naming::Split { &INDEXED[..] } else { &[] };
+    for &id in WANTED.iter().chain(also) {
         let name = if naming == Naming::Split { id.dwo_name() } else { Some(id.name()) };
         let Some(section) = name.and_then(|name| elf.section_by_name(name)) else { continue };
         let data = section.compressed_data().map_err(|error| format!("{}: {error}", id.name()))?;

@@ -269,6 +269,8 @@ impl Slot {
     /// Opens the file that these modules are.
     fn open(&mut self, modules: &[&Module], options: &Options) {
         self.notes.clear();
+        // Misses from when the file could not be opened.
+        self.resolved.clear();
         let located = match self.space {
             Space::Kernel => {
                 self.state = State::Kernel(Box::new(Kernel::read(&options.kallsyms)));
@@ -302,12 +304,11 @@ impl Slot {
         }
     }
 
-    /// The frame of an address without a name: `module+0xaddress`, the address being the linker's where there is a file.
+    /// The frame of an address without a name: `module+0xaddress`. The address is that of the function, as the linker placed
+    /// it, where there is a file that tells.
     fn missed(&self, at: u64, miss: Miss) -> Frame {
-        let at = match &self.state {
-            State::Image(image) => image.svma(at).unwrap_or(at),
-            _ => at,
-        };
+        let start = || catch_unwind(AssertUnwindSafe(|| image_of(&self.state)?.start(at))).ok().flatten();
+        let at = start().unwrap_or(at);
         let name = format!("{}+{at:#x}", self.name);
         Frame {
             name,
@@ -334,6 +335,13 @@ impl Slot {
     }
 }
 
+fn image_of(state: &State) -> Option<&Image> {
+    match state {
+        State::Image(image) => Some(image),
+        State::Unopened | State::Kernel(_) | State::Missing(_) => None,
+    }
+}
+
 /// Runs `work` on each task with at most `threads` threads; results are in the order of the tasks.
 fn in_parallel<T: Send, R: Send>(tasks: Vec<T>, threads: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let count = tasks.len();
@@ -357,4 +365,27 @@ fn in_parallel<T: Send, R: Send>(tasks: Vec<T>, threads: usize, work: impl Fn(T)
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbolizer_can_be_handed_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Symbolizer>();
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_tasks_whatever_the_number_of_threads() {
+        for threads in [0, 1, 2, 9] {
+            let slow_first = |n: u64| {
+                std::thread::sleep(std::time::Duration::from_millis(5 - n));
+                n * n
+            };
+            assert_eq!(in_parallel((0..5).collect(), threads, slow_first), [0, 1, 4, 9, 16], "{threads} threads");
+        }
+        assert_eq!(in_parallel(Vec::<u8>::new(), 2, |n| n), []);
+    }
 }

@@ -77,10 +77,6 @@ impl Table {
         let entry = self.entries[..next].iter().rev().take(LOOK_BACK).find(|entry| svma < entry.end)?;
         Some(Hit { name: text(&entry.name, files, &self.stubs), sized: entry.sized })
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
 }
 
 fn text<'a>(name: &Name, files: &[&'a Source], stubs: &'a [String]) -> &'a [u8] {

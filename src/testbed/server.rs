@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::adapter::catalog::Catalog;
 use super::adapter::settings::{FRONTEND_PEEK, SystemSettings};
@@ -27,9 +27,14 @@ use super::{http, precise};
 
 /// Runs the testbed until SIGINT, SIGTERM or SIGHUP. Must be called from the main thread.
 pub fn run(options: &Options) -> Result<()> {
-    let mut postgres = PostgresServer::start(options.postgres_bin.as_deref())?;
     let runtime = build_runtime(options)?;
-    let result = runtime.block_on(serve(options, &mut postgres));
+    // Signals are caught from here on, so that one that arrives while PostgreSQL starts still ends in order.
+    let signals = {
+        let _context = runtime.enter();
+        Signals::catch()?
+    };
+    let mut postgres = PostgresServer::start(options.postgres_bin.as_deref())?;
+    let result = runtime.block_on(serve(options, &mut postgres, signals));
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
 }
@@ -70,10 +75,33 @@ async fn bind(port: u16, option: &str) -> Result<TcpListener> {
     })
 }
 
-async fn serve(options: &Options, postgres: &mut PostgresServer) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+/// Those that end the testbed in order.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        Ok(Signals {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            hang_up: catch(SignalKind::hangup())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
+
+async fn serve(options: &Options, postgres: &mut PostgresServer, mut signals: Signals) -> Result<()> {
     let listeners = Listeners::bind(options).await?;
     let ready = describe(&listeners, postgres)?;
     let adapter = start_adapter(options, postgres).await?;
@@ -85,9 +113,7 @@ async fn serve(options: &Options, postgres: &mut PostgresServer) -> Result<()> {
     let mut watch = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = hang_up.recv() => return Ok(()),
+            () = signals.any() => return Ok(()),
             _ = watch.tick() => if let Some(end) = postgres.ended() {
                 bail!("{end}; start the testbed again");
             },

@@ -174,20 +174,30 @@ impl Planted {
     }
 }
 
+/// Makes otherwise equal functions differ: the compiler folds equal ones into one, and a profile of the folded function
+/// would show one plant under another's name.
+#[inline(always)]
+fn keep_apart(place: &'static str) {
+    std::hint::black_box(place);
+}
+
 #[inline(never)]
 fn planted_peek_work(spinner: &Spinner, plant: &Counted<Duration>) {
+    keep_apart("peek");
     let cpu = spinner.burn(plant.size);
     plant.tally.add(cpu, Duration::ZERO);
 }
 
 #[inline(never)]
 fn planted_oracle_work(spinner: &Spinner, plant: &Counted<Duration>) {
+    keep_apart("oracle");
     let cpu = spinner.burn(plant.size);
     plant.tally.add(cpu, Duration::ZERO);
 }
 
 #[inline(never)]
 fn planted_outside_work(spinner: &Spinner, plant: &Counted<Duration>) {
+    keep_apart("outside");
     let cpu = spinner.burn(plant.size);
     plant.tally.add(cpu, Duration::ZERO);
 }
@@ -235,4 +245,18 @@ fn planted_blocking_wait(plant: &Counted<Duration>) {
     let start = clock::now();
     precise::sleep_until(start + plant.size.as_nanos() as u64);
     plant.tally.add(Duration::ZERO, Duration::from_nanos(clock::now() - start));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only a release build folds functions.
+    #[test]
+    fn the_planted_functions_are_not_folded_into_one() {
+        let functions: [fn(&Spinner, &Counted<Duration>); 3] =
+            [planted_peek_work, planted_oracle_work, planted_outside_work];
+        let addresses: std::collections::BTreeSet<usize> = functions.iter().map(|&f| f as usize).collect();
+        assert_eq!(addresses.len(), 3);
+    }
 }

@@ -1,0 +1,83 @@
+//! The overview of a run: what a sweep prints when it ends, and `wireprof runs RUN` again later.
+
+use super::input;
+use crate::analyze::guards::Verdict;
+use crate::analyze::hot::{By, HotOptions, HotTable, hot};
+use crate::analyze::quantities::quantities;
+use crate::analyze::summary::summary;
+use crate::preset::Preset;
+use crate::render::{
+    Picture, Report, Section, frames_table, guards_report, manifest_lines, quantities_table, summary_table,
+};
+use crate::run::Run;
+use std::collections::BTreeMap;
+
+/// Frames of each table.
+const TOP: usize = 12;
+
+/// Levels, guards, the preset's quantities, hot frames and pictures of a run.
+pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: Vec<Picture>) -> Report {
+    let manifest = &run.manifest;
+    let levels = Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
+    let mut sections = vec![levels];
+    sections.extend(guards_report(run).sections);
+    if let Some(preset) = preset {
+        sections.extend(measured(run, preset));
+        sections.extend(hottest(run, preset));
+    }
+    if !pictures.is_empty() {
+        sections.push(Section { title: "Flamegraphs".into(), pictures, ..Section::default() });
+    }
+    let next = vec![
+        format!("The run is in {reference} (its id: {})", manifest.id),
+        format!(
+            "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof flamegraph {id} --fold-plumbing`",
+            id = manifest.id
+        ),
+        format!(
+            "Into the log: `wireprof log new {id} --title '...'`, then `wireprof log attach {id}`",
+            id = manifest.id
+        ),
+    ];
+    sections.push(Section { title: "Measured with".into(), notes: manifest_lines(manifest), ..Section::default() });
+    sections.push(Section { title: "Where it is".into(), notes: next, ..Section::default() });
+    Report { title: format!("Run {} ({})", manifest.id, manifest.ended), sections }
+}
+
+/// Whether a guard of any window failed.
+pub fn guards_failed(run: &Run) -> bool {
+    run.windows.iter().flat_map(|w| &w.guards).any(|guard| guard.verdict() == Verdict::Fail)
+}
+
+/// The preset's quantities per level; of several replicates the first one's, and the table says so.
+fn measured(run: &Run, preset: &Preset) -> Option<Section> {
+    let levels = run.levels();
+    let first: BTreeMap<usize, _> =
+        levels.iter().map(|(level, windows)| (*level, quantities(preset, windows[0]))).collect();
+    if preset.quantity.is_empty() || run.windows.iter().all(|w| w.metrics.is_none()) {
+        return None;
+    }
+    let mut table = quantities_table(&first);
+    if levels.values().any(|windows| windows.len() > 1) {
+        table.notes.push("Of the first replicate of each level.".into());
+    }
+    Some(Section { title: "From the server's metrics".into(), tables: vec![table], ..Section::default() })
+}
+
+/// Hot frames over everything, and within the preset's first focus.
+fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
+    if run.windows.iter().all(|w| w.profile.is_none()) {
+        return Vec::new();
+    }
+    let plumbing: Vec<_> = preset.plumbing.iter().map(|p| p.0.clone()).collect();
+    let section =
+        |title: String, table: &HotTable| Section { title, tables: vec![frames_table(table)], ..Section::default() };
+    let options = HotOptions { top: TOP, ..HotOptions::default() };
+    let mut sections = vec![section("Hot frames, self".into(), &hot(run, &options))];
+    if let Some(focus) = input::foci(preset).into_iter().next() {
+        let title = format!("Hot frames within focus {}, with what they call (runtime plumbing folded)", focus.name);
+        let options = HotOptions { focus: Some(focus), by: By::Total, top: TOP, plumbing, ..HotOptions::default() };
+        sections.push(section(title, &hot(run, &options)));
+    }
+    sections
+}

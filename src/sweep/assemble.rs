@@ -1,0 +1,152 @@
+//! From what was captured to a window of the run: symbols, metric differences, guards. Invariant: samples are cut to
+//! the same window as the completions they are divided by.
+
+use super::Captured;
+use crate::analyze::guards::check_window;
+use crate::analyze::quantities::evaluate;
+use crate::load::LoadTrace;
+use crate::metrics::{MetricsDelta, Scrape};
+use crate::preset::{Expression, Preset};
+use crate::profile::{Column, Profile, on_cpu_columns};
+use crate::run::{Expositions, Manifest, Missing, Window, WindowFacts};
+use crate::sample::{Incomplete, RawSamples, SamplingReport};
+use crate::symbol::{Symbolizer, to_profile};
+use crate::target::{Role, SchedulerDelta};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+
+/// The texts of a window's metrics.
+pub struct Kept {
+    before: Scrape,
+    after: Scrape,
+    series: Option<String>,
+}
+
+impl Kept {
+    pub fn borrow(&self) -> Expositions<'_> {
+        Expositions { before: &self.before, after: &self.after, series: self.series.as_deref() }
+    }
+}
+
+/// Makes the window and keeps the texts to be stored with it.
+pub fn assemble(
+    captured: Captured,
+    preset: &Preset,
+    manifest: &Manifest,
+    divisor: Option<&Expression>,
+    symbolizer: &mut Symbolizer,
+) -> Result<(Window, Option<Kept>)> {
+    let skew = captured.skew();
+    let Captured { id, span, load, samples, scrapes, series, scheduler, statements, missing, target_started } =
+        captured;
+    let (profile, sampling) = match samples {
+        Some((raw, report)) => {
+            let mut report = count_stacks(&raw, report, span);
+            let (profile, symbols) = to_profile(&raw, symbolizer, span, columns(&report));
+            report.symbolized = symbols.share();
+            report.misses = symbols.misses();
+            (Some(with_cpu_time(profile, scheduler.as_ref(), &mut report)), Some(report))
+        }
+        None => (None, None),
+    };
+    let metrics = scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after));
+    let facts = WindowFacts {
+        id,
+        span,
+        skew,
+        scrapes: scrapes.as_ref().map(|(before, after)| [before.span, after.span]),
+        wall: wall_clock(span.start),
+        missing,
+        target_started,
+    };
+    let mut window = Window { facts, load, sampling, profile, metrics, statements, scheduler, guards: Vec::new() };
+    if let Some(divisor) = divisor {
+        divide_by(&mut window, divisor)?;
+    }
+    note_missing_metrics(&mut window, preset);
+    window.guards = check_window(preset, manifest, &window);
+    let kept = scrapes.map(|(before, after)| Kept { before, after, series });
+    Ok((window, kept))
+}
+
+/// Completed queries as the server counted them.
+fn divide_by(window: &mut Window, divisor: &Expression) -> Result<()> {
+    let count = evaluate(divisor, window).ok().filter(|count| *count >= 1.0);
+    let count = count.with_context(|| format!("the server's counter of queries did not move: {divisor}"))?;
+    let LoadTrace { completed, divisor: name, .. } = &mut window.load;
+    (*completed, *name) = (count.round() as u64, divisor.to_string());
+    Ok(())
+}
+
+/// Which of the metrics that the preset wants the server lacks, by name.
+fn note_missing_metrics(window: &mut Window, preset: &Preset) {
+    let Some(metrics) = &window.metrics else { return };
+    let absent: Vec<String> = preset
+        .metric
+        .iter()
+        .filter(|wanted| !metrics.series.keys().any(|series| wanted.selector.matches(series)))
+        .map(|wanted| wanted.selector.to_string())
+        .collect();
+    if !absent.is_empty() {
+        window.facts.missing.push(Missing {
+            what: "metrics".into(),
+            why: format!("the server does not have {}", absent.join(", ")),
+            remedy: "what needs them reads \"not measured\"; see whether this revision has them under other names"
+                .into(),
+        });
+    }
+}
+
+/// A sample's weight is ns of CPU for cpu-clock, cycles otherwise.
+fn columns(report: &SamplingReport) -> Vec<Column> {
+    let mut columns = on_cpu_columns();
+    if report.period.is_none() {
+        columns[1] = Column { kind: "cycles".into(), unit: "cycles".into() };
+    }
+    columns
+}
+
+/// Cycles say nothing of time by themselves: a column of ns is added, scaled so that the target's total is the CPU
+/// time that the kernel accounts to it in the window, and the report says so.
+fn with_cpu_time(mut profile: Profile, scheduler: Option<&SchedulerDelta>, report: &mut SamplingReport) -> Profile {
+    let (Some(cycles), None) = (profile.column("cycles"), profile.column("cpu")) else { return profile };
+    let total = profile.total(cycles) as f64;
+    let Some(scheduler) = scheduler.filter(|_| total > 0.0) else {
+        report.fallbacks.push("no CPU time: cycles cannot be turned into ns without the scheduler's accounting".into());
+        return profile;
+    };
+    let nanos = scheduler.cpu(Role::Target) as f64;
+    profile.columns.push(Column { kind: "cpu".into(), unit: "nanoseconds".into() });
+    for sample in &mut profile.samples {
+        let share = sample.values[cycles] as f64 / total;
+        sample.values.push((nanos * share).round() as i64);
+    }
+    let gigahertz = total / nanos;
+    report
+        .fallbacks
+        .push(format!("CPU time from cycles at {gigahertz:.2} GHz, the kernel's accounting of the same window"));
+    profile
+}
+
+/// Counts the samples inside the window and how many of their stacks are complete.
+fn count_stacks(raw: &RawSamples, mut report: SamplingReport, span: crate::clock::Span) -> SamplingReport {
+    let mut reasons: BTreeMap<Incomplete, u64> = BTreeMap::new();
+    let (mut samples, mut complete) = (0, 0);
+    for sample in raw.samples.iter().filter(|sample| span.contains(sample.at)) {
+        samples += 1;
+        match raw.stacks[sample.stack as usize].incomplete {
+            None => complete += 1,
+            Some(reason) => *reasons.entry(reason).or_default() += 1,
+        }
+    }
+    report.samples = samples;
+    report.complete = Some(complete);
+    report.incomplete = reasons.into_iter().map(|(reason, count)| (reason.to_string(), count)).collect();
+    report
+}
+
+/// Wall clock time, RFC 3339 in UTC, of a reading of the monotonic clock.
+pub fn wall_clock(at: crate::clock::Nanos) -> String {
+    let ago = std::time::Duration::from_nanos(crate::clock::now().saturating_sub(at));
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now() - ago).to_string()
+}

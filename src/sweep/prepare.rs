@@ -1,0 +1,371 @@
+//! From what the user asks to open sources and a manifest. Invariant: everything that can be refused is refused here,
+//! before any load; whatever is left out from here on is named in the manifest's notes.
+
+use super::{Applied, Connections, Sources, Timing, apply, order};
+use crate::load::{self, Address, Driver, LoadError};
+use crate::metrics::{HttpScraper, Scraper};
+use crate::preset::{Expression, Preset};
+use crate::run::{Manifest, SCHEMA, Target, WorkloadSummary};
+use crate::sample::perf::{self, PerfSampler};
+use crate::statements::{PgStatStatements, StatementSource};
+use crate::target::{Forbidden, Role, Watched, comm, host, identify, listener, named, start_ticks, started};
+use crate::workload::Workload;
+use anyhow::{Context, Result, bail};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::SimpleQueryMessage;
+
+/// A scrape may take this long; an environmentd under load has been seen to need 0.9 s.
+const SCRAPE_LIMIT: Duration = Duration::from_secs(5);
+const SETUP_LIMIT: Duration = Duration::from_secs(60);
+/// Characters of a statement that the manifest keeps.
+const STATEMENT_LENGTH: usize = 2_000;
+
+/// What the user asks of a sweep.
+pub struct Request {
+    pub preset: Preset,
+    /// The connection under load; `None`: the preset's.
+    pub url: Option<String>,
+    pub internal_url: Option<String>,
+    pub metrics_url: Option<String>,
+    pub no_metrics: bool,
+    pub statements_url: Option<String>,
+    pub no_statements: bool,
+    pub pid: Option<u32>,
+    /// Further processes to account CPU to, by number or name.
+    pub also: Vec<String>,
+    pub workload: Workload,
+    pub protocol: load::Protocol,
+    pub driver: DriverChoice,
+    pub divisor: Option<Expression>,
+    pub levels: Vec<usize>,
+    pub replicates: usize,
+    pub seed: u64,
+    pub timing: Timing,
+    /// `None`: no sampling.
+    pub sampling: Option<perf::Options>,
+    pub setup: bool,
+    /// Arguments as typed, without secrets.
+    pub arguments: Vec<String>,
+}
+
+/// Who drives the load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriverChoice {
+    Own { threads: usize },
+    Dbbench(std::path::PathBuf),
+}
+
+/// Ready to run.
+pub struct Prepared {
+    pub sources: Sources,
+    pub manifest: Manifest,
+    pub connections: Option<Connections>,
+    pub applied: Applied,
+    pub address: Address,
+    pub workload: Workload,
+    pub timing: Timing,
+}
+
+/// Finds the target, brings it into the preset's state and opens every source.
+pub async fn prepare(request: Request) -> Result<Prepared> {
+    check(&request)?;
+    let url = request.url.clone().or(request.preset.connect.url.clone());
+    let url = url.context("which server? give --url, or a preset that knows its address (--preset materialize)")?;
+    let address = Address::parse(&url)?;
+    let mut notes = Vec::new();
+    let pid = find_target(&request, &address, &mut notes)?;
+    let sampler = open_sampler(&request, pid, &mut notes)?;
+    let (connections, applied) = set_up(&request, &address).await?;
+    let (address_, setup) = (address.clone(), request.workload.setup.clone());
+    tokio::task::block_in_place(|| load::run_script(&address_, &setup, SETUP_LIMIT))?;
+    let scraper = open_scraper(&request, &mut notes).await?;
+    let statements = open_statements(&request, &address, &mut notes).await;
+    let watched = Watched {
+        processes: watched(&request, pid, &mut notes),
+        children: request.preset.process.children == Some(true),
+        ..Watched::default()
+    };
+    let driver = driver(&request, &address)?;
+    let divisor = match request.driver {
+        DriverChoice::Own { .. } => None,
+        DriverChoice::Dbbench(_) => Some(divisor(&request)?),
+    };
+    let version = server_version(&connections.sql).await;
+    let manifest = manifest(&request, &address, pid, version, driver.name(), &applied, notes);
+    let sources = Sources {
+        driver,
+        sampler,
+        scraper,
+        statements,
+        watched,
+        pids: pid.into_iter().collect(),
+        target_started: pid.and_then(start_ticks),
+        series: request.preset.metric.iter().map(|wanted| wanted.selector.clone()).collect(),
+        divisor,
+    };
+    Ok(Prepared {
+        sources,
+        manifest,
+        connections: Some(connections),
+        applied,
+        address,
+        timing: request.timing,
+        workload: request.workload,
+    })
+}
+
+fn check(request: &Request) -> Result<()> {
+    if request.levels.is_empty() || request.levels.contains(&0) {
+        bail!(LoadError::Usage("levels are numbers of clients from 1 up, such as --levels 1,4,16,64".into()));
+    }
+    if request.timing.window < Duration::from_millis(500) {
+        bail!(LoadError::Usage("a window under 500 ms holds too few samples: give --window 1s or more".into()));
+    }
+    for level in &request.levels {
+        request.workload.connections(*level)?;
+    }
+    Ok(())
+}
+
+fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) -> Result<Option<u32>> {
+    if let Some(pid) = request.pid {
+        let cause = || Forbidden {
+            what: format!("measuring process {pid}"),
+            cause: "there is no such process on this host".into(),
+            remedy: "give the server's process id with --pid, or leave it out to find the one that listens on the port"
+                .into(),
+        };
+        start_ticks(pid).with_context(cause).map_err(|_| cause())?;
+        return Ok(Some(pid));
+    }
+    let Some(port) = address.local_port() else {
+        notes.push("the server is not on this host: no samples and no scheduler statistics of it".into());
+        return Ok(None);
+    };
+    let pid = match listener(port) {
+        Ok(pid) => pid,
+        // Whether anything answers there is for the connection to say: it knows more of the cause.
+        Err(error) if request.sampling.is_none() => {
+            notes.push(error.to_string());
+            return Ok(None);
+        }
+        Err(error) => {
+            load::check(address)?;
+            return Err(error.into());
+        }
+    };
+    let (name, expected) = (comm(pid, pid).unwrap_or_default(), &request.preset.process.names);
+    if !expected.is_empty() && !expected.contains(&name) {
+        let expected = expected.join(" or ");
+        notes.push(format!(
+            "process {pid} on port {port} is called {name}; preset {} expects {expected}",
+            request.preset.name
+        ));
+    }
+    Ok(Some(pid))
+}
+
+fn open_sampler(
+    request: &Request,
+    pid: Option<u32>,
+    notes: &mut Vec<String>,
+) -> Result<Option<Box<dyn crate::sample::Sampler>>> {
+    let (Some(options), Some(pid)) = (&request.sampling, pid) else {
+        notes.push("stacks were not sampled".into());
+        return Ok(None);
+    };
+    // Opened and closed again: what is not permitted is said before the load, not after it.
+    perf::open(options, &[pid])?;
+    Ok(Some(Box::new(PerfSampler::new(options.clone()))))
+}
+
+async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Applied)> {
+    // Refusals are explained best by the load's own connection.
+    tokio::task::block_in_place(|| load::check(address))?;
+    let sql = load::connect(address).await?;
+    let wanted = request.setup && !request.preset.setup.is_empty();
+    let internal = match request.internal_url.clone().or(request.preset.connect.internal.clone()).filter(|_| wanted) {
+        Some(url) => {
+            let internal = Address::parse(&url)?;
+            let hint =
+                "the administrator's connection for the set-up failed: correct --internal-url, or give --no-setup";
+            tokio::task::block_in_place(|| load::check(&internal)).context(hint)?;
+            Some(load::connect(&internal).await?)
+        }
+        None => None,
+    };
+    let connections = Connections { sql, internal };
+    let applied = if wanted { apply(&request.preset.setup, &connections).await? } else { Applied::default() };
+    Ok((connections, applied))
+}
+
+async fn open_scraper(request: &Request, notes: &mut Vec<String>) -> Result<Option<Arc<dyn Scraper>>> {
+    let given = request.metrics_url.is_some();
+    let url = request.metrics_url.clone().or(request.preset.connect.metrics.clone());
+    let Some(url) = url.filter(|_| !request.no_metrics) else {
+        notes.push("metrics were not read: no --metrics-url".into());
+        return Ok(None);
+    };
+    let scraper = HttpScraper::new(&url, SCRAPE_LIMIT)?;
+    match scraper.scrape().await {
+        Ok(_) => Ok(Some(Arc::new(scraper))),
+        Err(error) if given => {
+            Err(anyhow::Error::from(error)
+                .context("metrics cannot be read; --no-metrics measures the rest without them"))
+        }
+        Err(error) => {
+            notes.push(format!("metrics were not read: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+async fn open_statements(
+    request: &Request,
+    address: &Address,
+    notes: &mut Vec<String>,
+) -> Option<Box<dyn StatementSource>> {
+    if request.no_statements || request.preset.statements.reader.is_none() && request.statements_url.is_none() {
+        return None;
+    }
+    let open = async {
+        let address = match &request.statements_url {
+            Some(url) => Address::parse(url)?,
+            None => address.clone(),
+        };
+        let client = load::connect(&address).await?;
+        anyhow::Ok(PgStatStatements::open(client, &address.shown()).await?)
+    };
+    match open.await {
+        Ok(reader) => Some(Box::new(reader)),
+        Err(error) => {
+            notes.push(format!("statement statistics were not read: {error:#}"));
+            None
+        }
+    }
+}
+
+/// The target and the other processes that CPU is accounted to.
+fn watched(request: &Request, pid: Option<u32>, notes: &mut Vec<String>) -> Vec<(u32, Role)> {
+    let mut watched: Vec<(u32, Role)> = pid.iter().map(|pid| (*pid, Role::Target)).collect();
+    let names = request.preset.process.others.iter().map(|name| (name, false));
+    for (name, given) in request.also.iter().map(|name| (name, true)).chain(names) {
+        let found = match name.parse::<u32>() {
+            Ok(pid) => start_ticks(pid).map(|_| pid).into_iter().collect(),
+            Err(_) => named(name),
+        };
+        if found.is_empty() && given {
+            notes.push(format!("--also {name}: no such process"));
+        }
+        watched.extend(found.into_iter().filter(|found| Some(*found) != pid).map(|found| (found, Role::Other)));
+    }
+    watched
+}
+
+fn driver(request: &Request, address: &Address) -> Result<Box<dyn Driver>> {
+    Ok(match &request.driver {
+        DriverChoice::Own { threads } => {
+            let options = load::Options {
+                threads: *threads,
+                protocol: request.protocol,
+                repeat_arguments: true,
+                ..load::Options::default()
+            };
+            Box::new(load::PgwireDriver::new(address.clone(), request.workload.clone(), options))
+        }
+        DriverChoice::Dbbench(program) => {
+            Box::new(load::DbbenchDriver::new(program, address.clone(), request.workload.clone())?)
+        }
+    })
+}
+
+/// dbbench's own window is not ours, so queries are counted by the server.
+fn divisor(request: &Request) -> Result<Expression> {
+    let divisor = request.divisor.clone().or(request.preset.workload.divisor.clone());
+    divisor.ok_or_else(|| {
+        let why = "dbbench's window is not wireprof's, so queries are counted by the server: give --divisor \
+                   'delta(some_counter)' over its metrics";
+        LoadError::Usage(why.into()).into()
+    })
+}
+
+async fn server_version(client: &tokio_postgres::Client) -> Option<String> {
+    let messages = client.simple_query("SELECT version()").await.ok()?;
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
+        _ => None,
+    })
+}
+
+fn manifest(
+    request: &Request,
+    address: &Address,
+    pid: Option<u32>,
+    version: Option<String>,
+    driver: String,
+    applied: &Applied,
+    notes: Vec<String>,
+) -> Manifest {
+    let identity = pid.map(identify);
+    let created = std::time::SystemTime::now();
+    let mut levels = request.levels.clone();
+    levels.sort_unstable();
+    levels.dedup();
+    let target = Target {
+        url: address.shown(),
+        pid,
+        executable: identity.as_ref().and_then(|i| i.executable.clone()),
+        build_id: identity.as_ref().and_then(|i| i.build_id.clone()),
+        argv: identity.as_ref().map(|i| i.argv.clone()).unwrap_or_default(),
+        started: pid.and_then(started),
+        version,
+        deleted: identity.as_ref().is_some_and(|i| i.deleted),
+        symbols: identity.as_ref().and_then(|i| i.symbols),
+    };
+    let short = |statement: &str| statement.chars().take(STATEMENT_LENGTH).collect();
+    Manifest {
+        schema: SCHEMA,
+        id: run_id(created, &request.preset.name),
+        created: humantime::format_rfc3339_seconds(created).to_string(),
+        tool: concat!("wireprof ", env!("CARGO_PKG_VERSION")).into(),
+        arguments: request.arguments.clone(),
+        preset: request.preset.name.clone(),
+        target,
+        host: host(),
+        workload: WorkloadSummary {
+            statements: request.workload.distinct_statements().into_iter().map(short).collect(),
+            protocol: request.protocol.to_string(),
+            source: request.workload.source.as_ref().map(|path| path.display().to_string()),
+            driver,
+        },
+        order: order(&levels, request.replicates, request.seed),
+        levels,
+        replicates: request.replicates,
+        seed: request.seed,
+        window_seconds: request.timing.window.as_secs_f64(),
+        warmup_seconds: request.timing.warmup.as_secs_f64(),
+        changes: applied.changes.clone(),
+        notes,
+        ended: crate::run::RUNNING.into(),
+    }
+}
+
+/// `20261122-101530-testbed`, with the preset's name as far as it suits a directory.
+fn run_id(created: std::time::SystemTime, preset: &str) -> String {
+    let digits: String =
+        humantime::format_rfc3339_seconds(created).to_string().chars().filter(char::is_ascii_digit).collect();
+    let name: String = preset.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    format!("{}-{}-{name}", &digits[..8], &digits[8..14])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runs_id_is_its_time_and_preset_and_fits_a_directory() {
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(1_795_342_530);
+        assert_eq!(run_id(at, "my/preset x"), "20261122-101530-my_preset_x");
+    }
+}

@@ -1,0 +1,138 @@
+//! The preset's set-up on the server, and its undoing. Invariant: what was changed is known from the server's own
+//! answers (the former value of a parameter, whether a statement made something), so that it can be printed and put back.
+
+use crate::preset::{Connection, Step, set_parameter, show_parameter};
+use anyhow::{Context, Result, bail};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// The two connections that set-up may use.
+pub struct Connections {
+    pub sql: Client,
+    /// The administrator's; the same server's other port.
+    pub internal: Option<Client>,
+}
+
+impl Connections {
+    fn get(&self, on: Connection) -> Result<&Client> {
+        match (on, &self.internal) {
+            (Connection::Sql, _) => Ok(&self.sql),
+            (Connection::Internal, Some(client)) => Ok(client),
+            (Connection::Internal, None) => bail!(
+                "the set-up needs the administrator's connection: give --internal-url, or --no-setup to leave the server as it is"
+            ),
+        }
+    }
+}
+
+/// What the set-up did, in order.
+#[derive(Default)]
+pub struct Applied {
+    /// As `what: from -> to`.
+    pub changes: Vec<String>,
+    undo: Vec<(Connection, String)>,
+}
+
+/// Brings the server into the state that the preset wants. What is there already is left.
+pub async fn apply(steps: &[Step], connections: &Connections) -> Result<Applied> {
+    let mut applied = Applied::default();
+    for step in steps {
+        let outcome = apply_step(step, connections, &mut applied).await;
+        if let Err(error) = outcome {
+            // Half a set-up would stay unseen: take back what was done.
+            restore(applied, connections).await.ok();
+            return Err(error);
+        }
+    }
+    Ok(applied)
+}
+
+async fn apply_step(step: &Step, connections: &Connections, applied: &mut Applied) -> Result<()> {
+    match step {
+        Step::Parameter { on, parameter, value } => {
+            let client = connections.get(*on)?;
+            let former = first_value(client, &show_parameter(parameter)).await?;
+            let former = former.with_context(|| format!("the server shows no value of {parameter}"))?;
+            if same(&former, value) {
+                return Ok(());
+            }
+            run(client, &set_parameter(parameter, value)).await?;
+            applied.changes.push(format!("{parameter}: {former} -> {value}"));
+            applied.undo.push((*on, set_parameter(parameter, &former)));
+        }
+        Step::Statement { on, statement, tolerate, only_if_empty, undo } => {
+            let client = connections.get(*on)?;
+            if let Some(query) = only_if_empty
+                && first_value(client, query).await?.is_some()
+            {
+                return Ok(());
+            }
+            match client.simple_query(statement).await {
+                Ok(_) => {
+                    applied.changes.push(format!("made: {statement}"));
+                    applied.undo.extend(undo.iter().map(|undo| (*on, undo.clone())));
+                }
+                Err(error) if error.code().is_some_and(|c| tolerate.iter().any(|t| t == c.code())) => {}
+                Err(error) => return Err(explain(error, statement)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts everything back, last change first; gives what was done, and goes on after an error to report the first.
+pub async fn restore(applied: Applied, connections: &Connections) -> Result<Vec<String>> {
+    let (mut done, mut first_error) = (Vec::new(), None);
+    for (on, statement) in applied.undo.into_iter().rev() {
+        match async { run(connections.get(on)?, &statement).await }.await {
+            Ok(()) => done.push(statement),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    match first_error {
+        Some(error) => Err(error.context("not everything could be put back")),
+        None => Ok(done),
+    }
+}
+
+/// `on` and `true` are one value; servers differ in how they show it.
+fn same(shown: &str, wanted: &str) -> bool {
+    let plain = |v: &str| match v.to_ascii_lowercase().as_str() {
+        "on" | "true" | "t" => "true".to_string(),
+        "off" | "false" | "f" => "false".to_string(),
+        other => other.to_string(),
+    };
+    let (shown, wanted) = (plain(shown), plain(wanted));
+    let equal_numbers = || Some(shown.parse::<f64>().ok()? == wanted.parse::<f64>().ok()?);
+    shown == wanted || equal_numbers() == Some(true)
+}
+
+async fn run(client: &Client, statement: &str) -> Result<()> {
+    client.simple_query(statement).await.map(drop).map_err(|error| explain(error, statement))
+}
+
+async fn first_value(client: &Client, query: &str) -> Result<Option<String>> {
+    let messages = client.simple_query(query).await.map_err(|error| explain(error, query))?;
+    Ok(messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("").to_string()),
+        _ => None,
+    }))
+}
+
+fn explain(error: tokio_postgres::Error, statement: &str) -> anyhow::Error {
+    let cause = match error.as_db_error() {
+        Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        None => error.to_string(),
+    };
+    anyhow::anyhow!("set-up statement `{statement}` failed: {cause}; --no-setup leaves the server as it is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn a_value_shown_in_another_form_is_the_same_value() {
+        assert!(same("on", "true") && same("0", "0.0") && same("Serializable", "serializable"));
+        assert!(!same("off", "true") && !same("0.01", "0") && !same("", "0"));
+    }
+}

@@ -1,0 +1,210 @@
+//! One window: load, samples, scrapes and scheduler readings brought together in time. Invariant: the window lies
+//! between the midpoints of its two scrapes, the load runs from before the first to after the last, and every part
+//! that fails costs its own numbers only and leaves a [`Missing`].
+
+use super::{Sources, Stop, Timing};
+use crate::clock::{self, Nanos, Span};
+use crate::load::{Load, LoadTrace};
+use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
+use crate::run::{Missing, WindowId};
+use crate::sample::{RawSamples, Recording, SamplingReport};
+use crate::statements::{StatementsDelta, StatementsSnapshot};
+use crate::target::{SchedulerDelta, Snapshot, difference, start_ticks, started};
+use anyhow::{Result, bail};
+use std::time::Duration;
+
+/// The load runs on for this long after the last scrape, so that no query of the window is cut by its end.
+const RUN_ON: Duration = Duration::from_millis(100);
+/// Scrapes inside the window may take at most this share of its time: a slow exposition is asked for less often.
+const SCRAPE_SHARE: f64 = 0.05;
+
+/// Everything measured in one window, not yet symbolized.
+pub struct Captured {
+    pub id: WindowId,
+    pub span: Span,
+    pub load: LoadTrace,
+    pub samples: Option<(RawSamples, SamplingReport)>,
+    pub scrapes: Option<(Scrape, Scrape)>,
+    pub series: Option<String>,
+    pub scheduler: Option<SchedulerDelta>,
+    pub statements: Option<StatementsDelta>,
+    pub missing: Vec<Missing>,
+    /// Start of the target process, read at the window's end.
+    pub target_started: Option<String>,
+}
+
+/// What happens while the load runs.
+struct Observed {
+    span: Span,
+    scrapes: Option<(Scrape, Scrape)>,
+    inside: Vec<Scrape>,
+    readings: Vec<Snapshot>,
+    statements: Option<StatementsDelta>,
+}
+
+/// Why a window was given up.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    #[error("interrupted")]
+    Interrupted,
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs one window.
+pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop: &Stop) -> Result<Captured> {
+    let mut missing = Vec::new();
+    let mut load = tokio::task::block_in_place(|| sources.driver.open(id.level))?;
+    sources.watched.generator_threads = load.thread_ids();
+    load.start()?;
+    pause(load.as_ref(), sources, clock::now() + timing.warmup.as_nanos() as u64, stop).await?;
+    let recording = start_sampling(sources, &mut missing);
+    let observed = observe(sources, load.as_ref(), timing, stop, &mut missing).await?;
+    tokio::time::sleep(RUN_ON).await;
+    let samples = recording.and_then(|recording| match tokio::task::block_in_place(|| recording.stop()) {
+        Ok(samples) => Some(samples),
+        Err(error) => {
+            missing.push(lacking("profile", &error, "run `wireprof doctor`"));
+            None
+        }
+    });
+    let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
+    let series = observed.scrapes.as_ref().and_then(|(before, after)| {
+        let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();
+        series_log(sources, &all)
+    });
+    let target_started = sources.pids.first().and_then(|pid| started(*pid));
+    Ok(Captured {
+        id,
+        span: observed.span,
+        load,
+        samples,
+        scrapes: observed.scrapes,
+        series,
+        scheduler: difference(&observed.readings),
+        statements: observed.statements,
+        missing,
+        target_started,
+    })
+}
+
+fn lacking(what: &str, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
+    Missing { what: what.into(), why: why.to_string(), remedy: remedy.into() }
+}
+
+fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<Box<dyn Recording>> {
+    let sampler = sources.sampler.as_mut()?;
+    match sampler.start(&sources.pids, sources.watched.children) {
+        Ok(recording) => Some(recording),
+        Err(error) => {
+            missing.push(lacking("profile", &error, "run `wireprof doctor`"));
+            None
+        }
+    }
+}
+
+/// Sleeps until `until`, watching the load, the target and the user.
+async fn pause(load: &dyn Load, sources: &Sources, until: Nanos, stop: &Stop) -> Result<()> {
+    loop {
+        if stop.requested() {
+            bail!(Cut::Interrupted);
+        }
+        let gone = sources.pids.first().filter(|pid| start_ticks(**pid) != sources.target_started);
+        if let Some(why) = load.failed().or_else(|| gone.map(|pid| format!("the target process {pid} has ended"))) {
+            bail!(Cut::Failed(format!("{why}; see the server's own log, then run the sweep again")));
+        }
+        let now = clock::now();
+        if now >= until {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_nanos((until - now).min(100_000_000))).await;
+    }
+}
+
+async fn observe(
+    sources: &Sources,
+    load: &dyn Load,
+    timing: &Timing,
+    stop: &Stop,
+    missing: &mut Vec<Missing>,
+) -> Result<Observed> {
+    let statements_before = read_statements(sources, missing).await;
+    let before = scrape(sources, missing).await;
+    let start = before.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
+    let mut readings = vec![sources.watched.read()];
+    // Parsed after the window: that would take a CPU from the target.
+    let mut inside = Vec::new();
+    let every = before.as_ref().map_or(0.0, |scrape| scrape.span.nanos() as f64 / SCRAPE_SHARE).max(1e9) as u64;
+    let end = start + timing.window.as_nanos() as u64;
+    // A scrape just before the last one would tell nothing and cost the target.
+    let mut next = start + every;
+    while next + every / 2 < end {
+        pause(load, sources, next, stop).await?;
+        if before.is_some()
+            && let Some(scraper) = &sources.scraper
+        {
+            inside.extend(scraper.scrape().await.ok());
+        }
+        readings.push(sources.watched.read());
+        next += every;
+    }
+    pause(load, sources, end, stop).await?;
+    readings.push(sources.watched.read());
+    let after = match before.is_some() {
+        true => scrape(sources, missing).await,
+        false => None,
+    };
+    let end = after.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
+    let statements = match (statements_before, read_statements(sources, missing).await) {
+        (Some(before), Some(after)) => Some(StatementsDelta::between(&before, &after)),
+        _ => None,
+    };
+    let scrapes = before.zip(after);
+    Ok(Observed { span: Span::new(start, end), scrapes, inside, readings, statements })
+}
+
+async fn scrape(sources: &Sources, missing: &mut Vec<Missing>) -> Option<Scrape> {
+    match sources.scraper.as_ref()?.scrape().await {
+        Ok(scrape) => Some(scrape),
+        Err(error) => {
+            missing.push(lacking("metrics", &error, "give the right address with --metrics-url"));
+            None
+        }
+    }
+}
+
+async fn read_statements(sources: &Sources, missing: &mut Vec<Missing>) -> Option<StatementsSnapshot> {
+    match sources.statements.as_ref()?.snapshot().await {
+        Ok(snapshot) => Some(snapshot),
+        Err(error) => {
+            missing.push(lacking("statements", &error, "see the message; the rest of the run does not need them"));
+            None
+        }
+    }
+}
+
+/// The wanted series of all scrapes as `metrics-series.prom`.
+fn series_log(sources: &Sources, scrapes: &[&Scrape]) -> Option<String> {
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64();
+    let origin = SeriesOrigin { monotonic: clock::now(), unix };
+    let mut text = Vec::new();
+    let mut log = SeriesLog::new(&mut text, origin, sources.series.clone(), super::SERIES_BOUND).ok()?;
+    for scrape in scrapes {
+        log.append(scrape).ok()?;
+    }
+    log.finish().ok()?;
+    String::from_utf8(text).ok()
+}
+
+impl Captured {
+    /// The longest scrape over the window: how far metrics and completions can be out of step.
+    pub fn skew(&self) -> Option<f64> {
+        let (before, after) = self.scrapes.as_ref()?;
+        Some(before.span.nanos().max(after.span.nanos()) as f64 / self.span.nanos() as f64)
+    }
+}
+
+/// The error of a window that was given up because the user asked.
+pub fn interrupted(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<Cut>(), Some(Cut::Interrupted))
+}
