@@ -386,6 +386,6 @@ mod tests {
             };
             assert_eq!(in_parallel((0..5).collect(), threads, slow_first), [0, 1, 4, 9, 16], "{threads} threads");
         }
-        assert_eq!(in_parallel(Vec::<u8>::new(), 2, |n| n), []);
+        assert_eq!(in_parallel(Vec::<u8>::new(), 2, |n| n), Vec::<u8>::new());
     }
 }
