@@ -321,3 +321,78 @@ fn a_real_servers_peek_path_has_costs_in_the_focus_and_outside_that_sum_to_the_t
         )
     );
 }
+
+fn with_metrics(level: usize, replicate: usize, queries: u64, before: &str, after: &str) -> wireprof::run::Window {
+    use wireprof::clock::Span;
+    use wireprof::metrics::{MetricsDelta, Scrape};
+    let scrape = |at: u64, text: &str| Scrape { span: Span::new(at, at + 10), text: text.into() };
+    let mut window = window(level, replicate, 1, queries, None);
+    window.metrics = Some(MetricsDelta::between(&scrape(0, before), &scrape(1_000_000_000, after)));
+    window
+}
+
+fn exposition(fast: u64, slow: u64, sum: f64, calls: u64, alive: f64) -> String {
+    format!(
+        "# TYPE wait_seconds histogram\nwait_seconds_bucket{{op=\"read\",le=\"0.001\"}} {fast}\n\
+         wait_seconds_bucket{{op=\"read\",le=\"0.002\"}} {0}\nwait_seconds_bucket{{op=\"read\",le=\"+Inf\"}} {0}\n\
+         wait_seconds_sum{{op=\"read\"}} {sum}\nwait_seconds_count{{op=\"read\"}} {0}\n\
+         # TYPE calls counter\ncalls {calls}\n# TYPE alive gauge\nalive {alive}\n# TYPE idle counter\nidle 7\n",
+        fast + slow
+    )
+}
+
+#[test]
+fn series_pool_their_replicates_and_leave_out_what_did_not_move() {
+    use wireprof::analyze::series::{LevelChange, series};
+    let run = run(vec![
+        with_metrics(1, 1, 100, &exposition(0, 0, 0.0, 10, 3.0), &exposition(90, 10, 0.1, 60, 5.0)),
+        with_metrics(1, 2, 300, &exposition(90, 10, 0.1, 60, 5.0), &exposition(90, 310, 0.7, 160, 4.0)),
+        window(16, 1, 1, 10, None),
+    ]);
+    let found = series(&run, &Regex::new(".").unwrap());
+    let names: Vec<(&str, usize)> = found.iter().map(|s| (s.series.as_str(), s.level)).collect();
+    assert_eq!(names, [("alive", 1), ("calls", 1), ("wait_seconds{op=\"read\"}", 1)]);
+    assert_eq!(
+        (&found[0].change, found[0].per_query),
+        (&LevelChange::Gauge { rise: Some(1.0), last: 4.0 }, Some(0.0025))
+    );
+    assert_eq!((&found[1].change, found[1].per_query), (&LevelChange::Counter { delta: 150.0 }, Some(0.375)));
+    let LevelChange::Histogram { count, mean, p50, p99 } = found[2].change else { panic!("{found:?}") };
+    assert_eq!((count, p50, p99), (400.0, Some((0.001, 0.002)), Some((0.001, 0.002))));
+    assert!((mean - 0.7 / 400.0).abs() < 1e-12, "{mean}");
+    assert_eq!(series(&run, &Regex::new("op=\"read\"").unwrap()).len(), 1);
+}
+
+#[test]
+fn the_level_table_scales_the_schedulers_span_to_the_windows() {
+    use wireprof::clock::Span;
+    use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
+    let thread = |role, name: &str, tid, cpu, runnable| ThreadDelta {
+        role,
+        process: "server".into(),
+        pid: 1,
+        thread: name.into(),
+        tid,
+        cpu,
+        runnable,
+        slices: 1,
+        born: false,
+        gone: false,
+    };
+    let mut made = window(16, 1, 1, 1000, None);
+    made.load.generator.cpu = None;
+    made.scheduler = Some(SchedulerDelta {
+        span: Span::new(0, 2_000_000_000),
+        threads: vec![
+            thread(Role::Target, "worker", 2, 1_500_000_000, 200_000_000),
+            thread(Role::Target, "coordinator", 3, 500_000_000, 0),
+            thread(Role::Generator, "load", 9, 100_000_000, 0),
+        ],
+        machine: MachineDelta { cpus: 2, busy: 3_000_000_000, idle: 900_000_000, steal: 100_000_000, interrupts: 0 },
+    });
+    let level = &summary(&run(vec![made]))[0];
+    assert_eq!((level.target_cpu, level.runnable), (Some(1_000_000.0), Some(100_000.0)));
+    assert_eq!((level.generator_cpu, level.machine_busy), (Some(50_000.0), Some(0.75)));
+    let busiest = level.busiest.as_ref().unwrap();
+    assert_eq!((busiest.thread.as_str(), busiest.tid, busiest.share), ("worker", 2, 0.75));
+}

@@ -239,11 +239,18 @@ fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
     let focus = Some(Focus::new("peek", &["try_frontend_peek_cached"]).unwrap());
     for (name, options) in [("all", ViewOptions::default()), ("peek", ViewOptions { focus, ..ViewOptions::default() })]
     {
+        let begun = std::time::Instant::now();
         let view = view(&run, 16, &options);
         let focus = options.focus.as_ref().map(|f| f.name.clone());
         let drawing = draw(&view, &Caption { run: "recorded".into(), focus, folded: false }).unwrap();
+        let taken = begun.elapsed();
         let found = boxes(&drawing.svg);
-        println!("{name}: {} bytes, {} drawn, {} pruned", drawing.svg.len(), drawing.drawn, drawing.pruned);
+        println!(
+            "{name}: drawn in {taken:?}, {} bytes, {} drawn, {} pruned",
+            drawing.svg.len(),
+            drawing.drawn,
+            drawing.pruned
+        );
         assert!(drawing.svg.len() < 3_000_000, "{}", drawing.svg.len());
         assert_eq!(found.len(), drawing.drawn);
         assert!(found.iter().any(|b| b.0.starts_with("all ") && b.2 == total as u64));
@@ -255,4 +262,25 @@ fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
     let table = hot(&run, &HotOptions { top: 10, ..HotOptions::default() });
     let text = terminal(&hot_report(&table), 100);
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
+}
+
+#[test]
+fn guards_that_do_not_pass_are_told_whole_with_their_remedies_the_worst_first() {
+    use wireprof::analyze::guards::Guard;
+    let mut run = small_run();
+    run.windows[0].guards = vec![
+        Guard::Unchecked { what: "steal".into(), why: "the machine does not tell".into() },
+        Guard::Errors { errors: 5, completed: 10, first: "40001 restart transaction".into() },
+        Guard::WrongRows { wrong: 0, completed: 10 },
+    ];
+    let text = terminal(&guards_report(&run), 60);
+    assert!(text.lines().all(|l| l.chars().count() <= 60), "{text}");
+    assert!(text.contains("1 of 3 checks passed."), "{text}");
+    let value: serde_json::Value = serde_json::from_str(&json(&guards_report(&run))).unwrap();
+    let rows = value["sections"][0]["tables"][0]["rows"].as_array().unwrap();
+    let verdicts: Vec<&str> = rows.iter().map(|r| r["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["FAIL", "not measured"]);
+    for word in rows[0]["evidence"].as_str().unwrap().split(' ').chain(rows[0]["remedy"].as_str().unwrap().split(' ')) {
+        assert!(text.contains(word), "`{word}` was cut:\n{text}");
+    }
 }

@@ -7,7 +7,7 @@ use regex::Regex;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One series at one level, its replicates summed (gauges: the last one).
+/// One series at one level, its replicates summed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeriesLevel {
     /// As in the exposition: `name{label="value"}`.
@@ -28,8 +28,8 @@ pub enum LevelChange {
         delta: f64,
     },
     Gauge {
-        before: Option<f64>,
-        after: f64,
+        rise: Option<f64>,
+        last: f64,
     },
     /// In the metric's own unit; quantiles as (lower, upper) bound of their bucket.
     Histogram {
@@ -71,12 +71,12 @@ fn at_level(series: String, level: usize, changes: &[&Change], queries: f64) -> 
         .any(|c| matches!(c, Change::Counter { reset: true, .. } | Change::Histogram { reset: true, .. }));
     let change = match changes.last()? {
         Change::Counter { .. } => counter(changes)?,
-        Change::Gauge { before, after } => LevelChange::Gauge { before: *before, after: *after },
+        Change::Gauge { after, .. } => LevelChange::Gauge { rise: gauge_rise(changes), last: *after },
         Change::Histogram { .. } => histogram(changes)?,
     };
     let amount = match change {
         LevelChange::Counter { delta } => Some(delta),
-        LevelChange::Gauge { .. } => gauge_rise(changes),
+        LevelChange::Gauge { rise, .. } => rise,
         LevelChange::Histogram { count, .. } => Some(count),
     };
     let per_query = amount.filter(|_| queries > 0.0).map(|a| a / queries);

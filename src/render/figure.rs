@@ -4,23 +4,26 @@
 use super::model::{Cell, Table};
 use crate::profile::short_name;
 
-/// Decimals per column: the largest number shows four digits, at most three of them after the point.
+/// Decimals per column, the same for all columns of a unit: the largest number shows four digits and the median one
+/// two, with at most three after the point.
 pub(super) fn decimals(table: &Table) -> Vec<usize> {
+    let of_column = |i: usize| table.rows.iter().filter_map(move |row| row[i].magnitude());
     (0..table.columns.len())
         .map(|column| {
-            let numbers = table.rows.iter().filter_map(|row| row[column].magnitude());
-            decimals_for(numbers.fold(0.0, f64::max))
+            let unit = &table.columns[column].unit;
+            let shared =
+                (0..table.columns.len()).filter(|i| *i == column || unit.is_some() && table.columns[*i].unit == *unit);
+            decimals_for(shared.flat_map(of_column).filter(|size| *size > 0.0).collect())
         })
         .collect()
 }
 
-fn decimals_for(largest: f64) -> usize {
-    match largest {
-        l if l >= 999.5 => 0,
-        l if l >= 99.95 => 1,
-        l if l >= 9.995 => 2,
-        _ => 3,
-    }
+fn decimals_for(mut sizes: Vec<f64>) -> usize {
+    sizes.sort_by(f64::total_cmp);
+    // 0.05 % below the power of ten, so that 999.6 does not become 1000.0.
+    let digits = |size: f64, wanted: i32| wanted - 1 - (size * 1.0005).log10().floor() as i32;
+    let (Some(largest), Some(median)) = (sizes.last(), sizes.get(sizes.len() / 2)) else { return 0 };
+    digits(*largest, 4).max(digits(*median, 2)).clamp(0, 3) as usize
 }
 
 /// A cell as text; names short.
@@ -112,6 +115,15 @@ mod tests {
         assert_eq!(estimate(12.34, Some((12.0, 12.9)), 1), "12.3 ±0.6");
         assert_eq!(estimate(0.0, Some((0.0, 0.25)), 2), "<0.25");
         assert_eq!(estimate(12.34, None, 1), "12.3");
+    }
+
+    #[test]
+    fn columns_show_four_digits_of_the_largest_and_two_of_the_median() {
+        let decimals = |sizes: &[f64]| decimals_for(sizes.to_vec());
+        assert_eq!(decimals(&[147.5, 132.6, 1.2, 0.4, 0.2, 0.2, 0.1]), 2);
+        assert_eq!(decimals(&[15_000.0, 2_300.0]), 0);
+        assert_eq!((decimals(&[999.7]), decimals(&[999.4])), (0, 1));
+        assert_eq!((decimals(&[0.000_1]), decimals(&[])), (3, 0));
     }
 
     #[test]

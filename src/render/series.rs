@@ -11,6 +11,7 @@ pub fn series_table(series: &[SeriesLevel]) -> Table {
         Column::text("kind", "kind"),
         Column::number("delta", "count or delta", ""),
         Column::number("per_query", "a query", ""),
+        Column::number("last", "last value", ""),
         Column::number("mean", "mean", ""),
         Column::number("p50", "p50 within", ""),
         Column::number("p99", "p99 within", ""),
@@ -32,8 +33,8 @@ fn row(series: &SeriesLevel) -> Vec<Cell> {
     };
     let (kind, delta, mean, p50, p99) = match series.change {
         LevelChange::Counter { delta } => ("counter", Cell::Figure(delta), Cell::Empty, Cell::Empty, Cell::Empty),
-        LevelChange::Gauge { before, after } => {
-            let rise = Cell::figure(before.map(|b| after - b), "absent from the first scrape");
+        LevelChange::Gauge { rise, .. } => {
+            let rise = Cell::figure(rise, "absent from a first scrape");
             ("gauge", rise, Cell::Empty, Cell::Empty, Cell::Empty)
         }
         LevelChange::Histogram { count, mean, p50, p99 } => {
@@ -47,6 +48,7 @@ fn row(series: &SeriesLevel) -> Vec<Cell> {
         Cell::Text(kind),
         delta,
         Cell::figure(series.per_query, "no query completed"),
+        if let LevelChange::Gauge { last, .. } = series.change { Cell::Figure(last) } else { Cell::Empty },
         mean,
         p50,
         p99,

@@ -59,7 +59,20 @@ struct GridColumn {
     align: Align,
     header: String,
     unit: String,
+    /// Texts go on in the next line where they are longer than the column; names are cut in the middle.
+    wraps: bool,
     cells: Vec<String>,
+}
+
+impl GridColumn {
+    /// A cell's lines.
+    fn lines(&self, row: usize) -> Vec<String> {
+        let cell = &self.cells[row];
+        if !self.wraps || cell.chars().count() <= self.width {
+            return vec![cell.clone()];
+        }
+        wrapped(cell, self.width).lines().map(str::to_string).collect()
+    }
 }
 
 impl Grid {
@@ -73,7 +86,14 @@ impl Grid {
                 let unit = column.unit.clone().unwrap_or_default();
                 let cells: Vec<String> = table.rows.iter().map(|r| figure::cell(&r[i], decimals[i])).collect();
                 let width = cells.iter().chain([&column.header, &unit]).map(|t| t.chars().count()).max().unwrap_or(0);
-                GridColumn { width, align: column.align, header: column.header.clone(), unit, cells }
+                GridColumn {
+                    width,
+                    wraps: !table.rows.iter().any(|r| matches!(r[i], Cell::Name(_))),
+                    align: column.align,
+                    header: column.header.clone(),
+                    unit,
+                    cells,
+                }
             })
             .collect();
         let total: usize = columns.iter().map(|c| c.width + GAP).sum::<usize>().saturating_sub(GAP);
@@ -103,7 +123,12 @@ impl Grid {
             text += &line(shown().map(|c| (c, c.unit.as_str())));
         }
         text += &format!("{}\n", shown().map(|c| "-".repeat(c.width)).collect::<Vec<_>>().join("  "));
-        (0..self.rows).for_each(|row| text += &line(shown().map(|c| (c, c.cells[row].as_str()))));
+        for row in 0..self.rows {
+            let cells: Vec<(&GridColumn, Vec<String>)> = shown().map(|c| (c, c.lines(row))).collect();
+            let height = cells.iter().map(|(_, lines)| lines.len()).max().unwrap_or(0);
+            let part = |i: usize| cells.iter().map(move |(c, lines)| (*c, lines.get(i).map_or("", String::as_str)));
+            (0..height).for_each(|i| text += &line(part(i)));
+        }
         text
     }
 }
