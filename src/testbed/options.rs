@@ -27,6 +27,9 @@ pub struct Options {
     /// Rows of the table t.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub rows: u32,
+    /// Start without the table t, so that a benchmark's set-up can create it as on a fresh server.
+    #[arg(long, conflicts_with = "rows")]
+    pub empty_catalog: bool,
     /// Start with enable_frontend_peek_sequencing on, as after `ALTER SYSTEM SET` on the internal port.
     #[arg(long)]
     pub frontend_peek: bool,

@@ -151,7 +151,7 @@ async fn start_adapter(options: &Options, postgres: &PostgresServer) -> Result<A
     }
     let (coordinator, inbox) = coordinator::channel();
     let adapter = Arc::new(Adapter {
-        catalog: Catalog::with_table_t(options.rows),
+        catalog: if options.empty_catalog { Catalog::empty() } else { Catalog::with_table_t(options.rows) },
         settings,
         oracle: Arc::new(oracle),
         coordinator,

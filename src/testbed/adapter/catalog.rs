@@ -102,6 +102,10 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    pub fn empty() -> Self {
+        Catalog { tables: RwLock::default(), version: AtomicU64::new(1) }
+    }
+
     /// A catalog with the table `t (id text, value int4)` of so many rows, indexed for the fast path.
     pub fn with_table_t(row_count: u32) -> Self {
         let columns = vec![
