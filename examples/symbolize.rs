@@ -89,7 +89,8 @@ fn samples(module: Module, addresses: &[Address]) -> RawSamples {
         let at = 0xffff_ffff_8100_0000 + (i as u64 % 5_000) * 1_024;
         stack.addresses.insert(0, Address { module: Some(ModuleId(1)), at });
     }
-    raw.samples =
-        (0..45_000).map(|i| RawSample { at: i, thread: 0, stack: (i % 15_000) as u32, weight: 1_003_009 }).collect();
+    raw.samples = (0..45_000)
+        .map(|i| RawSample { at: i, thread: 0, stack: (i % 15_000) as u32, weight: 1_003_009, late: false })
+        .collect();
     raw
 }

@@ -174,9 +174,8 @@ fn raw() -> RawSamples {
     let thread = |thread: &str, tid| RawThread { process: "server".into(), pid: 7, thread: thread.into(), tid };
     let address = |module: Option<u32>, at| Address { module: module.map(ModuleId), at };
     let stack = |addresses: Vec<Address>, incomplete| RawStack { addresses, incomplete };
-    let sample = |at, thread, stack| RawSample { at, thread, stack, weight: 1_000 + at };
+    let sample = |at, thread, stack| RawSample { at, thread, stack, weight: 1_000 + at, late: false };
     RawSamples {
-        gaps: None,
         span: Some(Span::new(0, 100)),
         modules: vec![this_program(), module(ModuleKind::Anonymous, "")],
         threads: vec![thread("main", 7), thread("worker", 8)],

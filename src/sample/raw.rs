@@ -64,6 +64,8 @@ pub enum Incomplete {
     TooDeep,
     /// The kernel gave no user registers (a thread being born or dying).
     NoRegisters,
+    /// The timer's interrupt came after the thread had lost the CPU, and no switch-out of it was sampled.
+    SwitchedOut,
 }
 
 impl std::fmt::Display for Incomplete {
@@ -75,6 +77,7 @@ impl std::fmt::Display for Incomplete {
             Incomplete::NotARoot => "ended where there is no root",
             Incomplete::TooDeep => "too many frames",
             Incomplete::NoRegisters => "no user registers",
+            Incomplete::SwitchedOut => "already switched out",
         })
     }
 }
@@ -105,14 +108,9 @@ pub struct RawSample {
     pub stack: u32,
     /// What the sample stands for, in the event's unit: ns of CPU for cpu-clock, cycles for cycles.
     pub weight: u64,
-}
-
-/// Time in which a CPU did not run although its sampling clock was on: stolen by a hypervisor, reported by it or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// When the CPU ran again.
-    pub at: Nanos,
-    pub nanos: u64,
+    /// The timer's interrupt came after the thread had lost the CPU: the thread is the one that ran when it was due,
+    /// the stack one at which that thread was switched out.
+    pub late: bool,
 }
 
 /// All samples of one recording.
@@ -123,6 +121,4 @@ pub struct RawSamples {
     pub threads: Vec<RawThread>,
     pub stacks: Vec<RawStack>,
     pub samples: Vec<RawSample>,
-    /// `None`: the source cannot see them (events per thread, hardware events).
-    pub gaps: Option<Vec<Gap>>,
 }

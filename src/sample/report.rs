@@ -26,10 +26,13 @@ pub struct SamplingReport {
     pub lost: u64,
     /// Times the kernel throttled the event.
     pub throttled: u64,
-    /// ns of CPU inside the window, over all CPUs, in which the sampling clock did not tick: stolen by a hypervisor,
-    /// reported by it or not. The kernel accounts such time to whatever was running. `None`: the source cannot see it.
+    /// Samples inside the window whose interrupt came after their thread had lost the CPU: they are counted for the
+    /// thread that ran when they were due, with a stack at which it was switched out.
     #[serde(default)]
-    pub absent: Option<u64>,
+    pub late: u64,
+    /// Mean delay of the sampling timer's interrupt in ns, where it was still in time; `None`: not known.
+    #[serde(default)]
+    pub timer_delay: Option<u64>,
     /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are not, by reason.
     pub complete: Option<u64>,
     pub incomplete: Vec<(String, u64)>,

@@ -9,7 +9,7 @@ use crate::metrics::{MetricsDelta, Scrape};
 use crate::preset::{Expression, Preset};
 use crate::profile::{Column, Profile, on_cpu_columns};
 use crate::run::{Expositions, Manifest, Missing, Window, WindowFacts};
-use crate::sample::{Gap, Incomplete, RawSamples, SamplingReport};
+use crate::sample::{Incomplete, RawSamples, SamplingReport};
 use crate::symbol::{Symbolizer, to_profile};
 use crate::target::{Role, SchedulerDelta};
 use anyhow::{Context, Result};
@@ -131,17 +131,17 @@ fn with_cpu_time(mut profile: Profile, scheduler: Option<&SchedulerDelta>, repor
 /// Counts the samples inside the window and how many of their stacks are complete.
 fn count_stacks(raw: &RawSamples, mut report: SamplingReport, span: crate::clock::Span) -> SamplingReport {
     let mut reasons: BTreeMap<Incomplete, u64> = BTreeMap::new();
-    let (mut samples, mut complete) = (0, 0);
+    let (mut samples, mut complete, mut late) = (0, 0, 0);
     for sample in raw.samples.iter().filter(|sample| span.contains(sample.at)) {
         samples += 1;
+        late += u64::from(sample.late);
         match raw.stacks[sample.stack as usize].incomplete {
             None => complete += 1,
             Some(reason) => *reasons.entry(reason).or_default() += 1,
         }
     }
-    let inside = |gaps: &Vec<Gap>| gaps.iter().filter(|gap| span.contains(gap.at)).map(|gap| gap.nanos).sum();
-    report.absent = raw.gaps.as_ref().map(inside);
     report.samples = samples;
+    report.late = late;
     report.complete = Some(complete);
     report.incomplete = reasons.into_iter().map(|(reason, count)| (reason.to_string(), count)).collect();
     report

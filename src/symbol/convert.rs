@@ -64,6 +64,7 @@ fn cut(incomplete: Incomplete) -> &'static str {
         Incomplete::NotARoot => "[stack cut: not a root]",
         Incomplete::TooDeep => "[stack cut: too deep]",
         Incomplete::NoRegisters => "[stack cut: no registers]",
+        Incomplete::SwitchedOut => "[switched out before the timer's interrupt came]",
     }
 }
 

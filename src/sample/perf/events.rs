@@ -64,8 +64,8 @@ pub struct Opened {
     pub rings: Vec<Sampler>,
     /// Further events that write into those rings.
     pub others: Vec<Counter>,
-    /// Each ring is one CPU with all that runs on it, idleness included.
-    pub whole_cpus: bool,
+    /// Each ring is one CPU: the CPU's number, and the id of the event that ticks there. `None`: events per thread.
+    pub clocks: Option<Vec<Clocked>>,
     pub event: &'static str,
     /// ns that a sample stands for; `None` for cycles.
     pub period: Option<u64>,
@@ -73,6 +73,18 @@ pub struct Opened {
     pub budget: Budget,
     pub fallbacks: Vec<String>,
 }
+
+/// The sampling clock of a CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocked {
+    pub cpu: usize,
+    /// Id of the clock's event; samples of other events in the ring are taken at switches.
+    pub event: u64,
+}
+
+/// Every how many context switches of a CPU the stack of the thread that is switched out is taken: a share of them
+/// stands for what a thread did in its last microseconds.
+const SWITCH_PERIOD: u64 = 211;
 
 fn builder(event: &'static str, kernel: bool, budget: &Budget) -> Builder<'static> {
     let mut builder = match event {
@@ -83,8 +95,27 @@ fn builder(event: &'static str, kernel: bool, budget: &Budget) -> Builder<'stati
         "cycles" => builder.sample_frequency(budget.frequency),
         _ => builder.sample_period(1_000_000_000 / budget.frequency),
     };
-    let mut fields =
-        SampleFlag::TID | SampleFlag::TIME | SampleFlag::PERIOD | SampleFlag::REGS_USER | SampleFlag::STACK_USER;
+    what_to_take(&mut builder, event, kernel, budget);
+    builder
+        .sample_id_all(true)
+        .mmap(true)
+        .mmap2(true)
+        .comm(true)
+        .comm_exec(true)
+        .task(true)
+        // Woken by nobody: the reader looks in every few milliseconds, which costs the target nothing.
+        .wakeup_watermark(budget.ring_bytes);
+    builder
+}
+
+/// The fields of a sample, alike for all events that share a ring. A software event that is asked for the period of its
+/// samples ignores it and samples every time (perf_swevent_event in kernel/events/core.c).
+fn what_to_take(builder: &mut Builder, event: &str, kernel: bool, budget: &Budget) {
+    let mut fields = SampleFlag::IDENTIFIER | SampleFlag::TID | SampleFlag::TIME;
+    if event != "cpu-clock" {
+        fields |= SampleFlag::PERIOD;
+    }
+    fields |= SampleFlag::REGS_USER | SampleFlag::STACK_USER;
     if kernel {
         fields |= SampleFlag::CALLCHAIN;
     }
@@ -95,16 +126,7 @@ fn builder(event: &'static str, kernel: bool, budget: &Budget) -> Builder<'stati
         .exclude_kernel(!kernel)
         .exclude_hv(true)
         .exclude_callchain_user(true)
-        .clockid(Clock::MONOTONIC)
-        .sample_id_all(true)
-        .mmap(true)
-        .mmap2(true)
-        .comm(true)
-        .comm_exec(true)
-        .task(true)
-        // Woken by nobody: the reader looks in every few milliseconds, which costs the target nothing.
-        .wakeup_watermark(budget.ring_bytes);
-    builder
+        .clockid(Clock::MONOTONIC);
 }
 
 /// Whether this host has hardware cycle counters that can be used.
@@ -152,11 +174,14 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     }
     let event = event_name(options.event, &mut fallbacks);
     let period = (event == "cpu-clock").then_some(1_000_000_000 / budget.frequency);
-    let whole = |kernel| cpus.iter().map(|cpu| open_cpu(event, kernel, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
-    let cause = match whole(true) {
-        Ok(rings) => {
-            let others = Vec::new();
-            return Ok(Opened { rings, others, whole_cpus: true, event, period, kernel: true, budget, fallbacks });
+    let whole = cpus.iter().map(|cpu| open_cpu(event, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
+    let cause = match whole {
+        Ok(opened) => {
+            let (rings, switches): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+            let others = switches.into_iter().flatten().collect();
+            let clock = |(cpu, ring): (&usize, &Sampler)| Clocked { cpu: *cpu, event: ring.as_counter().id() };
+            let clocks = Some(cpus.iter().zip(&rings).map(clock).collect());
+            return Ok(Opened { rings, others, clocks, event, period, kernel: true, budget, fallbacks });
         }
         Err(cause) => cause,
     };
@@ -166,7 +191,7 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
             fallbacks.push("no kernel frames: perf_event_paranoid forbids them without CAP_PERFMON".into());
         }
         if let Ok((rings, others)) = open_tasks(event, kernel, &budget, &cpus, pids) {
-            return Ok(Opened { rings, others, whole_cpus: false, event, period, kernel, budget, fallbacks });
+            return Ok(Opened { rings, others, clocks: None, event, period, kernel, budget, fallbacks });
         }
     }
     Err(forbidden(pids, &cause))
@@ -183,8 +208,20 @@ fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
     }
 }
 
-fn open_cpu(event: &'static str, kernel: bool, budget: &Budget, cpu: usize) -> io::Result<Sampler> {
-    builder(event, kernel, budget).any_pid().one_cpu(cpu).build()?.sampled(budget.ring_bytes)
+/// The clock of one CPU with its ring and, for a clock that a timer drives, the event that takes stacks at context
+/// switches into the same ring. A hardware counter interrupts at once and needs none.
+fn open_cpu(event: &'static str, budget: &Budget, cpu: usize) -> io::Result<(Sampler, Option<Counter>)> {
+    let timer = event == "cpu-clock";
+    let mut clock = builder(event, true, budget);
+    let ring = clock.context_switch(timer).any_pid().one_cpu(cpu).build()?.sampled(budget.ring_bytes)?;
+    if !timer {
+        return Ok((ring, None));
+    }
+    let mut switches = Builder::new(Software::CONTEXT_SWITCHES);
+    what_to_take(&mut switches, event, true, budget);
+    let switches = switches.sample_period(SWITCH_PERIOD).any_pid().one_cpu(cpu).build()?;
+    redirect(&switches, ring.as_counter())?;
+    Ok((ring, Some(switches)))
 }
 
 fn open_tasks(

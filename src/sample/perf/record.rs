@@ -14,6 +14,8 @@ const CONTEXT_MAX: u64 = (-4095_i64) as u64;
 /// A sample: who, when, where.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SampleRecord<'a> {
+    /// The event that made it.
+    pub event: u64,
     pub pid: u32,
     pub tid: u32,
     pub time: u64,
@@ -39,9 +41,26 @@ impl SampleRecord<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     Sample(SampleRecord<'a>),
-    Fork { pid: u32, parent: u32 },
-    Comm { pid: u32, tid: u32, name: String, exec: bool },
-    Mapped { pid: u32 },
+    Fork {
+        pid: u32,
+        parent: u32,
+    },
+    Comm {
+        pid: u32,
+        tid: u32,
+        name: String,
+        exec: bool,
+    },
+    Mapped {
+        pid: u32,
+    },
+    /// `pid` and `tid` lost the CPU (`out`) or were given it.
+    Switched {
+        pid: u32,
+        tid: u32,
+        time: u64,
+        out: bool,
+    },
     Lost(u64),
     Throttled,
     Other,
@@ -71,14 +90,26 @@ const FORK: u32 = 7;
 const SAMPLE: u32 = 9;
 const MMAP2: u32 = 10;
 const LOST_SAMPLES: u32 = 13;
+const SWITCH_CPU_WIDE: u32 = 15;
 /// In `misc` of a COMM record: the name came with an exec.
 const MISC_COMM_EXEC: u16 = 1 << 13;
+/// In `misc` of a switch record: the thread lost the CPU.
+const MISC_SWITCH_OUT: u16 = 1 << 13;
 
-/// Reads a record's body. `kernel`: call chains were asked for.
-pub fn parse(kind: u32, misc: u16, body: &[u8], kernel: bool) -> Option<Record<'_>> {
+/// Which optional fields the samples have.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Call chains of the kernel.
+    pub kernel: bool,
+    /// Else every sample stands for the same.
+    pub period: Option<u64>,
+}
+
+/// Reads a record's body.
+pub fn parse(kind: u32, misc: u16, body: &[u8], layout: Layout) -> Option<Record<'_>> {
     let mut fields = Fields(body);
     Some(match kind {
-        SAMPLE => Record::Sample(sample(&mut fields, kernel)?),
+        SAMPLE => Record::Sample(sample(&mut fields, layout)?),
         FORK => Record::Fork { pid: fields.u32()?, parent: fields.u32()? },
         COMM => {
             let (pid, tid) = (fields.u32()?, fields.u32()?);
@@ -93,15 +124,26 @@ pub fn parse(kind: u32, misc: u16, body: &[u8], kernel: bool) -> Option<Record<'
         }
         LOST_SAMPLES => Record::Lost(fields.u64()?),
         THROTTLE => Record::Throttled,
+        SWITCH_CPU_WIDE => {
+            // The other thread's numbers come first, then the sample id: pid, tid, time.
+            fields.u64()?;
+            let (pid, tid) = (fields.u32()?, fields.u32()?);
+            Record::Switched { pid, tid, time: fields.u64()?, out: misc & MISC_SWITCH_OUT != 0 }
+        }
         _ => Record::Other,
     })
 }
 
-/// Fields in the order of PERF_SAMPLE_TID, TIME, PERIOD, CALLCHAIN, REGS_USER, STACK_USER.
-fn sample<'a>(fields: &mut Fields<'a>, kernel: bool) -> Option<SampleRecord<'a>> {
+/// Fields in the order of PERF_SAMPLE_IDENTIFIER, TID, TIME, PERIOD (where it varies), CALLCHAIN, REGS_USER, STACK_USER.
+fn sample<'a>(fields: &mut Fields<'a>, layout: Layout) -> Option<SampleRecord<'a>> {
+    let event = fields.u64()?;
     let (pid, tid) = (fields.u32()?, fields.u32()?);
-    let (time, period) = (fields.u64()?, fields.u64()?);
-    let chain = match kernel {
+    let time = fields.u64()?;
+    let period = match layout.period {
+        Some(period) => period,
+        None => fields.u64()?,
+    };
+    let chain = match layout.kernel {
         true => {
             let entries = usize::try_from(fields.u64()?).ok()?;
             fields.bytes(entries.checked_mul(8)?)?
@@ -124,15 +166,18 @@ fn sample<'a>(fields: &mut Fields<'a>, kernel: bool) -> Option<SampleRecord<'a>>
         let length = usize::try_from(fields.u64()?).ok()?.min(stack_asked);
         stack = &copied[..length];
     }
-    Some(SampleRecord { pid, tid, time, period, kernel: chain, registers, stack, stack_asked })
+    Some(SampleRecord { event, pid, tid, time, period, kernel: chain, registers, stack, stack_asked })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LAYOUT: Layout = Layout { kernel: true, period: None };
+
     fn body() -> Vec<u8> {
         let mut bytes = Vec::new();
+        bytes.extend(99u64.to_le_bytes());
         bytes.extend(7u32.to_le_bytes());
         bytes.extend(8u32.to_le_bytes());
         for word in [1000, 1_003_009, 2, (-128_i64) as u64, 0xffff_ffff_8100_0000, 2] {
@@ -150,8 +195,9 @@ mod tests {
     #[test]
     fn a_sample_gives_its_thread_kernel_chain_registers_by_dwarf_number_and_the_copied_part_of_the_stack() {
         let body = body();
-        let Some(Record::Sample(sample)) = parse(SAMPLE, 0, &body, true) else { panic!("not a sample") };
-        assert_eq!((sample.pid, sample.tid, sample.time, sample.period), (7, 8, 1000, 1_003_009));
+        let Some(Record::Sample(sample)) = parse(SAMPLE, 0, &body, LAYOUT) else { panic!("not a sample") };
+        assert_eq!((sample.event, sample.pid, sample.tid), (99, 7, 8));
+        assert_eq!((sample.time, sample.period), (1000, 1_003_009));
         assert_eq!(sample.kernel_addresses().collect::<Vec<_>>(), [0xffff_ffff_8100_0000]);
         let registers = sample.registers.unwrap();
         assert_eq!((registers[3], registers[7], registers[16], registers[8]), (101, 107, 108, 109));
@@ -159,10 +205,22 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_tells_the_thread_its_time_and_its_direction() {
+        let mut body = Vec::new();
+        for number in [5u32, 6, 7, 8] {
+            body.extend(number.to_le_bytes());
+        }
+        body.extend(1234u64.to_le_bytes());
+        let switched = |out| Some(Record::Switched { pid: 7, tid: 8, time: 1234, out });
+        assert_eq!(parse(SWITCH_CPU_WIDE, MISC_SWITCH_OUT, &body, LAYOUT), switched(true));
+        assert_eq!(parse(SWITCH_CPU_WIDE, 0, &body, LAYOUT), switched(false));
+    }
+
+    #[test]
     fn a_record_cut_anywhere_gives_nothing_and_never_panics() {
         let body = body();
         for length in 0..body.len() {
-            assert_eq!(parse(SAMPLE, 0, &body[..length], true), None, "cut at {length}");
+            assert_eq!(parse(SAMPLE, 0, &body[..length], LAYOUT), None, "cut at {length}");
         }
     }
 }
