@@ -14,7 +14,8 @@ fn main() -> Result<()> {
     let testbed =
         Testbed::start(&TestbedOptions { arguments: vec!["--frontend-peek".into()], ..TestbedOptions::default() })?;
     let address = Address::parse(&testbed.ready.sql)?;
-    let mut load = PgwireDriver::new(address, Workload::from_query("select * from t"), Options::default()).open(clients)?;
+    let mut load =
+        PgwireDriver::new(address, Workload::from_query("select * from t"), Options::default()).open(clients)?;
     load.start()?;
     let start = now();
     std::thread::sleep(Duration::from_millis(500));

@@ -17,14 +17,17 @@ type Cost = [f64; 2];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [pairs, seconds, clients @ ..] = &arguments[..] else { anyhow::bail!("usage: overhead PAIRS SECONDS [CLIENTS]") };
+    let [pairs, seconds, clients @ ..] = &arguments[..] else {
+        anyhow::bail!("usage: overhead PAIRS SECONDS [CLIENTS]")
+    };
     let (pairs, seconds): (usize, f64) = (pairs.parse().context("PAIRS")?, seconds.parse().context("SECONDS")?);
     let clients = clients.first().map_or(Ok(64), |text| text.parse()).context("CLIENTS")?;
     ensure!(pairs >= 2, "an interval needs two pairs at least");
     let testbed =
         Testbed::start(&TestbedOptions { arguments: vec!["--frontend-peek".into()], ..TestbedOptions::default() })?;
     let address = Address::parse(&testbed.ready.sql)?;
-    let mut load = PgwireDriver::new(address, Workload::from_query("select * from t"), Options::default()).open(clients)?;
+    let mut load =
+        PgwireDriver::new(address, Workload::from_query("select * from t"), Options::default()).open(clients)?;
     load.start()?;
     std::thread::sleep(Duration::from_millis(500));
     let pid = testbed.ready.pid;
@@ -47,7 +50,9 @@ fn main() -> Result<()> {
     for (what, ratios) in ["target's CPU per query", "target's and sampler's CPU per query"].iter().zip(&ratios) {
         let (middle, half) = interval(ratios);
         let [low, ratio, high] = [middle - half, middle, middle + half].map(f64::exp);
-        println!("{what}, with / without sampling: ratio {ratio:.4}, 95 % interval {low:.4} to {high:.4}, {pairs} pairs");
+        println!(
+            "{what}, with / without sampling: ratio {ratio:.4}, 95 % interval {low:.4} to {high:.4}, {pairs} pairs"
+        );
     }
     Ok(())
 }
@@ -55,7 +60,8 @@ fn main() -> Result<()> {
 fn window(load: &dyn Load, sampler: &mut PerfSampler, pid: u32, seconds: f64, sampled: bool) -> Result<Cost> {
     let recording = if sampled { Some(sampler.start(&[pid], false)?) } else { None };
     std::thread::sleep(Duration::from_millis(100));
-    let watched = Watched { processes: vec![(pid, Role::Target)], generator_threads: load.thread_ids(), ..Watched::default() };
+    let watched =
+        Watched { processes: vec![(pid, Role::Target)], generator_threads: load.thread_ids(), ..Watched::default() };
     let readings_and_count = || (watched.read(), load.progress().0);
     let (before, started) = readings_and_count();
     std::thread::sleep(Duration::from_secs_f64(seconds));
