@@ -1,4 +1,4 @@
-//! Drives one statement or a script and prints what the generator itself cost: for `scripts/bench-driver`, and for
+//! Drives one statement or a script and prints what the generator itself cost: for `scripts/bench driver`, and for
 //! looking at the driver alone. Usage: drive URL CLIENTS SECONDS SQL|SCRIPT.ini [simple|extended]
 
 use anyhow::{Context, Result, ensure};
