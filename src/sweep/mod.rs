@@ -6,7 +6,7 @@ mod prepare;
 mod setup;
 mod window;
 
-pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
+pub use prepare::{DriverChoice, Prepared, Request, check, listens, permitted, prepare};
 pub use setup::{Applied, Connections, apply, restore};
 pub use window::{Captured, Cut, interrupted};
 

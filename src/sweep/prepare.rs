@@ -201,9 +201,31 @@ fn open_sampler(
         notes.push("stacks were not sampled".into());
         return Ok(None);
     };
-    // Opened and closed again: what is not permitted is said before the load, not after it.
-    perf::open(options, &[pid])?;
-    Ok(Some(Box::new(PerfSampler::new(options.clone()))))
+    let permitted = permitted(options, pid)?;
+    if permitted.stack_bytes < options.stack_bytes {
+        notes.push(format!(
+            "stack copies of {} bytes instead of {}: larger ones need more locked memory than this user has; \
+             `sudo sysctl kernel.perf_event_mlock_kb=65536` gives it",
+            permitted.stack_bytes, options.stack_bytes
+        ));
+    }
+    Ok(Some(Box::new(PerfSampler::new(permitted))))
+}
+
+/// Sizes of stack copies to fall back to, largest first: the rings of an unprivileged user are bounded by
+/// kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK, and their size follows that of the copies.
+const SMALLER_COPIES: [u64; 3] = [16_384, 8_192, 2_048];
+
+/// The options, with smaller stack copies where only those are permitted. The events are opened and closed again: what
+/// is not permitted is said before the load, not after it.
+pub fn permitted(options: &perf::Options, pid: u32) -> Result<perf::Options, Forbidden> {
+    let refused = match perf::open(options, &[pid]) {
+        Ok(_) => return Ok(options.clone()),
+        Err(refused) => refused,
+    };
+    let smaller = SMALLER_COPIES.into_iter().filter(|bytes| *bytes < options.stack_bytes);
+    let mut smaller = smaller.map(|stack_bytes| perf::Options { stack_bytes, ..options.clone() });
+    smaller.find(|options| perf::open(options, &[pid]).is_ok()).ok_or(refused)
 }
 
 async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Applied)> {

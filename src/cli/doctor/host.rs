@@ -3,6 +3,7 @@
 use super::super::Common;
 use super::Check;
 use crate::sample::perf::{self, Options};
+use crate::sweep::permitted;
 use crate::target::host;
 use crate::testbed;
 use std::path::Path;
@@ -32,16 +33,20 @@ fn sampling() -> Check {
     );
     let remedy = "run as root, or `sudo setcap cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
                   `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`";
-    match perf::open(&Options::default(), &[std::process::id()]) {
+    let opened = permitted(&Options::default(), std::process::id());
+    match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {
         Ok(opened) if opened.whole_cpus && opened.kernel => {
             let ring = opened.budget.ring_bytes >> 10;
             Check::good(WHAT, format!("system-wide, with kernel stacks, rings of {ring} KiB a CPU; {settings}"))
         }
         Ok(opened) => {
             let kernel = if opened.kernel { "with" } else { "without" };
+            let copied = opened.budget.stack_bytes;
             Check::limited(
                 WHAT,
-                format!("own processes only, thread by thread, {kernel} kernel stacks; {settings}"),
+                format!(
+                    "own processes only, thread by thread, {kernel} kernel stacks, {copied} bytes of a stack; {settings}"
+                ),
                 remedy,
             )
         }

@@ -7,7 +7,7 @@ use crate::metrics::{HttpScraper, MetricsDelta, Scraper};
 use crate::preset::Preset;
 use crate::sample::perf::{self, Options};
 use crate::statements::PgStatStatements;
-use crate::sweep::listens;
+use crate::sweep::{listens, permitted};
 use crate::target::{comm, identify, start_ticks};
 use std::path::Path;
 use std::time::Duration;
@@ -107,7 +107,7 @@ fn symbols_remedy() -> &'static str {
 }
 
 fn sampling(pid: u32) -> Check {
-    match perf::open(&Options::default(), &[pid]) {
+    match permitted(&Options::default(), pid).and_then(|options| perf::open(&options, &[pid])) {
         Ok(opened) if opened.fallbacks.is_empty() => Check::good("sampling it", opened.event),
         Ok(opened) => Check::good("sampling it", format!("{}; {}", opened.event, opened.fallbacks.join("; "))),
         Err(why) => Check::forbidden("sampling it", &why),
