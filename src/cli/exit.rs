@@ -1,5 +1,6 @@
 //! Exit codes and how errors are told. Invariant: an error is printed once, with its causes, on standard error.
 
+use crate::import::NoLevels;
 use crate::load::LoadError;
 use crate::target::Forbidden;
 use crate::workload::WorkloadError;
@@ -62,7 +63,7 @@ fn code(error: &Error) -> u8 {
     }
     let said = |cause: &(dyn std::error::Error + 'static)| {
         let of_load = cause.downcast_ref::<LoadError>().is_some_and(|error| !error.is_environment());
-        of_load || cause.is::<Usage>() || cause.is::<WorkloadError>()
+        of_load || cause.is::<Usage>() || cause.is::<NoLevels>() || cause.is::<WorkloadError>()
     };
     if error.chain().any(said) { 2 } else { 3 }
 }

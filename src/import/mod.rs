@@ -16,8 +16,15 @@ pub use folded::{Folded, read_folded};
 use crate::metrics::Scrape;
 use crate::preset::Preset;
 use crate::run::{Host, Manifest, Run, SCHEMA, Target, Window, WindowId, WorkloadSummary};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
+
+/// There is nothing of a recording in the directory: a mistake of the caller's.
+#[derive(Debug, thiserror::Error)]
+#[error("{} holds no directory cN (c1, c16, ...), one per level; give the directory above them", directory.display())]
+pub struct NoLevels {
+    directory: PathBuf,
+}
 
 /// In place of a name that a recording does not hold.
 const UNRECORDED: &str = "(not recorded)";
@@ -128,7 +135,7 @@ fn levels(directory: &Path) -> Result<Vec<(usize, PathBuf)>> {
         }
     }
     if levels.is_empty() {
-        bail!("{} holds no directory cN (c1, c16, ...), one per level", directory.display());
+        return Err(NoLevels { directory: directory.to_path_buf() }.into());
     }
     levels.sort();
     Ok(levels)
