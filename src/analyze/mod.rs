@@ -3,6 +3,7 @@
 pub mod guards;
 pub mod hot;
 pub mod interval;
+pub mod processes;
 pub mod quantities;
 pub mod series;
 pub mod summary;

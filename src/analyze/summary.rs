@@ -105,7 +105,7 @@ fn mean_latency(windows: &[&Window]) -> Option<f64> {
 
 /// Mean over windows of (ns a second by the scheduler) / (queries a second), weighted by queries. `None` where any window
 /// lacks its scheduler statistics.
-fn per_query(windows: &[&Window], nanos: impl Fn(&crate::target::SchedulerDelta) -> u64) -> Option<f64> {
+pub(super) fn per_query(windows: &[&Window], nanos: impl Fn(&crate::target::SchedulerDelta) -> u64) -> Option<f64> {
     let (mut sum, mut queries) = (0.0, 0.0);
     for window in windows {
         let scheduler = window.scheduler.as_ref().filter(|s| s.span.nanos() > 0)?;

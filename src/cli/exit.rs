@@ -1,5 +1,6 @@
 //! Exit codes and how errors are told. Invariant: an error is printed once, with its causes, on standard error.
 
+use crate::import::NoLevels;
 use crate::load::LoadError;
 use crate::target::Forbidden;
 use crate::workload::WorkloadError;
@@ -11,6 +12,7 @@ pub const CODES: &str = "\
 Exit codes: 0 done; 1 a check or guard failed; 2 usage (a wrong argument, no such run); 3 the environment does not permit it.
 
 Examples:
+  wireprof doctor
   wireprof sweep --testbed
   wireprof runs
   wireprof hot latest --focus peek --by total
@@ -24,6 +26,8 @@ pub enum Outcome {
     Done,
     /// A check or guard failed; the output says which.
     CheckFailed,
+    /// The environment does not permit what was asked about; the output says why.
+    NotPermitted,
 }
 
 /// An argument that cannot be followed; the message has the remedy.
@@ -41,6 +45,7 @@ pub fn of(ended: Result<Outcome>) -> ExitCode {
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
+        Ok(Outcome::NotPermitted) => ExitCode::from(3),
         Err(error) => {
             eprintln!("wireprof: {error:#}");
             ExitCode::from(code(&error))
@@ -51,17 +56,28 @@ pub fn of(ended: Result<Outcome>) -> ExitCode {
 /// 2 for what the user can say differently, 1 for work that broke off, 3 for all that the environment refuses.
 fn code(error: &Error) -> u8 {
     if let Some(Failed(inner)) = error.downcast_ref::<Failed>() {
-        let refused = inner.chain().any(|cause| cause.is::<Forbidden>() || cause.is::<LoadError>());
-        return if refused { 3 } else { 1 };
+        return inner.chain().find_map(refusal).unwrap_or(1);
     }
     if error.chain().any(|cause| cause.is::<Forbidden>()) {
         return 3;
     }
     let said = |cause: &(dyn std::error::Error + 'static)| {
         let of_load = cause.downcast_ref::<LoadError>().is_some_and(|error| !error.is_environment());
-        of_load || cause.is::<Usage>() || cause.is::<WorkloadError>()
+        of_load || cause.is::<Usage>() || cause.is::<NoLevels>() || cause.is::<WorkloadError>()
     };
     if error.chain().any(said) { 2 } else { 3 }
+}
+
+/// The code of what kept begun work from going on, where it was the user's or the environment's: a server that went
+/// away meanwhile is neither.
+fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    use LoadError::{Broken, Closed, Hangup, Silent};
+    match cause.downcast_ref::<LoadError>() {
+        Some(Closed { .. } | Hangup { .. } | Broken { .. } | Silent { .. }) => Some(1),
+        Some(error) => Some(if error.is_environment() { 3 } else { 2 }),
+        None if cause.is::<Forbidden>() => Some(3),
+        None => None,
+    }
 }
 
 /// Help and version go to standard output with 0, everything else is usage.

@@ -1,9 +1,11 @@
 //! The command line: one file a verb; parse, call the library, print.
 
 mod completions;
+mod doctor;
 mod exit;
 mod flamegraph;
 mod hot;
+mod import;
 mod input;
 mod log;
 mod metrics;
@@ -52,6 +54,8 @@ enum Verb {
     Metrics(metrics::Metrics),
     Flamegraph(flamegraph::Flamegraph),
     Log(log::Log),
+    Import(import::Import),
+    Doctor(Box<doctor::Doctor>),
     Completions(completions::Completions),
 }
 
@@ -68,6 +72,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Metrics(verb) => verb.run(&common),
         Verb::Flamegraph(verb) => verb.run(&common),
         Verb::Log(verb) => verb.run(&common),
+        Verb::Import(verb) => verb.run(&common),
+        Verb::Doctor(verb) => verb.run(&common),
         Verb::Completions(verb) => verb.run(),
     })
 }

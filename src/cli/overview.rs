@@ -3,11 +3,13 @@
 use super::input;
 use crate::analyze::guards::Verdict;
 use crate::analyze::hot::{By, HotOptions, HotTable, hot};
+use crate::analyze::processes::processes;
 use crate::analyze::quantities::quantities;
 use crate::analyze::summary::summary;
 use crate::preset::Preset;
 use crate::render::{
-    Picture, Report, Section, frames_table, guards_report, manifest_lines, quantities_table, summary_table,
+    Picture, Report, Section, frames_table, guards_report, manifest_lines, processes_table, quantities_table,
+    summary_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -18,8 +20,9 @@ const TOP: usize = 12;
 /// Levels, guards, the preset's quantities, hot frames and pictures of a run.
 pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: Vec<Picture>) -> Report {
     let manifest = &run.manifest;
-    let levels = Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
-    let mut sections = vec![levels];
+    let mut tables = vec![summary_table(&summary(run))];
+    tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
+    let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(guards_report(run).sections);
     if let Some(preset) = preset {
         sections.extend(measured(run, preset));

@@ -9,8 +9,9 @@ use crate::render::Picture;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::run::{RUNNING, Run, Store};
 use crate::sample::perf;
-use crate::sweep::{self, DriverChoice, Prepared, Request, Stop, Timing, interrupted, prepare, restore};
+use crate::sweep::{self, Cut, DriverChoice, Prepared, Request, Stop, Timing, interrupted, prepare, restore};
 use crate::target::without_secrets;
+use crate::testbed::plant::Plant;
 use crate::testbed::spawn::{Options as TestbedOptions, Testbed};
 use crate::workload::{Workload, parse_duration};
 use anyhow::{Context, Result, anyhow};
@@ -37,7 +38,7 @@ pub struct Sweep {
     #[arg(long, conflicts_with_all = ["url", "pid", "internal_url", "metrics_url"])]
     testbed: bool,
     /// A known bottleneck for --testbed, such as cpu:peek=20us; may be repeated
-    #[arg(long, value_name = "KIND:ARGS", requires = "testbed")]
+    #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
     plant: Vec<String>,
     /// Numbers of clients
     #[arg(long, value_name = "N,N,..", value_delimiter = ',', default_value = "1,4,16,64")]
@@ -116,6 +117,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m"))
 }
 
+/// Understood here, so that a slip of the pen is told before anything is started.
+fn plant(text: &str) -> Result<String, String> {
+    text.parse::<Plant>().map(|_| text.to_string()).map_err(|error| error.to_string())
+}
+
 fn driver(text: &str) -> Result<String, String> {
     let known = text == "wireprof" || text.strip_prefix("dbbench=").is_some_and(|path| !path.is_empty());
     if known { Ok(text.into()) } else { Err("write wireprof, or dbbench=PATH".into()) }
@@ -132,13 +138,18 @@ impl Sweep {
         runtime.block_on(self.conduct(common))
     }
 
-    async fn conduct(mut self, common: &Common) -> Result<Outcome> {
+    async fn conduct(self, common: &Common) -> Result<Outcome> {
         let stop = stop_on_interrupt();
         let progress = Progress::new();
-        let testbed = self.start_testbed(&progress)?;
-        let name = self.preset.clone().unwrap_or_else(|| "generic".into());
+        let name = self.preset.clone().unwrap_or_else(|| if self.testbed { "testbed" } else { "generic" }.into());
         let preset = Preset::load(&name).map_err(|e| anyhow!(Usage(e.into())))?;
-        let request = self.request(preset.clone())?;
+        let mut request = self.request(preset.clone())?;
+        // Before the testbed is started for nothing.
+        sweep::check(&request)?;
+        let testbed = self.start_testbed(&mut request, &progress)?;
+        if stop.requested() {
+            return Err(cut(Cut::Interrupted.into(), 0));
+        }
         let prepared = prepare(request).await?;
         let Prepared { mut sources, manifest, connections, applied, address, workload, timing } = prepared;
         for change in &manifest.changes {
@@ -176,22 +187,32 @@ impl Sweep {
         progress: &Progress,
     ) -> Result<Outcome> {
         if outcome.finished == 0 {
-            return Err(cut(outcome.cut.unwrap_or_else(|| anyhow!("no window was finished"))));
+            return Err(cut(outcome.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
         }
         let reference = outcome.directory.display().to_string();
         progress.working("reading the run");
         let run = store.load(&reference)?;
-        let pictures = if self.no_flamegraphs { Vec::new() } else { pictures(&run, preset, &outcome, progress)? };
+        let drawn = if self.no_flamegraphs { Ok(Vec::new()) } else { pictures(&run, preset, &outcome, progress) };
         progress.done();
+        // A picture that cannot be written must not cost the tables, nor hide what cut the sweep short.
+        let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
         output::report(common, &overview(&run, Some(preset), &reference, pictures))?;
-        match outcome.cut {
-            Some(error) => Err(cut(error)),
-            None if guards_failed(&run) => Ok(Outcome::CheckFailed),
-            None => Ok(Outcome::Done),
+        match (outcome.cut, undrawn) {
+            (Some(error), undrawn) => {
+                undrawn.iter().for_each(|error| progress.note(&format!("no flamegraphs: {error:#}")));
+                Err(cut(error, outcome.finished))
+            }
+            (None, Some(error)) => Err(anyhow!(super::Failed(error.context(format!(
+                "the run is whole, its flamegraphs are not; `wireprof flamegraph {}` draws them again",
+                run.manifest.id
+            ))))),
+            (None, None) if guards_failed(&run) => Ok(Outcome::CheckFailed),
+            (None, None) => Ok(Outcome::Done),
         }
     }
 
-    fn start_testbed(&mut self, progress: &Progress) -> Result<Option<Testbed>> {
+    /// Starts the testbed where asked to, and points the request at it.
+    fn start_testbed(&self, request: &mut Request, progress: &Progress) -> Result<Option<Testbed>> {
         if !self.testbed {
             return Ok(None);
         }
@@ -199,13 +220,12 @@ impl Sweep {
         let options = TestbedOptions { plants: self.plant.clone(), ..TestbedOptions::default() };
         let testbed = tokio::task::block_in_place(|| Testbed::start(&options))?;
         let ready = &testbed.ready;
-        self.preset.get_or_insert_with(|| "testbed".into());
-        self.url = Some(ready.sql.clone());
-        self.internal_url = Some(ready.internal.clone());
-        self.metrics_url = Some(ready.metrics.clone());
-        self.statements_url.get_or_insert_with(|| ready.postgres.url.clone());
-        self.pid = Some(ready.pid);
-        self.also.push(ready.postgres.pid.to_string());
+        request.url = Some(ready.sql.clone());
+        request.internal_url = Some(ready.internal.clone());
+        request.metrics_url = Some(ready.metrics.clone());
+        request.statements_url.get_or_insert_with(|| ready.postgres.url.clone());
+        request.pid = Some(ready.pid);
+        request.also.push(ready.postgres.pid.to_string());
         Ok(Some(testbed))
     }
 
@@ -272,13 +292,17 @@ fn stop_on_interrupt() -> Stop {
 }
 
 /// What cut the sweep short, with the code that belongs to it.
-fn cut(error: anyhow::Error) -> anyhow::Error {
-    let why = if interrupted(&error) {
-        "interrupted; finished windows are kept"
-    } else {
-        "the sweep was cut short; finished windows are kept"
+fn cut(error: anyhow::Error, finished: usize) -> anyhow::Error {
+    let kept = match finished {
+        0 => "no window was finished".to_string(),
+        1 => "the finished window is kept".to_string(),
+        _ => format!("the {finished} finished windows are kept"),
     };
-    anyhow!(super::Failed(error.context(why)))
+    let error = match interrupted(&error) {
+        true => anyhow!("interrupted; {kept}"),
+        false => error.context(format!("the sweep was cut short; {kept}")),
+    };
+    anyhow!(super::Failed(error))
 }
 
 fn pictures(run: &Run, preset: &Preset, outcome: &sweep::Outcome, progress: &Progress) -> Result<Vec<Picture>> {

@@ -6,7 +6,6 @@
 //! `schedstat-after.txt`, `stat-*.txt`, `cpu-*.txt`, `OTHER-before.txt` with `OTHER-after.txt` for other processes,
 //! `bench.ini`, `timeline.txt`; each may be gzipped (`.gz`).
 
-mod dbbench;
 mod folded;
 mod scheduler;
 mod timeline;
@@ -17,8 +16,18 @@ pub use folded::{Folded, read_folded};
 use crate::metrics::Scrape;
 use crate::preset::Preset;
 use crate::run::{Host, Manifest, Run, SCHEMA, Target, Window, WindowId, WorkloadSummary};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
+
+/// There is nothing of a recording in the directory: a mistake of the caller's.
+#[derive(Debug, thiserror::Error)]
+#[error("{} holds no directory cN (c1, c16, ...), one per level; give the directory above them", directory.display())]
+pub struct NoLevels {
+    directory: PathBuf,
+}
+
+/// In place of a name that a recording does not hold.
+const UNRECORDED: &str = "(not recorded)";
 
 /// What the recording does not tell by itself.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +64,7 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
     let levels = levels(directory)?;
     let mut notes = vec![format!("imported from recordings made by hand in {}", directory.display())];
     let mut windows = Vec::new();
-    let mut target = Target::default();
+    let mut target = Target { url: UNRECORDED.into(), ..Target::default() };
     let mut statement = None;
     for (level, path) in &levels {
         let recorded = window::read(path, *level, options).with_context(|| format!("recording {}", path.display()))?;
@@ -88,10 +97,16 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
         arguments: Vec::new(),
         preset: preset.name.clone(),
         target,
-        host: Host { cpus, ..Host::default() },
+        host: Host {
+            name: UNRECORDED.into(),
+            kernel: UNRECORDED.into(),
+            cpu: UNRECORDED.into(),
+            cpus,
+            ..Host::default()
+        },
         workload: WorkloadSummary {
             statements: statement.into_iter().collect(),
-            protocol: String::new(),
+            protocol: "as recorded".to_string(),
             source: Some("bench.ini".to_string()),
             driver: "dbbench".to_string(),
         },
@@ -120,7 +135,7 @@ fn levels(directory: &Path) -> Result<Vec<(usize, PathBuf)>> {
         }
     }
     if levels.is_empty() {
-        bail!("{} holds no directory cN (c1, c16, ...), one per level", directory.display());
+        return Err(NoLevels { directory: directory.to_path_buf() }.into());
     }
     levels.sort();
     Ok(levels)

@@ -1,16 +1,16 @@
 //! One level's directory of recordings into one window. Times are ns since the Unix epoch, from `timeline.txt`.
 
 use super::timeline::{Timeline, rfc3339};
-use super::{ImportOptions, dbbench, folded, scheduler};
+use super::{ImportOptions, folded, scheduler};
 use crate::clock::Span;
-use crate::load::{ErrorCount, Generator, JobCount, LoadTrace, Sessions, empty_histogram};
+use crate::load::{DbbenchJob, ErrorCount, Generator, JobCount, LoadTrace, Sessions, empty_histogram, parse_output};
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::profile::Profile;
 use crate::run::{Missing, Window, WindowFacts, WindowId};
 use crate::sample::SamplingReport;
 use crate::statements::{StatementsDelta, read_csv};
 use crate::target::SchedulerDelta;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -61,8 +61,12 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
     let timeline = Timeline::read(&text(directory, "timeline.txt")?.unwrap_or_default());
     let summary =
         text(directory, "dbbench.txt")?.context("dbbench.txt is not there: without it no query is counted")?;
-    let jobs = dbbench::read(&summary).context("dbbench.txt")?;
-    let seconds = jobs.iter().map(|j| j.seconds()).fold(0.0, f64::max);
+    let jobs = parse_output(&summary).context("dbbench.txt")?;
+    if let Some(empty) = jobs.iter().find(|job| job.transactions == 0 || job.tps <= 0.0) {
+        bail!("dbbench.txt: job {} completed no transaction, so there is nothing to divide by", empty.name);
+    }
+    // By dbbench's own clock, over its whole run.
+    let seconds = jobs.iter().map(|job| job.transactions as f64 / job.tps).fold(0.0, f64::max);
     let start = timeline.at("dbbench start").unwrap_or(0);
     let span = Span::new(start, start + (seconds * 1e9).round() as u64);
     let ends = (
@@ -131,7 +135,7 @@ fn with_missing(mut window: Window, mut missing: Vec<Missing>) -> Window {
     window
 }
 
-fn load(jobs: &[dbbench::Job], level: usize, span: Span, missing: &mut Vec<Missing>) -> LoadTrace {
+fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing>) -> LoadTrace {
     for (what, why) in [
         ("row counts", "dbbench does not compare them"),
         ("sessions", "dbbench does not tell which of its sessions were lost"),
@@ -140,8 +144,8 @@ fn load(jobs: &[dbbench::Job], level: usize, span: Span, missing: &mut Vec<Missi
         let remedy = "measure with wireprof's own driver".to_string();
         missing.push(Missing { what: what.to_string(), why: why.to_string(), remedy });
     }
-    let latency = |job: &dbbench::Job| (job.mean_latency * job.transactions as f64).round() as u64;
-    let aborts: u64 = jobs.iter().map(|j| j.aborts).sum();
+    let latency = |job: &DbbenchJob| job.latency_mean * job.transactions;
+    let aborts: u64 = jobs.iter().filter_map(|job| job.aborts).sum();
     let abort = ErrorCount {
         sqlstate: String::new(),
         message: "aborts, as dbbench counts them".into(),
@@ -170,7 +174,7 @@ fn load(jobs: &[dbbench::Job], level: usize, span: Span, missing: &mut Vec<Missi
                 name: job.name.clone(),
                 completed: job.transactions,
                 rows: job.rows,
-                errors: job.aborts,
+                errors: job.aborts.unwrap_or(0),
                 latency_sum: latency(job),
             })
             .collect(),

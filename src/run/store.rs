@@ -104,6 +104,11 @@ impl Store {
         Ok(Run { manifest, windows })
     }
 
+    /// Whether a run of this id is stored.
+    pub fn holds(&self, id: &str) -> bool {
+        self.directory.join(id).join("manifest.json").exists()
+    }
+
     /// Starts a run's directory.
     pub fn create(&self, manifest: Manifest) -> Result<RunWriter> {
         let directory = self.directory(&manifest);
@@ -131,8 +136,12 @@ impl RunWriter {
     pub fn write_manifest(&self) -> Result<()> {
         let path = self.directory.join("manifest.json");
         let temporary = self.directory.join(".manifest.json.tmp");
-        write_json(&temporary, &self.manifest)?;
-        fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))
+        let written = write_json(&temporary, &self.manifest)
+            .and_then(|()| fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display())));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
     }
 
     /// Writes a window whole, or leaves nothing of it.

@@ -6,7 +6,7 @@ mod prepare;
 mod setup;
 mod window;
 
-pub use prepare::{DriverChoice, Prepared, Request, prepare};
+pub use prepare::{DriverChoice, Prepared, Request, check, listens, permitted, prepare};
 pub use setup::{Applied, Connections, apply, restore};
 pub use window::{Captured, Cut, interrupted};
 
@@ -59,6 +59,8 @@ pub struct Sources {
     pub watched: Watched,
     /// Processes to sample; the first one is the target.
     pub pids: Vec<u32>,
+    /// Their descendants are sampled with them.
+    pub children: bool,
     /// Start of the first one, in clock ticks after boot.
     pub target_started: Option<u64>,
     /// Series to keep once a second.

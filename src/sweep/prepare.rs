@@ -1,14 +1,17 @@
 //! From what the user asks to open sources and a manifest. Invariant: everything that can be refused is refused here,
 //! before any load; whatever is left out from here on is named in the manifest's notes.
 
-use super::{Applied, Connections, Sources, Timing, apply, order};
+use super::{Applied, Connections, Sources, Timing, apply, order, restore};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Expression, Preset};
 use crate::run::{Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::perf::{self, PerfSampler};
 use crate::statements::{PgStatStatements, StatementSource};
-use crate::target::{Forbidden, Role, Watched, comm, host, identify, listener, named, start_ticks, started};
+use crate::target::{
+    Forbidden, Role, Watched, WatchedProcess, comm, host, identify, listener, named, socket_listener, start_ticks,
+    started,
+};
 use crate::workload::Workload;
 use anyhow::{Context, Result, bail};
 use std::sync::Arc;
@@ -76,21 +79,27 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
     let mut notes = Vec::new();
     let pid = find_target(&request, &address, &mut notes)?;
     let sampler = open_sampler(&request, pid, &mut notes)?;
-    let (connections, applied) = set_up(&request, &address).await?;
-    let (address_, setup) = (address.clone(), request.workload.setup.clone());
-    tokio::task::block_in_place(|| load::run_script(&address_, &setup, SETUP_LIMIT))?;
-    let scraper = open_scraper(&request, &mut notes).await?;
-    let statements = open_statements(&request, &address, &mut notes).await;
-    let watched = Watched {
-        processes: watched(&request, pid, &mut notes),
-        children: request.preset.process.children == Some(true),
-        ..Watched::default()
-    };
     let driver = driver(&request, &address)?;
+    // Refusals are explained best by the load's own connection.
+    tokio::task::block_in_place(|| load::check(&address))?;
+    let scraper = open_scraper(&request, &mut notes).await?;
     let divisor = match request.driver {
         DriverChoice::Own { .. } => None,
-        DriverChoice::Dbbench(_) => Some(divisor(&request)?),
+        DriverChoice::Dbbench(_) => Some(divisor(&request, scraper.is_some())?),
     };
+    // From here on the server is changed: what can be refused was refused before.
+    let (connections, applied) = set_up(&request, &address).await?;
+    let script = tokio::task::block_in_place(|| load::run_script(&address, &request.workload.setup, SETUP_LIMIT));
+    if let Err(error) = script {
+        let back = restore(applied, &connections).await;
+        return Err(back
+            .err()
+            .into_iter()
+            .fold(error.into(), |error: anyhow::Error, more| error.context(format!("{more:#}"))));
+    }
+    let statements = open_statements(&request, &address, &mut notes).await;
+    let children = request.preset.process.children == Some(true);
+    let watched = Watched { processes: watched(&request, pid, children, &mut notes), ..Watched::default() };
     let version = server_version(&connections.sql).await;
     let manifest = manifest(&request, &address, pid, version, driver.name(), &applied, notes);
     let sources = Sources {
@@ -100,6 +109,7 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
         statements,
         watched,
         pids: pid.into_iter().collect(),
+        children,
         target_started: pid.and_then(start_ticks),
         series: request.preset.metric.iter().map(|wanted| wanted.selector.clone()).collect(),
         divisor,
@@ -115,7 +125,8 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
     })
 }
 
-fn check(request: &Request) -> Result<()> {
+/// Refuses what cannot be followed whatever the server is.
+pub fn check(request: &Request) -> Result<()> {
     if request.levels.is_empty() || request.levels.contains(&0) {
         bail!(LoadError::Usage("levels are numbers of clients from 1 up, such as --levels 1,4,16,64".into()));
     }
@@ -139,11 +150,15 @@ fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) ->
         start_ticks(pid).with_context(cause).map_err(|_| cause())?;
         return Ok(Some(pid));
     }
-    let Some(port) = address.local_port() else {
-        notes.push("the server is not on this host: no samples and no scheduler statistics of it".into());
+    let Some((place, found)) = listens(address) else {
+        notes.push(
+            "the server is not on this host by its URL: no samples and no scheduler statistics of it; where it is, give \
+             --pid"
+                .into(),
+        );
         return Ok(None);
     };
-    let pid = match listener(port) {
+    let pid = match found {
         Ok(pid) => pid,
         // Whether anything answers there is for the connection to say: it knows more of the cause.
         Err(error) if request.sampling.is_none() => {
@@ -159,11 +174,22 @@ fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) ->
     if !expected.is_empty() && !expected.contains(&name) {
         let expected = expected.join(" or ");
         notes.push(format!(
-            "process {pid} on port {port} is called {name}; preset {} expects {expected}",
+            "process {pid} on {place} is called {name}; preset {} expects {expected}",
             request.preset.name
         ));
     }
     Ok(Some(pid))
+}
+
+/// Who listens at an address of this host, and what to call the place; `None` for other hosts.
+pub fn listens(address: &Address) -> Option<(String, Result<u32, Forbidden>)> {
+    if let Some(port) = address.local_port() {
+        return Some((format!("port {port}"), listener(port)));
+    }
+    let (hosts, ports) = (address.config().get_hosts(), address.config().get_ports());
+    let Some(tokio_postgres::config::Host::Unix(directory)) = hosts.first() else { return None };
+    let path = directory.join(format!(".s.PGSQL.{}", ports.first().copied().unwrap_or(5432)));
+    Some((format!("socket {}", path.display()), socket_listener(&path)))
 }
 
 fn open_sampler(
@@ -175,14 +201,34 @@ fn open_sampler(
         notes.push("stacks were not sampled".into());
         return Ok(None);
     };
-    // Opened and closed again: what is not permitted is said before the load, not after it.
-    perf::open(options, &[pid])?;
-    Ok(Some(Box::new(PerfSampler::new(options.clone()))))
+    let permitted = permitted(options, pid)?;
+    if permitted.stack_bytes < options.stack_bytes {
+        notes.push(format!(
+            "stack copies of {} bytes instead of {}: larger ones need more locked memory than this user has; \
+             `sudo sysctl kernel.perf_event_mlock_kb=65536` gives it",
+            permitted.stack_bytes, options.stack_bytes
+        ));
+    }
+    Ok(Some(Box::new(PerfSampler::new(permitted))))
+}
+
+/// Sizes of stack copies to fall back to, largest first: the rings of an unprivileged user are bounded by
+/// kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK, and their size follows that of the copies.
+const SMALLER_COPIES: [u64; 3] = [16_384, 8_192, 2_048];
+
+/// The options, with smaller stack copies where only those are permitted. The events are opened and closed again: what
+/// is not permitted is said before the load, not after it.
+pub fn permitted(options: &perf::Options, pid: u32) -> Result<perf::Options, Forbidden> {
+    let refused = match perf::open(options, &[pid]) {
+        Ok(_) => return Ok(options.clone()),
+        Err(refused) => refused,
+    };
+    let smaller = SMALLER_COPIES.into_iter().filter(|bytes| *bytes < options.stack_bytes);
+    let mut smaller = smaller.map(|stack_bytes| perf::Options { stack_bytes, ..options.clone() });
+    smaller.find(|options| perf::open(options, &[pid]).is_ok()).ok_or(refused)
 }
 
 async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Applied)> {
-    // Refusals are explained best by the load's own connection.
-    tokio::task::block_in_place(|| load::check(address))?;
     let sql = load::connect(address).await?;
     let wanted = request.setup && !request.preset.setup.is_empty();
     let internal = match request.internal_url.clone().or(request.preset.connect.internal.clone()).filter(|_| wanted) {
@@ -247,20 +293,30 @@ async fn open_statements(
 }
 
 /// The target and the other processes that CPU is accounted to.
-fn watched(request: &Request, pid: Option<u32>, notes: &mut Vec<String>) -> Vec<(u32, Role)> {
-    let mut watched: Vec<(u32, Role)> = pid.iter().map(|pid| (*pid, Role::Target)).collect();
-    let names = request.preset.process.others.iter().map(|name| (name, false));
-    for (name, given) in request.also.iter().map(|name| (name, true)).chain(names) {
+fn watched(request: &Request, pid: Option<u32>, children: bool, notes: &mut Vec<String>) -> Vec<WatchedProcess> {
+    let mut others: Vec<u32> = Vec::new();
+    for name in &request.also {
         let found = match name.parse::<u32>() {
             Ok(pid) => start_ticks(pid).map(|_| pid).into_iter().collect(),
             Err(_) => named(name),
         };
-        if found.is_empty() && given {
+        if found.is_empty() {
             notes.push(format!("--also {name}: no such process"));
         }
-        watched.extend(found.into_iter().filter(|found| Some(*found) != pid).map(|found| (found, Role::Other)));
+        others.extend(found);
     }
-    watched
+    // A process that the user points at stands for those that the preset knows by the same name only: another database
+    // on this host is not the one behind this server.
+    let given: Vec<String> = others.iter().filter_map(|pid| comm(*pid, *pid)).collect();
+    let names = request.preset.process.others.iter().filter(|name| !given.contains(*name));
+    others.extend(names.flat_map(|name| named(name)));
+    others.sort_unstable();
+    others.dedup();
+    let target = pid.map(|pid| WatchedProcess { pid, role: Role::Target, children });
+    let others = others.into_iter().filter(|other| Some(*other) != pid);
+    // The database behind may have a process per connection, whatever the target has.
+    let others = others.map(|pid| WatchedProcess { pid, role: Role::Other, children: true });
+    target.into_iter().chain(others).collect()
 }
 
 fn driver(request: &Request, address: &Address) -> Result<Box<dyn Driver>> {
@@ -281,7 +337,12 @@ fn driver(request: &Request, address: &Address) -> Result<Box<dyn Driver>> {
 }
 
 /// dbbench's own window is not ours, so queries are counted by the server.
-fn divisor(request: &Request) -> Result<Expression> {
+fn divisor(request: &Request, metrics: bool) -> Result<Expression> {
+    if !metrics {
+        let why = "dbbench's window is not wireprof's, so queries are counted by the server, and its metrics are not \
+                   read: give --metrics-url";
+        return Err(LoadError::Usage(why.into()).into());
+    }
     let divisor = request.divisor.clone().or(request.preset.workload.divisor.clone());
     divisor.ok_or_else(|| {
         let why = "dbbench's window is not wireprof's, so queries are counted by the server: give --divisor \

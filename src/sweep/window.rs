@@ -9,7 +9,7 @@ use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
 use crate::run::{Missing, WindowId};
 use crate::sample::{RawSamples, Recording, SamplingReport};
 use crate::statements::{StatementsDelta, StatementsSnapshot};
-use crate::target::{SchedulerDelta, Snapshot, difference, start_ticks, started};
+use crate::target::{SchedulerDelta, Snapshot, difference, start_ticks, started, tasks};
 use anyhow::{Result, bail};
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ pub enum Cut {
 pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop: &Stop) -> Result<Captured> {
     let mut missing = Vec::new();
     let mut load = tokio::task::block_in_place(|| sources.driver.open(id.level))?;
-    sources.watched.generator_threads = load.thread_ids();
     load.start()?;
+    watch_generator(sources, &load.thread_ids());
     pause(load.as_ref(), sources, clock::now() + timing.warmup.as_nanos() as u64, stop).await?;
     let recording = start_sampling(sources, &mut missing);
     let observed = observe(sources, load.as_ref(), timing, stop, &mut missing).await?;
@@ -88,13 +88,21 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     })
 }
 
+/// The load's threads are ours, or it is a process of its own.
+fn watch_generator(sources: &mut Sources, ids: &[u32]) {
+    let own = tasks(std::process::id());
+    let (threads, processes): (Vec<u32>, Vec<u32>) = ids.iter().partition(|id| own.contains(id));
+    sources.watched.generator_threads = threads;
+    sources.watched.generator_process = processes.first().copied();
+}
+
 fn lacking(what: &str, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
     Missing { what: what.into(), why: why.to_string(), remedy: remedy.into() }
 }
 
 fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<Box<dyn Recording>> {
     let sampler = sources.sampler.as_mut()?;
-    match sampler.start(&sources.pids, sources.watched.children) {
+    match sampler.start(&sources.pids, sources.children) {
         Ok(recording) => Some(recording),
         Err(error) => {
             missing.push(lacking("profile", &error, "run `wireprof doctor`"));

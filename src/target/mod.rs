@@ -7,10 +7,10 @@ mod scheduler;
 mod snapshot;
 
 pub use host::host;
-pub use locate::{listener, named};
+pub use locate::{listener, named, socket_listener};
 pub use process::{comm, family, identify, parent, processes, start_ticks, started, tasks, without_secrets};
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-pub use snapshot::{Snapshot, Watched, difference};
+pub use snapshot::{Snapshot, Watched, WatchedProcess, difference};
 
 /// Something this host or this target does not permit; the command line exits with 3.
 #[derive(Debug, thiserror::Error)]

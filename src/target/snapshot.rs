@@ -11,14 +11,20 @@ const TICK: u64 = 10_000_000;
 /// Whose threads to read.
 #[derive(Clone, Debug, Default)]
 pub struct Watched {
-    /// Processes whose whole families are read, by role.
-    pub processes: Vec<(u32, Role)>,
-    /// Whether descendants count with them.
-    pub children: bool,
+    pub processes: Vec<WatchedProcess>,
     /// Threads of our own process that drive load; the rest of it is the profiler's.
     pub generator_threads: Vec<u32>,
     /// A generator that is a process of its own (the user's dbbench).
     pub generator_process: Option<u32>,
+}
+
+/// A process whose threads are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchedProcess {
+    pub pid: u32,
+    pub role: Role,
+    /// Its descendants count with it.
+    pub children: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -46,10 +52,13 @@ impl Watched {
     pub fn read(&self) -> Snapshot {
         let started = clock::now();
         let mut threads = BTreeMap::new();
-        for (pid, role) in &self.processes {
-            let pids = if self.children { family(*pid) } else { vec![*pid] };
+        // The target last: a thread that belongs to two of them is the target's.
+        let (target, others): (Vec<&WatchedProcess>, Vec<&WatchedProcess>) =
+            self.processes.iter().partition(|p| p.role == Role::Target);
+        for process in others.into_iter().chain(target) {
+            let pids = if process.children { family(process.pid) } else { vec![process.pid] };
             for pid in pids {
-                read_process(pid, |_| *role, &mut threads);
+                read_process(pid, |_| process.role, &mut threads);
             }
         }
         if let Some(pid) = self.generator_process {
@@ -165,6 +174,21 @@ mod tests {
     fn the_machine_line_keeps_steal_apart_from_busy() {
         let text = "cpu  10 1 5 100 3 2 4 7 0 0\ncpu0 5 0 2 50 1 1 2 3 0 0\ncpu1 5 1 3 50 2 1 2 4 0 0\nintr 5\n";
         assert_eq!(parse_machine(text), Some(([22, 103, 7, 6], 2)));
+    }
+
+    #[test]
+    fn children_count_with_the_process_that_is_watched_with_them_and_with_no_other() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let shell = std::process::id();
+        let roles = |children| {
+            let processes = vec![WatchedProcess { pid: shell, role: Role::Other, children }];
+            let read = Watched { processes, ..Watched::default() }.read();
+            read.threads.get(&child.id()).map(|thread| thread.role)
+        };
+        let found = [roles(true), roles(false)];
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, [Some(Role::Other), None]);
     }
 
     #[test]

@@ -19,6 +19,6 @@ pub mod spawn;
 pub mod timestamp_oracle;
 
 pub use options::Options;
-pub use postgres::NoPostgres;
+pub use postgres::{NoPostgres, find_binaries};
 pub use ready::{Ready, ReadyPostgres};
 pub use server::run;

@@ -97,7 +97,7 @@ impl Drop for PostgresServer {
 }
 
 /// `initdb` and `postgres` in the same directory: the one named, else of PATH, else the newest of Debian's.
-fn find_binaries(named: Option<&Path>) -> Result<PathBuf> {
+pub fn find_binaries(named: Option<&Path>) -> Result<PathBuf> {
     let candidates = match named {
         Some(directory) => vec![directory.to_owned()],
         None => {

@@ -1,0 +1,152 @@
+//! `wireprof doctor`: what this host and this target permit, and what mends the rest. Invariant: every check tries the
+//! thing itself where it can (opens the events, connects, scrapes) and changes nothing.
+
+use super::{Common, Outcome, Usage, output};
+use crate::load::{self, Address};
+use crate::preset::Preset;
+use crate::render::{Cell, Column, Report, Section, Table};
+use crate::target::Forbidden;
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+
+mod host;
+mod server;
+
+/// What this host and this server permit, and the command that mends what they do not
+#[derive(Args)]
+#[command(after_help = "\
+Exit code 0 if a sweep is possible (what it would have to do without is said), 3 if not.
+
+Examples:
+  wireprof doctor
+  wireprof doctor --preset materialize
+  wireprof doctor --preset postgres --url postgres://app@localhost/db --json")]
+pub struct Doctor {
+    /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
+    #[arg(long, value_name = "NAME|PATH")]
+    preset: Option<String>,
+    /// Server to look at [default: the preset's]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Administrator's connection for the set-up [default: the preset's]
+    #[arg(long, value_name = "URL")]
+    internal_url: Option<String>,
+    /// Prometheus metrics of the server [default: the preset's]
+    #[arg(long, value_name = "URL")]
+    metrics_url: Option<String>,
+    /// Database whose pg_stat_statements are read [default: --url, where the preset says so]
+    #[arg(long, value_name = "URL")]
+    statements_url: Option<String>,
+    /// The server's process [default: the one that listens on the URL's port]
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+}
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    /// A sweep does without, or with something less good.
+    Limited,
+    /// No sweep as it stands.
+    Refused,
+}
+
+struct Check {
+    what: &'static str,
+    verdict: Verdict,
+    found: String,
+    /// Empty where there is nothing to mend.
+    remedy: String,
+}
+
+impl Check {
+    fn good(what: &'static str, found: impl Into<String>) -> Check {
+        Check { what, verdict: Verdict::Good, found: found.into(), remedy: String::new() }
+    }
+
+    fn limited(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+        Check { what, verdict: Verdict::Limited, found: found.into(), remedy: remedy.into() }
+    }
+
+    fn refused(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+        Check { what, verdict: Verdict::Refused, found: found.into(), remedy: remedy.into() }
+    }
+
+    fn forbidden(what: &'static str, why: &Forbidden) -> Check {
+        Check::refused(what, why.cause.clone(), why.remedy.clone())
+    }
+}
+
+impl Doctor {
+    pub fn run(self, common: &Common) -> Result<Outcome> {
+        let name = self.preset.clone().unwrap_or_else(|| "generic".into());
+        let preset = Preset::load(&name).map_err(|error| anyhow!(Usage(error.into())))?;
+        let url = self.url.clone().or(preset.connect.url.clone());
+        let address = url.map(|url| Address::parse(&url)).transpose()?;
+        let mut sections = vec![section("This host", &host::checks(common))];
+        let mut refused = refusals(&sections[0].1);
+        if address.is_some() || self.pid.is_some() {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let runtime = runtime.context("cannot start the runtime")?;
+            let checks = runtime.block_on(server::checks(&self, &preset, address.as_ref()));
+            let title =
+                address.as_ref().map_or("The process".into(), |address| format!("The server {}", address.shown()));
+            let made = section(&title, &checks);
+            refused += refusals(&made.1);
+            sections.push(made);
+        }
+        let possible = refused == 0;
+        let mut last = match (possible, address.is_some()) {
+            (true, true) => vec!["A sweep of this server is possible.".to_string()],
+            (true, false) => {
+                vec!["A sweep is possible; name a server with --url or --preset to have it looked at, too.".into()]
+            }
+            (false, _) => vec![format!("A sweep is not possible as it stands: {refused} of the checks refuse it.")],
+        };
+        if preset.setup.is_empty() && self.preset.is_none() && address.is_some() {
+            last.push("Without --preset only what every server has was looked at.".into());
+        }
+        let mut sections: Vec<Section> = sections.into_iter().map(|(section, _)| section).collect();
+        sections.push(Section { title: "Verdict".into(), notes: last, ..Section::default() });
+        output::report(common, &Report { title: "What is permitted".into(), sections })?;
+        Ok(if possible { Outcome::Done } else { Outcome::NotPermitted })
+    }
+}
+
+fn refusals(verdicts: &[Verdict]) -> usize {
+    verdicts.iter().filter(|verdict| **verdict == Verdict::Refused).count()
+}
+
+fn section(title: &str, checks: &[Check]) -> (Section, Vec<Verdict>) {
+    let columns = vec![
+        Column::text("check", "check"),
+        Column::text("verdict", "verdict"),
+        Column::text("found", "found"),
+        Column::text("remedy", "remedy"),
+    ];
+    let verdict = |verdict: Verdict| match verdict {
+        Verdict::Good => "ok",
+        Verdict::Limited => "limited",
+        Verdict::Refused => "REFUSED",
+    };
+    let text = |text: &str| if text.is_empty() { Cell::Empty } else { Cell::Text(text.into()) };
+    let row =
+        |check: &Check| vec![text(check.what), text(verdict(check.verdict)), text(&check.found), text(&check.remedy)];
+    let table = Table { columns, rows: checks.iter().map(row).collect(), ..Table::default() };
+    let section = Section { title: title.into(), tables: vec![table], ..Section::default() };
+    (section, checks.iter().map(|check| check.verdict).collect())
+}
+
+/// The remedy of an error stands behind its last `;`, by the house's form "thing: cause; remedy".
+fn split_remedy(error: &str) -> (String, String) {
+    match error.rsplit_once("; ") {
+        Some((cause, remedy)) => (cause.to_string(), remedy.to_string()),
+        None => (error.to_string(), String::new()),
+    }
+}
+
+/// A connection that is tried and closed.
+fn connects(address: &Address) -> Result<(), load::LoadError> {
+    tokio::task::block_in_place(|| load::check(address))
+}

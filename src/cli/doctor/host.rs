@@ -1,0 +1,158 @@
+//! What the host permits, whatever the server: events, kernel symbols, scheduler statistics, a testbed, a place for runs.
+
+use super::super::Common;
+use super::Check;
+use crate::sample::perf::{self, Options};
+use crate::sweep::permitted;
+use crate::target::host;
+use crate::testbed;
+use std::path::Path;
+
+pub fn checks(common: &Common) -> Vec<Check> {
+    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), sockets()];
+    checks.push(runs(&common.runs));
+    checks.push(testbed());
+    checks
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_string())
+}
+
+fn setting(name: &str) -> String {
+    read(&format!("/proc/sys/kernel/{name}")).unwrap_or_else(|| "absent".into())
+}
+
+/// Opens the events of all CPUs with their rings, as a sweep does.
+fn sampling() -> Check {
+    const WHAT: &str = "sampling of stacks";
+    let settings = format!(
+        "kernel.perf_event_paranoid is {}, perf_event_mlock_kb {}",
+        setting("perf_event_paranoid"),
+        setting("perf_event_mlock_kb")
+    );
+    let remedy = "run as root, or `sudo setcap cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
+                  `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`";
+    let opened = permitted(&Options::default(), std::process::id());
+    match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {
+        Ok(opened) if opened.whole_cpus && opened.kernel => {
+            let ring = opened.budget.ring_bytes >> 10;
+            Check::good(WHAT, format!("system-wide, with kernel stacks, rings of {ring} KiB a CPU; {settings}"))
+        }
+        Ok(opened) => {
+            let kernel = if opened.kernel { "with" } else { "without" };
+            let copied = opened.budget.stack_bytes;
+            Check::limited(
+                WHAT,
+                format!(
+                    "own processes only, thread by thread, {kernel} kernel stacks, {copied} bytes of a stack; {settings}"
+                ),
+                remedy,
+            )
+        }
+        Err(why) => Check::limited(WHAT, format!("{}; {settings}", why.cause), remedy),
+    }
+}
+
+fn event() -> Check {
+    let host = host();
+    match host.pmu {
+        true => Check::good("event", format!("CPU cycles, on {} CPUs ({})", host.cpus, host.cpu)),
+        false => Check::limited(
+            "event",
+            format!("no hardware counters (PMU), so cpu-clock is used, on {} CPUs ({})", host.cpus, host.cpu),
+            "most virtual machines have none and cpu-clock suffices for CPU time; a machine with virtualised counters has \
+             cycles too",
+        ),
+    }
+}
+
+fn rate() -> Check {
+    let wanted = Options::default().frequency;
+    let most = setting("perf_event_max_sample_rate");
+    match most.parse::<u64>() {
+        Ok(rate) if rate < wanted => Check::limited(
+            "rate of samples",
+            format!("kernel.perf_event_max_sample_rate is {rate}, below {wanted}"),
+            format!("`sudo sysctl kernel.perf_event_max_sample_rate={}`, or --frequency {rate}", wanted.max(10_000)),
+        ),
+        _ => Check::good("rate of samples", format!("kernel.perf_event_max_sample_rate is {most}")),
+    }
+}
+
+/// Addresses are shown as 0 to those who may not see them (kernel documentation admin-guide/sysctl/kernel.rst).
+fn kernel_symbols() -> Check {
+    use std::io::{BufRead, BufReader};
+    let lines = std::fs::File::open("/proc/kallsyms").map(|file| BufReader::new(file).lines().take(1_000));
+    let hidden = |line: &str| line.split(' ').next().is_none_or(|address| address.bytes().all(|b| b == b'0'));
+    let shown = lines.map(|lines| lines.map_while(Result::ok).any(|line| !hidden(&line))).unwrap_or(false);
+    let found = format!("kernel.kptr_restrict is {}", setting("kptr_restrict"));
+    match shown {
+        true => Check::good("names of kernel functions", found),
+        false => Check::limited(
+            "names of kernel functions",
+            format!("hidden: {found}"),
+            "run as root, or `sudo sysctl kernel.kptr_restrict=0`",
+        ),
+    }
+}
+
+fn scheduler() -> Check {
+    let own = read("/proc/thread-self/schedstat").unwrap_or_default();
+    let fields: Vec<u64> = own.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    match fields[..] {
+        [cpu, _, slices] if cpu > 0 && slices > 0 => {
+            Check::good("scheduler statistics", "/proc/PID/task/TID/schedstat tells CPU and runnable time")
+        }
+        _ => Check::limited(
+            "scheduler statistics",
+            "/proc/thread-self/schedstat is absent or empty",
+            "use a kernel with CONFIG_SCHED_INFO (all distributions' have it); CPU by thread reads \"not measured\"",
+        ),
+    }
+}
+
+/// What tells where a query is, from the kernel's side.
+fn sockets() -> Check {
+    const WHAT: &str = "kernel programs (eBPF)";
+    let types = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let status = read("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    // CAP_SYS_ADMIN, or CAP_PERFMON with CAP_BPF (include/uapi/linux/capability.h).
+    let may = effective.is_some_and(|set| set >> 21 & 1 == 1 || (set >> 38 & 1 == 1 && set >> 39 & 1 == 1));
+    let found = format!(
+        "BTF is {}, this user {} load programs; no measurement of this version needs them",
+        if types { "there" } else { "absent" },
+        if may { "may" } else { "may not" }
+    );
+    match (types, may) {
+        (true, true) => Check::good(WHAT, found),
+        (false, _) => Check::limited(WHAT, found, "use a kernel with CONFIG_DEBUG_INFO_BTF"),
+        (true, false) => Check::limited(WHAT, found, "run as root, or with CAP_BPF and CAP_PERFMON"),
+    }
+}
+
+/// Writes a file and takes it away again, in the directory or where it would be created.
+fn runs(directory: &Path) -> Check {
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf());
+    let there = absolute.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match tempfile::tempfile_in(there) {
+        Ok(_) => Check::good("place for runs", format!("{} is writable", there.display())),
+        Err(error) => Check::refused(
+            "place for runs",
+            format!("cannot write to {}: {error}", there.display()),
+            "name another place with --runs, or WIREPROF_RUNS",
+        ),
+    }
+}
+
+fn testbed() -> Check {
+    match testbed::find_binaries(None) {
+        Ok(binaries) => Check::good("PostgreSQL for the testbed", binaries.display().to_string()),
+        Err(_) => Check::limited(
+            "PostgreSQL for the testbed",
+            "neither PATH nor /usr/lib/postgresql/*/bin has initdb and postgres",
+            "`sudo apt-get install postgresql` (only `sweep --testbed` needs it)",
+        ),
+    }
+}

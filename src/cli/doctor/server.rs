@@ -1,0 +1,204 @@
+//! What one server permits: its process, its binary, its connections, its metrics and statements.
+
+use super::{Check, Doctor, connects, split_remedy};
+use crate::elf::Image;
+use crate::load::{self, Address};
+use crate::metrics::{HttpScraper, MetricsDelta, Scraper};
+use crate::preset::Preset;
+use crate::sample::perf::{self, Options};
+use crate::statements::PgStatStatements;
+use crate::sweep::{listens, permitted};
+use crate::target::{comm, identify, start_ticks};
+use std::path::Path;
+use std::time::Duration;
+
+const SCRAPE_LIMIT: Duration = Duration::from_secs(5);
+
+pub async fn checks(asked: &Doctor, preset: &Preset, address: Option<&Address>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let (process, pid) = process(asked, preset, address);
+    checks.push(process);
+    if let Some(pid) = pid {
+        checks.extend(binary(pid));
+        checks.push(sampling(pid));
+    }
+    if let Some(address) = address {
+        let connection = connection("connection", address);
+        let connected = connection.verdict == super::Verdict::Good;
+        checks.push(connection);
+        checks.extend(administrator(asked, preset));
+        checks.extend(metrics(asked, preset).await);
+        if connected || asked.statements_url.is_some() {
+            checks.extend(statements(asked, preset, address).await);
+        }
+    }
+    checks
+}
+
+fn process(asked: &Doctor, preset: &Preset, address: Option<&Address>) -> (Check, Option<u32>) {
+    const WHAT: &str = "process";
+    let (place, found) = match (asked.pid, address.map(listens)) {
+        (Some(pid), _) if start_ticks(pid).is_none() => {
+            return (Check::refused(WHAT, format!("there is no process {pid}"), "give the server's process id"), None);
+        }
+        (Some(pid), _) => ("as given".to_string(), Ok(pid)),
+        (None, Some(Some((place, found)))) => (place, found),
+        (None, _) => {
+            let remedy =
+                "run wireprof on the server's host, or give --pid; without, load and metrics only are measured";
+            return (Check::limited(WHAT, "the URL names another host", remedy), None);
+        }
+    };
+    let pid = match found {
+        Ok(pid) => pid,
+        Err(why) => return (Check::forbidden(WHAT, &why), None),
+    };
+    let name = comm(pid, pid).unwrap_or_default();
+    let found = format!("{pid} ({name}), {place}");
+    let names = &preset.process.names;
+    if names.is_empty() || names.contains(&name) {
+        return (Check::good(WHAT, found), Some(pid));
+    }
+    let expected = format!("preset {} expects {}; is this its port?", preset.name, names.join(" or "));
+    (Check::limited(WHAT, found, expected), Some(pid))
+}
+
+fn binary(pid: u32) -> Vec<Check> {
+    let identity = identify(pid);
+    let Some(executable) = identity.executable else {
+        let found = format!("/proc/{pid}/exe cannot be read by this user");
+        let remedy = "run as root or as the server's user, or `sudo setcap cap_sys_ptrace=ep $(which wireprof)`";
+        return vec![Check::limited("binary", found, remedy)];
+    };
+    let build = identity.build_id.map_or("without a build-id".into(), |id| format!("build-id {id}"));
+    let mut checks = vec![match identity.deleted {
+        true => Check::limited(
+            "binary",
+            format!("{executable}, {build}; the file was replaced since the process started"),
+            "restart the server, unless it is the old binary that you mean to measure",
+        ),
+        false => Check::good("binary", format!("{executable}, {build}")),
+    }];
+    let image = Image::open_path(Path::new(&format!("/proc/{pid}/exe"))).ok();
+    let has = |name: &str| image.as_ref().is_some_and(|image| image.section(name).is_some());
+    checks.push(match (has(".symtab"), has(".debug_line")) {
+        (true, true) => Check::good("symbols", "symbol table and line tables, so inlined functions are named"),
+        (true, false) => Check::limited(
+            "symbols",
+            "a symbol table, no line tables: inlined functions stay unnamed",
+            symbols_remedy(),
+        ),
+        (false, true) => Check::good("symbols", "line tables"),
+        (false, false) => Check::limited("symbols", "none in the binary but those it exports", symbols_remedy()),
+    });
+    checks.push(match has(".eh_frame") || has(".debug_frame") {
+        true => Check::good("frame tables", ".eh_frame or .debug_frame: stacks are followed without frame pointers"),
+        false => Check::limited(
+            "frame tables",
+            "neither .eh_frame nor .debug_frame",
+            "build with unwind tables (-fasynchronous-unwind-tables; Rust: -C force-unwind-tables=yes), or with frame pointers",
+        ),
+    });
+    checks
+}
+
+fn symbols_remedy() -> &'static str {
+    "install the package with its debug symbols (-dbg, -dbgsym), or build with debug = \"line-tables-only\" and without strip"
+}
+
+fn sampling(pid: u32) -> Check {
+    match permitted(&Options::default(), pid).and_then(|options| perf::open(&options, &[pid])) {
+        Ok(opened) if opened.fallbacks.is_empty() => Check::good("sampling it", opened.event),
+        Ok(opened) => Check::good("sampling it", format!("{}; {}", opened.event, opened.fallbacks.join("; "))),
+        Err(why) => Check::forbidden("sampling it", &why),
+    }
+}
+
+fn connection(what: &'static str, address: &Address) -> Check {
+    match connects(address) {
+        Ok(()) => Check::good(what, address.shown()),
+        Err(error) => {
+            let (cause, remedy) = split_remedy(&error.to_string());
+            Check::refused(what, cause, remedy)
+        }
+    }
+}
+
+/// The connection that set-up needs; without set-up a sweep does without it.
+fn administrator(asked: &Doctor, preset: &Preset) -> Option<Check> {
+    const WHAT: &str = "administrator's connection";
+    let url = asked.internal_url.clone().or(preset.connect.internal.clone()).filter(|_| !preset.setup.is_empty())?;
+    Some(match Address::parse(&url) {
+        Ok(address) => {
+            let check = connection(WHAT, &address);
+            let remedy = format!("{}, or --no-setup, which leaves the server as it is", check.remedy);
+            if check.remedy.is_empty() { check } else { Check { remedy, ..check } }
+        }
+        Err(error) => Check::refused(WHAT, error.to_string(), "correct --internal-url"),
+    })
+}
+
+async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<Check> {
+    const WHAT: &str = "metrics";
+    let Some(url) = asked.metrics_url.clone().or(preset.connect.metrics.clone()) else {
+        return vec![Check::limited(WHAT, "no address", "give --metrics-url, if the server has Prometheus metrics")];
+    };
+    let scraped = match HttpScraper::new(&url, SCRAPE_LIMIT) {
+        Ok(scraper) => scraper.scrape().await.map(|scrape| (scrape, scraper.source())),
+        Err(error) => Err(error),
+    };
+    let (scrape, source) = match scraped {
+        Ok(scraped) => scraped,
+        // One that was not asked for is only missed.
+        Err(error) => {
+            let (cause, remedy) = split_remedy(&error.to_string());
+            let remedy =
+                format!("give the right address with --metrics-url, or --no-metrics, which does without ({remedy})");
+            return vec![match asked.metrics_url.is_some() {
+                true => Check::refused(WHAT, cause, remedy),
+                false => Check::limited(WHAT, cause, remedy),
+            }];
+        }
+    };
+    let (milliseconds, kilobytes) = (scrape.span.nanos() as f64 / 1e6, scrape.text.len() as f64 / 1e3);
+    let mut checks = vec![Check::good(WHAT, format!("{source}: {kilobytes:.0} kB in {milliseconds:.0} ms"))];
+    let absent: Vec<String> =
+        preset.absent(&MetricsDelta::between(&scrape, &scrape)).iter().map(ToString::to_string).collect();
+    if !preset.metric.is_empty() {
+        let wanted = preset.metric.len();
+        checks.push(match absent.len() {
+            0 => Check::good("metrics of the preset", format!("all {wanted} are there")),
+            n => Check::limited(
+                "metrics of the preset",
+                format!("{n} of {wanted} are absent: {}", absent.join(", ")),
+                "what needs them reads \"not measured\"; some appear with the first query only, others have another name in \
+                 this revision",
+            ),
+        });
+    }
+    checks
+}
+
+async fn statements(asked: &Doctor, preset: &Preset, address: &Address) -> Option<Check> {
+    const WHAT: &str = "pg_stat_statements";
+    if preset.statements.reader.is_none() && asked.statements_url.is_none() {
+        return None;
+    }
+    let open = async {
+        let address = match &asked.statements_url {
+            Some(url) => Address::parse(url)?,
+            None => address.clone(),
+        };
+        connects(&address)?;
+        let client = load::connect(&address).await?;
+        PgStatStatements::open(client, &address.shown()).await?;
+        anyhow::Ok(address.shown())
+    };
+    Some(match open.await {
+        Ok(place) => Check::good(WHAT, place),
+        Err(error) => {
+            let (cause, remedy) = split_remedy(&format!("{error:#}"));
+            Check::limited(WHAT, cause, remedy)
+        }
+    })
+}
