@@ -35,7 +35,7 @@ fn sampling() -> Check {
                   `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`";
     let opened = permitted(&Options::default(), std::process::id());
     match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {
-        Ok(opened) if opened.whole_cpus && opened.kernel => {
+        Ok(opened) if opened.clocks.is_some() && opened.kernel => {
             let ring = opened.budget.ring_bytes >> 10;
             Check::good(WHAT, format!("system-wide, with kernel stacks, rings of {ring} KiB a CPU; {settings}"))
         }
