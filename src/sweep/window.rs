@@ -151,7 +151,13 @@ async fn observe(
         if before.is_some()
             && let Some(scraper) = &sources.scraper
         {
-            inside.extend(scraper.scrape().await.ok());
+            match scraper.scrape().await {
+                Ok(scrape) => inside.push(scrape),
+                Err(error) if missing.iter().all(|m| m.what != "metrics inside the window") => {
+                    missing.push(lacking("metrics inside the window", &error, "see the server's own log"));
+                }
+                Err(_) => {}
+            }
         }
         readings.push(sources.watched.read());
         next += every;
