@@ -1,0 +1,107 @@
+//! Holds stored runs of the testbed against what is known to be true: planted CPU against what the profile finds, and
+//! sampled CPU against the kernel's accounting by thread group. Usage: truth RUN_DIRECTORY...
+//! Prints a line per figure with its standard error; a deviation beyond the tolerance is marked `!`.
+
+use std::collections::BTreeMap;
+use wireprof::metrics::{Change, Series};
+use wireprof::run::{Run, Store, Window};
+use wireprof::target::Role;
+
+/// A cell with at least this many samples is held to 5 %, a smaller one to two standard errors.
+const ENOUGH: f64 = 3_100.0;
+
+fn main() -> anyhow::Result<()> {
+    let mut ratios: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for directory in std::env::args().skip(1) {
+        let run = Store::new(".").load(&directory)?;
+        for window in &run.windows {
+            plants(&run, window);
+            groups(window, &mut ratios);
+        }
+    }
+    println!("\nsampled over accounted CPU, all windows together");
+    for (group, values) in ratios {
+        let (sampled, accounted) = values.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+        println!("{group:<24} {:.4} over {} windows ({:.2} s accounted)", sampled / accounted, values.len(), accounted);
+    }
+    Ok(())
+}
+
+/// Calls and CPU of a plant in the window, by its own count.
+fn published(window: &Window, name: &str, plant: &str) -> Option<f64> {
+    let labels = BTreeMap::from([("plant".to_string(), plant.to_string())]);
+    match window.metrics.as_ref()?.series.get(&Series { name: name.into(), labels })? {
+        Change::Counter { delta, .. } => Some(*delta),
+        _ => None,
+    }
+}
+
+fn plants(run: &Run, window: &Window) {
+    let (Some(profile), Some(period)) = (&window.profile, window.sampling.as_ref().and_then(|s| s.period)) else {
+        return;
+    };
+    for (plant, function) in [
+        ("cpu:peek", "planted_peek_work"),
+        ("cpu:outside", "planted_outside_work"),
+        ("cpu:oracle", "planted_oracle_work"),
+    ] {
+        let (Some(calls), Some(cpu)) = (
+            published(window, "wireprof_plant_calls_total", plant),
+            published(window, "wireprof_plant_cpu_seconds_total", plant),
+        ) else {
+            continue;
+        };
+        let inside = |s: &&wireprof::profile::Sample| {
+            profile.walk(s.stack).any(|f| profile.frames[f.index()].name.contains(function))
+        };
+        let samples = profile.samples.iter().filter(inside).count() as f64;
+        let found = samples * period as f64 / 1e3 / calls;
+        let (planted, error) = (cpu / calls * 1e6, 1.0 / samples.max(1.0).sqrt());
+        let deviation = found / planted - 1.0;
+        let bound = if samples >= ENOUGH { 0.05 } else { 2.0 * error };
+        println!(
+            "{} {:<9} {plant:<12} planted {planted:.2} us a call, found {found:.2}: {:+.1} % ({samples:.0} samples, one standard error {:.1} %) {}",
+            run.manifest.id,
+            window.id().directory(),
+            deviation * 100.0,
+            error * 100.0,
+            if deviation.abs() <= bound { "" } else { "!" }
+        );
+    }
+}
+
+/// Threads of one role: `tokio:work-1` and `tokio:work-0` are one group.
+fn group(process: &str, thread: &str) -> String {
+    format!("{process}/{}", thread.trim_end_matches(|c: char| c.is_ascii_digit()))
+}
+
+fn groups(window: &Window, ratios: &mut BTreeMap<String, Vec<(f64, f64)>>) {
+    let (Some(profile), Some(scheduler)) = (&window.profile, &window.scheduler) else { return };
+    let Some(cpu) = profile.column("cpu") else { return };
+    let mut sampled: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for sample in &profile.samples {
+        let labels = &profile.labels[sample.labels.index()];
+        let entry = sampled.entry(group(&labels.process, &labels.thread)).or_default();
+        entry.0 += sample.values[cpu] as f64;
+        entry.1 += 1.0;
+    }
+    let mut accounted: BTreeMap<String, f64> = BTreeMap::new();
+    for thread in scheduler.threads.iter().filter(|t| t.role == Role::Target) {
+        *accounted.entry(group(&thread.process, &thread.thread)).or_default() += thread.cpu as f64;
+    }
+    let (rate, seconds) = (window.profile_span().seconds(), scheduler.span.seconds());
+    for (group, cpu) in accounted.into_iter().filter(|(_, cpu)| *cpu > 0.02 * scheduler.span.nanos() as f64) {
+        let (nanos, samples) = sampled.get(&group).copied().unwrap_or_default();
+        let (sampled, accounted) = (nanos / 1e9 / rate * seconds, cpu / 1e9);
+        let (deviation, bound) = (sampled / accounted - 1.0, 0.02 + 2.0 / samples.max(1.0).sqrt());
+        println!(
+            "{:<9} {group:<24} sampled {sampled:.3} s, accounted {accounted:.3} s in {seconds:.1} s: {:+.2} % (bound {:.2} %), stolen {:.3} s {}",
+            window.id().directory(),
+            deviation * 100.0,
+            bound * 100.0,
+            scheduler.machine.steal as f64 / 1e9,
+            if deviation.abs() <= bound { "" } else { "!" }
+        );
+        ratios.entry(group).or_default().push((sampled, accounted));
+    }
+}
