@@ -8,7 +8,7 @@ use std::time::Duration;
 use wireprof::load::{Address, Driver, Load, Options, PgwireDriver};
 use wireprof::sample::Sampler;
 use wireprof::sample::perf::PerfSampler;
-use wireprof::target::{Role, Watched, difference};
+use wireprof::target::{Role, Watched, WatchedProcess, difference};
 use wireprof::testbed::spawn::{Options as TestbedOptions, Testbed};
 use wireprof::workload::Workload;
 
@@ -60,8 +60,11 @@ fn main() -> Result<()> {
 fn window(load: &dyn Load, sampler: &mut PerfSampler, pid: u32, seconds: f64, sampled: bool) -> Result<Cost> {
     let recording = if sampled { Some(sampler.start(&[pid], false)?) } else { None };
     std::thread::sleep(Duration::from_millis(100));
-    let watched =
-        Watched { processes: vec![(pid, Role::Target)], generator_threads: load.thread_ids(), ..Watched::default() };
+    let watched = Watched {
+        processes: vec![WatchedProcess { pid, role: Role::Target, children: false }],
+        generator_threads: load.thread_ids(),
+        ..Watched::default()
+    };
     let readings_and_count = || (watched.read(), load.progress().0);
     let (before, started) = readings_and_count();
     std::thread::sleep(Duration::from_secs_f64(seconds));
