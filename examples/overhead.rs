@@ -60,8 +60,11 @@ fn main() -> Result<()> {
 fn window(load: &dyn Load, sampler: &mut PerfSampler, pid: u32, seconds: f64, sampled: bool) -> Result<Cost> {
     let recording = if sampled { Some(sampler.start(&[pid], false)?) } else { None };
     std::thread::sleep(Duration::from_millis(100));
-    let target = WatchedProcess { pid, role: Role::Target, children: false };
-    let watched = Watched { processes: vec![target], generator_threads: load.thread_ids(), ..Watched::default() };
+    let watched = Watched {
+        processes: vec![WatchedProcess { pid, role: Role::Target, children: false }],
+        generator_threads: load.thread_ids(),
+        ..Watched::default()
+    };
     let readings_and_count = || (watched.read(), load.progress().0);
     let (before, started) = readings_and_count();
     std::thread::sleep(Duration::from_secs_f64(seconds));

@@ -19,7 +19,7 @@ pub struct DbbenchJob {
     /// What dbbench prints behind the `±`, in ns: half of a 99 % confidence interval of the mean.
     pub latency_deviation: u64,
     pub rows: u64,
-    /// `None` in the older format.
+    /// `None` where the line does not tell them, as in the older format.
     pub queries: Option<u64>,
     pub aborts: Option<u64>,
     /// Transactions by latency, ascending.
@@ -72,11 +72,12 @@ impl Formats {
         const TIME: &str = r"^(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?(?<name>.+): ";
         const LATENCY: &str = r"latency (?<mean>[^±]+)±(?<deviation>[^;]+); ";
         const COUNT: &str = r"(?<transactions>\d+) transactions \((?<tps>[0-9.]+) TPS\)";
-        const REST: &str = r"(?<rows>\d+) rows \([^)]*\), (?<queries>\d+) queries \([^)]*\); (?<aborts>\d+) aborts";
+        const ROWS: &str = r"(?<rows>\d+) rows \([^)]*\)";
+        const REST: &str = r"(?:, (?<queries>\d+) queries \([^)]*\))?(?:; (?<aborts>\d+) aborts)?";
         let compile = |pattern: String| Regex::new(&pattern).expect("constant patterns are valid");
         Formats {
-            newer: compile(format!("{TIME}{COUNT}, {LATENCY}{REST}")),
-            older: compile(format!(r"{TIME}{LATENCY}{COUNT}; (?<rows>\d+) rows")),
+            newer: compile(format!("{TIME}{COUNT}, {LATENCY}{ROWS}{REST}")),
+            older: compile(format!(r"{TIME}{LATENCY}{COUNT}; {ROWS}{REST}")),
             bucket: compile(r"^\s*(?<from>[0-9.]\S*) -\s+(?<to>\S+) \[\s*(?<count>\d+)\]:".into()),
         }
     }
