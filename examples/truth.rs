@@ -1,9 +1,10 @@
 //! Holds stored runs of the testbed against what is known to be true: planted CPU against what the profile finds, and
-//! sampled CPU against the kernel's accounting by thread group. Usage: truth RUN_DIRECTORY...
+//! sampled CPU against the kernel's accounting (its records of context switches) by thread group. Usage: truth RUN_DIRECTORY...
 //! Prints a line per figure with its standard error; a deviation beyond the tolerance is marked `!`.
 
 use std::collections::BTreeMap;
 use wireprof::metrics::{Change, Series};
+use wireprof::profile::Space;
 use wireprof::run::{Run, Store, Window};
 use wireprof::target::Role;
 
@@ -54,13 +55,21 @@ fn plants(run: &Run, window: &Window) {
         let inside = |s: &&wireprof::profile::Sample| {
             profile.walk(s.stack).any(|f| profile.frames[f.index()].name.contains(function))
         };
-        let samples = profile.samples.iter().filter(inside).count() as f64;
-        let found = samples * period as f64 / 1e3 / calls;
+        let all = profile.samples.iter().filter(inside).count() as f64;
+        // What interrupted the function while it spun lies on its stack too, but is not what was planted.
+        let interrupted = |s: &&wireprof::profile::Sample| {
+            // Entries of interrupts, arch/x86/include/asm/idtentry.h; system calls of the function's own stay with it.
+            profile.walk(s.stack).map(|f| &profile.frames[f.index()]).any(|f| {
+                f.space == Space::Kernel && (f.name.starts_with("asm_sysvec_") || f.name.starts_with("irqentry_"))
+            })
+        };
+        let samples = all - profile.samples.iter().filter(inside).filter(interrupted).count() as f64;
+        let (found, whole) = (samples * period as f64 / 1e3 / calls, all * period as f64 / 1e3 / calls);
         let (planted, error) = (cpu / calls * 1e6, 1.0 / samples.max(1.0).sqrt());
         let deviation = found / planted - 1.0;
         let bound = if samples >= ENOUGH { 0.05 } else { 2.0 * error };
         println!(
-            "{} {:<9} {plant:<12} planted {planted:.2} us a call, found {found:.2}: {:+.1} % ({samples:.0} samples, one standard error {:.1} %) {}",
+            "{} {:<9} {plant:<12} planted {planted:.2} us a call, found {found:.2}: {:+.1} % ({samples:.0} samples, one standard error {:.1} %; {whole:.2} with what interrupted it) {}",
             run.manifest.id,
             window.id().directory(),
             deviation * 100.0,
@@ -87,7 +96,8 @@ fn groups(window: &Window, ratios: &mut BTreeMap<String, Vec<(f64, f64)>>) {
     }
     let mut accounted: BTreeMap<String, f64> = BTreeMap::new();
     for thread in scheduler.threads.iter().filter(|t| t.role == Role::Target) {
-        *accounted.entry(group(&thread.process, &thread.thread)).or_default() += thread.cpu as f64;
+        *accounted.entry(group(&thread.process, &thread.thread)).or_default() +=
+            thread.switched.unwrap_or(thread.cpu) as f64;
     }
     let (rate, seconds) = (window.profile_span().seconds(), scheduler.span.seconds());
     for (group, cpu) in accounted.into_iter().filter(|(_, cpu)| *cpu > 0.02 * scheduler.span.nanos() as f64) {

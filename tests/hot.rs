@@ -368,6 +368,7 @@ fn the_level_table_scales_the_schedulers_span_to_the_windows() {
     use wireprof::clock::Span;
     use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
     let thread = |role, name: &str, tid, cpu, runnable| ThreadDelta {
+        switched: None,
         role,
         process: "server".into(),
         pid: 1,

@@ -46,6 +46,7 @@ fn delta(role: Role, process: &str, pid: u32, reading: &Reading, former: Option<
         pid,
         thread: reading.name.to_string(),
         tid: reading.id,
+        switched: None,
         cpu,
         runnable,
         slices,

@@ -121,4 +121,23 @@ pub struct RawSamples {
     pub threads: Vec<RawThread>,
     pub stacks: Vec<RawStack>,
     pub samples: Vec<RawSample>,
+    /// ns on CPU of the target's threads by the kernel's records of context switches: by thread number and by the 10 ms
+    /// ([`RawSamples::BUCKET`]) in which the slice ended. `None`: switches were not recorded.
+    pub on_cpu: Option<rustc_hash::FxHashMap<(u32, u64), u64>>,
+}
+
+impl RawSamples {
+    /// Length in ns of the intervals of `on_cpu`.
+    pub const BUCKET: u64 = 10_000_000;
+
+    /// ns on CPU of each thread within a span, to the exactness of [`RawSamples::BUCKET`] at its ends.
+    pub fn on_cpu_within(&self, span: Span) -> Option<rustc_hash::FxHashMap<u32, u64>> {
+        let mut threads = rustc_hash::FxHashMap::default();
+        for ((tid, bucket), nanos) in self.on_cpu.as_ref()? {
+            if span.contains(bucket * Self::BUCKET + Self::BUCKET / 2) {
+                *threads.entry(*tid).or_default() += nanos;
+            }
+        }
+        Some(threads)
+    }
 }

@@ -37,11 +37,14 @@ pub fn assemble(
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
-    let Captured { id, span, load, samples, scrapes, series, scheduler, statements, missing, target_started } =
+    let Captured { id, span, load, samples, scrapes, series, mut scheduler, statements, missing, target_started } =
         captured;
     let (profile, sampling) = match samples {
         Some((raw, report)) => {
             let mut report = count_stacks(&raw, report, span);
+            if let Some(scheduler) = &mut scheduler {
+                add_switched(scheduler, &raw);
+            }
             let (profile, symbols) = to_profile(&raw, symbolizer, span, columns(&report));
             report.symbolized = symbols.share();
             report.misses = symbols.misses();
@@ -94,6 +97,15 @@ fn note_missing_metrics(window: &mut Window, preset: &Preset) {
             remedy: "what needs them reads \"not measured\"; see whether this revision has them under other names"
                 .into(),
         });
+    }
+}
+
+/// Adds what the context switches tell of the target's threads to the scheduler's statistics. A thread that ran in the
+/// interval without a switch (a spin on a CPU of its own) has no record, and stays without.
+fn add_switched(scheduler: &mut SchedulerDelta, raw: &RawSamples) {
+    let Some(on_cpu) = raw.on_cpu_within(scheduler.span) else { return };
+    for thread in scheduler.threads.iter_mut().filter(|thread| thread.role == Role::Target) {
+        thread.switched = on_cpu.get(&thread.tid).copied().or((thread.cpu < RawSamples::BUCKET).then_some(0));
     }
 }
 

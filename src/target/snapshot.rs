@@ -117,6 +117,7 @@ pub fn difference(readings: &[Snapshot]) -> Option<SchedulerDelta> {
             thread: now.thread.clone(),
             tid: *tid,
             cpu: since(|t| t.cpu),
+            switched: None,
             runnable: now.runnable.saturating_sub(before.map_or(0, |b| b.runnable)),
             slices: since(|t| t.slices),
             born: before.is_none(),

@@ -142,7 +142,8 @@ fn sampled_cpu(window: &Window) -> Guard {
         );
         return unchecked(WHAT, why);
     }
-    let target = scheduler.cpu(Role::Target);
+    // The switches are the more exact account where there is one; see `ThreadDelta::switched`.
+    let target = scheduler.switched(Role::Target).unwrap_or_else(|| scheduler.cpu(Role::Target));
     if samples == 0 || target == 0 {
         return unchecked(WHAT, "the target used no CPU");
     }

@@ -37,8 +37,13 @@ impl CpuClock {
         CpuClock { event, grid, timeline: Timeline::default(), last_due: None, delay_sum: 0, delays: 0 }
     }
 
-    pub fn switched(&mut self, pid: u32, tid: u32, time: Nanos, out: bool) {
-        if out { self.timeline.switched_out(time) } else { self.timeline.switched_in(pid, tid, time) }
+    /// Takes a switch; at a switch-out gives the slice that it ends: process, thread, start.
+    pub fn switched(&mut self, pid: u32, tid: u32, time: Nanos, out: bool) -> Option<(u32, u32, Nanos)> {
+        if out {
+            return self.timeline.switched_out(time);
+        }
+        self.timeline.switched_in(pid, tid, time);
+        None
     }
 
     /// Whether the sample shows the thread that it is due to. Ticks of other threads, this one and those that never

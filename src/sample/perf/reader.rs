@@ -121,8 +121,9 @@ impl<'m> Reader<'m> {
         match record::parse(kind, misc, body, layout) {
             Some(Record::Sample(sample)) => self.tick(cpu, &sample),
             Some(Record::Switched { pid, tid, time, out }) => {
-                if let Some(clock) = self.clocks.get_mut(cpu) {
-                    clock.switched(pid, tid, time, out);
+                let slice = self.clocks.get_mut(cpu).and_then(|clock| clock.switched(pid, tid, time, out));
+                if let Some((pid, tid, start)) = slice {
+                    self.ran(pid, tid, start, time);
                 }
             }
             Some(Record::Fork { pid, parent }) => self.forked(pid, parent),
@@ -176,6 +177,14 @@ impl<'m> Reader<'m> {
         self.owners = owners;
         if own {
             self.sample(sample);
+        }
+    }
+
+    /// Adds a slice of one of the target's threads to its time on CPU.
+    fn ran(&mut self, pid: u32, tid: u32, start: u64, end: u64) {
+        if self.processes.is_target(pid) {
+            let on_cpu = self.raw.on_cpu.get_or_insert_default();
+            *on_cpu.entry((tid, end / RawSamples::BUCKET)).or_default() += end - start;
         }
     }
 

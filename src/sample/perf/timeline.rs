@@ -63,12 +63,12 @@ impl Timeline {
         self.running = (tid != 0).then_some(Slice { pid, tid, start: time, end: Nanos::MAX });
     }
 
-    /// A thread lost the CPU.
-    pub fn switched_out(&mut self, time: Nanos) {
+    /// A thread lost the CPU; gives its process, its number and the start of the slice that ends here.
+    pub fn switched_out(&mut self, time: Nanos) -> Option<(u32, u32, Nanos)> {
         self.known_since.get_or_insert(time);
-        if let Some(slice) = self.running.take() {
-            self.finished.push_back(Slice { end: time, ..slice });
-        }
+        let slice = self.running.take()?;
+        self.finished.push_back(Slice { end: time, ..slice });
+        Some((slice.pid, slice.tid, slice.start))
     }
 
     pub fn owner(&self, at: Nanos) -> Owner {
