@@ -1,9 +1,9 @@
 //! Using a known amount of CPU. The loop reads the vdso clock, which can be sampled (a system call hides from
 //! sampling); how often is calibrated in CPU time, because a spin until a wall-clock deadline does less work when it is
 //! preempted. Invariant: what is reported is what the burn really took on the CPU, not the size asked for: the wall clock
-//! over a burn that was not switched out, which is exact, else the thread's CPU clock. The latter loses up to the delay of a
-//! rescheduling interrupt at each preemption: the scheduler then charges from the wake-up on to the incoming thread
-//! (rq_clock_skip_update in kernel/sched/core.c), which adds up to a tenth on a virtual machine.
+//! over a burn that was not switched out, and for one that was as much as its readings cost lately in those that were not.
+//! The thread's CPU clock would not do: it loses the delay of the rescheduling interrupt at each preemption, because the
+//! scheduler then charges from the wake-up on to the incoming thread (rq_clock_skip_update in kernel/sched/core.c).
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ const WEIGHT: f64 = 1.0 / 64.0;
 pub struct Spinner {
     /// Bits of an f64: mean CPU nanoseconds of one reading of the vdso clock on this machine, lately.
     reading: AtomicU64,
-    /// CPU nanoseconds of the two thread clock readings that fall outside the interval between them.
+    /// CPU nanoseconds of asking twice whether the thread was preempted.
     overhead: f64,
 }
 
@@ -27,8 +27,9 @@ impl Spinner {
     /// Measures for about 10 ms.
     pub fn calibrate() -> Self {
         let overhead = median((0..101).map(|_| {
-            let before = thread_cpu();
-            (thread_cpu() - before) as f64
+            let before = clock::now();
+            black_box((preemptions(), preemptions()));
+            (clock::now() - before) as f64
         }));
         let reading = median((0..51).map(|_| {
             let readings = 5_000;
@@ -44,16 +45,16 @@ impl Spinner {
     #[inline(always)]
     pub fn burn(&self, asked: Duration) -> Duration {
         let reading = f64::from_bits(self.reading.load(Ordering::Relaxed));
-        let work = (asked.as_nanos() as f64 - 2.0 * self.overhead).max(0.0);
+        let work = (asked.as_nanos() as f64 - self.overhead).max(0.0);
         let readings = (work / reading).round().max(1.0);
-        let (switches, wall, before) = (preemptions(), clock::now(), thread_cpu());
+        let (switches, start) = (preemptions(), clock::now());
         read_clock(readings as u64);
-        let (cpu, wall) = (thread_cpu() - before, clock::now() - wall);
+        let wall = clock::now() - start;
         if preemptions() != switches {
-            return Duration::from_nanos(cpu + self.overhead as u64);
+            return Duration::from_nanos((readings * reading + self.overhead) as u64);
         }
-        self.learn(reading, (wall as f64 - 2.0 * self.overhead) / readings);
-        Duration::from_nanos(wall)
+        self.learn(reading, wall as f64 / readings);
+        Duration::from_nanos(wall + self.overhead as u64)
     }
 
     fn learn(&self, reading: f64, observed: f64) {
