@@ -9,7 +9,7 @@ use super::events::Clocked;
 use super::record::SampleRecord;
 use super::timeline::{Grid, Owner, Timeline};
 use crate::clock::{self, Nanos};
-use perf_event::Sampler;
+use perf_event::{Counter, Sampler};
 use rustc_hash::FxHashMap;
 use std::io;
 
@@ -21,20 +21,36 @@ pub struct Tick {
     pub due: Nanos,
 }
 
-/// The sampling clock of one CPU.
-pub struct CpuClock {
-    pub event: u64,
+/// One clock of a CPU.
+struct Clock {
+    event: u64,
     grid: Grid,
-    timeline: Timeline,
     last_due: Option<Nanos>,
+}
+
+/// The sampling clocks of one CPU.
+pub struct CpuClock {
+    clocks: Vec<Clock>,
+    timeline: Timeline,
     pub delay_sum: u64,
     pub delays: u64,
 }
 
 impl CpuClock {
-    pub fn new(event: u64, start: Nanos, period: u64) -> Self {
-        let grid = Grid { start, period };
-        CpuClock { event, grid, timeline: Timeline::default(), last_due: None, delay_sum: 0, delays: 0 }
+    /// `clocks` are the events' ids and periods, `starts` when each was started.
+    pub fn new(clocks: &[(u64, u64)], starts: &[Nanos]) -> Self {
+        let clock = |((event, period), start): (&(u64, u64), &Nanos)| Clock {
+            event: *event,
+            grid: Grid { start: *start, period: *period },
+            last_due: None,
+        };
+        let clocks = clocks.iter().zip(starts).map(clock).collect();
+        CpuClock { clocks, timeline: Timeline::default(), delay_sum: 0, delays: 0 }
+    }
+
+    /// Whether a sample of this event is a tick of one of the clocks.
+    pub fn ticks_by(&self, event: u64) -> bool {
+        self.clocks.iter().any(|clock| clock.event == event)
     }
 
     /// Takes a switch; at a switch-out gives the slice that it ends: process, thread, start.
@@ -49,17 +65,18 @@ impl CpuClock {
     /// Whether the sample shows the thread that it is due to. Ticks of other threads, this one and those that never
     /// came since the one before, are appended to `others`; idle ones are nobody's.
     pub fn tick(&mut self, sample: &SampleRecord, others: &mut Vec<Tick>) -> bool {
-        let due = self.grid.due(sample.time);
-        if let Some(last) = self.last_due {
-            let mut missed = last + self.grid.period;
-            while missed + self.grid.period / 2 < due {
+        let Some(clock) = self.clocks.iter_mut().find(|clock| clock.event == sample.event) else { return false };
+        let due = clock.grid.due(sample.time);
+        let period = clock.grid.period;
+        if let Some(last) = clock.last_due.replace(due) {
+            let mut missed = last + period;
+            while missed + period / 2 < due {
                 if let Owner::Thread { pid, tid, .. } = self.timeline.owner(missed) {
                     others.push(Tick { pid, tid, due: missed });
                 }
-                missed += self.grid.period;
+                missed += period;
             }
         }
-        self.last_due = Some(due);
         let own = match self.timeline.owner(due) {
             Owner::Unknown => true,
             // Nobody's: the CPU was idle when the clock was due.
@@ -76,7 +93,9 @@ impl CpuClock {
                 same
             }
         };
-        self.timeline.forget_before(due);
+        // Every clock may still have to ask for what was due since its own last tick.
+        let oldest = self.clocks.iter().map(|clock| clock.last_due.unwrap_or(due)).min().unwrap_or(due);
+        self.timeline.forget_before(oldest);
         own
     }
 }
@@ -120,16 +139,21 @@ impl LateTicks {
     }
 }
 
-/// Enables the clocks, each from its own CPU, where that is permitted, so that its start is known to a microsecond.
-pub fn start(rings: &mut [Sampler], clocks: &[Clocked]) -> Vec<io::Result<Nanos>> {
+/// Enables the clocks of each ring, each from its own CPU where that is permitted, so that their starts are known to a
+/// microsecond; gives those starts, or why a clock does not run.
+pub fn start(rings: &mut [Sampler], further: &mut [Vec<Counter>], cpus: &[Clocked]) -> Vec<io::Result<Vec<Nanos>>> {
     let home = affinity();
     let mut starts = Vec::with_capacity(rings.len());
     for (i, ring) in rings.iter_mut().enumerate() {
-        if let Some(clock) = clocks.get(i) {
-            run_on(clock.cpu);
+        if let Some(cpu) = cpus.get(i) {
+            run_on(cpu.cpu);
         }
-        let before = clock::now();
-        starts.push(ring.as_counter_mut().enable().map(|()| before + (clock::now() - before) / 2));
+        let more = further.get_mut(i).into_iter().flatten();
+        let enabled = [ring.as_counter_mut()].into_iter().chain(more).map(|counter| {
+            let before = clock::now();
+            counter.enable().map(|()| before + (clock::now() - before) / 2)
+        });
+        starts.push(enabled.collect());
     }
     if let Some(home) = home {
         // SAFETY: `home` is the mask that the kernel gave for this thread, of the size it was asked for.

@@ -1,7 +1,7 @@
 //! Reads the rings while the target runs: records become samples with followed stacks. Invariant: every record is looked
 //! at, every loss counted, and every tick of a CPU's clock belongs to one thread, a stranger or idleness.
 
-use super::events::{Clocked, Opened};
+use super::events::Opened;
 use super::late::{self, CpuClock, LateTicks, Tick};
 use super::processes::Processes;
 use super::record::{self, Layout, Record, SampleRecord};
@@ -12,7 +12,6 @@ use crate::sample::{Address, Incomplete, RawSample, RawSamples, RawStack, RawThr
 use crate::target::comm;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A process whose samples fall outside of its known mappings has them read again at most this often, in ns.
@@ -79,22 +78,22 @@ impl<'m> Reader<'m> {
         let mut notes = Vec::new();
         // The clocks come last: an event added to a CPU can set back those that run there.
         let others = self.opened.others.iter_mut().map(|counter| counter.enable()).collect::<Vec<_>>();
-        let starts = late::start(&mut rings, self.opened.clocks.as_deref().unwrap_or_default());
-        for error in others.into_iter().chain(starts.iter().map(|start| start.as_ref().map(drop).map_err(copy))) {
-            if let Err(error) = error {
-                notes.push(format!("an event could not be enabled: {error}"));
-            }
-        }
-        if let (Some(clocks), Some(period)) = (&self.opened.clocks, self.opened.period) {
-            let grid = |start: &io::Result<u64>| start.as_ref().map_or(0, |start| *start);
-            let clock = |(clocked, start): (&Clocked, _)| CpuClock::new(clocked.event, grid(start), period);
-            self.clocks = clocks.iter().zip(&starts).map(clock).collect();
+        let cpus = self.opened.clocks.take().unwrap_or_default();
+        let starts = late::start(&mut rings, &mut self.opened.clock_counters, &cpus);
+        let failures =
+            others.iter().filter_map(|o| o.as_ref().err()).chain(starts.iter().filter_map(|s| s.as_ref().err()));
+        notes.extend(failures.map(|error| format!("an event could not be enabled: {error}")));
+        if self.opened.period.is_some() {
+            let clocks = cpus.iter().zip(&starts);
+            self.clocks =
+                clocks.map(|(cpu, starts)| CpuClock::new(&cpu.clocks, starts.as_deref().unwrap_or_default())).collect();
         }
         loop {
             let last = stop.load(Ordering::Acquire);
             if last {
-                for ring in &mut rings {
-                    let _ = ring.as_counter_mut().disable();
+                let further = self.opened.clock_counters.iter_mut().flatten();
+                for counter in rings.iter_mut().map(|ring| ring.as_counter_mut()).chain(further) {
+                    let _ = counter.disable();
                 }
             }
             for (cpu, ring) in rings.iter_mut().enumerate() {
@@ -162,7 +161,7 @@ impl<'m> Reader<'m> {
     /// where a thread was when it was switched out.
     fn tick(&mut self, cpu: usize, sample: &SampleRecord) {
         let Some(clock) = self.clocks.get_mut(cpu) else { return self.sample(sample) };
-        if sample.event != clock.event {
+        if !clock.ticks_by(sample.event) {
             if self.processes.is_target(sample.pid) {
                 let stack = self.stack(sample);
                 self.late.switched_out(sample.pid, sample.tid, stack);
@@ -336,8 +335,4 @@ impl<'m> Reader<'m> {
 fn mean_delay(clocks: &[CpuClock]) -> Option<u64> {
     let (sum, count) = clocks.iter().fold((0, 0), |(sum, count), clock| (sum + clock.delay_sum, count + clock.delays));
     (count > 0).then(|| sum / count)
-}
-
-fn copy(error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), error.to_string())
 }
