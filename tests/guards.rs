@@ -61,6 +61,7 @@ fn metrics(before: (u64, u64), after: (u64, u64)) -> MetricsDelta {
 
 fn thread(role: Role, name: &str, cpu: u64) -> ThreadDelta {
     ThreadDelta {
+        switched: None,
         role,
         process: name.into(),
         pid: 1,
