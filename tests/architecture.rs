@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target"]),
     ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "target"]),
     ("analyze", &["clock", "load", "metrics", "preset", "profile", "run", "target"]),
-    ("render", &["analyze", "clock", "profile", "run"]),
+    ("render", &["analyze", "clock", "profile", "run", "target"]),
     ("perflog", &["analyze", "render", "run"]),
     ("testbed", &["clock"]),
 ];
