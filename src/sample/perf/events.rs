@@ -257,21 +257,24 @@ fn open_cpu(event: &'static str, budget: &Budget, cpu: usize) -> io::Result<Open
         return Ok(OpenCpu { ring, further: Vec::new(), switches: None, clocked });
     }
     let periods = periods(budget.frequency);
-    let ring = clock.context_switch(true).sample_period(periods[0]).build()?.sampled(budget.ring_bytes)?;
+    let mut ring = clock.context_switch(true).sample_period(periods[0]).build()?.sampled(budget.ring_bytes)?;
     let mut clocks = vec![(ring.as_counter().id(), periods[0])];
-    let into_ring = |mut builder: Builder<'static>, period: u64| -> io::Result<Counter> {
-        what_to_take(&mut builder, event, true, budget);
-        let counter = builder.sample_period(period).any_pid().one_cpu(cpu).build()?;
-        redirect(&counter, ring.as_counter())?;
-        Ok(counter)
-    };
     let mut further = Vec::new();
     for period in &periods[1..] {
-        let counter = into_ring(Builder::new(Software::CPU_CLOCK), *period)?;
+        let mut builder = Builder::new(Software::CPU_CLOCK);
+        what_to_take(&mut builder, event, true, budget);
+        // In one group, which starts as one: an event that is enabled later sets back those that run already.
+        builder.sample_period(*period).any_pid().one_cpu(cpu).enabled(true);
+        let counter = builder.build_with_group(ring.as_counter_mut())?;
+        redirect(&counter, ring.as_counter())?;
         clocks.push((counter.id(), *period));
         further.push(counter);
     }
-    let switches = Some(into_ring(Builder::new(Software::CONTEXT_SWITCHES), SWITCH_PERIOD)?);
+    let mut switches = Builder::new(Software::CONTEXT_SWITCHES);
+    what_to_take(&mut switches, event, true, budget);
+    let switches = switches.sample_period(SWITCH_PERIOD).any_pid().one_cpu(cpu).build()?;
+    redirect(&switches, ring.as_counter())?;
+    let switches = Some(switches);
     Ok(OpenCpu { ring, further, switches, clocked: Clocked { cpu, clocks } })
 }
 

@@ -9,7 +9,7 @@ use super::events::Clocked;
 use super::record::SampleRecord;
 use super::timeline::{Grid, Owner, Timeline};
 use crate::clock::{self, Nanos};
-use perf_event::{Counter, Sampler};
+use perf_event::Sampler;
 use rustc_hash::FxHashMap;
 use std::io;
 
@@ -37,14 +37,10 @@ pub struct CpuClock {
 }
 
 impl CpuClock {
-    /// `clocks` are the events' ids and periods, `starts` when each was started.
-    pub fn new(clocks: &[(u64, u64)], starts: &[Nanos]) -> Self {
-        let clock = |((event, period), start): (&(u64, u64), &Nanos)| Clock {
-            event: *event,
-            grid: Grid { start: *start, period: *period },
-            last_due: None,
-        };
-        let clocks = clocks.iter().zip(starts).map(clock).collect();
+    /// `clocks` are the events' ids and periods, `start` when they were started together.
+    pub fn new(clocks: &[(u64, u64)], start: Nanos) -> Self {
+        let clock = |&(event, period): &(u64, u64)| Clock { event, grid: Grid { start, period }, last_due: None };
+        let clocks = clocks.iter().map(clock).collect();
         CpuClock { clocks, timeline: Timeline::default(), delay_sum: 0, delays: 0 }
     }
 
@@ -139,21 +135,17 @@ impl LateTicks {
     }
 }
 
-/// Enables the clocks of each ring, each from its own CPU where that is permitted, so that their starts are known to a
-/// microsecond; gives those starts, or why a clock does not run.
-pub fn start(rings: &mut [Sampler], further: &mut [Vec<Counter>], cpus: &[Clocked]) -> Vec<io::Result<Vec<Nanos>>> {
+/// Enables the clocks of each ring, which are one group, from its own CPU where that is permitted, so that their start is
+/// known to some microseconds; gives it, or why they do not run.
+pub fn start(rings: &mut [Sampler], cpus: &[Clocked]) -> Vec<io::Result<Nanos>> {
     let home = affinity();
     let mut starts = Vec::with_capacity(rings.len());
     for (i, ring) in rings.iter_mut().enumerate() {
         if let Some(cpu) = cpus.get(i) {
             run_on(cpu.cpu);
         }
-        let more = further.get_mut(i).into_iter().flatten();
-        let enabled = [ring.as_counter_mut()].into_iter().chain(more).map(|counter| {
-            let before = clock::now();
-            counter.enable().map(|()| before + (clock::now() - before) / 2)
-        });
-        starts.push(enabled.collect());
+        let before = clock::now();
+        starts.push(ring.as_counter_mut().enable().map(|()| before + (clock::now() - before) / 2));
     }
     if let Some(home) = home {
         // SAFETY: `home` is the mask that the kernel gave for this thread, of the size it was asked for.

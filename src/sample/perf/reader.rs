@@ -1,7 +1,7 @@
 //! Reads the rings while the target runs: records become samples with followed stacks. Invariant: every record is looked
 //! at, every loss counted, and every tick of a CPU's clock belongs to one thread, a stranger or idleness.
 
-use super::events::Opened;
+use super::events::{Clocked, Opened};
 use super::late::{self, CpuClock, LateTicks, Tick};
 use super::processes::Processes;
 use super::record::{self, Layout, Record, SampleRecord};
@@ -12,6 +12,7 @@ use crate::sample::{Address, Incomplete, RawSample, RawSamples, RawStack, RawThr
 use crate::target::comm;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A process whose samples fall outside of its known mappings has them read again at most this often, in ns.
@@ -79,21 +80,20 @@ impl<'m> Reader<'m> {
         // The clocks come last: an event added to a CPU can set back those that run there.
         let others = self.opened.others.iter_mut().map(|counter| counter.enable()).collect::<Vec<_>>();
         let cpus = self.opened.clocks.take().unwrap_or_default();
-        let starts = late::start(&mut rings, &mut self.opened.clock_counters, &cpus);
+        let starts = late::start(&mut rings, &cpus);
         let failures =
             others.iter().filter_map(|o| o.as_ref().err()).chain(starts.iter().filter_map(|s| s.as_ref().err()));
         notes.extend(failures.map(|error| format!("an event could not be enabled: {error}")));
         if self.opened.period.is_some() {
-            let clocks = cpus.iter().zip(&starts);
-            self.clocks =
-                clocks.map(|(cpu, starts)| CpuClock::new(&cpu.clocks, starts.as_deref().unwrap_or_default())).collect();
+            let clock =
+                |(cpu, start): (&Clocked, &io::Result<u64>)| CpuClock::new(&cpu.clocks, *start.as_ref().unwrap_or(&0));
+            self.clocks = cpus.iter().zip(&starts).map(clock).collect();
         }
         loop {
             let last = stop.load(Ordering::Acquire);
             if last {
-                let further = self.opened.clock_counters.iter_mut().flatten();
-                for counter in rings.iter_mut().map(|ring| ring.as_counter_mut()).chain(further) {
-                    let _ = counter.disable();
+                for ring in &mut rings {
+                    let _ = ring.as_counter_mut().disable();
                 }
             }
             for (cpu, ring) in rings.iter_mut().enumerate() {
