@@ -64,8 +64,6 @@ pub struct Opened {
     pub rings: Vec<Sampler>,
     /// Further events that write into those rings.
     pub others: Vec<Counter>,
-    /// The further clocks of each CPU, which write into its ring.
-    pub clock_counters: Vec<Vec<Counter>>,
     /// Each ring is one CPU: the CPU's number, and the id of the event that ticks there. `None`: events per thread.
     pub clocks: Option<Vec<Clocked>>,
     pub event: &'static str,
@@ -76,25 +74,12 @@ pub struct Opened {
     pub fallbacks: Vec<String>,
 }
 
-/// The sampling clocks of a CPU.
-#[derive(Clone, Debug)]
+/// The sampling clock of a CPU.
+#[derive(Clone, Copy, Debug)]
 pub struct Clocked {
     pub cpu: usize,
-    /// Ids of the clocks' events and their periods in ns, in the order of [`Opened::clock_counters`]; samples of other
-    /// events in the ring are taken at switches.
-    pub clocks: Vec<(u64, u64)>,
-}
-
-/// Periods of a CPU's clocks relative to the one period that has their rate together. One clock alone runs in step with
-/// work that repeats: its own interrupt sets the work's phase, and a period later the next one meets the same phase again
-/// (a ping-pong between two CPUs was charged 0.6 to 1.7 times its CPU). Several whose periods have no common measure meet
-/// every phase.
-const COMBS: [f64; 3] = [2.617, 3.041, 3.433];
-
-/// The periods in ns of a CPU's clocks; their rates sum to `frequency`.
-fn periods(frequency: u64) -> [u64; 3] {
-    let together: f64 = COMBS.iter().map(|comb| 1.0 / comb).sum();
-    COMBS.map(|comb| (comb * together * 1e9 / frequency as f64).round() as u64)
+    /// Id of the clock's event; samples of other events in the ring are taken at switches.
+    pub event: u64,
 }
 
 /// Every how many context switches of a CPU the stack of the thread that is switched out is taken: a share of them
@@ -192,15 +177,11 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     let whole = cpus.iter().map(|cpu| open_cpu(event, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
     let cause = match whole {
         Ok(opened) => {
-            let clocks = Some(opened.iter().map(|cpu| cpu.clocked.clone()).collect());
-            let (mut rings, mut others, mut clock_counters) = (Vec::new(), Vec::new(), Vec::new());
-            for cpu in opened {
-                rings.push(cpu.ring);
-                others.extend(cpu.switches);
-                clock_counters.push(cpu.further);
-            }
-            let kernel = true;
-            return Ok(Opened { rings, others, clock_counters, clocks, event, period, kernel, budget, fallbacks });
+            let (rings, switches): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+            let others = switches.into_iter().flatten().collect();
+            let clock = |(cpu, ring): (&usize, &Sampler)| Clocked { cpu: *cpu, event: ring.as_counter().id() };
+            let clocks = Some(cpus.iter().zip(&rings).map(clock).collect());
+            return Ok(Opened { rings, others, clocks, event, period, kernel: true, budget, fallbacks });
         }
         Err(cause) => cause,
     };
@@ -210,18 +191,7 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
             fallbacks.push("no kernel frames: perf_event_paranoid forbids them without CAP_PERFMON".into());
         }
         if let Ok((rings, others)) = open_tasks(event, kernel, &budget, &cpus, pids) {
-            let clock_counters = Vec::new();
-            return Ok(Opened {
-                rings,
-                others,
-                clock_counters,
-                clocks: None,
-                event,
-                period,
-                kernel,
-                budget,
-                fallbacks,
-            });
+            return Ok(Opened { rings, others, clocks: None, event, period, kernel, budget, fallbacks });
         }
     }
     Err(forbidden(pids, &cause))
@@ -238,44 +208,20 @@ fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
     }
 }
 
-/// What is open on one CPU.
-struct OpenCpu {
-    ring: Sampler,
-    further: Vec<Counter>,
-    switches: Option<Counter>,
-    clocked: Clocked,
-}
-
-/// The clocks of one CPU with their ring and, for clocks that a timer drives, the event that takes stacks at context
-/// switches into the same ring. A hardware counter interrupts at once, is in step with nothing, and needs one event.
-fn open_cpu(event: &'static str, budget: &Budget, cpu: usize) -> io::Result<OpenCpu> {
+/// The clock of one CPU with its ring and, for a clock that a timer drives, the event that takes stacks at context
+/// switches into the same ring. A hardware counter interrupts at once and needs none.
+fn open_cpu(event: &'static str, budget: &Budget, cpu: usize) -> io::Result<(Sampler, Option<Counter>)> {
+    let timer = event == "cpu-clock";
     let mut clock = builder(event, true, budget);
-    clock.any_pid().one_cpu(cpu);
-    if event != "cpu-clock" {
-        let ring = clock.build()?.sampled(budget.ring_bytes)?;
-        let clocked = Clocked { cpu, clocks: Vec::new() };
-        return Ok(OpenCpu { ring, further: Vec::new(), switches: None, clocked });
-    }
-    let periods = periods(budget.frequency);
-    let mut ring = clock.context_switch(true).sample_period(periods[0]).build()?.sampled(budget.ring_bytes)?;
-    let mut clocks = vec![(ring.as_counter().id(), periods[0])];
-    let mut further = Vec::new();
-    for period in &periods[1..] {
-        let mut builder = Builder::new(Software::CPU_CLOCK);
-        what_to_take(&mut builder, event, true, budget);
-        // In one group, which starts as one: an event that is enabled later sets back those that run already.
-        builder.sample_period(*period).any_pid().one_cpu(cpu).enabled(true);
-        let counter = builder.build_with_group(ring.as_counter_mut())?;
-        redirect(&counter, ring.as_counter())?;
-        clocks.push((counter.id(), *period));
-        further.push(counter);
+    let ring = clock.context_switch(timer).any_pid().one_cpu(cpu).build()?.sampled(budget.ring_bytes)?;
+    if !timer {
+        return Ok((ring, None));
     }
     let mut switches = Builder::new(Software::CONTEXT_SWITCHES);
     what_to_take(&mut switches, event, true, budget);
     let switches = switches.sample_period(SWITCH_PERIOD).any_pid().one_cpu(cpu).build()?;
     redirect(&switches, ring.as_counter())?;
-    let switches = Some(switches);
-    Ok(OpenCpu { ring, further, switches, clocked: Clocked { cpu, clocks } })
+    Ok((ring, Some(switches)))
 }
 
 fn open_tasks(
@@ -321,14 +267,6 @@ fn redirect(counter: &Counter, ring: &Counter) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_clocks_of_a_cpu_have_the_rate_asked_for_together_and_periods_of_their_own() {
-        let periods = periods(997);
-        let rate: f64 = periods.iter().map(|period| 1e9 / *period as f64).sum();
-        assert!((rate - 997.0).abs() < 0.01, "{rate}");
-        assert!(periods.windows(2).all(|pair| pair[1] as f64 / pair[0] as f64 > 1.1), "{periods:?}");
-    }
 
     #[test]
     fn the_total_rate_of_samples_and_of_copied_bytes_is_bounded_on_2_and_on_64_cpus() {

@@ -21,32 +21,20 @@ pub struct Tick {
     pub due: Nanos,
 }
 
-/// One clock of a CPU.
-struct Clock {
-    event: u64,
-    grid: Grid,
-    last_due: Option<Nanos>,
-}
-
-/// The sampling clocks of one CPU.
+/// The sampling clock of one CPU.
 pub struct CpuClock {
-    clocks: Vec<Clock>,
+    pub event: u64,
+    grid: Grid,
     timeline: Timeline,
+    last_due: Option<Nanos>,
     pub delay_sum: u64,
     pub delays: u64,
 }
 
 impl CpuClock {
-    /// `clocks` are the events' ids and periods, `start` when they were started together.
-    pub fn new(clocks: &[(u64, u64)], start: Nanos) -> Self {
-        let clock = |&(event, period): &(u64, u64)| Clock { event, grid: Grid { start, period }, last_due: None };
-        let clocks = clocks.iter().map(clock).collect();
-        CpuClock { clocks, timeline: Timeline::default(), delay_sum: 0, delays: 0 }
-    }
-
-    /// Whether a sample of this event is a tick of one of the clocks.
-    pub fn ticks_by(&self, event: u64) -> bool {
-        self.clocks.iter().any(|clock| clock.event == event)
+    pub fn new(event: u64, start: Nanos, period: u64) -> Self {
+        let grid = Grid { start, period };
+        CpuClock { event, grid, timeline: Timeline::default(), last_due: None, delay_sum: 0, delays: 0 }
     }
 
     /// Takes a switch; at a switch-out gives the slice that it ends: process, thread, start.
@@ -61,18 +49,17 @@ impl CpuClock {
     /// Whether the sample shows the thread that it is due to. Ticks of other threads, this one and those that never
     /// came since the one before, are appended to `others`; idle ones are nobody's.
     pub fn tick(&mut self, sample: &SampleRecord, others: &mut Vec<Tick>) -> bool {
-        let Some(clock) = self.clocks.iter_mut().find(|clock| clock.event == sample.event) else { return false };
-        let due = clock.grid.due(sample.time);
-        let period = clock.grid.period;
-        if let Some(last) = clock.last_due.replace(due) {
-            let mut missed = last + period;
-            while missed + period / 2 < due {
+        let due = self.grid.due(sample.time);
+        if let Some(last) = self.last_due {
+            let mut missed = last + self.grid.period;
+            while missed + self.grid.period / 2 < due {
                 if let Owner::Thread { pid, tid, .. } = self.timeline.owner(missed) {
                     others.push(Tick { pid, tid, due: missed });
                 }
-                missed += period;
+                missed += self.grid.period;
             }
         }
+        self.last_due = Some(due);
         let own = match self.timeline.owner(due) {
             Owner::Unknown => true,
             // Nobody's: the CPU was idle when the clock was due.
@@ -89,9 +76,7 @@ impl CpuClock {
                 same
             }
         };
-        // Every clock may still have to ask for what was due since its own last tick.
-        let oldest = self.clocks.iter().map(|clock| clock.last_due.unwrap_or(due)).min().unwrap_or(due);
-        self.timeline.forget_before(oldest);
+        self.timeline.forget_before(due);
         own
     }
 }
@@ -135,14 +120,13 @@ impl LateTicks {
     }
 }
 
-/// Enables the clocks of each ring, which are one group, from its own CPU where that is permitted, so that their start is
-/// known to some microseconds; gives it, or why they do not run.
-pub fn start(rings: &mut [Sampler], cpus: &[Clocked]) -> Vec<io::Result<Nanos>> {
+/// Enables the clocks, each from its own CPU, where that is permitted, so that its start is known to a microsecond.
+pub fn start(rings: &mut [Sampler], clocks: &[Clocked]) -> Vec<io::Result<Nanos>> {
     let home = affinity();
     let mut starts = Vec::with_capacity(rings.len());
     for (i, ring) in rings.iter_mut().enumerate() {
-        if let Some(cpu) = cpus.get(i) {
-            run_on(cpu.cpu);
+        if let Some(clock) = clocks.get(i) {
+            run_on(clock.cpu);
         }
         let before = clock::now();
         starts.push(ring.as_counter_mut().enable().map(|()| before + (clock::now() - before) / 2));

@@ -79,15 +79,16 @@ impl<'m> Reader<'m> {
         let mut notes = Vec::new();
         // The clocks come last: an event added to a CPU can set back those that run there.
         let others = self.opened.others.iter_mut().map(|counter| counter.enable()).collect::<Vec<_>>();
-        let cpus = self.opened.clocks.take().unwrap_or_default();
-        let starts = late::start(&mut rings, &cpus);
-        let failures =
-            others.iter().filter_map(|o| o.as_ref().err()).chain(starts.iter().filter_map(|s| s.as_ref().err()));
-        notes.extend(failures.map(|error| format!("an event could not be enabled: {error}")));
-        if self.opened.period.is_some() {
-            let clock =
-                |(cpu, start): (&Clocked, &io::Result<u64>)| CpuClock::new(&cpu.clocks, *start.as_ref().unwrap_or(&0));
-            self.clocks = cpus.iter().zip(&starts).map(clock).collect();
+        let starts = late::start(&mut rings, self.opened.clocks.as_deref().unwrap_or_default());
+        for error in others.into_iter().chain(starts.iter().map(|start| start.as_ref().map(drop).map_err(copy))) {
+            if let Err(error) = error {
+                notes.push(format!("an event could not be enabled: {error}"));
+            }
+        }
+        if let (Some(clocks), Some(period)) = (&self.opened.clocks, self.opened.period) {
+            let grid = |start: &io::Result<u64>| start.as_ref().map_or(0, |start| *start);
+            let clock = |(clocked, start): (&Clocked, _)| CpuClock::new(clocked.event, grid(start), period);
+            self.clocks = clocks.iter().zip(&starts).map(clock).collect();
         }
         loop {
             let last = stop.load(Ordering::Acquire);
@@ -161,7 +162,7 @@ impl<'m> Reader<'m> {
     /// where a thread was when it was switched out.
     fn tick(&mut self, cpu: usize, sample: &SampleRecord) {
         let Some(clock) = self.clocks.get_mut(cpu) else { return self.sample(sample) };
-        if !clock.ticks_by(sample.event) {
+        if sample.event != clock.event {
             if self.processes.is_target(sample.pid) {
                 let stack = self.stack(sample);
                 self.late.switched_out(sample.pid, sample.tid, stack);
@@ -335,4 +336,8 @@ impl<'m> Reader<'m> {
 fn mean_delay(clocks: &[CpuClock]) -> Option<u64> {
     let (sum, count) = clocks.iter().fold((0, 0), |(sum, count), clock| (sum + clock.delay_sum, count + clock.delays));
     (count > 0).then(|| sum / count)
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
