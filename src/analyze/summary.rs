@@ -53,6 +53,23 @@ pub fn summary(run: &Run) -> Vec<LevelSummary> {
     run.levels().into_iter().map(|(level, windows)| level_summary(level, &windows)).collect()
 }
 
+/// What was sampled otherwise than one would wish, each said once: fall-backs, and ticks whose interrupt came late.
+pub fn sampling_notes(run: &Run) -> Vec<String> {
+    let reports = || run.windows.iter().filter_map(|window| window.sampling.as_ref());
+    let mut notes: Vec<String> = reports().flat_map(|report| report.fallbacks.iter().cloned()).collect();
+    notes.sort();
+    notes.dedup();
+    let (late, samples) = reports().fold((0, 0), |(late, all), report| (late + report.late, all + report.samples));
+    if late > 0 {
+        let share = 100.0 * late as f64 / samples as f64;
+        notes.push(format!(
+            "{late} of {samples} samples ({share:.1} %) came after their thread had lost the CPU: they are counted for \
+             the thread that ran when they were due, with a stack at which it was switched out"
+        ));
+    }
+    notes.iter().map(|note| format!("sampling: {note}")).collect()
+}
+
 fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
     let latency = latency(windows);
     let quantile = |q: f64| (!latency.is_empty()).then(|| latency.value_at_quantile(q));

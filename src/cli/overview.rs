@@ -5,7 +5,7 @@ use crate::analyze::guards::Verdict;
 use crate::analyze::hot::{By, HotOptions, HotTable, hot};
 use crate::analyze::processes::processes;
 use crate::analyze::quantities::quantities;
-use crate::analyze::summary::summary;
+use crate::analyze::summary::{sampling_notes, summary};
 use crate::preset::Preset;
 use crate::render::{
     Picture, Report, Section, frames_table, guards_report, manifest_lines, processes_table, quantities_table,
@@ -42,7 +42,8 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
             id = manifest.id
         ),
     ];
-    sections.push(Section { title: "Measured with".into(), notes: manifest_lines(manifest), ..Section::default() });
+    let measured_with = manifest_lines(manifest).into_iter().chain(sampling_notes(run)).collect();
+    sections.push(Section { title: "Measured with".into(), notes: measured_with, ..Section::default() });
     sections.push(Section { title: "Where it is".into(), notes: next, ..Section::default() });
     Report { title: format!("Run {} ({})", manifest.id, manifest.ended), sections }
 }

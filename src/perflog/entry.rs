@@ -3,7 +3,7 @@
 
 use super::document::{begin_marker, end_marker};
 use crate::analyze::hot::HotTable;
-use crate::analyze::summary::LevelSummary;
+use crate::analyze::summary::{LevelSummary, sampling_notes};
 use crate::render::{Picture, frames_table, guards_table, manifest_lines, markdown_table, summary_table};
 use crate::run::Run;
 
@@ -52,7 +52,10 @@ fn results(run: &Run, levels: &[LevelSummary], hot: &HotTable) -> String {
     text += &format!("Hot frames ({}{by_focus}):\n\n{}\n", hot.column, markdown_table(&frames_table(hot)));
     text += &format!("Guards:\n\n{}\n", markdown_table(&guards_table(&guards)));
     text += "Measured with:\n\n";
-    manifest_lines(&run.manifest).iter().for_each(|line| text += &format!("- {}\n", one_line(line)));
+    manifest_lines(&run.manifest)
+        .iter()
+        .chain(&sampling_notes(run))
+        .for_each(|line| text += &format!("- {}\n", one_line(line)));
     text
 }
 
