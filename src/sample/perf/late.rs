@@ -9,9 +9,10 @@ use super::events::Clocked;
 use super::record::SampleRecord;
 use super::timeline::{Grid, Owner, Timeline};
 use crate::clock::{self, Nanos};
-use perf_event::Sampler;
+use perf_event::{Counter, Sampler};
 use rustc_hash::FxHashMap;
 use std::io;
+use std::os::fd::AsRawFd;
 
 /// A tick that belongs to a thread whose stack was not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub struct Tick {
 /// The sampling clock of one CPU.
 pub struct CpuClock {
     pub event: u64,
-    grid: Grid,
+    /// `None` where it is not known when the clock ticks: it could not be started.
+    grid: Option<Grid>,
     timeline: Timeline,
     last_due: Option<Nanos>,
     pub delay_sum: u64,
@@ -32,8 +34,7 @@ pub struct CpuClock {
 }
 
 impl CpuClock {
-    pub fn new(event: u64, start: Nanos, period: u64) -> Self {
-        let grid = Grid { start, period };
+    pub fn new(event: u64, grid: Option<Grid>) -> Self {
         CpuClock { event, grid, timeline: Timeline::default(), last_due: None, delay_sum: 0, delays: 0 }
     }
 
@@ -49,14 +50,15 @@ impl CpuClock {
     /// Whether the sample shows the thread that it is due to. Ticks of other threads, this one and those that never
     /// came since the one before, are appended to `others`; idle ones are nobody's.
     pub fn tick(&mut self, sample: &SampleRecord, others: &mut Vec<Tick>) -> bool {
-        let due = self.grid.due(sample.time);
+        let Some(grid) = self.grid else { return true };
+        let due = grid.due(sample.time);
         if let Some(last) = self.last_due {
-            let mut missed = last + self.grid.period;
-            while missed + self.grid.period / 2 < due {
+            let mut missed = last + grid.period;
+            while missed + grid.period / 2 < due {
                 if let Owner::Thread { pid, tid, .. } = self.timeline.owner(missed) {
                     others.push(Tick { pid, tid, due: missed });
                 }
-                missed += self.grid.period;
+                missed += grid.period;
             }
         }
         self.last_due = Some(due);
@@ -120,22 +122,68 @@ impl LateTicks {
     }
 }
 
-/// Enables the clocks, each from its own CPU, where that is permitted, so that its start is known to a microsecond.
-pub fn start(rings: &mut [Sampler], clocks: &[Clocked]) -> Vec<io::Result<Nanos>> {
+/// How exactly a clock's start must be known, and how often it is set going anew for that: the hypervisor can take the
+/// CPU away in the middle.
+const EXACT: u64 = 20_000;
+const TRIES: usize = 200;
+
+/// Enables the clocks, each from its own CPU where that is permitted; gives when each started, to [`EXACT`] where the
+/// host lets it.
+pub fn start(rings: &mut [Sampler], clocks: &[Clocked]) -> Vec<io::Result<Started>> {
     let home = affinity();
     let mut starts = Vec::with_capacity(rings.len());
     for (i, ring) in rings.iter_mut().enumerate() {
-        if let Some(clock) = clocks.get(i) {
+        let clock = clocks.get(i);
+        if let Some(clock) = clock {
             run_on(clock.cpu);
         }
-        let before = clock::now();
-        starts.push(ring.as_counter_mut().enable().map(|()| before + (clock::now() - before) / 2));
+        starts.push(start_clock(ring.as_counter_mut(), clock.and_then(|clock| clock.period)));
     }
     if let Some(home) = home {
         // SAFETY: `home` is the mask that the kernel gave for this thread, of the size it was asked for.
         unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &home) };
     }
     starts
+}
+
+/// When a clock started, and within how many ns that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Started {
+    pub at: Nanos,
+    pub within: u64,
+}
+
+impl Started {
+    pub fn exactly(&self) -> bool {
+        self.within <= EXACT
+    }
+
+    fn between(before: Nanos, after: Nanos) -> Self {
+        Started { at: before + (after - before) / 2, within: after - before }
+    }
+}
+
+/// Setting the period of a running clock lets it begin a whole period anew (_perf_event_period in
+/// kernel/events/core.c clears what was left of the last one).
+fn start_clock(counter: &mut Counter, period: Option<u64>) -> io::Result<Started> {
+    let before = clock::now();
+    counter.enable()?;
+    let mut started = Started::between(before, clock::now());
+    let Some(mut period) = period else { return Ok(started) };
+    for _ in 0..TRIES {
+        if started.exactly() {
+            break;
+        }
+        const PERF_EVENT_IOC_PERIOD: libc::c_ulong = 0x4008_2404;
+        let before = clock::now();
+        // SAFETY: the descriptor is an open perf event, and this request reads one u64 through the pointer.
+        let result = unsafe { libc::ioctl(counter.as_raw_fd(), PERF_EVENT_IOC_PERIOD, &raw mut period) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        started = Started::between(before, clock::now());
+    }
+    Ok(started)
 }
 
 fn affinity() -> Option<libc::cpu_set_t> {

@@ -2,9 +2,10 @@
 //! at, every loss counted, and every tick of a CPU's clock belongs to one thread, a stranger or idleness.
 
 use super::events::{Clocked, Opened};
-use super::late::{self, CpuClock, LateTicks, Tick};
+use super::late::{self, CpuClock, LateTicks, Started, Tick};
 use super::processes::Processes;
 use super::record::{self, Layout, Record, SampleRecord};
+use super::timeline::Grid;
 use super::{PAUSE, thread_cpu};
 use crate::clock::{self, Span};
 use crate::sample::unwind::{KERNEL, Mapping, Modules, Registers, Space, StackCopy, Walker, read_mappings};
@@ -85,10 +86,8 @@ impl<'m> Reader<'m> {
                 notes.push(format!("an event could not be enabled: {error}"));
             }
         }
-        if let (Some(clocks), Some(period)) = (&self.opened.clocks, self.opened.period) {
-            let grid = |start: &io::Result<u64>| start.as_ref().map_or(0, |start| *start);
-            let clock = |(clocked, start): (&Clocked, _)| CpuClock::new(clocked.event, grid(start), period);
-            self.clocks = clocks.iter().zip(&starts).map(clock).collect();
+        if let (Some(clocks), Some(_)) = (&self.opened.clocks, self.opened.period) {
+            self.clocks = clocks.iter().zip(&starts).map(|(c, start)| cpu_clock(c, start, &mut notes)).collect();
         }
         loop {
             let last = stop.load(Ordering::Acquire);
@@ -117,7 +116,8 @@ impl<'m> Reader<'m> {
     }
 
     fn take(&mut self, cpu: usize, kind: u32, misc: u16, body: &[u8]) {
-        let layout = Layout { kernel: self.opened.kernel, period: self.opened.period };
+        let own = self.opened.clocks.as_ref().and_then(|clocks| clocks.get(cpu)?.period);
+        let layout = Layout { kernel: self.opened.kernel, period: own.or(self.opened.period) };
         match record::parse(kind, misc, body, layout) {
             Some(Record::Sample(sample)) => self.tick(cpu, &sample),
             Some(Record::Switched { pid, tid, time, out }) => {
@@ -330,6 +330,17 @@ impl<'m> Reader<'m> {
         self.raw.modules = self.modules.list.clone();
         (self.raw, report)
     }
+}
+
+/// A clock whose start is not known exactly has no grid: its samples are taken for the thread that they interrupt.
+fn cpu_clock(clocked: &Clocked, start: &io::Result<Started>, notes: &mut Vec<String>) -> CpuClock {
+    let exact = start.as_ref().ok().filter(|start| start.exactly());
+    if let (None, Ok(start)) = (exact, start) {
+        let (cpu, within) = (clocked.cpu, start.within / 1_000);
+        notes.push(format!("late ticks of CPU {cpu} are not told apart: its clock's start is known to {within} us only"));
+    }
+    let grid = clocked.period.zip(exact).map(|(period, start)| Grid { start: start.at, period });
+    CpuClock::new(clocked.event, grid)
 }
 
 /// Mean delay in ns of the timer interrupts that came while the thread they were due for still ran.
