@@ -1,9 +1,13 @@
-//! What sampling does to the target: `overhead PAIRS SECONDS [CLIENTS]` starts the testbed under load and measures its CPU per
-//! query (the kernel's accounting) in pairs of windows, one with and one without sampling at 997 Hz, in random order. Prints
-//! the ratio with its 95 % interval (Student's t over the pairs' logarithms), for the target alone, and with the sampler's CPU.
+//! What sampling does to the target: `overhead ROUNDS SECONDS [CLIENTS]` starts the testbed under load and measures its CPU per
+//! query (the kernel's accounting) in rounds of three windows in random order: without sampling, with nothing but a timer of the
+//! same rate on every CPU (what any sampler by a timer costs on this host: on a virtual machine each interrupt is several
+//! exits to the hypervisor), and with sampling at 997 Hz. Prints ratios with their 95 % intervals (Student's t over the rounds'
+//! logarithms), for the target alone and with the sampler's CPU.
 
 use anyhow::{Context, Result, ensure};
-use rand::Rng;
+use perf_event::events::Software;
+use perf_event::{Builder, Counter};
+use rand::seq::SliceRandom;
 use std::time::Duration;
 use wireprof::load::{Address, Driver, Load, Options, PgwireDriver};
 use wireprof::sample::Sampler;
@@ -15,14 +19,21 @@ use wireprof::workload::Workload;
 /// CPU in us per query: of the target, and of the target and the sampler.
 type Cost = [f64; 2];
 
+#[derive(Clone, Copy, PartialEq)]
+enum Arm {
+    Without,
+    Timer,
+    Sampled,
+}
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [pairs, seconds, clients @ ..] = &arguments[..] else {
-        anyhow::bail!("usage: overhead PAIRS SECONDS [CLIENTS]")
+    let [rounds, seconds, clients @ ..] = &arguments[..] else {
+        anyhow::bail!("usage: overhead ROUNDS SECONDS [CLIENTS]")
     };
-    let (pairs, seconds): (usize, f64) = (pairs.parse().context("PAIRS")?, seconds.parse().context("SECONDS")?);
+    let (rounds, seconds): (usize, f64) = (rounds.parse().context("ROUNDS")?, seconds.parse().context("SECONDS")?);
     let clients = clients.first().map_or(Ok(64), |text| text.parse()).context("CLIENTS")?;
-    ensure!(pairs >= 2, "an interval needs two pairs at least");
+    ensure!(rounds >= 2, "an interval needs two rounds at least");
     let testbed =
         Testbed::start(&TestbedOptions { arguments: vec!["--frontend-peek".into()], ..TestbedOptions::default() })?;
     let address = Address::parse(&testbed.ready.sql)?;
@@ -32,33 +43,60 @@ fn main() -> Result<()> {
     std::thread::sleep(Duration::from_millis(500));
     let pid = testbed.ready.pid;
     let mut sampler = PerfSampler::default();
-    let mut ratios: [Vec<f64>; 2] = Default::default();
-    for pair in 1..=pairs {
-        let first: bool = rand::rng().random();
-        let one = window(&*load, &mut sampler, pid, seconds, first)?;
-        let other = window(&*load, &mut sampler, pid, seconds, !first)?;
-        let (with, without) = if first { (one, other) } else { (other, one) };
-        println!(
-            "pair {pair}: with sampling {:.2} us/query ({:.2} and the sampler's), without {:.2}",
-            with[0], with[1], without[0]
-        );
-        for (ratios, with) in ratios.iter_mut().zip(with) {
-            ratios.push((with / without[0]).ln());
+    let mut timer = timers()?;
+    let mut ratios: [Vec<f64>; 4] = Default::default();
+    for round in 1..=rounds {
+        let mut costs = [[f64::NAN; 2]; 3];
+        let mut order = [Arm::Without, Arm::Timer, Arm::Sampled];
+        order.shuffle(&mut rand::rng());
+        for arm in order {
+            costs[arm as usize] = window(&*load, &mut sampler, &mut timer, pid, seconds, arm)?;
         }
+        let [without, timer, sampled] = costs;
+        println!(
+            "round {round}: without {:.2} us/query, with a timer {:.2}, with sampling {:.2} ({:.2} and the sampler's)",
+            without[0], timer[0], sampled[0], sampled[1]
+        );
+        let found = [sampled[0] / without[0], sampled[1] / without[0], timer[0] / without[0], sampled[0] / timer[0]];
+        ratios.iter_mut().zip(found).for_each(|(ratios, found)| ratios.push(found.ln()));
     }
     ensure!(load.failed().is_none(), "the load failed: {:?}", load.failed());
-    for (what, ratios) in ["target's CPU per query", "target's and sampler's CPU per query"].iter().zip(&ratios) {
+    let what = [
+        "target's CPU per query, with / without sampling",
+        "target's and sampler's CPU per query, with / without sampling",
+        "target's CPU per query, with a bare timer / without",
+        "target's CPU per query, with sampling / with a bare timer",
+    ];
+    for (what, ratios) in what.iter().zip(&ratios) {
         let (middle, half) = interval(ratios);
         let [low, ratio, high] = [middle - half, middle, middle + half].map(f64::exp);
-        println!(
-            "{what}, with / without sampling: ratio {ratio:.4}, 95 % interval {low:.4} to {high:.4}, {pairs} pairs"
-        );
+        println!("{what}: ratio {ratio:.4}, 95 % interval {low:.4} to {high:.4}, {rounds} rounds");
     }
     Ok(())
 }
 
-fn window(load: &dyn Load, sampler: &mut PerfSampler, pid: u32, seconds: f64, sampled: bool) -> Result<Cost> {
-    let recording = if sampled { Some(sampler.start(&[pid], false)?) } else { None };
+/// One timer a CPU at the sampler's rate; its interrupts are counted and nothing else.
+fn timers() -> Result<Vec<Counter>> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let timer = |cpu| {
+        let mut builder = Builder::new(Software::CPU_CLOCK);
+        builder.sample_period(1_003_009).any_pid().one_cpu(cpu).build().context("a timer on each CPU")
+    };
+    (0..cpus).map(timer).collect()
+}
+
+fn window(
+    load: &dyn Load,
+    sampler: &mut PerfSampler,
+    timers: &mut [Counter],
+    pid: u32,
+    seconds: f64,
+    arm: Arm,
+) -> Result<Cost> {
+    let recording = if arm == Arm::Sampled { Some(sampler.start(&[pid], false)?) } else { None };
+    if arm == Arm::Timer {
+        timers.iter_mut().try_for_each(|timer| timer.enable())?;
+    }
     std::thread::sleep(Duration::from_millis(100));
     let watched = Watched {
         processes: vec![WatchedProcess { pid, role: Role::Target, children: false }],
@@ -69,12 +107,13 @@ fn window(load: &dyn Load, sampler: &mut PerfSampler, pid: u32, seconds: f64, sa
     let (before, started) = readings_and_count();
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (after, ended) = readings_and_count();
+    timers.iter_mut().try_for_each(|timer| timer.disable())?;
     let scheduler = difference(&[before, after]).context("the scheduler's statistics could not be read")?;
     recording.map(|recording| recording.stop()).transpose()?;
     ensure!(ended > started, "no query was completed: {:?}", load.failed());
     let each = |nanos: u64| nanos as f64 / 1e3 / (ended - started) as f64;
     let target = scheduler.cpu(Role::Target);
-    let profiler = if sampled { scheduler.cpu(Role::Profiler) } else { 0 };
+    let profiler = if arm == Arm::Sampled { scheduler.cpu(Role::Profiler) } else { 0 };
     Ok([each(target), each(target + profiler)])
 }
 

@@ -238,7 +238,12 @@ impl Sweep {
         };
         let window = self.window.or(workload.duration).unwrap_or(Duration::from_secs(10));
         let divisor = self.divisor.as_deref().map(Expression::parse).transpose().map_err(|e| usage(e.into()))?;
-        let sampling = perf::Options { frequency: self.frequency, event: self.event, stack_bytes: self.stack_bytes };
+        let sampling = perf::Options {
+            frequency: self.frequency,
+            event: self.event,
+            stack_bytes: self.stack_bytes,
+            ..perf::Options::default()
+        };
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Ok(Request {
             preset,

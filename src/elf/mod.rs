@@ -113,6 +113,15 @@ impl Image {
         segment.address.checked_add(offset - segment.file.start)
     }
 
+    /// The address that the file gives to the first byte of a mapping of these bytes of it. A mapping starts at a page, and
+    /// that page can begin with another segment's bytes (lld lays segments out so): what counts is the segment that fills most
+    /// of it.
+    pub fn address_of_mapping(&self, mapped: Range<u64>) -> Option<u64> {
+        let common = |s: &&Segment| mapped.end.min(s.file.end).saturating_sub(mapped.start.max(s.file.start));
+        let segment = self.segments.iter().max_by_key(common).filter(|segment| common(segment) > 0)?;
+        segment.address.checked_add(mapped.start)?.checked_sub(segment.file.start)
+    }
+
     /// Address and file range of a section that is stored as it is (not compressed).
     pub fn section(&self, name: &str) -> Option<(u64, Range<usize>)> {
         let elf = self.elf()?;
@@ -156,6 +165,18 @@ mod tests {
         let image = Image::open_path(&std::env::current_exe().unwrap()).unwrap();
         let (address, range) = image.section(".text").unwrap();
         assert_eq!(image.address_of(range.start as u64), Some(address));
+    }
+
+    #[test]
+    fn a_mapping_that_begins_with_the_end_of_another_segment_has_the_address_of_its_own() {
+        let whole = std::fs::read("/bin/true").unwrap();
+        let bytes: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::new(whole);
+        let mut image = Image::from_bytes(bytes, Path::new("lld")).unwrap();
+        image.segments =
+            vec![Segment { file: 0..0x1d80, address: 0 }, Segment { file: 0x1d80..0x5000, address: 0x2d80 }];
+        assert_eq!(image.address_of(0x1000), Some(0x1000), "the first segment's byte");
+        assert_eq!(image.address_of_mapping(0x1000..0x5000), Some(0x2000));
+        assert_eq!(image.address_of_mapping(0x9000..0xa000), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How a window was sampled: the provenance that travels with every profile. Stored as `sampling.json`.
 
+use super::perf::Findings;
 use crate::clock::Span;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct SamplingReport {
     /// Mean delay of the sampling timer's interrupt in ns, where it was still in time; `None`: not known.
     #[serde(default)]
     pub timer_delay: Option<u64>,
+    /// How other walks of the same stacks compare, where that was asked for.
+    #[serde(skip)]
+    pub referees: Option<Findings>,
     /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are not, by reason.
     pub complete: Option<u64>,
     pub incomplete: Vec<(String, u64)>,

@@ -24,6 +24,8 @@ pub struct Options {
     pub event: EventChoice,
     /// Upper bound of the stack copy in bytes.
     pub stack_bytes: u64,
+    /// Have each stack found by framehop and along frame pointers too (see [`super::Findings`]).
+    pub referees: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +38,7 @@ pub enum EventChoice {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { frequency: 997, event: EventChoice::Auto, stack_bytes: LARGEST_COPY }
+        Options { frequency: 997, event: EventChoice::Auto, stack_bytes: LARGEST_COPY, referees: false }
     }
 }
 
@@ -46,6 +48,8 @@ pub struct Budget {
     pub frequency: u64,
     pub stack_bytes: u32,
     pub ring_bytes: usize,
+    /// User addresses along frame pointers are in the samples too, for [`super::Findings`].
+    pub user_chains: bool,
 }
 
 impl Budget {
@@ -63,7 +67,7 @@ pub fn budget(cpus: usize, options: &Options) -> Budget {
     let copy = (COPY_BYTES / (frequency * cpus)).min(options.stack_bytes).min(LARGEST_COPY);
     let stack_bytes = (copy & !7).max(1024);
     let ring = (frequency * (stack_bytes + 1024) / 4).next_power_of_two().clamp(1 << 20, 1 << 25);
-    Budget { frequency, stack_bytes: stack_bytes as u32, ring_bytes: ring as usize }
+    Budget { frequency, stack_bytes: stack_bytes as u32, ring_bytes: ring as usize, user_chains: options.referees }
 }
 
 /// Open events, one ring per CPU.
@@ -146,7 +150,7 @@ fn what_to_take(builder: &mut Builder, event: &str, kernel: bool, budget: &Budge
         .sample_stack_user(budget.stack_bytes)
         .exclude_kernel(!kernel)
         .exclude_hv(true)
-        .exclude_callchain_user(true)
+        .exclude_callchain_user(!budget.user_chains)
         .clockid(Clock::MONOTONIC);
 }
 

@@ -6,9 +6,11 @@ mod late;
 mod processes;
 mod reader;
 mod record;
+mod referee;
 mod timeline;
 
 pub use events::{Budget, EventChoice, Opened, Options, TOTAL_RATE, budget, has_pmu, open};
+pub use referee::{Agreement, Findings};
 
 use super::unwind::Modules;
 use super::{RawSamples, Recording, Sampler, SamplingReport};

@@ -5,6 +5,7 @@ use super::events::{Clocked, Opened};
 use super::late::{self, CpuClock, LateTicks, Started, Tick};
 use super::processes::Processes;
 use super::record::{self, Layout, Record, SampleRecord};
+use super::referee::Referees;
 use super::timeline::Grid;
 use super::{PAUSE, thread_cpu};
 use crate::clock::{self, Span};
@@ -47,6 +48,7 @@ pub struct Reader<'m> {
     /// One for each ring; empty where samples are taken as they come.
     clocks: Vec<CpuClock>,
     late: LateTicks,
+    referees: Option<Referees>,
 }
 
 impl<'m> Reader<'m> {
@@ -54,6 +56,7 @@ impl<'m> Reader<'m> {
         Reader {
             clocks: Vec::new(),
             late: LateTicks::default(),
+            referees: opened.budget.user_chains.then(Referees::default),
             opened,
             processes,
             modules,
@@ -233,7 +236,12 @@ impl<'m> Reader<'m> {
         let space = self.space(sample, registers[16]);
         let stack =
             StackCopy { start: registers[7], bytes: sample.stack, truncated: sample.stack.len() == sample.stack_asked };
-        self.walker.walk(&mut self.spaces[space], self.modules, registers, &stack, &mut self.scratch)
+        let (space, kernel) = (&mut self.spaces[space], self.scratch.len());
+        let incomplete = self.walker.walk(space, self.modules, registers, &stack, &mut self.scratch);
+        if let (Some(referees), None) = (&mut self.referees, incomplete) {
+            referees.judge((space, self.modules), (registers, &stack), sample, &self.scratch[kernel..]);
+        }
+        incomplete
     }
 
     /// The mappings of the sampled process, read again when the kernel told of new ones or the address is in none.
@@ -324,6 +332,7 @@ impl<'m> Reader<'m> {
             recording: Some(span),
             recorded: self.raw.samples.len() as u64,
             timer_delay: mean_delay(&self.clocks),
+            referees: self.referees.map(|referees| referees.findings),
             ..SamplingReport::default()
         };
         self.raw.span = Some(span);
@@ -337,7 +346,9 @@ fn cpu_clock(clocked: &Clocked, start: &io::Result<Started>, notes: &mut Vec<Str
     let exact = start.as_ref().ok().filter(|start| start.exactly());
     if let (None, Ok(start)) = (exact, start) {
         let (cpu, within) = (clocked.cpu, start.within / 1_000);
-        notes.push(format!("late ticks of CPU {cpu} are not told apart: its clock's start is known to {within} us only"));
+        notes.push(format!(
+            "late ticks of CPU {cpu} are not told apart: its clock's start is known to {within} us only"
+        ));
     }
     let grid = clocked.period.zip(exact).map(|(period, start)| Grid { start: start.at, period });
     CpuClock::new(clocked.event, grid)

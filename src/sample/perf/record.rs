@@ -10,6 +10,8 @@ const DWARF: [usize; REGISTERS] = [0, 3, 2, 1, 4, 5, 6, 7, 16, 8, 9, 10, 11, 12,
 
 /// Call chain entries from here on are markers such as PERF_CONTEXT_KERNEL, not addresses.
 const CONTEXT_MAX: u64 = (-4095_i64) as u64;
+/// PERF_CONTEXT_USER: user addresses follow.
+const CONTEXT_USER: u64 = (-512_i64) as u64;
 
 /// A sample: who, when, where.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct SampleRecord<'a> {
     pub time: u64,
     pub period: u64,
     /// Little-endian addresses, leaf first, with the kernel's context markers.
-    kernel: &'a [u8],
+    chain: &'a [u8],
     /// `None`: the thread had no user registers.
     pub registers: Option<[u64; 17]>,
     pub stack: &'a [u8],
@@ -30,10 +32,18 @@ pub struct SampleRecord<'a> {
 }
 
 impl SampleRecord<'_> {
+    fn chain(&self) -> impl Iterator<Item = u64> + '_ {
+        self.chain.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes")))
+    }
+
     /// Kernel addresses, leaf first.
     pub fn kernel_addresses(&self) -> impl Iterator<Item = u64> + '_ {
-        let addresses = self.kernel.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes")));
-        addresses.filter(|address| *address < CONTEXT_MAX)
+        self.chain().take_while(|entry| *entry != CONTEXT_USER).filter(|address| *address < CONTEXT_MAX)
+    }
+
+    /// User addresses that the kernel found along frame pointers, leaf first; none unless they were asked for.
+    pub fn user_addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        self.chain().skip_while(|entry| *entry != CONTEXT_USER).filter(|address| *address < CONTEXT_MAX)
     }
 }
 
@@ -166,7 +176,7 @@ fn sample<'a>(fields: &mut Fields<'a>, layout: Layout) -> Option<SampleRecord<'a
         let length = usize::try_from(fields.u64()?).ok()?.min(stack_asked);
         stack = &copied[..length];
     }
-    Some(SampleRecord { event, pid, tid, time, period, kernel: chain, registers, stack, stack_asked })
+    Some(SampleRecord { event, pid, tid, time, period, chain, registers, stack, stack_asked })
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! User stacks from registers and a copy of the stack, frame by frame. Invariant: a stack is complete only when
 //! call-frame information says that its last address has no caller; the name of a function is never asked.
 
+mod referee;
 mod rules;
 mod space;
 
+pub use referee::Referee;
 pub use rules::{Rule, Rules};
 pub use space::{KERNEL, Mapping, Modules, Space, read_mappings};
 

@@ -188,6 +188,11 @@ impl Space {
         Some(&self.mapped[at]).filter(|m| m.range.contains(&address))
     }
 
+    /// The module of the lowest mapping: the program itself, which Linux maps below its libraries.
+    pub fn program(&self) -> Option<ModuleId> {
+        self.mapped.first().map(|mapped| mapped.module)
+    }
+
     /// Whether any executable mapping holds the address.
     pub fn covers(&self, address: u64) -> bool {
         self.find(address).is_some()
@@ -238,7 +243,8 @@ impl Mapped {
         let image = self.rules.as_ref()?.image();
         // The file's own address of the mapping's first byte tells where its address 0 lies in the process.
         let at = if self.kind == ModuleKind::Vdso { 0 } else { self.offset };
-        let base = self.range.start.wrapping_sub(image.address_of(at)?);
+        let length = self.range.end - self.range.start;
+        let base = self.range.start.wrapping_sub(image.address_of_mapping(at..at.checked_add(length)?)?);
         let bytes = |name: &str| {
             let (address, range) = image.section(name)?;
             let size = range.len() as u64;

@@ -1,0 +1,86 @@
+//! Checks walked stacks by others' walks of the same sample: `framehop` over the same copy of the stack, and the kernel's
+//! walk along frame pointers, which holds within programs that were built with them. Off but for measuring how far
+//! the walker can be trusted. Invariant: a referee never changes a sample.
+
+use super::record::SampleRecord;
+use crate::sample::unwind::{Modules, Referee, Registers, Space, StackCopy};
+
+/// How often a referee came to the same stack, over the complete ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    pub same: u64,
+    /// Frame pointers only: the same but for one of the first two of the program's frames. A walk along frame pointers
+    /// passes over the caller of a leaf that has not set up its frame, or has none (libc).
+    pub but_for_a_caller: u64,
+    pub different: u64,
+    /// The referee could not follow the stack to its end; frame pointers: it began in a library.
+    pub gave_up: u64,
+    /// Up to ten differing pairs, ours first, addresses within their modules, leaf first.
+    pub examples: Vec<[Vec<u64>; 2]>,
+}
+
+impl Agreement {
+    fn differs(&mut self, ours: &[u32], theirs: &[u32], modules: &Modules) {
+        self.different += 1;
+        let place = |ids: &[u32]| ids.iter().map(|id| modules.address_list[*id as usize].at).collect();
+        if self.examples.len() < 10 {
+            self.examples.push([place(ours), place(theirs)]);
+        }
+    }
+}
+
+/// What both referees found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    pub framehop: Agreement,
+    pub frame_pointers: Agreement,
+}
+
+#[derive(Default)]
+pub struct Referees {
+    pub findings: Findings,
+    walker: Referee,
+    context: gimli::UnwindContext<usize>,
+}
+
+impl Referees {
+    /// Judges a complete stack: `ours` are its interned user addresses, leaf first.
+    pub fn judge(
+        &mut self,
+        (space, modules): (&mut Space, &mut Modules),
+        (registers, stack): (&Registers, &StackCopy),
+        sample: &SampleRecord,
+        ours: &[u32],
+    ) {
+        let theirs = self.walker.walk(space, registers, stack);
+        match theirs.map(|theirs| self.interned(space, modules, theirs.into_iter())) {
+            Some(theirs) if theirs == ours => self.findings.framehop.same += 1,
+            Some(theirs) => self.findings.framehop.differs(ours, &theirs, modules),
+            None => self.findings.framehop.gave_up += 1,
+        }
+        let theirs = self.interned(space, modules, sample.user_addresses());
+        let program = space.program();
+        let within = |id: &u32| modules.address_list[*id as usize].module == program;
+        let found = &mut self.findings.frame_pointers;
+        if !ours.first().is_some_and(within) {
+            // A leaf in libc, which has no frame pointers and keeps other things in their register.
+            found.gave_up += 1;
+            return;
+        }
+        let ours: Vec<u32> = ours.iter().copied().filter(within).collect();
+        let theirs: Vec<u32> = theirs.into_iter().filter(within).collect();
+        match ours.len() {
+            _ if ours == theirs => found.same += 1,
+            n if (0..n.min(2)).any(|at| [&ours[..at], &ours[at + 1..]].concat() == theirs) => {
+                found.but_for_a_caller += 1
+            }
+            _ => found.differs(&ours, &theirs, modules),
+        }
+    }
+
+    /// Addresses in the form that the walker gives: return addresses moved into their call.
+    fn interned(&mut self, space: &mut Space, modules: &mut Modules, found: impl Iterator<Item = u64>) -> Vec<u32> {
+        let lookup = |(depth, address): (usize, u64)| if depth == 0 { address } else { address.wrapping_sub(1) };
+        found.enumerate().map(|at| space.step(lookup(at), modules, &mut self.context).address).collect()
+    }
+}
