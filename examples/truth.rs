@@ -109,7 +109,7 @@ fn groups(window: &Window, ratios: &mut BTreeMap<String, Vec<(f64, f64)>>) {
             window.id().directory(),
             deviation * 100.0,
             bound * 100.0,
-            scheduler.machine.steal as f64 / 1e9,
+            scheduler.machine.as_ref().map_or(f64::NAN, |machine| machine.steal as f64 / 1e9),
             if deviation.abs() <= bound { "" } else { "!" }
         );
         ratios.entry(group).or_default().push((sampled, accounted));

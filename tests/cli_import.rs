@@ -1,23 +1,14 @@
 //! Recordings of a real server through the command line: imported, stored, and read again by the other verbs with the
 //! figures that the files hold.
 
+mod recordings;
 mod sweeps;
 
+use recordings::recorded;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use sweeps::Place;
 use wireprof::run::Store;
-
-/// The recordings, beside the repository or where `WIREPROF_RECORDED` says.
-fn recorded() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd");
-    let path = std::env::var_os("WIREPROF_RECORDED").map_or_else(beside, PathBuf::from);
-    if !path.is_dir() {
-        eprintln!("skipped: no recordings at {} (set WIREPROF_RECORDED)", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 /// Standard output of a verb that reads; no line may be wider than asked.
 fn read(place: &Place, arguments: &[&str]) -> String {

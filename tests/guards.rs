@@ -138,13 +138,13 @@ fn sound() -> Window {
                 thread(Role::Target, "worker-1", 4 * SECOND),
                 thread(Role::Generator, "load", 2 * SECOND),
             ],
-            machine: MachineDelta {
+            machine: Some(MachineDelta {
                 cpus: 2,
                 busy: 13 * SECOND,
                 idle: 7 * SECOND - SECOND / 10,
                 steal: SECOND / 10,
                 interrupts: SECOND / 2,
-            },
+            }),
         }),
         guards: Vec::new(),
     }
@@ -317,7 +317,7 @@ fn samples_that_disagree_with_the_kernels_accounting_fail_but_steal_is_allowed_f
 fn another_process_that_eats_the_machine_warns() {
     let prose = "processes that are no part of the measurement used 15.0 % of the machine";
     fires("other_processes", Verdict::Warn, prose, |w| {
-        w.scheduler.as_mut().unwrap().machine.busy = 12 * SECOND + SECOND / 2 + 3 * SECOND;
+        w.scheduler.as_mut().unwrap().machine.as_mut().unwrap().busy = 12 * SECOND + SECOND / 2 + 3 * SECOND;
     });
 }
 
@@ -332,6 +332,9 @@ fn what_a_window_says_was_not_measured_is_not_checked() {
     assert_eq!(without("row counts"), "row counts: not measured: nobody counted");
     assert_eq!(without("sessions"), "sessions that the client lost: not measured: nobody counted");
     assert_eq!(without("lost samples"), "lost samples: not measured: nobody counted");
+    let guards = check(|w| w.scheduler.as_mut().unwrap().machine = None);
+    let said: Vec<String> = guards.iter().filter(|(n, _)| n == "unchecked").map(|(_, g)| g.to_string()).collect();
+    assert_eq!(said, ["CPU of the whole machine and steal: not measured: /proc/stat could not be read"]);
     let guards = check(|w| w.scheduler.as_mut().unwrap().threads.retain(|t| t.role != Role::Generator));
     assert_eq!(bad(&guards), [("unchecked", Verdict::NotMeasured)], "the rest of the CPU may be the generator's");
 }
@@ -339,13 +342,13 @@ fn what_a_window_says_was_not_measured_is_not_checked() {
 #[test]
 fn steal_and_a_saturated_machine_warn() {
     fires("steal", Verdict::Warn, "the hypervisor took 3.0 % of the machine", |w| {
-        w.scheduler.as_mut().unwrap().machine.steal = 6 * SECOND / 10;
+        w.scheduler.as_mut().unwrap().machine.as_mut().unwrap().steal = 6 * SECOND / 10;
     });
     let prose =
         "CPU saturated: the machine was 98.0 % busy, so the machine, not necessarily the server, sets the limit";
     fires("machine_busy", Verdict::Warn, prose, |w| {
         let scheduler = w.scheduler.as_mut().unwrap();
-        scheduler.machine.busy = 19 * SECOND + SECOND / 2;
+        scheduler.machine.as_mut().unwrap().busy = 19 * SECOND + SECOND / 2;
         scheduler.threads.push(thread(Role::Other, "database", 6 * SECOND + SECOND / 2));
     });
 }

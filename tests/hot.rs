@@ -389,7 +389,13 @@ fn the_level_table_scales_the_schedulers_span_to_the_windows() {
             thread(Role::Target, "coordinator", 3, 500_000_000, 0),
             thread(Role::Generator, "load", 9, 100_000_000, 0),
         ],
-        machine: MachineDelta { cpus: 2, busy: 3_000_000_000, idle: 900_000_000, steal: 100_000_000, interrupts: 0 },
+        machine: Some(MachineDelta {
+            cpus: 2,
+            busy: 3_000_000_000,
+            idle: 900_000_000,
+            steal: 100_000_000,
+            interrupts: 0,
+        }),
     });
     let level = &summary(&run(vec![made]))[0];
     assert_eq!((level.target_cpu, level.runnable), (Some(1_000_000.0), Some(100_000.0)));

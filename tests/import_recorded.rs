@@ -1,6 +1,8 @@
 //! Recordings of a real server, imported: the tables of a run of three levels, with exact figures from the files.
 
-use std::path::{Path, PathBuf};
+mod recordings;
+
+use recordings::recorded;
 use std::sync::OnceLock;
 use wireprof::analyze::quantities::{Quantity, quantities};
 use wireprof::import::{ImportOptions, Imported, import};
@@ -8,17 +10,6 @@ use wireprof::preset::Preset;
 use wireprof::run::Window;
 
 const READ_TS: &str = "SELECT read_ts FROM timestamp_oracle WHERE timeline = $1";
-
-/// The recordings, beside the repository or where `WIREPROF_RECORDED` says.
-fn recorded() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd");
-    let path = std::env::var_os("WIREPROF_RECORDED").map_or_else(beside, PathBuf::from);
-    if !path.is_dir() {
-        eprintln!("skipped: no recordings at {} (set WIREPROF_RECORDED)", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn preset() -> Preset {
     Preset::built_in("materialize").unwrap()
@@ -189,7 +180,7 @@ fn the_processors_are_accounted_to_the_server_and_to_those_behind_it() {
         let Some(run) = run(table) else { return };
         let scheduler = window(run, level).scheduler.as_ref().unwrap();
         assert_eq!((scheduler.cpu(Role::Target), scheduler.cpu(Role::Other)), (target, others), "{table} {level}");
-        assert_eq!(scheduler.machine.cpus, 2);
+        assert_eq!(scheduler.machine.as_ref().unwrap().cpus, 2);
     }
 }
 

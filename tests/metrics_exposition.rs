@@ -1,21 +1,12 @@
 //! The exposition reader against `prometheus-parse`: where the crate is wrong, and that both agree elsewhere.
 
+mod recordings;
+
+use recordings::recorded;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 use wireprof::metrics::{Exposition, Reading, Series};
-
-/// The recordings of a real server, beside the repository or where `WIREPROF_RECORDED` says.
-fn recorded() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd");
-    let path = std::env::var_os("WIREPROF_RECORDED").map_or_else(beside, PathBuf::from);
-    if !path.is_dir() {
-        eprintln!("skipped: no recordings at {} (set WIREPROF_RECORDED)", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn series(name: &str, labels: &[(&str, &str)]) -> Series {
     let labels = labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();

@@ -36,16 +36,22 @@ impl Drop for Running {
 }
 
 fn sample(program: &std::path::Path, seconds: f64) -> (RawSamples, SamplingReport) {
+    sample_with(program, seconds, Options::default())
+}
+
+fn sample_with(program: &std::path::Path, seconds: f64, options: Options) -> (RawSamples, SamplingReport) {
     let child = Running(Command::new(program).stdout(Stdio::null()).spawn().unwrap());
     std::thread::sleep(Duration::from_millis(100));
-    let recording = PerfSampler::new(Options::default()).start(&[child.0.id()], true).unwrap();
+    let recording = PerfSampler::new(options).start(&[child.0.id()], true).unwrap();
     std::thread::sleep(Duration::from_secs_f64(seconds));
     recording.stop().unwrap()
 }
 
+/// Of the stacks that were walked: a late tick takes over another sample's, or none.
 fn complete_share(raw: &RawSamples) -> f64 {
-    let complete = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].incomplete.is_none()).count();
-    complete as f64 / raw.samples.len() as f64
+    let walked: Vec<_> = raw.samples.iter().filter(|s| !s.late).collect();
+    let complete = walked.iter().filter(|s| raw.stacks[s.stack as usize].incomplete.is_none()).count();
+    complete as f64 / walked.len() as f64
 }
 
 const NESTED: &str = r#"
@@ -71,6 +77,30 @@ fn stacks_of_a_c_program_without_frame_pointers_are_complete_through_libc_and_ba
     assert!(complete_share(&raw) >= 0.995, "{} of {} {report:?}", complete_share(&raw), raw.samples.len());
     let deep = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() > 24).count();
     assert!(deep * 2 > raw.samples.len(), "the recursion of 20 frames shows in {deep} of {}", raw.samples.len());
+}
+
+const RECURSION: &str = r#"
+    volatile unsigned long sink;
+    __attribute__((noinline)) void work(int n) { for (int i = 0; i < 300; i++) sink += i; if (n) work(n - 1); sink++; }
+    int main(void) { for (;;) work(20); }
+"#;
+
+#[test]
+fn framehop_finds_the_same_stacks_and_frame_pointers_do_in_a_program_that_has_them() {
+    if !permitted() {
+        return;
+    }
+    let options = Options { referees: true, ..Options::default() };
+    for (flags, pointers) in [("-fomit-frame-pointer", false), ("-fno-omit-frame-pointer", true)] {
+        let (_kept, program) = compile(RECURSION, &["-O2", flags, "-g0"]);
+        let (_, report) = sample_with(&program, 1.0, options.clone());
+        let found = report.referees.expect("the referees were asked");
+        assert!(found.framehop.same > 500 && found.framehop.different == 0, "{flags}: {:?}", found.framehop);
+        let agreed = found.frame_pointers.same + found.frame_pointers.but_for_a_caller;
+        // Without frame pointers that referee must be seen to fail.
+        let fails = found.frame_pointers.different > 0;
+        assert_eq!((agreed > 100 && !fails, fails), (pointers, !pointers), "{flags}: {:?}", found.frame_pointers);
+    }
 }
 
 #[test]
@@ -133,6 +163,7 @@ fn a_stack_goes_on_through_a_signal_handler_to_what_it_interrupted() {
     let (raw, report) = sample(&program, 0.5);
     assert!(complete_share(&raw) >= 0.995, "{report:?}");
     // handler, trampoline, kill, interrupted, main, two of libc's start, _start
-    let through = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() >= 7).count();
-    assert!(through * 10 > raw.samples.len() * 9, "{through} of {}", raw.samples.len());
+    let walked: Vec<_> = raw.samples.iter().filter(|s| !s.late).collect();
+    let through = walked.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() >= 7).count();
+    assert!(through * 10 > walked.len() * 9, "{through} of {}", walked.len());
 }

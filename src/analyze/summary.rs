@@ -167,7 +167,7 @@ fn generator_cpu(windows: &[&Window]) -> Option<f64> {
 fn machine_busy(windows: &[&Window]) -> Option<f64> {
     let (mut busy, mut all) = (0, 0);
     for window in windows {
-        let machine = &window.scheduler.as_ref()?.machine;
+        let machine = window.scheduler.as_ref()?.machine.as_ref()?;
         busy += machine.busy;
         all += machine.busy + machine.idle + machine.steal;
     }

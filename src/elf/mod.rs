@@ -173,7 +173,7 @@ mod tests {
         let bytes: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::new(whole);
         let mut image = Image::from_bytes(bytes, Path::new("lld")).unwrap();
         image.segments =
-            vec![Segment { file: 0..0x1d80, address: 0 }, Segment { file: 0x1d80..0x5000, address: 0x2d80 }];
+            vec![Segment { file: 0..0x1d80, address: 0 }, Segment { file: 0x1d80..0x5000, address: 0x2d80 }].into();
         assert_eq!(image.address_of(0x1000), Some(0x1000), "the first segment's byte");
         assert_eq!(image.address_of_mapping(0x1000..0x5000), Some(0x2000));
         assert_eq!(image.address_of_mapping(0x9000..0xa000), None);

@@ -86,7 +86,8 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
     let mut order: Vec<WindowId> = windows.iter().map(|w| w.window.id()).collect();
     order.sort_by_key(|id| windows.iter().find(|w| w.window.id() == *id).map(|w| w.window.facts.span.start));
     let seconds: f64 = windows.iter().map(|w| w.window.facts.span.seconds()).sum();
-    let cpus = windows.iter().find_map(|w| w.window.scheduler.as_ref()).map_or(0, |s| s.machine.cpus);
+    let cpus =
+        windows.iter().find_map(|w| w.window.scheduler.as_ref()?.machine.as_ref()).map_or(0, |machine| machine.cpus);
     let first = order.first().and_then(|id| windows.iter().find(|w| w.window.id() == *id));
     let name = || directory.file_name().map_or_else(|| "import".to_string(), |n| n.to_string_lossy().into_owned());
     let manifest = Manifest {

@@ -264,7 +264,7 @@ fn scheduler_part(directory: &Path, ends: (Span, Span), owner: &(String, u32)) -
     }
     let span = Span::new(ends.0.midpoint(), ends.1.midpoint());
     let machine = scheduler::machine(&cpu0, &cpu1, span.seconds()).context("cpu-*.txt: no line `cpu ...`")?;
-    Ok(Some(SchedulerDelta { span, threads, machine }))
+    Ok(Some(SchedulerDelta { span, threads, machine: Some(machine) }))
 }
 
 /// Names X of files `X-before.txt` that are none of the target's own.

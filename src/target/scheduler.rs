@@ -60,7 +60,8 @@ pub struct SchedulerDelta {
     /// The interval between the two readings; not exactly the window's, so it is kept.
     pub span: Span,
     pub threads: Vec<ThreadDelta>,
-    pub machine: MachineDelta,
+    /// `None`: `/proc/stat` could not be read.
+    pub machine: Option<MachineDelta>,
 }
 
 impl SchedulerDelta {

@@ -127,9 +127,9 @@ pub fn difference(readings: &[Snapshot]) -> Option<SchedulerDelta> {
     let machine = match (first.machine, last.machine) {
         (Some((before, _)), Some((after, cpus))) => {
             let ticks = |at: usize| after[at].saturating_sub(before[at]) * TICK;
-            MachineDelta { cpus, busy: ticks(0), idle: ticks(1), steal: ticks(2), interrupts: ticks(3) }
+            Some(MachineDelta { cpus, busy: ticks(0), idle: ticks(1), steal: ticks(2), interrupts: ticks(3) })
         }
-        _ => MachineDelta::default(),
+        _ => None,
     };
     Some(SchedulerDelta { span: Span::new(first.at, last.at), threads: threads.collect(), machine })
 }

@@ -5,7 +5,7 @@ use crate::analyze::quantities::Inputs;
 use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
 use crate::run::{Manifest, Window};
-use crate::target::{Role, SchedulerDelta};
+use crate::target::{MachineDelta, Role, SchedulerDelta};
 
 /// How much of the window the profile may miss before rates of the two are no longer compared: the scheduler's
 /// readings and the samples' cut lie within a scrape of each other.
@@ -150,7 +150,7 @@ fn sampled_cpu(window: &Window) -> Guard {
     Guard::SampledCpu {
         sampled: profile.total(cpu) as f64 / sampled.nanos() as f64,
         accounted: target as f64 / accounted.nanos() as f64,
-        stolen: scheduler.machine.steal as f64 / accounted.nanos() as f64,
+        stolen: scheduler.machine.as_ref().map_or(0, |machine| machine.steal) as f64 / accounted.nanos() as f64,
         samples,
     }
 }
@@ -158,26 +158,33 @@ fn sampled_cpu(window: &Window) -> Guard {
 /// Whether the machine left the target alone.
 fn machine(scheduler: &SchedulerDelta) -> Vec<Guard> {
     let nanos = scheduler.span.nanos();
-    let machine = &scheduler.machine;
+    let mut guards = match &scheduler.machine {
+        Some(machine) => whole_machine(scheduler, machine),
+        None => vec![unchecked("CPU of the whole machine and steal", "/proc/stat could not be read")],
+    };
+    if let Some(thread) = scheduler.busiest(Role::Target) {
+        let (name, tid) = (thread.thread.clone(), thread.tid);
+        guards.push(Guard::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos });
+    }
+    guards
+}
+
+fn whole_machine(scheduler: &SchedulerDelta, machine: &MachineDelta) -> Vec<Guard> {
+    let nanos = scheduler.span.nanos();
     let capacity = machine.cpus as u64 * nanos;
     let known: u64 = scheduler.threads.iter().map(|t| t.cpu).sum();
     // Where the kernel accounts interrupts apart they are charged to no thread, so they are not held against others.
     let others = machine.busy.saturating_sub(known + machine.interrupts);
     // Where the generator is not accounted for, what is left is mostly the generator.
     let generator = scheduler.threads.iter().any(|t| t.role == Role::Generator);
-    let mut guards = vec![
+    vec![
         match generator {
             true => Guard::OtherProcesses { others, capacity },
             false => unchecked("CPU of other processes", "the generator's own CPU is not in the accounting"),
         },
         Guard::Steal { stolen: machine.steal, capacity },
         Guard::MachineBusy { busy: machine.busy + machine.steal, capacity },
-    ];
-    if let Some(thread) = scheduler.busiest(Role::Target) {
-        let (name, tid) = (thread.thread.clone(), thread.tid);
-        guards.push(Guard::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos });
-    }
-    guards
+    ]
 }
 
 fn restarted(manifest: &Manifest, window: &Window) -> Guard {

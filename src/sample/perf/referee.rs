@@ -13,7 +13,8 @@ pub struct Agreement {
     /// passes over the caller of a leaf that has not set up its frame, or has none (libc).
     pub but_for_a_caller: u64,
     pub different: u64,
-    /// The referee could not follow the stack to its end; frame pointers: it began in a library.
+    /// The referee could not follow the stack to its end; frame pointers: fewer than three of the program's frames come
+    /// before a library's.
     pub gave_up: u64,
     /// Up to ten differing pairs, ours first, addresses within their modules, leaf first.
     pub examples: Vec<[Vec<u64>; 2]>,
@@ -60,19 +61,15 @@ impl Referees {
         }
         let theirs = self.interned(space, modules, sample.user_addresses());
         let program = space.program();
-        let within = |id: &u32| modules.address_list[*id as usize].module == program;
+        let within = |id: &&u32| modules.address_list[**id as usize].module == program;
+        // Beyond the first frame of a library, which has no frame pointers, the register can hold anything.
+        let ours: Vec<u32> = ours.iter().take_while(within).copied().collect();
         let found = &mut self.findings.frame_pointers;
-        if !ours.first().is_some_and(within) {
-            // A leaf in libc, which has no frame pointers and keeps other things in their register.
-            found.gave_up += 1;
-            return;
-        }
-        let ours: Vec<u32> = ours.iter().copied().filter(within).collect();
-        let theirs: Vec<u32> = theirs.into_iter().filter(within).collect();
         match ours.len() {
-            _ if ours == theirs => found.same += 1,
-            n if (0..n.min(2)).any(|at| [&ours[..at], &ours[at + 1..]].concat() == theirs) => {
-                found.but_for_a_caller += 1
+            0..3 => found.gave_up += 1,
+            _ if theirs.starts_with(&ours) => found.same += 1,
+            _ if (0..2).any(|at| theirs.starts_with(&[&ours[..at], &ours[at + 1..]].concat())) => {
+                found.but_for_a_caller += 1;
             }
             _ => found.differs(&ours, &theirs, modules),
         }
