@@ -13,7 +13,8 @@ pub struct SamplingReport {
     pub fallbacks: Vec<String>,
     /// Samples per second and CPU asked for.
     pub frequency: u64,
-    /// ns of CPU time that one sample stands for (cpu-clock); `None` where the event has another unit.
+    /// ns of CPU time that one sample stands for (cpu-clock), on the first CPU: on each other one up to 6 % more, so that no
+    /// two tick in step; the profile's ns are exact. `None` where the event has another unit.
     pub period: Option<u64>,
     /// How user stacks were unwound: `framehop, stack copy of 32768 bytes`, `frame pointers`, `as recorded`.
     pub unwinder: String,

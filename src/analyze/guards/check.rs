@@ -147,20 +147,25 @@ fn sampled_cpu(window: &Window) -> Guard {
     if samples == 0 || target == 0 {
         return unchecked(WHAT, "the target used no CPU");
     }
+    // How far samples and accounting may part depends on the steal.
+    let Some(machine) = &scheduler.machine else { return unchecked(WHAT, NO_STAT) };
     Guard::SampledCpu {
         sampled: profile.total(cpu) as f64 / sampled.nanos() as f64,
         accounted: target as f64 / accounted.nanos() as f64,
-        stolen: scheduler.machine.as_ref().map_or(0, |machine| machine.steal) as f64 / accounted.nanos() as f64,
+        stolen: machine.steal as f64 / accounted.nanos() as f64,
         samples,
     }
 }
+
+/// Why nothing is known of the machine as a whole.
+const NO_STAT: &str = "/proc/stat could not be read";
 
 /// Whether the machine left the target alone.
 fn machine(scheduler: &SchedulerDelta) -> Vec<Guard> {
     let nanos = scheduler.span.nanos();
     let mut guards = match &scheduler.machine {
         Some(machine) => whole_machine(scheduler, machine),
-        None => vec![unchecked("CPU of the whole machine and steal", "/proc/stat could not be read")],
+        None => vec![unchecked("CPU of the whole machine and steal", NO_STAT)],
     };
     if let Some(thread) = scheduler.busiest(Role::Target) {
         let (name, tid) = (thread.thread.clone(), thread.tid);
