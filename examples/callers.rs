@@ -5,8 +5,9 @@
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::Duration;
+use wireprof::sample::Agreement;
 use wireprof::sample::Sampler;
-use wireprof::sample::perf::{Agreement, Options, PerfSampler};
+use wireprof::sample::perf::{Options, PerfSampler};
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

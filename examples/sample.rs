@@ -4,7 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use wireprof::sample::Sampler;
+use wireprof::sample::ebpf::EbpfSampler;
 use wireprof::sample::perf::{Options, PerfSampler};
+use wireprof::sample::unwind::Cache;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -12,7 +14,11 @@ fn main() -> Result<()> {
     let (pid, seconds): (u32, f64) = (pid.parse().context("PID")?, seconds.parse().context("SECONDS")?);
     let frequency = frequency.first().map_or(Ok(997), |text| text.parse()).context("HZ")?;
     let options = Options { frequency, ..Options::default() };
-    let recording = PerfSampler::new(options).start(&[pid], false)?;
+    let mut sampler: Box<dyn Sampler> = match std::env::var_os("WIREPROF_UNWIND").is_some_and(|how| how == "copy") {
+        true => Box::new(PerfSampler::new(options)),
+        false => Box::new(EbpfSampler::open(options, Cache::default())?),
+    };
+    let recording = sampler.start(&[pid], false)?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (raw, report) = recording.stop()?;
     let cpu = process_cpu()?;
@@ -20,13 +26,21 @@ fn main() -> Result<()> {
     ensure!(samples > 0, "no samples of process {pid}: is it idle?");
     let complete = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].incomplete.is_none()).count();
     println!(
-        "samples {samples} cpu_us_per_sample {:.2} thread_us_per_sample {:.2} complete_percent {:.2} lost {} event {}",
+        "samples {samples} cpu_us_per_sample {:.2} thread_us_per_sample {:.2} kernel_us_per_sample {:.2} complete_percent {:.3} lost {} event {}",
         cpu * 1e6 / samples as f64,
         report.sampler_cpu.map_or(f64::NAN, |nanos| nanos as f64 / 1e3 / samples as f64),
+        report.kernel_cpu.map_or(f64::NAN, |nanos| nanos as f64 / 1e3 / samples as f64),
         complete as f64 * 100.0 / samples as f64,
         report.lost,
         report.event,
     );
+    for note in &report.fallbacks {
+        println!("note: {note}");
+    }
+    for reason in raw.stacks.iter().filter_map(|stack| stack.incomplete).collect::<std::collections::BTreeSet<_>>() {
+        let of = |s: &&wireprof::sample::RawSample| raw.stacks[s.stack as usize].incomplete == Some(reason);
+        println!("incomplete: {reason}, {} samples", raw.samples.iter().filter(of).count());
+    }
     Ok(())
 }
 

@@ -3,17 +3,16 @@
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use wireprof::sample::perf::{Options, PerfSampler, open};
-use wireprof::sample::{ModuleKind, RawSamples, Sampler, SamplingReport};
+use wireprof::sample::perf::Options;
+use wireprof::sample::{ModuleKind, RawSamples, SamplingReport, Unwinding, choose};
 
-fn permitted() -> bool {
-    match open(&Options::default(), &[std::process::id()]) {
-        Ok(_) => true,
-        Err(why) => {
-            println!("skipped: {why}");
-            false
-        }
-    }
+/// The ways of following stacks that this host permits; prints why for those that it does not.
+fn ways() -> Vec<Unwinding> {
+    let permitted = |unwinding: &Unwinding| {
+        let options = Options { unwinding: *unwinding, ..Options::default() };
+        choose(&options, std::process::id()).map_err(|why| println!("skipped: {why}")).is_ok()
+    };
+    [Unwinding::Kernel, Unwinding::Copy].into_iter().filter(permitted).collect()
 }
 
 /// Compiles a C program with the given flags; the directory must be kept while it runs.
@@ -35,14 +34,15 @@ impl Drop for Running {
     }
 }
 
-fn sample(program: &std::path::Path, seconds: f64) -> (RawSamples, SamplingReport) {
-    sample_with(program, seconds, Options::default())
+fn sample(program: &std::path::Path, seconds: f64, unwinding: Unwinding) -> (RawSamples, SamplingReport) {
+    sample_with(program, seconds, Options { unwinding, ..Options::default() })
 }
 
 fn sample_with(program: &std::path::Path, seconds: f64, options: Options) -> (RawSamples, SamplingReport) {
     let child = Running(Command::new(program).stdout(Stdio::null()).spawn().unwrap());
     std::thread::sleep(Duration::from_millis(100));
-    let recording = PerfSampler::new(options).start(&[child.0.id()], true).unwrap();
+    let mut sampler = choose(&options, child.0.id()).unwrap().sampler;
+    let recording = sampler.start(&[child.0.id()], true).unwrap();
     std::thread::sleep(Duration::from_secs_f64(seconds));
     recording.stop().unwrap()
 }
@@ -68,15 +68,14 @@ const NESTED: &str = r#"
 
 #[test]
 fn stacks_of_a_c_program_without_frame_pointers_are_complete_through_libc_and_back() {
-    if !permitted() {
-        return;
+    for way in ways() {
+        let (_kept, program) = compile(NESTED, &["-O2", "-fomit-frame-pointer", "-g0"]);
+        let (raw, report) = sample(&program, 1.0, way);
+        assert!(report.samples > 500, "{report:?}");
+        assert!(complete_share(&raw) >= 0.999, "{} of {} {report:?}", complete_share(&raw), raw.samples.len());
+        let deep = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() > 24).count();
+        assert!(deep * 2 > raw.samples.len(), "the recursion of 20 frames shows in {deep} of {}", raw.samples.len());
     }
-    let (_kept, program) = compile(NESTED, &["-O2", "-fomit-frame-pointer", "-g0"]);
-    let (raw, report) = sample(&program, 1.0);
-    assert!(report.samples > 500, "{report:?}");
-    assert!(complete_share(&raw) >= 0.995, "{} of {} {report:?}", complete_share(&raw), raw.samples.len());
-    let deep = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() > 24).count();
-    assert!(deep * 2 > raw.samples.len(), "the recursion of 20 frames shows in {deep} of {}", raw.samples.len());
 }
 
 const RECURSION: &str = r#"
@@ -87,13 +86,11 @@ const RECURSION: &str = r#"
 
 #[test]
 fn framehop_finds_the_same_stacks_and_frame_pointers_do_in_a_program_that_has_them() {
-    if !permitted() {
-        return;
-    }
-    let options = Options { referees: true, ..Options::default() };
-    for (flags, pointers) in [("-fomit-frame-pointer", false), ("-fno-omit-frame-pointer", true)] {
+    let builds = [("-fomit-frame-pointer", false), ("-fno-omit-frame-pointer", true)];
+    for (unwinding, (flags, pointers)) in ways().into_iter().flat_map(|way| builds.map(|build| (way, build))) {
+        let options = Options { referees: true, unwinding, ..Options::default() };
         let (_kept, program) = compile(RECURSION, &["-O2", flags, "-g0"]);
-        let (_, report) = sample_with(&program, 1.0, options.clone());
+        let (_, report) = sample_with(&program, 1.0, options);
         let found = report.referees.expect("the referees were asked");
         assert!(found.framehop.same > 500 && found.framehop.different == 0, "{flags}: {:?}", found.framehop);
         let agreed = found.frame_pointers.same + found.frame_pointers.but_for_a_caller;
@@ -104,21 +101,19 @@ fn framehop_finds_the_same_stacks_and_frame_pointers_do_in_a_program_that_has_th
 }
 
 #[test]
-fn a_stack_deeper_than_the_copy_is_kept_and_counted_as_cut() {
-    if !permitted() {
-        return;
+fn a_stack_deeper_than_any_copy_is_complete_in_the_kernel_and_counted_as_cut_by_copying() {
+    let source = NESTED.replace("pad[512]", "pad[32768]");
+    for way in ways() {
+        let (_kept, program) = compile(&source, &["-O2", "-fomit-frame-pointer"]);
+        let (raw, report) = sample(&program, 0.5, way);
+        let share = complete_share(&raw);
+        let right = if way == Unwinding::Kernel { share >= 0.999 } else { share < 0.5 };
+        assert!(!raw.samples.is_empty() && right, "{way:?}: {share} {report:?}");
     }
-    let source = NESTED.replace("pad[512]", "pad[8192]");
-    let (_kept, program) = compile(&source, &["-O2", "-fomit-frame-pointer"]);
-    let (raw, _) = sample(&program, 0.5);
-    assert!(!raw.samples.is_empty() && complete_share(&raw) < 0.5, "{}", complete_share(&raw));
 }
 
 #[test]
 fn threads_and_children_born_while_sampling_are_sampled_under_their_own_numbers_and_strangers_are_not() {
-    if !permitted() {
-        return;
-    }
     let source = r#"
         #define _GNU_SOURCE
         #include <pthread.h>
@@ -134,23 +129,22 @@ fn threads_and_children_born_while_sampling_are_sampled_under_their_own_numbers_
             pthread_t t; pthread_create(&t, 0, thread, 0); pthread_join(t, 0);
             if (!fork()) { burn(0.2); _exit(0); } wait(0); usleep(500000); return 0; }
     "#;
-    let (_kept, program) = compile(source, &["-O2", "-pthread"]);
-    let (raw, report) = sample(&program, 1.0);
-    let mut pids: Vec<u32> = raw.threads.iter().map(|t| t.pid).collect();
-    pids.sort_unstable();
-    pids.dedup();
-    assert_eq!(pids.len(), 2, "{:?}", raw.threads);
-    assert!(raw.threads.iter().any(|t| t.thread == "born-later" && t.tid != t.pid), "{:?}", raw.threads);
-    assert!(raw.threads.iter().all(|t| t.process == "program"), "{:?}", raw.threads);
-    assert!(complete_share(&raw) > 0.98, "{report:?}");
-    assert!(raw.modules.iter().any(|m| m.kind == ModuleKind::File && m.path == program && m.build_id.is_some()));
+    for way in ways() {
+        let (_kept, program) = compile(source, &["-O2", "-pthread"]);
+        let (raw, report) = sample(&program, 1.0, way);
+        let mut pids: Vec<u32> = raw.threads.iter().map(|t| t.pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        assert_eq!(pids.len(), 2, "{:?}", raw.threads);
+        assert!(raw.threads.iter().any(|t| t.thread == "born-later" && t.tid != t.pid), "{:?}", raw.threads);
+        assert!(raw.threads.iter().all(|t| t.process == "program"), "{:?}", raw.threads);
+        assert!(complete_share(&raw) > 0.98, "{report:?}");
+        assert!(raw.modules.iter().any(|m| m.kind == ModuleKind::File && m.path == program && m.build_id.is_some()));
+    }
 }
 
 #[test]
 fn a_stack_goes_on_through_a_signal_handler_to_what_it_interrupted() {
-    if !permitted() {
-        return;
-    }
     let source = r#"
         #include <signal.h>
         #include <unistd.h>
@@ -159,11 +153,74 @@ fn a_stack_goes_on_through_a_signal_handler_to_what_it_interrupted() {
         __attribute__((noinline)) static void interrupted(void) { kill(getpid(), SIGUSR1); sink++; }
         int main(void) { signal(SIGUSR1, handler); for (;;) interrupted(); }
     "#;
-    let (_kept, program) = compile(source, &["-O2", "-fomit-frame-pointer"]);
-    let (raw, report) = sample(&program, 0.5);
-    assert!(complete_share(&raw) >= 0.995, "{report:?}");
-    // handler, trampoline, kill, interrupted, main, two of libc's start, _start
-    let walked: Vec<_> = raw.samples.iter().filter(|s| !s.late).collect();
-    let through = walked.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() >= 7).count();
-    assert!(through * 10 > walked.len() * 9, "{through} of {}", walked.len());
+    for way in ways() {
+        let (_kept, program) = compile(source, &["-O2", "-fomit-frame-pointer"]);
+        let (raw, report) = sample(&program, 0.5, way);
+        assert!(complete_share(&raw) >= 0.995, "{report:?}");
+        // handler, trampoline, kill, interrupted, main, two of libc's start, _start
+        let walked: Vec<_> = raw.samples.iter().filter(|s| !s.late).collect();
+        let through = walked.iter().filter(|s| raw.stacks[s.stack as usize].addresses.len() >= 7).count();
+        assert!(through * 10 > walked.len() * 9, "{through} of {}", walked.len());
+    }
+}
+
+/// A library that is loaded, and children that are born, while the program is being sampled.
+const LOADS_AND_FORKS: &str = r#"
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/wait.h>
+    #include <time.h>
+    #include <unistd.h>
+    volatile unsigned long sink;
+    static void burn(double s) { struct timespec a, b; clock_gettime(CLOCK_MONOTONIC, &a);
+        do { for (int i = 0; i < 1000; i++) sink++; clock_gettime(CLOCK_MONOTONIC, &b); }
+        while ((b.tv_sec - a.tv_sec) + 1e-9 * (b.tv_nsec - a.tv_nsec) < s); }
+    int main(int count, char **arguments) { (void)count; burn(0.5);
+        char path[4096]; snprintf(path, sizeof path, "%s.so", arguments[0]);
+        void (*deep)(int, void (*)(double)) = (void (*)(int, void (*)(double)))dlsym(dlopen(path, RTLD_NOW), "deep");
+        deep(12, burn);
+        for (int i = 0; i < 3; i++) if (!fork()) { deep(12, burn); _exit(0); }
+        while (wait(0) > 0) {} for (;;) burn(1); }
+"#;
+const LIBRARY: &str = r#"
+    volatile unsigned long sink;
+    __attribute__((noinline)) void deep(int n, void (*f)(double)) { if (n) deep(n - 1, f); else f(0.5); sink++; }
+"#;
+
+#[test]
+fn a_library_loaded_and_children_born_while_sampling_leave_complete_stacks_through_both() {
+    for way in ways() {
+        let (kept, program) = compile(LOADS_AND_FORKS, &["-O2", "-fomit-frame-pointer"]);
+        let library = kept.path().join("library.c");
+        std::fs::write(&library, LIBRARY).unwrap();
+        let shared = ["-O2", "-fomit-frame-pointer", "-shared", "-fPIC", "-o"];
+        let object = format!("{}.so", program.display());
+        let built = Command::new("cc").args(shared).arg(&object).arg(&library).status().expect("cc is installed");
+        assert!(built.success());
+        let (raw, report) = sample(&program, 3.5, way);
+        assert!(complete_share(&raw) >= 0.999, "{way:?}: {} of {} {report:?}", complete_share(&raw), raw.samples.len());
+        let through = |pid: Option<u32>| {
+            let inside =
+                |stack: u32| raw.stacks[stack as usize].addresses.iter().filter(|a| in_library(&raw, a)).count();
+            raw.samples
+                .iter()
+                .filter(|s| pid.is_none_or(|pid| raw.threads[s.thread as usize].pid == pid))
+                .filter(|s| inside(s.stack) >= 12)
+                .count()
+        };
+        let mut pids: Vec<u32> = raw.threads.iter().map(|t| t.pid).collect();
+        pids.dedup();
+        assert!(
+            pids.len() >= 4 && pids.iter().all(|pid| through(Some(*pid)) > 50),
+            "{way:?}: {:?}",
+            pids.iter().map(|pid| through(Some(*pid))).collect::<Vec<_>>()
+        );
+    }
+}
+
+fn in_library(raw: &RawSamples, address: &wireprof::sample::Address) -> bool {
+    address.module.is_some_and(|id| raw.modules[id.0 as usize].path.ends_with("program.so"))
 }

@@ -8,7 +8,7 @@ use crate::preset::{Expression, Preset};
 use crate::render::Picture;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::run::{RUNNING, Run, Store};
-use crate::sample::perf;
+use crate::sample::{Unwinding, perf};
 use crate::sweep::{self, Cut, DriverChoice, Prepared, Request, Stop, Timing, interrupted, prepare, restore};
 use crate::target::without_secrets;
 use crate::testbed::plant::Plant;
@@ -102,7 +102,10 @@ pub struct Sweep {
     frequency: u64,
     #[arg(long, value_enum, default_value_t = perf::EventChoice::Auto)]
     event: perf::EventChoice,
-    /// Largest stack copy in bytes
+    /// How stacks are followed
+    #[arg(long, value_enum, default_value_t = Unwinding::Auto)]
+    unwind: Unwinding,
+    /// Largest stack copy in bytes, where stacks are copied
     #[arg(long, value_name = "BYTES", default_value_t = 65_528)]
     stack_bytes: u64,
     /// Seed of the random order of levels [default: from the clock]
@@ -241,6 +244,7 @@ impl Sweep {
         let sampling = perf::Options {
             frequency: self.frequency,
             event: self.event,
+            unwinding: self.unwind,
             stack_bytes: self.stack_bytes,
             ..perf::Options::default()
         };

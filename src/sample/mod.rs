@@ -1,17 +1,32 @@
 //! Stacks of the target while it runs. Invariant: a sampler never symbolizes; it leaves addresses, modules and losses.
 
+mod choose;
+mod collect;
+pub mod ebpf;
 pub mod perf;
+mod processes;
 mod raw;
+mod referee;
 mod report;
+mod start;
+mod thread;
 pub mod unwind;
 
+pub use choose::{Chosen, Unwinding, choose, permitted};
 pub use raw::*;
+pub use referee::{Agreement, Findings};
 pub use report::SamplingReport;
 
 use anyhow::Result;
 
-/// A source of stacks: perf events, later eBPF, or a recording that is replayed in tests.
+/// A source of stacks: eBPF, perf events, or a recording that is replayed in tests.
 pub trait Sampler: Send {
+    /// Does beforehand what takes time (reading the files that the processes have mapped), so that no window has to wait for
+    /// it; `progress` is told what.
+    fn prepare(&mut self, pids: &[u32], children: bool, progress: &dyn Fn(&str)) -> Result<()> {
+        let _ = (pids, children, progress);
+        Ok(())
+    }
     /// Starts sampling these processes, with their descendants where `children`.
     fn start(&mut self, pids: &[u32], children: bool) -> Result<Box<dyn Recording>>;
 }

@@ -2,6 +2,7 @@
 //! the same code in many processes is one address and is symbolized once.
 
 use crate::clock::{Nanos, Span};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -60,6 +61,8 @@ pub enum Incomplete {
     BadRead,
     /// The walk ended at an address whose call-frame information does not say that it is a root.
     NotARoot,
+    /// The call-frame information needs an expression or a register that the unwinder does not follow.
+    UnsupportedRule,
     /// More frames than the unwinder follows.
     TooDeep,
     /// The kernel gave no user registers (a thread being born or dying).
@@ -75,6 +78,7 @@ impl std::fmt::Display for Incomplete {
             Incomplete::NoTable => "no call-frame information",
             Incomplete::BadRead => "unreadable frame",
             Incomplete::NotARoot => "ended where there is no root",
+            Incomplete::UnsupportedRule => "unsupported call-frame rule",
             Incomplete::TooDeep => "too many frames",
             Incomplete::NoRegisters => "no user registers",
             Incomplete::SwitchedOut => "already switched out",
@@ -121,23 +125,55 @@ pub struct RawSamples {
     pub threads: Vec<RawThread>,
     pub stacks: Vec<RawStack>,
     pub samples: Vec<RawSample>,
-    /// ns on CPU of the target's threads by the kernel's records of context switches: by thread number and by the 10 ms
-    /// ([`RawSamples::BUCKET`]) in which the slice ended. `None`: switches were not recorded.
-    pub on_cpu: Option<rustc_hash::FxHashMap<(u32, u64), u64>>,
+    /// The threads' time on CPU by the kernel's context switches, noted now and then. `None`: switches were not followed.
+    pub on_cpu: Option<Vec<OnCpu>>,
+}
+
+/// ns on CPU of the target's threads, by thread number, from the recording's start to an instant.
+#[derive(Clone, Debug, Default)]
+pub struct OnCpu {
+    pub at: Nanos,
+    pub threads: FxHashMap<u32, u64>,
 }
 
 impl RawSamples {
-    /// Length in ns of the intervals of `on_cpu`.
-    pub const BUCKET: u64 = 10_000_000;
+    /// ns on CPU of each thread within a span, interpolated between the two notes around each of its ends.
+    pub fn on_cpu_within(&self, span: Span) -> Option<FxHashMap<u32, u64>> {
+        let notes = self.on_cpu.as_ref()?;
+        let last = notes.last()?;
+        let within =
+            |tid: &u32| (until(notes, *tid, span.end) - until(notes, *tid, span.start)).max(0.0).round() as u64;
+        Some(last.threads.keys().map(|tid| (*tid, within(tid))).collect())
+    }
+}
 
-    /// ns on CPU of each thread within a span, to the exactness of [`RawSamples::BUCKET`] at its ends.
-    pub fn on_cpu_within(&self, span: Span) -> Option<rustc_hash::FxHashMap<u32, u64>> {
-        let mut threads = rustc_hash::FxHashMap::default();
-        for ((tid, bucket), nanos) in self.on_cpu.as_ref()? {
-            if span.contains(bucket * Self::BUCKET + Self::BUCKET / 2) {
-                *threads.entry(*tid).or_default() += nanos;
-            }
+/// ns on CPU of a thread from the start to `at`.
+fn until(notes: &[OnCpu], tid: u32, at: Nanos) -> f64 {
+    let of = |note: &OnCpu| note.threads.get(&tid).copied().unwrap_or(0) as f64;
+    let after = notes.partition_point(|note| note.at < at);
+    match (after.checked_sub(1).map(|before| &notes[before]), notes.get(after)) {
+        (Some(before), Some(after)) => {
+            let share = (at - before.at) as f64 / (after.at - before.at) as f64;
+            of(before) + share * (of(after) - of(before))
         }
-        Some(threads)
+        (Some(last), None) => of(last),
+        (None, Some(first)) => of(first),
+        (None, None) => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_on_cpu_is_interpolated_between_notes_and_a_thread_that_appears_begins_at_none() {
+        let note = |at, of: &[(u32, u64)]| OnCpu { at, threads: of.iter().copied().collect() };
+        let on_cpu = Some(vec![note(100, &[(1, 10)]), note(200, &[(1, 50)]), note(300, &[(1, 90), (2, 40)])]);
+        let raw = RawSamples { on_cpu, ..RawSamples::default() };
+        let within = raw.on_cpu_within(Span::new(150, 250)).unwrap();
+        assert_eq!((within[&1], within[&2]), (40, 20));
+        assert_eq!(raw.on_cpu_within(Span::new(0, 1_000)).unwrap()[&1], 80);
+        assert_eq!(RawSamples::default().on_cpu_within(Span::new(0, 1)), None);
     }
 }

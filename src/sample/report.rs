@@ -1,6 +1,6 @@
 //! How a window was sampled: the provenance that travels with every profile. Stored as `sampling.json`.
 
-use super::perf::Findings;
+use super::Findings;
 use crate::clock::Span;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,9 @@ pub struct SamplingReport {
     pub misses: Vec<(String, u64)>,
     /// CPU of the sampler thread in ns, reading and unwinding, over the recording's whole span.
     pub sampler_cpu: Option<u64>,
+    /// CPU in ns that the kernel took to follow the stacks, while the threads that it charges waited. `None`: not measured.
+    #[serde(default)]
+    pub kernel_cpu: Option<u64>,
     pub recording: Option<Span>,
     /// The interval that the profile covers where it could not be cut to the window (stacks recorded without times);
     /// `None`: the window's span.

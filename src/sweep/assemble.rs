@@ -100,12 +100,15 @@ fn note_missing_metrics(window: &mut Window, preset: &Preset) {
     }
 }
 
+/// ns that a thread can run between two switches and be unknown to them.
+const SLICE: u64 = 10_000_000;
+
 /// Adds what the context switches tell of the target's threads to the scheduler's statistics. A thread that ran in the
 /// interval without a switch (a spin on a CPU of its own) has no record, and stays without.
 fn add_switched(scheduler: &mut SchedulerDelta, raw: &RawSamples) {
     let Some(on_cpu) = raw.on_cpu_within(scheduler.span) else { return };
     for thread in scheduler.threads.iter_mut().filter(|thread| thread.role == Role::Target) {
-        thread.switched = on_cpu.get(&thread.tid).copied().or((thread.cpu < RawSamples::BUCKET).then_some(0));
+        thread.switched = on_cpu.get(&thread.tid).copied().or((thread.cpu < SLICE).then_some(0));
     }
 }
 

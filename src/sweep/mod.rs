@@ -6,7 +6,7 @@ mod prepare;
 mod setup;
 mod window;
 
-pub use prepare::{DriverChoice, Prepared, Request, check, listens, permitted, prepare};
+pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
 pub use setup::{Applied, Connections, apply, restore};
 pub use window::{Captured, Cut, interrupted};
 
@@ -71,6 +71,8 @@ pub struct Sources {
 
 /// What the conductor tells while it works.
 pub enum Event<'a> {
+    /// Something that takes time before the first window.
+    Preparing(&'a str),
     Started {
         id: WindowId,
         index: usize,
@@ -122,6 +124,12 @@ pub async fn run(
     let mut writer = store.create(manifest)?;
     let mut symbolizer = Symbolizer::new(Default::default());
     let order = writer.manifest.order.clone();
+    if let Some(sampler) = &mut sources.sampler {
+        let tell = std::sync::Mutex::new(&mut *tell);
+        let progress = |text: &str| (tell.lock().unwrap_or_else(|e| e.into_inner()))(Event::Preparing(text));
+        // What fails here fails again, and is told, when the first window begins to sample.
+        let _ = tokio::task::block_in_place(|| sampler.prepare(&sources.pids, sources.children, &progress));
+    }
     let (mut finished, mut cut) = (0, None);
     for (index, id) in order.iter().enumerate() {
         let seconds = (timing.warmup + timing.window).as_secs_f64();

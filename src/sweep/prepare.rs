@@ -6,7 +6,7 @@ use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Expression, Preset};
 use crate::run::{Manifest, SCHEMA, Target, WorkloadSummary};
-use crate::sample::perf::{self, PerfSampler};
+use crate::sample::{self, Chosen, choose};
 use crate::statements::{PgStatStatements, StatementSource};
 use crate::target::{
     Forbidden, Role, Watched, WatchedProcess, comm, host, identify, listener, named, socket_listener, start_ticks,
@@ -46,7 +46,7 @@ pub struct Request {
     pub seed: u64,
     pub timing: Timing,
     /// `None`: no sampling.
-    pub sampling: Option<perf::Options>,
+    pub sampling: Option<sample::perf::Options>,
     pub setup: bool,
     /// Arguments as typed, without secrets.
     pub arguments: Vec<String>,
@@ -201,31 +201,9 @@ fn open_sampler(
         notes.push("stacks were not sampled".into());
         return Ok(None);
     };
-    let permitted = permitted(options, pid)?;
-    if permitted.stack_bytes < options.stack_bytes {
-        notes.push(format!(
-            "stack copies of {} bytes instead of {}: larger ones need more locked memory than this user has; \
-             `sudo sysctl kernel.perf_event_mlock_kb=65536` gives it",
-            permitted.stack_bytes, options.stack_bytes
-        ));
-    }
-    Ok(Some(Box::new(PerfSampler::new(permitted))))
-}
-
-/// Sizes of stack copies to fall back to, largest first: the rings of an unprivileged user are bounded by
-/// kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK, and their size follows that of the copies.
-const SMALLER_COPIES: [u64; 3] = [16_384, 8_192, 2_048];
-
-/// The options, with smaller stack copies where only those are permitted. The events are opened and closed again: what
-/// is not permitted is said before the load, not after it.
-pub fn permitted(options: &perf::Options, pid: u32) -> Result<perf::Options, Forbidden> {
-    let refused = match perf::open(options, &[pid]) {
-        Ok(_) => return Ok(options.clone()),
-        Err(refused) => refused,
-    };
-    let smaller = SMALLER_COPIES.into_iter().filter(|bytes| *bytes < options.stack_bytes);
-    let mut smaller = smaller.map(|stack_bytes| perf::Options { stack_bytes, ..options.clone() });
-    smaller.find(|options| perf::open(options, &[pid]).is_ok()).ok_or(refused)
+    let Chosen { sampler, notes: more } = tokio::task::block_in_place(|| choose(options, pid))?;
+    notes.extend(more);
+    Ok(Some(sampler))
 }
 
 async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Applied)> {

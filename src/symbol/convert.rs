@@ -62,6 +62,7 @@ fn cut(incomplete: Incomplete) -> &'static str {
         Incomplete::NoTable => "[stack cut: no unwind table]",
         Incomplete::BadRead => "[stack cut: bad read]",
         Incomplete::NotARoot => "[stack cut: not a root]",
+        Incomplete::UnsupportedRule => "[stack cut: unsupported unwind rule]",
         Incomplete::TooDeep => "[stack cut: too deep]",
         Incomplete::NoRegisters => "[stack cut: no registers]",
         Incomplete::SwitchedOut => "[switched out before the timer's interrupt came]",

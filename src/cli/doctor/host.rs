@@ -2,14 +2,16 @@
 
 use super::super::Common;
 use super::Check;
+use crate::sample::ebpf::EbpfSampler;
 use crate::sample::perf::{self, Options};
-use crate::sweep::permitted;
+use crate::sample::permitted;
+use crate::sample::unwind::Cache;
 use crate::target::host;
 use crate::testbed;
 use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<Check> {
-    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), sockets()];
+    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), kernel_programs()];
     checks.push(runs(&common.runs));
     checks.push(testbed());
     checks
@@ -112,23 +114,16 @@ fn scheduler() -> Check {
     }
 }
 
-/// What tells where a query is, from the kernel's side.
-fn sockets() -> Check {
-    const WHAT: &str = "kernel programs (eBPF)";
-    let types = Path::new("/sys/kernel/btf/vmlinux").exists();
-    let status = read("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
-    // CAP_SYS_ADMIN, or CAP_PERFMON with CAP_BPF (include/uapi/linux/capability.h).
-    let may = effective.is_some_and(|set| set >> 21 & 1 == 1 || (set >> 38 & 1 == 1 && set >> 39 & 1 == 1));
-    let found = format!(
-        "BTF is {}, this user {} load programs; no measurement of this version needs them",
-        if types { "there" } else { "absent" },
-        if may { "may" } else { "may not" }
-    );
-    match (types, may) {
-        (true, true) => Check::good(WHAT, found),
-        (false, _) => Check::limited(WHAT, found, "use a kernel with CONFIG_DEBUG_INFO_BTF"),
-        (true, false) => Check::limited(WHAT, found, "run as root, or with CAP_BPF and CAP_PERFMON"),
+/// Loads the program that follows stacks in the kernel, as a sweep does, and lets it go again.
+fn kernel_programs() -> Check {
+    const WHAT: &str = "stacks followed in the kernel (eBPF)";
+    match EbpfSampler::open(Options::default(), Cache::default()) {
+        Ok(_) => Check::good(WHAT, "the program is accepted: stacks of any depth are complete, without frame pointers"),
+        Err(error) => Check::limited(
+            WHAT,
+            format!("{error:#}; stacks are copied instead, so that those deeper than 64 KiB are cut"),
+            "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
+        ),
     }
 }
 

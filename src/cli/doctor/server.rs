@@ -5,9 +5,12 @@ use crate::elf::Image;
 use crate::load::{self, Address};
 use crate::metrics::{HttpScraper, MetricsDelta, Scraper};
 use crate::preset::Preset;
+use crate::sample::ebpf::EbpfSampler;
 use crate::sample::perf::{self, Options};
+use crate::sample::permitted;
+use crate::sample::unwind::Cache;
 use crate::statements::PgStatStatements;
-use crate::sweep::{listens, permitted};
+use crate::sweep::listens;
 use crate::target::{comm, identify, start_ticks};
 use std::path::Path;
 use std::time::Duration;
@@ -107,6 +110,9 @@ fn symbols_remedy() -> &'static str {
 }
 
 fn sampling(pid: u32) -> Check {
+    if EbpfSampler::open(Options::default(), Cache::default()).is_ok() {
+        return Check::good("sampling it", "stacks followed in the kernel, with its threads and children");
+    }
     match permitted(&Options::default(), pid).and_then(|options| perf::open(&options, &[pid])) {
         Ok(opened) if opened.fallbacks.is_empty() => Check::good("sampling it", opened.event),
         Ok(opened) => Check::good("sampling it", format!("{}; {}", opened.event, opened.fallbacks.join("; "))),

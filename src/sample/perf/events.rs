@@ -2,6 +2,7 @@
 //! Invariant: what was chosen instead of something better is named in [`Opened::fallbacks`].
 
 use super::record::REGISTER_MASK;
+use crate::sample::Unwinding;
 use crate::target::{Forbidden, tasks};
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
@@ -22,6 +23,7 @@ pub struct Options {
     pub frequency: u64,
     /// `auto`, `cycles` or `cpu-clock`.
     pub event: EventChoice,
+    pub unwinding: Unwinding,
     /// Upper bound of the stack copy in bytes.
     pub stack_bytes: u64,
     /// Have each stack found by framehop and along frame pointers too (see [`super::Findings`]).
@@ -38,7 +40,13 @@ pub enum EventChoice {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { frequency: 997, event: EventChoice::Auto, stack_bytes: LARGEST_COPY, referees: false }
+        Options {
+            frequency: 997,
+            event: EventChoice::Auto,
+            unwinding: Unwinding::Auto,
+            stack_bytes: LARGEST_COPY,
+            referees: false,
+        }
     }
 }
 
@@ -54,7 +62,7 @@ pub struct Budget {
 
 impl Budget {
     /// ns between two samples of a CPU.
-    fn period(&self) -> u64 {
+    pub fn period(&self) -> u64 {
         1_000_000_000 / self.frequency
     }
 }
@@ -99,7 +107,7 @@ pub struct Clocked {
 /// of multiples of the golden ratio never meet (three-distance theorem). With equal periods the clocks would keep
 /// the phase between them for the whole window. A tick halts its CPU for tens of microseconds, and with it a query that
 /// was there; another CPU that is always looked at just then is seen idle too often (by 12 % at one client).
-fn period_of(cpu: usize, base: u64) -> u64 {
+pub fn period_of(cpu: usize, base: u64) -> u64 {
     const GOLDEN: f64 = 0.618_033_988_749_895;
     base + (base as f64 * SPREAD * (cpu as f64 * GOLDEN).fract()) as u64
 }
@@ -160,7 +168,7 @@ pub fn has_pmu() -> bool {
     builder.observe_self().any_cpu().build().is_ok()
 }
 
-fn online_cpus() -> Vec<usize> {
+pub fn online_cpus() -> Vec<usize> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_else(|_| "0".into());
     let mut cpus = Vec::new();
     for part in text.trim().split(',') {
@@ -172,7 +180,7 @@ fn online_cpus() -> Vec<usize> {
     cpus
 }
 
-fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static str {
+pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static str {
     match choice {
         EventChoice::Cycles => "cycles",
         EventChoice::CpuClock => "cpu-clock",
@@ -184,19 +192,45 @@ fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static str 
     }
 }
 
+/// What to say where the budget gives fewer samples than were asked for.
+pub fn bounded(budget: &Budget, options: &Options, cpus: usize) -> Option<String> {
+    let Budget { frequency, .. } = budget;
+    let asked = options.frequency;
+    (*frequency < asked).then(|| {
+        format!(
+            "{frequency} samples/s per CPU instead of {asked}: {TOTAL_RATE} samples/s over {cpus} CPUs is the budget"
+        )
+    })
+}
+
+/// The bare clock of one CPU, for a program in the kernel that runs at its ticks.
+pub fn clock(event: &'static str, budget: &Budget, cpu: usize) -> io::Result<Counter> {
+    let mut builder = match event {
+        "cycles" => Builder::new(Hardware::CPU_CYCLES),
+        _ => Builder::new(Software::CPU_CLOCK),
+    };
+    match event {
+        "cycles" => builder.sample_frequency(budget.frequency),
+        _ => builder.sample_period(period_of(cpu, budget.period())),
+    };
+    builder.exclude_hv(true).any_pid().one_cpu(cpu).build()
+}
+
+/// What processes map and how they are named, of all processes on one CPU, and nothing else.
+pub fn changes(cpu: usize) -> io::Result<Sampler> {
+    let mut builder = Builder::new(Software::DUMMY);
+    builder.mmap(true).mmap2(true).comm(true).comm_exec(true).task(true).sample_id_all(true);
+    builder.sample(SampleFlag::IDENTIFIER | SampleFlag::TID | SampleFlag::TIME).clockid(Clock::MONOTONIC);
+    // Each wakes the reader: a library that was just loaded is about to run.
+    builder.wakeup_watermark(1).any_pid().one_cpu(cpu).build()?.sampled(1 << 18)
+}
+
 /// Opens sampling of the processes `pids` with all their threads.
 pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     let cpus = online_cpus();
     let budget = budget(cpus.len(), options);
     let mut fallbacks = Vec::new();
-    if budget.frequency < options.frequency {
-        fallbacks.push(format!(
-            "{} samples/s per CPU instead of {}: {TOTAL_RATE} samples/s over {} CPUs is the budget",
-            budget.frequency,
-            options.frequency,
-            cpus.len()
-        ));
-    }
+    fallbacks.extend(bounded(&budget, options, cpus.len()));
     let event = event_name(options.event, &mut fallbacks);
     let period = (event == "cpu-clock").then_some(budget.period());
     let whole = cpus.iter().map(|cpu| open_cpu(event, &budget, *cpu)).collect::<io::Result<Vec<_>>>();

@@ -5,14 +5,10 @@
 //! that thread was switched out, the newest one sampled: hot-deck imputation from the same thread, or the same
 //! process. Such samples are marked and their share is reported.
 
-use super::events::Clocked;
 use super::record::SampleRecord;
 use super::timeline::{Grid, Owner, Timeline};
-use crate::clock::{self, Nanos};
-use perf_event::{Counter, Sampler};
+use crate::clock::Nanos;
 use rustc_hash::FxHashMap;
-use std::io;
-use std::os::fd::AsRawFd;
 
 /// A tick that belongs to a thread whose stack was not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,90 +115,5 @@ impl LateTicks {
         };
         let mut stack_of = stack_of;
         self.waiting.iter().map(|(sample, pid, tid, stack)| (*sample, stack.or_else(|| stack_of(*pid, *tid)))).collect()
-    }
-}
-
-/// How exactly a clock's start must be known, and how often it is set going anew for that: the hypervisor can take the
-/// CPU away in the middle.
-const EXACT: u64 = 20_000;
-const TRIES: usize = 200;
-
-/// Enables the clocks, each from its own CPU where that is permitted; gives when each started, to [`EXACT`] where the
-/// host lets it.
-pub fn start(rings: &mut [Sampler], clocks: &[Clocked]) -> Vec<io::Result<Started>> {
-    let home = affinity();
-    let mut starts = Vec::with_capacity(rings.len());
-    for (i, ring) in rings.iter_mut().enumerate() {
-        let clock = clocks.get(i);
-        if let Some(clock) = clock {
-            run_on(clock.cpu);
-        }
-        starts.push(start_clock(ring.as_counter_mut(), clock.and_then(|clock| clock.period)));
-    }
-    if let Some(home) = home {
-        // SAFETY: `home` is the mask that the kernel gave for this thread, of the size it was asked for.
-        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &home) };
-    }
-    starts
-}
-
-/// When a clock started, and within how many ns that is known.
-#[derive(Clone, Copy, Debug)]
-pub struct Started {
-    pub at: Nanos,
-    pub within: u64,
-}
-
-impl Started {
-    pub fn exactly(&self) -> bool {
-        self.within <= EXACT
-    }
-
-    fn between(before: Nanos, after: Nanos) -> Self {
-        Started { at: before + (after - before) / 2, within: after - before }
-    }
-}
-
-/// Setting the period of a running clock lets it begin a whole period anew (_perf_event_period in
-/// kernel/events/core.c clears what was left of the last one).
-fn start_clock(counter: &mut Counter, period: Option<u64>) -> io::Result<Started> {
-    let before = clock::now();
-    counter.enable()?;
-    let mut started = Started::between(before, clock::now());
-    let Some(mut period) = period else { return Ok(started) };
-    for _ in 0..TRIES {
-        if started.exactly() {
-            break;
-        }
-        const PERF_EVENT_IOC_PERIOD: libc::c_ulong = 0x4008_2404;
-        let before = clock::now();
-        // SAFETY: the descriptor is an open perf event, and this request reads one u64 through the pointer.
-        let result = unsafe { libc::ioctl(counter.as_raw_fd(), PERF_EVENT_IOC_PERIOD, &raw mut period) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        started = Started::between(before, clock::now());
-    }
-    Ok(started)
-}
-
-fn affinity() -> Option<libc::cpu_set_t> {
-    // SAFETY: cpu_set_t is an array of integers, for which all zeroes are valid; the call fills at most its size.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        (libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) == 0).then_some(set)
-    }
-}
-
-/// Moves this thread to a CPU; a refusal only makes the clock's start less exact.
-fn run_on(cpu: usize) {
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return;
-    }
-    // SAFETY: the set is initialised, `cpu` is within its size, and 0 means the calling thread.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
     }
 }

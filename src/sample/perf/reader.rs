@@ -2,45 +2,29 @@
 //! at, every loss counted, and every tick of a CPU's clock belongs to one thread, a stranger or idleness.
 
 use super::events::{Clocked, Opened};
-use super::late::{self, CpuClock, LateTicks, Started, Tick};
-use super::processes::Processes;
+use super::late::{CpuClock, LateTicks, Tick};
 use super::record::{self, Layout, Record, SampleRecord};
-use super::referee::Referees;
 use super::timeline::Grid;
-use super::{PAUSE, thread_cpu};
 use crate::clock::{self, Span};
-use crate::sample::unwind::{KERNEL, Mapping, Modules, Registers, Space, StackCopy, Walker, read_mappings};
-use crate::sample::{Address, Incomplete, RawSample, RawSamples, RawStack, RawThread, SamplingReport};
+use crate::sample::collect::Collector;
+use crate::sample::processes::Processes;
+use crate::sample::referee::Referees;
+use crate::sample::start::{self, Started};
+use crate::sample::thread::{PAUSE, thread_cpu};
+use crate::sample::unwind::{Modules, Registers, StackCopy};
+use crate::sample::{Incomplete, RawSample, RawSamples, SamplingReport};
 use crate::target::comm;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A process whose samples fall outside of its known mappings has them read again at most this often, in ns.
-const REREAD: u64 = 100_000_000;
-
-/// One process's executable mappings, shared with those forked from it.
-struct ProcessSpace {
-    space: usize,
-    read_at: u64,
-    stale: bool,
-}
-
 /// Takes the records of all rings and makes samples of them.
 pub struct Reader<'m> {
     opened: Opened,
-    processes: Processes,
-    modules: &'m mut Modules,
-    walker: Walker,
-    spaces: Vec<Space>,
-    layouts: FxHashMap<Vec<Mapping>, usize>,
-    by_pid: FxHashMap<u32, ProcessSpace>,
-    threads: FxHashMap<u32, u32>,
-    stacks: FxHashMap<Box<[u32]>, u32>,
-    scratch: Vec<u32>,
+    collector: Collector<'m>,
     owners: Vec<Tick>,
-    raw: RawSamples,
+    on_cpu: FxHashMap<u32, u64>,
     foreign: u64,
     lost: u64,
     throttled: u64,
@@ -58,17 +42,9 @@ impl<'m> Reader<'m> {
             late: LateTicks::default(),
             referees: opened.budget.user_chains.then(Referees::default),
             opened,
-            processes,
-            modules,
-            walker: Walker::default(),
-            spaces: Vec::new(),
-            layouts: FxHashMap::default(),
-            by_pid: FxHashMap::default(),
-            threads: FxHashMap::default(),
-            stacks: FxHashMap::default(),
-            scratch: Vec::new(),
+            collector: Collector::new(processes, modules),
             owners: Vec::new(),
-            raw: RawSamples::default(),
+            on_cpu: FxHashMap::default(),
             foreign: 0,
             lost: 0,
             throttled: 0,
@@ -83,7 +59,12 @@ impl<'m> Reader<'m> {
         let mut notes = Vec::new();
         // The clocks come last: an event added to a CPU can set back those that run there.
         let others = self.opened.others.iter_mut().map(|counter| counter.enable()).collect::<Vec<_>>();
-        let starts = late::start(&mut rings, self.opened.clocks.as_deref().unwrap_or_default());
+        let clocks = self.opened.clocks.as_deref().unwrap_or_default();
+        let clock = |i: usize| clocks.get(i).map_or((None, None), |clock| (Some(clock.cpu), clock.period));
+        let starts = start::start(rings.iter_mut().enumerate().map(|(i, ring)| {
+            let (cpu, period) = clock(i);
+            (ring.as_counter_mut(), cpu, period)
+        }));
         for error in others.into_iter().chain(starts.iter().map(|start| start.as_ref().map(drop).map_err(copy))) {
             if let Err(error) = error {
                 notes.push(format!("an event could not be enabled: {error}"));
@@ -109,6 +90,9 @@ impl<'m> Reader<'m> {
                     self.take(cpu, record.ty(), record.misc(), &body);
                 }
             }
+            if !self.clocks.is_empty() {
+                self.collector.note_on_cpu(clock::now(), || self.on_cpu.clone());
+            }
             if last {
                 break;
             }
@@ -129,17 +113,10 @@ impl<'m> Reader<'m> {
                     self.ran(pid, tid, start, time);
                 }
             }
-            Some(Record::Fork { pid, parent }) => self.forked(pid, parent),
-            Some(Record::Comm { pid, tid, exec, .. }) => {
-                self.threads.remove(&tid);
-                if exec && let Some(process) = self.by_pid.get_mut(&pid) {
-                    process.stale = true;
-                }
-            }
+            Some(Record::Fork { pid, parent }) => self.collector.forked(pid, parent),
+            Some(Record::Comm { pid, tid, exec, .. }) => self.collector.renamed(pid, tid, exec),
             Some(Record::Mapped { pid }) => {
-                if let Some(process) = self.by_pid.get_mut(&pid) {
-                    process.stale = true;
-                }
+                self.collector.mapped(pid);
             }
             Some(Record::Lost(count)) => self.lost += count,
             Some(Record::Throttled) => self.throttled += 1,
@@ -148,25 +125,12 @@ impl<'m> Reader<'m> {
         }
     }
 
-    /// A fork of a process (of a thread: nothing changes). The child runs in a copy of its parent's mappings.
-    fn forked(&mut self, pid: u32, parent: u32) {
-        if pid == parent {
-            return;
-        }
-        self.processes.forked(pid, parent);
-        self.by_pid.remove(&pid);
-        if let Some(process) = self.by_pid.get(&parent).filter(|p| !p.stale) {
-            let inherited = ProcessSpace { space: process.space, read_at: process.read_at, stale: false };
-            self.by_pid.insert(pid, inherited);
-        }
-    }
-
     /// A sample of a CPU's clock belongs to the thread that ran when the clock was due; one of another event tells
     /// where a thread was when it was switched out.
     fn tick(&mut self, cpu: usize, sample: &SampleRecord) {
         let Some(clock) = self.clocks.get_mut(cpu) else { return self.sample(sample) };
         if sample.event != clock.event {
-            if self.processes.is_target(sample.pid) {
+            if self.collector.processes.is_target(sample.pid) {
                 let stack = self.stack(sample);
                 self.late.switched_out(sample.pid, sample.tid, stack);
             }
@@ -185,113 +149,57 @@ impl<'m> Reader<'m> {
 
     /// Adds a slice of one of the target's threads to its time on CPU.
     fn ran(&mut self, pid: u32, tid: u32, start: u64, end: u64) {
-        if self.processes.is_target(pid) {
-            let on_cpu = self.raw.on_cpu.get_or_insert_default();
-            *on_cpu.entry((tid, end / RawSamples::BUCKET)).or_default() += end - start;
+        if self.collector.processes.is_target(pid) {
+            *self.on_cpu.entry(tid).or_default() += end - start;
         }
     }
 
     /// A tick whose interrupt came after its thread had lost the CPU, or not at all.
     fn late_tick(&mut self, tick: Tick, weight: u64) {
-        if !self.processes.is_target(tick.pid) {
+        if !self.collector.processes.is_target(tick.pid) {
             self.foreign += 1;
             return;
         }
-        let thread = self.thread(tick.pid, tick.tid);
-        self.late.add(self.raw.samples.len(), tick.pid, tick.tid);
-        let stack = u32::MAX;
-        self.raw.samples.push(RawSample { at: tick.due, thread, stack, weight, late: true });
+        let (thread, stack) = (self.collector.thread(tick.pid, tick.tid), u32::MAX);
+        let sample = self.collector.sample(RawSample { at: tick.due, thread, stack, weight, late: true });
+        self.late.add(sample, tick.pid, tick.tid);
     }
 
     fn sample(&mut self, sample: &SampleRecord) {
         if sample.pid == 0 {
             return;
         }
-        if !self.processes.is_target(sample.pid) {
+        if !self.collector.processes.is_target(sample.pid) {
             self.foreign += 1;
             return;
         }
         let stack = self.stack(sample);
-        let thread = self.thread(sample.pid, sample.tid);
-        self.raw.samples.push(RawSample { at: sample.time, thread, stack, weight: sample.period, late: false });
+        let thread = self.collector.thread(sample.pid, sample.tid);
+        self.collector.sample(RawSample { at: sample.time, thread, stack, weight: sample.period, late: false });
     }
 
     /// Follows the stack of a sample and interns it.
     fn stack(&mut self, sample: &SampleRecord) -> u32 {
-        self.scratch.clear();
-        for (depth, address) in sample.kernel_addresses().enumerate() {
-            // All but the first are return addresses.
-            let at = if depth == 0 { address } else { address - 1 };
-            let id = self.modules.intern(Address { module: Some(KERNEL), at });
-            self.scratch.push(id);
-        }
+        self.collector.begin(sample.kernel_addresses());
         let incomplete = match &sample.registers {
             Some(registers) => self.unwind(sample, registers),
             None => Some(Incomplete::NoRegisters),
         };
-        self.intern_stack(incomplete)
+        self.collector.keep_stack(incomplete)
     }
 
     fn unwind(&mut self, sample: &SampleRecord, registers: &Registers) -> Option<Incomplete> {
-        let space = self.space(sample, registers[16]);
+        let space = self.collector.space(sample.pid, registers[16], sample.time);
         let stack =
             StackCopy { start: registers[7], bytes: sample.stack, truncated: sample.stack.len() == sample.stack_asked };
-        let (space, kernel) = (&mut self.spaces[space], self.scratch.len());
-        let incomplete = self.walker.walk(space, self.modules, registers, &stack, &mut self.scratch);
+        let kernel = self.collector.stack.len();
+        let incomplete = self.collector.walk(space, registers, &stack);
         if let (Some(referees), None) = (&mut self.referees, incomplete) {
-            referees.judge((space, self.modules), (registers, &stack), sample, &self.scratch[kernel..]);
+            let Collector { spaces, modules, stack: ours, .. } = &mut self.collector;
+            let theirs = sample.user_addresses();
+            referees.judge((&mut spaces[space], modules), (registers, &stack), Some(theirs), &ours[kernel..]);
         }
         incomplete
-    }
-
-    /// The mappings of the sampled process, read again when the kernel told of new ones or the address is in none.
-    fn space(&mut self, sample: &SampleRecord, address: u64) -> usize {
-        if let Some(process) = self.by_pid.get(&sample.pid) {
-            let known = !process.stale && self.spaces[process.space].covers(address);
-            if known || (sample.time.saturating_sub(process.read_at) < REREAD && !process.stale) {
-                return process.space;
-            }
-        }
-        let mappings = read_mappings(sample.pid);
-        let gone = mappings.is_empty();
-        if let (true, Some(process)) = (gone, self.by_pid.get_mut(&sample.pid)) {
-            process.stale = false;
-            process.read_at = sample.time;
-            return process.space;
-        }
-        let space = match self.layouts.get(&mappings) {
-            Some(&space) => space,
-            None => {
-                self.spaces.push(Space::new(sample.pid, &mappings, self.modules));
-                self.layouts.insert(mappings, self.spaces.len() - 1);
-                self.spaces.len() - 1
-            }
-        };
-        self.by_pid.insert(sample.pid, ProcessSpace { space, read_at: sample.time, stale: false });
-        space
-    }
-
-    fn intern_stack(&mut self, incomplete: Option<Incomplete>) -> u32 {
-        // The reason is part of a stack's identity.
-        self.scratch.push(u32::MAX - incomplete.map_or(0, |reason| reason as u32 + 1));
-        if let Some(&id) = self.stacks.get(self.scratch.as_slice()) {
-            return id;
-        }
-        let key: Box<[u32]> = self.scratch.as_slice().into();
-        let addresses = key[..key.len() - 1].iter().map(|id| self.modules.address_list[*id as usize]).collect();
-        let id = self.raw.stacks.len() as u32;
-        self.raw.stacks.push(RawStack { addresses, incomplete });
-        self.stacks.insert(key, id);
-        id
-    }
-
-    fn thread(&mut self, pid: u32, tid: u32) -> u32 {
-        *self.threads.entry(tid).or_insert_with(|| {
-            let name = |tid| comm(pid, tid).unwrap_or_else(|| "?".into());
-            let thread = RawThread { process: name(pid), pid, thread: name(tid), tid };
-            self.raw.threads.push(thread);
-            self.raw.threads.len() as u32 - 1
-        })
     }
 
     /// Gives each late tick the stack of a switch-out of its thread, or of its process where the thread has none.
@@ -300,19 +208,15 @@ impl<'m> Reader<'m> {
         let mut settled = std::mem::take(&mut self.late).settle(process);
         let mut unknown = None;
         for (sample, stack) in settled.drain(..) {
-            let stack = stack.unwrap_or_else(|| {
-                *unknown.get_or_insert_with(|| {
-                    self.scratch.clear();
-                    self.intern_stack(Some(Incomplete::SwitchedOut))
-                })
-            });
-            self.raw.samples[sample].stack = stack;
+            let stack = stack
+                .unwrap_or_else(|| *unknown.get_or_insert_with(|| self.collector.empty_stack(Incomplete::SwitchedOut)));
+            self.collector.settle(sample, stack);
         }
     }
 
     fn finish(mut self, span: Span, cpu: u64, mut notes: Vec<String>) -> (RawSamples, SamplingReport) {
         self.settle_late();
-        notes.append(&mut self.modules.notes);
+        notes.append(&mut self.collector.modules.notes);
         if self.damaged > 0 {
             notes.push(format!("{} records of the kernel could not be read", self.damaged));
         }
@@ -324,32 +228,24 @@ impl<'m> Reader<'m> {
             period: self.opened.period,
             unwinder: format!("call-frame information over stack copies of up to {} bytes", budget.stack_bytes),
             kernel_stacks: self.opened.kernel,
-            samples: self.raw.samples.len() as u64,
+            samples: self.collector.samples(),
             foreign: self.foreign,
             lost: self.lost,
             throttled: self.throttled,
             sampler_cpu: Some(cpu),
             recording: Some(span),
-            recorded: self.raw.samples.len() as u64,
+            recorded: self.collector.samples(),
             timer_delay: mean_delay(&self.clocks),
             referees: self.referees.map(|referees| referees.findings),
             ..SamplingReport::default()
         };
-        self.raw.span = Some(span);
-        self.raw.modules = self.modules.list.clone();
-        (self.raw, report)
+        (self.collector.finish(span), report)
     }
 }
 
 /// A clock whose start is not known exactly has no grid: its samples are taken for the thread that they interrupt.
 fn cpu_clock(clocked: &Clocked, start: &io::Result<Started>, notes: &mut Vec<String>) -> CpuClock {
-    let exact = start.as_ref().ok().filter(|start| start.exactly());
-    if let (None, Ok(start)) = (exact, start) {
-        let (cpu, within) = (clocked.cpu, start.within / 1_000);
-        notes.push(format!(
-            "late ticks of CPU {cpu} are not told apart: its clock's start is known to {within} us only"
-        ));
-    }
+    let exact = start::known(clocked.cpu, start, notes);
     let grid = clocked.period.zip(exact).map(|(period, start)| Grid { start: start.at, period });
     CpuClock::new(clocked.event, grid)
 }

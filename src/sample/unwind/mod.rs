@@ -1,13 +1,17 @@
 //! User stacks from registers and a copy of the stack, frame by frame. Invariant: a stack is complete only when
 //! call-frame information says that its last address has no caller; the name of a function is never asked.
 
+mod cache;
 mod referee;
 mod rules;
 mod space;
+mod table;
 
+pub use cache::Cache;
 pub use referee::Referee;
-pub use rules::{Rule, Rules};
-pub use space::{KERNEL, Mapping, Modules, Space, read_mappings};
+pub use rules::{Rule, Rules, Saved};
+pub use space::{KERNEL, Mapping, Modules, Placed, Space, read_mappings};
+pub use table::{Table, TableRule};
 
 use super::Incomplete;
 use framehop::{FrameAddress, Unwinder};
@@ -72,16 +76,18 @@ impl Walker {
             let caller = match step.rule {
                 Rule::Root => return None,
                 Rule::Signal => Some(interrupted(rsp, stack)),
-                Rule::Frame { register, offset, saved_rbp } => {
-                    let base = match register as usize {
+                Rule::Frame { .. } | Rule::Dereference { .. } | Rule::Stub { .. } => {
+                    let known = |number: u8| match usize::from(number) {
                         RSP => Some(rsp),
                         RBP => Some(rbp),
                         other if depth == 0 => registers.get(other).copied(),
                         _ => None,
                     };
-                    base.map(|base| follow(base, offset, saved_rbp, rsp, rbp, stack))
+                    let ip = if depth == 0 { lookup } else { lookup + 1 };
+                    cfa(step.rule, known, ip, stack)
+                        .map(|cfa| cfa.and_then(|(cfa, saved)| follow(cfa, saved, rsp, rbp, stack)))
                 }
-                Rule::Complex | Rule::NoTable => None,
+                Rule::Unsupported | Rule::NoTable => None,
             };
             let caller = caller.unwrap_or_else(|| self.ask_framehop(space, step.rule, lookup, depth, rsp, rbp, stack));
             let caller = match caller {
@@ -144,26 +150,46 @@ struct Caller {
     exact: bool,
 }
 
-/// Executes a compact rule. The stack grows down, so a caller's frame lies strictly above: a walk always ends.
-fn follow(
-    base: u64,
-    offset: i32,
-    saved_rbp: Option<i32>,
-    rsp: u64,
-    rbp: u64,
+/// The canonical frame address by a rule, and where the caller's rbp is; `None`: it begins with a register not known here.
+fn cfa(
+    rule: Rule,
+    known: impl Fn(u8) -> Option<u64>,
+    ip: u64,
     stack: &StackCopy,
-) -> Result<Caller, Incomplete> {
-    let cfa = base.wrapping_add_signed(offset.into());
+) -> Option<Result<(u64, Saved), Incomplete>> {
+    match rule {
+        Rule::Frame { register, offset, saved } => {
+            Some(Ok((known(register)?.wrapping_add_signed(offset.into()), saved)))
+        }
+        Rule::Dereference { register, offset, saved } => {
+            let at = known(register)?.wrapping_add_signed(offset.into());
+            Some(stack.read(at).map(|cfa| (cfa, saved)).ok_or_else(|| stack.failure(at)))
+        }
+        Rule::Stub { offset, from } => {
+            let pushed = if ip & 15 >= u64::from(from) { 8 } else { 0 };
+            Some(Ok((known(RSP as u8)?.wrapping_add_signed(offset.into()).wrapping_add(pushed), Saved::Same)))
+        }
+        Rule::NoTable | Rule::Signal | Rule::Root | Rule::Unsupported => None,
+    }
+}
+
+/// Steps to the caller. The stack grows down, so a caller's frame lies strictly above: a walk always ends.
+fn follow(cfa: u64, saved: Saved, rsp: u64, rbp: u64, stack: &StackCopy) -> Result<Caller, Incomplete> {
     if cfa <= rsp {
         return Err(Incomplete::BadRead);
     }
     let read = |at: u64| stack.read(at).ok_or_else(|| stack.failure(at));
     let address = read(cfa.wrapping_sub(8))?;
-    let rbp = match saved_rbp {
-        // Below the stack pointer: already popped by the epilogue, while the table still names the old place.
-        Some(at) if cfa.wrapping_add_signed(at.into()) < rsp => rbp,
-        Some(at) => read(cfa.wrapping_add_signed(at.into()))?,
+    let at = match saved {
+        Saved::Same => None,
+        Saved::AtCfa(offset) => Some(cfa.wrapping_add_signed(offset.into())),
+        Saved::AtFramePointer(offset) => Some(rbp.wrapping_add_signed(offset.into())),
+    };
+    let rbp = match at {
         None => rbp,
+        // Below the stack pointer: already popped by the epilogue, while the table still names the old place.
+        Some(at) if at < rsp => rbp,
+        Some(at) => read(at)?,
     };
     Ok(Caller { address, rsp: cfa, rbp, exact: false })
 }

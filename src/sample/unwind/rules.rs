@@ -1,6 +1,6 @@
-//! Call-frame information as compact rules, one look-up an address, made only for addresses that occur.
+//! Call-frame information as compact rules: one look-up an address, or all rows of a file for its table.
 //! Source of the format: DWARF 5 section 6.4; Linux Standard Base Core 5.0, chapter 10.6 (.eh_frame, .eh_frame_hdr).
-//! Invariant: a rule says exactly what the table says or that it cannot (`Rule::Complex`, `Rule::NoTable`).
+//! Invariant: a rule says exactly what the file says or that it cannot ([`Rule::Unsupported`], [`Rule::NoTable`]).
 
 use crate::elf::Image;
 use gimli::{
@@ -11,20 +11,34 @@ use std::ops::Range;
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
 
-/// How to find the caller's frame from an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How to find the caller's frame from an address. The return address lies at CFA - 8 in all forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// CFA = register (DWARF number) + offset; the return address lies at CFA - 8; the caller's rbp at CFA + offset
-    /// where it was saved, else it is unchanged.
-    Frame { register: u8, offset: i32, saved_rbp: Option<i32> },
+    /// No call-frame information covers the address.
+    NoTable,
+    /// CFA = register (DWARF number) + offset.
+    Frame { register: u8, offset: i32, saved: Saved },
+    /// CFA = the word at register + offset: functions that realign their stack.
+    Dereference { register: u8, offset: i32, saved: Saved },
+    /// A stub of the procedure linkage table: CFA = rsp + offset, and 8 more from this byte of its 16 on, where it has pushed.
+    Stub { offset: i32, from: u8 },
     /// The kernel's signal trampoline: the interrupted registers lie in the `ucontext` at the stack pointer.
     Signal,
     /// The return address is undefined here: there is no caller.
     Root,
-    /// Needs an expression or a register that this table form does not hold.
-    Complex,
-    /// No call-frame information covers the address.
-    NoTable,
+    /// Another expression, or a register that nobody follows.
+    Unsupported,
+}
+
+/// Where the caller's rbp is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Saved {
+    /// In rbp still.
+    Same,
+    /// In memory at CFA + offset.
+    AtCfa(i32),
+    /// In memory at rbp + offset.
+    AtFramePointer(i32),
 }
 
 /// The call-frame information of one image.
@@ -75,6 +89,11 @@ impl Rules {
         &self.image
     }
 
+    /// How much there is to read.
+    pub fn bytes(&self) -> usize {
+        self.eh_frame.as_ref().map_or(0, |range| range.len())
+    }
+
     fn section(&self) -> Option<EhFrame<Reader<'_>>> {
         let bytes = &self.image.bytes()[self.eh_frame.clone()?];
         let mut section = EhFrame::new(bytes, LittleEndian);
@@ -104,6 +123,63 @@ impl Rules {
         }
         found.sort_unstable();
         found
+    }
+
+    /// First address and offset of all frame descriptions, by address.
+    pub fn descriptions(&self) -> Vec<(u64, usize)> {
+        let mut found: Vec<(u64, usize)> = match &self.index {
+            Some(index) => index.iter().map(|(start, _, offset)| (*start, *offset)).collect(),
+            None => self.listed().unwrap_or_default(),
+        };
+        // A search table is sorted by its linker; a damaged one may not be.
+        found.sort_unstable();
+        found
+    }
+
+    fn listed(&self) -> Option<Vec<(u64, usize)>> {
+        let header = self.header()?;
+        let table = header.table()?;
+        let mut entries = table.iter(&self.bases);
+        let mut found = Vec::new();
+        while let Ok(Some((start, description))) = entries.next() {
+            let (gimli::Pointer::Direct(start), Ok(offset)) = (start, table.pointer_to_offset(description)) else {
+                continue;
+            };
+            found.push((start, offset.0));
+        }
+        Some(found)
+    }
+
+    /// All rows of one frame description, in order: where each begins and its rule; gives the end of the last. What cannot be
+    /// read is [`Rule::Unsupported`] to the description's end.
+    pub fn rows(
+        &self,
+        offset: usize,
+        context: &mut UnwindContext<usize>,
+        mut row: impl FnMut(u64, Rule),
+    ) -> Option<u64> {
+        let section = self.section()?;
+        let fde = section.fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset).ok()?;
+        let (start, end) = (fde.initial_address(), fde.end_address());
+        if fde.is_signal_trampoline() {
+            row(start, Rule::Signal);
+            return Some(end);
+        }
+        let mut reached = start;
+        let mut table = fde.rows(&section, &self.bases, context).ok()?;
+        loop {
+            match table.next_row() {
+                Ok(Some(found)) => {
+                    row(found.start_address(), rule_of(found, &fde, &section));
+                    reached = found.end_address();
+                }
+                Ok(None) => return Some(end),
+                Err(_) => {
+                    row(reached, Rule::Unsupported);
+                    return Some(end);
+                }
+            }
+        }
     }
 
     fn fde<'a>(
@@ -137,25 +213,84 @@ impl Rules {
         if fde.is_signal_trampoline() {
             return Some(Rule::Signal);
         }
-        let return_address = fde.cie().return_address_register();
         let row = fde.unwind_info_for_address(&section, &self.bases, context, address).ok()?;
-        let caller = row.register(return_address);
-        if caller == Some(RegisterRule::Undefined) {
-            return Some(Rule::Root);
-        }
-        Some(simple(row, caller).unwrap_or(Rule::Complex))
+        Some(rule_of(row, &fde, &section))
     }
 }
 
-/// The row as a [`Rule::Frame`] where it fits that form.
-fn simple(row: &gimli::UnwindTableRow<usize>, return_address: Option<RegisterRule<usize>>) -> Option<Rule> {
-    let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else { return None };
-    (return_address == Some(RegisterRule::Offset(-8))).then_some(())?;
-    let saved_rbp = match row.register(X86_64::RBP) {
-        None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => None,
-        Some(RegisterRule::Offset(at)) => Some(i32::try_from(at).ok()?),
+type Description<'a> = gimli::FrameDescriptionEntry<Reader<'a>>;
+
+fn rule_of(row: &gimli::UnwindTableRow<usize>, fde: &Description, section: &EhFrame<Reader>) -> Rule {
+    match row.register(fde.cie().return_address_register()) {
+        Some(RegisterRule::Undefined) => Rule::Root,
+        Some(RegisterRule::Offset(-8)) => frame(row, section).unwrap_or(Rule::Unsupported),
+        _ => Rule::Unsupported,
+    }
+}
+
+fn frame(row: &gimli::UnwindTableRow<usize>, section: &EhFrame<Reader>) -> Option<Rule> {
+    let saved = match row.register(X86_64::RBP) {
+        None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => Saved::Same,
+        Some(RegisterRule::Offset(at)) => Saved::AtCfa(i32::try_from(at).ok()?),
+        Some(RegisterRule::Expression(at)) => match register_plus(at.get(section).ok()?.0.slice())? {
+            (RBP, offset, []) => Saved::AtFramePointer(offset),
+            _ => return None,
+        },
         Some(_) => return None,
     };
-    let register = u8::try_from(register.0).ok()?;
-    Some(Rule::Frame { register, offset: i32::try_from(*offset).ok()?, saved_rbp })
+    match row.cfa() {
+        CfaRule::RegisterAndOffset { register, offset } => {
+            let register = u8::try_from(register.0).ok()?;
+            Some(Rule::Frame { register, offset: i32::try_from(*offset).ok()?, saved })
+        }
+        CfaRule::Expression(at) => {
+            let bytes = at.get(section).ok()?;
+            match register_plus(bytes.0.slice())? {
+                (register, offset, [DEREF]) => Some(Rule::Dereference { register, offset, saved }),
+                (RSP, offset, [breg16, 0, LIT15, AND, from @ LIT0..=LIT15, GE, LIT3, SHL, PLUS])
+                    if *breg16 == BREG0 + 16 =>
+                {
+                    (saved == Saved::Same).then_some(Rule::Stub { offset, from: from - LIT0 })
+                }
+                _ => None,
+            }
+        }
+    }
+}
+
+/// Operations of DWARF expressions (DWARF 5, section 7.7.1).
+const DEREF: u8 = 0x06;
+const AND: u8 = 0x1a;
+const PLUS: u8 = 0x22;
+const SHL: u8 = 0x24;
+const GE: u8 = 0x2a;
+const LIT0: u8 = 0x30;
+const LIT3: u8 = LIT0 + 3;
+const LIT15: u8 = LIT0 + 15;
+const BREG0: u8 = 0x70;
+const RBP: u8 = 6;
+const RSP: u8 = 7;
+
+/// An expression that begins with a register and an offset: both, and what follows.
+fn register_plus(bytes: &[u8]) -> Option<(u8, i32, &[u8])> {
+    let (operation, mut rest) = bytes.split_first()?;
+    let register = operation.checked_sub(BREG0).filter(|register| *register < 32)?;
+    let offset = gimli::leb128::read::signed(&mut EndianSlice::new(rest, LittleEndian)).ok()?;
+    let length = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    rest = &rest[length..];
+    Some((register, i32::try_from(offset).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_register_and_its_offset_are_read_off_an_expression() {
+        assert_eq!(register_plus(&[0x76, 0x78, DEREF]), Some((RBP, -8, &[DEREF][..])));
+        assert_eq!(register_plus(&[0x77, 0x88, 0x01]), Some((RSP, 136, &[][..])));
+        assert_eq!(register_plus(&[0x77, 0x88]), None);
+        assert_eq!(register_plus(&[DEREF]), None);
+        assert_eq!(register_plus(&[]), None);
+    }
 }

@@ -88,6 +88,11 @@ impl Modules {
         })
     }
 
+    /// The call-frame information of a module; `None` where it has no file.
+    pub fn rules(&self, module: ModuleId) -> Option<&Arc<Rules>> {
+        self.rules[module.0 as usize].as_ref()
+    }
+
     fn module(&mut self, pid: u32, mapping: &Mapping) -> ModuleId {
         let identity = (mapping.inode, mapping.device, mapping.path.clone());
         if let Some(&id) = self.by_identity.get(&identity) {
@@ -157,10 +162,19 @@ impl Deref for SectionBytes {
 
 pub type Framehop = framehop::x86_64::UnwinderX86_64<SectionBytes>;
 
+/// An executable mapping of a [`Space`]: its addresses in the process, the module, and the address that the file gives to its
+/// first byte (`None` where there is no file).
+pub struct Placed {
+    pub range: Range<u64>,
+    pub module: ModuleId,
+    pub file_address: Option<u64>,
+}
+
 /// One layout of executable mappings.
 pub struct Space {
     mapped: Vec<Mapped>,
     steps: FxHashMap<u64, Step>,
+    places: FxHashMap<u64, u32>,
     framehop: Option<Framehop>,
 }
 
@@ -180,7 +194,7 @@ impl Space {
             })
             .collect();
         mapped.sort_by_key(|m| m.range.start);
-        Space { mapped, steps: FxHashMap::default(), framehop: None }
+        Space { mapped, steps: FxHashMap::default(), places: FxHashMap::default(), framehop: None }
     }
 
     fn find(&self, address: u64) -> Option<&Mapped> {
@@ -198,6 +212,25 @@ impl Space {
         self.find(address).is_some()
     }
 
+    pub fn placed(&self) -> impl Iterator<Item = Placed> + '_ {
+        self.mapped.iter().map(|mapped| Placed {
+            range: mapped.range.clone(),
+            module: mapped.module,
+            file_address: mapped.file_address(),
+        })
+    }
+
+    /// The interned form of an address (for a return address: one less, inside the call).
+    pub fn address(&mut self, address: u64, modules: &mut Modules) -> u32 {
+        if let Some(id) = self.places.get(&address) {
+            return *id;
+        }
+        let place = self.find(address).map_or(Address { module: None, at: address }, |mapped| mapped.place(address));
+        let id = modules.intern(place);
+        self.places.insert(address, id);
+        id
+    }
+
     /// The step for an address (for a return address: one less, inside the call).
     pub fn step(&mut self, address: u64, modules: &mut Modules, context: &mut gimli::UnwindContext<usize>) -> Step {
         if let Some(step) = self.steps.get(&address) {
@@ -205,7 +238,10 @@ impl Space {
         }
         let (place, rule) = match self.find(address) {
             None => (Address { module: None, at: address }, Rule::NoTable),
-            Some(mapped) => mapped.place(address, context),
+            Some(mapped) => {
+                let place = mapped.place(address);
+                (place, mapped.rule(place.at, context))
+            }
         };
         let step = Step { address: modules.intern(place), rule };
         self.steps.insert(address, step);
@@ -227,24 +263,31 @@ impl Space {
 }
 
 impl Mapped {
-    fn place(&self, address: u64, context: &mut gimli::UnwindContext<usize>) -> (Address, Rule) {
-        let offset = address - self.range.start + self.offset;
+    fn place(&self, address: u64) -> Address {
         let at = match self.kind {
-            ModuleKind::File => offset,
+            ModuleKind::File => address - self.range.start + self.offset,
             ModuleKind::Vdso => address - self.range.start,
             ModuleKind::Anonymous | ModuleKind::Kernel => address,
         };
-        let place = Address { module: Some(self.module), at };
+        Address { module: Some(self.module), at }
+    }
+
+    fn rule(&self, at: u64, context: &mut gimli::UnwindContext<usize>) -> Rule {
         let rule = self.rules.as_ref().and_then(|rules| Some(rules.at(rules.image().address_of(at)?, context)));
-        (place, rule.unwrap_or(Rule::NoTable))
+        rule.unwrap_or(Rule::NoTable)
+    }
+
+    /// The file's own address of the mapping's first byte.
+    fn file_address(&self) -> Option<u64> {
+        let at = if self.kind == ModuleKind::Vdso { 0 } else { self.offset };
+        let length = self.range.end - self.range.start;
+        self.rules.as_ref()?.image().address_of_mapping(at..at.checked_add(length)?)
     }
 
     fn framehop(&self) -> Option<framehop::Module<SectionBytes>> {
         let image = self.rules.as_ref()?.image();
-        // The file's own address of the mapping's first byte tells where its address 0 lies in the process.
-        let at = if self.kind == ModuleKind::Vdso { 0 } else { self.offset };
-        let length = self.range.end - self.range.start;
-        let base = self.range.start.wrapping_sub(image.address_of_mapping(at..at.checked_add(length)?)?);
+        // It tells where the file's address 0 lies in the process.
+        let base = self.range.start.wrapping_sub(self.file_address()?);
         let bytes = |name: &str| {
             let (address, range) = image.section(name)?;
             let size = range.len() as u64;

@@ -2,8 +2,7 @@
 //! walk along frame pointers, which holds within programs that were built with them. Off but for measuring how far
 //! the walker can be trusted. Invariant: a referee never changes a sample.
 
-use super::record::SampleRecord;
-use crate::sample::unwind::{Modules, Referee, Registers, Space, StackCopy};
+use super::unwind::{Modules, Referee, Registers, Space, StackCopy};
 
 /// How often a referee came to the same stack, over the complete ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,16 +40,16 @@ pub struct Findings {
 pub struct Referees {
     pub findings: Findings,
     walker: Referee,
-    context: gimli::UnwindContext<usize>,
 }
 
 impl Referees {
-    /// Judges a complete stack: `ours` are its interned user addresses, leaf first.
+    /// Judges a complete stack: `ours` are its interned user addresses, leaf first; `pointers` what the kernel found along frame
+    /// pointers, where it was asked.
     pub fn judge(
         &mut self,
         (space, modules): (&mut Space, &mut Modules),
         (registers, stack): (&Registers, &StackCopy),
-        sample: &SampleRecord,
+        pointers: Option<impl Iterator<Item = u64>>,
         ours: &[u32],
     ) {
         let theirs = self.walker.walk(space, registers, stack);
@@ -59,7 +58,8 @@ impl Referees {
             Some(theirs) => self.findings.framehop.differs(ours, &theirs, modules),
             None => self.findings.framehop.gave_up += 1,
         }
-        let theirs = self.interned(space, modules, sample.user_addresses());
+        let Some(pointers) = pointers else { return };
+        let theirs = self.interned(space, modules, pointers);
         let program = space.program();
         let within = |id: &&u32| modules.address_list[**id as usize].module == program;
         // Beyond the first frame of a library, which has no frame pointers, the register can hold anything.
@@ -78,6 +78,6 @@ impl Referees {
     /// Addresses in the form that the walker gives: return addresses moved into their call.
     fn interned(&mut self, space: &mut Space, modules: &mut Modules, found: impl Iterator<Item = u64>) -> Vec<u32> {
         let lookup = |(depth, address): (usize, u64)| if depth == 0 { address } else { address.wrapping_sub(1) };
-        found.enumerate().map(|at| space.step(lookup(at), modules, &mut self.context).address).collect()
+        found.enumerate().map(|at| space.address(lookup(at), modules)).collect()
     }
 }

@@ -1,0 +1,73 @@
+//! Which sampler a host permits: the kernel's program first, copies of the stack else. Invariant: whatever is not the best
+//! there is stands in every report of what it took.
+
+use super::Sampler;
+use super::ebpf::EbpfSampler;
+use super::perf::{self, Options, PerfSampler};
+use super::unwind::Cache;
+use crate::target::Forbidden;
+
+/// How stacks are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Unwinding {
+    /// In the kernel where that is permitted, else over copies.
+    #[default]
+    Auto,
+    /// In the kernel (eBPF), however deep they are.
+    Kernel,
+    /// Over copies of up to 64 KiB.
+    Copy,
+}
+
+/// A sampler, and what is to be said beforehand.
+pub struct Chosen {
+    pub sampler: Box<dyn Sampler>,
+    pub notes: Vec<String>,
+}
+
+/// Opens the best sampler of process `pid` that is permitted; all that can be refused is refused here, before any load.
+pub fn choose(options: &Options, pid: u32) -> Result<Chosen, Forbidden> {
+    let refused = match options.unwinding {
+        Unwinding::Copy => "asked for".to_string(),
+        Unwinding::Auto | Unwinding::Kernel => match EbpfSampler::open(options.clone(), Cache::default()) {
+            Ok(sampler) => return Ok(Chosen { sampler: Box::new(sampler), notes: Vec::new() }),
+            Err(error) if options.unwinding == Unwinding::Kernel => return Err(forbidden(&error)),
+            Err(error) => format!("{error:#}"),
+        },
+    };
+    let permitted = permitted(options, pid)?;
+    let mut notes = Vec::new();
+    if permitted.stack_bytes < options.stack_bytes {
+        notes.push(format!(
+            "stack copies of {} bytes instead of {}: larger ones need more locked memory than this user has; \
+             `sudo sysctl kernel.perf_event_mlock_kb=65536` gives it",
+            permitted.stack_bytes, options.stack_bytes
+        ));
+    }
+    let reason = format!("stacks are followed over copies of at most 64 KiB, not in the kernel: {refused}");
+    Ok(Chosen { sampler: Box::new(PerfSampler::new(permitted).because(reason)), notes })
+}
+
+fn forbidden(error: &anyhow::Error) -> Forbidden {
+    Forbidden {
+        what: "following stacks in the kernel".into(),
+        cause: format!("{error:#}"),
+        remedy: "run as root, or with CAP_BPF and CAP_PERFMON on a kernel with BTF; --unwind copy goes without".into(),
+    }
+}
+
+/// Sizes of stack copies to fall back to, largest first: the rings of an unprivileged user are bounded by
+/// kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK, and their size follows that of the copies.
+const SMALLER_COPIES: [u64; 3] = [16_384, 8_192, 2_048];
+
+/// The options, with smaller stack copies where only those are permitted. The events are opened and closed again: what
+/// is not permitted is said before the load, not after it.
+pub fn permitted(options: &Options, pid: u32) -> Result<Options, Forbidden> {
+    let refused = match perf::open(options, &[pid]) {
+        Ok(_) => return Ok(options.clone()),
+        Err(refused) => refused,
+    };
+    let smaller = SMALLER_COPIES.into_iter().filter(|bytes| *bytes < options.stack_bytes);
+    let mut smaller = smaller.map(|stack_bytes| Options { stack_bytes, ..options.clone() });
+    smaller.find(|options| perf::open(options, &[pid]).is_ok()).ok_or(refused)
+}

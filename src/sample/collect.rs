@@ -1,0 +1,188 @@
+//! What all samplers do with a stack once it has been seen: find its process's mappings, turn addresses into places in
+//! files, keep each distinct stack and thread once. Invariant: every sample given is kept, whatever could not be found.
+
+use super::processes::Processes;
+use super::unwind::{KERNEL, Mapping, Modules, Registers, Space, StackCopy, Walker, read_mappings};
+use super::{Address, Incomplete, OnCpu, RawSample, RawSamples, RawStack, RawThread};
+use crate::clock::Nanos;
+use crate::target::comm;
+use rustc_hash::FxHashMap;
+
+/// A process whose samples fall outside of its known mappings has them read again at most this often, in ns.
+const REREAD: u64 = 100_000_000;
+/// How often the threads' time on CPU is noted, in ns.
+const NOTED: u64 = 100_000_000;
+
+/// One process's executable mappings, shared with those forked from it.
+struct ProcessSpace {
+    space: usize,
+    read_at: Nanos,
+    stale: bool,
+}
+
+/// Collects the samples of one recording.
+pub struct Collector<'m> {
+    pub processes: Processes,
+    pub modules: &'m mut Modules,
+    pub spaces: Vec<Space>,
+    walker: Walker,
+    layouts: FxHashMap<Vec<Mapping>, usize>,
+    by_pid: FxHashMap<u32, ProcessSpace>,
+    threads: FxHashMap<u32, u32>,
+    stacks: FxHashMap<Box<[u32]>, u32>,
+    /// Interned addresses of the stack under way, leaf first.
+    pub stack: Vec<u32>,
+    raw: RawSamples,
+}
+
+impl<'m> Collector<'m> {
+    pub fn new(processes: Processes, modules: &'m mut Modules) -> Self {
+        Collector {
+            processes,
+            modules,
+            spaces: Vec::new(),
+            walker: Walker::default(),
+            layouts: FxHashMap::default(),
+            by_pid: FxHashMap::default(),
+            threads: FxHashMap::default(),
+            stacks: FxHashMap::default(),
+            stack: Vec::new(),
+            raw: RawSamples::default(),
+        }
+    }
+
+    /// A fork of a process (of a thread: nothing changes). The child runs in a copy of its parent's mappings.
+    pub fn forked(&mut self, pid: u32, parent: u32) {
+        if pid == parent {
+            return;
+        }
+        self.processes.forked(pid, parent);
+        self.by_pid.remove(&pid);
+        if let Some(process) = self.by_pid.get(&parent).filter(|p| !p.stale) {
+            let inherited = ProcessSpace { space: process.space, read_at: process.read_at, stale: false };
+            self.by_pid.insert(pid, inherited);
+        }
+    }
+
+    /// A thread has a new name, with another program where `exec`.
+    pub fn renamed(&mut self, pid: u32, tid: u32, exec: bool) {
+        self.threads.remove(&tid);
+        if exec {
+            self.mapped(pid);
+        }
+    }
+
+    /// The process has other mappings than before; says whether it was known.
+    pub fn mapped(&mut self, pid: u32) -> bool {
+        let process = self.by_pid.get_mut(&pid);
+        process.map(|process| process.stale = true).is_some()
+    }
+
+    pub fn thread(&mut self, pid: u32, tid: u32) -> u32 {
+        *self.threads.entry(tid).or_insert_with(|| {
+            let name = |tid| comm(pid, tid).unwrap_or_else(|| "?".into());
+            let thread = RawThread { process: name(pid), pid, thread: name(tid), tid };
+            self.raw.threads.push(thread);
+            self.raw.threads.len() as u32 - 1
+        })
+    }
+
+    /// The mappings of a process, read again when the kernel told of new ones or the address is in none.
+    pub fn space(&mut self, pid: u32, address: u64, time: Nanos) -> usize {
+        if let Some(process) = self.by_pid.get(&pid) {
+            let known = !process.stale && self.spaces[process.space].covers(address);
+            if known || (time.saturating_sub(process.read_at) < REREAD && !process.stale) {
+                return process.space;
+            }
+        }
+        let mappings = read_mappings(pid);
+        let gone = mappings.is_empty();
+        if let (true, Some(process)) = (gone, self.by_pid.get_mut(&pid)) {
+            process.stale = false;
+            process.read_at = time;
+            return process.space;
+        }
+        let space = match self.layouts.get(&mappings) {
+            Some(&space) => space,
+            None => {
+                self.spaces.push(Space::new(pid, &mappings, self.modules));
+                self.layouts.insert(mappings, self.spaces.len() - 1);
+                self.spaces.len() - 1
+            }
+        };
+        self.by_pid.insert(pid, ProcessSpace { space, read_at: time, stale: false });
+        space
+    }
+
+    /// Begins a stack with its kernel addresses, leaf first.
+    pub fn begin(&mut self, kernel: impl Iterator<Item = u64>) {
+        self.stack.clear();
+        for (depth, address) in kernel.enumerate() {
+            // All but the first are return addresses.
+            let at = if depth == 0 { address } else { address - 1 };
+            let id = self.modules.intern(Address { module: Some(KERNEL), at });
+            self.stack.push(id);
+        }
+    }
+
+    /// Goes on with a user address: for a return address one less, inside the call.
+    pub fn push(&mut self, space: usize, address: u64) {
+        let id = self.spaces[space].address(address, self.modules);
+        self.stack.push(id);
+    }
+
+    /// Goes on by walking a copy of the stack from these registers.
+    pub fn walk(&mut self, space: usize, registers: &Registers, copy: &StackCopy) -> Option<Incomplete> {
+        self.walker.walk(&mut self.spaces[space], self.modules, registers, copy, &mut self.stack)
+    }
+
+    /// Keeps the stack under way; gives its number.
+    pub fn keep_stack(&mut self, incomplete: Option<Incomplete>) -> u32 {
+        // The reason is part of a stack's identity.
+        self.stack.push(u32::MAX - incomplete.map_or(0, |reason| reason as u32 + 1));
+        if let Some(&id) = self.stacks.get(self.stack.as_slice()) {
+            return id;
+        }
+        let key: Box<[u32]> = self.stack.as_slice().into();
+        let addresses = key[..key.len() - 1].iter().map(|id| self.modules.address_list[*id as usize]).collect();
+        let id = self.raw.stacks.len() as u32;
+        self.raw.stacks.push(RawStack { addresses, incomplete });
+        self.stacks.insert(key, id);
+        id
+    }
+
+    /// A stack of which nothing is known.
+    pub fn empty_stack(&mut self, reason: Incomplete) -> u32 {
+        self.stack.clear();
+        self.keep_stack(Some(reason))
+    }
+
+    /// Adds a sample; gives its number.
+    pub fn sample(&mut self, sample: RawSample) -> usize {
+        self.raw.samples.push(sample);
+        self.raw.samples.len() - 1
+    }
+
+    /// Gives an earlier sample its stack.
+    pub fn settle(&mut self, sample: usize, stack: u32) {
+        self.raw.samples[sample].stack = stack;
+    }
+
+    pub fn samples(&self) -> u64 {
+        self.raw.samples.len() as u64
+    }
+
+    /// Notes the threads' ns on CPU since the start, where it is time for it.
+    pub fn note_on_cpu(&mut self, at: Nanos, threads: impl FnOnce() -> FxHashMap<u32, u64>) {
+        let noted = self.raw.on_cpu.get_or_insert_default();
+        if noted.last().is_none_or(|last| at >= last.at + NOTED) {
+            noted.push(OnCpu { at, threads: threads() });
+        }
+    }
+
+    pub fn finish(mut self, span: crate::clock::Span) -> RawSamples {
+        self.raw.span = Some(span);
+        self.raw.modules = self.modules.list.clone();
+        self.raw
+    }
+}

@@ -1,0 +1,236 @@
+//! The unwinder's tables in the kernel's memory: written through shared mappings, published by a process's entry in `spaces`.
+//! Invariant: what is published is never written again while programs run; what finds no room is left out and said.
+
+use super::shapes::{KernelMapping, KernelSpace};
+use crate::sample::ModuleId;
+use crate::sample::unwind::{Cache, Modules, Placed, Space, Table, TableRule};
+use anyhow::{Context, Result};
+use memmap2::{MmapOptions, MmapRaw};
+use rustc_hash::FxHashMap;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// How many elements each of the kernel's arrays has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub mappings: usize,
+    pub pages: usize,
+    /// Rows of 4 bytes, an even number.
+    pub rows: usize,
+    pub rules: usize,
+}
+
+impl Room {
+    /// What is kept free for files that are mapped later: 12 MiB of rows and 1 GiB of code.
+    const RESERVE: Room = Room { mappings: 1 << 14, pages: 1 << 18, rows: 3 << 20, rules: 1 << 17 };
+
+    pub fn with_reserve(self) -> Room {
+        let reserve = Room::RESERVE;
+        Room {
+            mappings: self.mappings + reserve.mappings,
+            pages: self.pages + reserve.pages,
+            rows: (self.rows + reserve.rows).next_multiple_of(2),
+            rules: self.rules + reserve.rules,
+        }
+    }
+
+    fn holds(&self, used: &Room) -> bool {
+        self.mappings >= used.mappings && self.pages >= used.pages && self.rows >= used.rows && self.rules >= used.rules
+    }
+
+    fn plus(self, table: &Table) -> Room {
+        Room {
+            mappings: self.mappings,
+            pages: self.pages + table.pages(),
+            rows: self.rows + table.rows(),
+            rules: self.rules + table.rules(),
+        }
+    }
+}
+
+/// Tables of the files met so far, made or read once each.
+pub struct Tables {
+    pub cache: Cache,
+    by_module: FxHashMap<ModuleId, Table>,
+}
+
+impl Tables {
+    pub fn new(cache: Cache) -> Tables {
+        Tables { cache, by_module: FxHashMap::default() }
+    }
+
+    /// The table of a module; `None` where it has no file.
+    pub fn of(&mut self, module: ModuleId, modules: &mut Modules, building: impl FnOnce(&str, u64)) -> Option<&Table> {
+        if !self.by_module.contains_key(&module) {
+            let rules = modules.rules(module)?.clone();
+            let path = &modules.list[module.0 as usize].path;
+            let table = self.cache.table(&rules, |bytes| building(&path.display().to_string(), bytes));
+            if table.crowded > 0 {
+                modules.notes.push(format!(
+                    "{} call-frame rows have more different rules than a table holds; stacks through them are copied",
+                    table.crowded
+                ));
+            }
+            self.by_module.insert(module, table);
+        }
+        self.by_module.get(&module)
+    }
+
+    /// What all tables together need.
+    pub fn room(&self) -> Room {
+        self.by_module.values().fold(Room { mappings: 0, pages: 0, rows: 0, rules: 0 }, Room::plus)
+    }
+}
+
+/// Where a module's table lies in the kernel's arrays.
+#[derive(Clone, Copy)]
+struct Uploaded {
+    first_page: u32,
+    pages: u32,
+    first_rule: u32,
+    base: u64,
+}
+
+/// The kernel's arrays, mapped.
+pub struct Memory {
+    room: Room,
+    used: Room,
+    mappings: MmapRaw,
+    pages: MmapRaw,
+    rows: MmapRaw,
+    rules: MmapRaw,
+    /// `None`: there was no room.
+    modules: FxHashMap<ModuleId, Option<Uploaded>>,
+    /// Runs in `mappings` by number of the user's space.
+    spaces: FxHashMap<usize, KernelSpace>,
+    users: FxHashMap<KernelSpace, usize>,
+    pub notes: Vec<String>,
+}
+
+impl Memory {
+    /// Maps the arrays `mappings`, `pages`, `rows` and `rules`.
+    pub fn new(room: Room, [mappings, pages, rows, rules]: [BorrowedFd; 4]) -> Result<Memory> {
+        let map = |fd: BorrowedFd, bytes: usize| {
+            let bytes = bytes.next_multiple_of(page_size());
+            MmapOptions::new().len(bytes).map_raw(fd.as_raw_fd()).context("the kernel's tables cannot be mapped")
+        };
+        Ok(Memory {
+            room,
+            used: Room { mappings: 0, pages: 0, rows: 0, rules: 0 },
+            mappings: map(mappings, room.mappings * KernelMapping::SIZE)?,
+            pages: map(pages, room.pages * 8)?,
+            rows: map(rows, room.rows * 4)?,
+            rules: map(rules, room.rules * TableRule::SIZE)?,
+            modules: FxHashMap::default(),
+            spaces: FxHashMap::default(),
+            users: FxHashMap::default(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Whether all these tables fit.
+    pub fn holds(&self, wanted: &Room) -> bool {
+        self.room.holds(wanted) && self.used.mappings * 2 < self.room.mappings
+    }
+
+    /// Forgets the spaces of an earlier recording; nobody may be walking along them.
+    pub fn forget_spaces(&mut self) {
+        self.used.mappings = 0;
+        self.spaces.clear();
+        self.users.clear();
+    }
+
+    /// The user's number of a space that the kernel names.
+    pub fn user_space(&self, space: KernelSpace) -> Option<usize> {
+        self.users.get(&space).copied()
+    }
+
+    /// Writes a space with the tables of its files, once; gives where.
+    pub fn upload(
+        &mut self,
+        number: usize,
+        space: &Space,
+        tables: &mut Tables,
+        modules: &mut Modules,
+        mut building: impl FnMut(&str, u64),
+    ) -> KernelSpace {
+        if let Some(known) = self.spaces.get(&number) {
+            return *known;
+        }
+        let placed: Vec<Placed> = space.placed().collect();
+        if self.used.mappings + placed.len() > self.room.mappings {
+            self.notes.push("no room for more processes' mappings: their stacks are copied".into());
+            return KernelSpace::default();
+        }
+        let first = self.used.mappings;
+        for (at, placed) in placed.iter().enumerate() {
+            let module = self.module(placed.module, tables, modules, &mut building);
+            let mut mapping = KernelMapping {
+                start: placed.range.start,
+                end: placed.range.end,
+                bias: 0,
+                first_page: 0,
+                pages: 0,
+                first_rule: 0,
+            };
+            if let (Some(module), Some(address)) = (module, placed.file_address) {
+                mapping.bias = address.wrapping_sub(placed.range.start).wrapping_sub(module.base);
+                (mapping.first_page, mapping.pages, mapping.first_rule) =
+                    (module.first_page, module.pages, module.first_rule);
+            }
+            write(&self.mappings, (first + at) * KernelMapping::SIZE, &mapping.bytes());
+        }
+        self.used.mappings += placed.len();
+        let space = KernelSpace { first: first as u32, count: placed.len() as u32 };
+        self.spaces.insert(number, space);
+        self.users.insert(space, number);
+        space
+    }
+
+    fn module(
+        &mut self,
+        id: ModuleId,
+        tables: &mut Tables,
+        modules: &mut Modules,
+        building: impl FnOnce(&str, u64),
+    ) -> Option<Uploaded> {
+        if let Some(known) = self.modules.get(&id) {
+            return *known;
+        }
+        let path = modules.list[id.0 as usize].path.clone();
+        let table = tables.of(id, modules, building)?;
+        let after = self.used.plus(table);
+        let uploaded = self.room.holds(&after).then(|| self.write_table(table));
+        match uploaded {
+            Some(_) => self.used = after,
+            None => {
+                self.notes.push(format!("no room for the table of {}: stacks through it are copied", path.display()))
+            }
+        }
+        self.modules.insert(id, uploaded);
+        uploaded
+    }
+
+    fn write_table(&self, table: &Table) -> Uploaded {
+        let Room { pages, rows, rules, .. } = self.used;
+        // The low half of a page's word is the number of its first row; counts stay.
+        for (at, word) in table.page_words().enumerate() {
+            write(&self.pages, (pages + at) * 8, &(word + rows as u64).to_le_bytes());
+        }
+        write(&self.rows, rows * 4, table.row_bytes());
+        write(&self.rules, rules * TableRule::SIZE, table.rule_bytes());
+        Uploaded { first_page: pages as u32, pages: table.pages() as u32, first_rule: rules as u32, base: table.base }
+    }
+}
+
+/// Writes into a shared mapping. The bounds are the map's own: a table that does not fit is not written at all.
+fn write(map: &MmapRaw, at: usize, bytes: &[u8]) {
+    assert!(at.checked_add(bytes.len()).is_some_and(|end| end <= map.len()), "within the map");
+    // SAFETY: the range lies within the mapping (asserted), which lives as long as `map`. The kernel's programs read these
+    // places only after the entry in `spaces` that names them was made, by a system call, after this.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr().add(at), bytes.len()) };
+}
+
+fn page_size() -> usize {
+    // SAFETY: sysconf has no preconditions.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}

@@ -1,0 +1,109 @@
+//! On-CPU samples by a program in the kernel that follows user stacks along call-frame tables, however deep they are.
+//! Invariant: every tick of a CPU's clock is a sample, a stranger's, or counted as lost; a walk that the kernel could not
+//! finish is finished from a copy of the stack, or says why not.
+
+mod memory;
+mod program;
+mod reader;
+mod shapes;
+
+use super::perf::Options;
+use super::perf::events;
+use super::processes::Processes;
+use super::thread::SamplingThread;
+use super::unwind::{Cache, Modules, Space, read_mappings};
+use super::{Recording, Sampler};
+use crate::target::family;
+use anyhow::{Context, Result};
+use memory::{Room, Tables};
+use program::KernelProgram;
+use reader::Reader;
+use std::sync::{Arc, Mutex, mpsc};
+
+/// Samples processes by a program in the kernel.
+pub struct EbpfSampler {
+    options: Options,
+    /// Survives from window to window: files are read, and tables made, once.
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    modules: Modules,
+    tables: Tables,
+    kernel: KernelProgram,
+}
+
+impl EbpfSampler {
+    /// Loads the program; an error says what the host does not permit.
+    pub fn open(options: Options, cache: Cache) -> Result<EbpfSampler> {
+        // The events are opened and closed again: what is not permitted is said before the load, not after it.
+        let budget = events::budget(events::online_cpus().len(), &options);
+        let event = events::event_name(options.event, &mut Vec::new());
+        events::clock(event, &budget, 0).context("the kernel refuses a sampling event of all processes")?;
+        let nothing = Room { mappings: 0, pages: 0, rows: 0, rules: 0 };
+        let kernel = KernelProgram::load(nothing.with_reserve(), options.referees)?;
+        let state = State { modules: Modules::default(), tables: Tables::new(cache), kernel };
+        Ok(EbpfSampler { options, state: Arc::new(Mutex::new(state)) })
+    }
+}
+
+impl State {
+    /// Makes the tables of all files that the processes have mapped, and room for them.
+    fn prepare(&mut self, pids: &[u32], children: bool, copies: bool, progress: &dyn Fn(&str)) -> Result<()> {
+        for pid in members(pids, children) {
+            let space = Space::new(pid, &read_mappings(pid), &mut self.modules);
+            for placed in space.placed() {
+                self.tables.of(placed.module, &mut self.modules, |path, bytes| {
+                    if bytes > 1 << 20 {
+                        progress(&format!("reading {:.0} MB of call-frame information of {path}", bytes as f64 / 1e6));
+                    }
+                });
+            }
+        }
+        let room = self.tables.room();
+        if !self.kernel.memory.holds(&room) {
+            self.kernel = KernelProgram::load(room.with_reserve(), copies)?;
+        }
+        Ok(())
+    }
+}
+
+/// The processes, with their descendants where those belong to the target.
+fn members(pids: &[u32], children: bool) -> Vec<u32> {
+    match children {
+        true => pids.iter().flat_map(|pid| family(*pid)).collect(),
+        false => pids.to_vec(),
+    }
+}
+
+impl Sampler for EbpfSampler {
+    fn prepare(&mut self, pids: &[u32], children: bool, progress: &dyn Fn(&str)) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        state.prepare(pids, children, self.options.referees, progress)
+    }
+
+    fn start(&mut self, pids: &[u32], children: bool) -> Result<Box<dyn Recording>> {
+        let (state, options, pids) = (self.state.clone(), self.options.clone(), pids.to_vec());
+        let (ready, started) = mpsc::channel();
+        let thread = SamplingThread::start(move |stop| {
+            let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
+            let prepared = state.prepare(&pids, children, options.referees, &|_| {});
+            let State { modules, tables, kernel } = &mut *state;
+            let processes = Processes::new(&pids, children);
+            let reader =
+                prepared.and_then(|()| Reader::start(kernel, tables, modules, processes, &pids, children, &options));
+            match reader {
+                Ok(reader) => {
+                    let _ = ready.send(Ok(()));
+                    reader.run(stop)
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    Default::default()
+                }
+            }
+        })?;
+        started.recv().context("the sampling thread ended")??;
+        Ok(Box::new(thread))
+    }
+}

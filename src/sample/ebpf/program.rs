@@ -1,0 +1,207 @@
+//! The kernel's program: loaded, given its maps' sizes, attached for a recording and detached after it. Invariant: nothing is
+//! pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
+
+use super::memory::{Memory, Room};
+use super::shapes::{CpuCounts, KernelSpace, Target};
+use crate::sample::start::Started;
+use anyhow::{Context, Result, anyhow};
+use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
+use aya::programs::{BtfTracePoint, PerfEvent, Program};
+use aya::{Btf, Ebpf, EbpfLoader};
+use memmap2::{MmapOptions, MmapRaw};
+use perf_event::Counter;
+use rustc_hash::FxHashMap;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
+
+/// Room for a quarter of a second of samples at the highest rate, or for one tick's copies for the referee.
+const RING_BYTES: u32 = 8 << 20;
+
+/// The program's tracepoints.
+const TRACEPOINTS: [(&str, &str); 3] =
+    [("on_switch", "sched_switch"), ("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec")];
+
+/// The program in the kernel.
+pub struct KernelProgram {
+    ebpf: Ebpf,
+    pub memory: Memory,
+    pub ring: RingBuf<MapData>,
+    targets: HashMap<MapData, u32, Target>,
+    on_cpu: HashMap<MapData, u32, u64>,
+    cpus: Array<MapData, CpuCounts>,
+    clocks: MmapRaw,
+    count: usize,
+}
+
+impl KernelProgram {
+    /// Loads it with this much room; `copies`: every sample carries its stack.
+    pub fn load(room: Room, copies: bool) -> Result<KernelProgram> {
+        let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
+        let count = possible_cpus()?;
+        let copies = u32::from(copies);
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .map_max_entries("mappings", room.mappings as u32)
+            .map_max_entries("pages", room.pages as u32)
+            .map_max_entries("rows", (room.rows / 2) as u32)
+            .map_max_entries("rules", room.rules as u32)
+            .map_max_entries("scratches", count as u32)
+            .map_max_entries("clocks", count as u32)
+            .map_max_entries("cpus", count as u32)
+            .map_max_entries("ring", if copies != 0 { RING_BYTES * 8 } else { RING_BYTES })
+            .override_global("with_copies", &copies, true)
+            .load(OBJECT)
+            .context("the kernel refuses the sampling program's maps")?;
+        for (name, tracepoint) in TRACEPOINTS {
+            tracing(&mut ebpf, name)?
+                .load(tracepoint, &btf)
+                .with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
+        }
+        ticking(&mut ebpf)?.load().context("the kernel refuses the sampling program")?;
+        let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
+        let arrays = [take("mappings")?, take("pages")?, take("rows")?, take("rules")?];
+        let [mappings, pages, rows, rules] = arrays.each_ref().map(array);
+        let fds = [mappings?.fd().as_fd(), pages?.fd().as_fd(), rows?.fd().as_fd(), rules?.fd().as_fd()];
+        let clocks = take("clocks")?;
+        let bytes = (count * 16).next_multiple_of(4096);
+        let clocks = MmapOptions::new().len(bytes).map_raw(array(&clocks)?.fd().as_fd().as_raw_fd());
+        Ok(KernelProgram {
+            memory: Memory::new(room, fds)?,
+            ring: RingBuf::try_from(take("ring")?)?,
+            targets: HashMap::try_from(take("targets")?)?,
+            on_cpu: HashMap::try_from(take("on_cpu")?)?,
+            cpus: Array::try_from(take("cpus")?)?,
+            clocks: clocks.context("the kernel's clocks cannot be mapped")?,
+            count,
+            ebpf,
+        })
+    }
+
+    /// Forgets the recording before.
+    pub fn clear(&mut self) -> Result<()> {
+        empty(&mut self.targets)?;
+        empty(&mut self.on_cpu)?;
+        self.memory.forget_spaces();
+        for cpu in 0..self.count {
+            self.set_clock(cpu, None);
+            self.cpus.set(cpu as u32, CpuCounts::default(), 0)?;
+        }
+        while self.ring.next().is_some() {}
+        Ok(())
+    }
+
+    /// Follows context switches, births and new programs from now on.
+    pub fn attach(&mut self) -> Result<Attached> {
+        let mut links = Vec::new();
+        for (name, tracepoint) in TRACEPOINTS {
+            let program = tracing(&mut self.ebpf, name)?;
+            let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
+            links.push(program.take_link(link)?);
+        }
+        Ok(Attached { _links: links })
+    }
+
+    /// Lets the program run at every tick of this event.
+    pub fn tick_by(&mut self, event: &Counter) -> Result<()> {
+        const PERF_EVENT_IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
+        let program = ticking(&mut self.ebpf)?.fd()?.as_fd().as_raw_fd();
+        // SAFETY: both descriptors are open, and this request takes the program's by value, no pointer.
+        let result = unsafe { libc::ioctl(event.as_raw_fd(), PERF_EVENT_IOC_SET_BPF, program) };
+        if result < 0 {
+            return Err(std::io::Error::last_os_error())
+                .context("the program cannot be attached to the sampling event");
+        }
+        Ok(())
+    }
+
+    /// Tells when a CPU's clock ticks; `None`: it is not known, and each interrupt is taken as it comes.
+    pub fn set_clock(&self, cpu: usize, clock: Option<(&Started, u64)>) {
+        if cpu >= self.count {
+            return;
+        }
+        let (start, period) = clock.map_or((0, 0), |(start, period)| (start.at, period));
+        // The program looks at the period first: while it is 0 nothing else counts.
+        self.clock_word(cpu, 1).store(0, Ordering::SeqCst);
+        self.clock_word(cpu, 0).store(start, Ordering::SeqCst);
+        self.clock_word(cpu, 1).store(period, Ordering::SeqCst);
+    }
+
+    fn clock_word(&self, cpu: usize, word: usize) -> &AtomicU64 {
+        assert!(cpu < self.count && word < 2);
+        // SAFETY: the mapping holds two aligned words for each of `count` CPUs and lives as long as `self`; the kernel's
+        // programs only read them.
+        unsafe { AtomicU64::from_ptr(self.clocks.as_mut_ptr().cast::<u64>().add(cpu * 2 + word)) }
+    }
+
+    /// Enters a process of the target; `children`: processes that it gives birth to belong to the target too.
+    pub fn add_target(&mut self, pid: u32, children: bool, space: KernelSpace) -> Result<()> {
+        Ok(self.targets.insert(pid, Target { space, children: u32::from(children) }, 0)?)
+    }
+
+    /// Whether the children of this process belong to the target; `None`: it does not itself.
+    pub fn target(&self, pid: u32) -> Option<bool> {
+        self.targets.get(&pid, 0).ok().map(|target| target.children != 0)
+    }
+
+    /// ns on CPU of the target's threads since the start.
+    pub fn on_cpu(&self) -> FxHashMap<u32, u64> {
+        self.on_cpu.iter().filter_map(Result::ok).collect()
+    }
+
+    /// Counts of all CPUs, added up.
+    pub fn counts(&self) -> CpuCounts {
+        let mut sum = CpuCounts::default();
+        for cpu in 0..self.count {
+            let Ok(one) = self.cpus.get(&(cpu as u32), 0) else { continue };
+            sum.foreign += one.foreign;
+            sum.lost += one.lost;
+            sum.delays += one.delays;
+            sum.delay_sum += one.delay_sum;
+            sum.spent += one.spent;
+            sum.copies += one.copies;
+        }
+        sum
+    }
+}
+
+/// Detaches when it is dropped.
+pub struct Attached {
+    _links: Vec<aya::programs::tp_btf::BtfTracePointLink>,
+}
+
+fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Program> {
+    ebpf.program_mut(name).ok_or_else(|| anyhow!("there is no program {name}"))
+}
+
+fn tracing<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint> {
+    Ok(program(ebpf, name)?.try_into()?)
+}
+
+fn ticking(ebpf: &mut Ebpf) -> Result<&mut PerfEvent> {
+    Ok(program(ebpf, "on_tick")?.try_into()?)
+}
+
+fn array(map: &Map) -> Result<&MapData> {
+    match map {
+        Map::Array(data) => Ok(data),
+        _ => Err(anyhow!("a map of the program is not an array")),
+    }
+}
+
+fn empty<V: aya::Pod>(map: &mut HashMap<MapData, u32, V>) -> Result<()> {
+    let keys: Vec<u32> = map.keys().filter_map(Result::ok).collect();
+    for key in keys {
+        match map.remove(&key) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn possible_cpus() -> Result<usize> {
+    aya::util::nr_cpus().map_err(|(file, error)| anyhow!("{file}: {error}"))
+}

@@ -1,0 +1,262 @@
+//! Shapes shared with the kernel's program (`bpf/unwind.h`, `bpf/sampler.bpf.c`), which asserts the same sizes when it is
+//! compiled. Invariant: a record that is shorter than its fields say gives `None`.
+
+use crate::sample::Incomplete;
+
+/// `struct space`: a run in `mappings`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KernelSpace {
+    pub first: u32,
+    pub count: u32,
+}
+
+// SAFETY: two u32 without padding: every bit pattern is a value, and no byte is uninitialised.
+unsafe impl aya::Pod for KernelSpace {}
+
+/// `struct target`: a process of the target.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    pub space: KernelSpace,
+    pub children: u32,
+}
+
+// SAFETY: three u32 without padding: every bit pattern is a value, and no byte is uninitialised.
+unsafe impl aya::Pod for Target {}
+
+/// `struct cpu`: counts of one CPU since the start.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuCounts {
+    pub served: u64,
+    pub due: u64,
+    pub slice_start: u64,
+    pub slice_thread: u32,
+    pub padding: u32,
+    /// Ticks of other processes.
+    pub foreign: u64,
+    /// Samples that found no room in the ring.
+    pub lost: u64,
+    pub delays: u64,
+    pub delay_sum: u64,
+    /// ns that taking stacks took.
+    pub spent: u64,
+    /// Walks that were handed over to user space.
+    pub copies: u64,
+    pub reserved: [u64; 6],
+}
+
+// SAFETY: integers without padding (the one gap has a name): every bit pattern is a value.
+unsafe impl aya::Pod for CpuCounts {}
+
+const _: () = assert!(size_of::<KernelSpace>() == 8 && size_of::<Target>() == 12 && size_of::<CpuCounts>() == 128);
+
+/// `struct mapping` in the bytes of the map.
+pub struct KernelMapping {
+    pub start: u64,
+    pub end: u64,
+    pub bias: u64,
+    pub first_page: u32,
+    pub pages: u32,
+    pub first_rule: u32,
+}
+
+impl KernelMapping {
+    pub const SIZE: usize = 64;
+
+    pub fn bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        for (at, word) in [self.start, self.end, self.bias].into_iter().enumerate() {
+            bytes[at * 8..at * 8 + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        for (at, word) in [self.first_page, self.pages, self.first_rule].into_iter().enumerate() {
+            bytes[24 + at * 4..28 + at * 4].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// A sample as the kernel's program took it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sample<'a> {
+    pub cpu: u32,
+    pub time: u64,
+    pub weight: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub late: bool,
+    /// Why the walk ended, as far as it got.
+    pub ended: Ended,
+    /// Bytes of stack from `sp` on in the pieces before.
+    pub copied: u32,
+    pub space: KernelSpace,
+    pub lookup: u64,
+    pub sp: u64,
+    pub bp: u64,
+    kernel: &'a [u8],
+    user: &'a [u8],
+}
+
+/// `enum ended` of `bpf/unwind.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Complete,
+    /// No known mapping holds the address: user space looks again.
+    NoMapping,
+    /// No row, and no frame pointer to follow either.
+    TableLacks,
+    BadRead,
+    NotARoot,
+    TooDeep,
+    NoRegisters,
+    RuleUnsupported,
+}
+
+impl Ended {
+    fn new(number: u8) -> Option<Ended> {
+        use Ended::*;
+        [Complete, NoMapping, TableLacks, BadRead, NotARoot, TooDeep, NoRegisters, RuleUnsupported]
+            .get(usize::from(number))
+            .copied()
+    }
+
+    /// Where user space cannot help.
+    pub fn incomplete(self) -> Option<Incomplete> {
+        match self {
+            Ended::Complete => None,
+            Ended::NoMapping | Ended::TableLacks => Some(Incomplete::NoTable),
+            Ended::BadRead => Some(Incomplete::BadRead),
+            Ended::NotARoot => Some(Incomplete::NotARoot),
+            Ended::TooDeep => Some(Incomplete::TooDeep),
+            Ended::NoRegisters => Some(Incomplete::NoRegisters),
+            Ended::RuleUnsupported => Some(Incomplete::UnsupportedRule),
+        }
+    }
+}
+
+fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = u64> + '_ {
+    bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes")))
+}
+
+impl Sample<'_> {
+    /// Leaf first.
+    pub fn kernel_addresses(&self) -> impl Iterator<Item = u64> + '_ {
+        words(self.kernel)
+    }
+
+    /// Leaf first; return addresses are one less, inside their calls.
+    pub fn user_addresses(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        words(self.user)
+    }
+
+    /// The addresses as they lie in the record.
+    pub fn user_bytes(&self) -> &[u8] {
+        self.user
+    }
+
+    pub fn kernel_bytes(&self) -> &[u8] {
+        self.kernel
+    }
+}
+
+/// What the ring holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    Sample(Sample<'a>),
+    /// A piece of the stack of the sample to come: CPU, time, bytes.
+    Piece(u32, u64, &'a [u8]),
+    /// Addresses along frame pointers of the sample to come.
+    Pointers(u32, u64, &'a [u8]),
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(count)?;
+        self.0 = tail;
+        Some(head)
+    }
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.bytes(2)?.try_into().ok()?))
+    }
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
+    }
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
+    }
+}
+
+/// Reads a record of the ring.
+pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
+    let mut fields = Fields(bytes);
+    let (kind, cpu, time) = (fields.u32()?, fields.u32()?, fields.u64()?);
+    match kind {
+        0 => Some(Record::Sample(sample(&mut fields, cpu, time)?)),
+        1 | 2 => {
+            let size = usize::try_from(fields.u64()?).ok()?;
+            let bytes = fields.bytes(size)?;
+            Some(if kind == 1 { Record::Piece(cpu, time, bytes) } else { Record::Pointers(cpu, time, bytes) })
+        }
+        _ => None,
+    }
+}
+
+fn sample<'a>(fields: &mut Fields<'a>, cpu: u32, time: u64) -> Option<Sample<'a>> {
+    let weight = fields.u64()?;
+    let (pid, tid) = (fields.u32()?, fields.u32()?);
+    let (kernel, user) = (usize::from(fields.u16()?), usize::from(fields.u16()?));
+    let [ended, late, _, _] = *fields.bytes(4)? else { return None };
+    let copied = fields.u32()?;
+    let space = KernelSpace { first: fields.u32()?, count: fields.u32()? };
+    fields.u32()?;
+    let (lookup, sp, bp) = (fields.u64()?, fields.u64()?, fields.u64()?);
+    let (kernel, user) = (fields.bytes(kernel * 8)?, fields.bytes(user * 8)?);
+    let ended = Ended::new(ended)?;
+    Some(Sample { cpu, time, weight, pid, tid, late: late != 0, ended, copied, space, lookup, sp, bp, kernel, user })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend([0u32, 1].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([77u64, 1_000].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([10u32, 11].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([1u16, 2].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([3u8, 1, 0, 0]);
+        bytes.extend([64u32, 5, 6, 0].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([0xa0u64, 0xb0, 0xc0].iter().flat_map(|word| word.to_le_bytes()));
+        assert_eq!(bytes.len(), 80, "as the kernel's program asserts");
+        bytes.extend([0xffff_ffff_8100_0000u64, 0x4000, 0x5000].iter().flat_map(|word| word.to_le_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn a_sample_is_read_field_by_field_and_a_shorter_one_is_none() {
+        let bytes = record();
+        let Some(Record::Sample(sample)) = parse(&bytes) else { panic!("a sample") };
+        assert_eq!((sample.cpu, sample.time, sample.weight, sample.pid, sample.tid), (1, 77, 1_000, 10, 11));
+        assert_eq!((sample.ended, sample.late, sample.copied), (Ended::BadRead, true, 64));
+        assert_eq!(sample.space, KernelSpace { first: 5, count: 6 });
+        assert_eq!((sample.lookup, sample.sp, sample.bp), (0xa0, 0xb0, 0xc0));
+        assert_eq!(sample.kernel_addresses().collect::<Vec<_>>(), [0xffff_ffff_8100_0000]);
+        assert_eq!(sample.user_addresses().collect::<Vec<_>>(), [0x4000, 0x5000]);
+        for length in 0..bytes.len() {
+            assert_eq!(parse(&bytes[..length]), None);
+        }
+    }
+
+    #[test]
+    fn a_piece_is_as_long_as_it_says() {
+        let mut bytes = [1u32, 0].iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        bytes.extend([9u64, 3].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([1, 2, 3, 4]);
+        assert_eq!(parse(&bytes), Some(Record::Piece(0, 9, &[1, 2, 3])));
+        assert_eq!(parse(&bytes[..26]), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! The thread that reads samples while the target runs. Invariant: it ends with its owner, and what it read is given once.
+
+use super::{RawSamples, Recording, SamplingReport};
+use anyhow::{Context, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Pause between two looks into the rings; a ring holds 250 ms.
+pub const PAUSE: Duration = Duration::from_millis(15);
+
+/// A sampler's thread, running.
+pub struct SamplingThread {
+    stop: Arc<AtomicBool>,
+    thread_id: Arc<AtomicU32>,
+    thread: Option<JoinHandle<(RawSamples, SamplingReport)>>,
+}
+
+impl SamplingThread {
+    /// Runs `read` until the flag that it is given is set.
+    pub fn start(read: impl FnOnce(&AtomicBool) -> (RawSamples, SamplingReport) + Send + 'static) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread_id = Arc::new(AtomicU32::new(0));
+        let (flag, id) = (stop.clone(), thread_id.clone());
+        let thread = std::thread::Builder::new()
+            .name("wireprof-sample".into())
+            .spawn(move || {
+                // SAFETY: gettid has no preconditions.
+                id.store(unsafe { libc::gettid() } as u32, Ordering::Release);
+                prefer_this_thread();
+                read(&flag)
+            })
+            .context("cannot start the sampling thread")?;
+        Ok(SamplingThread { stop, thread_id, thread: Some(thread) })
+    }
+}
+
+impl Recording for SamplingThread {
+    fn thread_ids(&self) -> Vec<u32> {
+        Some(self.thread_id.load(Ordering::Acquire)).filter(|id| *id != 0).into_iter().collect()
+    }
+
+    fn stop(mut self: Box<Self>) -> Result<(RawSamples, SamplingReport)> {
+        self.stop.store(true, Ordering::Release);
+        let thread = self.thread.take().context("the recording was already stopped")?;
+        thread.join().map_err(|_| anyhow::anyhow!("the sampling thread panicked; its samples are lost"))
+    }
+}
+
+impl Drop for SamplingThread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A reader that waits for a CPU longer than its rings last loses samples, so it asks to be preferred; a refusal
+/// (no privilege) only makes losses likelier, and those are counted.
+fn prefer_this_thread() {
+    // SAFETY: setpriority takes numbers only; 0 is the calling thread on Linux (setpriority(2), "C library/kernel differences").
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
+}
+
+/// CPU time of the calling thread in ns.
+pub fn thread_cpu() -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid, writable timespec; the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut ts) };
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
+}
