@@ -10,8 +10,7 @@ use perf_event::{Builder, Counter};
 use rand::seq::SliceRandom;
 use std::time::Duration;
 use wireprof::load::{Address, Driver, Load, Options, PgwireDriver};
-use wireprof::sample::Sampler;
-use wireprof::sample::perf::PerfSampler;
+use wireprof::sample::{Sampler, choose};
 use wireprof::target::{Role, Watched, WatchedProcess, difference};
 use wireprof::testbed::spawn::{Options as TestbedOptions, Testbed};
 use wireprof::workload::Workload;
@@ -42,7 +41,8 @@ fn main() -> Result<()> {
     load.start()?;
     std::thread::sleep(Duration::from_millis(500));
     let pid = testbed.ready.pid;
-    let mut sampler = PerfSampler::default();
+    let mut sampler = choose(&Default::default(), pid)?.sampler;
+    sampler.prepare(&[pid], false, &|_| {})?;
     let mut timer = timers()?;
     let mut ratios: [Vec<f64>; 4] = Default::default();
     for round in 1..=rounds {
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         let mut order = [Arm::Without, Arm::Timer, Arm::Sampled];
         order.shuffle(&mut rand::rng());
         for arm in order {
-            costs[arm as usize] = window(&*load, &mut sampler, &mut timer, pid, seconds, arm)?;
+            costs[arm as usize] = window(&*load, &mut *sampler, &mut timer, pid, seconds, arm)?;
         }
         let [without, timer, sampled] = costs;
         println!(
@@ -80,14 +80,14 @@ fn timers() -> Result<Vec<Counter>> {
     let cpus = std::thread::available_parallelism()?.get();
     let timer = |cpu| {
         let mut builder = Builder::new(Software::CPU_CLOCK);
-        builder.sample_period(1_000_000_000 / 997).any_pid().one_cpu(cpu).build().context("a timer on each CPU")
+        builder.sample_period(1_000_000_000 / 997).exclude_kernel(false).any_pid().one_cpu(cpu).build().context("a timer on each CPU")
     };
     (0..cpus).map(timer).collect()
 }
 
 fn window(
     load: &dyn Load,
-    sampler: &mut PerfSampler,
+    sampler: &mut dyn Sampler,
     timers: &mut [Counter],
     pid: u32,
     seconds: f64,

@@ -213,7 +213,7 @@ pub fn clock(event: &'static str, budget: &Budget, cpu: usize) -> io::Result<Cou
         "cycles" => builder.sample_frequency(budget.frequency),
         _ => builder.sample_period(period_of(cpu, budget.period())),
     };
-    builder.exclude_hv(true).any_pid().one_cpu(cpu).build()
+    builder.exclude_kernel(false).exclude_hv(true).any_pid().one_cpu(cpu).build()
 }
 
 /// What processes map and how they are named, of all processes on one CPU, and nothing else.
