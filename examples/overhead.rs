@@ -80,7 +80,13 @@ fn timers() -> Result<Vec<Counter>> {
     let cpus = std::thread::available_parallelism()?.get();
     let timer = |cpu| {
         let mut builder = Builder::new(Software::CPU_CLOCK);
-        builder.sample_period(1_000_000_000 / 997).exclude_kernel(false).any_pid().one_cpu(cpu).build().context("a timer on each CPU")
+        builder
+            .sample_period(1_000_000_000 / 997)
+            .exclude_kernel(false)
+            .any_pid()
+            .one_cpu(cpu)
+            .build()
+            .context("a timer on each CPU")
     };
     (0..cpus).map(timer).collect()
 }

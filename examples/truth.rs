@@ -38,9 +38,8 @@ fn published(window: &Window, name: &str, plant: &str) -> Option<f64> {
 }
 
 fn plants(run: &Run, window: &Window) {
-    let (Some(profile), Some(period)) = (&window.profile, window.sampling.as_ref().and_then(|s| s.period)) else {
-        return;
-    };
+    let Some(profile) = &window.profile else { return };
+    let Some(cpu_column) = profile.column("cpu") else { return };
     for (plant, function) in [
         ("cpu:peek", "planted_peek_work"),
         ("cpu:outside", "planted_outside_work"),
@@ -64,7 +63,11 @@ fn plants(run: &Run, window: &Window) {
             })
         };
         let samples = all - profile.samples.iter().filter(inside).filter(interrupted).count() as f64;
-        let (found, whole) = (samples * period as f64 / 1e3 / calls, all * period as f64 / 1e3 / calls);
+        let weight = |samples: &mut dyn Iterator<Item = &wireprof::profile::Sample>| {
+            samples.map(|sample| sample.values[cpu_column] as f64).sum::<f64>() / 1e3 / calls
+        };
+        let whole = weight(&mut profile.samples.iter().filter(inside));
+        let found = whole - weight(&mut profile.samples.iter().filter(inside).filter(interrupted));
         let (planted, error) = (cpu / calls * 1e6, 1.0 / samples.max(1.0).sqrt());
         let deviation = found / planted - 1.0;
         let bound = if samples >= ENOUGH { 0.05 } else { 2.0 * error };

@@ -67,7 +67,27 @@ pub fn sampling_notes(run: &Run) -> Vec<String> {
              the thread that ran when they were due, with a stack at which it was switched out"
         ));
     }
+    notes.extend(sampling_cost(run));
     notes.iter().map(|note| format!("sampling: {note}")).collect()
+}
+
+/// What a sample cost: the thread that it interrupted, and wireprof.
+fn sampling_cost(run: &Run) -> Option<String> {
+    let (mut kernel, mut own, mut samples) = (0, 0, 0);
+    for report in run.windows.iter().filter_map(|window| window.sampling.as_ref()) {
+        kernel += report.kernel_cpu?;
+        own += report.sampler_cpu?;
+        samples += report.recorded;
+    }
+    let each = |nanos: u64| nanos as f64 / 1e3 / samples as f64;
+    (samples > 0).then(|| {
+        format!(
+            "a sample took {:.1} us of the thread that it interrupted, besides the timer's interrupt, and {:.1} us of wireprof \
+             ({samples} samples)",
+            each(kernel),
+            each(own)
+        )
+    })
 }
 
 fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {

@@ -145,21 +145,30 @@ fn with_cpu_time(mut profile: Profile, scheduler: Option<&SchedulerDelta>, repor
 
 /// Counts the samples inside the window and how many of their stacks are complete.
 fn count_stacks(raw: &RawSamples, mut report: SamplingReport, span: crate::clock::Span) -> SamplingReport {
-    let mut reasons: BTreeMap<Incomplete, u64> = BTreeMap::new();
+    let mut reasons: BTreeMap<(Incomplete, String), u64> = BTreeMap::new();
     let (mut samples, mut complete, mut late) = (0, 0, 0);
     for sample in raw.samples.iter().filter(|sample| span.contains(sample.at)) {
         samples += 1;
         late += u64::from(sample.late);
         match raw.stacks[sample.stack as usize].incomplete {
             None => complete += 1,
-            Some(reason) => *reasons.entry(reason).or_default() += 1,
+            Some(reason) => *reasons.entry((reason, ended_in(raw, sample.stack))).or_default() += 1,
         }
     }
     report.samples = samples;
     report.late = late;
     report.complete = Some(complete);
-    report.incomplete = reasons.into_iter().map(|(reason, count)| (reason.to_string(), count)).collect();
+    let said = |((reason, module), count): ((Incomplete, String), u64)| (format!("{reason} in {module}"), count);
+    report.incomplete = reasons.into_iter().map(said).collect();
     report
+}
+
+/// The module in which the walk of a stack ended, by its file's name.
+fn ended_in(raw: &RawSamples, stack: u32) -> String {
+    let last = raw.stacks[stack as usize].addresses.last();
+    let module = last.and_then(|address| raw.modules.get(address.module?.0 as usize));
+    let name = module.map(|module| module.path.file_name().unwrap_or(module.path.as_os_str()));
+    name.map_or_else(|| "no mapping".into(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Wall clock time, RFC 3339 in UTC, of a reading of the monotonic clock.

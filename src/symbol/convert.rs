@@ -186,7 +186,8 @@ impl Converter {
             let marker = self.builder.frame(marker(cut(raw.incomplete?)));
             Some(self.builder.push(None, marker))
         });
-        for address in raw.addresses.iter().rev().skip(path.len()) {
+        let probe = probe(raw, found, symbolizer);
+        for address in raw.addresses[probe..].iter().rev().skip(path.len()) {
             for &symbol in found[address].iter().rev() {
                 let builder = &mut self.builder;
                 let frame = || builder.frame(symbolizer.frame(symbol).clone());
@@ -195,13 +196,25 @@ impl Converter {
             }
             path.push(at);
         }
-        (at, leaf(raw, found, symbolizer))
+        (at, leaf(&raw.addresses[probe..], found, symbolizer))
     }
 }
 
+/// How many of the innermost addresses are the sampler's own: a stack that its program took at a context switch begins with
+/// the program and what calls it there, up to the scheduler.
+fn probe(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> usize {
+    let name = |address: &Address| Some(symbolizer.frame(*found.get(address)?.last()?).name.as_str());
+    let program = |name: &str| name.starts_with("bpf_prog_") && name.ends_with("_on_switch");
+    if !raw.addresses.first().and_then(name).is_some_and(program) {
+        return 0;
+    }
+    // The program, its trampoline or dispatcher, the tracepoint.
+    raw.addresses.iter().take(8).position(|address| name(address) == Some("__schedule")).unwrap_or(0)
+}
+
 /// Whether the innermost frame has a name.
-fn leaf(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> Leaf {
-    let Some(&innermost) = raw.addresses.first().and_then(|address| found.get(address)?.first()) else {
+fn leaf(addresses: &[Address], found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> Leaf {
+    let Some(&innermost) = addresses.first().and_then(|address| found.get(address)?.first()) else {
         return Leaf::Missed("[no stack]".into(), Miss::NoModule);
     };
     let frame = symbolizer.frame(innermost);
