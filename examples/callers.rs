@@ -1,23 +1,24 @@
 //! Whether the walker can be trusted: `callers PID SECONDS` samples one process and has every complete stack walked by two
-//! referees, framehop over the same copy of the stack and the kernel along frame pointers (for a program built with
+//! referees, framehop over a copy of the whole stack (up to 1.1 MB) and the kernel along frame pointers (for a program built with
 //! `-C force-frame-pointers=yes`). Prints how often they agree; exits with 1 where either differs on more than 0.1 %.
 
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::Duration;
-use wireprof::sample::Agreement;
-use wireprof::sample::Sampler;
-use wireprof::sample::perf::{Options, PerfSampler};
+use wireprof::sample::perf::Options;
+use wireprof::sample::{Agreement, choose};
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [pid, seconds] = &arguments[..] else { anyhow::bail!("usage: callers PID SECONDS") };
     let (pid, seconds): (u32, f64) = (pid.parse().context("PID")?, seconds.parse().context("SECONDS")?);
-    let recording = PerfSampler::new(Options { referees: true, ..Options::default() }).start(&[pid], false)?;
+    let options = Options { referees: true, ..Options::default() };
+    let recording = choose(&options, pid)?.sampler.start(&[pid], false)?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (raw, report) = recording.stop()?;
     let findings = report.referees.context("the referees were not asked")?;
-    println!("{} samples in {seconds} s, {}, lost {}", raw.samples.len(), report.event, report.lost);
+    let samples = raw.samples.len();
+    println!("{samples} samples in {seconds} s, {}, {}, lost {}", report.unwinder, report.event, report.lost);
     let agree = [say("framehop", &findings.framehop), say("frame pointers", &findings.frame_pointers)];
     Ok(if agree == [true; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

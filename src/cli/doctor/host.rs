@@ -33,7 +33,7 @@ fn sampling() -> Check {
         setting("perf_event_paranoid"),
         setting("perf_event_mlock_kb")
     );
-    let remedy = "run as root, or `sudo setcap cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
+    let remedy = "run as root, or `sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
                   `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`";
     let opened = permitted(&Options::default(), std::process::id());
     match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {

@@ -265,7 +265,7 @@ fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
     Forbidden {
         what: format!("sampling of process {}", pids.first().copied().unwrap_or(0)),
         cause: format!("{cause} (kernel.perf_event_paranoid is {})", paranoid.trim()),
-        remedy: "run as root, or `sudo setcap cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
+        remedy: "run as root, or `sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
                  `sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user; --no-sampling measures the rest"
             .into(),
     }
