@@ -19,4 +19,5 @@ pub mod sweep;
 pub mod symbol;
 pub mod target;
 pub mod testbed;
+pub mod wire;
 pub mod workload;

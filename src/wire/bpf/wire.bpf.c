@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
+/* Where each query is, seen at the sockets: a state for each connection, and how long it has been in each state so far.
+ * Invariant: a connection is in exactly one place at every instant since its first event, so the sums of all places grow by
+ * exactly the time that passes, times the connections.
+ *
+ *     client sends -> [request on the network] -> server's socket readable -> [in the server's socket buffer]
+ *     -> server reads -> [in the server's hands] -> server sends -> [response on the network]
+ *     -> client's socket readable -> [in the client's socket buffer] -> client reads -> [in the client's hands] -> ...
+ *
+ * A connection has the number of the client's port, on its hop: client to server, server to the database behind.
+ * Shapes are mirrored in src/wire/shapes.rs. */
+#include "../../sample/ebpf/bpf/kernel.h"
+
+#define HOPS 4
+#define PORTS 65536
+
+enum place { CLIENT, REQUEST, SERVER_BUFFER, SERVER, RESPONSE, CLIENT_BUFFER, PLACES };
+
+/* The server's port of each hop, 0 for none; set when the program is loaded. */
+const volatile u16 server_port_0 = 0, server_port_1 = 0, server_port_2 = 0, server_port_3 = 0;
+
+struct sock_common {
+    u16 skc_dport;
+    u16 skc_num;
+} RELOCATED;
+
+struct sock {
+    struct sock_common __sk_common;
+} RELOCATED;
+
+/* 128 bytes. */
+struct connection {
+    u64 since;
+    u32 place;
+    /* Which sides' events were seen: 1 client's, 2 server's. */
+    u32 sides;
+    u64 nanos[PLACES];
+    u64 queries;
+    /* Requests that were sent before the answer to the one before was read. */
+    u64 pipelined;
+    /* Times that the server or the client went on reading or sending within one query. */
+    u64 pieces;
+    u64 reserved[5];
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __type(key, u32);
+    __type(value, struct connection);
+    __uint(max_entries, HOPS * PORTS);
+    __uint(map_flags, BPF_F_MMAPABLE);
+} connections SEC(".maps");
+
+/* Stays by hop, place and power of two of ns. */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __type(key, u32);
+    __type(value, u64);
+    __uint(max_entries, HOPS * PLACES * 64);
+} stays SEC(".maps");
+
+enum side { AT_CLIENT, AT_SERVER };
+
+/* The connection of a socket, and which end of it the socket is; 0 for sockets that are nobody's here. */
+INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop) {
+    u16 own = sk->__sk_common.skc_num, other = __builtin_bswap16(sk->__sk_common.skc_dport);
+    const u16 ports[HOPS] = { server_port_0, server_port_1, server_port_2, server_port_3 };
+    u32 client = 0;
+    int known = 0;
+#pragma unroll
+    for (u32 at = 0; at < HOPS; at++) {
+        if (!ports[at] || known)
+            continue;
+        if (own == ports[at] && other) {
+            client = other;
+            *side = AT_SERVER;
+        } else if (other == ports[at]) {
+            client = own;
+            *side = AT_CLIENT;
+        } else {
+            continue;
+        }
+        *hop = at;
+        known = 1;
+    }
+    if (!known)
+        return 0;
+    u32 index = *hop * PORTS + client;
+    return bpf_map_lookup_elem(&connections, &index);
+}
+
+/* Counts the time since the last change for a place, and moves on to the next. */
+INLINE void move(struct connection *connection, u32 hop, u32 spent_in, u32 next, u64 now) {
+    if (connection->since && spent_in < PLACES) {
+        u64 nanos = now - connection->since;
+        connection->nanos[spent_in] += nanos;
+        /* The exponent of the highest bit, by halves. */
+        u32 bits = 0;
+        u64 rest = nanos;
+        if (rest >> 32) { bits += 32; rest >>= 32; }
+        if (rest >> 16) { bits += 16; rest >>= 16; }
+        if (rest >> 8) { bits += 8; rest >>= 8; }
+        if (rest >> 4) { bits += 4; rest >>= 4; }
+        if (rest >> 2) { bits += 2; rest >>= 2; }
+        if (rest >> 1) bits += 1;
+        u32 slot = (hop * PLACES + spent_in) * 64 + bits;
+        u64 *count = bpf_map_lookup_elem(&stays, &slot);
+        if (count)
+            *count += 1;
+    }
+    connection->since = now;
+    connection->place = next;
+}
+
+/* Kernel 6.16 and later; before that a query is in the client's hands until the server's socket is readable. */
+SEC("tp_btf/tcp_sendmsg_locked")
+int on_send(u64 *context) {
+    enum side side = AT_CLIENT;
+    u32 hop = 0;
+    struct connection *connection = find((void *)context[0], &side, &hop);
+    if (!connection)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    u32 place = connection->place;
+    if (side == AT_CLIENT) {
+        connection->sides |= 1;
+        if (place == CLIENT) {
+            connection->queries++;
+            move(connection, hop, CLIENT, REQUEST, now);
+        } else if (place == REQUEST || place == SERVER_BUFFER) {
+            connection->pieces++;
+        } else {
+            connection->pipelined++;
+        }
+        return 0;
+    }
+    connection->sides |= 2;
+    if (place == SERVER || place == SERVER_BUFFER) {
+        move(connection, hop, place, RESPONSE, now);
+    } else if (place == CLIENT) {
+        /* The client has read a part of the answer and waits: the query was in the server's hands all the while. */
+        connection->pieces++;
+        move(connection, hop, SERVER, RESPONSE, now);
+    } else {
+        connection->pieces++;
+    }
+    return 0;
+}
+
+SEC("tp_btf/sk_data_ready")
+int on_readable(u64 *context) {
+    enum side side = AT_CLIENT;
+    u32 hop = 0;
+    struct connection *connection = find((void *)context[0], &side, &hop);
+    if (!connection)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    u32 place = connection->place;
+    if (side == AT_CLIENT) {
+        if (place == RESPONSE || place == SERVER)
+            move(connection, hop, place, CLIENT_BUFFER, now);
+        else if (place == REQUEST && connection->sides == 1)
+            /* The server is on another host: on the network or in its hands, which of them is not seen. */
+            move(connection, hop, SERVER, CLIENT_BUFFER, now);
+        else if (place == CLIENT && connection->since && connection->sides == 1)
+            move(connection, hop, SERVER, CLIENT_BUFFER, now);
+        return 0;
+    }
+    connection->sides |= 2;
+    if (place == REQUEST) {
+        move(connection, hop, REQUEST, SERVER_BUFFER, now);
+    } else if (place == CLIENT || (place == RESPONSE && !(connection->sides & 1))) {
+        /* The client's sending was not seen; of one on another host nothing is: since the answer left, the query was on the
+         * network or at the client. */
+        connection->queries++;
+        move(connection, hop, place, SERVER_BUFFER, now);
+    }
+    return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int on_receive(u64 *context) {
+    if ((int)context[1] <= 0)
+        return 0;
+    enum side side = AT_CLIENT;
+    u32 hop = 0;
+    struct connection *connection = find((void *)context[0], &side, &hop);
+    if (!connection)
+        return 0;
+    u64 now = bpf_ktime_get_ns();
+    u32 place = connection->place;
+    if (side == AT_SERVER) {
+        if (place == SERVER_BUFFER || place == REQUEST)
+            move(connection, hop, place, SERVER, now);
+        return 0;
+    }
+    connection->sides |= 1;
+    if (place == CLIENT_BUFFER || place == RESPONSE) {
+        move(connection, hop, place, CLIENT, now);
+    } else if (place == CLIENT && connection->since) {
+        /* A further part of the answer: it was in the client's buffer since the first was read. */
+        connection->pieces++;
+        move(connection, hop, CLIENT_BUFFER, CLIENT, now);
+    }
+    return 0;
+}
+
+_Static_assert(sizeof(struct connection) == 128, "shapes.rs");
+
+char terms[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,26 @@
+//! Where each query is, from the kernel's side: programs at the sockets follow every connection from client to server and from
+//! server to the database behind, without touching either. Invariant: an instrument that cannot be had costs its own numbers
+//! only; nothing is pinned, and what was attached goes with its owner.
+
+mod program;
+mod shapes;
+mod timeline;
+
+pub use program::SocketProgram;
+pub use shapes::{Connection, PLACES, Place};
+pub use timeline::{Hop, HopDelta, HopSnapshot, Stay, WireDelta, WireSnapshot};
+
+use anyhow::Result;
+
+/// A source of socket timelines: the kernel's program, or a recording that is replayed in tests.
+pub trait WireSource: Send {
+    fn hops(&self) -> &[Hop];
+    /// Sending is seen too.
+    fn sends_seen(&self) -> bool;
+    /// Begins to follow connections; until this nothing costs anything.
+    fn start(&mut self) -> Result<()>;
+    /// Where every connection has been until now.
+    fn snapshot(&self) -> Result<WireSnapshot>;
+    /// Ends it; what was seen is forgotten.
+    fn stop(&mut self);
+}

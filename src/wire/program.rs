@@ -1,0 +1,126 @@
+//! The kernel's program at the sockets, loaded once a sweep and attached for each window.
+
+use super::WireSource;
+use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS};
+use super::timeline::{Hop, HopSnapshot, WireSnapshot};
+use crate::clock;
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::maps::{Map, MapData, PerCpuArray};
+use aya::programs::BtfTracePoint;
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::{Btf, Ebpf, EbpfLoader};
+use memmap2::{MmapOptions, MmapRaw};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Compiled from `bpf/wire.bpf.c` by `scripts/bpf`, which also compares them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
+
+const TRACEPOINTS: [(&str, &str); 2] = [("on_readable", "sk_data_ready"), ("on_receive", "sock_recv_length")];
+/// Kernel 6.16 and later.
+const SENDS: (&str, &str) = ("on_send", "tcp_sendmsg_locked");
+
+/// Follows TCP connections of this host at the kernel's tracepoints.
+pub struct SocketProgram {
+    hops: Vec<Hop>,
+    ebpf: Ebpf,
+    connections: MmapRaw,
+    stays: PerCpuArray<MapData, u64>,
+    sends_seen: bool,
+    attached: Vec<BtfTracePointLink>,
+}
+
+impl SocketProgram {
+    /// Loads it for these hops, at most four; an error says what the host does not permit.
+    pub fn open(hops: Vec<Hop>) -> Result<SocketProgram> {
+        ensure!((1..=HOPS).contains(&hops.len()), "between one and {HOPS} hops can be followed");
+        let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
+        let ports: Vec<u16> = (0..HOPS).map(|at| hops.get(at).map_or(0, |hop| hop.port)).collect();
+        let names = ["server_port_0", "server_port_1", "server_port_2", "server_port_3"];
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf));
+        for (name, port) in names.iter().zip(&ports) {
+            loader.override_global(name, port, true);
+        }
+        let mut ebpf = loader.load(OBJECT).context("the kernel refuses the maps of the program at the sockets")?;
+        for (name, tracepoint) in TRACEPOINTS {
+            let refused = || format!("the kernel refuses the program at {tracepoint} (kernel 6.3 and later have it)");
+            program(&mut ebpf, name)?.load(tracepoint, &btf).with_context(refused)?;
+        }
+        let sends_seen = program(&mut ebpf, SENDS.0)?.load(SENDS.1, &btf).is_ok();
+        let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
+        let Map::Array(connections) = take("connections")? else { return Err(anyhow!("connections are no array")) };
+        let bytes = HOPS * PORTS * size_of::<Connection>();
+        let connections = MmapOptions::new().len(bytes).map_raw(connections.fd().as_fd().as_raw_fd());
+        let connections = connections.context("the kernel's table of connections cannot be mapped")?;
+        let stays = PerCpuArray::try_from(take("stays")?)?;
+        Ok(SocketProgram { hops, ebpf, connections, stays, sends_seen, attached: Vec::new() })
+    }
+
+    /// Read as it is now: the kernel may be writing, so that one event of one connection can be half seen.
+    fn connection(&self, hop: usize, port: usize) -> Connection {
+        assert!(hop < HOPS && port < PORTS);
+        let at = self.connections.as_mut_ptr().cast::<Connection>();
+        // SAFETY: the mapping holds HOPS * PORTS connections, page-aligned, and lives as long as `self`; any bytes are a
+        // connection, and a volatile read takes them as they are.
+        unsafe { at.add(hop * PORTS + port).read_volatile() }
+    }
+
+    fn forget(&mut self) {
+        // SAFETY: the mapping is writable over its whole length, and no program is attached that would write to it.
+        unsafe { std::ptr::write_bytes(self.connections.as_mut_ptr(), 0, self.connections.len()) };
+    }
+
+    fn stays(&self, hop: usize) -> Result<Vec<[u64; BUCKETS]>> {
+        let mut stays = vec![[0; BUCKETS]; PLACES];
+        for (place, counts) in stays.iter_mut().enumerate() {
+            for (power, count) in counts.iter_mut().enumerate() {
+                let index = ((hop * PLACES + place) * BUCKETS + power) as u32;
+                *count = self.stays.get(&index, 0)?.iter().sum();
+            }
+        }
+        Ok(stays)
+    }
+}
+
+impl WireSource for SocketProgram {
+    fn hops(&self) -> &[Hop] {
+        &self.hops
+    }
+
+    fn sends_seen(&self) -> bool {
+        self.sends_seen
+    }
+
+    fn start(&mut self) -> Result<()> {
+        self.stop();
+        self.forget();
+        let sends = self.sends_seen.then_some(SENDS);
+        for (name, tracepoint) in TRACEPOINTS.into_iter().chain(sends) {
+            let program = program(&mut self.ebpf, name)?;
+            let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
+            self.attached.push(program.take_link(link)?);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<WireSnapshot> {
+        let hops = 0..self.hops.len();
+        let mut stays = hops.clone().map(|hop| self.stays(hop)).collect::<Result<Vec<_>>>()?;
+        let at = clock::now();
+        let hops = hops.map(|hop| {
+            let seen = (0..PORTS).map(|port| (port as u16, self.connection(hop, port)));
+            let connections = seen.filter(|(_, connection)| connection.since > 0).collect();
+            HopSnapshot { connections, stays: std::mem::take(&mut stays[hop]) }
+        });
+        Ok(WireSnapshot { at, hops: hops.collect() })
+    }
+
+    fn stop(&mut self) {
+        self.attached.clear();
+    }
+}
+
+fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("there is no program {name}"))?;
+    Ok(program.try_into()?)
+}

@@ -1,0 +1,56 @@
+//! Shapes shared with the kernel's program (`bpf/wire.bpf.c`), which asserts the same size when it is compiled.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a query is, in the order of the program's `enum place`; a connection is in one of them at every instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The client has the last answer and has not sent the next query: it thinks, works, or keeps the connection in a pool.
+    Client,
+    /// Sent, not yet in the server's socket.
+    Request,
+    /// The server's socket is readable and nobody has read it.
+    ServerBuffer,
+    /// Read by the server, no answer sent yet.
+    Server,
+    /// Sent by the server, not yet in the client's socket.
+    Response,
+    /// The client's socket is readable and nobody has read it.
+    ClientBuffer,
+}
+
+impl Place {
+    pub const ALL: [Place; 6] =
+        [Place::Client, Place::Request, Place::ServerBuffer, Place::Server, Place::Response, Place::ClientBuffer];
+
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+pub const PLACES: usize = Place::ALL.len();
+/// Hops that the program tells apart, and connections of each: one a client's port.
+pub const HOPS: usize = 4;
+pub const PORTS: usize = 65_536;
+/// Stays are counted by powers of two of ns.
+pub const BUCKETS: usize = 64;
+
+/// `struct connection`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// When it came into its place, ns of `CLOCK_MONOTONIC`; 0: never seen.
+    pub since: u64,
+    pub place: u32,
+    /// 1: the client's end was seen, 2: the server's.
+    pub sides: u32,
+    /// ns in each place until `since`.
+    pub nanos: [u64; PLACES],
+    pub queries: u64,
+    pub pipelined: u64,
+    pub pieces: u64,
+    pub reserved: [u64; 5],
+}
+
+const _: () = assert!(size_of::<Connection>() == 128);

@@ -1,0 +1,228 @@
+//! What the sockets told, as differences between two instants. Invariant: the places of a hop sum to the time that passed
+//! times its connections, to the exactness with which the two snapshots were taken.
+
+use super::shapes::{BUCKETS, Connection, PLACES, Place};
+use crate::clock::{Nanos, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A pair of ends between which queries go: client and server, or server and the database behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// As tables name it: `target`, `database`.
+    pub name: String,
+    /// The port on which its server listens.
+    pub port: u16,
+}
+
+/// All connections of a hop at an instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HopSnapshot {
+    /// By the client's port.
+    pub connections: BTreeMap<u16, Connection>,
+    /// Stays that have ended, by place and power of two of ns.
+    pub stays: Vec<[u64; BUCKETS]>,
+}
+
+/// All hops at an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireSnapshot {
+    pub at: Nanos,
+    pub hops: Vec<HopSnapshot>,
+}
+
+/// Time and stays in one place within a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stay {
+    pub place: Place,
+    /// ns, summed over the hop's connections.
+    pub nanos: u64,
+    /// Stays that ended in the window.
+    pub count: u64,
+    /// Of those, how many took 2^k ns and more, and less than twice that; by k, without those that nobody took.
+    pub by_power: BTreeMap<u32, u64>,
+}
+
+/// One hop within a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HopDelta {
+    pub hop: Hop,
+    /// Connections on which anything happened in the window.
+    pub connections: u64,
+    /// Of those, on how many the client's end was seen, and the server's: an end on another host is not.
+    pub client_seen: u64,
+    pub server_seen: u64,
+    /// Requests sent in the window: round trips.
+    pub queries: u64,
+    /// Requests sent before the answer to the one before was read; where there are many, places mean less.
+    pub pipelined: u64,
+    /// Further parts of requests and answers.
+    pub pieces: u64,
+    /// In the order of the path.
+    pub stays: Vec<Stay>,
+}
+
+/// A window's `wire.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireDelta {
+    pub span: Span,
+    pub hops: Vec<HopDelta>,
+    /// Sending is seen too (kernel 6.16 and later); else a request's way counts for the client, an answer's for the server.
+    pub sends_seen: bool,
+}
+
+impl Connection {
+    /// ns in each place until `at`.
+    fn until(&self, at: Nanos) -> [u64; PLACES] {
+        let mut nanos = self.nanos;
+        if let Some(under_way) = nanos.get_mut(self.place as usize).filter(|_| self.since > 0) {
+            *under_way += at.saturating_sub(self.since);
+        }
+        nanos
+    }
+}
+
+impl WireSnapshot {
+    /// What happened between two snapshots of the same hops.
+    pub fn until(&self, after: &WireSnapshot, hops: &[Hop], sends_seen: bool) -> WireDelta {
+        let both = self.hops.iter().zip(&after.hops).zip(hops);
+        let hops = both.map(|((before, end), hop)| hop_delta(hop, (before, self.at), (end, after.at))).collect();
+        WireDelta { span: Span::new(self.at, after.at), hops, sends_seen }
+    }
+}
+
+fn hop_delta(hop: &Hop, (before, from): (&HopSnapshot, Nanos), (after, to): (&HopSnapshot, Nanos)) -> HopDelta {
+    let mut delta = HopDelta {
+        hop: hop.clone(),
+        connections: 0,
+        client_seen: 0,
+        server_seen: 0,
+        queries: 0,
+        pipelined: 0,
+        pieces: 0,
+        stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
+    };
+    let nothing = Connection::default();
+    for (port, end) in &after.connections {
+        let start = before.connections.get(port).unwrap_or(&nothing);
+        // Nothing happened: not a connection of this load, or one that has ended.
+        if end.since == start.since {
+            continue;
+        }
+        delta.connections += 1;
+        delta.client_seen += u64::from(end.sides & 1 != 0);
+        delta.server_seen += u64::from(end.sides & 2 != 0);
+        delta.queries += end.queries - start.queries;
+        delta.pipelined += end.pipelined - start.pipelined;
+        delta.pieces += end.pieces - start.pieces;
+        for (place, (end, start)) in end.until(to).iter().zip(start.until(from)).enumerate() {
+            delta.stays[place].nanos += end.saturating_sub(start);
+        }
+    }
+    delta
+}
+
+fn stay(place: Place, before: &HopSnapshot, after: &HopSnapshot) -> Stay {
+    let counts = |snapshot: &HopSnapshot| snapshot.stays.get(place.index()).copied().unwrap_or([0; BUCKETS]);
+    let (start, end) = (counts(before), counts(after));
+    let new = (0..BUCKETS).map(|power| (power as u32, end[power].saturating_sub(start[power])));
+    let by_power: BTreeMap<u32, u64> = new.filter(|(_, count)| *count > 0).collect();
+    Stay { place, nanos: 0, count: by_power.values().sum(), by_power }
+}
+
+impl Stay {
+    /// Bounds in ns between which a quantile of the stays lies; `None` where there were none.
+    pub fn quantile(&self, q: f64) -> Option<(u64, u64)> {
+        let mut below = 0;
+        for (power, count) in &self.by_power {
+            below += count;
+            if below as f64 >= q * self.count as f64 {
+                return Some((1 << power, (1_u64 << power).saturating_mul(2)));
+            }
+        }
+        None
+    }
+}
+
+impl HopDelta {
+    pub fn stay(&self, place: Place) -> &Stay {
+        &self.stays[place.index()]
+    }
+
+    /// Mean ns a round trip in a place; `None` where there was none.
+    pub fn mean(&self, place: Place) -> Option<f64> {
+        (self.queries > 0).then(|| self.stay(place).nanos as f64 / self.queries as f64)
+    }
+
+    /// Connections that are in a place on average, by Little's law: time spent there over the window.
+    pub fn population(&self, place: Place, window: Span) -> f64 {
+        self.stay(place).nanos as f64 / window.nanos().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hop() -> Hop {
+        Hop { name: "target".into(), port: 5432 }
+    }
+
+    fn snapshot(at: Nanos, connections: &[(u16, Connection)]) -> WireSnapshot {
+        let hop = HopSnapshot { connections: connections.iter().copied().collect(), stays: Vec::new() };
+        WireSnapshot { at, hops: vec![hop] }
+    }
+
+    #[test]
+    fn places_sum_to_the_time_that_passed_times_the_connections_whatever_was_under_way() {
+        let connection = |since, place: Place, nanos: [u64; PLACES], queries| Connection {
+            since,
+            place: place as u32,
+            sides: 3,
+            nanos,
+            queries,
+            ..Connection::default()
+        };
+        // The first was in the server's hands since 900 when the window began at 1,000; at its end, 2,000, it is in the client's
+        // since 1,950. The second was with the client all the while, but for one query. The third is of another time.
+        let before = snapshot(
+            1_000,
+            &[
+                (1, connection(900, Place::Server, [500, 0, 0, 400, 0, 0], 3)),
+                (2, connection(800, Place::Client, [800, 0, 0, 0, 0, 0], 1)),
+                (3, connection(50, Place::Client, [50, 0, 0, 0, 0, 0], 1)),
+            ],
+        );
+        let after = snapshot(
+            2_000,
+            &[
+                (1, connection(1_950, Place::Client, [700, 100, 50, 1_000, 60, 40], 5)),
+                (2, connection(1_900, Place::Client, [1_700, 10, 20, 150, 10, 10], 2)),
+                (3, connection(50, Place::Client, [50, 0, 0, 0, 0, 0], 1)),
+            ],
+        );
+        let delta = before.until(&after, &[hop()], true);
+        let found = &delta.hops[0];
+        assert_eq!((found.connections, found.queries), (2, 3));
+        assert_eq!(found.stays.iter().map(|stay| stay.nanos).sum::<u64>(), 2 * 1_000);
+        assert_eq!(
+            found.stay(Place::Server).nanos,
+            1_000 - 400 - 100 + 150,
+            "what was under way before is not counted"
+        );
+        assert_eq!(found.stay(Place::Client).nanos, (700 - 500) + 50 + (1_700 - 800 - 200) + 100);
+        let populations: f64 = Place::ALL.iter().map(|place| found.population(*place, delta.span)).sum();
+        assert!((populations - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_quantile_of_the_stays_lies_between_powers_of_two() {
+        let by_power = BTreeMap::from([(10, 90), (12, 9), (20, 1)]);
+        let stay = Stay { place: Place::Server, nanos: 0, count: 100, by_power };
+        assert_eq!(stay.quantile(0.5), Some((1_024, 2_048)));
+        assert_eq!(stay.quantile(0.99), Some((4_096, 8_192)));
+        assert_eq!(stay.quantile(1.0), Some((1 << 20, 1 << 21)));
+        let none = Stay { place: Place::Server, nanos: 0, count: 0, by_power: BTreeMap::new() };
+        assert_eq!(none.quantile(0.5), None);
+    }
+}
