@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target", "wire"]),
     ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "target"]),
     ("analyze", &["clock", "load", "metrics", "preset", "profile", "run", "target", "wire"]),
-    ("render", &["analyze", "clock", "profile", "run", "target"]),
+    ("render", &["analyze", "clock", "profile", "run", "target", "wire"]),
     ("perflog", &["analyze", "render", "run"]),
     ("testbed", &["clock"]),
 ];

@@ -146,6 +146,7 @@ fn sound() -> Window {
                 interrupts: SECOND / 2,
             }),
         }),
+        wire: None,
         guards: Vec::new(),
     }
 }

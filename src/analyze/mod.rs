@@ -3,6 +3,7 @@
 pub mod guards;
 pub mod hot;
 pub mod interval;
+pub mod places;
 pub mod processes;
 pub mod quantities;
 pub mod series;

@@ -94,6 +94,9 @@ pub struct Sweep {
     /// After the sweep put back what the set-up changed
     #[arg(long, conflicts_with = "no_setup")]
     restore: bool,
+    /// Measure without following the sockets (where each query is)
+    #[arg(long)]
+    no_wire: bool,
     /// Measure without sampling stacks
     #[arg(long)]
     no_sampling: bool,
@@ -257,6 +260,7 @@ impl Sweep {
             no_metrics: self.no_metrics,
             statements_url: self.statements_url.clone(),
             no_statements: self.no_statements,
+            wire: !self.no_wire,
             pid: self.pid,
             also: self.also.clone(),
             workload,

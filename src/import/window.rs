@@ -102,6 +102,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
         metrics: scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after)),
         statements: statements(directory, ends)?,
         scheduler: scheduler_part(directory, ends, &owner)?,
+        wire: None,
         guards: Vec::new(),
     };
     let apart = window.metrics.as_ref().map(|m| m.seconds()).filter(|apart| *apart > span.seconds() * 1.01);

@@ -9,6 +9,7 @@ use crate::profile::Profile;
 use crate::sample::SamplingReport;
 use crate::statements::StatementsDelta;
 use crate::target::SchedulerDelta;
+use crate::wire::WireDelta;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -142,6 +143,7 @@ pub struct Window {
     pub metrics: Option<MetricsDelta>,
     pub statements: Option<StatementsDelta>,
     pub scheduler: Option<SchedulerDelta>,
+    pub wire: Option<WireDelta>,
     pub guards: Vec<Guard>,
 }
 

@@ -4,7 +4,7 @@
 //!
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
 //! (pprof) + `sampling.json`, `metrics-before.prom`, `metrics-after.prom`, `metrics-series.prom` (once a second),
-//! `scheduler.json`, `statements.json`, `guards.json`.
+//! `scheduler.json`, `wire.json`, `statements.json`, `guards.json`.
 
 use super::{Manifest, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::{LoadTrace, read_latency_log, write_latency_log};
@@ -167,7 +167,7 @@ impl RunWriter {
 
 fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let Window { facts, load, sampling, profile, metrics: _, statements, scheduler, guards } = window;
+    let Window { facts, load, sampling, profile, metrics: _, statements, scheduler, wire, guards } = window;
     write_json(&directory.join("load.json"), load)?;
     let mut log = Vec::new();
     write_latency_log(load, &mut log)?;
@@ -193,6 +193,9 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
     }
     if let Some(scheduler) = scheduler {
         write_json(&directory.join("scheduler.json"), scheduler)?;
+    }
+    if let Some(wire) = wire {
+        write_json(&directory.join("wire.json"), wire)?;
     }
     write_json(&directory.join("guards.json"), guards)?;
     write_json(&directory.join("window.json"), facts)
@@ -222,6 +225,7 @@ fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
         sampling: read_optional(&directory.join("sampling.json"))?,
         statements: read_optional(&directory.join("statements.json"))?,
         scheduler: read_optional(&directory.join("scheduler.json"))?,
+        wire: read_optional(&directory.join("wire.json"))?,
         guards: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
         load,

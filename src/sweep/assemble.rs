@@ -37,7 +37,7 @@ pub fn assemble(
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
-    let Captured { id, span, load, samples, scrapes, series, mut scheduler, statements, missing, target_started } =
+    let Captured { id, span, load, samples, scrapes, series, mut scheduler, wire, statements, missing, target_started } =
         captured;
     let (profile, sampling) = match samples {
         Some((raw, report)) => {
@@ -62,7 +62,8 @@ pub fn assemble(
         missing,
         target_started,
     };
-    let mut window = Window { facts, load, sampling, profile, metrics, statements, scheduler, guards: Vec::new() };
+    let mut window =
+        Window { facts, load, sampling, profile, metrics, statements, scheduler, wire, guards: Vec::new() };
     if let Some(divisor) = divisor {
         divide_by(&mut window, divisor)?;
     }

@@ -18,6 +18,7 @@ use crate::sample::Sampler;
 use crate::statements::StatementSource;
 use crate::symbol::Symbolizer;
 use crate::target::Watched;
+use crate::wire::WireSource;
 use anyhow::Result;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -56,6 +57,7 @@ pub struct Sources {
     pub sampler: Option<Box<dyn Sampler>>,
     pub scraper: Option<Arc<dyn Scraper>>,
     pub statements: Option<Box<dyn StatementSource>>,
+    pub wire: Option<Box<dyn WireSource>>,
     pub watched: Watched,
     /// Processes to sample; the first one is the target.
     pub pids: Vec<u32>,

@@ -12,6 +12,7 @@ use crate::target::{
     Forbidden, Role, Watched, WatchedProcess, comm, host, identify, listener, named, socket_listener, start_ticks,
     started,
 };
+use crate::wire::{Hop, SocketProgram, WireSource};
 use crate::workload::Workload;
 use anyhow::{Context, Result, bail};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Request {
     pub no_metrics: bool,
     pub statements_url: Option<String>,
     pub no_statements: bool,
+    /// Follow the sockets, to tell where each query is.
+    pub wire: bool,
     pub pid: Option<u32>,
     /// Further processes to account CPU to, by number or name.
     pub also: Vec<String>,
@@ -98,6 +101,7 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
             .fold(error.into(), |error: anyhow::Error, more| error.context(format!("{more:#}"))));
     }
     let statements = open_statements(&request, &address, &mut notes).await;
+    let wire = open_wire(&request, &address, &mut notes);
     let children = request.preset.process.children == Some(true);
     let watched = Watched { processes: watched(&request, pid, children, &mut notes), ..Watched::default() };
     let version = server_version(&connections.sql).await;
@@ -107,6 +111,7 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
         sampler,
         scraper,
         statements,
+        wire,
         watched,
         pids: pid.into_iter().collect(),
         children,
@@ -243,6 +248,36 @@ async fn open_scraper(request: &Request, notes: &mut Vec<String>) -> Result<Opti
             Ok(None)
         }
     }
+}
+
+/// The program at the sockets of the target and of the database behind it, where both are reached by TCP on this host.
+fn open_wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Option<Box<dyn WireSource>> {
+    if !request.wire {
+        notes.push("places were not followed at the sockets".into());
+        return None;
+    }
+    let hops = hops(request, address);
+    if hops.first().is_none_or(|hop| hop.name != TARGET) {
+        notes.push("places were not followed: the server is not reached by TCP on this host".into());
+        return None;
+    }
+    match tokio::task::block_in_place(|| SocketProgram::open(hops)) {
+        Ok(program) => Some(Box::new(program)),
+        Err(error) => {
+            notes.push(format!("places were not followed at the sockets: {error:#}"));
+            None
+        }
+    }
+}
+
+const TARGET: &str = "target";
+const DATABASE: &str = "database";
+
+fn hops(request: &Request, address: &Address) -> Vec<Hop> {
+    let target = address.local_port();
+    let behind = request.statements_url.as_ref().and_then(|url| Address::parse(url).ok()?.local_port());
+    let hop = |(name, port): (&str, Option<u16>)| Some(Hop { name: name.into(), port: port? });
+    [(TARGET, target), (DATABASE, behind.filter(|port| Some(*port) != target))].into_iter().filter_map(hop).collect()
 }
 
 async fn open_statements(

@@ -10,6 +10,7 @@ use crate::run::{Missing, WindowId};
 use crate::sample::{RawSamples, Recording, SamplingReport};
 use crate::statements::{StatementsDelta, StatementsSnapshot};
 use crate::target::{SchedulerDelta, Snapshot, difference, start_ticks, started, tasks};
+use crate::wire::{WireDelta, WireSnapshot};
 use anyhow::{Result, bail};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct Captured {
     pub scrapes: Option<(Scrape, Scrape)>,
     pub series: Option<String>,
     pub scheduler: Option<SchedulerDelta>,
+    pub wire: Option<WireDelta>,
     pub statements: Option<StatementsDelta>,
     pub missing: Vec<Missing>,
     /// Start of the target process, read at the window's end.
@@ -39,6 +41,7 @@ struct Observed {
     scrapes: Option<(Scrape, Scrape)>,
     inside: Vec<Scrape>,
     readings: Vec<Snapshot>,
+    wire: Option<WireDelta>,
     statements: Option<StatementsDelta>,
 }
 
@@ -59,7 +62,10 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     watch_generator(sources, &load.thread_ids());
     pause(load.as_ref(), sources, clock::now() + timing.warmup.as_nanos() as u64, stop).await?;
     let recording = start_sampling(sources, &mut missing);
-    let observed = observe(sources, load.as_ref(), timing, stop, &mut missing).await?;
+    start_wire(sources, &mut missing);
+    let observed = observe(sources, load.as_ref(), timing, stop, &mut missing).await;
+    sources.wire.iter_mut().for_each(|wire| wire.stop());
+    let observed = observed?;
     tokio::time::sleep(RUN_ON).await;
     let samples = recording.and_then(|recording| match tokio::task::block_in_place(|| recording.stop()) {
         Ok(samples) => Some(samples),
@@ -82,6 +88,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         scrapes: observed.scrapes,
         series,
         scheduler: difference(&observed.readings),
+        wire: observed.wire,
         statements: observed.statements,
         missing,
         target_started,
@@ -106,6 +113,24 @@ fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<B
         Ok(recording) => Some(recording),
         Err(error) => {
             missing.push(lacking("profile", &error, "run `wireprof doctor`"));
+            None
+        }
+    }
+}
+
+/// Begins to follow the sockets; a source that cannot is left out from here on.
+fn start_wire(sources: &mut Sources, missing: &mut Vec<Missing>) {
+    if let Some(Err(error)) = sources.wire.as_mut().map(|wire| tokio::task::block_in_place(|| wire.start())) {
+        missing.push(lacking("places", &format!("{error:#}"), "run `wireprof doctor`"));
+        sources.wire = None;
+    }
+}
+
+fn wire_snapshot(sources: &Sources, missing: &mut Vec<Missing>) -> Option<WireSnapshot> {
+    match sources.wire.as_ref()?.snapshot() {
+        Ok(snapshot) => Some(snapshot),
+        Err(error) => {
+            missing.push(lacking("places", &format!("{error:#}"), "run `wireprof doctor`"));
             None
         }
     }
@@ -140,6 +165,7 @@ async fn observe(
     let before = scrape(sources, missing).await;
     let start = before.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
     let mut readings = vec![sources.watched.read()];
+    let wire_before = wire_snapshot(sources, missing);
     // Parsed after the window: that would take a CPU from the target.
     let mut inside = Vec::new();
     let every = before.as_ref().map_or(0.0, |scrape| scrape.span.nanos() as f64 / SCRAPE_SHARE).max(1e9) as u64;
@@ -163,6 +189,10 @@ async fn observe(
         next += every;
     }
     pause(load, sources, end, stop).await?;
+    let wire = wire_before.and_then(|before| {
+        let (after, wire) = (wire_snapshot(sources, missing)?, sources.wire.as_ref()?);
+        Some(before.until(&after, wire.hops(), wire.sends_seen()))
+    });
     readings.push(sources.watched.read());
     let after = match before.is_some() {
         true => scrape(sources, missing).await,
@@ -174,7 +204,7 @@ async fn observe(
         _ => None,
     };
     let scrapes = before.zip(after);
-    Ok(Observed { span: Span::new(start, end), scrapes, inside, readings, statements })
+    Ok(Observed { span: Span::new(start, end), scrapes, inside, readings, wire, statements })
 }
 
 async fn scrape(sources: &Sources, missing: &mut Vec<Missing>) -> Option<Scrape> {

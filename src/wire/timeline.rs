@@ -131,6 +131,16 @@ fn stay(place: Place, before: &HopSnapshot, after: &HopSnapshot) -> Stay {
 }
 
 impl Stay {
+    /// The stays of both.
+    pub fn plus(mut self, other: Stay) -> Stay {
+        self.nanos += other.nanos;
+        self.count += other.count;
+        for (power, count) in other.by_power {
+            *self.by_power.entry(power).or_default() += count;
+        }
+        self
+    }
+
     /// Bounds in ns between which a quantile of the stays lies; `None` where there were none.
     pub fn quantile(&self, q: f64) -> Option<(u64, u64)> {
         let mut below = 0;

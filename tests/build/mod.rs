@@ -80,7 +80,17 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
         target_started: None,
         missing: vec![],
     };
-    Window { facts, load, sampling, profile, metrics: None, statements: None, scheduler: None, guards: vec![] }
+    Window {
+        facts,
+        load,
+        sampling,
+        profile,
+        metrics: None,
+        statements: None,
+        scheduler: None,
+        wire: None,
+        guards: vec![],
+    }
 }
 
 pub fn run(windows: Vec<Window>) -> Run {

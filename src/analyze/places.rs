@@ -1,0 +1,110 @@
+//! Where each query is, per level: view A, additive by construction. Invariant: the places of a hop are parts of one whole; what
+//! the sockets do not see of the client's own latency is shown as a rest, never spread over the places.
+
+use crate::run::{Run, Window};
+use crate::wire::{HopDelta, Place};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// One hop over all levels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HopPlaces {
+    pub hop: String,
+    /// The first hop: its queries are the load's.
+    pub of_load: bool,
+    pub levels: BTreeMap<usize, LevelPlaces>,
+}
+
+/// One hop at one level, over its windows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LevelPlaces {
+    /// Connections, on average over the windows.
+    pub connections: f64,
+    /// Round trips of this hop for each query that the client completed.
+    pub round_trips: f64,
+    /// In the order of the path, beginning with the client.
+    pub places: Vec<PlaceShare>,
+    /// The client's own mean latency in ns; `None` on hops that are not the load's, or where the driver does not tell it.
+    pub latency: Option<f64>,
+    /// Share of requests that were sent before the answer to the one before was read.
+    pub pipelined: f64,
+    /// Both ends of all connections were seen; else an end is on another host, and its places count for its neighbours.
+    pub both_ends: bool,
+    /// Sending was seen; else a request's way counts for the client and an answer's for the server.
+    pub sends_seen: bool,
+}
+
+/// One place at one level.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PlaceShare {
+    pub place: Place,
+    /// ns a round trip; `None`: there was none.
+    pub mean: Option<f64>,
+    /// Connections in this place on average (Little's law).
+    pub population: f64,
+    /// Bounds in ns between which the 99th percentile of the stays lies.
+    pub p99: Option<(u64, u64)>,
+}
+
+impl LevelPlaces {
+    /// ns between the client's sending and its reading, by the sockets.
+    pub fn within_latency(&self) -> Option<f64> {
+        self.places.iter().filter(|share| share.place != Place::Client).map(|share| share.mean).sum()
+    }
+
+    /// What the client's latency has beyond the places: its own system calls. Negative where they overlap.
+    pub fn rest(&self) -> Option<f64> {
+        Some(self.latency? - self.within_latency()?)
+    }
+}
+
+/// The hops of a run; empty where no window was followed at the sockets.
+pub fn places(run: &Run) -> Vec<HopPlaces> {
+    let first = run.windows.iter().find_map(|window| window.wire.as_ref());
+    let names: Vec<String> = first.iter().flat_map(|wire| &wire.hops).map(|hop| hop.hop.name.clone()).collect();
+    let hop = |(at, name): (usize, &String)| HopPlaces {
+        hop: name.clone(),
+        of_load: at == 0,
+        levels: run
+            .levels()
+            .into_iter()
+            .filter_map(|(level, windows)| Some((level, level_places(&windows, name, at == 0)?)))
+            .collect(),
+    };
+    names.iter().enumerate().map(hop).filter(|hop| !hop.levels.is_empty()).collect()
+}
+
+fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Option<LevelPlaces> {
+    let mut seconds = 0.0;
+    let mut found: Vec<(&Window, &HopDelta)> = Vec::new();
+    for window in windows {
+        let Some(wire) = &window.wire else { continue };
+        let Some(hop) = wire.hops.iter().find(|hop| hop.hop.name == name) else { continue };
+        seconds += wire.span.seconds();
+        found.push((window, hop));
+    }
+    let count = |of: fn(&HopDelta) -> u64| found.iter().map(|(_, hop)| of(hop)).sum::<u64>() as f64;
+    let (windows, queries) = (found.len() as f64, count(|hop| hop.queries));
+    (seconds > 0.0).then_some(())?;
+    let share = |place: Place| {
+        let nanos: u64 = found.iter().map(|(_, hop)| hop.stay(place).nanos).sum();
+        let stays = found.iter().map(|(_, hop)| hop.stay(place).clone()).reduce(crate::wire::Stay::plus);
+        PlaceShare {
+            place,
+            mean: (queries > 0.0).then(|| nanos as f64 / queries),
+            population: nanos as f64 / 1e9 / seconds,
+            p99: stays.and_then(|stays| stays.quantile(0.99)),
+        }
+    };
+    let completed: f64 = found.iter().map(|(window, _)| window.load.completed as f64).sum();
+    let latency: Option<f64> = found.iter().map(|(window, _)| window.load.latency_sum.map(|sum| sum as f64)).sum();
+    Some(LevelPlaces {
+        connections: count(|hop| hop.connections) / windows,
+        round_trips: queries / completed.max(1.0),
+        places: Place::ALL.into_iter().map(share).collect(),
+        latency: latency.filter(|_| of_load && completed > 0.0).map(|sum| sum / completed),
+        pipelined: count(|hop| hop.pipelined) / queries.max(1.0),
+        both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
+        sends_seen: found.iter().all(|(window, _)| window.wire.as_ref().is_some_and(|wire| wire.sends_seen)),
+    })
+}

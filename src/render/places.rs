@@ -1,0 +1,128 @@
+//! Where each query is, as tables and as one sentence a level.
+
+use super::model::{Cell, Column, Section, Table};
+use crate::analyze::places::{HopPlaces, LevelPlaces};
+use crate::wire::Place;
+
+/// The section of view A; `None` where nothing was followed.
+pub fn places_section(hops: &[HopPlaces]) -> Option<Section> {
+    let first = hops.first()?;
+    let notes = first.levels.iter().map(|(level, places)| sentence(*level, places)).collect();
+    Some(Section {
+        title: "Where a query is".into(),
+        tables: hops.iter().map(places_table).collect(),
+        notes,
+        pictures: vec![],
+    })
+}
+
+/// One row a place, the mean time and the population of each level.
+pub fn places_table(hop: &HopPlaces) -> Table {
+    let per = if hop.of_load { "µs/query" } else { "µs/round trip" };
+    let mut columns = vec![Column::text("place", "place")];
+    for level in hop.levels.keys() {
+        columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), per));
+        columns.push(Column::number(&format!("L{level}_population"), &format!("there {level}"), "connections"));
+        columns.push(Column::number(&format!("L{level}_p99"), &format!("p99 {level}"), "µs"));
+    }
+    let mut rows: Vec<Vec<Cell>> = Place::ALL.into_iter().map(|place| place_row(hop, place)).collect();
+    rows.extend(if hop.of_load { sums(hop) } else { vec![round_trips(hop)] });
+    let title = match hop.of_load {
+        true => "Client to server".to_string(),
+        false => format!("Server to its {}", hop.hop),
+    };
+    Table { title, columns, rows, notes: remarks(hop) }
+}
+
+/// A place in words; who the client is depends on the hop.
+fn words(place: Place, of_load: bool) -> &'static str {
+    match (place, of_load) {
+        (Place::Client, true) => "in the client's hands (not in the latency)",
+        (Place::Client, false) => "unused: in the pool, or in the server's hands",
+        (Place::Request, _) => "request on the network",
+        (Place::ServerBuffer, true) => "in the server's socket buffer",
+        (Place::ServerBuffer, false) => "in the database's socket buffer",
+        (Place::Server, true) => "in the server's hands",
+        (Place::Server, false) => "in the database's hands",
+        (Place::Response, _) => "response on the network",
+        (Place::ClientBuffer, true) => "in the client's socket buffer",
+        (Place::ClientBuffer, false) => "in the server's socket buffer",
+    }
+}
+
+fn place_row(hop: &HopPlaces, place: Place) -> Vec<Cell> {
+    let mut cells = vec![Cell::Text(words(place, hop.of_load).into())];
+    for level in hop.levels.values() {
+        let share = &level.places[place.index()];
+        cells.push(Cell::figure(share.mean.map(|nanos| nanos / 1e3), "no round trip"));
+        cells.push(Cell::Figure(share.population));
+        cells.push(match share.p99 {
+            Some((low, high)) => Cell::Within(low as f64 / 1e3, high as f64 / 1e3),
+            None => Cell::Missing("no stay ended there".into()),
+        });
+    }
+    cells
+}
+
+/// The parts as a whole, and what the client says of it.
+fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
+    let row = |name: &str, value: fn(&LevelPlaces) -> Option<f64>, population: fn(&LevelPlaces) -> Option<f64>| {
+        let cells = hop.levels.values().flat_map(|level| {
+            let time = Cell::figure(value(level).map(|nanos| nanos / 1e3), "not told by the driver");
+            let there = population(level).map_or(Cell::Empty, Cell::Figure);
+            [time, there, Cell::Empty]
+        });
+        std::iter::once(Cell::Text(name.into())).chain(cells).collect()
+    };
+    let everyone = |level: &LevelPlaces| Some(level.places.iter().map(|share| share.population).sum());
+    vec![
+        row("sum from sending to reading; all connections", LevelPlaces::within_latency, everyone),
+        row("the client's own mean latency", |level| level.latency, |_| None),
+        row("rest: the client's system calls", LevelPlaces::rest, |_| None),
+    ]
+}
+
+fn round_trips(hop: &HopPlaces) -> Vec<Cell> {
+    let each = hop.levels.values().flat_map(|level| [Cell::Empty, Cell::Figure(level.round_trips), Cell::Empty]);
+    std::iter::once(Cell::Text("round trips for each query of the client".into())).chain(each).collect()
+}
+
+fn remarks(hop: &HopPlaces) -> Vec<String> {
+    let mut notes = vec!["From wire.json of each window. \"There\" is the mean number of connections in a place (Little's law); p99 lies between powers of two.".to_string()];
+    let any = |of: fn(&LevelPlaces) -> bool| hop.levels.values().any(of);
+    if any(|level| !level.both_ends) {
+        notes.push("An end of some connections is on another host: its places count for their neighbours.".into());
+    }
+    if any(|level| !level.sends_seen) {
+        notes.push("This kernel does not tell of sending (6.16 and later do): a request's way counts for the client, an answer's for the server.".into());
+    }
+    for (level, places) in hop.levels.iter().filter(|(_, places)| places.pipelined > 0.01) {
+        let share = 100.0 * places.pipelined;
+        notes.push(format!("Level {level}: {share:.0} % of the requests were sent before the last answer was read (pipelining), so places overlap."));
+    }
+    notes
+}
+
+/// Of N clients, how many are where; those that are nowhere to be seen (under one in a hundred) are left out.
+fn sentence(level: usize, places: &LevelPlaces) -> String {
+    let mut there: Vec<(f64, &str)> = places
+        .places
+        .iter()
+        .filter(|share| share.population >= 0.01 * level as f64)
+        .map(|share| (share.population, short(share.place)))
+        .collect();
+    there.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let parts: Vec<String> = there.iter().map(|(population, place)| format!("{population:.1} {place}")).collect();
+    format!("Of {level} client{}, on average: {}.", if level == 1 { "" } else { "s" }, parts.join(", "))
+}
+
+fn short(place: Place) -> &'static str {
+    match place {
+        Place::Client => "in the client's hands",
+        Place::Request => "with the request on the network",
+        Place::ServerBuffer => "in the server's socket buffers",
+        Place::Server => "in the server's hands",
+        Place::Response => "with the response on the network",
+        Place::ClientBuffer => "in the client's socket buffers",
+    }
+}
