@@ -1,5 +1,7 @@
 //! Analysis of stored runs: pure functions from a run to findings. Invariant: no I/O, no file format, no server's name.
 
+pub mod demands;
+pub mod growth;
 pub mod guards;
 pub mod hot;
 pub mod interval;

@@ -134,7 +134,8 @@ fn latency(windows: &[&Window]) -> hdrhistogram::Histogram<u64> {
     all
 }
 
-fn mean_latency(windows: &[&Window]) -> Option<f64> {
+/// Mean latency in ns over the windows.
+pub(super) fn mean_latency(windows: &[&Window]) -> Option<f64> {
     let sum: u64 = windows.iter().map(|w| w.load.latency_sum).sum::<Option<u64>>()?;
     let completed: u64 = windows.iter().map(|w| w.load.completed).sum();
     (completed > 0).then(|| sum as f64 / completed as f64)

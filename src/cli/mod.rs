@@ -3,6 +3,7 @@
 mod completions;
 mod doctor;
 mod exit;
+mod explain;
 mod flamegraph;
 mod hot;
 mod import;
@@ -49,6 +50,7 @@ pub struct Common {
 #[derive(Subcommand)]
 enum Verb {
     Sweep(Box<sweep::Sweep>),
+    Explain(explain::Explain),
     Hot(hot::Hot),
     Runs(runs::Runs),
     Metrics(metrics::Metrics),
@@ -67,6 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     exit::of(match verb {
         Verb::Sweep(verb) => verb.run(&common),
+        Verb::Explain(verb) => verb.run(&common),
         Verb::Hot(verb) => verb.run(&common),
         Verb::Runs(verb) => verb.run(&common),
         Verb::Metrics(verb) => verb.run(&common),

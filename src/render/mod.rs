@@ -20,6 +20,7 @@
 //! `{"low", "high"}` (`high` null for the last bucket); what was not measured or does
 //! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
 
+mod demands;
 mod figure;
 pub mod flamegraph;
 mod guards;
@@ -35,12 +36,13 @@ mod series;
 mod summary;
 mod terminal;
 
+pub use demands::{demands_section, growth_section};
 pub use guards::{guards_report, guards_table};
 pub use hot::{frames as frames_table, hot_report};
 pub use json::json;
 pub use markdown::{markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};
-pub use places::places_section;
+pub use places::{places_section, tails_table};
 pub use processes::processes_table;
 pub use quantities::quantities_table;
 pub use runs::{manifest_lines, runs_report};

@@ -1,7 +1,7 @@
 //! Where each query is, as tables and as one sentence a level.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::places::{HopPlaces, LevelPlaces};
+use crate::analyze::places::{HopPlaces, LevelPlaces, PlaceShare};
 use crate::wire::Place;
 
 /// The section of view A; `None` where nothing was followed.
@@ -23,7 +23,6 @@ pub fn places_table(hop: &HopPlaces) -> Table {
     for level in hop.levels.keys() {
         columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), per));
         columns.push(Column::number(&format!("L{level}_population"), &format!("there {level}"), "connections"));
-        columns.push(Column::number(&format!("L{level}_p99"), &format!("p99 {level}"), "µs"));
     }
     let mut rows: Vec<Vec<Cell>> = Place::ALL.into_iter().map(|place| place_row(hop, place)).collect();
     rows.extend(if hop.of_load { sums(hop) } else { vec![round_trips(hop)] });
@@ -32,6 +31,23 @@ pub fn places_table(hop: &HopPlaces) -> Table {
         false => format!("Server to its {}", hop.hop),
     };
     Table { title, columns, rows, notes: remarks(hop) }
+}
+
+/// How long the slowest hundredth of the stays in each place took.
+pub fn tails_table(hop: &HopPlaces) -> Table {
+    let mut columns = vec![Column::text("place", "place")];
+    columns.extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 {level}"), "µs")));
+    let cell = |share: &PlaceShare| match share.p99 {
+        Some((low, high)) => Cell::Within(low as f64 / 1e3, high as f64 / 1e3),
+        None => Cell::Missing("no stay ended there".into()),
+    };
+    let row = |place: Place| {
+        let cells = hop.levels.values().map(|level| cell(&level.places[place.index()]));
+        std::iter::once(Cell::Text(words(place, hop.of_load).into())).chain(cells).collect()
+    };
+    let notes = vec!["The 99th percentile lies between these powers of two of ns.".to_string()];
+    let title = "The slowest hundredth of the stays".to_string();
+    Table { title, columns, rows: Place::ALL.into_iter().map(row).collect(), notes }
 }
 
 /// A place in words; who the client is depends on the hop.
@@ -56,10 +72,6 @@ fn place_row(hop: &HopPlaces, place: Place) -> Vec<Cell> {
         let share = &level.places[place.index()];
         cells.push(Cell::figure(share.mean.map(|nanos| nanos / 1e3), "no round trip"));
         cells.push(Cell::Figure(share.population));
-        cells.push(match share.p99 {
-            Some((low, high)) => Cell::Within(low as f64 / 1e3, high as f64 / 1e3),
-            None => Cell::Missing("no stay ended there".into()),
-        });
     }
     cells
 }
@@ -70,7 +82,7 @@ fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
         let cells = hop.levels.values().flat_map(|level| {
             let time = Cell::figure(value(level).map(|nanos| nanos / 1e3), "not told by the driver");
             let there = population(level).map_or(Cell::Empty, Cell::Figure);
-            [time, there, Cell::Empty]
+            [time, there]
         });
         std::iter::once(Cell::Text(name.into())).chain(cells).collect()
     };
@@ -83,12 +95,15 @@ fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
 }
 
 fn round_trips(hop: &HopPlaces) -> Vec<Cell> {
-    let each = hop.levels.values().flat_map(|level| [Cell::Empty, Cell::Figure(level.round_trips), Cell::Empty]);
+    let each = hop.levels.values().flat_map(|level| [Cell::Empty, Cell::Figure(level.round_trips)]);
     std::iter::once(Cell::Text("round trips for each query of the client".into())).chain(each).collect()
 }
 
 fn remarks(hop: &HopPlaces) -> Vec<String> {
-    let mut notes = vec!["From wire.json of each window. \"There\" is the mean number of connections in a place (Little's law); p99 lies between powers of two.".to_string()];
+    let mut notes = vec![
+        "From wire.json of each window. \"There\" is the mean number of connections in a place (Little's law)."
+            .to_string(),
+    ];
     let any = |of: fn(&LevelPlaces) -> bool| hop.levels.values().any(of);
     if any(|level| !level.both_ends) {
         notes.push("An end of some connections is on another host: its places count for their neighbours.".into());
@@ -103,12 +118,12 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
     notes
 }
 
-/// Of N clients, how many are where; those that are nowhere to be seen (under one in a hundred) are left out.
+/// Of N clients, how many are where; under one in twenty of a client, or one in a hundred of all, is left out.
 fn sentence(level: usize, places: &LevelPlaces) -> String {
     let mut there: Vec<(f64, &str)> = places
         .places
         .iter()
-        .filter(|share| share.population >= 0.01 * level as f64)
+        .filter(|share| share.population >= (0.01 * level as f64).max(0.05))
         .map(|share| (share.population, short(share.place)))
         .collect();
     there.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -116,7 +131,7 @@ fn sentence(level: usize, places: &LevelPlaces) -> String {
     format!("Of {level} client{}, on average: {}.", if level == 1 { "" } else { "s" }, parts.join(", "))
 }
 
-fn short(place: Place) -> &'static str {
+pub(super) fn short(place: Place) -> &'static str {
     match place {
         Place::Client => "in the client's hands",
         Place::Request => "with the request on the network",

@@ -1,0 +1,55 @@
+//! `wireprof explain`: where the queries are, what one costs, what grew and why.
+
+use super::{Common, Outcome, input, output};
+use crate::analyze::demands::{bounds, demands};
+use crate::analyze::growth::growth;
+use crate::analyze::hot::{HotOptions, Order, hot};
+use crate::analyze::places::places;
+use crate::analyze::summary::summary;
+use crate::render::{
+    Report, Section, demands_section, frames_table, growth_section, places_section, summary_table, tails_table,
+};
+use crate::run::Parts;
+use anyhow::Result;
+use clap::Args;
+
+/// Both views per level: where the clients' queries are, what a query costs, what grew and why
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  wireprof explain            the latest run
+  wireprof explain RUN --json for programs")]
+pub struct Explain {
+    /// Run: its id, its path, or `latest`
+    #[arg(default_value = "latest")]
+    run: String,
+    /// Frames whose cost grew, at most
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    top: usize,
+}
+
+impl Explain {
+    pub fn run(self, common: &Common) -> Result<Outcome> {
+        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let run = &loaded.run;
+        let (hops, demands) = (places(run), demands(run));
+        let levels =
+            Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
+        let unfollowed = Section {
+            title: "Where a query is".into(),
+            notes: vec!["Not measured: the sockets were not followed in this run.".into()],
+            ..Section::default()
+        };
+        let mut followed = places_section(&hops).unwrap_or(unfollowed);
+        followed.tables.extend(hops.first().map(tails_table));
+        let mut sections = vec![levels, followed];
+        sections.push(demands_section(&demands, &bounds(run, &demands)));
+        sections.extend(growth_section(growth(run, &hops).as_ref()));
+        if run.windows.iter().any(|window| window.profile.is_some()) {
+            let options = HotOptions { order: Order::Growth, top: self.top, ..HotOptions::default() };
+            let tables = vec![frames_table(&hot(run, &options))];
+            sections.push(Section { title: "Frames whose cost a query grew".into(), tables, ..Section::default() });
+        }
+        output::report(common, &Report { title: format!("Run {} explained", run.manifest.id), sections })
+    }
+}
