@@ -3,8 +3,11 @@
 
 use super::document::{begin_marker, end_marker};
 use crate::analyze::hot::HotTable;
+use crate::analyze::places::places;
 use crate::analyze::summary::{LevelSummary, sampling_notes};
-use crate::render::{Picture, frames_table, guards_table, manifest_lines, markdown_table, summary_table};
+use crate::render::{
+    Picture, frames_table, guards_table, manifest_lines, markdown_table, places_section, summary_table,
+};
 use crate::run::Run;
 
 /// What a person says about a session.
@@ -49,6 +52,12 @@ fn results(run: &Run, levels: &[LevelSummary], hot: &HotTable) -> String {
     let guards: Vec<_> = run.windows.iter().flat_map(|w| w.guards.iter().map(move |g| (w.id(), g))).collect();
     let by_focus = hot.focus.as_ref().map_or(String::new(), |f| format!(", focus {f}"));
     let mut text = format!("Run `{}`, per level:\n\n{}\n", run.manifest.id, markdown_table(&summary_table(levels)));
+    if let Some(places) = places_section(&places(run)) {
+        text += "Where a query is:\n\n";
+        places.notes.iter().for_each(|line| text += &format!("- {}\n", one_line(line)));
+        places.tables.iter().for_each(|table| text += &format!("\n{}", markdown_table(table)));
+        text += "\n";
+    }
     text += &format!("Hot frames ({}{by_focus}):\n\n{}\n", hot.column, markdown_table(&frames_table(hot)));
     text += &format!("Guards:\n\n{}\n", markdown_table(&guards_table(&guards)));
     text += "Measured with:\n\n";
