@@ -258,6 +258,28 @@ async fn planted_cpu_is_used_once_a_peek_and_published_within_a_tenth_of_what_wa
 }
 
 #[tokio::test]
+async fn sessions_run_below_the_bytes_of_stack_asked_for_at_little_cost() {
+    for (asked, bytes) in [("500kB", 500e3), ("1MiB", 1_048_576.0)] {
+        let plants = vec![format!("deep-stack={asked}"), "cpu:peek=20us".to_owned()];
+        let arguments = vec!["--frontend-peek".into()];
+        let Some(testbed) = start(&Options { plants, arguments, ..options() }) else { return };
+        let client = connect(&testbed.ready.sql).await;
+        let before = scrape(&testbed).await;
+        for _ in 0..500 {
+            client.simple_query("select * from t").await.unwrap();
+        }
+        let after = scrape(&testbed).await;
+        let calls = growth(&before, &after, "wireprof_plant_calls_total{plant=\"deep-stack\"}");
+        let each = growth(&before, &after, "wireprof_plant_cpu_seconds_total{plant=\"deep-stack\"}") * 1e6 / calls;
+        let depth = after["wireprof_plant_stack_bytes{plant=\"deep-stack\"}"];
+        assert!(calls >= 500.0, "{calls} polls for 500 queries");
+        assert!((bytes..bytes + 20e3).contains(&depth), "{depth} bytes deep");
+        // Some microseconds; a page fault for every page of a worker's stack at its first poll.
+        assert!(each > 0.0 && each < 20.0, "{each} us a poll");
+    }
+}
+
+#[tokio::test]
 async fn a_delayed_oracle_is_waited_for_in_query_one_and_by_less_than_a_millisecond_too_much() {
     let plants = vec!["oracle-delay=300us".to_owned(), "pool-size=1".to_owned()];
     let arguments = vec!["--frontend-peek".into()];

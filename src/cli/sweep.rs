@@ -37,7 +37,7 @@ pub struct Sweep {
     /// Start the embedded target for this sweep, and stop it after
     #[arg(long, conflicts_with_all = ["url", "pid", "internal_url", "metrics_url"])]
     testbed: bool,
-    /// A known bottleneck for --testbed, such as cpu:peek=20us; may be repeated
+    /// A known bottleneck for --testbed, such as cpu:peek=20us or deep-stack=500kB; may be repeated
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
     plant: Vec<String>,
     /// Numbers of clients

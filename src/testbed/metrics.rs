@@ -69,6 +69,8 @@ pub struct PlantMetrics {
     pub calls: IntCounterVec,
     pub cpu_seconds: CounterVec,
     pub wait_seconds: CounterVec,
+    /// What lies on the stack because of a plant, as of its last call.
+    pub stack_bytes: IntGaugeVec,
 }
 
 impl Metrics {
@@ -306,6 +308,10 @@ impl PlantMetrics {
                 "time that a plant made its callers wait",
                 "plant",
             )?,
+            stack_bytes: made.register(IntGaugeVec::new(
+                Opts::new("wireprof_plant_stack_bytes", "stack that a plant holds while its caller's work runs"),
+                &["plant"],
+            )?)?,
         })
     }
 }

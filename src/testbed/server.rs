@@ -47,6 +47,8 @@ fn build_runtime(options: &Options) -> Result<Runtime> {
     if let Some(threads) = options.worker_threads {
         builder.worker_threads(threads as usize);
     }
+    // tokio's own default, and what is planted.
+    builder.thread_stack_size((2 << 20) + Planted::stack_bytes(&options.plants));
     if Planted::needs_sharp_timers(&options.plants) {
         builder.on_thread_start(precise::sharpen_timers);
     }

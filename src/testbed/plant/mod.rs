@@ -29,6 +29,8 @@ pub enum Plant {
     Churn { per_second: u32 },
     /// Every peek blocks its worker thread for `duration` without using CPU.
     Starve { duration: Duration },
+    /// Sessions are polled below this many bytes of stack.
+    DeepStack { bytes: usize },
 }
 
 /// Where a CPU plant works.
@@ -44,7 +46,7 @@ pub enum Place {
 
 const KINDS: &str = "cpu:peek=DURATION, cpu:oracle=DURATION, cpu:outside=DURATION, lock=DURATION, \
                      oracle-delay=DURATION, pool-size=N, coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, \
-                     starve=DURATION";
+                     starve=DURATION, deep-stack=SIZE";
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PlantError {
@@ -56,6 +58,8 @@ pub enum PlantError {
     Duration { value: String },
     #[error("{value:?} is not a whole number from 1 to {most}")]
     Count { value: String, most: u32 },
+    #[error("{value:?} is not a size from 16kB to 1MB; write a number and B, k, kB, KiB, M, MB or MiB, as in 500kB")]
+    Size { value: String },
 }
 
 impl Plant {
@@ -72,6 +76,7 @@ impl Plant {
             Plant::Allocate { .. } => "allocate",
             Plant::Churn { .. } => "churn",
             Plant::Starve { .. } => "starve",
+            Plant::DeepStack { .. } => "deep-stack",
         }
     }
 }
@@ -98,6 +103,7 @@ impl FromStr for Plant {
             "allocate" => Ok(Plant::Allocate { count: count(1_000_000)? as usize }),
             "churn" => Ok(Plant::Churn { per_second: count(1_000)? }),
             "starve" => Ok(Plant::Starve { duration: duration()? }),
+            "deep-stack" => Ok(Plant::DeepStack { bytes: parse_size(required(name, value, "500kB")?)? }),
             _ => Err(PlantError::Unknown { name: name.to_owned() }),
         }
     }
@@ -131,6 +137,23 @@ fn parse_count(value: &str, most: u32) -> Result<u32, PlantError> {
     count.ok_or(PlantError::Count { value: value.to_owned(), most })
 }
 
+/// Bytes, from 16,000 to 1,048,576.
+fn parse_size(value: &str) -> Result<usize, PlantError> {
+    let wrong = || PlantError::Size { value: value.to_owned() };
+    let unit_at = value.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+    let (number, unit) = value.split_at(unit_at);
+    let bytes = match unit {
+        "B" => 1.0,
+        "k" | "kB" => 1e3,
+        "KiB" => 1024.0,
+        "M" | "MB" => 1e6,
+        "MiB" => 1_048_576.0,
+        _ => return Err(wrong()),
+    };
+    let total = number.parse::<f64>().map_err(|_| wrong())? * bytes;
+    if (16e3..=1_048_576.0).contains(&total) { Ok(total.round() as usize) } else { Err(wrong()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +166,10 @@ mod tests {
         assert_eq!("lock:peek=20000ns".parse(), Ok(Plant::Lock { duration }));
         assert_eq!("lock=20us".parse(), Ok(Plant::Lock { duration }));
         assert_eq!("pool-size=2".parse(), Ok(Plant::PoolSize { connections: 2 }));
+        for text in ["500k", "500kB", "0.5MB", "500000B"] {
+            assert_eq!(format!("deep-stack={text}").parse(), Ok(Plant::DeepStack { bytes: 500_000 }));
+        }
+        assert_eq!("deep-stack=1MiB".parse(), Ok(Plant::DeepStack { bytes: 1 << 20 }));
     }
 
     #[test]
@@ -160,6 +187,9 @@ mod tests {
         }
         for text in ["pool-size=0", "pool-size=201", "churn=-1", "allocate=many"] {
             assert!(matches!(text.parse::<Plant>(), Err(PlantError::Count { .. })), "{text}");
+        }
+        for text in ["deep-stack=500", "deep-stack=1B", "deep-stack=1.1MB", "deep-stack=1G", "deep-stack=-1k"] {
+            assert!(matches!(text.parse::<Plant>(), Err(PlantError::Size { .. })), "{text}");
         }
         assert!(matches!("lock".parse::<Plant>(), Err(PlantError::NoValue { .. })));
     }

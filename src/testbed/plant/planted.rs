@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use prometheus::{Counter, IntCounter};
+use prometheus::{Counter, IntCounter, IntGauge};
 
 use super::delay::DelayQueue;
 use super::spin::Spinner;
@@ -51,6 +51,7 @@ pub struct Planted {
     allocate: Option<Counted<usize>>,
     churn: Option<Counted<u32>>,
     starve: Option<Counted<Duration>>,
+    deep_stack: Option<(Counted<usize>, IntGauge)>,
 }
 
 impl Planted {
@@ -68,6 +69,7 @@ impl Planted {
             allocate: None,
             churn: None,
             starve: None,
+            deep_stack: None,
         };
         for plant in plants {
             let name = &[plant.name()];
@@ -76,12 +78,12 @@ impl Planted {
                 cpu: metrics.cpu_seconds.with_label_values(name),
                 wait: metrics.wait_seconds.with_label_values(name),
             };
-            planted.place(plant, tally)?;
+            planted.place(plant, tally, metrics)?;
         }
         Ok(planted)
     }
 
-    fn place(&mut self, plant: &Plant, tally: Tally) -> std::io::Result<()> {
+    fn place(&mut self, plant: &Plant, tally: Tally, metrics: &PlantMetrics) -> std::io::Result<()> {
         match *plant {
             Plant::Cpu { place, duration } => {
                 let slot = match place {
@@ -98,6 +100,10 @@ impl Planted {
             Plant::Allocate { count } => self.allocate = Some(Counted { size: count, tally }),
             Plant::Churn { per_second } => self.churn = Some(Counted { size: per_second, tally }),
             Plant::Starve { duration } => self.starve = Some(Counted { size: duration, tally }),
+            Plant::DeepStack { bytes } => {
+                let depth = metrics.stack_bytes.with_label_values(&[plant.name()]);
+                self.deep_stack = Some((Counted { size: bytes, tally }, depth));
+            }
         }
         Ok(())
     }
@@ -166,6 +172,25 @@ impl Planted {
         if let Some(plant) = &self.churn {
             plant.tally.add(Duration::ZERO, took);
         }
+    }
+
+    /// Bytes of stack below which sessions must be polled, if that is planted.
+    pub fn deep_stack(&self) -> Option<usize> {
+        self.deep_stack.as_ref().map(|(plant, _)| plant.size)
+    }
+
+    /// Counts one poll of a session, `depth` bytes below its task's, where the way down and up took `cpu`.
+    pub fn deepened(&self, cpu: Duration, depth: usize) {
+        if let Some((plant, deepest)) = &self.deep_stack {
+            plant.tally.add(cpu, Duration::ZERO);
+            deepest.set(depth as i64);
+        }
+    }
+
+    /// Bytes of stack that worker threads need beyond the usual.
+    pub fn stack_bytes(plants: &[Plant]) -> usize {
+        let needed = |plant: &Plant| if let Plant::DeepStack { bytes } = plant { *bytes } else { 0 };
+        plants.iter().map(needed).sum()
     }
 
     /// True if worker threads will sleep for less than the default timer slack allows.

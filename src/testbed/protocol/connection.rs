@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, FramedParts};
 
 use super::Port;
+use super::deep_stack;
 use super::deferred::DeferredWrites;
 use super::handler::Handler;
 use crate::testbed::adapter::Adapter;
@@ -28,7 +29,11 @@ pub async fn handle(socket: TcpStream, port: Port, adapter: Arc<Adapter>) {
     let result = match negotiate_tls(socket, None).await {
         Ok(Some(framed)) => {
             let handler = Arc::new(Handler::new(port.clone(), Arc::clone(&adapter)));
-            serve(defer_writes(framed), handler, &adapter).await
+            let session = serve(defer_writes(framed), handler, &adapter);
+            match adapter.planted.deep_stack() {
+                Some(size) => deep_stack::beneath(&adapter.planted, size, session).await,
+                None => session.await,
+            }
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),

@@ -3,6 +3,7 @@
 
 mod authentication;
 mod connection;
+mod deep_stack;
 mod deferred;
 mod encode;
 mod handler;
