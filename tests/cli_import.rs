@@ -116,6 +116,9 @@ fn imported(table: &str, levels: [(usize, f64, u64, f64); 3]) {
     let longest = peek.iter().filter_map(|row| row["frame"].as_str()).map(str::len).max().unwrap();
     assert!(longest > 1_000, "{longest}");
     assert!(read(&place, &["hot", "--focus", "peek", "--by", "total"]).contains("try_frontend_peek_cached"));
+    let whole = peek[3]["frame"].as_str().unwrap();
+    let full = read(&place, &["hot", "--focus", "peek", "--by", "total", "--full-names"]);
+    assert!(full.contains(&whole[..20]), "{whole} in\n{full}");
     read(&place, &["runs"]);
     assert_pictures(&place);
 }

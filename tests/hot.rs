@@ -198,6 +198,21 @@ fn a_filter_and_the_order_by_growth_choose_rows() {
 }
 
 #[test]
+fn filters_see_full_and_short_names() {
+    let name = "<a::Client as b::Peek<c::D>>::try_peek::<e::F>";
+    let run = run(vec![window(1, 1, 1, 10, Some(profile(&[Stack(name, 0), Stack(&format!("main;{name};x"), 1)])))]);
+    for pattern in ["b::Peek<c::D>", "^a::Client::try_peek$"] {
+        let frame = HotOptions { frame: Some(Regex::new(pattern).unwrap()), ..HotOptions::default() };
+        let table = hot(&run, &frame);
+        assert_eq!((table.frames, table.rows[0].frame.name.as_str()), (1, name), "{pattern}");
+        let callers_of =
+            HotOptions { callers_of: Some(Regex::new(pattern).unwrap()), by: By::Total, ..HotOptions::default() };
+        let callers: Vec<String> = hot(&run, &callers_of).rows.into_iter().map(|r| r.frame.name).collect();
+        assert_eq!(callers, ["[no caller]", "main"], "{pattern}");
+    }
+}
+
+#[test]
 fn inlined_and_outlined_instances_of_a_function_are_one_row() {
     let mut source = profile(&[Stack("main;a", 0), Stack("main;b;a", 1)]);
     let mut inlined = source.frames[1].clone();

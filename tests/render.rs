@@ -81,6 +81,55 @@ fn names_are_cut_in_the_middle() {
     assert_eq!(middle("abc", 0), "");
 }
 
+const PUSH: [&str; 3] = ["<alloc::vec::Vec<u8>>::push", "<alloc::vec::Vec<u64>>::push", "m::run"];
+
+/// Samples of functions two of which have one short name.
+fn pushing() -> Run {
+    let stacks: Vec<Stack> = PUSH.iter().flat_map(|name| spread(name, 10, 1)).collect();
+    run(vec![window(1, 1, 1, 10, Some(profile(&stacks)))])
+}
+
+#[test]
+fn different_functions_of_one_short_name_are_different_rows_and_boxes() {
+    let report = || hot_report(&hot(&pushing(), &HotOptions::default()));
+    for text in [terminal(&report(), 120), markdown(&report(), 1)] {
+        for shown in ["alloc::vec::Vec::push (u8)", "alloc::vec::Vec::push (u64)", "m::run"] {
+            assert_eq!(text.matches(shown).count(), 1, "{shown} in\n{text}");
+        }
+    }
+    let view = view(&pushing(), 1, &ViewOptions::default());
+    let svg = draw(&view, &Caption::default()).unwrap().svg;
+    let mut first: Vec<String> =
+        boxes(&svg).iter().map(|b| b.0.split(" (1,000 µs").next().unwrap().to_string()).collect();
+    first.retain(|shown| !shown.starts_with("all"));
+    first.sort();
+    assert_eq!(first, ["Vec::push (u64)", "Vec::push (u8)", "m::run"]);
+}
+
+#[test]
+fn full_names_are_shown_whole_in_tables_and_bounded_in_pictures() {
+    let long = format!("<alloc::vec::Vec<{}>>::push", "very::long::Name<with::Generics>,".repeat(40));
+    let stacks: Vec<Stack> = spread(&long, 10, 1).into_iter().chain(spread("m::run::<u8>", 5, 1)).collect();
+    let run = run(vec![window(1, 1, 1, 10, Some(profile(&stacks)))]);
+    let table = hot(&run, &HotOptions::default());
+    for width in [60, 120, 200] {
+        let text = terminal(&hot_report(&table).with_full_names(), width);
+        assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+        // Tables wider than that go on below, the names repeated: the first of them is looked at.
+        let rows = text.lines().skip_while(|line| !line.starts_with("<alloc"));
+        let rows = rows.take_while(|line| !line.starts_with("m::run"));
+        let column: String = rows.map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(column, long, "{width}:\n{text}");
+    }
+    assert!(terminal(&hot_report(&table), 120).contains("alloc::vec::Vec::push "));
+    let caption = Caption { full_names: true, ..Caption::default() };
+    let svg = draw(&view(&run, 1, &ViewOptions::default()), &caption).unwrap().svg;
+    assert!(svg.contains("<title>m::run::&lt;u8&gt; ("), "{svg}");
+    let read = |title: &str| title.replace("&lt;", "<").replace("&gt;", ">");
+    assert!(boxes(&svg).iter().all(|b| read(&b.0).chars().count() < 400));
+    assert_eq!(json(&hot_report(&table)), json(&hot_report(&table).with_full_names()));
+}
+
 #[test]
 fn markdown_cells_cannot_break_their_table() {
     let columns = vec![Column::text("frame", "a|b"), Column::number("n", "", "µs"), Column::text("t", "t")];
@@ -188,7 +237,7 @@ fn a_flamegraphs_widths_are_the_weights_and_its_tooltips_are_per_query() {
 #[test]
 fn a_focused_flamegraph_says_in_its_title_what_lies_outside() {
     let options = ViewOptions { focus: Some(Focus::new("b only", &["^b$"]).unwrap()), ..ViewOptions::default() };
-    let caption = Caption { run: "R".into(), focus: Some("b only".into()), folded: true };
+    let caption = Caption { run: "R".into(), focus: Some("b only".into()), folded: true, full_names: false };
     let drawing = draw(&view(&small_run(), 16, &options), &caption).unwrap();
     assert!(drawing.svg.contains("Level 16: 0.500 µs CPU per query in b only, 1.00 outside, plumbing folded (R)"));
     let total: u64 = boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("all ")).map(|b| b.2).sum();
@@ -242,8 +291,11 @@ fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
         let begun = std::time::Instant::now();
         let view = view(&run, 16, &options);
         let focus = options.focus.as_ref().map(|f| f.name.clone());
-        let drawing = draw(&view, &Caption { run: "recorded".into(), focus, folded: false }).unwrap();
+        let caption = Caption { run: "recorded".into(), focus, ..Caption::default() };
+        let drawing = draw(&view, &caption).unwrap();
         let taken = begun.elapsed();
+        let full = draw(&view, &Caption { full_names: true, ..caption }).unwrap();
+        assert!(full.svg.len() < 3_000_000, "{} bytes with full names", full.svg.len());
         let found = boxes(&drawing.svg);
         println!(
             "{name}: drawn in {taken:?}, {} bytes, {} drawn, {} pruned",

@@ -1,5 +1,6 @@
 //! `wireprof flamegraph`: pictures of a stored run.
 
+use super::names::Names;
 use super::{Common, Outcome, Usage, input, output};
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::render::{Picture, Report, Section};
@@ -36,6 +37,8 @@ pub struct Flamegraph {
     /// Directory for the pictures [default: flamegraphs/ in the run's directory]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    names: Names,
 }
 
 impl Flamegraph {
@@ -55,6 +58,7 @@ impl Flamegraph {
                 None => input::foci(&preset),
             },
             plumbing: input::plumbing(&preset, self.fold_plumbing)?,
+            full_names: self.names.full,
         };
         let directory = self.output.unwrap_or_else(|| loaded.directory.join(FOLDER));
         let written = write_pictures(run, &wanted, &directory)?;

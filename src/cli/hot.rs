@@ -1,6 +1,7 @@
 //! `wireprof hot`: frames x levels.
 
-use super::{Common, Outcome, Usage, input, output};
+use super::names::Names;
+use super::{Common, Outcome, Usage, input};
 use crate::analyze::hot::{By, HotOptions, Order, hot};
 use crate::render::hot_report;
 use crate::run::Parts;
@@ -48,6 +49,8 @@ pub struct Hot {
     /// Preset to take focus and plumbing from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
+    #[command(flatten)]
+    names: Names,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -64,11 +67,12 @@ enum OrderArgument {
 }
 
 impl Hot {
-    pub fn run(self, common: &Common) -> Result<Outcome> {
+    pub fn run(mut self, common: &Common) -> Result<Outcome> {
         let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
         self.check_column(&loaded)?;
+        let names = std::mem::take(&mut self.names);
         let options = self.options(&loaded)?;
-        output::report(common, &hot_report(&hot(&loaded.run, &options)))
+        names.report(common, hot_report(&hot(&loaded.run, &options)))
     }
 
     /// A column that no profile of the run has is a slip of the pen, not an empty answer.

@@ -1,8 +1,9 @@
 //! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks) become a stored run.
 
+use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
-use super::{Common, Outcome, Usage, output};
+use super::{Common, Outcome, Usage};
 use crate::analyze::guards::check_window;
 use crate::import::{ImportOptions, import};
 use crate::preset::Preset;
@@ -35,6 +36,8 @@ pub struct Import {
     /// The run's id [default: time of the recording and the directory's name]
     #[arg(long, value_name = "ID", value_parser = id)]
     id: Option<String>,
+    #[command(flatten)]
+    names: Names,
 }
 
 /// Plain seconds (`15`), or a length of time (`15s`).
@@ -92,7 +95,7 @@ impl Import {
             );
         }
         progress.done();
-        output::report(common, &overview(&run, Some(&preset), &reference, Vec::new()))?;
+        self.names.report(common, overview(&run, Some(&preset), &reference, Vec::new()))?;
         Ok(if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done })
     }
 }

@@ -10,6 +10,7 @@ mod import;
 mod input;
 mod log;
 mod metrics;
+mod names;
 mod output;
 mod overview;
 mod progress;

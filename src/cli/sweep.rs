@@ -1,8 +1,9 @@
 //! `wireprof sweep`: levels x replicates of load, samples, metrics and statements become a stored run.
 
+use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
-use super::{Common, Outcome, Usage, input, output};
+use super::{Common, Outcome, Usage, input};
 use crate::load::{Protocol, run_script};
 use crate::preset::{Expression, Preset};
 use crate::render::Picture;
@@ -117,6 +118,8 @@ pub struct Sweep {
     /// Do not draw flamegraphs
     #[arg(long)]
     no_flamegraphs: bool,
+    #[command(flatten)]
+    names: Names,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -198,11 +201,15 @@ impl Sweep {
         let reference = outcome.directory.display().to_string();
         progress.working("reading the run");
         let run = store.load(&reference)?;
-        let drawn = if self.no_flamegraphs { Ok(Vec::new()) } else { pictures(&run, preset, &outcome, progress) };
+        let drawn = if self.no_flamegraphs {
+            Ok(Vec::new())
+        } else {
+            pictures(&run, self.names.full, preset, &outcome, progress)
+        };
         progress.done();
         // A picture that cannot be written must not cost the tables, nor hide what cut the sweep short.
         let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
-        output::report(common, &overview(&run, Some(preset), &reference, pictures))?;
+        self.names.report(common, overview(&run, Some(preset), &reference, pictures))?;
         match (outcome.cut, undrawn) {
             (Some(error), undrawn) => {
                 undrawn.iter().for_each(|error| progress.note(&format!("no flamegraphs: {error:#}")));
@@ -318,10 +325,15 @@ fn cut(error: anyhow::Error, finished: usize) -> anyhow::Error {
     anyhow!(super::Failed(error))
 }
 
-fn pictures(run: &Run, preset: &Preset, outcome: &sweep::Outcome, progress: &Progress) -> Result<Vec<Picture>> {
+fn pictures(
+    run: &Run,
+    full_names: bool,
+    preset: &Preset,
+    outcome: &sweep::Outcome,
+    progress: &Progress,
+) -> Result<Vec<Picture>> {
     progress.working("drawing flamegraphs");
-    let wanted =
-        Wanted { level: None, everything: true, foci: input::foci(preset), plumbing: input::plumbing(preset, false)? };
+    let wanted = Wanted { everything: true, foci: input::foci(preset), full_names, ..Wanted::default() };
     let directory = outcome.directory.join(super::flamegraph::FOLDER);
     let written = write_pictures(run, &wanted, &directory)?;
     let pictures = written.pictures.into_iter();

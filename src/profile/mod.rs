@@ -5,17 +5,19 @@
 //! - every sample has one value per column;
 //! - stored values are counts or nanoseconds as measured, never rescaled: "per query" is a divisor applied when rendering.
 
+mod apart;
 mod focus;
 mod fold;
 mod merge;
 mod rebuild;
 mod short;
 
+pub use apart::{Named, tell_apart};
 pub use focus::{Callers, Focus, OUTSIDE, Split, frame_matches, split};
 pub use fold::{RUNTIME, fold_plumbing};
 pub use merge::merge;
 pub use rebuild::marker;
-pub use short::short_name;
+pub use short::{middle, short_name};
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

@@ -2,11 +2,11 @@
 //! and their sizes compare at a glance; nothing is written as 0 that is not.
 
 use super::model::{Cell, Table};
-use crate::profile::short_name;
+use crate::profile::{Named, short_name, tell_apart};
 
 /// Decimals per column, the same for all columns of a unit: the largest number shows four digits and the median one
 /// two, with at most three after the point.
-pub(super) fn decimals(table: &Table) -> Vec<usize> {
+fn decimals(table: &Table) -> Vec<usize> {
     let of_column = |i: usize| table.rows.iter().filter_map(move |row| row[i].magnitude());
     (0..table.columns.len())
         .map(|column| {
@@ -26,10 +26,35 @@ fn decimals_for(mut sizes: Vec<f64>) -> usize {
     digits(*largest, 4).max(digits(*median, 2)).clamp(0, 3) as usize
 }
 
+/// All cells as text, by row; names short, and different functions of a column apart.
+pub(super) fn cells(table: &Table) -> Vec<Vec<String>> {
+    let decimals = decimals(table);
+    let texts = |row: &Vec<Cell>| row.iter().zip(&decimals).map(|(part, decimals)| cell(part, *decimals)).collect();
+    let mut cells: Vec<Vec<String>> = table.rows.iter().map(texts).collect();
+    for column in 0..table.columns.len() {
+        let (mut rows, mut names) = (Vec::new(), Vec::new());
+        for (at, row) in table.rows.iter().enumerate() {
+            if let Cell::Name(full) = &row[column] {
+                rows.push(at);
+                names.push(Named { shown: cells[at][column].clone(), full, module: beside(row) });
+            }
+        }
+        for (at, shown) in rows.into_iter().zip(tell_apart(&names, true)) {
+            cells[at][column] = shown;
+        }
+    }
+    cells
+}
+
+/// The text that stands beside a row's name: its module.
+fn beside(row: &[Cell]) -> &str {
+    row.iter().find_map(|part| if let Cell::Text(text) = part { Some(text.as_str()) } else { None }).unwrap_or("")
+}
+
 /// A cell as text; names short.
-pub(super) fn cell(cell: &Cell, decimals: usize) -> String {
+fn cell(cell: &Cell, decimals: usize) -> String {
     match cell {
-        Cell::Text(text) => text.clone(),
+        Cell::Text(text) | Cell::FullName(text) => text.clone(),
         Cell::Name(name) => short_name(name),
         Cell::Count(number) => count(*number),
         Cell::Number(value) => number(*value, decimals),

@@ -45,7 +45,7 @@ fn row_object(table: &Table, row: &[Cell]) -> Value {
 
 fn cell_value(cell: &Cell) -> Value {
     match cell {
-        Cell::Text(text) | Cell::Name(text) => Value::from(text.as_str()),
+        Cell::Text(text) | Cell::Name(text) | Cell::FullName(text) => Value::from(text.as_str()),
         Cell::Count(count) => Value::from(*count),
         Cell::Number(number) | Cell::Figure(number) => Value::from(*number),
         Cell::Within(lower, upper) => value!({"low": lower, "high": upper}),

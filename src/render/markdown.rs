@@ -3,7 +3,7 @@
 
 use super::figure;
 use super::model::{Align, Cell, Report, Table};
-use super::terminal::middle;
+use crate::profile::middle;
 
 /// Longest name in a table.
 const NAME: usize = 90;
@@ -35,7 +35,6 @@ pub fn markdown(report: &Report, level: usize) -> String {
 /// One table with its title before and its notes after.
 pub fn table(table: &Table) -> String {
     let mut text = if table.title.is_empty() { String::new() } else { format!("{}\n\n", table.title) };
-    let decimals = figure::decimals(table);
     let headers = table.columns.iter().map(|c| match &c.unit {
         Some(unit) => escaped(format!("{} ({unit})", c.header).trim_start()),
         None => escaped(&c.header),
@@ -43,19 +42,20 @@ pub fn table(table: &Table) -> String {
     text += &format!("| {} |\n", headers.collect::<Vec<_>>().join(" | "));
     let rule = table.columns.iter().map(|c| if c.align == Align::Right { "---:" } else { "---" });
     text += &format!("| {} |\n", rule.collect::<Vec<_>>().join(" | "));
-    for row in &table.rows {
-        let cells = row.iter().zip(&decimals).map(|(cell, decimals)| cell_text(cell, *decimals));
+    for (row, texts) in table.rows.iter().zip(figure::cells(table)) {
+        let cells = row.iter().zip(&texts).map(|(cell, text)| cell_text(cell, text));
         text += &format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
     }
     table.notes.iter().for_each(|note| text += &format!("\n{note}\n"));
     text
 }
 
-fn cell_text(cell: &Cell, decimals: usize) -> String {
-    let text = figure::cell(cell, decimals);
+fn cell_text(cell: &Cell, text: &str) -> String {
+    let code = |name: String| format!("`{}`", name.replace(['`', '\n', '\r'], " ").replace('|', "\\|"));
     match cell {
-        Cell::Name(_) => format!("`{}`", middle(&text, NAME).replace(['`', '\n', '\r'], " ").replace('|', "\\|")),
-        _ => escaped(&middle(&text, TEXT)),
+        Cell::Name(_) => code(middle(text, NAME)),
+        Cell::FullName(_) => code(middle(text, TEXT)),
+        _ => escaped(&middle(text, TEXT)),
     }
 }
 

@@ -37,6 +37,7 @@ mod summary;
 mod terminal;
 
 pub use demands::{demands_section, growth_section};
+pub use crate::profile::middle;
 pub use guards::{guards_report, guards_table};
 pub use hot::{frames as frames_table, hot_report};
 pub use json::json;
@@ -48,4 +49,4 @@ pub use quantities::quantities_table;
 pub use runs::{manifest_lines, runs_report};
 pub use series::series_table;
 pub use summary::summary_table;
-pub use terminal::{middle, terminal};
+pub use terminal::terminal;

@@ -52,8 +52,11 @@ pub enum Align {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     Text(String),
-    /// A function's full name; text outputs show it short and cut it in the middle.
+    /// A function's full name; text outputs show it short, with what tells it from others of its column, and cut it in the
+    /// middle.
     Name(String),
+    /// A function's full name that text outputs show whole, in several lines where it must be.
+    FullName(String),
     Count(u64),
     /// In the column's unit.
     Number(f64),
@@ -77,6 +80,19 @@ pub enum Cell {
     /// Measured, but the number does not exist (a ratio to 0), and why.
     Undefined(String),
     Empty,
+}
+
+impl Report {
+    /// The report with all functions' names in full.
+    pub fn with_full_names(mut self) -> Self {
+        let tables = self.sections.iter_mut().flat_map(|section| &mut section.tables);
+        for cell in tables.flat_map(|table| &mut table.rows).flatten() {
+            if let Cell::Name(name) = cell {
+                *cell = Cell::FullName(std::mem::take(name));
+            }
+        }
+        self
+    }
 }
 
 impl Column {

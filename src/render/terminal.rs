@@ -3,6 +3,7 @@
 
 use super::figure;
 use super::model::{Align, Cell, Report, Table};
+use crate::profile::middle;
 
 /// Names are cut to this width before a table is broken into blocks.
 const NARROWEST_NAME: usize = 24;
@@ -59,36 +60,64 @@ struct GridColumn {
     align: Align,
     header: String,
     unit: String,
-    /// Texts go on in the next line where they are longer than the column; names are cut in the middle.
-    wraps: bool,
+    wraps: Wraps,
     cells: Vec<String>,
+}
+
+/// What becomes of a cell that is longer than its column.
+#[derive(Clone, Copy, PartialEq)]
+enum Wraps {
+    /// Names are cut in the middle.
+    Never,
+    /// Texts go on in the next line after a blank.
+    Words,
+    /// Full names go on in the next line wherever they must.
+    Anywhere,
+}
+
+impl Wraps {
+    fn of(table: &Table, column: usize) -> Self {
+        let any = |wanted: fn(&Cell) -> bool| table.rows.iter().any(|row| wanted(&row[column]));
+        match (any(|cell| matches!(cell, Cell::Name(_))), any(|cell| matches!(cell, Cell::FullName(_)))) {
+            (true, _) => Wraps::Never,
+            (false, true) => Wraps::Anywhere,
+            (false, false) => Wraps::Words,
+        }
+    }
 }
 
 impl GridColumn {
     /// A cell's lines.
     fn lines(&self, row: usize) -> Vec<String> {
         let cell = &self.cells[row];
-        if !self.wraps || cell.chars().count() <= self.width {
+        if cell.chars().count() <= self.width {
             return vec![cell.clone()];
         }
-        wrapped(cell, self.width).lines().map(str::to_string).collect()
+        match self.wraps {
+            Wraps::Never => vec![cell.clone()],
+            Wraps::Words => wrapped(cell, self.width).lines().map(str::to_string).collect(),
+            Wraps::Anywhere => {
+                let letters: Vec<char> = cell.chars().collect();
+                letters.chunks(self.width.max(1)).map(|line| line.iter().collect()).collect()
+            }
+        }
     }
 }
 
 impl Grid {
     fn of(table: &Table, width: usize) -> Self {
-        let decimals = figure::decimals(table);
+        let texts = figure::cells(table);
         let mut columns: Vec<GridColumn> = table
             .columns
             .iter()
             .enumerate()
             .map(|(i, column)| {
                 let unit = column.unit.clone().unwrap_or_default();
-                let cells: Vec<String> = table.rows.iter().map(|r| figure::cell(&r[i], decimals[i])).collect();
+                let cells: Vec<String> = texts.iter().map(|row| row[i].clone()).collect();
                 let width = cells.iter().chain([&column.header, &unit]).map(|t| t.chars().count()).max().unwrap_or(0);
                 GridColumn {
                     width,
-                    wraps: !table.rows.iter().any(|r| matches!(r[i], Cell::Name(_))),
+                    wraps: Wraps::of(table, i),
                     align: column.align,
                     header: column.header.clone(),
                     unit,
@@ -135,7 +164,8 @@ impl Grid {
 
 /// Takes `excess` characters from the widest columns of names and texts, and keeps any column within the width.
 fn shrink(columns: &mut [GridColumn], table: &Table, mut excess: usize, width: usize) {
-    let is_name = |i: usize| table.rows.iter().any(|r| matches!(r[i], Cell::Name(_) | Cell::Text(_)));
+    let is_name =
+        |i: usize| table.rows.iter().any(|r| matches!(r[i], Cell::Name(_) | Cell::FullName(_) | Cell::Text(_)));
     let mut shrinkable: Vec<usize> = (0..columns.len()).filter(|i| is_name(*i)).collect();
     shrinkable.sort_by_key(|i| std::cmp::Reverse(columns[*i].width));
     for i in shrinkable {
@@ -163,18 +193,6 @@ fn line<'a>(cells: impl Iterator<Item = (&'a GridColumn, &'a str)>) -> String {
         })
         .collect();
     format!("{}\n", padded.join("  ").trim_end())
-}
-
-/// `text` cut in the middle to `width` characters: a function's module and its own name stay readable.
-pub fn middle(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width {
-        return text.to_string();
-    }
-    let kept = width.saturating_sub(1);
-    let head: String = text.chars().take(kept / 2).collect();
-    let tail: String = text.chars().skip(count - (kept - kept / 2)).collect();
-    if width == 0 { String::new() } else { format!("{head}…{tail}") }
 }
 
 /// A paragraph in lines of at most `width` characters, as far as its words allow.

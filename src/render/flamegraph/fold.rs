@@ -1,7 +1,7 @@
 //! A profile as the lines that inferno reads, and the boxes it will draw from them. Invariant: the boxes are laid out as
 //! inferno does (lines in byte order, neighbours with the same path share boxes), so that (depth, start) names one.
 
-use crate::profile::{Frame, Profile, Space, StackId, short_name};
+use crate::profile::{Frame, Named, Profile, Space, StackId, middle, short_name, tell_apart};
 use std::collections::{BTreeMap, HashMap};
 
 /// Ends every key. It sorts before all else that a key may hold, so that `f`, `f;g` and not `f::h` are neighbours;
@@ -34,8 +34,8 @@ pub(super) struct Drawn {
 
 /// What a frame is called.
 pub(super) struct Label {
-    /// As shown in the frame.
-    pub short: String,
+    /// As shown in the frame: different functions differ.
+    pub shown: String,
     pub full: String,
     pub module: String,
     key: String,
@@ -58,8 +58,8 @@ struct Path {
 
 impl Folded {
     /// Samples without weight are left out: they have no width.
-    pub fn of(profile: &Profile, column: usize) -> Self {
-        let (labels, of_frame) = labels(profile);
+    pub fn of(profile: &Profile, column: usize, full_names: bool) -> Self {
+        let (labels, of_frame) = labels(profile, full_names);
         let mut folded = Folded { lines: Vec::new(), boxes: Vec::new(), labels, total: 0 };
         let paths = folded.paths(profile, column, &of_frame);
         folded.lay_out(paths);
@@ -118,28 +118,45 @@ impl Folded {
 }
 
 /// Distinct labels with distinct keys, the last one for samples without frames; and each frame's label.
-fn labels(profile: &Profile) -> (Vec<Label>, Vec<usize>) {
-    let (mut labels, mut of_frame) = (Vec::new(), Vec::new());
+fn labels(profile: &Profile, full_names: bool) -> (Vec<Label>, Vec<usize>) {
+    let no_stack = crate::profile::marker("[no stack]");
+    let (mut distinct, mut of_frame) = (Vec::<&Frame>::new(), Vec::new());
     let mut known: HashMap<(&str, &str, Space), usize> = HashMap::new();
-    let mut keys: HashMap<String, usize> = HashMap::new();
     for frame in &profile.frames {
         of_frame.push(*known.entry((&frame.name, &frame.module, frame.space)).or_insert_with(|| {
-            labels.push(label(frame, &mut keys));
-            labels.len() - 1
+            distinct.push(frame);
+            distinct.len() - 1
         }));
     }
-    labels.push(label(&crate::profile::marker("[no stack]"), &mut keys));
-    (labels, of_frame)
+    distinct.push(&no_stack);
+    let mut keys: HashMap<String, usize> = HashMap::new();
+    let label = |(frame, shown): (&&Frame, String)| Label {
+        key: key(frame, &shown, &mut keys),
+        shown,
+        full: frame.name.clone(),
+        module: frame.module.clone(),
+    };
+    let shown = shown(&distinct, full_names);
+    (distinct.iter().zip(shown).map(label).collect(), of_frame)
 }
 
-fn label(frame: &Frame, keys: &mut HashMap<String, usize>) -> Label {
-    let short = own_name(&short_name(&frame.name));
-    let clean = clean(&short);
+/// What each frame is called in the picture.
+fn shown(frames: &[&Frame], full_names: bool) -> Vec<String> {
+    let called = |frame: &&Frame| match full_names {
+        true => middle(&frame.name, super::FULL_NAME),
+        false => own_name(&short_name(&frame.name)),
+    };
+    let named: Vec<Named> =
+        frames.iter().map(|frame| Named { shown: called(frame), full: &frame.name, module: &frame.module }).collect();
+    tell_apart(&named, false)
+}
+
+fn key(frame: &Frame, shown: &str, keys: &mut HashMap<String, usize>) -> String {
+    let clean = clean(shown);
     let times = keys.entry(clean.clone()).and_modify(|n| *n += 1).or_insert(1);
     let distinct = if *times == 1 { clean } else { format!("{clean}~{times}") };
     let annotation = if frame.space == Space::Kernel { "_[k]" } else { "" };
-    let key = format!("{distinct}{KEY_END}{annotation}");
-    Label { short, full: frame.name.clone(), module: frame.module.clone(), key }
+    format!("{distinct}{KEY_END}{annotation}")
 }
 
 /// The last two parts of a path, closures not counted: what fits into a frame; the rest stands in the tooltip.

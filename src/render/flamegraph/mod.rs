@@ -17,6 +17,8 @@ use fold::Folded;
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
+/// Longest full name in a picture, in characters.
+const FULL_NAME: usize = 300;
 /// Frames drawn at most: with tooltips of up to 300 characters of full name this keeps a picture under 3 MB (a
 /// server's whose names run to kilobytes takes 2.2 MB).
 const MOST_FRAMES: usize = 5_500;
@@ -30,6 +32,8 @@ pub struct Caption {
     /// Name of the focus that the view was made with.
     pub focus: Option<String>,
     pub folded: bool,
+    /// Frames are called by their full names, as far as those are bounded.
+    pub full_names: bool,
 }
 
 /// A finished picture.
@@ -48,7 +52,7 @@ pub struct Drawing {
 /// # Errors
 /// A view without any weight.
 pub fn draw(view: &LevelView, caption: &Caption) -> Result<Drawing> {
-    let folded = Folded::of(&view.profile, view.column);
+    let folded = Folded::of(&view.profile, view.column, caption.full_names);
     let threshold = threshold(&folded);
     let pruned = folded.boxes.iter().filter(|b| b.width < threshold).count();
     let hidden: u64 = folded.lines.iter().filter(|l| folded.boxes[l.leaf].width < threshold).map(|l| l.weight).sum();

@@ -20,6 +20,8 @@ pub struct Wanted {
     pub foci: Vec<Focus>,
     /// Frames to fold into their callers; empty: none.
     pub plumbing: Vec<Regex>,
+    /// Functions by their full names.
+    pub full_names: bool,
 }
 
 /// A picture's file.
@@ -62,7 +64,12 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 continue;
             }
             let folded = !wanted.plumbing.is_empty();
-            let caption = Caption { run: run.manifest.id.clone(), focus: focus.map(|f| f.name.clone()), folded };
+            let caption = Caption {
+                run: run.manifest.id.clone(),
+                focus: focus.map(|f| f.name.clone()),
+                folded,
+                full_names: wanted.full_names,
+            };
             let path = directory.join(file_name(&run.manifest.id, level, what, folded));
             write(&path, &draw(&view, &caption)?.svg)?;
             written.pictures.push(PictureFile { level, what: what.to_string(), path });

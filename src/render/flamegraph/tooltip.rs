@@ -1,16 +1,11 @@
 //! Tooltips with decimals, sample counts and full names in place of inferno's integers. Invariant: only titles and
 //! the subtitle change; a title whose box is not known is left as inferno wrote it.
 
-use super::Unit;
 use super::fold::{Drawn, Folded, KEY_END};
+use super::{FULL_NAME, Unit};
 use crate::render::figure::{count, significant};
 use crate::render::middle;
 use std::collections::HashMap;
-
-/// Longest full name in a tooltip, in characters.
-const FULL_NAME: usize = 300;
-/// Longest short name in a frame.
-const SHORT_NAME: usize = 120;
 
 /// How inferno's script takes a frame's text from its tooltip; ours has the full name below the first line.
 const SCRIPT: &str = r#".textContent.replace(/\([^(]*\)$/,"")"#;
@@ -43,9 +38,10 @@ fn tooltip(drawn: &Drawn, folded: &Folded, unit: &Unit, queries: f64) -> String 
     let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", count(s)));
     let figures = format!("({} {}, {share} %{samples})", unit.per_query(drawn.width, queries), unit.name);
     let Some(label) = drawn.label.map(|l| &folded.labels[l]) else { return format!("all {figures}") };
-    let mut text = format!("{} {figures}", middle(&label.short, SHORT_NAME).replace('\n', " "));
-    if label.full != label.short {
-        text += &format!("\n{}", middle(&label.full, FULL_NAME));
+    let mut text = format!("{} {figures}", label.shown.replace('\n', " "));
+    let full = middle(&label.full, FULL_NAME);
+    if full != label.shown {
+        text += &format!("\n{full}");
     }
     if !label.module.is_empty() {
         text += &format!("\n{}", label.module);
