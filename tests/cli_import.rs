@@ -123,6 +123,29 @@ fn imported(table: &str, levels: [(usize, f64, u64, f64); 3]) {
     assert_pictures(&place);
 }
 
+/// The largest recorded file, 152 MB of text. The bounds are CPU time, because other tests run beside this one; on an idle
+/// machine it takes a sixth of them, and a tenth of the memory.
+#[test]
+fn a_recorded_file_is_imported_and_drawn_in_5_seconds_of_cpu_and_500_megabytes() {
+    let Some(recorded) = recorded() else { return };
+    let place = Place::new();
+    let level = place.path().join("one");
+    std::fs::create_dir(&level).unwrap();
+    std::os::unix::fs::symlink(recorded.join("bench/c64").canonicalize().unwrap(), level.join("c64")).unwrap();
+    let import = ["import", "one", "--preset", "materialize", "--profile-seconds", "15"];
+    for (seconds, verb) in [(2, &import[..]), (1, &["hot"]), (2, &["flamegraph"])] {
+        // The shell limits CPU time and all memory that is reserved (in KiB), and becomes the process.
+        let limits = format!("ulimit -t {seconds}; ulimit -v 488281; exec \"$0\" \"$@\"");
+        let verb = place.command(verb);
+        let mut limited = std::process::Command::new("sh");
+        limited.arg("-c").arg(limits).arg(verb.get_program()).args(verb.get_args()).current_dir(place.path());
+        let output = limited.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // 1: a guard failed, which is what was recorded.
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{verb:?}: {}: {errors}", output.status);
+    }
+}
+
 #[test]
 fn what_is_no_recording_is_usage_and_what_is_damaged_is_named() {
     let place = Place::new();
