@@ -1,5 +1,5 @@
-//! The testbed under load, for benchmarks of samplers: `loaded CLIENTS` prints the testbed's process id when the load runs,
-//! and ends both when its standard input is closed.
+//! The testbed under load, for benchmarks of samplers: `loaded CLIENTS [TESTBED]` prints the testbed's process id when the
+//! load runs, and ends both when its standard input is closed. TESTBED is its binary, that beside this one unless given.
 
 use anyhow::{Context, Result, ensure};
 use std::io::Read;
@@ -10,9 +10,13 @@ use wireprof::testbed::spawn::{Options as TestbedOptions, Testbed};
 use wireprof::workload::Workload;
 
 fn main() -> Result<()> {
-    let clients = std::env::args().nth(1).context("usage: loaded CLIENTS")?.parse().context("CLIENTS")?;
-    let testbed =
-        Testbed::start(&TestbedOptions { arguments: vec!["--frontend-peek".into()], ..TestbedOptions::default() })?;
+    let mut arguments = std::env::args().skip(1);
+    let clients = arguments.next().context("usage: loaded CLIENTS [TESTBED]")?.parse().context("CLIENTS")?;
+    let testbed = Testbed::start(&TestbedOptions {
+        binary: arguments.next().map(Into::into),
+        arguments: vec!["--frontend-peek".into()],
+        ..TestbedOptions::default()
+    })?;
     let address = Address::parse(&testbed.ready.sql)?;
     let mut load =
         PgwireDriver::new(address, Workload::from_query("select * from t"), Options::default()).open(clients)?;
