@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import. `cli` and `sweep` see every room.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("cachedir", &[]),
     ("clock", &[]),
     ("elf", &[]),
     ("workload", &[]),
     ("profile", &[]),
     ("load", &["clock", "workload"]),
     ("target", &["clock", "elf", "run"]),
-    ("sample", &["clock", "elf", "target"]),
-    ("symbol", &["clock", "elf", "profile", "sample"]),
+    ("sample", &["cachedir", "clock", "elf", "target"]),
+    ("symbol", &["cachedir", "clock", "elf", "profile", "sample"]),
     ("metrics", &["clock"]),
     ("statements", &["clock"]),
     ("wire", &["clock"]),
