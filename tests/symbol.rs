@@ -7,6 +7,11 @@ use wireprof::profile::{Frame, Miss, Profile, Space, on_cpu_columns};
 use wireprof::sample::{Address, Incomplete, Module, ModuleId, ModuleKind, RawSample, RawSamples, RawStack, RawThread};
 use wireprof::symbol::{Options, Symbolizer, short_name, to_profile};
 
+/// Nothing is kept from one test to the next.
+fn options() -> Options {
+    Options { cache: None, ..Options::default() }
+}
+
 #[inline(always)]
 fn inlined_part(n: u64) -> u64 {
     std::hint::black_box(n).wrapping_mul(std::hint::black_box(3))
@@ -59,7 +64,7 @@ fn offsets(parts: &[&str]) -> Vec<std::ops::Range<u64>> {
 #[test]
 fn inlined_rust_functions_are_told_apart_from_the_function_they_are_in() {
     assert_eq!(outlined_whole(2), 7);
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let module = this_program();
     let [range] = &offsets(&["outlined_whole"])[..] else { panic!("one function") };
     let mut inlined = 0;
@@ -80,7 +85,7 @@ fn the_body_of_an_async_function_has_the_function_as_its_short_name() {
     // Behind a pointer its body is a function of its own, whatever the optimizer would inline.
     let boxed: std::pin::Pin<Box<dyn Future<Output = _>>> = Box::pin(answers_slowly(2));
     assert_eq!(runtime.block_on(std::hint::black_box(boxed)), 9);
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let mut bodies = 0;
     for range in offsets(&["answers_slowly", "closure"]) {
         let frames = frames(&mut symbolizer, &this_program(), range.start);
@@ -103,7 +108,7 @@ fn kernel_functions_are_named_with_their_module() {
         println!("skipped: kernel symbols are hidden here");
         return;
     };
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let frames = frames(&mut symbolizer, &module(ModuleKind::Kernel, "[kernel]"), at + 8);
     assert_eq!(frames.len(), 1);
     assert_eq!((frames[0].name.as_str(), frames[0].module.as_str()), ("tcp_sendmsg", "[kernel]"));
@@ -115,7 +120,7 @@ fn hidden_kernel_symbols_are_misses_and_said_once() {
     let folder = tempfile::tempdir().unwrap();
     let kallsyms = folder.path().join("kallsyms");
     std::fs::write(&kallsyms, "0000000000000000 T tcp_sendmsg\n").unwrap();
-    let mut symbolizer = Symbolizer::new(Options { kallsyms, ..Options::default() });
+    let mut symbolizer = Symbolizer::new(Options { kallsyms, ..options() });
     let kernel = module(ModuleKind::Kernel, "[kernel]");
     for at in [0xffff_ffff_8100_0000, 0xffff_ffff_8100_0008] {
         let frames = frames(&mut symbolizer, &kernel, at);
@@ -144,7 +149,7 @@ fn vdso_functions_are_named_by_their_offset_in_the_image() {
     let file = object::File::parse(&*bytes).unwrap();
     let symbol = file.dynamic_symbols().find(|symbol| symbol.name() == Ok("__vdso_clock_gettime")).unwrap();
     let at = symbol.address() - file.relative_address_base() + 1;
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let frames = frames(&mut symbolizer, &module(ModuleKind::Vdso, "[vdso]"), at);
     assert_eq!((frames[0].name.as_str(), frames[0].module.as_str()), ("__vdso_clock_gettime", "[vdso]"));
     assert_eq!((frames[0].space, frames[0].miss), (Space::Vdso, None));
@@ -155,7 +160,7 @@ fn files_that_are_absent_or_no_programs_are_misses_with_their_reason() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("notes.txt");
     std::fs::write(&text, "not a program, but long enough to hold the header of one, or so it would seem").unwrap();
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let absent = module(ModuleKind::File, "/nonexistent/libgone.so");
     let frames_of_absent = frames(&mut symbolizer, &absent, 0x1234);
     assert_eq!(
@@ -217,7 +222,7 @@ fn lines(profile: &Profile) -> Vec<String> {
 
 #[test]
 fn a_window_keeps_its_samples_with_their_time_labels_and_whole_weight() {
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let (profile, report) = to_profile(&raw(), &mut symbolizer, Span::new(10, 50), on_cpu_columns());
     assert_eq!(profile.check(), Ok(()));
     assert_eq!(
@@ -240,7 +245,7 @@ fn a_window_keeps_its_samples_with_their_time_labels_and_whole_weight() {
 
 #[test]
 fn an_empty_window_is_an_empty_profile_and_its_share_is_not_a_number_made_up() {
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let (profile, report) = to_profile(&raw(), &mut symbolizer, Span::new(60, 70), on_cpu_columns());
     assert!(profile.samples.is_empty() && profile.check().is_ok());
     assert_eq!(report.share(), None);
@@ -249,7 +254,7 @@ fn an_empty_window_is_an_empty_profile_and_its_share_is_not_a_number_made_up() {
 
 #[test]
 fn markers_are_no_code() {
-    let mut symbolizer = Symbolizer::new(Options::default());
+    let mut symbolizer = Symbolizer::new(options());
     let (profile, _) = to_profile(&raw(), &mut symbolizer, Span::new(20, 21), on_cpu_columns());
     let root = &profile.frames[profile.path(profile.samples[0].stack)[0].index()];
     assert_eq!((root.space, root.module.as_str(), root.miss), (Space::Marker, "", None));

@@ -53,7 +53,11 @@ impl Built {
     }
 
     fn symbolizer(&self) -> Symbolizer {
-        Symbolizer::new(Options { debug_roots: vec![self.folder.path().join("debug")], ..Options::default() })
+        Symbolizer::new(Options {
+            debug_roots: vec![self.folder.path().join("debug")],
+            cache: None,
+            ..Options::default()
+        })
     }
 }
 
@@ -482,7 +486,7 @@ fn one_address_in_many_modules_and_many_addresses_at_once_give_the_same_frames()
     let addresses: Vec<Address> =
         (start..start + size).step_by(7).map(|at| Address { module: Some(ModuleId((at % 2) as u32)), at }).collect();
     let names = |threads| {
-        let mut symbolizer = Symbolizer::new(Options { threads, ..Options::default() });
+        let mut symbolizer = Symbolizer::new(Options { threads, cache: None, ..Options::default() });
         let found = symbolizer.resolve(&[module.clone(), module.clone()], &addresses);
         let names = |symbols: &wireprof::symbol::Symbols| {
             symbols.iter().map(|&s| symbolizer.frame(s).clone()).collect::<Vec<_>>()

@@ -30,7 +30,8 @@ fn look_up(path: &Path, bytes: &[u8]) -> (Vec<Option<Miss>>, Vec<String>) {
     let kind = ModuleKind::File;
     let module = Module { kind, path: path.into(), pid: 0, mapping: (0, 0), inode: 0, deleted: false, build_id: None };
     let addresses: Vec<_> = (0x200..0x1400).step_by(16).map(|at| Address { module: Some(ModuleId(0)), at }).collect();
-    let mut symbolizer = Symbolizer::new(Options { debug_roots: Vec::new(), threads: 1, ..Options::default() });
+    let mut symbolizer =
+        Symbolizer::new(Options { debug_roots: Vec::new(), threads: 1, cache: None, ..Options::default() });
     let found = symbolizer.resolve(&[module], &addresses);
     assert!(found.iter().all(|symbols| !symbols.is_empty()));
     let misses = found.iter().map(|symbols| symbolizer.frame(*symbols.last().unwrap()).miss).collect();

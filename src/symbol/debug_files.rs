@@ -4,6 +4,7 @@
 use super::locate::{Place, below};
 use super::map::Bytes;
 use super::source::{Elf, Naming, Source, hex};
+use crate::cachedir::CacheDir;
 use object::Object;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,19 +24,26 @@ pub(super) struct Companions {
     pub(super) mini: Option<Source>,
 }
 
-/// Finds a module's companions below `debug_roots` (`/usr/lib/debug`) and beside the module.
-pub(super) fn find(place: &Place, own: &Source, debug_roots: &[PathBuf]) -> Companions {
+impl Companions {
+    /// Those that lie in files of their own, present or not.
+    pub(super) fn files(&self) -> [Option<&Source>; 3] {
+        [self.debug.as_ref(), self.supplement.as_ref(), self.package.as_ref()]
+    }
+}
+
+/// Finds a module's companions below `debug_roots` (`/usr/lib/debug`) and beside the module; `kept` is for their sections.
+pub(super) fn find(place: &Place, own: &Source, debug_roots: &[PathBuf], kept: Option<&CacheDir>) -> Companions {
     let mut found = Companions::default();
     let Ok(elf) = Elf::parse(own.bytes()) else { return found };
     let mut holder = place.path.clone();
     if !own.has_debug_info()
         && let Some((path, bytes)) = debug_file(place, &elf, debug_roots)
     {
-        (found.debug, holder) = (Some(Source::load(bytes, Naming::Plain)), path);
+        (found.debug, holder) = (Some(Source::load(bytes, Naming::Plain, kept)), path);
     }
     let debug = found.debug.as_ref().unwrap_or(own);
-    found.supplement = supplement(place, debug.bytes(), &holder, debug_roots);
-    found.package = [&place.path, &holder].into_iter().find_map(|path| package(place, path));
+    found.supplement = supplement(place, debug.bytes(), &holder, debug_roots, kept);
+    found.package = [&place.path, &holder].into_iter().find_map(|path| package(place, path, kept));
     if found.debug.is_none() && elf.section_by_name(".symtab").is_none() {
         found.mini = mini(&elf);
     }
@@ -86,7 +94,13 @@ fn checksum(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-fn supplement(place: &Place, debug: &[u8], holder: &Path, debug_roots: &[PathBuf]) -> Option<Source> {
+fn supplement(
+    place: &Place,
+    debug: &[u8],
+    holder: &Path,
+    debug_roots: &[PathBuf],
+    kept: Option<&CacheDir>,
+) -> Option<Source> {
     let elf = Elf::parse(debug).ok()?;
     let (name, id) = elf.gnu_debugaltlink().ok().flatten()?;
     let named = holder.parent().map(|folder| folder.join(OsStr::from_bytes(name)));
@@ -96,18 +110,18 @@ fn supplement(place: &Place, debug: &[u8], holder: &Path, debug_roots: &[PathBuf
         |path| {
             let bytes = map(&path)?;
             let belongs = Elf::parse(&*bytes).ok()?.build_id().ok().flatten() == Some(id);
-            belongs.then(|| Source::load(bytes, Naming::Plain))
+            belongs.then(|| Source::load(bytes, Naming::Plain, kept))
         },
     )
 }
 
 /// `NAME.dwp` beside the module or its debug file.
-fn package(place: &Place, of: &Path) -> Option<Source> {
+fn package(place: &Place, of: &Path, kept: Option<&CacheDir>) -> Option<Source> {
     let mut name = of.as_os_str().to_owned();
     name.push(".dwp");
     let path = PathBuf::from(name);
     let bytes = place.in_roots(&path).into_iter().chain([path]).find_map(|path| map(&path))?;
-    Some(Source::load(bytes, Naming::Split))
+    Some(Source::load(bytes, Naming::Split, kept))
 }
 
 /// One unit's split debug information: `path` below `folder` as the compiler wrote them, else beside the module.
@@ -116,7 +130,7 @@ pub(super) fn split_unit(place: &Place, folder: Option<&[u8]>, path: &[u8]) -> O
     let recorded = folder.map_or(path.to_owned(), |folder| Path::new(OsStr::from_bytes(folder)).join(path));
     let beside = place.path.parent().zip(path.file_name()).map(|(folder, name)| folder.join(name));
     let mut places = [Some(recorded), beside].into_iter().flatten().flat_map(|path| place.in_roots(&path));
-    Some(Source::load(places.find_map(|path| map(&path))?, Naming::Split))
+    Some(Source::load(places.find_map(|path| map(&path))?, Naming::Split, None))
 }
 
 /// Largest size (bytes) that `.gnu_debugdata` may unpack to; it holds a symbol table only.

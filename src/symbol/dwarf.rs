@@ -7,6 +7,7 @@ use super::source::Source;
 use addr2line::{LookupContinuation, LookupResult, SplitDwarfLoad};
 use gimli::{EndianSlice, LittleEndian, SectionId};
 use self_cell::self_cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use typed_arena::Arena;
 
@@ -32,6 +33,9 @@ self_cell!(
     }
 );
 
+/// What tells a unit from others: its place, and its number where it is split, since each split one may lie at 0 of its file.
+type UnitKey = (usize, Option<u64>);
+
 /// One function at an address, as the debug information names it.
 pub(super) struct Found<'a> {
     /// Still mangled; `None` where only a line is known.
@@ -42,11 +46,18 @@ pub(super) struct Found<'a> {
 /// Reads one module's debug information. Not shared between threads: each has its own.
 pub(super) struct Reader {
     cell: Cell,
-    /// The first split unit that could not be found, and how many.
-    pub(super) absent: Option<(String, usize)>,
+    /// Split units that were asked for and not found.
+    pub(super) absent: BTreeSet<String>,
+    /// Split units in files of their own were asked for, whether found or not.
+    pub(super) looked_elsewhere: bool,
+    /// Bytes of debug information of the units that were parsed.
+    parsed: u64,
+    /// The last of them.
+    unit: Option<UnitKey>,
 }
 
-fn dwarf(source: &Source) -> gimli::Dwarf<Slice<'_>> {
+/// A file's sections.
+pub(super) fn dwarf(source: &Source) -> gimli::Dwarf<Slice<'_>> {
     let section = |id: SectionId| Ok::<_, std::convert::Infallible>(Slice::new(source.section(id), LittleEndian));
     match gimli::Dwarf::load(section) {
         Ok(dwarf) => dwarf,
@@ -61,20 +72,25 @@ impl Reader {
             return Ok(None);
         }
         let cell = Cell::try_new(Store { files, split: Arena::new() }, |store| units(&store.files))?;
-        Ok(Some(Reader { cell, absent: None }))
+        Ok(Some(Reader { cell, absent: BTreeSet::new(), looked_elsewhere: false, parsed: 0, unit: None }))
+    }
+
+    /// Bytes of debug information of the units that were parsed. What is parsed is held as long as the reader lives.
+    pub(super) fn parsed(&self) -> u64 {
+        self.parsed
     }
 
     /// Hands the functions at an address to `take`, innermost first; all but the last are inlined into the next. Names
     /// and files stay where they are in memory as long as the reader lives.
     pub(super) fn frames<T>(&mut self, svma: u64, take: impl FnOnce(&[Found<'_>]) -> T) -> Result<T, gimli::Error> {
-        let absent = &mut self.absent;
-        self.cell.with_dependent(|store, units| {
+        let Reader { cell, absent, looked_elsewhere, parsed, unit } = self;
+        cell.with_dependent(|store, units| {
             let mut lookup = units.context.find_frames(svma);
             let mut frames = loop {
                 match lookup {
                     LookupResult::Output(frames) => break frames?,
                     LookupResult::Load { load, continuation } => {
-                        lookup = continuation.resume(split(store, units, load, absent)?);
+                        lookup = continuation.resume(split(store, units, load, absent, looked_elsewhere)?);
                     }
                 }
             };
@@ -83,9 +99,21 @@ impl Reader {
                 let name = frame.function.map(|function| function.name.slice());
                 found.push(Found { name, file: frame.location.and_then(|location| location.file) });
             }
+            if let Some((at, bytes)) = unit_of(&units.context, svma)
+                && unit.replace(at) != Some(at)
+            {
+                *parsed += bytes;
+            }
             Ok(take(&found))
         })
     }
+}
+
+/// The unit that holds an address which was looked up before, and its length in bytes.
+fn unit_of(context: &addr2line::Context<Slice<'_>>, svma: u64) -> Option<(UnitKey, u64)> {
+    let LookupResult::Output(Some(unit)) = context.find_dwarf_and_unit(svma) else { return None };
+    let offset = unit.header.debug_info_offset().map_or(0, |offset| offset.0);
+    Some(((offset, unit.dwo_id.map(|id| id.0)), unit.header.length_including_self() as u64))
 }
 
 fn units(files: &Files) -> Result<Units<'_>, gimli::Error> {
@@ -106,7 +134,8 @@ fn split<'a>(
     store: &'a Store,
     units: &Units<'a>,
     load: SplitDwarfLoad<Slice<'a>>,
-    absent: &mut Option<(String, usize)>,
+    absent: &mut BTreeSet<String>,
+    looked_elsewhere: &mut bool,
 ) -> Result<Option<Arc<gimli::Dwarf<Slice<'a>>>>, gimli::Error> {
     if let Some(package) = &units.package
         && let Some(unit) = package.find_cu(load.dwo_id, &load.parent)?
@@ -114,6 +143,7 @@ fn split<'a>(
         return Ok(Some(Arc::new(unit)));
     }
     let Some(path) = load.path else { return Ok(None) };
+    *looked_elsewhere = true;
     let loaded =
         split_unit(store.files.place(), load.comp_dir.map(|folder| folder.slice()), path.slice()).and_then(|source| {
             let mut unit = dwarf(store.split.alloc(source));
@@ -123,8 +153,7 @@ fn split<'a>(
             belongs.then(|| Arc::new(unit))
         });
     if loaded.is_none() {
-        let (_, count) = absent.get_or_insert_with(|| (path.to_string_lossy().into_owned(), 0));
-        *count += 1;
+        absent.insert(path.to_string_lossy().into_owned());
     }
     Ok(loaded)
 }

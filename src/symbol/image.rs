@@ -1,22 +1,28 @@
-//! One module: its symbol table and its debug information joined, looked up in parallel. Invariant: an address is always
-//! given to the same lane, so that no unit is parsed twice but at a border between lanes.
+//! One module: its symbol table and its debug information joined, looked up in parallel. Invariant: what an address is depends
+//! on the files alone, whatever was looked up before and wherever it was kept; an address is always given to the same lane,
+//! so that no unit is parsed twice but at a border between lanes, or after a lane had to forget.
 
+use super::answers::{Answers, Cache};
 use super::debug_files::{self, Companions};
 use super::dwarf::{Found, Reader};
 use super::extents::Extents;
 use super::locate::{Located, Place};
 use super::name::demangle;
-use super::source::{Elf, Naming, Source};
+use super::source::{Elf, Naming, Source, build_id};
 use super::table::{Segments, Table};
+use super::units::Units;
 use crate::profile::Miss;
 use object::Object;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Fewer new addresses than this are looked up in one lane: opening another costs more.
 const WORTH_A_LANE: usize = 256;
+/// Bytes of debug information that all lanes together may have parsed at one time. Parsed, they and their line tables take three
+/// to four times as much.
+const MOST_PARSED: u64 = 48 << 20;
 
 /// A module's files.
 pub(super) struct Files {
@@ -26,6 +32,11 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// The module's own file.
+    pub(super) fn own(&self) -> &Source {
+        &self.own
+    }
+
     /// The file that holds the debug information.
     pub(super) fn debug(&self) -> &Source {
         self.companions.debug.as_ref().unwrap_or(&self.own)
@@ -46,6 +57,11 @@ impl Files {
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
+
+    /// Gives back the pages that were looked at.
+    fn release(&self) {
+        [Some(&self.own)].into_iter().chain(self.companions.files()).flatten().for_each(Source::release);
+    }
 }
 
 /// A function at an address.
@@ -65,16 +81,41 @@ pub(super) type Functions = Result<Vec<Function>, Miss>;
 struct Facts {
     files: Arc<Files>,
     segments: Segments,
-    table: Table,
+    /// Read when the first address is looked up.
+    table: OnceLock<Table>,
     extents: Option<Extents>,
+    /// Read when the first addresses are looked up; none where all units may be held.
+    units: OnceLock<Units>,
 }
+
+impl Facts {
+    /// Where an address comes among others to be looked up. Functions of one unit can lie anywhere in the file, but it should be
+    /// parsed once.
+    fn order(&self, offset: u64) -> Order {
+        let is_large = || self.files.debug().debug_info_bytes() > MOST_PARSED;
+        let read = || if is_large() { Units::read(&self.files) } else { Units::default() };
+        let units = self.units.get_or_init(|| catch_unwind(AssertUnwindSafe(read)).unwrap_or_default());
+        (self.segments.svma(offset).map_or(u32::MAX, |svma| units.of(svma)), offset)
+    }
+
+    fn table(&self) -> &Table {
+        self.table.get_or_init(|| Table::build(&self.files.with_symbols()))
+    }
+}
+
+/// A unit's number, and an offset in the file.
+type Order = (u32, u64);
 
 /// A module that can be looked into.
 pub(super) struct Image {
     facts: Facts,
     lanes: Vec<Lane>,
-    /// Lane `i` has the addresses below `borders[i]` that lower lanes have not.
-    borders: Vec<u64>,
+    /// Lane `i` has the addresses before `borders[i]` that earlier lanes have not.
+    borders: Vec<Order>,
+    /// What was resolved in earlier runs.
+    answers: Option<Answers>,
+    /// Earlier runs found addresses that no symbol covers.
+    unnamed: bool,
 }
 
 /// One thread's share of a module, and what it has parsed and demangled.
@@ -85,6 +126,10 @@ struct Lane {
     damage: Option<String>,
     /// Addresses that no symbol covers.
     unnamed: usize,
+    /// Split units that were not found.
+    absent: BTreeSet<String>,
+    /// Files were asked for that the kept answers do not know of.
+    looked_elsewhere: bool,
 }
 
 /// Names and source files by place in memory: the bytes do not move while the lane's reader and its files live, and
@@ -107,22 +152,55 @@ enum Opened {
 pub(super) struct Task<'a> {
     facts: &'a Facts,
     lane: &'a mut Lane,
-    offsets: Vec<u64>,
+    /// In their order.
+    offsets: Vec<Order>,
+    /// This lane's share of [`MOST_PARSED`].
+    most_parsed: u64,
 }
 
 impl Image {
-    /// Finds the module's companions and reads its symbol table.
-    pub(super) fn open(located: Located, debug_roots: &[PathBuf]) -> Result<Image, String> {
+    /// Finds the module's companions, and what `cache` has of earlier runs. No section or symbol is read yet.
+    pub(super) fn open(located: Located, debug_roots: &[PathBuf], cache: Option<&Cache>) -> Result<Image, String> {
         let Located { bytes, place } = located;
         let segments = Elf::parse(&*bytes)
             .map(|elf| Segments::read(&elf))
             .map_err(|error| format!("{}: not a readable ELF file ({error})", place.path.display()))?;
-        let own = Source::load(bytes, Naming::Plain);
-        let companions = debug_files::find(&place, &own, debug_roots);
+        let build_id = build_id(&bytes).ok().flatten();
+        let sections = cache.map(Cache::sections);
+        let own = Source::load(bytes, Naming::Plain, sections.as_ref());
+        let companions = debug_files::find(&place, &own, debug_roots, sections.as_ref());
         let files = Arc::new(Files { own, companions, place });
-        let table = Table::build(&files.with_symbols());
+        let answers = cache.and_then(|cache| Answers::open(cache, build_id, &files));
         let extents = Extents::read(&files.own);
-        Ok(Image { facts: Facts { files, segments, table, extents }, lanes: Vec::new(), borders: Vec::new() })
+        let facts = Facts { files, segments, table: OnceLock::new(), extents, units: OnceLock::new() };
+        Ok(Image { facts, lanes: Vec::new(), borders: Vec::new(), answers, unnamed: false })
+    }
+
+    /// Takes from `offsets` those that were resolved in an earlier run.
+    pub(super) fn recall(&mut self, offsets: &mut Vec<u64>) -> Vec<(u64, Functions)> {
+        let Some(answers) = &mut self.answers else { return Vec::new() };
+        let mut known = Vec::new();
+        offsets.retain(|&offset| match answers.find(offset) {
+            Some(functions) => {
+                self.unnamed |= functions.is_err();
+                known.push((offset, functions));
+                false
+            }
+            None => true,
+        });
+        known
+    }
+
+    /// Keeps new answers for later runs, unless something was damaged, or depends on more than the kept answers know of.
+    pub(super) fn remember(&mut self, found: &[(u64, Functions)]) {
+        let is_damaged = self.facts.files.debug().damage().is_some();
+        let doubtful = |lane: &Lane| lane.damage.is_some() || lane.looked_elsewhere;
+        if let Some(answers) = &mut self.answers
+            && !is_damaged
+            && !self.lanes.iter().any(doubtful)
+        {
+            answers.add(found);
+        }
     }
 
     /// Where the linker placed the function that has the byte at this offset in the file, for addresses without a name; the
@@ -133,22 +211,27 @@ impl Image {
         Some(extents.as_ref().and_then(|extents| extents.start(&files.own, svma)).unwrap_or(svma))
     }
 
-    /// Splits new addresses (ascending offsets in the file) into tasks, at most `threads`.
+    /// Splits new addresses (offsets in the file) into tasks, at most `threads`.
     pub(super) fn plan(&mut self, offsets: &[u64], threads: usize) -> Vec<Task<'_>> {
+        let mut offsets: Vec<Order> = offsets.iter().map(|&offset| self.facts.order(offset)).collect();
+        offsets.sort_unstable();
         let wanted = threads.min(offsets.len() / WORTH_A_LANE).max(1);
         // Once split, it stays split: what a lane has parsed is worth more than balance.
         if self.lanes.len() < 2 && wanted > self.lanes.len() {
             self.lanes.resize_with(wanted, Lane::default);
             self.borders = (1..wanted).map(|lane| offsets[lane * offsets.len() / wanted]).collect();
-            self.borders.push(u64::MAX);
+            self.borders.push((u32::MAX, u64::MAX));
         }
-        let mut rest = offsets;
+        let most_parsed = MOST_PARSED / self.lanes.len() as u64;
+        let last = self.lanes.len() - 1;
+        let mut rest = &offsets[..];
         let mut tasks = Vec::new();
-        for (lane, &border) in self.lanes.iter_mut().zip(&self.borders) {
-            let (mine, others) = rest.split_at(rest.partition_point(|&offset| offset < border || border == u64::MAX));
+        for (index, (lane, &border)) in self.lanes.iter_mut().zip(&self.borders).enumerate() {
+            let mine = if index == last { rest.len() } else { rest.partition_point(|&order| order < border) };
+            let (mine, others) = rest.split_at(mine);
             rest = others;
             if !mine.is_empty() {
-                tasks.push(Task { facts: &self.facts, lane, offsets: mine.to_vec() });
+                tasks.push(Task { facts: &self.facts, lane, offsets: mine.to_vec(), most_parsed });
             }
         }
         tasks
@@ -165,14 +248,15 @@ impl Image {
             notes.push(format!(
                 "{path}: damaged debug information ({damage}); functions are named from its symbol table there"
             ));
-        } else if self.lanes.iter().any(|lane| lane.unnamed > 0) && files.are_stripped() {
+        } else if (self.unnamed || self.lanes.iter().any(|lane| lane.unnamed > 0)) && files.are_stripped() {
             notes.push(format!(
                 "{path}: stripped, so that only exported functions have names; install its debug package or build it with symbols"
             ));
         }
-        let absent: Vec<_> = self.lanes.iter().filter_map(Lane::absent).collect();
-        if let Some((first, _)) = absent.first() {
-            let count: usize = absent.iter().map(|(_, count)| count).sum();
+        let absent: BTreeSet<&str> =
+            self.lanes.iter().flat_map(|lane| lane.absent.iter().map(String::as_str)).collect();
+        if let Some(first) = absent.first() {
+            let count = absent.len();
             notes.push(format!(
                 "{path}: split debug information of {count} units not found (first {first}); no inlined functions there"
             ));
@@ -184,8 +268,12 @@ impl Image {
 impl Task<'_> {
     /// Looks up each address. A panic in a parser costs its address and the lane's debug information, nothing else.
     pub(super) fn run(self) -> Vec<(u64, Functions)> {
-        let Task { facts, lane, offsets } = self;
-        let look_up = |offset| {
+        let Task { facts, lane, offsets, most_parsed } = self;
+        let mut in_unit = None;
+        let look_up = |(unit, offset)| {
+            if in_unit.replace(unit) != Some(unit) {
+                lane.forget(facts, most_parsed);
+            }
             let functions = catch_unwind(AssertUnwindSafe(|| lane.find(facts, offset))).unwrap_or_else(|_| {
                 let damage = Some("a parser panicked".into());
                 *lane = Lane { reader: Opened::None, damage, ..Lane::default() };
@@ -194,7 +282,9 @@ impl Task<'_> {
             lane.unnamed += usize::from(functions == Err(Miss::NoSymbol));
             (offset, functions)
         };
-        offsets.into_iter().map(look_up).collect()
+        let found = offsets.into_iter().map(look_up).collect();
+        facts.files.release();
+        found
     }
 }
 
@@ -203,14 +293,16 @@ impl Lane {
         let svma = facts.segments.svma(offset).ok_or(Miss::NoSymbol)?;
         self.open(facts);
         let files = facts.files.with_symbols();
-        let hit = facts.table.find(svma, &files);
-        let Lane { reader, texts, damage, unnamed: _ } = self;
+        let hit = facts.table().find(svma, &files);
+        let Lane { reader, texts, damage, absent, looked_elsewhere, unnamed: _ } = self;
         let mut functions = Vec::new();
         if let Opened::Reader(reader) = reader {
             let result = reader.frames(svma, |found| texts.inlined(found, &mut functions));
             if let Err(error) = result {
                 damage.get_or_insert_with(|| error.to_string());
             }
+            absent.append(&mut reader.absent);
+            *looked_elsewhere |= reader.looked_elsewhere;
         }
         match (functions.last_mut(), hit) {
             // The linker's word on which function this is, clones and outlined parts apart, is better than the compiler's.
@@ -239,10 +331,14 @@ impl Lane {
         }
     }
 
-    fn absent(&self) -> Option<(&str, usize)> {
-        match &self.reader {
-            Opened::Reader(reader) => reader.absent.as_ref().map(|(first, count)| (first.as_str(), *count)),
-            _ => None,
+    /// Drops what was parsed once it is much, with the pages that it was parsed from: a program can have more debug
+    /// information than there is memory.
+    fn forget(&mut self, facts: &Facts, most_parsed: u64) {
+        if matches!(&self.reader, Opened::Reader(reader) if reader.parsed() >= most_parsed) {
+            self.reader = Opened::NotYet;
+            // Texts are known by their place in memory, and some lay in the reader's.
+            self.texts = Texts::default();
+            facts.files.release();
         }
     }
 }

@@ -1,30 +1,70 @@
 //! Bytes of a file, mapped or unpacked. Invariant: a file is mapped, never read whole; the address of the bytes does not
 //! change while their [`Bytes`] lives, even when it is moved.
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
+use std::os::unix::fs::MetadataExt;
 
 /// The contents of a file.
 pub(super) enum Bytes {
-    Mapped(Mmap),
+    Mapped(Mmap, Option<Stamp>),
     /// Unpacked from another file, or copied from memory.
     Owned(Box<[u8]>),
+}
+
+/// What tells a file from another, or from itself after a change. Contents that change without any of these are not noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) bytes: u64,
+    /// Last modification, in nanoseconds of the time of day.
+    pub(super) modified: i128,
 }
 
 impl Bytes {
     /// Maps the whole file. An empty file is an error of kind `InvalidInput`.
     pub(super) fn map(file: &File) -> io::Result<Bytes> {
-        if file.metadata()?.len() == 0 {
+        let facts = file.metadata()?;
+        if facts.len() == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is empty"));
         }
+        let modified = i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec());
+        let stamp = Stamp { device: facts.dev(), inode: facts.ino(), bytes: facts.len(), modified };
         // SAFETY: the map is private and only read. Contents that another process changes under it can make the parsers
         // see other bytes on a second look; all of them check bounds on every read, so that costs wrong names and not
         // soundness. The kernel refuses to write to a file that is being executed (ETXTBSY), and package managers and
         // linkers replace debug files by renaming, so that truncation in place (SIGBUS) does not happen in practice.
         let map = unsafe { Mmap::map(file)? };
-        Ok(Bytes::Mapped(map))
+        Ok(Bytes::Mapped(map, Some(stamp)))
+    }
+
+    /// Which state of which file these bytes are; `None` where they are no file of their own.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Bytes::Mapped(_, stamp) => *stamp,
+            Bytes::Owned(_) => None,
+        }
+    }
+
+    /// Gives the pages that were looked at back to the kernel, which keeps them in its cache of files: they count as this
+    /// process's no longer, and come back when they are looked at again. Others may be reading at the same time.
+    pub(super) fn release(&self) {
+        if let Bytes::Mapped(map, _) = self {
+            // SAFETY: every `Mmap` here is a private mapping of a file that was made read-only, so no page of it was ever
+            // written to, and one that is dropped reads as the file's again.
+            let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+            // A kernel that refuses leaves the pages with us: memory, not an answer.
+            let _ = advised;
+        }
+    }
+}
+
+impl From<Mmap> for Bytes {
+    fn from(map: Mmap) -> Bytes {
+        Bytes::Mapped(map, None)
     }
 }
 
@@ -33,7 +73,7 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Bytes::Mapped(map) => map,
+            Bytes::Mapped(map, _) => map,
             Bytes::Owned(bytes) => bytes,
         }
     }

@@ -4,14 +4,18 @@
 //! ```text
 //! locate   the file that runs, not the one that has its path    -> bytes
 //! debug_files   what belongs to it: debug file, dwz, dwp, dwo   -> bytes
-//! source   those bytes with their sections, decompressed once   -> Source
+//! source   those bytes with their sections                      -> Source
+//! unpack   compressed sections, unpacked once
 //! table    ELF symbols and PLT stubs, sorted                    -> outermost names
 //! extents  where functions without a symbol begin
+//! units    which unit has which addresses                       -> the order of look-ups
 //! dwarf    lazily parsed units                                  -> inlined names
 //! image    one file: table and DWARF joined, in parallel
+//! answers  what was resolved of a file before, on disk
 //! kernel   /proc/kallsyms
 //! ```
 
+mod answers;
 mod convert;
 mod debug_files;
 mod dwarf;
@@ -26,8 +30,11 @@ mod source;
 mod stubs;
 mod symbolizer;
 mod table;
+mod units;
+mod unpack;
 mod vdso;
 
+pub use answers::Cache;
 pub use convert::{Missed, SymbolReport, to_profile};
 pub use name::demangle;
 pub use short::{LONGEST, short_name};

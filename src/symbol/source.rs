@@ -1,12 +1,15 @@
-//! Object files with their DWARF sections. Invariant: a compressed section is unpacked once, however many readers borrow
-//! it; sizes that a file claims for itself are not believed.
+//! Object files with their DWARF sections. Invariant: a compressed section is unpacked when the first reader asks for it, and
+//! once, however many borrow it.
 
 use super::map::Bytes;
+use super::unpack::{key, unpack};
+use crate::cachedir::CacheDir;
 use crate::profile::Miss;
 use gimli::SectionId;
 use object::read::elf::ElfFile64;
 use object::{CompressedData, CompressionFormat, LittleEndian, Object, ObjectSection};
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Files of the one kind that wireprof reads: ELF, 64 bits, little-endian.
 pub(super) type Elf<'a> = ElfFile64<'a, LittleEndian>;
@@ -36,8 +39,6 @@ const INDEXED: [SectionId; 5] = [
     SectionId::DebugTypes,
 ];
 
-/// A section may claim to unpack to this many times its size, and no more: deflate's limit is 1,032.
-const LARGEST_RATIO: u64 = 1_100;
 /// Compressed sections that together are smaller than this (bytes) are unpacked one after the other: a thread costs more.
 const WORTH_THREADS: usize = 1 << 20;
 
@@ -50,98 +51,127 @@ pub(super) enum Naming {
     Split,
 }
 
-enum Place {
-    /// Within the file's bytes.
-    Within(Range<usize>),
-    Unpacked(Box<[u8]>),
+/// Where a section lies within the file's bytes.
+struct Section {
+    id: SectionId,
+    place: Range<usize>,
+    format: CompressionFormat,
+    /// As the file claims.
+    unpacked_bytes: u64,
 }
 
 /// A file and its DWARF sections.
 pub(super) struct Source {
     bytes: Bytes,
-    sections: Vec<(SectionId, Place)>,
-    /// Why the sections could not be used; there are none then.
+    sections: Vec<Section>,
+    /// Why the sections could not be found; there are none then.
     damage: Option<String>,
+    /// Those that are compressed, or why one of them could not be unpacked; there are none at all then.
+    unpacked: OnceLock<Result<Vec<(SectionId, Bytes)>, String>>,
+    /// Where unpacked sections are kept, if they are.
+    kept: Option<CacheDir>,
 }
 
 impl Source {
     /// A file whose DWARF is of no interest, or which has none.
     pub(super) fn without_sections(bytes: Bytes) -> Source {
-        Source { bytes, sections: Vec::new(), damage: None }
+        Source { bytes, sections: Vec::new(), damage: None, unpacked: OnceLock::new(), kept: None }
     }
 
-    /// Finds the sections and unpacks those that are compressed, several at once.
-    pub(super) fn load(bytes: Bytes, naming: Naming) -> Source {
-        match sections(&bytes, naming) {
-            Ok(sections) => Source { bytes, sections, damage: None },
-            Err(error) => Source { bytes, sections: Vec::new(), damage: Some(error) },
-        }
+    /// Finds the sections. Those that are compressed are kept in `kept`, if there is one, once they are unpacked.
+    pub(super) fn load(bytes: Bytes, naming: Naming, kept: Option<&CacheDir>) -> Source {
+        let found = sections(&bytes, naming);
+        let (sections, damage) = found.map_or_else(|error| (Vec::new(), Some(error)), |sections| (sections, None));
+        Source { sections, damage, kept: kept.cloned(), ..Source::without_sections(bytes) }
     }
 
+    /// What is known of damage so far: compressed sections tell when they are first asked for.
     pub(super) fn damage(&self) -> Option<&str> {
-        self.damage.as_deref()
+        let unpacked = self.unpacked.get().and_then(|unpacked| unpacked.as_ref().err());
+        self.damage.as_ref().or(unpacked).map(String::as_str)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
     /// The contents of a section, empty where the file has none.
     pub(super) fn section(&self, id: SectionId) -> &[u8] {
-        match self.sections.iter().find(|(found, _)| *found == id) {
-            Some((_, Place::Within(range))) => &self.bytes[range.clone()],
-            Some((_, Place::Unpacked(bytes))) => bytes,
-            None => &[],
+        let Ok(unpacked) = self.unpacked.get_or_init(|| self.unpack_all()) else { return &[] };
+        let Some(section) = self.sections.iter().find(|section| section.id == id) else { return &[] };
+        match unpacked.iter().find(|(found, _)| *found == id) {
+            // A kept section is followed by what it is verified with.
+            Some((_, bytes)) => bytes.get(..section.unpacked_bytes as usize).unwrap_or_default(),
+            None => &self.bytes[section.place.clone()],
         }
     }
 
     pub(super) fn has_debug_info(&self) -> bool {
-        !self.section(SectionId::DebugInfo).is_empty()
+        self.debug_info_bytes() > 0
+    }
+
+    /// Length of the units, unpacked, as the file claims.
+    pub(super) fn debug_info_bytes(&self) -> u64 {
+        let section = self.sections.iter().find(|section| section.id == SectionId::DebugInfo);
+        section.map_or(0, |section| section.unpacked_bytes)
+    }
+
+    /// Gives back the pages that were looked at ([`Bytes::release`]).
+    pub(super) fn release(&self) {
+        self.bytes.release();
+        if let Some(Ok(unpacked)) = self.unpacked.get() {
+            unpacked.iter().for_each(|(_, bytes)| bytes.release());
+        }
+    }
+
+    /// Unpacks the compressed sections, several at once, the largest first.
+    fn unpack_all(&self) -> Result<Vec<(SectionId, Bytes)>, String> {
+        let mut packed: Vec<&Section> =
+            self.sections.iter().filter(|section| section.format != CompressionFormat::None).collect();
+        packed.sort_by_key(|section| std::cmp::Reverse(section.place.len()));
+        let together: usize = packed.iter().map(|section| section.place.len()).sum();
+        if packed.len() < 2 || together < WORTH_THREADS {
+            return packed.into_iter().map(|section| Ok((section.id, self.unpack(section)?))).collect();
+        }
+        std::thread::scope(|scope| {
+            let unpack = |section| (section, scope.spawn(move || self.unpack(section)));
+            let running: Vec<_> = packed.into_iter().map(unpack).collect();
+            let unpacked = running.into_iter().map(|(section, thread)| {
+                let unpacked = thread.join().unwrap_or_else(|_| Err("the decompressor panicked".into()));
+                Ok((section.id, unpacked?))
+            });
+            unpacked.collect()
+        })
+    }
+
+    fn unpack(&self, section: &Section) -> Result<Bytes, String> {
+        let data = CompressedData {
+            format: section.format,
+            data: &self.bytes[section.place.clone()],
+            uncompressed_size: section.unpacked_bytes,
+        };
+        let build_id = self.kept.as_ref().and_then(|_| build_id(&self.bytes).ok().flatten());
+        let kept = self.kept.as_ref().zip(build_id);
+        let kept = kept.map(|(directory, build_id)| (directory, key(&build_id, section.id.name(), &data)));
+        unpack(data, &self.bytes, kept).map_err(|error| format!("{}: {error}", section.id.name()))
     }
 }
 
-fn sections(bytes: &Bytes, naming: Naming) -> Result<Vec<(SectionId, Place)>, String> {
+fn sections(bytes: &Bytes, naming: Naming) -> Result<Vec<Section>, String> {
     let elf = Elf::parse(&**bytes).map_err(|error| error.to_string())?;
     let mut sections = Vec::new();
-    let mut packed = Vec::new();
     let also = if naming == Naming::Split { &INDEXED[..] } else { &[] };
     for &id in WANTED.iter().chain(also) {
         let name = if naming == Naming::Split { id.dwo_name() } else { Some(id.name()) };
         let Some(section) = name.and_then(|name| elf.section_by_name(name)) else { continue };
         let data = section.compressed_data().map_err(|error| format!("{}: {error}", id.name()))?;
-        if data.format != CompressionFormat::None {
-            packed.push((id, data));
-        } else if !data.data.is_empty() {
+        if data.format != CompressionFormat::None || !data.data.is_empty() {
             let start = data.data.as_ptr() as usize - bytes.as_ptr() as usize;
-            sections.push((id, Place::Within(start..start + data.data.len())));
+            let place = start..start + data.data.len();
+            sections.push(Section { id, place, format: data.format, unpacked_bytes: data.uncompressed_size });
         }
     }
-    for (id, unpacked) in unpack_all(packed) {
-        sections.push((id, Place::Unpacked(unpacked.map_err(|error| format!("{}: {error}", id.name()))?)));
-    }
     Ok(sections)
-}
-
-type Unpacked = Result<Box<[u8]>, String>;
-
-fn unpack_all(packed: Vec<(SectionId, CompressedData<'_>)>) -> Vec<(SectionId, Unpacked)> {
-    if packed.len() < 2 || packed.iter().map(|(_, data)| data.data.len()).sum::<usize>() < WORTH_THREADS {
-        return packed.into_iter().map(|(id, data)| (id, unpack(data))).collect();
-    }
-    std::thread::scope(|scope| {
-        let running: Vec<_> = packed.into_iter().map(|(id, data)| (id, scope.spawn(move || unpack(data)))).collect();
-        running
-            .into_iter()
-            .map(|(id, thread)| (id, thread.join().unwrap_or_else(|_| Err("the decompressor panicked".into()))))
-            .collect()
-    })
-}
-
-fn unpack(data: CompressedData<'_>) -> Unpacked {
-    if data.uncompressed_size / LARGEST_RATIO > data.data.len() as u64 {
-        return Err(format!("claims {} bytes in {} compressed ones", data.uncompressed_size, data.data.len()));
-    }
-    Ok(data.decompress().map_err(|error| error.to_string())?.into_owned().into_boxed_slice())
 }
 
 /// Reads a file's build-id as lower-case hex.

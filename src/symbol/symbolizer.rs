@@ -1,6 +1,7 @@
 //! The look-up that lives for a whole sweep. Invariant: each address of each file is resolved once, whatever process,
 //! sample or window it comes from; only files that could not be opened are tried again.
 
+use super::answers::Cache;
 use super::image::{Function, Functions, Image, Task};
 use super::kernel::{KERNEL, Kernel};
 use super::locate::{self, Unusable};
@@ -24,6 +25,8 @@ pub struct Options {
     /// The kernel's symbol table.
     pub kallsyms: PathBuf,
     pub threads: usize,
+    /// Where what was resolved is kept for later runs; `None`: nowhere.
+    pub cache: Option<Cache>,
 }
 
 impl Default for Options {
@@ -32,6 +35,7 @@ impl Default for Options {
             debug_roots: vec!["/usr/lib/debug".into()],
             kallsyms: "/proc/kallsyms".into(),
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),
+            cache: Cache::of_user(),
         }
     }
 }
@@ -127,7 +131,7 @@ impl Symbolizer {
             list.dedup();
         }
         self.open(&wanted, modules, &of_module);
-        for (slot, found) in self.look_up(&wanted) {
+        for (slot, found) in self.look_up(wanted) {
             self.keep(slot, found);
         }
         addresses.iter().map(|address| self.slots[slot_of(address)].resolved[&address.at].clone()).collect()
@@ -169,15 +173,18 @@ impl Symbolizer {
         });
     }
 
-    /// Looks the wanted addresses up; results are in the order of slots and addresses, whichever thread was first.
-    fn look_up(&mut self, wanted: &[Vec<u64>]) -> Vec<(usize, Vec<(u64, Functions)>)> {
+    /// Looks the wanted addresses up; results are in the order of slots and addresses, whichever thread was first and whatever
+    /// was known before.
+    fn look_up(&mut self, mut wanted: Vec<Vec<u64>>) -> Vec<(usize, Vec<(u64, Functions)>)> {
         let threads = self.options.threads;
         let mut tasks: Vec<(usize, Work<'_>)> = Vec::new();
-        for (index, (slot, addresses)) in
-            self.slots.iter_mut().zip(wanted).enumerate().filter(|(_, (_, w))| !w.is_empty())
-        {
+        let mut found: Vec<Vec<(u64, Functions)>> = Vec::new();
+        for (index, (slot, addresses)) in self.slots.iter_mut().zip(&mut wanted).enumerate() {
+            found.push(Vec::new());
             match &mut slot.state {
+                _ if addresses.is_empty() => {}
                 State::Image(image) => {
+                    found[index] = image.recall(addresses);
                     tasks.extend(image.plan(addresses, threads).into_iter().map(|task| (index, Work::Image(task))));
                 }
                 State::Kernel(kernel) => tasks.push((index, Work::Kernel(kernel, addresses))),
@@ -185,7 +192,20 @@ impl Symbolizer {
                 State::Unopened => {}
             }
         }
-        in_parallel(tasks, threads, |(index, work)| (index, work.run()))
+        let mut new = vec![Vec::new(); found.len()];
+        for (index, part) in in_parallel(tasks, threads, |(index, work)| (index, work.run())) {
+            new[index].extend(part);
+        }
+        for ((slot, found), new) in self.slots.iter_mut().zip(&mut found).zip(new) {
+            if let State::Image(image) = &mut slot.state
+                && !new.is_empty()
+            {
+                image.remember(&new);
+            }
+            found.extend(new);
+            found.sort_by_key(|(at, _)| *at);
+        }
+        found.into_iter().enumerate().filter(|(_, found)| !found.is_empty()).collect()
     }
 
     /// Turns functions into frames and remembers them.
@@ -280,7 +300,8 @@ impl Slot {
             Space::User | Space::Marker => locate::open(modules),
         };
         let image = located.and_then(|located| {
-            let opened = catch_unwind(AssertUnwindSafe(|| Image::open(located, &options.debug_roots)));
+            let opened =
+                catch_unwind(AssertUnwindSafe(|| Image::open(located, &options.debug_roots, options.cache.as_ref())));
             let opened = opened.unwrap_or_else(|_| Err(format!("{}: damaged: a parser panicked", self.name)));
             opened.map_err(|note| Unusable { miss: Miss::Malformed, note: Some(note) })
         });
