@@ -80,6 +80,23 @@ fn inlined_rust_functions_are_told_apart_from_the_function_they_are_in() {
 }
 
 #[test]
+fn forgetting_what_was_parsed_changes_no_frame() {
+    let module = this_program();
+    let code = offsets(&[]);
+    let code = code.iter().step_by(code.len() / 2_000).map(|function| (function.start + function.end) / 2);
+    let addresses: Vec<Address> = code.map(|at| Address { module: Some(ModuleId(0)), at }).collect();
+    let frames = |most_parsed, threads| -> Vec<Vec<Frame>> {
+        let mut symbolizer = Symbolizer::new(Options { most_parsed, threads, ..options() });
+        let found = symbolizer.resolve(std::slice::from_ref(&module), &addresses);
+        found.iter().map(|symbols| symbols.iter().map(|&s| symbolizer.frame(s).clone()).collect()).collect()
+    };
+    let whole = frames(u64::MAX, 1);
+    assert!(whole.iter().filter(|frames| frames.len() > 1).count() > 100);
+    assert_eq!(frames(1 << 20, 1), whole);
+    assert_eq!(frames(1 << 20, 3), whole);
+}
+
+#[test]
 fn the_body_of_an_async_function_has_the_function_as_its_short_name() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     // Behind a pointer its body is a function of its own, whatever the optimizer would inline.

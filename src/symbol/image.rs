@@ -9,20 +9,17 @@ use super::extents::Extents;
 use super::locate::{Located, Place};
 use super::name::demangle;
 use super::source::{Elf, Naming, Source, build_id};
+use super::symbolizer::Options;
 use super::table::{Segments, Table};
 use super::units::Units;
 use crate::profile::Miss;
 use object::Object;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 /// Fewer new addresses than this are looked up in one lane: opening another costs more.
 const WORTH_A_LANE: usize = 256;
-/// Bytes of debug information that all lanes together may have parsed at one time. Parsed, they and their line tables take three
-/// to four times as much.
-const MOST_PARSED: u64 = 48 << 20;
 
 /// A module's files.
 pub(super) struct Files {
@@ -86,13 +83,15 @@ struct Facts {
     extents: Option<Extents>,
     /// Read when the first addresses are looked up; none where all units may be held.
     units: OnceLock<Units>,
+    /// Bytes of debug information that all lanes together may have parsed at one time.
+    most_parsed: u64,
 }
 
 impl Facts {
     /// Where an address comes among others to be looked up. Functions of one unit can lie anywhere in the file, but it should be
     /// parsed once.
     fn order(&self, offset: u64) -> Order {
-        let is_large = || self.files.debug().debug_info_bytes() > MOST_PARSED;
+        let is_large = || self.files.debug().debug_info_bytes() > self.most_parsed;
         let read = || if is_large() { Units::read(&self.files) } else { Units::default() };
         let units = self.units.get_or_init(|| catch_unwind(AssertUnwindSafe(read)).unwrap_or_default());
         (self.segments.svma(offset).map_or(u32::MAX, |svma| units.of(svma)), offset)
@@ -154,13 +153,14 @@ pub(super) struct Task<'a> {
     lane: &'a mut Lane,
     /// In their order.
     offsets: Vec<Order>,
-    /// This lane's share of [`MOST_PARSED`].
+    /// This lane's share of [`Facts::most_parsed`].
     most_parsed: u64,
 }
 
 impl Image {
-    /// Finds the module's companions, and what `cache` has of earlier runs. No section or symbol is read yet.
-    pub(super) fn open(located: Located, debug_roots: &[PathBuf], cache: Option<&Cache>) -> Result<Image, String> {
+    /// Finds the module's companions, and what the cache has of earlier runs. No section or symbol is read yet.
+    pub(super) fn open(located: Located, options: &Options) -> Result<Image, String> {
+        let cache = options.cache.as_ref();
         let Located { bytes, place } = located;
         let segments = Elf::parse(&*bytes)
             .map(|elf| Segments::read(&elf))
@@ -168,11 +168,12 @@ impl Image {
         let build_id = build_id(&bytes).ok().flatten();
         let sections = cache.map(Cache::sections);
         let own = Source::load(bytes, Naming::Plain, sections.as_ref());
-        let companions = debug_files::find(&place, &own, debug_roots, sections.as_ref());
+        let companions = debug_files::find(&place, &own, &options.debug_roots, sections.as_ref());
         let files = Arc::new(Files { own, companions, place });
         let answers = cache.and_then(|cache| Answers::open(cache, build_id, &files));
         let extents = Extents::read(&files.own);
-        let facts = Facts { files, segments, table: OnceLock::new(), extents, units: OnceLock::new() };
+        let (table, units) = (OnceLock::new(), OnceLock::new());
+        let facts = Facts { files, segments, table, extents, units, most_parsed: options.most_parsed };
         Ok(Image { facts, lanes: Vec::new(), borders: Vec::new(), answers, unnamed: false })
     }
 
@@ -222,7 +223,7 @@ impl Image {
             self.borders = (1..wanted).map(|lane| offsets[lane * offsets.len() / wanted]).collect();
             self.borders.push((u32::MAX, u64::MAX));
         }
-        let most_parsed = MOST_PARSED / self.lanes.len() as u64;
+        let most_parsed = self.facts.most_parsed / self.lanes.len() as u64;
         let last = self.lanes.len() - 1;
         let mut rest = &offsets[..];
         let mut tasks = Vec::new();

@@ -25,6 +25,9 @@ pub struct Options {
     /// The kernel's symbol table.
     pub kallsyms: PathBuf,
     pub threads: usize,
+    /// Bytes of debug information of one module that may lie parsed in memory at one time, where they take three to four times as
+    /// much; at least one unit for each thread does.
+    pub most_parsed: u64,
     /// Where what was resolved is kept for later runs; `None`: nowhere.
     pub cache: Option<Cache>,
 }
@@ -35,6 +38,7 @@ impl Default for Options {
             debug_roots: vec!["/usr/lib/debug".into()],
             kallsyms: "/proc/kallsyms".into(),
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),
+            most_parsed: 48 << 20,
             cache: Cache::of_user(),
         }
     }
@@ -300,8 +304,7 @@ impl Slot {
             Space::User | Space::Marker => locate::open(modules),
         };
         let image = located.and_then(|located| {
-            let opened =
-                catch_unwind(AssertUnwindSafe(|| Image::open(located, &options.debug_roots, options.cache.as_ref())));
+            let opened = catch_unwind(AssertUnwindSafe(|| Image::open(located, options)));
             let opened = opened.unwrap_or_else(|_| Err(format!("{}: damaged: a parser panicked", self.name)));
             opened.map_err(|note| Unusable { miss: Miss::Malformed, note: Some(note) })
         });
