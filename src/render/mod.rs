@@ -36,8 +36,8 @@ mod series;
 mod summary;
 mod terminal;
 
-pub use demands::{demands_section, growth_section};
 pub use crate::profile::middle;
+pub use demands::{demands_section, growth_section};
 pub use guards::{guards_report, guards_table};
 pub use hot::{frames as frames_table, hot_report};
 pub use json::json;
