@@ -66,8 +66,9 @@ impl Tables {
             let table = self.cache.table(&rules, |bytes| building(&path.display().to_string(), bytes));
             if table.crowded > 0 {
                 modules.notes.push(format!(
-                    "{} call-frame rows have more different rules than a table holds; stacks through them are copied",
-                    table.crowded
+                    "{} call-frame rows of {} find no room in a table; stacks through them are copied or cut",
+                    table.crowded,
+                    path.display()
                 ));
             }
             self.by_module.insert(module, table);

@@ -2,14 +2,17 @@
 //! call-frame information says that its last address has no caller; the name of a function is never asked.
 
 mod cache;
+mod index;
 mod referee;
 mod rules;
 mod space;
 mod table;
+#[cfg(test)]
+mod template;
 
 pub use cache::Cache;
 pub use referee::Referee;
-pub use rules::{Rule, Rules, Saved};
+pub use rules::{Reading, Rule, Rules, Saved};
 pub use space::{KERNEL, Mapping, Modules, Placed, Space, read_mappings};
 pub use table::{Table, TableRule};
 
@@ -118,6 +121,9 @@ impl Walker {
     ) -> Result<Caller, Incomplete> {
         if !space.covers(lookup) {
             return Err(Incomplete::NoTable);
+        }
+        if rule == Rule::Unsupported && space.jumps(lookup, &mut self.context) {
+            return Err(Incomplete::UnsupportedRule);
         }
         let address = match depth {
             0 => FrameAddress::from_instruction_pointer(lookup),

@@ -16,7 +16,11 @@ impl Referee {
         let mut address = FrameAddress::from_instruction_pointer(registers[RIP]);
         let mut found = vec![registers[RIP]];
         let mut read = |at: u64| stack.read(at).ok_or(());
+        let mut context = gimli::UnwindContext::new();
         while found.len() < super::MAX_FRAMES {
+            if space.jumps(address.address_for_lookup(), &mut context) {
+                return None;
+            }
             match space.framehop().unwind_frame(address, &mut regs, &mut self.cache, &mut read) {
                 Ok(Some(caller)) => {
                     found.push(caller);

@@ -2,10 +2,10 @@
 //! Source of the format: DWARF 5 section 6.4; Linux Standard Base Core 5.0, chapter 10.6 (.eh_frame, .eh_frame_hdr).
 //! Invariant: a rule says exactly what the file says or that it cannot ([`Rule::Unsupported`], [`Rule::NoTable`]).
 
-use crate::elf::Image;
+use super::index::Index;
+use crate::elf::{Image, Segment};
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, RegisterRule, UnwindContext, UnwindSection,
-    X86_64,
+    BaseAddresses, CfaRule, EhFrame, EndianSlice, LittleEndian, RegisterRule, UnwindContext, UnwindSection, X86_64,
 };
 use std::ops::Range;
 
@@ -46,43 +46,48 @@ pub struct Rules {
     image: Image,
     bases: BaseAddresses,
     eh_frame: Option<Range<usize>>,
-    /// Without a usable `.eh_frame_hdr`: all (start, end, offset of the FDE), by start.
-    index: Option<Vec<(u64, u64, usize)>>,
-    eh_frame_hdr: Option<Range<usize>>,
+    index: Index,
+    /// Addresses that the file's segments hold, in order. Nothing else can be mapped, so nothing else has a rule.
+    held: Vec<Range<u64>>,
 }
+
+/// Memory for reading rows, and how much reading is left.
+pub struct Reading {
+    context: UnwindContext<usize>,
+    /// Bytes. Each byte of a sound file is read a few times; in a damaged one many descriptions can share a long program.
+    left: usize,
+}
+
+/// How often each byte of the call-frame information may be read before the file counts as damaged, and how many are free.
+const MOST_READINGS: usize = 16;
+const FREE_READING: usize = 1 << 16;
 
 impl Rules {
     pub fn new(image: Image) -> Rules {
         let mut bases = BaseAddresses::default();
-        let locate = |name: &str| image.section(name);
-        let eh_frame = locate(".eh_frame");
-        let header = locate(".eh_frame_hdr");
-        let text = locate(".text");
-        let got = locate(".got");
+        let eh_frame = image.section(".eh_frame");
+        let header = image.section(".eh_frame_hdr");
         if let Some((address, _)) = &eh_frame {
             bases = bases.set_eh_frame(*address);
         }
         if let Some((address, _)) = &header {
             bases = bases.set_eh_frame_hdr(*address);
         }
-        if let Some((address, _)) = &text {
-            bases = bases.set_text(*address);
+        if let Some((address, _)) = image.section(".text") {
+            bases = bases.set_text(address);
         }
-        if let Some((address, _)) = &got {
-            bases = bases.set_got(*address);
+        if let Some((address, _)) = image.section(".got") {
+            bases = bases.set_got(address);
         }
-        let mut rules = Rules {
-            bases,
-            eh_frame: eh_frame.map(|(_, range)| range),
-            eh_frame_hdr: header.map(|(_, range)| range),
-            index: None,
-            image,
-        };
-        if rules.header_table_is_absent() {
-            rules.eh_frame_hdr = None;
-            rules.index = Some(rules.scan());
-        }
-        rules
+        let linker = header.zip(eh_frame.as_ref()).and_then(|(header, (eh_frame, _))| {
+            Index::of_linker(image.bytes(), &header, *eh_frame) //
+        });
+        let index = Index::made(Vec::new());
+        let eh_frame = eh_frame.map(|(_, range)| range);
+        let held = held(&image);
+        let rules = Rules { bases, eh_frame, index, held, image };
+        let index = linker.unwrap_or_else(|| Index::made(rules.scan()));
+        Rules { index, ..rules }
     }
 
     pub fn image(&self) -> &Image {
@@ -94,6 +99,12 @@ impl Rules {
         self.eh_frame.as_ref().map_or(0, |range| range.len())
     }
 
+    /// For a reading of all rows of the file, or of one worker's share of them.
+    pub fn reading(&self) -> Reading {
+        let left = self.bytes().saturating_mul(MOST_READINGS).saturating_add(FREE_READING);
+        Reading { context: UnwindContext::new(), left }
+    }
+
     fn section(&self) -> Option<EhFrame<Reader<'_>>> {
         let bytes = &self.image.bytes()[self.eh_frame.clone()?];
         let mut section = EhFrame::new(bytes, LittleEndian);
@@ -101,105 +112,107 @@ impl Rules {
         Some(section)
     }
 
-    fn header(&self) -> Option<gimli::ParsedEhFrameHdr<Reader<'_>>> {
-        let bytes = &self.image.bytes()[self.eh_frame_hdr.clone()?];
-        EhFrameHdr::new(bytes, LittleEndian).parse(&self.bases, 8).ok()
-    }
-
-    fn header_table_is_absent(&self) -> bool {
-        self.header().is_none_or(|header| header.table().is_none())
-    }
-
-    /// Reads all of `.eh_frame` once, for files linked without a search table.
-    fn scan(&self) -> Vec<(u64, u64, usize)> {
+    /// Reads all of `.eh_frame` once, for files without a usable search table.
+    fn scan(&self) -> Vec<(u64, usize)> {
         let Some(section) = self.section() else { return Vec::new() };
         let mut found = Vec::new();
+        let mut left = self.reading().left;
         let mut entries = section.entries(&self.bases);
         while let Ok(Some(entry)) = entries.next() {
             let gimli::CieOrFde::Fde(partial) = entry else { continue };
             if let Ok(fde) = partial.parse(|s, b, o| s.cie_from_offset(b, o)) {
-                found.push((fde.initial_address(), fde.end_address(), fde.offset()));
+                found.push((fde.initial_address(), fde.offset()));
+                let Some(after) = left.checked_sub(fde.cie().entry_len()) else { break };
+                left = after;
             }
         }
-        found.sort_unstable();
         found
     }
 
-    /// First address and offset of all frame descriptions, by address.
-    pub fn descriptions(&self) -> Vec<(u64, usize)> {
-        let mut found: Vec<(u64, usize)> = match &self.index {
-            Some(index) => index.iter().map(|(start, _, offset)| (*start, *offset)).collect(),
-            None => self.listed().unwrap_or_default(),
-        };
-        // A search table is sorted by its linker; a damaged one may not be.
-        found.sort_unstable();
-        found
+    /// The addresses around this one that the file's segments hold.
+    fn held(&self, address: u64) -> Option<&Range<u64>> {
+        let at = self.held.partition_point(|held| held.start <= address).checked_sub(1)?;
+        self.held.get(at).filter(|held| held.contains(&address))
     }
 
-    fn listed(&self) -> Option<Vec<(u64, usize)>> {
-        let header = self.header()?;
-        let table = header.table()?;
-        let mut entries = table.iter(&self.bases);
-        let mut found = Vec::new();
-        while let Ok(Some((start, description))) = entries.next() {
-            let (gimli::Pointer::Direct(start), Ok(offset)) = (start, table.pointer_to_offset(description)) else {
-                continue;
-            };
-            found.push((start, offset.0));
+    /// All frame descriptions: the addresses that each is listed for (up to the next one's first) and its offset, by address.
+    pub fn descriptions(&self) -> Vec<(Range<u64>, usize)> {
+        let bytes = self.image.bytes();
+        let mut found: Vec<(Range<u64>, usize)> = Vec::with_capacity(self.index.len());
+        for (start, offset) in (0..self.index.len()).map(|number| self.index.at(bytes, number)) {
+            if let Some((last, _)) = found.last_mut() {
+                last.end = last.end.min(start);
+            }
+            // Of two for one address the later holds, as in `Index::find`.
+            found.pop_if(|(last, _)| last.is_empty());
+            if let Some(held) = self.held(start) {
+                found.push((start..held.end, offset));
+            }
         }
-        Some(found)
+        found
     }
 
-    /// All rows of one frame description, in order: where each begins and its rule; gives the end of the last. What cannot be
-    /// read is [`Rule::Unsupported`] to the description's end.
+    /// The rows of one of [`Rules::descriptions`], in order: where each begins and its rule. What cannot be read is
+    /// [`Rule::Unsupported`]. `false`: so is all of it, since more would have been read than a sound file makes necessary.
     pub fn rows(
         &self,
-        offset: usize,
-        context: &mut UnwindContext<usize>,
+        (listed, offset): &(Range<u64>, usize),
+        reading: &mut Reading,
         mut row: impl FnMut(u64, Rule),
-    ) -> Option<u64> {
-        let section = self.section()?;
-        let fde = section.fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset).ok()?;
-        let (start, end) = (fde.initial_address(), fde.end_address());
-        if fde.is_signal_trampoline() {
-            row(start, Rule::Signal);
-            return Some(end);
+    ) -> bool {
+        let none = |row: &mut dyn FnMut(u64, Rule)| row(listed.start, Rule::NoTable);
+        let Some(section) = self.section() else { return true };
+        let Ok(fde) = section.fde_from_offset(&self.bases, (*offset).into(), EhFrame::cie_from_offset) else {
+            none(&mut row);
+            return true;
+        };
+        let covered = fde.initial_address().max(listed.start)..fde.end_address().min(listed.end);
+        if covered.is_empty() || covered.start > listed.start {
+            none(&mut row);
         }
-        let mut reached = start;
-        let mut table = fde.rows(&section, &self.bases, context).ok()?;
-        loop {
-            match table.next_row() {
-                Ok(Some(found)) => {
-                    row(found.start_address(), rule_of(found, &fde, &section));
-                    reached = found.end_address();
-                }
-                Ok(None) => return Some(end),
-                Err(_) => {
-                    row(reached, Rule::Unsupported);
-                    return Some(end);
-                }
+        if covered.is_empty() {
+            return true;
+        }
+        let cost = fde.entry_len().saturating_add(fde.cie().entry_len());
+        let affordable = reading.left.checked_sub(cost);
+        match affordable {
+            Some(left) => {
+                reading.left = left;
+                self.covered(&fde, &section, &covered, &mut reading.context, &mut row);
             }
+            None => row(covered.start, Rule::Unsupported),
         }
+        if covered.end < listed.end {
+            row(covered.end, Rule::NoTable);
+        }
+        affordable.is_some()
     }
 
-    fn fde<'a>(
-        &'a self,
-        section: &EhFrame<Reader<'a>>,
-        address: u64,
-    ) -> Option<gimli::FrameDescriptionEntry<Reader<'a>>> {
-        let offset = match &self.index {
-            Some(index) => {
-                let at = index.partition_point(|(start, _, _)| *start <= address).checked_sub(1)?;
-                index[at].2.into()
+    /// The rows of these addresses, which the description covers.
+    fn covered(
+        &self,
+        fde: &Description,
+        section: &EhFrame<Reader>,
+        covered: &Range<u64>,
+        context: &mut UnwindContext<usize>,
+        row: &mut impl FnMut(u64, Rule),
+    ) {
+        if fde.is_signal_trampoline() {
+            return row(covered.start, Rule::Signal);
+        }
+        let mut reached = covered.start;
+        if let Ok(mut table) = fde.rows(section, &self.bases, context) {
+            while let Ok(Some(found)) = table.next_row() {
+                let (start, end) = (found.start_address().max(reached), found.end_address().min(covered.end));
+                if start < end {
+                    row(start, rule_of(found, fde, section));
+                    reached = end;
+                }
             }
-            None => {
-                let header = self.header()?;
-                let table = header.table()?;
-                table.pointer_to_offset(table.lookup(address, &self.bases).ok()?).ok()?
-            }
-        };
-        let fde = section.fde_from_offset(&self.bases, offset, EhFrame::cie_from_offset).ok()?;
-        fde.contains(address).then_some(fde)
+        }
+        if reached < covered.end {
+            row(reached, Rule::Unsupported);
+        }
     }
 
     /// The rule for an address as the file counts it.
@@ -209,13 +222,64 @@ impl Rules {
 
     fn lookup(&self, address: u64, context: &mut UnwindContext<usize>) -> Option<Rule> {
         let section = self.section()?;
-        let fde = self.fde(&section, address)?;
+        let fde = self.description(&section, address)?;
         if fde.is_signal_trampoline() {
             return Some(Rule::Signal);
         }
-        let row = fde.unwind_info_for_address(&section, &self.bases, context, address).ok()?;
-        Some(rule_of(row, &fde, &section))
+        let row = fde.unwind_info_for_address(&section, &self.bases, context, address);
+        Some(row.map_or(Rule::Unsupported, |row| rule_of(row, &fde, &section)))
     }
+
+    fn description<'a>(&'a self, section: &EhFrame<Reader<'a>>, address: u64) -> Option<Description<'a>> {
+        let held = self.held(address)?;
+        let (_, offset) = self.index.find(self.image.bytes(), address).filter(|(start, _)| held.contains(start))?;
+        let fde = section.fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset).ok()?;
+        fde.contains(address).then_some(fde)
+    }
+
+    /// Whether an expression in force at this address jumps. It may do so for ever, and framehop would follow it.
+    pub fn jumps(&self, address: u64, context: &mut UnwindContext<usize>) -> bool {
+        let found = self.section().and_then(|section| Some((self.description(&section, address)?, section)));
+        let Some((fde, section)) = found else { return false };
+        let Ok(row) = fde.unwind_info_for_address(&section, &self.bases, context, address) else { return false };
+        let mut expressions = Vec::new();
+        if let CfaRule::Expression(at) = row.cfa() {
+            expressions.push(*at);
+        }
+        for register in [X86_64::RBP, X86_64::RSP, fde.cie().return_address_register()] {
+            if let Some(RegisterRule::Expression(at) | RegisterRule::ValExpression(at)) = row.register(register) {
+                expressions.push(at);
+            }
+        }
+        expressions.iter().filter_map(|at| at.get(&section).ok()).any(|expression| {
+            let mut operations = expression.operations(fde.cie().encoding());
+            let jump = |operation| matches!(operation, gimli::Operation::Skip { .. } | gimli::Operation::Bra { .. });
+            std::iter::from_fn(|| operations.next().ok().flatten()).any(jump)
+        })
+    }
+
+    /// Whether the file's own search table is used.
+    pub fn uses_search_table(&self) -> bool {
+        matches!(self.index, Index::Linker { .. })
+    }
+}
+
+/// The addresses of an image's segments, joined where they touch.
+fn held(image: &Image) -> Vec<Range<u64>> {
+    let addresses = |segment: &Segment| {
+        let size = segment.file.end - segment.file.start;
+        segment.address..segment.address.saturating_add(size)
+    };
+    let mut segments: Vec<Range<u64>> = image.segments().iter().map(addresses).collect();
+    segments.sort_unstable_by_key(|segment| segment.start);
+    segments.dedup_by(|next, joined| {
+        let touch = next.start <= joined.end;
+        if touch {
+            joined.end = joined.end.max(next.end);
+        }
+        touch
+    });
+    segments
 }
 
 type Description<'a> = gimli::FrameDescriptionEntry<Reader<'a>>;
@@ -240,7 +304,7 @@ fn frame(row: &gimli::UnwindTableRow<usize>, section: &EhFrame<Reader>) -> Optio
     };
     match row.cfa() {
         CfaRule::RegisterAndOffset { register, offset } => {
-            let register = u8::try_from(register.0).ok()?;
+            let register = u8::try_from(register.0).ok().filter(|register| *register < GENERAL)?;
             Some(Rule::Frame { register, offset: i32::try_from(*offset).ok()?, saved })
         }
         CfaRule::Expression(at) => {
@@ -268,13 +332,15 @@ const LIT0: u8 = 0x30;
 const LIT3: u8 = LIT0 + 3;
 const LIT15: u8 = LIT0 + 15;
 const BREG0: u8 = 0x70;
+/// Registers from here on (the instruction pointer, those of vectors) are not among those that a sample has.
+const GENERAL: u8 = 16;
 const RBP: u8 = 6;
 const RSP: u8 = 7;
 
 /// An expression that begins with a register and an offset: both, and what follows.
 fn register_plus(bytes: &[u8]) -> Option<(u8, i32, &[u8])> {
     let (operation, mut rest) = bytes.split_first()?;
-    let register = operation.checked_sub(BREG0).filter(|register| *register < 32)?;
+    let register = operation.checked_sub(BREG0).filter(|register| *register < GENERAL)?;
     let offset = gimli::leb128::read::signed(&mut EndianSlice::new(rest, LittleEndian)).ok()?;
     let length = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
     rest = &rest[length..];

@@ -248,6 +248,15 @@ impl Space {
         step
     }
 
+    /// Whether framehop might never come back from a step at this address.
+    pub fn jumps(&self, address: u64, context: &mut gimli::UnwindContext<usize>) -> bool {
+        self.find(address).is_some_and(|mapped| {
+            let rules = mapped.rules.as_ref();
+            let at = mapped.place(address).at;
+            rules.is_some_and(|rules| rules.image().address_of(at).is_some_and(|at| rules.jumps(at, context)))
+        })
+    }
+
     /// framehop over the same mappings, for what compact rules do not hold.
     pub fn framehop(&mut self) -> &Framehop {
         let mapped = &self.mapped;
@@ -294,7 +303,10 @@ impl Mapped {
             Some((address..address + size, SectionBytes(image.clone(), range)))
         };
         let text = bytes(".text");
-        let (eh_frame, eh_frame_hdr) = (bytes(".eh_frame"), bytes(".eh_frame_hdr"));
+        let eh_frame = bytes(".eh_frame");
+        // A search table that we cannot search would lead framehop to other descriptions than ours.
+        let searchable = self.rules.as_ref()?.uses_search_table();
+        let eh_frame_hdr = bytes(".eh_frame_hdr").filter(|_| searchable);
         let info = framehop::ExplicitModuleSectionInfo {
             base_svma: 0,
             text_svma: text.as_ref().map(|(range, _)| range.clone()),

@@ -1,25 +1,25 @@
 //! All call-frame rows of a file as one table that a program in the kernel can search: the code in pages of 4 KiB, of each
 //! page its rows, of each row its rule. Built once for a file, by all CPUs, and kept by build-id (`cache.rs`).
 //! Invariant: for every address the table gives the rule that [`Rules::at`] gives, but for what it has no room for
-//! (65,536 different rules), which is [`Rule::Unsupported`] and counted.
+//! (65,536 different rules, 4 GiB of code, and of a damaged file what would take too long to read), which is counted.
 //!
 //! Layout, little-endian: a header of 64 bytes, `pages` words of 8 bytes (low half: number of the page's first row, high half:
 //! how many), `rows` words of 4 bytes (low half: offset within the page, high half: number of the rule), `rules` of 16
 //! bytes ([`TableRule`]).
 
 use super::rules::{Rule, Rules, Saved};
-use gimli::UnwindContext;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of code that a page of a table covers.
 pub const PAGE: u64 = 4096;
 const HEADER: usize = 64;
+/// Where in the header the checksum stands.
+const CHECKSUM: usize = HEADER - 8;
 const MAGIC: &[u8; 8] = b"wireprof";
 /// Changes with the layout and with what a rule means, so that kept tables of another version are built anew.
-const VERSION: u32 = 1;
-/// A file whose code spans more is not followed: 16 GiB.
-const MOST_PAGES: u64 = 1 << 22;
+const VERSION: u32 = 2;
 const MOST_RULES: usize = 1 << 16;
 
 /// A [`Rule`] in the form that the kernel's program reads: `struct rule` of `src/sample/ebpf/bpf/unwind.h`.
@@ -71,9 +71,13 @@ pub struct Table {
     /// The file's own address of the first page.
     pub base: u64,
     counts: Counts,
-    /// Rows that found no room and stand as unsupported.
+    /// Rows that found no room: they stand as unsupported, or (beyond 4 GiB of code) are left out.
     pub crowded: u64,
 }
+
+/// The numbers of kinds of [`TableRule`] and of ways to save the frame pointer that there are.
+const KINDS: u8 = 7;
+const WAYS: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counts {
@@ -96,7 +100,10 @@ impl Table {
         let descriptions = rules.descriptions();
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(descriptions.len() / 2_000 + 1);
         let share = descriptions.len().div_ceil(workers).max(1);
-        let base = descriptions.first().map_or(0, |(start, _)| start & !(PAGE - 1));
+        let base = descriptions.first().map_or(0, |(listed, _)| listed.start & !(PAGE - 1));
+        if workers == 1 {
+            return Assembly::new(base).whole(&[Part::read(rules, &descriptions, base)]);
+        }
         let parts: Vec<Part> = std::thread::scope(|scope| {
             let read = |part| scope.spawn(move || Part::read(rules, part, base));
             let workers: Vec<_> = descriptions.chunks(share).map(read).collect();
@@ -114,9 +121,33 @@ impl Table {
         }
         let count = |at| usize::try_from(word(at)?).ok();
         let counts = Counts { pages: count(24)?, rows: count(32)?, rules: count(40)? };
-        let (base, crowded, checksum) = (word(16)?, word(48)?, word(56)?);
-        (counts.length()? == all.len() && checksum == u64::from(crc32fast::hash(&all[HEADER..]))).then_some(())?;
-        Some(Table { bytes, base, counts, crowded })
+        let (base, crowded) = (word(16)?, word(48)?);
+        (counts.length()? == all.len() && word(CHECKSUM)? == checksum(all)).then_some(())?;
+        let table = Table { bytes, base, counts, crowded };
+        table.is_sound().then_some(table)
+    }
+
+    /// Whether all numbers lead to what they name. A checksum keeps out accidents; what the kernel's program follows among the
+    /// tables of other files must not depend on one.
+    fn is_sound(&self) -> bool {
+        let words = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+        let rows = self.row_bytes();
+        let page = |word: u64| {
+            let (first, count) = ((word & 0xffff_ffff) as usize, (word >> 32) as usize);
+            let Some(rows) = rows.get(first * 4..(first + count) * 4) else { return false };
+            let mut least = 0;
+            rows.chunks_exact(4).all(|row| {
+                let row = words(row, 0);
+                let offset = row & 0xffff;
+                let in_order = offset >= least && u64::from(offset) < PAGE;
+                least = offset + 1;
+                in_order && ((row >> 16) as usize) < self.counts.rules
+            })
+        };
+        let rule = |rule: &[u8]| rule[8] < KINDS && rule[10] < WAYS;
+        self.base.is_multiple_of(PAGE)
+            && self.page_words().all(page)
+            && self.rule_bytes().chunks_exact(TableRule::SIZE).all(rule)
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -162,11 +193,20 @@ impl Table {
     }
 }
 
+/// Of everything but itself.
+fn checksum(all: &[u8]) -> u64 {
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(&all[..CHECKSUM]);
+    hash.update(&all[HEADER..]);
+    hash.finalize().into()
+}
+
 /// Rows of a run of frame descriptions: where each begins, relative to the table's first page, and its rule's number in `rules`.
 #[derive(Default)]
 struct Part {
     rows: Vec<(u32, u32)>,
     rules: Numbered,
+    crowded: u64,
 }
 
 #[derive(Default)]
@@ -185,17 +225,17 @@ impl Numbered {
 }
 
 impl Part {
-    fn read(rules: &Rules, descriptions: &[(u64, usize)], base: u64) -> Part {
+    fn read(rules: &Rules, descriptions: &[(Range<u64>, usize)], base: u64) -> Part {
         let mut part = Part::default();
-        let mut context = UnwindContext::new();
-        // Descriptions that overlap, as damaged files have them: what comes later holds from its start on.
+        let mut reading = rules.reading();
         let mut end = None;
-        for (start, offset) in descriptions {
-            if let Some(end) = end.filter(|end| end < start) {
+        for description in descriptions {
+            if let Some(end) = end.filter(|end| *end < description.0.start) {
                 part.push(end, Rule::NoTable, base);
             }
-            let reached = rules.rows(*offset, &mut context, |at, rule| part.push(at, rule, base));
-            end = reached.or(Some(*start));
+            let whole = rules.rows(description, &mut reading, |at, rule| part.push(at, rule, base));
+            part.crowded += u64::from(!whole);
+            end = Some(description.0.end);
         }
         if let Some(end) = end {
             part.push(end, Rule::NoTable, base);
@@ -203,17 +243,17 @@ impl Part {
         part
     }
 
+    /// Rows come in ascending order: descriptions are listed so, and each gives rows only where it is listed.
     fn push(&mut self, at: u64, rule: Rule, base: u64) {
-        let Some(at) = at.checked_sub(base).filter(|at| *at < MOST_PAGES * PAGE).and_then(|at| u32::try_from(at).ok())
-        else {
+        let Ok(at) = u32::try_from(at - base) else {
+            self.crowded += 1;
             return;
         };
         let number = self.rules.number(rule);
         match self.rows.last_mut() {
             // Of two rows at one address the later holds; a row like the one before says nothing new.
             Some(last) if last.0 == at => last.1 = number,
-            Some(last) if last.0 < at && last.1 == number => {}
-            Some(last) if last.0 > at => {}
+            Some(last) if last.1 == number => {}
             _ => self.rows.push((at, number)),
         }
     }
@@ -241,6 +281,7 @@ impl Assembly {
     fn whole(mut self, parts: &[Part]) -> Table {
         self.rows.reserve_exact(parts.iter().map(|part| part.rows.len() * 4).sum::<usize>() * 9 / 8);
         for part in parts {
+            self.crowded += part.crowded;
             let numbers: Vec<Option<u16>> = part.rules.list.iter().map(|rule| self.rule(*rule)).collect();
             for (at, number) in &part.rows {
                 let number = numbers[*number as usize].unwrap_or_else(|| {
@@ -265,10 +306,11 @@ impl Assembly {
         while self.pages.len() <= page {
             self.open_page();
         }
-        // A row that begins with the page replaces what reaches into it.
+        // Of two rows at one address the later holds: what reached into the page, or the end of another worker's last.
         let first = (self.pages[page] & 0xffff_ffff) as usize;
-        if offset == 0 && self.rows.len() / 4 > first {
-            self.rows.truncate(first * 4);
+        let length = self.rows.len();
+        if length / 4 > first && self.rows[length - 4..length - 2] == offset.to_le_bytes() {
+            self.rows.truncate(length - 4);
         }
         self.push(offset, rule);
         self.force = Some(rule);
@@ -313,8 +355,8 @@ impl Assembly {
         self.pages.iter().for_each(|page| bytes.extend(page.to_le_bytes()));
         bytes.extend(&self.rows);
         self.rules.list.iter().for_each(|rule| bytes.extend(TableRule::new(*rule).bytes()));
-        let checksum = u64::from(crc32fast::hash(&bytes[HEADER..]));
-        bytes[HEADER - 8..HEADER].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = checksum(&bytes);
+        bytes[CHECKSUM..HEADER].copy_from_slice(&checksum.to_le_bytes());
         Table { bytes: Arc::new(bytes), base: self.base, counts, crowded: self.crowded }
     }
 }
@@ -323,6 +365,7 @@ impl Assembly {
 mod tests {
     use super::*;
     use crate::elf::Image;
+    use gimli::UnwindContext;
 
     /// Our own test program: Rust code, libc's start files, PLT stubs.
     fn own() -> Rules {
@@ -337,7 +380,7 @@ mod tests {
         let descriptions = rules.descriptions();
         assert!(descriptions.len() > 1_000 && table.rows() > 4_000, "{} {}", descriptions.len(), table.rows());
         let mut compared = 0;
-        for (start, _) in descriptions.iter().step_by(descriptions.len() / 300) {
+        for (Range { start, .. }, _) in descriptions.iter().step_by(descriptions.len() / 300) {
             for address in (start.saturating_sub(3)..start + 150).step_by(3) {
                 let expected = TableRule::new(rules.at(address, &mut context)).bytes();
                 let none = TableRule::new(Rule::NoTable).bytes();
@@ -354,12 +397,127 @@ mod tests {
         let bytes = table.bytes().to_vec();
         let again = Table::from_bytes(Arc::new(bytes.clone())).unwrap();
         assert_eq!((again.base, again.counts), (table.base, table.counts));
-        for at in [9, 30, HEADER + 5, bytes.len() - 1] {
+        for at in [9, 17, 30, 49, HEADER + 5, bytes.len() - 1] {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;
             assert!(Table::from_bytes(Arc::new(damaged)).is_none(), "byte {at}");
         }
         assert!(Table::from_bytes(Arc::new(bytes[..bytes.len() - 16].to_vec())).is_none());
         assert!(Table::from_bytes(Arc::new(Vec::new())).is_none());
+    }
+    use crate::sample::unwind::template::{Frames, TEXT, executable};
+
+    fn damaged(header: &[u8], frames: &Frames) -> Rules {
+        Rules::new(Image::from_bytes(Arc::new(executable(header, &frames.bytes)), "damaged".as_ref()).unwrap())
+    }
+
+    /// Compares every address of the code, both with the linker's search table and without one.
+    fn assert_agreement(frames: &Frames, header: &[u8], what: &str) {
+        for header in [header, &[]] {
+            let rules = damaged(header, frames);
+            let table = Table::build(&rules);
+            let mut context = UnwindContext::new();
+            for address in TEXT - 8..TEXT + 0x5000 {
+                let expected = TableRule::new(rules.at(address, &mut context)).bytes();
+                let none = TableRule::new(Rule::NoTable).bytes();
+                assert_eq!(table.at(address).unwrap_or(&none), expected, "{what}, {} bytes: {address:x}", header.len());
+            }
+            assert!(Table::from_bytes(Arc::new(table.bytes().to_vec())).is_some(), "{what}");
+        }
+    }
+
+    /// Two rows: CFA = rsp + 8, and from byte 4 on rsp + this.
+    fn two_rows(offset: u8) -> [u8; 3] {
+        [0x44, 0x0e, offset]
+    }
+
+    #[test]
+    fn descriptions_that_overlap_hold_from_their_starts_on_in_the_table_as_in_a_look_up() {
+        let mut frames = Frames::default();
+        frames.common(false, (1, 0x78), &[]);
+        frames.function(TEXT, 0x100, &[0x7f, 0x0e, 16, 0x7f, 0x0e, 24, 0x7f, 0x0e, 32]);
+        frames.function(TEXT + 0x10, 0x20, &two_rows(40));
+        frames.function(TEXT + 0x10, 0x8, &two_rows(48));
+        frames.function(TEXT + 0xf00, 0x3000, &two_rows(56));
+        frames.function(TEXT + 0x2000, 0, &[]);
+        assert_agreement(&frames, &frames.header(), "overlapping");
+        let mut crowd = Frames::default();
+        crowd.common(false, (1, 0x78), &[]);
+        // So many that several workers share them, each reaching into what follows.
+        (0..5_000).for_each(|at| crowd.function(TEXT + at * 4, 0x900, &two_rows((at % 100) as u8)));
+        assert_agreement(&crowd, &[], "crowd");
+    }
+
+    #[test]
+    fn a_search_table_out_of_order_costs_no_rule_and_a_program_that_breaks_off_is_unsupported_from_there() {
+        let mut frames = Frames::default();
+        frames.common(false, (1, 0x78), &[]);
+        (0..9).for_each(|at| frames.function(TEXT + at * 16, 16, &two_rows(16)));
+        // Remember, then an instruction that does not exist.
+        frames.function(TEXT + 0x200, 0x40, &[0x44, 0x0e, 16, 0x44, 0x3f, 0x44]);
+        frames.listed.swap(1, 8);
+        let rules = damaged(&frames.header(), &frames);
+        let mut context = UnwindContext::new();
+        let rules_at = |at: u64, context: &mut _| rules.at(TEXT + at, context);
+        assert!((0..0x90).all(|at| matches!(rules_at(at, &mut context), Rule::Frame { register: 7, .. })));
+        assert!(matches!(rules_at(0x204, &mut context), Rule::Frame { offset: 16, .. }));
+        assert_eq!(rules_at(0x208, &mut context), Rule::Unsupported);
+        assert_agreement(&frames, &frames.header(), "out of order");
+    }
+
+    #[test]
+    fn a_register_that_samples_do_not_have_and_an_expression_that_jumps_are_not_followed() {
+        let mut frames = Frames::default();
+        frames.common(false, (1, 0x78), &[]);
+        // CFA = xmm3 + 8; CFA = the word at register 20 + 8; an expression that is one jump to itself.
+        frames.function(TEXT, 16, &[0x0c, 20, 8]);
+        frames.function(TEXT + 16, 16, &[0x0f, 3, 0x70 + 20, 8, 0x06]);
+        frames.function(TEXT + 32, 16, &[0x0f, 3, 0x2f, 0xfd, 0xff]);
+        let rules = damaged(&frames.header(), &frames);
+        let mut context = UnwindContext::new();
+        for (at, jumps) in [(0, false), (16, false), (32, true), (48, false)] {
+            let expected = if at == 48 { Rule::NoTable } else { Rule::Unsupported };
+            assert_eq!((rules.at(TEXT + at, &mut context), rules.jumps(TEXT + at, &mut context)), (expected, jumps));
+        }
+    }
+
+    #[test]
+    fn a_long_program_that_many_descriptions_share_is_not_read_for_each() {
+        let mut frames = Frames::default();
+        frames.common(false, (1, 0x78), &[]);
+        frames.function(TEXT, 0x4000, &vec![0; 1 << 20]);
+        let (_, place) = frames.listed[0];
+        frames.listed = (0..500).map(|at| (frames.listed[0].0 + at * 4, place)).collect();
+        let table = Table::build(&damaged(&frames.header(), &frames));
+        assert!(table.crowded > 400, "{}", table.crowded);
+    }
+
+    #[test]
+    fn stored_numbers_that_lead_out_of_the_table_are_refused_though_the_checksum_is_right() {
+        let mut frames = Frames::default();
+        frames.common(false, (1, 0x78), &[]);
+        frames.function(TEXT, 0x1800, &two_rows(16));
+        let table = Table::build(&damaged(&frames.header(), &frames));
+        let sealed = |at: usize, byte: u8| {
+            let mut bytes = table.bytes().to_vec();
+            bytes[at] = byte;
+            let sum = checksum(&bytes);
+            bytes[CHECKSUM..HEADER].copy_from_slice(&sum.to_le_bytes());
+            Table::from_bytes(Arc::new(bytes)).is_some()
+        };
+        let (rows, rules) = (HEADER + table.pages() * 8, HEADER + table.pages() * 8 + table.rows() * 4);
+        assert!(sealed(48, 1), "another count of crowded rows is as good");
+        for (at, byte, what) in [
+            (16, 1, "pages that begin within one"),
+            (HEADER, 200, "a page whose rows lie behind the last"),
+            (HEADER + 4, 200, "a page of too many rows"),
+            (rows + 4, 0, "rows out of order"),
+            (rows + 1, 0xff, "a row outside of its page"),
+            (rows + 2, 99, "a row with a rule that is not there"),
+            (rules + 8, 7, "a rule of no known kind"),
+            (rules + 10, 3, "a frame pointer saved in no known way"),
+        ] {
+            assert!(!sealed(at, byte), "{what}");
+        }
     }
 }
