@@ -1,0 +1,8 @@
+//! The part of the main package's `sample` that needs no kernel. Invariant: the same paths as there.
+
+#[path = "../../src/sample/raw.rs"]
+mod raw;
+#[path = "unwind.rs"]
+pub mod unwind;
+
+pub use raw::*;
