@@ -1,5 +1,6 @@
 //! Guards: a window in which all is well passes every one of them, and for each there is a window that makes it fire.
 
+use std::collections::BTreeMap;
 use wireprof::analyze::guards::{Guard, Verdict, check_window};
 use wireprof::clock::Span;
 use wireprof::load::{ErrorCount, Generator, LoadTrace, Sessions, empty_histogram};
@@ -9,6 +10,7 @@ use wireprof::profile::{Builder, Frame, Labels, Space, on_cpu_columns};
 use wireprof::run::{Host, Manifest, Missing, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
 use wireprof::sample::SamplingReport;
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
+use wireprof::wire::{Hop, HopDelta, Place, Stay, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -406,4 +408,28 @@ fn a_target_that_restarted_fails() {
 fn a_scrape_that_takes_a_large_part_of_the_window_warns() {
     let prose = "the longest scrape took 12.5 % of the window: metrics per query can be off by as much";
     fires("skew", Verdict::Warn, prose, |w| w.facts.skew = Some(0.125));
+}
+
+#[test]
+fn places_that_do_not_add_up_to_the_latency_warn() {
+    let followed = |micros: u64| {
+        move |window: &mut Window| {
+            let stay = |place| Stay { place, nanos: 100_000 * micros * 1_000, count: 1, by_power: BTreeMap::new() };
+            let hop = HopDelta {
+                hop: Hop { name: "target".into(), port: 1 },
+                connections: 16,
+                client_seen: 16,
+                server_seen: 16,
+                queries: 100_000,
+                pipelined: 0,
+                pieces: 0,
+                stays: Place::ALL.map(stay).to_vec(),
+            };
+            window.wire = Some(WireDelta { span: window.facts.span, hops: vec![hop], sends_seen: true });
+        }
+    };
+    // Five places of 300 us in a latency of 1,590 us.
+    let prose = "the places sum to 1500.0 us, the client's mean latency is 1590.0 us (+5.7 % lie in none)";
+    fires("places_sum", Verdict::Warn, prose, followed(300));
+    assert!(bad(&check(followed(317))).is_empty(), "1,585 us of 1,590");
 }

@@ -31,6 +31,8 @@ pub enum Guard {
     Errors { errors: u64, completed: u64, first: String },
     /// Queries that answered another number of rows than before the warm-up.
     WrongRows { wrong: u64, completed: u64 },
+    /// The places between sending and reading, by the sockets, against the client's own mean latency: parts of one whole.
+    PlacesSum { places: f64, latency: f64 },
     /// Sessions that the client lost.
     SessionsLost { lost: u64, opened: u64 },
     /// A server's figure that says that sessions come and go.
@@ -63,6 +65,8 @@ pub enum Guard {
 
 /// Bounds. Each says why it is what it is; a window beyond a bound is not wrong, but says something else than it seems to.
 mod bound {
+    /// Of the latency: the client's system calls are 0.1 to 1 % of it, so more is a place that was not seen.
+    pub const PLACES_SUM: f64 = 0.03;
     /// Of N: beyond it the per-query figures at this level are those of fewer clients.
     pub const GENERATOR_GAP: f64 = 0.03;
     /// Of a core per load thread: above it a queue in the generator doubles a wait at least (M/D/1 at 0.85: 2.8 services).
@@ -94,6 +98,7 @@ impl Guard {
         match self {
             Guard::GeneratorGap { .. } => fail(self.share().abs() > bound::GENERATOR_GAP),
             Guard::GeneratorCpu { .. } => warn(self.share() > bound::GENERATOR_CPU),
+            Guard::PlacesSum { .. } => warn(self.share().abs() > bound::PLACES_SUM),
             Guard::Errors { errors, .. } => fail(*errors > 0),
             Guard::WrongRows { wrong, .. } => fail(*wrong > 0),
             Guard::SessionsLost { lost, .. } => fail(*lost > 0),
@@ -125,6 +130,7 @@ impl Guard {
             Guard::GeneratorGap { connections, throughput, mean_latency } => {
                 1.0 - throughput * mean_latency / 1e9 / *connections as f64
             }
+            Guard::PlacesSum { places, latency } => 1.0 - places / latency,
             Guard::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
             Guard::LostSamples { lost, recorded, .. } => of(*lost, lost + recorded),
             Guard::CompleteStacks { complete, samples, .. } => of(*complete, *samples),

@@ -3,6 +3,7 @@
 mod choose;
 mod collect;
 pub mod ebpf;
+mod fields;
 pub mod perf;
 mod processes;
 mod raw;

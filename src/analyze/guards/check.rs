@@ -6,6 +6,7 @@ use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
 use crate::run::{Manifest, Window};
 use crate::target::{MachineDelta, Role, SchedulerDelta};
+use crate::wire::Place;
 
 /// How much of the window the profile may miss before rates of the two are no longer compared: the scheduler's
 /// readings and the samples' cut lie within a scrape of each other.
@@ -14,6 +15,7 @@ const SAME_SPAN: f64 = 0.02;
 /// All guards of a window, those not checkable included. `window.guards` is not looked at.
 pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Guard> {
     let mut guards = load(window);
+    guards.extend(places(window));
     guards.extend(server(preset, window));
     guards.extend(sampling(manifest, window));
     match &window.scheduler {
@@ -26,6 +28,14 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
         None => unchecked("skew of the scrapes", missing(window, "metrics")),
     });
     guards
+}
+
+/// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.
+fn places(window: &Window) -> Option<Guard> {
+    let hop = window.wire.as_ref()?.hops.first()?;
+    let latency = window.load.mean_latency().filter(|_| window.load.rate.is_none())?;
+    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
+    Some(Guard::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
 }
 
 fn unchecked(what: &str, why: impl Into<String>) -> Guard {

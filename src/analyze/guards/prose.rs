@@ -26,6 +26,14 @@ impl fmt::Display for Guard {
                     None => write!(f, "; how long answers waited for it was not measured"),
                 }
             }
+            Guard::PlacesSum { places, latency } => {
+                write!(
+                    f,
+                    "the places sum to {:.1} us, the client's mean latency is {:.1} us ({percent:+.1} % lie in none)",
+                    places / 1e3,
+                    latency / 1e3
+                )
+            }
             Guard::Errors { errors: 0, .. } => write!(f, "no query failed"),
             Guard::Errors { errors, completed, first } => {
                 write!(f, "{errors} queries failed beside {completed} completed, the most frequent: {first}")
@@ -116,6 +124,9 @@ impl Guard {
             }
             Guard::GeneratorCpu { .. } => {
                 "the generator bounds this level: give it more threads, or a machine of its own"
+            }
+            Guard::PlacesSum { .. } => {
+                "do not trust the places of this window: see whether queries are pipelined, or answered over another port"
             }
             Guard::Errors { .. } => {
                 "mend the errors first: failed queries cost the server time that is divided by the others"

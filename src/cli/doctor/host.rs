@@ -8,10 +8,11 @@ use crate::sample::permitted;
 use crate::sample::unwind::Cache;
 use crate::target::host;
 use crate::testbed;
+use crate::wire::{Hop, SocketProgram, WireSource};
 use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<Check> {
-    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), kernel_programs()];
+    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), kernel_programs(), sockets()];
     checks.push(runs(&common.runs));
     checks.push(testbed());
     checks
@@ -123,6 +124,25 @@ fn kernel_programs() -> Check {
             WHAT,
             format!("{error:#}; stacks are copied instead, so that those deeper than 64 KiB are cut"),
             "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
+        ),
+    }
+}
+
+/// Loads the program that follows queries at the sockets, and lets it go again.
+fn sockets() -> Check {
+    const WHAT: &str = "places of queries (eBPF at the sockets)";
+    let nowhere = Hop { name: "none".into(), port: 1 };
+    match SocketProgram::open(vec![nowhere]).map(|program| program.sends_seen()) {
+        Ok(true) => Check::good(WHAT, "the program is accepted, and sending is seen"),
+        Ok(false) => Check::limited(
+            WHAT,
+            "the program is accepted; sending is not seen, so a request's way counts for the client and an answer's for the server",
+            "Linux 6.16 and later tell of sending",
+        ),
+        Err(error) => Check::limited(
+            WHAT,
+            format!("{error:#}; where the queries are reads \"not measured\""),
+            "run as root, or with CAP_BPF and CAP_PERFMON, on Linux 6.3 or later with CONFIG_DEBUG_INFO_BTF",
         ),
     }
 }

@@ -2,6 +2,7 @@
 //! compiled. Invariant: a record that is shorter than its fields say gives `None`.
 
 use crate::sample::Incomplete;
+use crate::sample::fields::Fields;
 
 /// `struct space`: a run in `mappings`.
 #[repr(C)]
@@ -168,25 +169,6 @@ pub enum Record<'a> {
     Piece(u32, u64, &'a [u8]),
     /// Addresses along frame pointers of the sample to come.
     Pointers(u32, u64, &'a [u8]),
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(count)?;
-        self.0 = tail;
-        Some(head)
-    }
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_le_bytes(self.bytes(2)?.try_into().ok()?))
-    }
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
-    }
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
-    }
 }
 
 /// Reads a record of the ring.

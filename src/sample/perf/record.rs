@@ -1,6 +1,8 @@
 //! Records of a perf ring as bytes, read by the layout of perf_event_open(2), "Overflow handling" and "MMAP layout".
 //! Invariant: a record that is shorter than its fields say gives `None`; nothing is read outside of it.
 
+use crate::sample::fields::Fields;
+
 /// Flags of `sample_type` that [`parse`] expects, in the order of the fields.
 pub const REGISTER_MASK: u64 = 0x00ff_01ff;
 /// Registers in a sample, in the kernel's order: ax bx cx dx si di bp sp ip r8..r15 (asm/perf_regs.h).
@@ -74,22 +76,6 @@ pub enum Record<'a> {
     Lost(u64),
     Throttled,
     Other,
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(count)?;
-        self.0 = tail;
-        Some(head)
-    }
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
-    }
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
-    }
 }
 
 /// Types of records (linux/perf_event.h).
