@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 /// A process whose samples fall outside of its known mappings has them read again at most this often, in ns.
 const REREAD: u64 = 100_000_000;
 /// How often the threads' time on CPU is noted, in ns.
-const NOTED: u64 = 100_000_000;
+const NOTED: u64 = 250_000_000;
 
 /// One process's executable mappings, shared with those forked from it.
 struct ProcessSpace {
