@@ -67,7 +67,13 @@ fn at_level(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
     let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64));
     if let Some(cpus) = cpus {
         let machine = |s: &SchedulerDelta| s.machine.as_ref().map_or(0, |machine| machine.busy);
-        found.extend(per_query(windows, machine).map(|demand| ("all CPUs of the machine".into(), true, demand, cpus)));
+        // A window without the machine's figures would count as an idle one.
+        let known = windows.iter().all(|w| w.scheduler.as_ref().is_some_and(|s| s.machine.is_some()));
+        found.extend(
+            per_query(windows, machine)
+                .filter(|_| known)
+                .map(|demand| ("all CPUs of the machine".into(), true, demand, cpus)),
+        );
         for (role, name) in ROLES {
             let demand = per_query(windows, |s| s.cpu(role)).filter(|demand| *demand > 0.0);
             found.extend(demand.map(|demand| (format!("CPU of {name}"), false, demand, cpus)));

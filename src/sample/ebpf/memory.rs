@@ -142,7 +142,8 @@ impl Memory {
 
     /// The user's number of a space that the kernel names.
     pub fn user_space(&self, space: KernelSpace) -> Option<usize> {
-        self.users.get(&space).copied()
+        // Of a process that has just been given another program the kernel knows nothing.
+        self.users.get(&space).copied().filter(|_| space.count > 0)
     }
 
     /// Writes a space with the tables of its files, once; gives where.

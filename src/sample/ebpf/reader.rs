@@ -223,6 +223,16 @@ impl<'s> Reader<'s> {
         if self.taken.damaged > 0 {
             self.notes.push(format!("{} records of the kernel's program could not be read", self.taken.damaged));
         }
+        if counts.copies > 0 && self.taken.referees.is_none() {
+            let of = self.collector.samples();
+            self.notes.push(format!(
+                "{} of {of} stacks were finished from a copy, beyond what the kernel's tables held",
+                counts.copies
+            ));
+        }
+        if self.report.period.is_none() {
+            self.notes.push("throttling is not told apart: the kernel's program is not told of it".into());
+        }
         self.report.fallbacks = self.notes;
         self.report.foreign = counts.foreign;
         self.report.lost = counts.lost;
