@@ -74,7 +74,12 @@ impl Walker {
     ) -> Option<Incomplete> {
         let (mut rsp, mut rbp, mut lookup) = (registers[RSP], registers[RBP], registers[RIP]);
         for depth in 0..MAX_FRAMES {
-            let step = space.step(lookup, modules, &mut self.context);
+            let mut step = space.step(lookup, modules, &mut self.context);
+            // In sigreturn(2): the system call is the trampoline's last instruction, so the address lies just beyond it.
+            if depth == 0 && step.rule == Rule::NoTable {
+                let before = space.step(lookup.wrapping_sub(1), modules, &mut self.context);
+                step = if before.rule == Rule::Signal { before } else { step };
+            }
             out.push(step.address);
             let caller = match step.rule {
                 Rule::Root => return None,

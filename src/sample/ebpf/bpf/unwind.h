@@ -312,6 +312,14 @@ static long step(u32 number, struct walk *walk) {
             walk->ended = NO_MAPPING;
             return 1;
         }
+        /* In sigreturn(2): the system call is the trampoline's last instruction, so the address lies just beyond it. */
+        if (frame->depth == 0 && rule.kind == NO_TABLE) {
+            struct rule before = {};
+            frame->address = address - 1;
+            if (find_rule(frame, &before) && before.kind == SIGNAL)
+                rule = before;
+            frame->address = address;
+        }
         cached->address = address;
         cached->space = space;
         cached->rule = rule;
