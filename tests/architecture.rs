@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "target"]),
     ("analyze", &["clock", "load", "metrics", "preset", "profile", "run", "target", "wire"]),
     ("render", &["analyze", "clock", "profile", "run", "target", "wire"]),
-    ("perflog", &["analyze", "render", "run"]),
+    ("perflog", &["analyze", "profile", "render", "run"]),
     ("testbed", &["clock"]),
 ];
 /// Single imports beyond that, each with its reason.

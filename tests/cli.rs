@@ -131,6 +131,16 @@ fn a_log_entry_is_made_attached_to_and_shown() {
     for name in ["L0001-all.svg", "L0016-all.svg", "L0001-R1.pb.gz", "L0016-R1.pb.gz"] {
         assert!(place.path().join(format!("flamegraphs/20261122-101530-testbed-{name}")).exists(), "{name}");
     }
+    assert!(place.done(&["log", "check"]).contains("3 held against the copies beside the log, 2 made again"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = text.lines().position(|line| line.contains("| 400,000 |")).unwrap() + 1;
+    std::fs::write(&path, text.replacen("| 400,000 |", "| 500,000 |", 1)).unwrap();
+    let output = place.run(&["log", "check", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["sections"][0]["tables"][0]["rows"][0]["line"], line);
+    assert!(place.done(&["log", "check", "--from", "2"]).contains("0 wrong"));
+    std::fs::write(&path, text).unwrap();
     assert!(place.done(&["log", "show"]).starts_with("## Session 2: second\n"));
     let both = place.json(&["log", "show", "--last", "5"]);
     assert_eq!(both["entries"].as_array().unwrap().len(), 2);

@@ -4,8 +4,6 @@ mod build;
 
 use build::*;
 use std::path::Path;
-use wireprof::analyze::hot::{HotOptions, hot};
-use wireprof::analyze::summary::summary;
 use wireprof::perflog::*;
 
 const LOG: &str = "# Log\r\n\r\nIntro  \n\n## Session 47: first\n\ntext\n```\n## Session 99: not an entry\n```\n\n### Session 48: second\n#### Sub\n\tx\n## Session 48: again\nlast\n# Appendix\nend without a line break";
@@ -42,6 +40,10 @@ fn an_empty_log_and_one_without_a_last_line_break_take_an_entry() {
     assert_eq!(Document::parse("# Log".into()).with_entry("## Session 1: a\n").text(), "# Log\n\n## Session 1: a\n");
 }
 
+fn block(key: &str, text: &str) -> Generated {
+    Generated { key: key.into(), made: Made::now(), text: text.into() }
+}
+
 #[test]
 fn line_endings_of_the_log_are_kept() {
     let log = Document::parse("# Log\r\n\r\n## Session 1: a\r\n".into());
@@ -49,31 +51,35 @@ fn line_endings_of_the_log_are_kept() {
         log.with_entry("## Session 2: b\n\nx\n").text(),
         "# Log\r\n\r\n## Session 1: a\r\n\r\n## Session 2: b\r\n\r\nx\r\n"
     );
-    let once = log.with_block("R x", "a\nb\n", None).unwrap();
-    assert_eq!(once, once.with_block("R x", "a\nb\n", None).unwrap());
+    let once = log.with_block(&block("R x", "a\nb\n"), None).unwrap();
+    assert_eq!(once, once.with_block(&block("R x", "a\nb\n"), None).unwrap());
     assert_eq!(once.text().matches('\n').count(), once.text().matches("\r\n").count());
 }
 
 #[test]
 fn a_block_is_replaced_where_it_stands_and_twice_is_once() {
     let log = Document::parse("## Session 1: a\n\ntext\n\n## Session 2: b\n\ntext\n".into());
-    let once = log.with_block("R attachments", "one", Some(1)).unwrap();
+    let once = log.with_block(&block("R attachments", "one"), Some(1)).unwrap();
     assert_eq!(
         once.text(),
-        "## Session 1: a\n\ntext\n\n<!-- wireprof:begin R attachments -->\none\n<!-- wireprof:end R attachments -->\n\n## Session 2: b\n\ntext\n"
+        format!(
+            "## Session 1: a\n\ntext\n\n<!-- wireprof:begin R attachments {{\"wireprof\":\"{}\",\"form\":{FORM}}} -->\none\n\
+             <!-- wireprof:end R attachments -->\n\n## Session 2: b\n\ntext\n",
+            env!("CARGO_PKG_VERSION")
+        )
     );
-    assert_eq!(once.with_block("R attachments", "one", Some(1)).unwrap(), once);
-    let changed = once.with_block("R attachments", "two\nlines\n", None).unwrap();
+    assert_eq!(once.with_block(&block("R attachments", "one"), Some(1)).unwrap(), once);
+    let changed = once.with_block(&block("R attachments", "two\nlines\n"), None).unwrap();
     assert_eq!(changed.text(), once.text().replace("one", "two\nlines"));
 }
 
 #[test]
 fn a_marker_without_its_counterpart_is_named_with_its_line() {
     let log = Document::parse("## Session 1: a\n<!-- wireprof:begin R x -->\nhalf\n".into());
-    let error = log.with_block("R x", "new", None).unwrap_err();
+    let error = log.with_block(&block("R x", "new"), None).unwrap_err();
     assert_eq!(error, Unspliceable::HalfMarker { line: 2, marker: "<!-- wireprof:begin R x -->".into() });
-    assert_eq!(log.with_block("S y", "", Some(7)).unwrap_err(), Unspliceable::NoSuchSession(7));
-    assert_eq!(Document::parse("# Log\n".into()).with_block("R", "", None).unwrap_err(), Unspliceable::Empty);
+    assert_eq!(log.with_block(&block("S y", ""), Some(7)).unwrap_err(), Unspliceable::NoSuchSession(7));
+    assert_eq!(Document::parse("# Log\n".into()).with_block(&block("R x", ""), None).unwrap_err(), Unspliceable::Empty);
 }
 
 fn sample_entry(words: &NewEntry) -> String {
@@ -81,7 +87,7 @@ fn sample_entry(words: &NewEntry) -> String {
         window(1, 1, 5, 1_000_000, Some(profile(&spread("main;a", 2000, 5)))),
         window(16, 1, 5, 2_000_000, Some(profile(&spread("main;a", 3000, 5)))),
     ]);
-    entry(49, 2, words, &run, &summary(&run), &hot(&run, &HotOptions::default()))
+    entry(49, 2, words, &[results(&run, &made(30, None)).unwrap()])
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn an_entry_has_the_persons_words_the_results_and_placeholders_for_what_was_not_
         "**Problem.** \\# slow\n&lt;!-- wireprof:begin x -->\n",
         "**Change.** _To fill in: ",
         "**Conclusion.** _To fill in: ",
-        "<!-- wireprof:begin 20261122-101530-testbed results -->\n",
+        "<!-- wireprof:begin 20261122-101530-testbed results {\"wireprof\":",
         "| 16 | 1 | 400,000 |",
         "| `a` | server | 2.000 ±0.090 | 1.500 ±0.055 | 0.750 |",
         "- target: postgres://127.0.0.1:6875/db, preset testbed, pid 42",
@@ -138,7 +144,7 @@ fn attaching_twice_leaves_the_same_bytes_in_the_log_and_beside_it() {
 }
 
 #[test]
-fn writing_keeps_permissions_and_links_and_a_log_that_is_not_text_is_left_alone() {
+fn writing_keeps_permissions_links_and_bytes_that_are_no_text() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let (real, link) = (folder.path().join("real.md"), folder.path().join("link.md"));
@@ -149,6 +155,7 @@ fn writing_keeps_permissions_and_links_and_a_log_that_is_not_text_is_left_alone(
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(std::fs::read_to_string(&real).unwrap(), "# Log\n\n## Session 1: a\n");
-    std::fs::write(&real, [0x23, 0xff]).unwrap();
-    assert!(format!("{:#}", read(&real).unwrap_err()).contains("is not UTF-8: convert it first"));
+    std::fs::write(&real, b"# \xff\r\n## Session 1: \xc3\r\n").unwrap();
+    write(&link, &read(&link).unwrap().with_entry("## Session 2: b\n")).unwrap();
+    assert_eq!(std::fs::read(&real).unwrap(), b"# \xff\r\n## Session 1: \xc3\r\n\r\n## Session 2: b\r\n");
 }

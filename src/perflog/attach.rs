@@ -1,8 +1,10 @@
 //! Attachments: pictures and profiles copied beside the log, linked from it. Invariant: attaching the same run twice
 //! leaves the same bytes, in the log and in the copies.
 
-use super::document::{Document, Unspliceable};
+use super::block::{Generated, Made};
+use super::document::Document;
 use super::file::write_bytes;
+use super::kept::keep;
 use crate::render::{Cell, Column, Table, markdown_table};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ pub struct Attachment {
 ///
 /// # Errors
 /// A file that cannot be read or written, by name.
-pub fn copy(log: &Path, attachments: &[Attachment]) -> Result<()> {
+fn copy(log: &Path, attachments: &[Attachment]) -> Result<()> {
     let folder = log.parent().unwrap_or(Path::new("")).join(FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for attachment in attachments {
@@ -36,20 +38,10 @@ pub fn copy(log: &Path, attachments: &[Attachment]) -> Result<()> {
     Ok(())
 }
 
-/// The log with the table of attachments in it, replacing the run's earlier one.
-pub fn splice(
-    log: &Document,
-    run: &str,
-    attachments: &[Attachment],
-    session: Option<u64>,
-) -> Result<Document, Unspliceable> {
-    log.with_block(&format!("{run} attachments"), &links(attachments), session)
-}
-
-/// Copies, then splices.
+/// Copies the files and splices the table of them into the log, replacing the run's earlier one.
 ///
 /// # Errors
-/// As [`copy`] and [`splice`].
+/// As [`copy`]; a log that the table cannot be put into, before anything is written.
 pub fn attach(
     path: &Path,
     log: &Document,
@@ -57,8 +49,10 @@ pub fn attach(
     attachments: &[Attachment],
     session: Option<u64>,
 ) -> Result<Document> {
-    let spliced = splice(log, run, attachments, session)?;
+    let table = Generated { key: format!("{run} attachments"), made: Made::now(), text: links(attachments) };
+    let spliced = log.with_block(&table, session)?;
     copy(path, attachments)?;
+    keep(path, &table)?;
     Ok(spliced)
 }
 

@@ -1,6 +1,7 @@
 //! A log as text with its entries found. Invariant: the text outside what is spliced is never changed, so parsing and
 //! writing back gives the same bytes.
 
+use super::block::{Block, Generated, HalfMarker, blocks};
 use std::ops::Range;
 
 /// A log in memory.
@@ -8,6 +9,8 @@ use std::ops::Range;
 pub struct Document {
     text: String,
     entries: Vec<Entry>,
+    blocks: Vec<Block>,
+    half: Vec<HalfMarker>,
 }
 
 /// One session's entry.
@@ -36,7 +39,8 @@ pub enum Unspliceable {
 impl Document {
     pub fn parse(text: String) -> Self {
         let entries = find_entries(&text);
-        Document { text, entries }
+        let (blocks, half) = blocks(&text);
+        Document { text, entries, blocks, half }
     }
 
     pub fn text(&self) -> &str {
@@ -46,6 +50,26 @@ impl Document {
     /// The entries in the order in which they stand.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// What wireprof wrote, in the order in which it stands.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Markers without their counterparts.
+    pub fn half_markers(&self) -> &[HalfMarker] {
+        &self.half
+    }
+
+    /// The entry that a place of the text belongs to.
+    pub fn entry_at(&self, at: usize) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.range.contains(&at))
+    }
+
+    /// The line of a place of the text, from 1.
+    pub fn line_at(&self, at: usize) -> usize {
+        self.text[..at].matches('\n').count() + 1
     }
 
     /// The entry's text, heading included.
@@ -85,34 +109,26 @@ impl Document {
         self.inserted(at, entry)
     }
 
-    /// With `block` between the markers of `key`, replacing what stood there, else at the end of the entry `session` (the newest
-    /// for `None`). Doing it twice changes nothing.
+    /// With `block` in place of the earlier one of its key, else at the end of the entry `session` (the newest for `None`).
+    /// Doing it twice changes nothing.
     ///
     /// # Errors
-    /// A marker without its counterpart, or no such entry.
-    pub fn with_block(&self, key: &str, block: &str, session: Option<u64>) -> Result<Document, Unspliceable> {
-        let (begin, end) = (begin_marker(key), end_marker(key));
-        let whole = format!("{begin}\n{}\n{end}", block.trim_end_matches('\n'));
-        match (self.text.find(&begin), self.text.find(&end)) {
-            (Some(from), Some(to)) if from < to => {
-                let whole = self.line_endings(&whole);
-                let text = format!("{}{whole}{}", &self.text[..from], &self.text[to + end.len()..]);
-                Ok(Document::parse(text))
-            }
-            (Some(at), _) => Err(self.half_marker(at, begin)),
-            (None, Some(at)) => Err(self.half_marker(at, end)),
-            (None, None) => {
-                let entry = match session {
-                    Some(number) => self.session(number).ok_or(Unspliceable::NoSuchSession(number))?,
-                    None => self.newest().ok_or(Unspliceable::Empty)?,
-                };
-                Ok(self.inserted(entry.range.end, &whole))
-            }
+    /// A marker of this key without its counterpart, or no such entry.
+    pub fn with_block(&self, block: &Generated, session: Option<u64>) -> Result<Document, Unspliceable> {
+        let of_this = |marker: &str| marker.contains(&format!(" {} ", block.key));
+        if let Some(HalfMarker { line, marker }) = self.half.iter().find(|half| of_this(&half.marker)) {
+            return Err(Unspliceable::HalfMarker { line: *line, marker: marker.clone() });
         }
-    }
-
-    fn half_marker(&self, at: usize, marker: String) -> Unspliceable {
-        Unspliceable::HalfMarker { line: self.text[..at].matches('\n').count() + 1, marker }
+        if let Some(earlier) = self.blocks.iter().find(|earlier| earlier.key == block.key) {
+            let whole = self.line_endings(&block.whole());
+            let Range { start, end } = earlier.whole;
+            return Ok(Document::parse(format!("{}{whole}{}", &self.text[..start], &self.text[end..])));
+        }
+        let entry = match session {
+            Some(number) => self.session(number).ok_or(Unspliceable::NoSuchSession(number))?,
+            None => self.newest().ok_or(Unspliceable::Empty)?,
+        };
+        Ok(self.inserted(entry.range.end, &block.whole()))
     }
 
     /// With `part` at a line's start, an empty line before and after it.
@@ -134,52 +150,60 @@ impl Document {
     }
 }
 
-pub(super) fn begin_marker(key: &str) -> String {
-    format!("<!-- wireprof:begin {key} -->")
-}
-
-pub(super) fn end_marker(key: &str) -> String {
-    format!("<!-- wireprof:end {key} -->")
+/// The lines of a text, line breaks included, with their numbers from 1.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+    let mut at = 0;
+    text.split_inclusive('\n').enumerate().map(move |(index, line)| {
+        at += line.len();
+        (index + 1, at - line.len()..at)
+    })
 }
 
 /// Entries run from their heading to the next heading of a session, or of the same or a higher rank.
 fn find_entries(text: &str) -> Vec<Entry> {
-    let (mut entries, mut open, mut at): (Vec<Entry>, Option<Entry>, usize) = (Vec::new(), None, 0);
-    let mut fence: Option<&str> = None;
-    for line in text.split_inclusive('\n') {
-        let start = at;
-        at += line.len();
-        if fenced(line, &mut fence) {
+    let (mut entries, mut open): (Vec<Entry>, Option<Entry>) = (Vec::new(), None);
+    let mut fences = Fences::default();
+    for (_, range) in lines(text) {
+        let line = &text[range.clone()];
+        if fences.hold(line) {
             continue;
         }
         let Some(rank) = heading_rank(line) else { continue };
         let session = session_heading(line, rank);
         if let Some(mut entry) = open.take_if(|e| session.is_some() || rank <= e.level) {
-            entry.range.end = start;
+            entry.range.end = range.start;
             entries.push(entry);
         }
         if let Some((number, title)) = session {
-            open = Some(Entry { number, title, level: rank, range: start..text.len() });
+            open = Some(Entry { number, title, level: rank, range: range.start..text.len() });
         }
     }
     entries.extend(open);
     entries
 }
 
-/// Whether the line belongs to a fenced block, in which `#` is not a heading.
-fn fenced<'a>(line: &'a str, fence: &mut Option<&'a str>) -> bool {
-    let trimmed = line.trim_start();
-    let mark = ["```", "~~~"].into_iter().find(|m| trimmed.starts_with(m));
-    match (*fence, mark) {
-        (None, Some(mark)) => *fence = Some(mark),
-        (Some(open), Some(mark)) if open == mark => *fence = None,
-        (None, None) => return false,
-        _ => {}
-    }
-    true
+/// Fenced blocks, in which `#` is no heading and a marker no marker; fed line by line.
+#[derive(Default)]
+pub(super) struct Fences {
+    open: Option<&'static str>,
 }
 
-fn heading_rank(line: &str) -> Option<usize> {
+impl Fences {
+    /// Whether the next line belongs to a fenced block.
+    pub(super) fn hold(&mut self, line: &str) -> bool {
+        let trimmed = line.trim_start();
+        let mark = ["```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark));
+        match (self.open, mark) {
+            (None, Some(mark)) => self.open = Some(mark),
+            (Some(open), Some(mark)) if open == mark => self.open = None,
+            (None, None) => return false,
+            _ => {}
+        }
+        true
+    }
+}
+
+pub(super) fn heading_rank(line: &str) -> Option<usize> {
     let rank = line.bytes().take_while(|b| *b == b'#').count();
     (1..=6).contains(&rank).then_some(())?;
     line[rank..].starts_with([' ', '\t']).then_some(rank)

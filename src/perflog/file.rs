@@ -1,6 +1,7 @@
 //! The log's file. Invariant: it is replaced whole or not at all, keeps its permissions, and a link to it stays a link.
 
 use super::Document;
+use super::bytes::{decode, encode};
 use anyhow::{Context, Result};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -9,17 +10,14 @@ use std::path::Path;
 /// Reads the log; one that does not exist is new and has only a title.
 ///
 /// # Errors
-/// A file that cannot be read, or is not UTF-8.
+/// A file that cannot be read.
 pub fn read(path: &Path) -> Result<Document> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => b"# Performance log\n".to_vec(),
         Err(error) => return Err(error).with_context(|| format!("cannot read the log {}", path.display())),
     };
-    let text = String::from_utf8(bytes).with_context(|| {
-        format!("the log {} is not UTF-8: convert it first (iconv -t UTF-8), nothing was changed", path.display())
-    })?;
-    Ok(Document::parse(text))
+    Ok(Document::parse(decode(&bytes)))
 }
 
 /// Replaces the log's file.
@@ -27,7 +25,7 @@ pub fn read(path: &Path) -> Result<Document> {
 /// # Errors
 /// A directory that cannot be written to, or a full disk; the old file is then unchanged.
 pub fn write(path: &Path, log: &Document) -> Result<()> {
-    write_bytes(path, log.text().as_bytes())
+    write_bytes(path, &encode(log.text()))
 }
 
 /// Writes beside the file and renames over it.

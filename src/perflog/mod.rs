@@ -1,15 +1,25 @@
 //! The performance log: parse, splice, check; never loses a byte of what a person wrote.
 //!
 //! The log is a Markdown file of entries under headings `## Session 48: ...` or `### Session 48: ...`. What wireprof writes into
-//! an entry stands between `<!-- wireprof:begin RUN KIND -->` and `<!-- wireprof:end RUN KIND -->`, so that it can be written
-//! again; everything else is a person's and is kept byte for byte. Numbers used twice are tolerated.
+//! an entry stands between `<!-- wireprof:begin RUN KIND {...} -->` and `<!-- wireprof:end RUN KIND -->`, so that it can be written
+//! again and checked; everything else is a person's and is kept byte for byte. Numbers used twice are tolerated, and told.
 
 mod attach;
+mod block;
+mod bytes;
+mod check;
 mod document;
 mod entry;
 mod file;
+mod kept;
+mod results;
 
 pub use attach::{Attachment, FOLDER, attach};
+pub use block::{Block, FORM, Generated, HalfMarker, Made, MadeFocus};
+pub use bytes::{decode, encode};
+pub use check::{Checked, Finding, Kind, Source, check};
 pub use document::{Document, Entry, Unspliceable};
 pub use entry::{NewEntry, entry};
 pub use file::{read, write};
+pub use kept::{keep, place as place_of_copies};
+pub use results::{made, results};

@@ -1,0 +1,58 @@
+//! `wireprof log attach`: pictures and profiles of a run beside the log.
+
+use super::{existing, told};
+use crate::cli::{Common, Outcome, Usage, flamegraph, input};
+use crate::perflog::{Attachment, Unspliceable, attach, write};
+use crate::render::flamegraph::{Wanted, write_pictures};
+use crate::run::Parts;
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use std::path::Path;
+
+/// Copy a run's flamegraphs and profiles beside the log and link them; twice is once
+#[derive(Args)]
+pub struct Attach {
+    /// Run: its id, its path, or `latest`
+    #[arg(default_value = "latest")]
+    run: String,
+    /// Entry to attach to [default: the newest]
+    #[arg(long, value_name = "N")]
+    session: Option<u64>,
+}
+
+impl Attach {
+    pub fn run(self, common: &Common, path: &Path) -> Result<Outcome> {
+        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let log = existing(path)?;
+        let attachments = attachments(&loaded)?;
+        let id = &loaded.run.manifest.id;
+        let spliced = attach(path, &log, id, &attachments, self.session)
+            .map_err(|error| if error.is::<Unspliceable>() { anyhow!(Usage(error)) } else { error })?;
+        write(path, &spliced)?;
+        let number = self.session.or(spliced.newest().map(|e| e.number)).unwrap_or_default();
+        told(common, path, number, id, attachments.len())
+    }
+}
+
+/// The run's pictures (drawn where there are none yet) and its profiles.
+fn attachments(loaded: &input::Loaded) -> Result<Vec<Attachment>> {
+    let (run, folder) = (&loaded.run, loaded.directory.join(flamegraph::FOLDER));
+    let foci = input::preset(&run.manifest, None).map(|p| input::foci(&p)).unwrap_or_default();
+    let drawn = write_pictures(run, &Wanted { everything: true, foci, ..Wanted::default() }, &folder)?;
+    let mut attachments = Vec::new();
+    for picture in drawn.pictures {
+        let name = picture.path.file_name().context("a picture without a name")?.to_string_lossy().into_owned();
+        let what = format!("flamegraph, {}", picture.what);
+        attachments.push(Attachment { level: picture.level, what, from: picture.path, name });
+    }
+    for window in run.windows.iter().filter(|w| w.profile.is_some()) {
+        let id = window.id();
+        attachments.push(Attachment {
+            level: id.level,
+            what: format!("profile (pprof), replicate {}", id.replicate),
+            from: loaded.directory.join(id.directory()).join("profile.pb.gz"),
+            name: format!("{}-{}.pb.gz", run.manifest.id, id.directory()),
+        });
+    }
+    Ok(attachments)
+}

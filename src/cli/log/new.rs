@@ -1,0 +1,68 @@
+//! `wireprof log new`: an entry with a run's results.
+
+use super::told;
+use crate::cli::{Common, Outcome, input};
+use crate::perflog::{NewEntry, entry, keep, made, read, results, write};
+use crate::render::Picture;
+use crate::run::Parts;
+use anyhow::Result;
+use clap::Args;
+use std::path::Path;
+
+/// Append an entry with a run's results; what you do not say is left as a placeholder
+#[derive(Args)]
+pub struct New {
+    /// Run: its id, its path, or `latest`
+    #[arg(default_value = "latest")]
+    run: String,
+    #[arg(long)]
+    title: String,
+    /// What was observed, and why it matters
+    #[arg(long)]
+    problem: Option<String>,
+    /// What was changed
+    #[arg(long)]
+    change: Option<String>,
+    /// What follows
+    #[arg(long)]
+    conclusion: Option<String>,
+    /// A link, as often as wanted
+    #[arg(long, value_name = "TITLE=TARGET", value_parser = link)]
+    link: Vec<Picture>,
+    /// Hot frames inside this focus of the preset, or regular expression
+    #[arg(long, value_name = "NAME|REGEX")]
+    focus: Option<String>,
+    /// Hot frames at most
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    top: usize,
+}
+
+fn link(text: &str) -> Result<Picture, String> {
+    let (title, path) = text.split_once('=').ok_or("a link is TITLE=TARGET")?;
+    Ok(Picture { title: title.into(), path: path.into() })
+}
+
+impl New {
+    pub fn run(self, common: &Common, path: &Path) -> Result<Outcome> {
+        let loaded = input::load(common, &self.run, Parts::ALL)?;
+        let run = &loaded.run;
+        let focus = match &self.focus {
+            Some(focus) => Some(input::focus(&input::preset(&run.manifest, None)?, focus)?),
+            None => None,
+        };
+        let log = read(path)?;
+        let words = NewEntry {
+            title: self.title,
+            problem: self.problem,
+            change: self.change,
+            conclusion: self.conclusion,
+            links: self.link,
+        };
+        let measured = results(run, &made(self.top, focus.as_ref()))?;
+        let number = log.next_number();
+        let text = entry(number, log.heading_level(), &words, &[measured.clone()]);
+        keep(path, &measured)?;
+        write(path, &log.with_entry(&text))?;
+        told(common, path, number, &run.manifest.id, 0)
+    }
+}

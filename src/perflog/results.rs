@@ -1,0 +1,67 @@
+//! The measured part of an entry, made from a stored run. Invariant: the same run and the same [`Made`] give the same bytes, so
+//! that an entry can be held against its run later.
+
+use super::block::{Generated, Made, MadeFocus};
+use super::entry::one_line;
+use crate::analyze::hot::{HotOptions, HotTable, hot};
+use crate::analyze::places::places;
+use crate::analyze::summary::{sampling_notes, summary};
+use crate::profile::Focus;
+use crate::render::{frames_table, guards_table, manifest_lines, markdown_table, places_section, summary_table};
+use crate::run::Run;
+use anyhow::{Context, Result};
+
+/// Kind of the block in its key.
+pub const RESULTS: &str = "results";
+
+/// How the results of a run are to be made, by this wireprof.
+pub fn made(top: usize, focus: Option<&Focus>) -> Made {
+    let focus = focus.map(|focus| MadeFocus {
+        name: focus.name.clone(),
+        patterns: focus.patterns.iter().map(|pattern| pattern.as_str().to_string()).collect(),
+    });
+    Made { top: Some(top), focus, ..Made::now() }
+}
+
+/// The results of a run.
+///
+/// # Errors
+/// A pattern of the focus that this wireprof cannot read.
+pub fn results(run: &Run, made: &Made) -> Result<Generated> {
+    let focus = made.focus.as_ref().map(|focus| {
+        let patterns: Vec<&str> = focus.patterns.iter().map(String::as_str).collect();
+        Focus::new(&focus.name, &patterns).with_context(|| format!("the focus {}", focus.name))
+    });
+    let defaults = HotOptions::default();
+    let table = hot(run, &HotOptions { focus: focus.transpose()?, top: made.top.unwrap_or(defaults.top), ..defaults });
+    let text = [levels(run), where_queries_are(run), hot_frames(&table), guards(run), measured_with(run)].concat();
+    Ok(Generated { key: format!("{} {RESULTS}", run.manifest.id), made: made.clone(), text })
+}
+
+fn levels(run: &Run) -> String {
+    format!("Run `{}`, per level:\n\n{}\n", run.manifest.id, markdown_table(&summary_table(&summary(run))))
+}
+
+/// Empty where the sockets were not followed.
+fn where_queries_are(run: &Run) -> String {
+    let Some(places) = places_section(&places(run)) else { return String::new() };
+    let mut text = String::from("Where a query is:\n\n");
+    places.notes.iter().for_each(|line| text += &format!("- {}\n", one_line(line)));
+    places.tables.iter().for_each(|table| text += &format!("\n{}", markdown_table(table)));
+    text + "\n"
+}
+
+fn hot_frames(table: &HotTable) -> String {
+    let by_focus = table.focus.as_ref().map_or(String::new(), |focus| format!(", focus {}", one_line(focus)));
+    format!("Hot frames ({}{by_focus}):\n\n{}\n", table.column, markdown_table(&frames_table(table)))
+}
+
+fn guards(run: &Run) -> String {
+    let guards: Vec<_> = run.windows.iter().flat_map(|w| w.guards.iter().map(move |g| (w.id(), g))).collect();
+    format!("Guards:\n\n{}\n", markdown_table(&guards_table(&guards)))
+}
+
+fn measured_with(run: &Run) -> String {
+    let lines = manifest_lines(&run.manifest).into_iter().chain(sampling_notes(run));
+    lines.fold("Measured with:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(&line)))
+}
