@@ -34,6 +34,8 @@ fn manifest() -> Manifest {
         changes: Vec::new(),
         notes: Vec::new(),
         ended: "complete".into(),
+        restarted: false,
+        side: None,
     }
 }
 

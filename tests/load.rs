@@ -206,6 +206,20 @@ fn a_statement_that_fails_is_named_before_the_load() {
 }
 
 #[test]
+fn each_connection_runs_its_sessions_statements_first_and_a_wrong_one_is_named() {
+    let Some(server) = Postgres::start("") else { return };
+    // A temporary table is its session's own: any connection without it would answer errors.
+    let session = vec!["create temporary table mine (x int)".to_string(), "insert into mine values (1), (2)".into()];
+    let options = Options { session, ..Options::default() };
+    let trace = run(&server, Workload::from_query("select * from mine"), options, 5, Duration::from_millis(200));
+    assert!(trace.completed > 0 && trace.rows == 2 * trace.completed, "{} rows", trace.rows);
+    assert_eq!((trace.error_count(), trace.wrong_rows), (0, 0));
+    let options = Options { session: vec!["set nosuch.thing to".into()], ..Options::default() };
+    let error = driver(&server, Workload::from_query("select 1"), options).open(1).err().unwrap();
+    assert!(error.to_string().starts_with("statement `set nosuch.thing to` fails: "), "{error}");
+}
+
+#[test]
 fn a_server_that_dies_under_load_is_said_with_its_last_words() {
     let Some(mut server) = Postgres::start("") else { return };
     let mut load = driver(&server, Workload::from_query("select 1"), Options::default()).open(8).unwrap();

@@ -202,6 +202,28 @@ async fn strict_serializable_peeks_ask_the_oracle_and_serializable_ones_do_not()
 }
 
 #[tokio::test]
+async fn kept_timestamps_make_reads_miss_acknowledged_writes_which_otherwise_none_does() {
+    for (plants, frontend) in [(vec![], true), (vec!["stale-reads=10s".to_owned()], true), (vec![], false)] {
+        let stale = !plants.is_empty();
+        let arguments = if frontend { vec!["--frontend-peek".into()] } else { vec![] };
+        let Some(testbed) = start(&Options { plants, arguments, ..options() }) else { return };
+        let (writer, reader) = (connect(&testbed.ready.sql).await, connect(&testbed.ready.sql).await);
+        writer.batch_execute("CREATE TABLE w (n int8); CREATE DEFAULT INDEX ON w").await.unwrap();
+        assert_eq!(simple_rows(&reader, "select * from w").await.len(), 0);
+        let mut missed = 0;
+        for written in 1..=20 {
+            writer.batch_execute(&format!("INSERT INTO w VALUES ({written})")).await.unwrap();
+            missed += usize::from(simple_rows(&reader, "select * from w").await.len() < written);
+        }
+        assert_eq!(missed, if stale { 20 } else { 0 });
+        let kept = scrape(&testbed).await.get("wireprof_plant_calls_total{plant=\"stale-reads\"}").copied();
+        assert_eq!(kept, stale.then_some(20.0));
+        reader.batch_execute("SET transaction_isolation = 'serializable'").await.unwrap();
+        assert_eq!(simple_rows(&reader, "select * from w").await.len(), 20);
+    }
+}
+
+#[tokio::test]
 async fn metrics_have_the_names_types_and_buckets_of_the_recorded_server() {
     let recorded = std::env::var("WIREPROF_RECORDED").map_or_else(
         |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd"),

@@ -9,6 +9,7 @@ pub mod places;
 pub mod processes;
 pub mod quantities;
 pub mod series;
+pub mod stopping;
 pub mod summary;
 mod tally;
 pub mod view;

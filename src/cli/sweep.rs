@@ -160,7 +160,7 @@ impl Sweep {
             return Err(cut(Cut::Interrupted.into(), 0));
         }
         let prepared = prepare(request).await?;
-        let Prepared { mut sources, manifest, connections, applied, address, workload, timing } = prepared;
+        let Prepared { mut sources, manifest, connections, applied, address, workload, timing, .. } = prepared;
         for change in &manifest.changes {
             progress.note(&format!("set up: {change}"));
         }
@@ -283,6 +283,8 @@ impl Sweep {
             timing: Timing { warmup: self.warmup, window },
             sampling: (!self.no_sampling).then_some(sampling),
             setup: !self.no_setup,
+            session: Vec::new(),
+            parameters: Vec::new(),
             arguments: std::env::args().map(|argument| without_secrets(&argument)).collect(),
         })
     }

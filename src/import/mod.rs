@@ -120,6 +120,8 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
         changes: Vec::new(),
         notes,
         ended: "complete".to_string(),
+        restarted: false,
+        side: None,
     };
     Ok(Imported { manifest, windows })
 }

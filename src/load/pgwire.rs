@@ -24,7 +24,7 @@ use std::time::Duration;
 const OPENERS: usize = 8;
 
 /// How the load is driven.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Load threads; connections are dealt out among them.
     pub threads: usize,
@@ -35,6 +35,8 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// A job that has used up its `query-args-file` begins it again instead of ending.
     pub repeat_arguments: bool,
+    /// Statements run once on each connection when it is opened, before anything else.
+    pub session: Vec<String>,
 }
 
 impl Default for Options {
@@ -45,7 +47,15 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
             repeat_arguments: false,
+            session: Vec::new(),
         }
+    }
+}
+
+impl Options {
+    /// Runs the session's own statements on a new connection.
+    fn begin_session(&self, connection: &mut Connection) -> Result<(), LoadError> {
+        self.session.iter().try_for_each(|sql| probe::run(connection, sql, self.statement_timeout))
     }
 }
 
@@ -74,10 +84,11 @@ impl Driver for PgwireDriver {
         let mut plan = Plan::new(&self.workload, self.options.protocol, self.options.repeat_arguments)?;
         let connector = Connector::new(&self.address, self.options.connect_timeout)?;
         let mut first = connector.open()?;
+        self.options.begin_session(&mut first)?;
         probe::learn(&mut first, &self.workload, &mut plan, self.options.statement_timeout)?;
         let plan = Arc::new(plan);
         let jobs: Vec<usize> = parts.iter().enumerate().flat_map(|(job, &n)| std::iter::repeat_n(job, n)).collect();
-        let connections = open_all(&connector, first, &jobs, &plan, self.options.statement_timeout)?;
+        let connections = open_all(&connector, first, &jobs, &plan, &self.options)?;
         let shared = Arc::new(Shared::new(self.options.threads.clamp(1, level), level));
         let load = PgwireLoad {
             driver: self.name(),
@@ -98,7 +109,7 @@ fn open_all(
     first: Connection,
     jobs: &[usize],
     plan: &Plan,
-    limit: Duration,
+    options: &Options,
 ) -> Result<Vec<Connection>, LoadError> {
     let opened = Mutex::new((0..jobs.len()).map(|_| None).collect::<Vec<Option<Connection>>>());
     let failure = Mutex::new(None);
@@ -106,9 +117,16 @@ fn open_all(
     let first = Mutex::new(Some(first));
     let open_one = |at: usize| -> Result<Connection, LoadError> {
         let present = if at == 0 { lock(&first).take() } else { None };
-        let mut connection = present.map_or_else(|| connector.open(), Ok)?;
+        let mut connection = match present {
+            Some(connection) => connection,
+            None => {
+                let mut connection = connector.open()?;
+                options.begin_session(&mut connection)?;
+                connection
+            }
+        };
         for message in &plan.jobs[jobs[at]].preparations {
-            if let Err((sqlstate, message)) = connection.round_trip(message, limit)? {
+            if let Err((sqlstate, message)) = connection.round_trip(message, options.statement_timeout)? {
                 let sql = format!("a statement of job {:?}", plan.jobs[jobs[at]].name);
                 return Err(LoadError::Statement { sql, sqlstate, message });
             }

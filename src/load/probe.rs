@@ -89,6 +89,11 @@ fn only_reads(sql: &str) -> bool {
     }
 }
 
+/// Runs one statement, whatever it does.
+pub fn run(connection: &mut Connection, sql: &str, limit: Duration) -> Result<(), LoadError> {
+    execute(connection, &plan::simple(sql)?.bytes, sql, limit).map(drop)
+}
+
 /// Runs statements one after the other on one connection (a workload's set-up or teardown). Stops at the first error.
 pub fn run_script(address: &super::Address, statements: &[String], limit: Duration) -> Result<(), LoadError> {
     if statements.is_empty() {
@@ -96,7 +101,7 @@ pub fn run_script(address: &super::Address, statements: &[String], limit: Durati
     }
     let mut connection = Connector::new(address, limit)?.open()?;
     for sql in statements {
-        execute(&mut connection, &plan::simple(sql)?.bytes, sql, limit)?;
+        run(&mut connection, sql, limit)?;
     }
     connection.close();
     Ok(())

@@ -46,6 +46,41 @@ pub struct Manifest {
     pub notes: Vec<String>,
     /// `complete`, or why the run was cut short.
     pub ended: String,
+    /// Each replicate had a target of its own, started for it; `target` is the last one.
+    #[serde(default)]
+    pub restarted: bool,
+    /// `None`: a run by itself.
+    #[serde(default)]
+    pub side: Option<Side>,
+}
+
+/// What makes a run one side of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// As the user calls it.
+    pub name: String,
+    /// The run of the other side.
+    pub partner: String,
+    /// This run's letter in `turns`.
+    pub letter: char,
+    /// What was set for this side only.
+    pub setup: Vec<String>,
+    /// The sides' turns in the order that was planned, one letter a replicate: `ABBABAAB`.
+    pub turns: String,
+    /// The last look at both sides; `None`: there was none.
+    pub look: Option<Look>,
+}
+
+/// One look at a comparison under way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// Replicates of each side that it rests on.
+    pub replicates: usize,
+    /// Looks planned up to this one, and in all.
+    pub number: usize,
+    pub of: usize,
+    /// Error level that this look may use, so that all looks together keep theirs.
+    pub level: f64,
 }
 
 /// The running process, not the file one thinks it is.

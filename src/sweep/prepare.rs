@@ -4,7 +4,7 @@
 use super::{Applied, Connections, Sources, Timing, apply, order, restore};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
-use crate::preset::{Expression, Preset};
+use crate::preset::{Expression, Preset, Step};
 use crate::run::{Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::{self, Chosen, choose};
 use crate::statements::{PgStatStatements, StatementSource};
@@ -26,6 +26,7 @@ const SETUP_LIMIT: Duration = Duration::from_secs(60);
 const STATEMENT_LENGTH: usize = 2_000;
 
 /// What the user asks of a sweep.
+#[derive(Clone)]
 pub struct Request {
     pub preset: Preset,
     /// The connection under load; `None`: the preset's.
@@ -51,6 +52,10 @@ pub struct Request {
     /// `None`: no sampling.
     pub sampling: Option<sample::perf::Options>,
     pub setup: bool,
+    /// Statements run on each of the load's connections when it is opened.
+    pub session: Vec<String>,
+    /// Set after the preset's set-up, through the administrator's connection; always put back.
+    pub parameters: Vec<Step>,
     /// Arguments as typed, without secrets.
     pub arguments: Vec<String>,
 }
@@ -68,6 +73,8 @@ pub struct Prepared {
     pub manifest: Manifest,
     pub connections: Option<Connections>,
     pub applied: Applied,
+    /// What the request's own parameters changed.
+    pub own: Applied,
     pub address: Address,
     pub workload: Workload,
     pub timing: Timing,
@@ -92,20 +99,19 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
     };
     // From here on the server is changed: what can be refused was refused before.
     let (connections, applied) = set_up(&request, &address).await?;
-    let script = tokio::task::block_in_place(|| load::run_script(&address, &request.workload.setup, SETUP_LIMIT));
-    if let Err(error) = script {
-        let back = restore(applied, &connections).await;
-        return Err(back
-            .err()
-            .into_iter()
-            .fold(error.into(), |error: anyhow::Error, more| error.context(format!("{more:#}"))));
-    }
+    let own = match set_own(&request, &address, &connections).await {
+        Ok(own) => own,
+        Err(error) => {
+            let back = restore(applied, &connections).await;
+            return Err(back.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
+        }
+    };
     let statements = open_statements(&request, &address, &mut notes).await;
     let wire = open_wire(&request, &address, &mut notes);
     let children = request.preset.process.children == Some(true);
     let watched = Watched { processes: watched(&request, pid, children, &mut notes), ..Watched::default() };
     let version = server_version(&connections.sql).await;
-    let manifest = manifest(&request, &address, pid, version, driver.name(), &applied, notes);
+    let manifest = manifest(&request, &address, pid, version, driver.name(), [&applied, &own], notes);
     let sources = Sources {
         driver,
         sampler,
@@ -124,6 +130,7 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
         manifest,
         connections: Some(connections),
         applied,
+        own,
         address,
         timing: request.timing,
         workload: request.workload,
@@ -214,7 +221,8 @@ fn open_sampler(
 async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Applied)> {
     let sql = load::connect(address).await?;
     let wanted = request.setup && !request.preset.setup.is_empty();
-    let internal = match request.internal_url.clone().or(request.preset.connect.internal.clone()).filter(|_| wanted) {
+    let needed = wanted || !request.parameters.is_empty();
+    let internal = match request.internal_url.clone().or(request.preset.connect.internal.clone()).filter(|_| needed) {
         Some(url) => {
             let internal = Address::parse(&url)?;
             let hint =
@@ -227,6 +235,18 @@ async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Ap
     let connections = Connections { sql, internal };
     let applied = if wanted { apply(&request.preset.setup, &connections).await? } else { Applied::default() };
     Ok((connections, applied))
+}
+
+/// The request's own parameters, then the workload's script. What was set is put back where the script fails.
+async fn set_own(request: &Request, address: &Address, connections: &Connections) -> Result<Applied> {
+    let own = apply(&request.parameters, connections).await?;
+    match tokio::task::block_in_place(|| load::run_script(address, &request.workload.setup, SETUP_LIMIT)) {
+        Ok(()) => Ok(own),
+        Err(error) => {
+            let back = restore(own, connections).await;
+            Err(back.err().into_iter().fold(error.into(), |error, more| error.context(format!("{more:#}"))))
+        }
+    }
 }
 
 async fn open_scraper(request: &Request, notes: &mut Vec<String>) -> Result<Option<Arc<dyn Scraper>>> {
@@ -339,9 +359,15 @@ fn driver(request: &Request, address: &Address) -> Result<Box<dyn Driver>> {
                 threads: *threads,
                 protocol: request.protocol,
                 repeat_arguments: true,
+                session: request.session.clone(),
                 ..load::Options::default()
             };
             Box::new(load::PgwireDriver::new(address.clone(), request.workload.clone(), options))
+        }
+        DriverChoice::Dbbench(_) if !request.session.is_empty() => {
+            let why = "dbbench opens its own sessions, and SQL cannot be run on them first: put the settings into the \
+                       URL (options=-c%20name%3Dvalue), or let wireprof drive the load";
+            return Err(LoadError::Usage(why.into()).into());
         }
         DriverChoice::Dbbench(program) => {
             Box::new(load::DbbenchDriver::new(program, address.clone(), request.workload.clone())?)
@@ -378,7 +404,7 @@ fn manifest(
     pid: Option<u32>,
     version: Option<String>,
     driver: String,
-    applied: &Applied,
+    applied: [&Applied; 2],
     notes: Vec<String>,
 ) -> Manifest {
     let identity = pid.map(identify);
@@ -419,9 +445,11 @@ fn manifest(
         seed: request.seed,
         window_seconds: request.timing.window.as_secs_f64(),
         warmup_seconds: request.timing.warmup.as_secs_f64(),
-        changes: applied.changes.clone(),
+        changes: applied.iter().flat_map(|applied| applied.changes.iter().cloned()).collect(),
         notes,
         ended: crate::run::RUNNING.into(),
+        restarted: false,
+        side: None,
     }
 }
 

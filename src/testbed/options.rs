@@ -38,7 +38,7 @@ pub struct Options {
     pub postgres_bin: Option<PathBuf>,
     /// Plant a known bottleneck; may be given several times. One of cpu:peek=DURATION, cpu:oracle=DURATION,
     /// cpu:outside=DURATION, lock=DURATION, oracle-delay=DURATION, pool-size=N, coordinator=DURATION,
-    /// allocate=COUNT, churn=PER_SECOND, starve=DURATION, deep-stack=SIZE (16kB to 1MB).
+    /// allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION, deep-stack=SIZE (16kB to 1MB).
     #[arg(long = "plant", value_name = "KIND:ARGS")]
     pub plants: Vec<Plant>,
     /// How the external port authenticates its clients.

@@ -146,7 +146,7 @@ async fn start_adapter(options: &Options, postgres: &PostgresServer) -> Result<A
     let pool_size = options.effective_pool_size();
     let database =
         PostgresTimestampOracle::open(&postgres.url(), pool_size, Arc::clone(&metrics), Arc::clone(&planted)).await?;
-    let oracle = BatchingTimestampOracle::new(Arc::new(database), Arc::clone(&metrics));
+    let oracle = BatchingTimestampOracle::new(Arc::new(database), Arc::clone(&metrics), Arc::clone(&planted));
     let settings = SystemSettings::default();
     if options.frontend_peek {
         settings.set(FRONTEND_PEEK, Some("on"))?;
@@ -160,6 +160,7 @@ async fn start_adapter(options: &Options, postgres: &PostgresServer) -> Result<A
         metrics,
         planted,
         faults: Faults::new(&options.faults),
+        writing: tokio::sync::Mutex::default(),
     });
     coordinator::start(inbox, Arc::clone(&adapter)).context("cannot start the coordinator")?;
     tokio::spawn(group_commit::run(Arc::clone(&adapter)));

@@ -115,6 +115,8 @@ pub fn run(windows: Vec<Window>) -> Run {
         changes: vec![],
         notes: vec![],
         ended: "complete".into(),
+        restarted: false,
+        side: None,
     };
     Run { manifest, windows }
 }

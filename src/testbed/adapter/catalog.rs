@@ -1,11 +1,12 @@
 //! Tables in memory. Invariant: a table's rows are an immutable snapshot behind a pointer; a write replaces it, so that
-//! a peek holds no lock while it reads.
+//! a peek holds no lock while it reads. Rows are only ever appended, so the state at a timestamp is a prefix of them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use super::SqlError;
+use crate::testbed::timestamp_oracle::Timestamp;
 
 /// The cluster in which an index must be for the fast path.
 pub const CLUSTER: &str = "quickstart";
@@ -36,15 +37,40 @@ pub type Row = Vec<Value>;
 pub struct Table {
     pub name: String,
     pub columns: Arc<Vec<Column>>,
-    rows: RwLock<Arc<Vec<Row>>>,
+    history: RwLock<History>,
     index_cluster: RwLock<Option<String>>,
 }
 
+/// A table's rows, and how many of them there were when.
+#[derive(Default)]
+struct History {
+    rows: Arc<Vec<Row>>,
+    /// Each write's timestamp and the number of rows before it, ascending.
+    writes: Vec<(Timestamp, usize)>,
+}
+
+impl History {
+    fn with(rows: Vec<Row>) -> Self {
+        History { rows: Arc::new(rows), writes: Vec::new() }
+    }
+
+    /// Rows written at this timestamp or before.
+    fn count_at(&self, timestamp: Timestamp) -> usize {
+        let visible = self.writes.partition_point(|(written, _)| *written <= timestamp);
+        self.writes.get(visible).map_or(self.rows.len(), |(_, before)| *before)
+    }
+}
+
 impl Table {
-    /// The rows as of now.
+    /// The rows as of a timestamp; the newest there are for `None`.
     #[inline(never)]
-    pub fn peek(&self) -> Arc<Vec<Row>> {
-        Arc::clone(&self.rows.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    pub fn peek(&self, as_of: Option<Timestamp>) -> Arc<Vec<Row>> {
+        let history = self.history.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let count = as_of.map_or(history.rows.len(), |timestamp| history.count_at(timestamp));
+        if count == history.rows.len() {
+            return Arc::clone(&history.rows);
+        }
+        Arc::new(history.rows[..count].to_vec())
     }
 
     /// True if an index in the cluster of the sessions lets a peek take the fast path.
@@ -53,13 +79,15 @@ impl Table {
         cluster.as_deref() == Some(CLUSTER)
     }
 
-    fn append(&self, new: Vec<Row>) -> Result<usize, SqlError> {
+    /// Timestamps must not descend from one call to the next.
+    fn append(&self, new: Vec<Row>, timestamp: Timestamp) -> Result<usize, SqlError> {
         let count = new.len();
         let new = new.into_iter().map(|row| self.coerce(row)).collect::<Result<Vec<_>, _>>()?;
-        let mut rows = self.rows.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut all = rows.to_vec();
+        let mut history = self.history.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = history.rows.to_vec();
+        history.writes.push((timestamp, all.len()));
         all.extend(new);
-        *rows = Arc::new(all);
+        history.rows = Arc::new(all);
         Ok(count)
     }
 
@@ -116,7 +144,7 @@ impl Catalog {
         let table = Table {
             name: "t".to_owned(),
             columns: Arc::new(columns),
-            rows: RwLock::new(Arc::new((1..=row_count).map(row).collect())),
+            history: RwLock::new(History::with((1..=row_count).map(row).collect())),
             index_cluster: RwLock::new(Some(CLUSTER.to_owned())),
         };
         let tables = BTreeMap::from([("t".to_owned(), Arc::new(table))]);
@@ -142,7 +170,7 @@ impl Catalog {
         let table = Table {
             name: name.to_owned(),
             columns: Arc::new(columns),
-            rows: RwLock::default(),
+            history: RwLock::default(),
             index_cluster: RwLock::new(None),
         };
         tables.insert(name.to_owned(), Arc::new(table));
@@ -166,8 +194,9 @@ impl Catalog {
         Ok(())
     }
 
-    pub fn insert(&self, table: &str, rows: Vec<Row>) -> Result<usize, SqlError> {
-        self.table(table)?.append(rows)
+    /// Appends rows; reads see them from `timestamp` on, which must not descend from one call to the next.
+    pub fn insert(&self, table: &str, rows: Vec<Row>, timestamp: Timestamp) -> Result<usize, SqlError> {
+        self.table(table)?.append(rows, timestamp)
     }
 }
 
@@ -179,14 +208,25 @@ mod tests {
     fn inserted_values_take_the_columns_types_or_are_refused() {
         let catalog = Catalog::with_table_t(1);
         let row = vec![Value::Int8(7), Value::Text("8".to_owned())];
-        assert_eq!(catalog.insert("t", vec![row]), Ok(1));
-        let rows = catalog.table("t").unwrap().peek();
+        assert_eq!(catalog.insert("t", vec![row], 1), Ok(1));
+        let rows = catalog.table("t").unwrap().peek(None);
         assert_eq!(rows[0], [Value::Text("id-1".to_owned()), Value::Int4(1)]);
         assert_eq!(rows[1], [Value::Text("7".to_owned()), Value::Int4(8)]);
         let wide = vec![Value::Null, Value::Int8(1 << 40)];
-        assert_eq!(catalog.insert("t", vec![wide]).unwrap_err().code, "22003");
-        assert_eq!(catalog.insert("t", vec![vec![Value::Null]]).unwrap_err().code, "42601");
-        assert_eq!(catalog.table("t").unwrap().peek().len(), 2);
+        assert_eq!(catalog.insert("t", vec![wide], 2).unwrap_err().code, "22003");
+        assert_eq!(catalog.insert("t", vec![vec![Value::Null]], 2).unwrap_err().code, "42601");
+        assert_eq!(catalog.table("t").unwrap().peek(None).len(), 2);
+    }
+
+    #[test]
+    fn a_read_sees_what_was_written_up_to_its_timestamp() {
+        let catalog = Catalog::with_table_t(1);
+        let row = || vec![vec![Value::Text("a".to_owned()), Value::Int8(1)]];
+        catalog.insert("t", row(), 10).unwrap();
+        catalog.insert("t", [row(), row()].concat(), 20).unwrap();
+        let table = catalog.table("t").unwrap();
+        let counts = [9, 10, 19, 20, 21].map(|timestamp| table.peek(Some(timestamp)).len());
+        assert_eq!((counts, table.peek(None).len()), ([1, 2, 2, 4, 4], 4));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::frontend_peek::{PeekClient, PeekResponse};
 use super::settings::SessionSettings;
 use super::statement::Statement;
 use super::{Adapter, SqlError};
+use crate::testbed::timestamp_oracle::OracleError;
 
 const VERSION: &str = concat!("wireprof-testbed ", env!("CARGO_PKG_VERSION"));
 
@@ -59,7 +60,10 @@ impl SessionClient {
             self.selects.inc();
             return Ok(Outcome::Rows(response));
         }
-        let outcome = self.execute_other(statement)?;
+        let outcome = match statement {
+            Statement::Insert { table, rows } => self.insert(table, rows.clone()).await?,
+            other => self.execute_other(other)?,
+        };
         let counter = &self.adapter.metrics.protocol.queries;
         counter.with_label_values(&[session_type(self.internal), statement.kind()]).inc();
         Ok(outcome)
@@ -73,6 +77,17 @@ impl SessionClient {
         }
     }
 
+    /// Acknowledged when every read that takes its timestamp from now on sees the rows.
+    async fn insert(&self, table: &str, rows: Vec<Row>) -> Result<Outcome, SqlError> {
+        let oracle = &self.adapter.oracle;
+        let failed = |error: OracleError| SqlError::new("XX000", error.to_string());
+        let _writing = self.adapter.writing.lock().await;
+        let write_ts = oracle.write_ts().await.map_err(failed)?;
+        let inserted = self.adapter.catalog.insert(table, rows, write_ts)?;
+        oracle.apply_write(write_ts).await.map_err(failed)?;
+        Ok(Outcome::Done("INSERT 0", Some(inserted)))
+    }
+
     fn execute_other(&self, statement: &Statement) -> Result<Outcome, SqlError> {
         if statement.needs_system_user() && !self.internal {
             let message = "permission denied to alter system settings; use the internal port as mz_system";
@@ -81,10 +96,9 @@ impl SessionClient {
         let catalog = &self.adapter.catalog;
         let done = |tag| Ok(Outcome::Done(tag, None));
         match statement {
-            Statement::SelectTable { .. } | Statement::SelectValue(_) | Statement::SelectVersion => {
-                self.constant(statement)
-            }
-            Statement::Show { .. } => self.constant(statement),
+            // Rows of tables are read and written elsewhere: those wait for the oracle.
+            Statement::SelectTable { .. } | Statement::Insert { .. } => Err(SqlError::new("XX000", "not here")),
+            Statement::SelectValue(_) | Statement::SelectVersion | Statement::Show { .. } => self.constant(statement),
             Statement::Set { name, value } => self.settings.set(name, value.as_deref()).and(done("SET")),
             Statement::ResetAll => {
                 self.settings.reset_all();
@@ -102,10 +116,6 @@ impl SessionClient {
             }
             Statement::DropTable { name, if_exists } => catalog.drop_table(name, *if_exists).and(done("DROP TABLE")),
             Statement::CreateIndex { table, cluster } => catalog.create_index(table, cluster).and(done("CREATE INDEX")),
-            Statement::Insert { table, rows } => {
-                let inserted = catalog.insert(table, rows.clone())?;
-                Ok(Outcome::Done("INSERT 0", Some(inserted)))
-            }
             Statement::Grant => done("GRANT"),
             Statement::Deallocate => done("DEALLOCATE"),
             Statement::Begin => Ok(Outcome::TransactionStart),

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::catalog::Table;
 use super::frontend_peek::PeekResponse;
 use super::{Adapter, SqlError};
+use crate::testbed::timestamp_oracle::Timestamp;
 
 type PeekAnswer = oneshot::Sender<Result<PeekResponse, SqlError>>;
 
@@ -17,7 +18,7 @@ enum Message {
     Startup { session_type: &'static str, done: oneshot::Sender<()> },
     Terminate { session_type: &'static str },
     Execute { table: String, serializable: bool, answer: PeekAnswer },
-    PeekStageReady { table: Arc<Table>, answer: PeekAnswer },
+    PeekStageReady { table: Arc<Table>, as_of: Timestamp, answer: PeekAnswer },
     RegisterFrontendPeek { sent: Instant, done: oneshot::Sender<()> },
 }
 
@@ -120,7 +121,7 @@ impl Coordinator {
                 self.adapter.coordinator.session_changes.notify_one();
             }
             Message::Execute { table, serializable, answer: to } => self.sequence_peek(&table, serializable, to),
-            Message::PeekStageReady { table, answer: to } => answer(to, self.finish_peek(&table)),
+            Message::PeekStageReady { table, as_of, answer: to } => answer(to, self.finish_peek(&table, Some(as_of))),
             Message::RegisterFrontendPeek { sent, done } => {
                 self.adapter.planted.coordinator(sent.elapsed());
                 answer(done, ());
@@ -136,21 +137,21 @@ impl Coordinator {
             Err(error) => return answer(to, Err(error)),
         };
         if serializable {
-            return answer(to, self.finish_peek(&table));
+            return answer(to, self.finish_peek(&table, None));
         }
         let adapter = Arc::clone(&self.adapter);
         tokio::spawn(async move {
             match adapter.oracle.read_ts().await {
                 // Sending fails only when the coordinator has ended: then nobody waits.
-                Ok(_) => drop(adapter.coordinator.send(Message::PeekStageReady { table, answer: to })),
+                Ok(as_of) => drop(adapter.coordinator.send(Message::PeekStageReady { table, as_of, answer: to })),
                 Err(error) => answer(to, Err(SqlError::new("XX000", error.to_string()))),
             }
         });
     }
 
     #[inline(never)]
-    fn finish_peek(&self, table: &Table) -> Result<PeekResponse, SqlError> {
-        let rows = self.adapter.faults.spoil(table.peek())?;
+    fn finish_peek(&self, table: &Table, as_of: Option<Timestamp>) -> Result<PeekResponse, SqlError> {
+        let rows = self.adapter.faults.spoil(table.peek(as_of))?;
         Ok(PeekResponse { columns: Arc::clone(&table.columns), rows })
     }
 }

@@ -73,11 +73,9 @@ impl PeekClient {
         if self.adapter.planted.through_coordinator() {
             self.adapter.coordinator.register_frontend_peek().await?;
         }
-        if !serializable {
-            self.oracle_read_ts().await?;
-        }
-        // Tables keep only their newest state, which is never older than a timestamp just read.
-        let rows = self.adapter.faults.spoil(table.peek())?;
+        // A serializable read needs no timestamp: it takes the newest state there is.
+        let as_of = if serializable { None } else { Some(self.oracle_read_ts().await?) };
+        let rows = self.adapter.faults.spoil(table.peek(as_of))?;
         Ok(PeekResponse { columns: Arc::clone(&table.columns), rows })
     }
 

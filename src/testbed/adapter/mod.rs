@@ -29,6 +29,8 @@ pub struct Adapter {
     pub metrics: Arc<Metrics>,
     pub planted: Arc<Planted>,
     pub faults: Faults,
+    /// Held by the write under way: writes are applied one after the other, in the order of their timestamps.
+    pub writing: tokio::sync::Mutex<()>,
 }
 
 /// Deliberate misbehaviour of every tenth peek.

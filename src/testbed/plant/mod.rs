@@ -29,6 +29,9 @@ pub enum Plant {
     Churn { per_second: u32 },
     /// Every peek blocks its worker thread for `duration` without using CPU.
     Starve { duration: Duration },
+    /// Read timestamps are kept and handed out again for `duration`: faster, and wrong, because reads miss writes that
+    /// were acknowledged meanwhile.
+    StaleReads { duration: Duration },
     /// Sessions are polled below this many bytes of stack.
     DeepStack { bytes: usize },
 }
@@ -46,7 +49,7 @@ pub enum Place {
 
 const KINDS: &str = "cpu:peek=DURATION, cpu:oracle=DURATION, cpu:outside=DURATION, lock=DURATION, \
                      oracle-delay=DURATION, pool-size=N, coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, \
-                     starve=DURATION, deep-stack=SIZE";
+                     starve=DURATION, stale-reads=DURATION, deep-stack=SIZE";
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PlantError {
@@ -76,6 +79,7 @@ impl Plant {
             Plant::Allocate { .. } => "allocate",
             Plant::Churn { .. } => "churn",
             Plant::Starve { .. } => "starve",
+            Plant::StaleReads { .. } => "stale-reads",
             Plant::DeepStack { .. } => "deep-stack",
         }
     }
@@ -103,6 +107,7 @@ impl FromStr for Plant {
             "allocate" => Ok(Plant::Allocate { count: count(1_000_000)? as usize }),
             "churn" => Ok(Plant::Churn { per_second: count(1_000)? }),
             "starve" => Ok(Plant::Starve { duration: duration()? }),
+            "stale-reads" => Ok(Plant::StaleReads { duration: duration()? }),
             "deep-stack" => Ok(Plant::DeepStack { bytes: parse_size(required(name, value, "500kB")?)? }),
             _ => Err(PlantError::Unknown { name: name.to_owned() }),
         }

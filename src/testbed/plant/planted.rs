@@ -2,7 +2,7 @@
 //! and adds to its own counters exactly what it did; a plant that was not asked for costs one test of an `Option`.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{Counter, IntCounter, IntGauge};
 
@@ -12,6 +12,7 @@ use super::{Place, Plant};
 use crate::clock;
 use crate::testbed::metrics::PlantMetrics;
 use crate::testbed::precise;
+use crate::testbed::timestamp_oracle::Timestamp;
 
 /// What one plant did: published as `wireprof_plant_{calls,cpu_seconds,wait_seconds}_total{plant}`.
 #[derive(Clone)]
@@ -51,6 +52,7 @@ pub struct Planted {
     allocate: Option<Counted<usize>>,
     churn: Option<Counted<u32>>,
     starve: Option<Counted<Duration>>,
+    stale_reads: Option<(Mutex<Option<(Instant, Timestamp)>>, Counted<Duration>)>,
     deep_stack: Option<(Counted<usize>, IntGauge)>,
 }
 
@@ -69,6 +71,7 @@ impl Planted {
             allocate: None,
             churn: None,
             starve: None,
+            stale_reads: None,
             deep_stack: None,
         };
         for plant in plants {
@@ -100,6 +103,9 @@ impl Planted {
             Plant::Allocate { count } => self.allocate = Some(Counted { size: count, tally }),
             Plant::Churn { per_second } => self.churn = Some(Counted { size: per_second, tally }),
             Plant::Starve { duration } => self.starve = Some(Counted { size: duration, tally }),
+            Plant::StaleReads { duration } => {
+                self.stale_reads = Some((Mutex::default(), Counted { size: duration, tally }));
+            }
             Plant::DeepStack { bytes } => {
                 let depth = metrics.stack_bytes.with_label_values(&[plant.name()]);
                 self.deep_stack = Some((Counted { size: bytes, tally }, depth));
@@ -171,6 +177,23 @@ impl Planted {
     pub fn churned(&self, took: Duration) {
         if let Some(plant) = &self.churn {
             plant.tally.add(Duration::ZERO, took);
+        }
+    }
+
+    /// The timestamp read last, while it is kept, if stale reads are planted. Each is counted.
+    pub fn kept_timestamp(&self) -> Option<Timestamp> {
+        let (kept, plant) = self.stale_reads.as_ref()?;
+        let (read, timestamp) = (*kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))?;
+        (read.elapsed() < plant.size).then(|| {
+            plant.tally.add(Duration::ZERO, Duration::ZERO);
+            timestamp
+        })
+    }
+
+    /// Keeps a timestamp that was just read, if stale reads are planted.
+    pub fn keep_timestamp(&self, timestamp: Timestamp) {
+        if let Some((kept, _)) = &self.stale_reads {
+            *kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((Instant::now(), timestamp));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Timestamps for strict serializability: a read must not miss a write that finished before it began, so each read
 //! asks the oracle, kept in PostgreSQL, for a timestamp. Invariant: a timestamp handed out was read from the database
-//! after the caller asked for it.
+//! after the caller asked for it, unless stale reads are planted.
 
 pub mod batching_oracle;
 pub mod pool;
