@@ -5,6 +5,7 @@ pub mod growth;
 pub mod guards;
 pub mod hot;
 pub mod interval;
+pub mod nodes;
 pub mod places;
 pub mod processes;
 pub mod quantities;

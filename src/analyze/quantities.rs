@@ -55,7 +55,7 @@ pub fn evaluate(expression: &Expression, window: &Window) -> Result<f64, String>
     Inputs::of(window).number(expression)
 }
 
-fn source(expression: &Expression) -> String {
+pub(super) fn source(expression: &Expression) -> String {
     let series: Vec<String> = expression.selectors().iter().map(|s| s.to_string()).collect();
     if series.is_empty() {
         return "load.json".to_string();

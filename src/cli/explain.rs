@@ -4,10 +4,12 @@ use super::{Common, Outcome, input, output};
 use crate::analyze::demands::{bounds, demands};
 use crate::analyze::growth::growth;
 use crate::analyze::hot::{HotOptions, Order, hot};
+use crate::analyze::nodes::nodes;
 use crate::analyze::places::places;
 use crate::analyze::summary::summary;
 use crate::render::{
-    Report, Section, demands_section, frames_table, growth_section, places_section, summary_table, tails_table,
+    Report, Section, demands_section, frames_table, growth_section, nodes_section, places_section, summary_table,
+    tails_table,
 };
 use crate::run::Parts;
 use anyhow::Result;
@@ -23,6 +25,9 @@ pub struct Explain {
     /// Run: its id, its path, or `latest`
     #[arg(default_value = "latest")]
     run: String,
+    /// Preset that says how the server's metrics divide its time [default: the run's]
+    #[arg(long, value_name = "NAME|PATH")]
+    preset: Option<String>,
     /// Frames whose cost grew, at most
     #[arg(long, value_name = "N", default_value_t = 8)]
     top: usize,
@@ -30,7 +35,7 @@ pub struct Explain {
 
 impl Explain {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let loaded = input::load(common, &self.run, Parts::ALL)?;
         let run = &loaded.run;
         let (hops, demands) = (places(run), demands(run));
         let levels =
@@ -42,7 +47,10 @@ impl Explain {
         };
         let mut followed = places_section(&hops).unwrap_or(unfollowed);
         followed.tables.extend(hops.first().map(tails_table));
-        let mut sections = vec![levels, followed];
+        let preset = input::preset(&run.manifest, self.preset.as_deref());
+        let mut within = nodes_section(&nodes(run, &hops, preset.as_ref().ok()));
+        within.notes.extend(preset.err().map(|why| format!("Not divided by the server's metrics: {why:#}.")));
+        let mut sections = vec![levels, followed, within];
         sections.push(demands_section(&demands, &bounds(run, &demands)));
         sections.extend(growth_section(growth(run, &hops).as_ref()));
         if run.windows.iter().any(|window| window.profile.is_some()) {

@@ -86,6 +86,8 @@ impl Preset {
             plumbing: or(self.plumbing, parent.plumbing),
             metric: by_key(self.metric, parent.metric, |m| m.selector.to_string()),
             quantity: by_key(self.quantity, parent.quantity, |q| q.name.clone()),
+            node: by_key(self.node, parent.node, |n| n.name.clone()),
+            rest: parent.rest.into_iter().chain(self.rest).collect(),
             guards: super::Guards {
                 focus: own.focus.or(parent.guards.focus),
                 churn: by_key(own.churn, parent.guards.churn, |c| c.name.clone()),

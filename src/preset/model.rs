@@ -4,6 +4,7 @@ use super::{Expression, Step};
 use crate::metrics::{MetricsDelta, Selector};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// All that is particular to a server.
@@ -29,6 +30,10 @@ pub struct Preset {
     pub metric: Vec<Wanted>,
     /// Figures computed from metrics.
     pub quantity: Vec<Computed>,
+    /// How the server's metrics divide a place, in the order in which they are shown.
+    pub node: Vec<Nested>,
+    /// What is left of a place or node when its parts are taken away, in words, by its key.
+    pub rest: BTreeMap<String, String>,
     pub guards: Guards,
 }
 
@@ -132,6 +137,32 @@ pub struct Computed {
     pub unit: String,
     pub per: Per,
     pub expression: Expression,
+}
+
+/// A node of the nesting by which the server's metrics divide a place. Keys of places are their names in `wire.json`
+/// (`server`), of another hop's with the hop's name before (`database/server`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nested {
+    pub name: String,
+    /// Key of the place, or name of the node, that it is a part of.
+    pub inside: String,
+    /// A batch serves several queries: its time is set against a caller's only where each query has one of its own.
+    pub per: Per,
+    #[serde(flatten)]
+    pub known: Known,
+    /// The hop whose round trips it consists of: their places become its parts.
+    pub hop: Option<String>,
+}
+
+/// What tells how long a node takes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// Mean us of one, with the count of the histogram it rests on.
+    Expression(Expression),
+    /// Execution and planning time of the first of these statements that was called, by the database's own statistics.
+    Statements(Vec<String>),
 }
 
 /// Checks that are particular to the server, and thresholds.

@@ -51,7 +51,7 @@ pub fn tails_table(hop: &HopPlaces) -> Table {
 }
 
 /// A place in words; who the client is depends on the hop.
-fn words(place: Place, of_load: bool) -> &'static str {
+pub(super) fn words(place: Place, of_load: bool) -> &'static str {
     match (place, of_load) {
         (Place::Client, true) => "in the client's hands (not in the latency)",
         (Place::Client, false) => "unused: in the pool, or in the server's hands",

@@ -1,0 +1,200 @@
+//! The tree of a latency whose parts are constructed: what is subtracted, what is not, and how much is left unexplained.
+
+mod build;
+
+use std::collections::BTreeMap;
+use wireprof::analyze::nodes::{Known, LevelNodes, nodes};
+use wireprof::analyze::places::places;
+use wireprof::clock::Span;
+use wireprof::metrics::{MetricsDelta, Scrape};
+use wireprof::preset::Preset;
+use wireprof::render::{Cell, nodes_section};
+use wireprof::run::{Run, Window};
+use wireprof::statements::{StatementDelta, StatementsDelta};
+use wireprof::wire::{Hop, HopDelta, Place, Stay, WireDelta};
+
+const SECOND: u64 = 1_000_000_000;
+const QUERIES: u64 = 1_000;
+
+const PRESET: &str = r#"
+description = "a server whose calls wait for batches"
+[[node]]
+name = "call"
+inside = "server"
+per = "call"
+expression = "mean(call) * 1e6"
+[[node]]
+name = "wait"
+inside = "call"
+per = "call"
+expression = "mean(wait) * 1e6"
+[[node]]
+name = "batch"
+inside = "wait"
+per = "batch"
+expression = "mean(batch) * 1e6"
+hop = "database"
+[[node]]
+name = "statement"
+inside = "database/server"
+per = "batch"
+statements = ["select 2", "select 1"]
+[rest]
+call = "encoding"
+"#;
+
+/// Mean us in each place, in the order of the path.
+fn hop(name: &str, queries: u64, micros: [u64; 6]) -> HopDelta {
+    let stay = |(place, micros): (Place, u64)| Stay {
+        place,
+        nanos: micros * 1_000 * queries,
+        count: queries,
+        by_power: BTreeMap::new(),
+    };
+    HopDelta {
+        hop: Hop { name: name.into(), port: 1 },
+        connections: 1,
+        client_seen: 1,
+        server_seen: 1,
+        queries,
+        pipelined: 0,
+        pieces: 0,
+        stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
+    }
+}
+
+/// Histograms by name, count and mean us.
+fn metrics(histograms: &[(&str, u64, u64)]) -> MetricsDelta {
+    let text = |of: fn(u64) -> u64| {
+        let one = |(name, count, micros): &(&str, u64, u64)| {
+            let seconds = (of(*count) * micros) as f64 / 1e6;
+            format!(
+                "# TYPE {name} histogram\n{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {seconds}\n{name}_count {count}\n",
+                count = of(*count)
+            )
+        };
+        histograms.iter().map(one).collect::<String>()
+    };
+    let scrape = |at, text| Scrape { span: Span::new(at, at), text };
+    MetricsDelta::between(&scrape(0, text(|_| 0)), &scrape(SECOND, text(|count| count)))
+}
+
+/// 1,000 queries of 110 us: 4 + 6 us on the way, 90 us in the server's hands, 5 + 3 us back, of each 2 us with nobody.
+fn window(level: usize, histograms: &[(&str, u64, u64)], round_trips: u64) -> Window {
+    let mut window = build::window(level, 1, 1, QUERIES, None);
+    let span = Span::new(0, SECOND);
+    (window.facts.span, window.load.span) = (span, span);
+    window.load.latency_sum = Some(QUERIES * 110_000);
+    let behind = hop("database", round_trips, [0, 2, 3, 20, 2, 3]);
+    let hops = vec![hop("target", QUERIES, [1, 4, 6, 90, 5, 3]), behind];
+    window.wire = Some(WireDelta { span, hops, sends_seen: true });
+    window.metrics = Some(metrics(histograms));
+    let called = |query: &str| StatementDelta {
+        query: query.into(),
+        calls: round_trips,
+        rows: round_trips,
+        exec: 15_000 * round_trips,
+        plan: Some(1_000 * round_trips),
+        new: false,
+    };
+    let statements = vec![called("select 1")];
+    window.statements =
+        Some(StatementsDelta { source: "test".into(), before: span, after: span, statements, vanished: 0 });
+    window
+}
+
+fn tree(window: Window) -> LevelNodes {
+    let run: Run = build::run(vec![window]);
+    let preset = Preset::parse("test", PRESET).unwrap();
+    nodes(&run, &places(&run), Some(&preset)).into_values().next().unwrap()
+}
+
+fn micros(tree: &LevelNodes, key: &str) -> Option<f64> {
+    Some((tree.get(key)?.mean? / 10.0).round() / 100.0)
+}
+
+#[test]
+fn each_whole_less_its_parts_is_a_rest_and_all_rests_are_what_is_unexplained() {
+    let tree = tree(window(1, &[("call", QUERIES, 80), ("wait", QUERIES, 50), ("batch", QUERIES, 40)], QUERIES));
+    assert_eq!(micros(&tree, "rest of latency"), Some(2.0));
+    assert_eq!(micros(&tree, "rest of server"), Some(10.0));
+    assert_eq!(micros(&tree, "rest of call"), Some(30.0));
+    assert_eq!(micros(&tree, "rest of wait"), Some(10.0));
+    assert_eq!(micros(&tree, "rest of batch"), Some(10.0), "40 us less a round trip of 30");
+    assert!((tree.unexplained().unwrap() - 62.0 / 110.0).abs() < 1e-9);
+    assert_eq!(tree.by_subtraction()[0].0.key, "rest of call");
+    // Leaves sum to the latency: nothing is counted twice.
+    let leaves = tree.latency.all().into_iter().filter(|node| node.parts.iter().all(|part| part.key == "statement"));
+    let sum: f64 = leaves.filter(|node| node.key != "statement").map(|node| node.share.unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+}
+
+#[test]
+fn a_statement_is_set_against_the_databases_hands_and_takes_nothing_from_them() {
+    let tree = tree(window(1, &[("call", QUERIES, 80), ("wait", QUERIES, 50), ("batch", QUERIES, 40)], QUERIES));
+    assert_eq!(micros(&tree, "database/server"), Some(20.0));
+    assert_eq!(micros(&tree, "statement"), Some(16.0), "execution and planning");
+    assert_eq!(tree.get("statement").unwrap().known, Known::Measured { count: Some(1_000.0) });
+    assert!(tree.get("rest of database/server").is_none());
+}
+
+#[test]
+fn a_batch_that_ten_calls_share_is_not_subtracted_from_their_wait_and_has_no_share() {
+    let tree = tree(window(64, &[("call", QUERIES, 80), ("wait", QUERIES, 50), ("batch", 100, 40)], 100));
+    assert!(tree.get("rest of wait").is_none());
+    let (wait, batch) = (tree.get("wait").unwrap(), tree.get("batch").unwrap());
+    assert_eq!((batch.share, batch.per_query(), batch.times), (None, None, Some(0.1)));
+    assert_eq!(wait.shared(), [(batch, 10.0)]);
+    // Within the batch the means are of one weight again, but no query has it to itself.
+    assert_eq!(micros(&tree, "rest of batch"), Some(10.0));
+    assert_eq!(tree.get("rest of batch").unwrap().share, None);
+    assert!((tree.unexplained().unwrap() - (2.0 + 10.0 + 30.0) / 110.0).abs() < 1e-9);
+    let said = nodes_section(&BTreeMap::from([(64, tree)])).notes;
+    assert!(said[0].starts_with("Level 64: 38.2 % of the latency is known only by subtraction"), "{said:?}");
+    assert!(said[1].contains("10.0 of the former share one of the latter"), "{said:?}");
+}
+
+#[test]
+fn calls_that_only_some_queries_make_weigh_as_many_as_there_are() {
+    let tree = tree(window(1, &[("call", QUERIES / 2, 80)], 0));
+    assert_eq!(tree.get("call").unwrap().per_query(), Some(40_000.0));
+    assert_eq!(micros(&tree, "rest of server"), Some(50.0));
+}
+
+#[test]
+fn what_was_never_observed_is_not_measured_and_its_parts_are_taken_from_the_whole_above() {
+    let tree = tree(window(1, &[("call", QUERIES, 80), ("wait", 0, 0), ("batch", QUERIES, 40)], QUERIES));
+    let wait = tree.get("wait").unwrap();
+    assert!(matches!(&wait.known, Known::Not(why) if why.contains("never observed")), "{wait:?}");
+    assert_eq!((wait.mean, wait.share), (None, None));
+    assert_eq!(micros(&tree, "rest of call"), Some(40.0));
+    assert_eq!(tree.get("batch").unwrap().per_query(), Some(40_000.0));
+    let table = &nodes_section(&BTreeMap::from([(1, tree)])).tables[0];
+    let row = table.rows.iter().find(|row| row.last() == Some(&Cell::Text("wait".into()))).unwrap();
+    assert!(matches!(&row[2], Cell::Missing(why) if why.contains("never observed")), "{row:?}");
+}
+
+#[test]
+fn parts_that_exceed_their_whole_are_told() {
+    let tree = tree(window(1, &[("call", QUERIES, 99)], 0));
+    assert!((tree.get("server").unwrap().excess().unwrap() - 0.1).abs() < 1e-9);
+    assert_eq!(tree.get("call").unwrap().excess(), None);
+    let said = nodes_section(&BTreeMap::from([(1, tree)])).notes;
+    assert!(said.iter().any(|note| note.contains("the parts of server exceed it by 10.0 %")), "{said:?}");
+}
+
+#[test]
+fn without_metrics_the_places_stand_alone_and_without_sockets_the_metrics_do() {
+    let mut bare = window(1, &[], QUERIES);
+    bare.metrics = None;
+    let only_places = tree(bare);
+    assert_eq!(micros(&only_places, "server"), Some(90.0));
+    assert!(matches!(&only_places.get("call").unwrap().known, Known::Not(why) if why.contains("no metrics")));
+    assert_eq!(micros(&only_places, "rest of server"), Some(60.0), "the round trip lies within");
+    assert!((only_places.unexplained().unwrap() - 62.0 / 110.0).abs() < 1e-9);
+    let mut unfollowed = window(1, &[("call", QUERIES, 80)], 0);
+    unfollowed.wire = None;
+    let only_metrics = tree(unfollowed);
+    assert_eq!(micros(&only_metrics, "rest of latency"), Some(30.0));
+    assert!(only_metrics.get("rest of server").is_none());
+}
