@@ -3,11 +3,11 @@
 mod build;
 
 use std::collections::BTreeMap;
-use wireprof::analyze::nodes::{Known, LevelNodes, nodes};
+use wireprof::analyze::nodes::{Known, LevelNodes, misplaced, nodes};
 use wireprof::analyze::places::places;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
-use wireprof::preset::Preset;
+use wireprof::preset::{BUILT_IN, Preset};
 use wireprof::render::{Cell, nodes_section};
 use wireprof::run::{Run, Window};
 use wireprof::statements::{StatementDelta, StatementsDelta};
@@ -197,4 +197,18 @@ fn without_metrics_the_places_stand_alone_and_without_sockets_the_metrics_do() {
     let only_metrics = tree(unfollowed);
     assert_eq!(micros(&only_metrics, "rest of latency"), Some(30.0));
     assert!(only_metrics.get("rest of server").is_none());
+}
+
+#[test]
+fn every_node_of_the_presets_has_its_place_and_one_inside_nothing_is_named() {
+    let run = build::run(vec![window(1, &[], 0)]);
+    let left_out = |preset: &Preset| {
+        let levels = nodes(&run, &places(&run), Some(preset));
+        misplaced(&levels, preset).into_iter().map(|nested| nested.name.clone()).collect::<Vec<_>>()
+    };
+    for (name, _) in BUILT_IN {
+        assert_eq!(left_out(&Preset::built_in(name).unwrap()), Vec::<String>::new(), "{name}");
+    }
+    let typo = PRESET.replace("inside = \"call\"", "inside = \"cal\"");
+    assert_eq!(left_out(&Preset::parse("typo", &typo).unwrap()), ["wait", "batch", "statement"]);
 }

@@ -148,6 +148,12 @@ pub fn nodes(run: &Run, hops: &[HopPlaces], preset: Option<&Preset>) -> BTreeMap
     run.levels().into_iter().map(level).collect()
 }
 
+/// Nodes of the preset that lie inside nothing that there is, and are therefore nowhere in the trees.
+pub fn misplaced<'p>(levels: &BTreeMap<usize, LevelNodes>, preset: &'p Preset) -> Vec<&'p Nested> {
+    let nowhere = |nested: &&Nested| levels.values().all(|level| level.get(&nested.name).is_none());
+    preset.node.iter().filter(nowhere).collect()
+}
+
 struct Building<'a> {
     level: usize,
     windows: Vec<&'a Window>,

@@ -4,9 +4,10 @@ use super::{Common, Outcome, input, output};
 use crate::analyze::demands::{bounds, demands};
 use crate::analyze::growth::growth;
 use crate::analyze::hot::{HotOptions, Order, hot};
-use crate::analyze::nodes::nodes;
+use crate::analyze::nodes::{LevelNodes, misplaced, nodes};
 use crate::analyze::places::places;
 use crate::analyze::summary::summary;
+use crate::preset::Preset;
 use crate::render::{
     Report, Section, demands_section, frames_table, growth_section, nodes_section, places_section, summary_table,
     tails_table,
@@ -14,6 +15,7 @@ use crate::render::{
 use crate::run::Parts;
 use anyhow::Result;
 use clap::Args;
+use std::collections::BTreeMap;
 
 /// Both views per level: where the clients' queries are, what a query costs, what grew and why
 #[derive(Args)]
@@ -48,8 +50,7 @@ impl Explain {
         let mut followed = places_section(&hops).unwrap_or(unfollowed);
         followed.tables.extend(hops.first().map(tails_table));
         let preset = input::preset(&run.manifest, self.preset.as_deref());
-        let mut within = nodes_section(&nodes(run, &hops, preset.as_ref().ok()));
-        within.notes.extend(preset.err().map(|why| format!("Not divided by the server's metrics: {why:#}.")));
+        let within = within(&nodes(run, &hops, preset.as_ref().ok()), preset);
         let mut sections = vec![levels, followed, within];
         sections.push(demands_section(&demands, &bounds(run, &demands)));
         sections.extend(growth_section(growth(run, &hops).as_ref()));
@@ -60,4 +61,17 @@ impl Explain {
         }
         output::report(common, &Report { title: format!("Run {} explained", run.manifest.id), sections })
     }
+}
+
+/// The tree, and what of the preset could not be used for it.
+fn within(levels: &BTreeMap<usize, LevelNodes>, preset: Result<Preset>) -> Section {
+    let mut section = nodes_section(levels);
+    match preset {
+        Ok(preset) => section.notes.extend(misplaced(levels, &preset).into_iter().map(|nested| {
+            let (name, inside) = (&nested.name, &nested.inside);
+            format!("Node {name} of preset {} is left out: there is neither a place nor a node `{inside}` for it to be inside.", preset.name)
+        })),
+        Err(why) => section.notes.push(format!("Not divided by the server's metrics: {why:#}.")),
+    }
+    section
 }
