@@ -62,7 +62,7 @@ pub fn demands(run: &Run) -> Vec<Demand> {
 }
 
 /// Resource, whether it bounds, ns a query, capacity.
-fn at_level(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
+pub(super) fn at_level(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
     let mut found = Vec::new();
     let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64));
     if let Some(cpus) = cpus {
@@ -87,6 +87,9 @@ fn at_level(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
     found.extend(connections_behind(windows));
     found
 }
+
+/// Name of the resource that is the server's CPU.
+pub(super) const SERVER_CPU: &str = "CPU of the server";
 
 const ROLES: [(Role, &str); 4] = [
     (Role::Target, "the server"),

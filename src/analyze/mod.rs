@@ -1,6 +1,9 @@
 //! Analysis of stored runs: pure functions from a run to findings. Invariant: no I/O, no file format, no server's name.
 
+mod autocorrelation;
 pub mod demands;
+pub mod difference;
+mod distribution;
 pub mod growth;
 pub mod guards;
 pub mod hot;

@@ -74,7 +74,7 @@ pub fn places(run: &Run) -> Vec<HopPlaces> {
     names.iter().enumerate().map(hop).filter(|hop| !hop.levels.is_empty()).collect()
 }
 
-fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Option<LevelPlaces> {
+pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Option<LevelPlaces> {
     let mut seconds = 0.0;
     let mut found: Vec<(&Window, &HopDelta)> = Vec::new();
     for window in windows {

@@ -1,6 +1,7 @@
 //! The command line: one file a verb; parse, call the library, print.
 
 mod completions;
+mod diff;
 mod doctor;
 mod exit;
 mod explain;
@@ -53,6 +54,7 @@ enum Verb {
     Sweep(Box<sweep::Sweep>),
     Explain(explain::Explain),
     Hot(hot::Hot),
+    Diff(Box<diff::Diff>),
     Runs(runs::Runs),
     Metrics(metrics::Metrics),
     Flamegraph(flamegraph::Flamegraph),
@@ -72,6 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Sweep(verb) => verb.run(&common),
         Verb::Explain(verb) => verb.run(&common),
         Verb::Hot(verb) => verb.run(&common),
+        Verb::Diff(verb) => verb.run(&common),
         Verb::Runs(verb) => verb.run(&common),
         Verb::Metrics(verb) => verb.run(&common),
         Verb::Flamegraph(verb) => verb.run(&common),

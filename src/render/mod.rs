@@ -21,6 +21,7 @@
 //! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
 
 mod demands;
+mod difference;
 mod figure;
 pub mod flamegraph;
 mod guards;
@@ -39,6 +40,7 @@ mod terminal;
 
 pub use crate::profile::middle;
 pub use demands::{demands_section, growth_section};
+pub use difference::difference_report;
 pub use guards::{guards_report, guards_table};
 pub use hot::{frames as frames_table, hot_report};
 pub use json::json;

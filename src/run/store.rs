@@ -33,6 +33,8 @@ pub struct Parts {
 
 impl Parts {
     pub const ALL: Parts = Parts { profiles: true, metrics: true };
+    /// Manifest, facts, loads and guards alone.
+    pub const NONE: Parts = Parts { profiles: false, metrics: false };
 }
 
 /// The texts that a window's metrics were read from.

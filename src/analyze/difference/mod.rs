@@ -1,0 +1,210 @@
+//! Two runs compared: per level, figure and frame the value before and after, per query where it is a cost, with an interval and
+//! a verdict. Pure. Invariant: replicates (windows) are what a verdict rests on, each family of rows keeps the error level that
+//! is stated with it, and what cannot be judged says so.
+//!
+//! Three families, each with its own cut, which is both the level of its intervals and the bound of its verdicts:
+//! - throughput, mean latency and CPU a query, over all levels: one familywise error level;
+//! - latency quantiles, places, demands and metrics: a false discovery rate, whatever their dependence;
+//! - frames: see [`frames`].
+
+#[cfg(test)]
+mod constructed;
+mod contrast;
+mod family;
+mod figures;
+mod rows;
+mod unlike;
+
+pub use contrast::{Better, Verdict};
+pub use figures::Subject;
+pub use rows::{Basis, Row};
+pub use unlike::Unlike;
+
+use crate::preset::Preset;
+use crate::run::{Manifest, Run, Window, WindowId};
+use figures::WindowFigures;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use unlike::{Character, Sampling};
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// Only this level.
+    pub level: Option<usize>,
+    /// Whose metrics to compare; `None`: none.
+    pub preset: Option<&'a Preset>,
+    /// Relative difference up to which two values count as the same.
+    pub margin: f64,
+    /// Probability of any false difference among throughput, latency and CPU.
+    pub familywise: f64,
+    /// Expected share of false ones among the differences found in each other family.
+    pub false_discovery: f64,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options { level: None, preset: None, margin: 0.03, familywise: 0.01, false_discovery: 0.05 }
+    }
+}
+
+/// What a comparison keeps of a run. It is filled window by window, so that a run's profiles need not be in memory at once.
+#[derive(Clone, Debug)]
+pub struct Side {
+    run: String,
+    manifest: Manifest,
+    sampling: Sampling,
+    levels: Levels,
+}
+
+/// What is kept of each level.
+type Levels = BTreeMap<usize, Level>;
+
+#[derive(Clone, Debug, Default)]
+struct Level {
+    windows: Vec<WindowFigures>,
+}
+
+impl Side {
+    pub fn new(manifest: &Manifest) -> Self {
+        let (run, manifest) = (manifest.id.clone(), manifest.clone());
+        Side { run, manifest, sampling: Sampling::default(), levels: Levels::new() }
+    }
+
+    /// Adds a window of the run.
+    pub fn add(&mut self, window: &Window, options: &Options) {
+        if options.level.is_some_and(|wanted| wanted != window.id().level) {
+            return;
+        }
+        if let Some(report) = &window.sampling {
+            self.sampling.events.insert(report.event.clone());
+            self.sampling.unwinders.insert(report.unwinder.clone());
+            self.sampling.frequencies.insert(format!("{} Hz", report.frequency));
+        }
+        let level = self.levels.entry(window.id().level).or_default();
+        level.windows.push(WindowFigures::of(window, options.preset));
+    }
+
+    /// A run that is in memory.
+    pub fn of(run: &Run, options: &Options) -> Self {
+        let mut side = Side::new(&run.manifest);
+        run.windows.iter().for_each(|window| side.add(window, options));
+        side
+    }
+}
+
+/// Two runs compared.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// Ids of the runs.
+    pub before: String,
+    pub after: String,
+    pub margin: f64,
+    pub familywise: f64,
+    pub false_discovery: f64,
+    pub unlike: Vec<Unlike>,
+    /// What a reader must know of the comparison as a whole.
+    pub notes: Vec<String>,
+    /// Levels that both runs have.
+    pub levels: Vec<LevelDifference>,
+}
+
+/// One level, before and after.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LevelDifference {
+    pub level: usize,
+    /// Windows of each side.
+    pub windows: (usize, usize),
+    /// Windows in which something was noticed; they are counted all the same.
+    pub marked: Vec<Mark>,
+    pub rows: Vec<Row>,
+}
+
+/// A window that is not like the others should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    pub run: String,
+    pub window: String,
+    pub why: String,
+}
+
+impl Difference {
+    /// Why the runs cannot be compared, unless the user insists.
+    pub fn incomparable(&self) -> impl Iterator<Item = &Unlike> {
+        self.unlike.iter().filter(|unlike| unlike.incomparable)
+    }
+
+    /// A figure's row at a level.
+    pub fn row(&self, level: usize, subject: &Subject) -> Option<&Row> {
+        self.levels.iter().find(|l| l.level == level)?.rows.iter().find(|row| row.subject == *subject)
+    }
+}
+
+/// Compares two runs in memory.
+pub fn difference(before: &Run, after: &Run, options: &Options) -> Difference {
+    compare(&Side::of(before, options), &Side::of(after, options), options)
+}
+
+/// Compares two sides that were filled with the same options.
+pub fn compare(before: &Side, after: &Side, options: &Options) -> Difference {
+    let common: Vec<usize> = before.levels.keys().filter(|level| after.levels.contains_key(level)).copied().collect();
+    let mut levels: Vec<LevelDifference> = common.iter().map(|level| level_difference(*level, before, after)).collect();
+    rows::rows(&before.levels, &after.levels, options, &mut levels);
+    let character = |side: &Side| Character::of(&side.manifest, &side.sampling);
+    let (first, second) = (character(before), character(after));
+    Difference {
+        before: before.run.clone(),
+        after: after.run.clone(),
+        margin: options.margin,
+        familywise: options.familywise,
+        false_discovery: options.false_discovery,
+        unlike: first.unlike(&second),
+        notes: notes(before, after, first.same_build(&second)),
+        levels,
+    }
+}
+
+fn level_difference(level: usize, before: &Side, after: &Side) -> LevelDifference {
+    let windows = |side: &Side| side.levels[&level].windows.len();
+    let marked = [before, after].into_iter().flat_map(|side| {
+        let marks =
+            |w: &WindowFigures| -> Vec<(WindowId, String)> { w.marks.iter().map(|m| (w.id, m.clone())).collect() };
+        let of_window = |(id, why): (WindowId, String)| Mark { run: side.run.clone(), window: id.directory(), why };
+        side.levels[&level].windows.iter().flat_map(marks).map(of_window).collect::<Vec<_>>()
+    });
+    LevelDifference { level, windows: (windows(before), windows(after)), marked: marked.collect(), rows: Vec::new() }
+}
+
+/// What limits the comparison.
+fn notes(before: &Side, after: &Side, same_build: Option<String>) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(same_build.map(|id| format!("Both runs are of the same build ({id}).")));
+    for (own, other) in [(before, after), (after, before)] {
+        let only: Vec<String> =
+            own.levels.keys().filter(|level| !other.levels.contains_key(level)).map(ToString::to_string).collect();
+        if !only.is_empty() {
+            notes.push(format!("Only {} has level {}: not compared.", own.run, only.join(", ")));
+        }
+        notes.extend(processes(own));
+    }
+    notes
+}
+
+/// Windows of one process share what differs from start to start: addresses, caches, how tasks fell on threads.
+fn processes(side: &Side) -> Option<String> {
+    let windows: Vec<&WindowFigures> = side.levels.values().flat_map(|level| &level.windows).collect();
+    let most = side.levels.values().map(|level| level.windows.len()).max()?;
+    let starts: Option<BTreeSet<&String>> = windows.iter().map(|window| window.started.as_ref()).collect();
+    let run = &side.run;
+    match (most, starts.map(|starts| starts.len())) {
+        (1, _) => Some(format!(
+            "{run} has one window a level: its intervals come from that window's slices and do not hold what differs from start to \
+             start of a server. More windows, each of a server started anew, would."
+        )),
+        (_, Some(1)) => Some(format!(
+            "All windows of {run} are of one process, so they are not independent: what differs from start to start is not in the intervals."
+        )),
+        (_, None) => Some(format!("Whether the windows of {run} are of one process was not recorded.")),
+        _ => None,
+    }
+}

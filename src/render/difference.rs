@@ -1,0 +1,133 @@
+//! A comparison of two runs as a report. Nanoseconds are shown as microseconds.
+
+use super::model::{Cell, Column, Report, Section, Table};
+use super::places;
+use crate::analyze::difference::{Basis, Difference, LevelDifference, Row, Subject, Verdict};
+
+/// What is unlike first, then each level.
+pub fn difference_report(difference: &Difference) -> Report {
+    let mut sections = vec![preface(difference)];
+    sections.extend(difference.levels.iter().map(|level| level_section(level, difference)));
+    Report { title: format!("{} (before) against {} (after)", difference.before, difference.after), sections }
+}
+
+fn preface(difference: &Difference) -> Section {
+    let columns =
+        vec![Column::text("what", "unlike"), Column::text("before", "before"), Column::text("after", "after")];
+    let row = |unlike: &crate::analyze::difference::Unlike| {
+        vec![Cell::Text(unlike.what.clone()), Cell::Text(unlike.before.clone()), Cell::Text(unlike.after.clone())]
+    };
+    let rows: Vec<Vec<Cell>> = difference.unlike.iter().map(row).collect();
+    let mut notes = difference.notes.clone();
+    if difference.levels.is_empty() {
+        notes.push("The runs have no level in common: nothing was compared.".into());
+    }
+    let table = Table { columns, rows, ..Table::default() };
+    Section { tables: if table.rows.is_empty() { Vec::new() } else { vec![table] }, notes, ..Section::default() }
+}
+
+fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
+    let (main, others): (Vec<&Row>, Vec<&Row>) = level.rows.iter().partition(|row| row.subject.is_main());
+    let mut tables = vec![figures(&main, difference)];
+    if !others.is_empty() {
+        tables.push(Table { title: "Quantiles, places, demands and metrics".into(), ..figures(&others, difference) });
+    }
+    tables[0].notes.push(format!(
+        "Probability of any false difference among throughput, latency and CPU of all levels: at most {} %; \"same\": the interval \
+         lies within {} %.",
+        100.0 * difference.familywise,
+        100.0 * difference.margin
+    ));
+    let marked = level.marked.iter().map(|mark| format!("{} {}: {}", mark.run, mark.window, mark.why));
+    let (before, after) = level.windows;
+    Section {
+        title: format!("Level {}: {before} windows before, {after} after", level.level),
+        tables,
+        notes: marked.collect(),
+        ..Section::default()
+    }
+}
+
+fn figures(rows: &[&Row], difference: &Difference) -> Table {
+    let columns = vec![
+        Column::text("figure", "figure"),
+        Column::text("unit", "unit"),
+        Column::number("before", "before", ""),
+        Column::number("after", "after", ""),
+        Column::number("difference", "difference", ""),
+        Column::number("change", "change", "%"),
+        Column::text("verdict", "verdict"),
+    ];
+    Table { columns, rows: rows.iter().map(|row| figure_row(row, difference)).collect(), ..Table::default() }
+}
+
+fn figure_row(row: &Row, difference: &Difference) -> Vec<Cell> {
+    let (name, unit, factor) = words(&row.subject);
+    let why = row.missing.as_deref().unwrap_or("not measured");
+    let scaled = |value: Option<f64>| Cell::figure(value.map(|v| v * factor), why);
+    vec![
+        Cell::Text(name),
+        Cell::Text(unit),
+        scaled(row.before),
+        scaled(row.after),
+        scaled(row.difference),
+        change(row, why),
+        Cell::Text(verdict(row.verdict, row.basis, difference.margin)),
+    ]
+}
+
+/// The relative change in percent.
+fn change(row: &Row, why: &str) -> Cell {
+    let percent = |value: f64| 100.0 * value;
+    match (row.ratio, row.before.zip(row.difference)) {
+        (Some(ratio), _) => Cell::Difference {
+            value: percent(ratio - 1.0),
+            interval: row.ratio_interval.map(|(low, high)| (percent(low - 1.0), percent(high - 1.0))),
+        },
+        (None, Some((before, difference))) if before != 0.0 => Cell::Difference {
+            value: percent(difference / before.abs()),
+            interval: row
+                .difference_interval
+                .map(|(low, high)| (percent(low / before.abs()), percent(high / before.abs()))),
+        },
+        (None, Some(_)) => Cell::Undefined("it was 0 before".into()),
+        (None, None) => Cell::Missing(why.to_string()),
+    }
+}
+
+/// A verdict in words.
+pub(super) fn verdict(verdict: Verdict, basis: Option<Basis>, margin: f64) -> String {
+    let text = match verdict {
+        Verdict::Faster => "faster".to_string(),
+        Verdict::Slower => "slower".to_string(),
+        Verdict::More => "more".to_string(),
+        Verdict::Less => "less".to_string(),
+        Verdict::Same => format!("same within {} %", 100.0 * margin),
+        Verdict::Undecided { more: None } => "undecided".to_string(),
+        Verdict::Undecided { more: Some(more) } => format!("undecided: some {more} more windows a side"),
+    };
+    match basis {
+        Some(Basis::Slices) => format!("{text} (by slices)"),
+        _ => text,
+    }
+}
+
+/// A figure's name, its unit as shown, and the factor from the stored unit.
+fn words(subject: &Subject) -> (String, String, f64) {
+    let micros = |name: String, unit: &str| (name, unit.to_string(), 1e-3);
+    match subject {
+        Subject::Throughput => ("throughput".into(), "q/s".into(), 1.0),
+        Subject::MeanLatency => micros("mean latency".into(), "µs"),
+        Subject::Cpu => micros("CPU of the server".into(), "µs/query"),
+        Subject::LatencyQuantile { percent } => micros(format!("latency p{percent}"), "µs"),
+        Subject::Runnable => micros("server's threads waiting for a CPU".into(), "µs/query"),
+        Subject::Place { hop, of_load, place } => {
+            let unit = if *of_load { "µs/query" } else { "µs/round trip" };
+            let hop = if *of_load { String::new() } else { format!("{hop}: ") };
+            micros(format!("{hop}{}", places::words(*place, *of_load)), unit)
+        }
+        Subject::RoundTrips { hop } => (format!("{hop}: round trips"), "per query".into(), 1.0),
+        Subject::Demand { resource } => micros(resource.clone(), "µs/query"),
+        Subject::Metric { name, unit, per } => (name.clone(), format!("{unit} per {per}"), 1.0),
+    }
+}
