@@ -28,6 +28,8 @@ pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
         changes: Vec::new(),
         notes: Vec::new(),
         ended: "complete".into(),
+        restarted: false,
+        side: None,
     }
 }
 

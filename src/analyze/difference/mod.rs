@@ -197,6 +197,7 @@ fn processes(side: &Side) -> Option<String> {
     let starts: Option<BTreeSet<&String>> = windows.iter().map(|window| window.started.as_ref()).collect();
     let run = &side.run;
     match (most, starts.map(|starts| starts.len())) {
+        _ if side.manifest.restarted => None,
         (1, _) => Some(format!(
             "{run} has one window a level: its intervals come from that window's slices and do not hold what differs from start to \
              start of a server. More windows, each of a server started anew, would."

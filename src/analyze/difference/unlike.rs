@@ -33,7 +33,7 @@ impl Character {
             if text.is_empty() || text == "(not recorded)" { UNKNOWN.to_string() } else { text.to_string() }
         };
         let joined = |set: &BTreeSet<String>| known(&set.iter().cloned().collect::<Vec<_>>().join(" and "));
-        let (host, target, load) = (&manifest.host, &manifest.target, &manifest.workload);
+        let (host, target, load, side) = (&manifest.host, &manifest.target, &manifest.workload, manifest.side.as_ref());
         let machine = format!("{} ({} CPUs: {})", known(&host.name), host.cpus, known(&host.cpu));
         let facts = vec![
             ("host", machine, true),
@@ -45,6 +45,7 @@ impl Character {
             ("governor", known(host.governor.as_deref().unwrap_or_default()), false),
             ("preset", known(&manifest.preset), false),
             ("set-up", known(&manifest.changes.join("; ")), false),
+            ("set-up of the side", known(&side.map_or_else(String::new, |side| side.setup.join("; "))), false),
             ("workload", known(&load.statements.join("; ")), false),
             ("protocol", known(&load.protocol), false),
             ("driver", known(&load.driver), false),
