@@ -1,5 +1,6 @@
 //! The command line: one file a verb; parse, call the library, print.
 
+mod compare;
 mod completions;
 mod diff;
 mod doctor;
@@ -52,6 +53,7 @@ pub struct Common {
 #[derive(Subcommand)]
 enum Verb {
     Sweep(Box<sweep::Sweep>),
+    Compare(Box<compare::Compare>),
     Explain(explain::Explain),
     Hot(hot::Hot),
     Diff(Box<diff::Diff>),
@@ -72,6 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     exit::of(match verb {
         Verb::Sweep(verb) => verb.run(&common),
+        Verb::Compare(verb) => verb.run(&common),
         Verb::Explain(verb) => verb.run(&common),
         Verb::Hot(verb) => verb.run(&common),
         Verb::Diff(verb) => verb.run(&common),

@@ -10,10 +10,13 @@ use crate::render::Picture;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::run::{RUNNING, Run, Store};
 use crate::sample::{Unwinding, perf};
-use crate::sweep::{self, Cut, DriverChoice, Prepared, Request, Stop, Timing, interrupted, prepare, restore};
+use crate::sweep::{
+    self, Arm, Cut, DriverChoice, Ended, Launch, Prepared, Request, Stop, Timing, Turn, Turns, interrupted, prepare,
+    restore,
+};
 use crate::target::without_secrets;
 use crate::testbed::plant::Plant;
-use crate::testbed::spawn::{Options as TestbedOptions, Testbed};
+use crate::testbed::spawn::Options as TestbedOptions;
 use crate::workload::{Workload, parse_duration};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -25,28 +28,32 @@ use std::time::Duration;
 #[command(after_help = "\
 Examples:
   wireprof sweep --testbed --levels 1,4,16,64                  the embedded target, started and stopped for it
+  wireprof sweep --testbed --replicates 6 --restart             six windows a level, each of a process of its own
   wireprof sweep --preset postgres --url postgres://app@localhost/db --query 'select 1' --levels 1,16,64
   wireprof sweep --preset materialize --workload bench.ini --levels 1,4,16,64,128 --window 20s --restore
   wireprof sweep --preset generic --url postgres://localhost:7000/db --pid 4711")]
 pub struct Sweep {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
     #[arg(long, value_name = "NAME|PATH")]
-    preset: Option<String>,
+    pub(super) preset: Option<String>,
     /// Server under load [default: the preset's]; password from the URL, PGPASSWORD or ~/.pgpass
     #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
     /// Start the embedded target for this sweep, and stop it after
     #[arg(long, conflicts_with_all = ["url", "pid", "internal_url", "metrics_url"])]
-    testbed: bool,
+    pub(super) testbed: bool,
     /// A known bottleneck for --testbed, such as cpu:peek=20us or deep-stack=500kB; may be repeated
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
-    plant: Vec<String>,
+    pub(super) plant: Vec<String>,
     /// Numbers of clients
     #[arg(long, value_name = "N,N,..", value_delimiter = ',', default_value = "1,4,16,64")]
-    levels: Vec<usize>,
+    pub(super) levels: Vec<usize>,
     /// Windows per level
     #[arg(long, value_name = "K", default_value_t = 1)]
-    replicates: usize,
+    pub(super) replicates: usize,
+    /// Start the embedded target anew for each replicate: windows of one process are not independent
+    #[arg(long, requires = "testbed")]
+    restart: bool,
     /// Length of a window [default: the workload's duration, else 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     window: Option<Duration>,
@@ -94,7 +101,7 @@ pub struct Sweep {
     no_setup: bool,
     /// After the sweep put back what the set-up changed
     #[arg(long, conflicts_with = "no_setup")]
-    restore: bool,
+    pub(super) restore: bool,
     /// Measure without following the sockets (where each query is)
     #[arg(long)]
     no_wire: bool,
@@ -119,15 +126,15 @@ pub struct Sweep {
     #[arg(long)]
     no_flamegraphs: bool,
     #[command(flatten)]
-    names: Names,
+    pub(super) names: Names,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m"))
 }
 
 /// Understood here, so that a slip of the pen is told before anything is started.
-fn plant(text: &str) -> Result<String, String> {
+pub(super) fn plant(text: &str) -> Result<String, String> {
     text.parse::<Plant>().map(|_| text.to_string()).map_err(|error| error.to_string())
 }
 
@@ -150,12 +157,17 @@ impl Sweep {
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let stop = stop_on_interrupt();
         let progress = Progress::new();
-        let name = self.preset.clone().unwrap_or_else(|| if self.testbed { "testbed" } else { "generic" }.into());
-        let preset = Preset::load(&name).map_err(|e| anyhow!(Usage(e.into())))?;
+        let preset = self.preset()?;
         let mut request = self.request(preset.clone())?;
         // Before the testbed is started for nothing.
         sweep::check(&request)?;
-        let testbed = self.start_testbed(&mut request, &progress)?;
+        if self.restart {
+            return self.by_turns(common, request, &stop, &progress).await;
+        }
+        if self.testbed {
+            progress.working("starting the testbed and its PostgreSQL");
+        }
+        let launched = tokio::task::block_in_place(|| self.launch().start(&mut request, &stop))?;
         if stop.requested() {
             return Err(cut(Cut::Interrupted.into(), 0));
         }
@@ -180,10 +192,31 @@ impl Sweep {
             }
         }
         drop(sources);
-        if let Some(testbed) = testbed {
-            tokio::task::block_in_place(|| testbed.stop());
-        }
+        tokio::task::block_in_place(|| drop(launched));
         self.answer(common, &store, &preset, outcome?, &progress)
+    }
+
+    /// Each replicate with a target of its own.
+    async fn by_turns(&self, common: &Common, request: Request, stop: &Stop, progress: &Progress) -> Result<Outcome> {
+        let (store, preset) = (Store::new(&common.runs), request.preset.clone());
+        let planned: Vec<Turn> = (1..=request.replicates).map(|replicate| Turn { arm: 0, replicate }).collect();
+        let arms = vec![Arm { request, launch: self.launch(), side: None }];
+        let mut turns = Turns::new(&store, &preset, stop, arms, planned.clone());
+        let mut tell = |event: sweep::Event| progress.event(event);
+        let mut ended = None;
+        for turn in planned {
+            if let Err(error) = turns.take(turn, &mut tell).await {
+                ended = Some(error);
+                break;
+            }
+        }
+        match (turns.end(ended.as_ref())?.pop(), ended) {
+            (Some(Ended { directory, manifest, finished }), cut) => {
+                self.answer(common, &store, &preset, sweep::Outcome { directory, manifest, finished, cut }, progress)
+            }
+            (None, Some(error)) => Err(cut(error, 0)),
+            (None, None) => Err(anyhow!("no replicate was asked for")),
+        }
     }
 
     /// Tables, pictures and where they are; then the error that cut the sweep short, if any.
@@ -224,25 +257,21 @@ impl Sweep {
         }
     }
 
-    /// Starts the testbed where asked to, and points the request at it.
-    fn start_testbed(&self, request: &mut Request, progress: &Progress) -> Result<Option<Testbed>> {
-        if !self.testbed {
-            return Ok(None);
+    /// What is started for the sweep.
+    fn launch(&self) -> Launch {
+        match self.testbed {
+            true => Launch::Testbed(TestbedOptions { plants: self.plant.clone(), ..TestbedOptions::default() }),
+            false => Launch::Nothing,
         }
-        progress.working("starting the testbed and its PostgreSQL");
-        let options = TestbedOptions { plants: self.plant.clone(), ..TestbedOptions::default() };
-        let testbed = tokio::task::block_in_place(|| Testbed::start(&options))?;
-        let ready = &testbed.ready;
-        request.url = Some(ready.sql.clone());
-        request.internal_url = Some(ready.internal.clone());
-        request.metrics_url = Some(ready.metrics.clone());
-        request.statements_url.get_or_insert_with(|| ready.postgres.url.clone());
-        request.pid = Some(ready.pid);
-        request.also.push(ready.postgres.pid.to_string());
-        Ok(Some(testbed))
     }
 
-    fn request(&self, preset: Preset) -> Result<Request> {
+    /// The preset asked for, else the one that suits the target.
+    pub(super) fn preset(&self) -> Result<Preset> {
+        let name = self.preset.clone().unwrap_or_else(|| if self.testbed { "testbed" } else { "generic" }.into());
+        Preset::load(&name).map_err(|e| anyhow!(Usage(e.into())))
+    }
+
+    pub(super) fn request(&self, preset: Preset) -> Result<Request> {
         let usage = |error: anyhow::Error| anyhow!(Usage(error));
         let workload = match (&self.workload, self.query.as_ref().or(preset.workload.query.as_ref())) {
             (Some(path), _) => Workload::load(path).map_err(|e| usage(e.into()))?,
@@ -291,7 +320,7 @@ impl Sweep {
 }
 
 /// The first Ctrl-C (or SIGTERM) asks the sweep to end, keeping what is finished; a second one ends the process.
-fn stop_on_interrupt() -> Stop {
+pub(super) fn stop_on_interrupt() -> Stop {
     let stop = Stop::default();
     let asked = stop.clone();
     tokio::spawn(async move {
@@ -314,7 +343,7 @@ fn stop_on_interrupt() -> Stop {
 }
 
 /// What cut the sweep short, with the code that belongs to it.
-fn cut(error: anyhow::Error, finished: usize) -> anyhow::Error {
+pub(super) fn cut(error: anyhow::Error, finished: usize) -> anyhow::Error {
     let kept = match finished {
         0 => "no window was finished".to_string(),
         1 => "the finished window is kept".to_string(),

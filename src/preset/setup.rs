@@ -86,6 +86,19 @@ pub fn set_parameter(parameter: &str, value: &str) -> String {
     format!("ALTER SYSTEM SET {parameter} = {value}")
 }
 
+impl Step {
+    /// Reads `ALTER SYSTEM SET name = value` for the administrator's connection: of such a statement the former value can be
+    /// read, so that it can be put back. `None` for anything else.
+    pub fn from_alter_system(sql: &str) -> Option<Step> {
+        let form = regex::Regex::new(r"(?is)^\s*alter\s+system\s+set\s+([\w.]+)\s*(?:=|\s+to\s+)\s*(.+?)\s*;?\s*$");
+        let found = form.expect("constant pattern").captures(sql)?;
+        let (parameter, value) = (found[1].to_string(), &found[2]);
+        let quoted = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+        let value = quoted.map_or_else(|| value.to_string(), |inner| inner.replace("''", "'"));
+        Some(Step::Parameter { on: Connection::Internal, parameter, value })
+    }
+}
+
 fn is_plain(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
 }
@@ -100,6 +113,21 @@ mod tests {
         assert_eq!(set_parameter("a", "0.5"), "ALTER SYSTEM SET a = 0.5");
         assert_eq!(set_parameter("a", "it's 1 s"), "ALTER SYSTEM SET a = 'it''s 1 s'");
         assert_eq!(set_parameter("a", ""), "ALTER SYSTEM SET a = ''");
+    }
+
+    #[test]
+    fn only_a_setting_whose_former_value_can_be_read_is_taken_from_sql() {
+        let read = |sql: &str| match Step::from_alter_system(sql) {
+            Some(Step::Parameter { on: Connection::Internal, parameter, value }) => Some((parameter, value)),
+            _ => None,
+        };
+        let pair = |a: &str, b: &str| Some((a.to_string(), b.to_string()));
+        assert_eq!(read("ALTER SYSTEM SET a_b = true;"), pair("a_b", "true"));
+        assert_eq!(read("alter system set x.y to 'it''s 1 s'"), pair("x.y", "it's 1 s"));
+        assert_eq!(read("alter system set a=0.5"), pair("a", "0.5"));
+        for sql in ["alter system reset a", "create table t (a int)", "alter system set a", ""] {
+            assert_eq!(read(sql), None, "{sql}");
+        }
     }
 
     #[test]

@@ -48,6 +48,18 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
     }
 }
 
+/// Throughput, latency and CPU of all levels in one table.
+pub(super) fn main_rows_table(difference: &Difference) -> Table {
+    let rows = difference.levels.iter().flat_map(|level| &level.rows).filter(|row| row.subject.is_main());
+    let rows: Vec<&Row> = rows.collect();
+    let mut table = figures(&rows, difference);
+    table.columns.insert(0, Column::number("level", "level", "clients"));
+    for (cells, row) in table.rows.iter_mut().zip(&rows) {
+        cells.insert(0, Cell::Count(row.level as u64));
+    }
+    table
+}
+
 fn figures(rows: &[&Row], difference: &Difference) -> Table {
     let columns = vec![
         Column::text("figure", "figure"),

@@ -20,6 +20,7 @@
 //! `{"low", "high"}` (`high` null for the last bucket); what was not measured or does
 //! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
 
+mod comparison;
 mod demands;
 mod difference;
 mod figure;
@@ -39,6 +40,7 @@ mod summary;
 mod terminal;
 
 pub use crate::profile::middle;
+pub use comparison::{Conclusion, comparison_report};
 pub use demands::{demands_section, growth_section};
 pub use difference::difference_report;
 pub use guards::{guards_report, guards_table};

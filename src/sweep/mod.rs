@@ -2,12 +2,18 @@
 //! before the next one starts, so nothing that comes later can lose it.
 
 mod assemble;
+mod compare;
+mod launch;
 mod prepare;
 mod setup;
+mod turns;
 mod window;
 
+pub use compare::{Compared, End, Limits, compare};
+pub use launch::{Launch, Launched};
 pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
 pub use setup::{Applied, Connections, apply, restore};
+pub use turns::{Arm, Asked, Ended, Turn, Turns, letters, pairs};
 pub use window::{Captured, Cut, interrupted};
 
 use crate::load::Driver;
@@ -126,12 +132,7 @@ pub async fn run(
     let mut writer = store.create(manifest)?;
     let mut symbolizer = Symbolizer::new(Default::default());
     let order = writer.manifest.order.clone();
-    if let Some(sampler) = &mut sources.sampler {
-        let tell = std::sync::Mutex::new(&mut *tell);
-        let progress = |text: &str| (tell.lock().unwrap_or_else(|e| e.into_inner()))(Event::Preparing(text));
-        // What fails here fails again, and is told, when the first window begins to sample.
-        let _ = tokio::task::block_in_place(|| sampler.prepare(&sources.pids, sources.children, &progress));
-    }
+    turns::warm(sources, tell);
     let (mut finished, mut cut) = (0, None);
     for (index, id) in order.iter().enumerate() {
         let seconds = (timing.warmup + timing.window).as_secs_f64();

@@ -1,6 +1,7 @@
 //! From what the user asks to open sources and a manifest. Invariant: everything that can be refused is refused here,
 //! before any load; whatever is left out from here on is named in the manifest's notes.
 
+use super::setup::check_parameters;
 use super::{Applied, Connections, Sources, Timing, apply, order, restore};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
@@ -60,6 +61,15 @@ pub struct Request {
     pub arguments: Vec<String>,
 }
 
+impl Request {
+    /// The server under load.
+    pub fn address(&self) -> Result<Address> {
+        let url = self.url.clone().or(self.preset.connect.url.clone());
+        let url = url.context("which server? give --url, or a preset that knows its address (--preset materialize)")?;
+        Ok(Address::parse(&url)?)
+    }
+}
+
 /// Who drives the load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriverChoice {
@@ -83,9 +93,7 @@ pub struct Prepared {
 /// Finds the target, brings it into the preset's state and opens every source.
 pub async fn prepare(request: Request) -> Result<Prepared> {
     check(&request)?;
-    let url = request.url.clone().or(request.preset.connect.url.clone());
-    let url = url.context("which server? give --url, or a preset that knows its address (--preset materialize)")?;
-    let address = Address::parse(&url)?;
+    let address = request.address()?;
     let mut notes = Vec::new();
     let pid = find_target(&request, &address, &mut notes)?;
     let sampler = open_sampler(&request, pid, &mut notes)?;
@@ -240,11 +248,16 @@ async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Ap
 /// The request's own parameters, then the workload's script. What was set is put back where the script fails.
 async fn set_own(request: &Request, address: &Address, connections: &Connections) -> Result<Applied> {
     let own = apply(&request.parameters, connections).await?;
-    match tokio::task::block_in_place(|| load::run_script(address, &request.workload.setup, SETUP_LIMIT)) {
+    let script = || load::run_script(address, &request.workload.setup, SETUP_LIMIT);
+    let done = match check_parameters(&request.parameters, connections).await {
+        Ok(()) => tokio::task::block_in_place(script).map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    match done {
         Ok(()) => Ok(own),
         Err(error) => {
             let back = restore(own, connections).await;
-            Err(back.err().into_iter().fold(error.into(), |error, more| error.context(format!("{more:#}"))))
+            Err(back.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))))
         }
     }
 }
@@ -454,7 +467,7 @@ fn manifest(
 }
 
 /// `20261122-101530-testbed`, with the preset's name as far as it suits a directory.
-fn run_id(created: std::time::SystemTime, preset: &str) -> String {
+pub(super) fn run_id(created: std::time::SystemTime, preset: &str) -> String {
     let digits: String =
         humantime::format_rfc3339_seconds(created).to_string().chars().filter(char::is_ascii_digit).collect();
     let name: String = preset.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();

@@ -85,6 +85,21 @@ async fn apply_step(step: &Step, connections: &Connections, applied: &mut Applie
     Ok(())
 }
 
+/// That the server shows the values that were set: one that takes them only later would be measured as it was.
+pub async fn check_parameters(steps: &[Step], connections: &Connections) -> Result<()> {
+    for step in steps {
+        let Step::Parameter { on, parameter, value } = step else { continue };
+        let shown = first_value(connections.get(*on)?, &show_parameter(parameter)).await?.unwrap_or_default();
+        if !same(&shown, value) {
+            bail!(
+                "{parameter} was set to {value}, and the server still shows {shown}: it takes effect at a reload or restart only; set it \
+                 when the server starts"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Puts everything back, last change first; gives what was done, and goes on after an error to report the first.
 pub async fn restore(applied: Applied, connections: &Connections) -> Result<Vec<String>> {
     let (mut done, mut first_error) = (Vec::new(), None);

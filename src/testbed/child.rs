@@ -25,6 +25,22 @@ pub fn signal(pid: u32, signal: i32) -> bool {
     unsafe { libc::kill(pid as libc::pid_t, signal) == 0 }
 }
 
+/// Sends `signal` to a child and all that it started in its process group (see [`die_with_parent`]); false if there is none.
+pub fn signal_group(pid: u32, signal: i32) -> bool {
+    // SAFETY: kill takes two integers and touches no memory.
+    unsafe { libc::kill(-(pid as libc::pid_t), signal) == 0 }
+}
+
+/// Whether a child has ended; it is not waited for, so its number, and its group's, stay its own.
+pub fn has_ended(pid: u32) -> bool {
+    // SAFETY: all zeroes is a valid siginfo_t, which waitid fills; WNOWAIT leaves the child to be waited for.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, pid, &mut info, options) == 0 && info.si_pid() != 0
+    }
+}
+
 /// Has the kernel send `death_signal` to the child when the starting thread ends. Also puts the child into a process
 /// group of its own, so that a Ctrl-C at the terminal reaches only the parent, which then ends the child in order.
 pub fn die_with_parent(command: &mut Command, death_signal: i32) {

@@ -4,7 +4,7 @@
 //! apply to both. Invariant: whatever slows it down on purpose is a plant, and every plant counts itself on `/metrics`.
 
 pub mod adapter;
-mod child;
+pub mod child;
 mod http;
 mod metrics;
 pub mod options;

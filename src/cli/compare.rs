@@ -1,0 +1,274 @@
+//! `wireprof compare`: two set-ups of one server, or two servers, measured by turns.
+
+use super::progress::Progress;
+use super::sweep::{Sweep, cut, duration, plant, stop_on_interrupt};
+use super::{Common, Outcome, Usage};
+use crate::analyze::guards::Verdict;
+use crate::preset::{Preset, Step};
+use crate::render::{Conclusion, comparison_report};
+use crate::run::{Parts, Run, Store};
+use crate::sweep::{self, Arm, Asked, Compared, Launch, Limits, Request, Turns, compare, pairs};
+use crate::target::without_secrets;
+use crate::testbed::spawn::Options as TestbedOptions;
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use std::time::Duration;
+
+/// Probability of any false difference, over all levels and looks.
+const LEVEL: f64 = 0.01;
+
+/// Measure two sides by turns, and say which is faster, by how much and how surely
+#[derive(Args)]
+#[command(
+    about = "Measure two sides by turns, and say which is faster, by how much and how surely",
+    mut_arg("replicates", |argument| argument.hide(true)),
+    mut_arg("restart", |argument| argument.hide(true)),
+    mut_arg("no_flamegraphs", |argument| argument.hide(true)),
+    after_help = "\
+Sides differ in what is given with --a-... and --b-...; all else goes for both. Turns alternate (ABBA BAAB ...), a server that
+wireprof starts is started anew for each, and the comparison ends as soon as throughput and latency of every level are decided.
+Each side is stored as a run: `wireprof diff A B`, `hot` and `explain` read them.
+
+Examples:
+  wireprof compare --testbed --b-sql \"set transaction_isolation = 'serializable'\" --levels 1,16,64
+  wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m --max-replicates 30
+  wireprof compare --testbed --aa                               a check of the measurement itself
+  wireprof compare --preset postgres --url postgres://app@localhost/db --b-sql 'set jit = off' --query 'select 1'
+  wireprof compare --preset materialize --b-internal-sql 'ALTER SYSTEM SET enable_x = true'
+  wireprof compare --url postgres://me@127.0.0.1:7000/db --a-command './old --port 7000' --b-command './new --port 7000'"
+)]
+pub struct Compare {
+    #[command(flatten)]
+    sweep: Sweep,
+    /// What to call the first side
+    #[arg(long, value_name = "NAME", default_value = "A")]
+    a_name: String,
+    /// What to call the second side
+    #[arg(long, value_name = "NAME", default_value = "B")]
+    b_name: String,
+    /// SQL for each connection of the load of the first side; may be repeated
+    #[arg(long, value_name = "SQL")]
+    a_sql: Vec<String>,
+    #[arg(long, value_name = "SQL")]
+    b_sql: Vec<String>,
+    /// ALTER SYSTEM SET on the administrator's port for the first side, put back after each turn; may be repeated
+    #[arg(long, value_name = "SQL", value_parser = parameter)]
+    a_internal_sql: Vec<Step>,
+    #[arg(long, value_name = "SQL", value_parser = parameter)]
+    b_internal_sql: Vec<Step>,
+    /// Server of the first side [default: --url]
+    #[arg(long, value_name = "URL", conflicts_with = "testbed")]
+    a_url: Option<String>,
+    #[arg(long, value_name = "URL", conflicts_with = "testbed")]
+    b_url: Option<String>,
+    /// Start this for each turn of the first side (by sh, in the foreground), and end it after
+    #[arg(long, value_name = "COMMAND", conflicts_with = "testbed")]
+    a_command: Option<String>,
+    #[arg(long, value_name = "COMMAND", conflicts_with = "testbed")]
+    b_command: Option<String>,
+    /// Environment of the first side's command; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", requires = "a_command", value_parser = variable)]
+    a_env: Vec<(String, String)>,
+    #[arg(long, value_name = "KEY=VALUE", requires = "b_command", value_parser = variable)]
+    b_env: Vec<(String, String)>,
+    /// A known bottleneck of the embedded target for the first side; may be repeated
+    #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
+    a_plant: Vec<String>,
+    #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
+    b_plant: Vec<String>,
+    /// The first side against itself: a difference that is found is the measurement's own
+    #[arg(
+        long,
+        conflicts_with_all = ["b_sql", "b_internal_sql", "b_url", "b_command", "b_env", "b_plant"]
+    )]
+    aa: bool,
+    /// Replicates of each side at most
+    #[arg(long, value_name = "K", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    max_replicates: u64,
+    /// Time the comparison may take: fewer replicates are planned, by the first pair, where it does not suffice
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    budget: Option<Duration>,
+    /// Differences up to this many percent count as none
+    #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
+    margin: f64,
+}
+
+fn parameter(text: &str) -> Result<Step, String> {
+    Step::from_alter_system(text).ok_or_else(|| {
+        format!(
+            "`{text}` cannot be put back: write ALTER SYSTEM SET name = value, or make it a [[setup]] step with its undo in a preset of \
+             your own"
+        )
+    })
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no KEY=VALUE"))?;
+    Ok((key.into(), value.into()))
+}
+
+/// One side's arguments.
+struct Given<'a> {
+    name: &'a str,
+    sql: &'a [String],
+    internal_sql: &'a [Step],
+    url: Option<&'a String>,
+    command: Option<&'a String>,
+    environment: &'a [(String, String)],
+    plants: &'a [String],
+}
+
+impl Given<'_> {
+    /// What is set for this side only, for people to read.
+    fn setup(&self) -> Vec<String> {
+        let parameters = self.internal_sql.iter().filter_map(|step| match step {
+            Step::Parameter { parameter, value, .. } => Some(format!("{parameter} = {value}")),
+            Step::Statement { .. } => None,
+        });
+        let mut setup: Vec<String> = self.sql.iter().map(|sql| format!("session: {sql}")).collect();
+        setup.extend(parameters.map(|text| format!("parameter: {text}")));
+        setup.extend(self.url.map(|url| format!("url: {url}")));
+        setup.extend(self.environment.iter().map(|(key, value)| format!("environment: {key}={value}")));
+        setup.extend(self.command.map(|command| format!("command: {command}")));
+        setup.extend(self.plants.iter().map(|plant| format!("plant: {plant}")));
+        setup.iter().map(|line| without_secrets(line)).collect()
+    }
+}
+
+impl Compare {
+    pub fn run(self, common: &Common) -> Result<Outcome> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("wireprof-sweep")
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        runtime.block_on(self.conduct(common))
+    }
+
+    async fn conduct(self, common: &Common) -> Result<Outcome> {
+        let (stop, progress) = (stop_on_interrupt(), Progress::new());
+        let (store, preset) = (Store::new(&common.runs), self.sweep.preset()?);
+        let replicates = self.max_replicates as usize;
+        let arms = self.arms(&preset, replicates)?;
+        let planned = pairs(replicates, arms[0].request.seed);
+        let turns = Turns::new(&store, &preset, &stop, arms, planned);
+        let limits = Limits { replicates, budget: self.budget, level: LEVEL, margin: self.margin / 100.0 };
+        let mut tell = |event: sweep::Event| progress.event(event);
+        let compared = compare(turns, &store, &preset, limits, self.sweep.restore, &mut tell).await?;
+        progress.done();
+        self.answer(common, &store, compared)
+    }
+
+    /// Both sides, refused where nothing tells them apart.
+    fn arms(&self, preset: &Preset, replicates: usize) -> Result<Vec<Arm>> {
+        let usage = |why: &str| anyhow!(Usage(anyhow!("{why}")));
+        let [a, b] = self.given();
+        if !self.aa && a.setup() == b.setup() {
+            return Err(usage(
+                "both sides are alike: give what differs (--b-sql, --b-internal-sql, --b-url, --b-command, --b-plant), or --aa",
+            ));
+        }
+        if a.name == b.name {
+            return Err(usage("both sides have one name: give --a-name and --b-name"));
+        }
+        if a.command.is_some() != b.command.is_some() {
+            return Err(usage(
+                "a server that is started for each turn is compared with another such: give --a-command and --b-command",
+            ));
+        }
+        if self.sweep.replicates != 1 {
+            return Err(usage("a comparison has replicates of each side until it is decided: give --max-replicates"));
+        }
+        let mut base = self.sweep.request(preset.clone())?;
+        base.replicates = replicates;
+        sweep::check(&base)?;
+        Ok([a, b].map(|given| self.arm(&given, base.clone())).into())
+    }
+
+    fn arm(&self, given: &Given, mut request: Request) -> Arm {
+        request.session = given.sql.to_vec();
+        request.parameters = given.internal_sql.to_vec();
+        request.url = given.url.cloned().or(request.url);
+        let launch = match given.command {
+            Some(command) => Launch::Command { command: command.clone(), environment: given.environment.to_vec() },
+            None if self.sweep.testbed => {
+                let plants = self.sweep.plant.iter().chain(given.plants).cloned().collect();
+                Launch::Testbed(TestbedOptions { plants, ..TestbedOptions::default() })
+            }
+            None => Launch::Nothing,
+        };
+        Arm { request, launch, side: Some(Asked { name: given.name.into(), setup: given.setup() }) }
+    }
+
+    /// The sides as given; the first one twice for `--aa`.
+    fn given(&self) -> [Given<'_>; 2] {
+        let a = |name| Given {
+            name,
+            sql: &self.a_sql,
+            internal_sql: &self.a_internal_sql,
+            url: self.a_url.as_ref(),
+            command: self.a_command.as_ref(),
+            environment: &self.a_env,
+            plants: &self.a_plant,
+        };
+        if self.aa {
+            return [a(&self.a_name), a("A-again")];
+        }
+        let b = Given {
+            name: &self.b_name,
+            sql: &self.b_sql,
+            internal_sql: &self.b_internal_sql,
+            url: self.b_url.as_ref(),
+            command: self.b_command.as_ref(),
+            environment: &self.b_env,
+            plants: &self.b_plant,
+        };
+        [a(&self.a_name), b]
+    }
+
+    /// The verdicts; then the error that cut the comparison short, if any.
+    fn answer(&self, common: &Common, store: &Store, compared: Compared) -> Result<Outcome> {
+        let finished = compared.ended.iter().map(|side| side.finished).sum();
+        if finished == 0 {
+            return Err(cut(compared.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
+        }
+        let load = |side: &sweep::Ended| {
+            store.load_parts(&side.directory.display().to_string(), Parts { profiles: false, metrics: true })
+        };
+        let runs: Vec<Run> = compared.ended.iter().map(load).collect::<Result<_>>()?;
+        let failing: Vec<usize> = runs.iter().map(guards_failing).collect();
+        let differs = compared.differences();
+        let conclusion = Conclusion {
+            sides: &runs.iter().map(|run| &run.manifest).collect::<Vec<_>>(),
+            found: compared.found.as_ref(),
+            end: self.end(&compared),
+            against_itself: self.aa.then_some(differs),
+            failing: &failing,
+        };
+        self.sweep.names.report(common, comparison_report(&conclusion))?;
+        match compared.cut {
+            Some(error) => Err(cut(error, finished)),
+            None if self.aa && differs > 0 || failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),
+            None => Ok(Outcome::Done),
+        }
+    }
+
+    /// How it ended, as a sentence.
+    fn end(&self, compared: &Compared) -> String {
+        let seconds = compared.took.as_secs_f64();
+        let why = match compared.end {
+            sweep::End::Decided => "throughput and latency of every level are decided".to_string(),
+            sweep::End::Replicates => format!("all {} replicates of each side were taken", self.max_replicates),
+            sweep::End::Budget => "the budget allowed no more replicates".to_string(),
+            sweep::End::Cut if compared.interrupted() => "interrupted".to_string(),
+            sweep::End::Cut => "cut short by an error".to_string(),
+        };
+        format!("Ended after {seconds:.0} s: {why}.")
+    }
+}
+
+/// Guards that failed over all windows.
+fn guards_failing(run: &Run) -> usize {
+    run.windows.iter().flat_map(|window| &window.guards).filter(|guard| guard.verdict() == Verdict::Fail).count()
+}

@@ -1,0 +1,158 @@
+//! Two sides measured by turns until it is decided which is faster, or time is up. Invariant: the looks, and how sure each must
+//! be, are planned before the first of them; a comparison that is cut short says what its last look found.
+
+use super::{Ended, Event, Turns, interrupted};
+use crate::analyze::difference::{Difference, Options, Subject, Verdict, difference};
+use crate::analyze::stopping::Stopping;
+use crate::preset::Preset;
+use crate::run::{Look, Parts, Store};
+use anyhow::Result;
+use std::time::{Duration, Instant};
+
+/// How far a comparison goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Replicates of each side at most.
+    pub replicates: usize,
+    /// Time that it may take; `None`: as long as the replicates last.
+    pub budget: Option<Duration>,
+    /// Probability of any false difference in throughput, latency and CPU, over all levels and looks.
+    pub level: f64,
+    /// Relative difference up to which two values count as the same.
+    pub margin: f64,
+}
+
+/// Why a comparison ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Throughput and latency of every level are faster, slower or the same.
+    Decided,
+    /// All replicates that were asked for.
+    Replicates,
+    /// As many as the budget allows.
+    Budget,
+    /// By an error or the user.
+    Cut,
+}
+
+/// A comparison that has ended.
+pub struct Compared {
+    pub ended: Vec<Ended>,
+    /// What the last look found; `None`: there was none.
+    pub found: Option<(Look, Difference)>,
+    pub end: End,
+    pub cut: Option<anyhow::Error>,
+    pub took: Duration,
+}
+
+/// Takes turns and looks until a look decides. With `restore` what presets changed is put back at the end.
+pub async fn compare(
+    mut turns: Turns<'_>,
+    store: &Store,
+    preset: &Preset,
+    limits: Limits,
+    restore: bool,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<Compared> {
+    let begun = Instant::now();
+    let (mut found, mut cut) = (None, None);
+    let mut stopping = Stopping::new(limits.replicates, limits.level);
+    let (mut planned, mut end) = (limits.replicates, End::Replicates);
+    let mut replicate = 0;
+    while replicate < planned {
+        replicate += 1;
+        if let Err(error) = pair(&mut turns, replicate, tell).await {
+            (cut, end) = (Some(error), End::Cut);
+            break;
+        }
+        if replicate == 1
+            && let Some(budget) = limits.budget
+        {
+            planned = affordable(begun.elapsed(), budget, limits.replicates);
+            if planned < limits.replicates {
+                end = End::Budget;
+                turns.keep(2 * planned);
+                stopping = Stopping::new(planned, limits.level);
+            }
+        }
+        let Some(look) = stopping.look(replicate) else { continue };
+        tell(Event::Preparing(&format!("look {} of {}", look.number, look.of)));
+        let difference = tokio::task::block_in_place(|| look_at(&turns, store, preset, limits.margin, look))?;
+        turns.looked(look)?;
+        let done = decided(&difference);
+        found = Some((look, difference));
+        if done {
+            end = End::Decided;
+            break;
+        }
+    }
+    if restore {
+        // What cannot be put back must not cost what was measured.
+        match turns.put_back().await {
+            Ok(done) => done.iter().for_each(|sql| tell(Event::Preparing(&format!("put back: {sql}")))),
+            Err(error) => tell(Event::Preparing(&format!("{error:#}"))),
+        }
+    }
+    let ended = turns.end(cut.as_ref())?;
+    Ok(Compared { ended, found, end, cut, took: begun.elapsed() })
+}
+
+/// Both sides' turns of one replicate.
+async fn pair(turns: &mut Turns<'_>, replicate: usize, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+    let pair: Vec<_> = turns.planned().iter().filter(|turn| turn.replicate == replicate).copied().collect();
+    for turn in pair {
+        turns.take(turn, tell).await?;
+    }
+    Ok(())
+}
+
+/// Pairs that fit into the budget, by the first one. What the results are has no part in it, so the looks may be planned by it.
+fn affordable(pair: Duration, budget: Duration, most: usize) -> usize {
+    let fit = (budget.as_secs_f64() / pair.as_secs_f64().max(1e-3)).floor();
+    (fit as usize).clamp(1, most)
+}
+
+fn look_at(turns: &Turns, store: &Store, preset: &Preset, margin: f64, look: Look) -> Result<Difference> {
+    let parts = Parts { profiles: false, metrics: true };
+    let load = |arm: usize| store.load_parts(&turns.directory(arm).unwrap_or_default(), parts);
+    let (before, after) = (load(0)?, load(1)?);
+    let options = Options { preset: Some(preset), margin, familywise: look.level, ..Options::default() };
+    Ok(difference(&before, &after, &options))
+}
+
+/// Whether every level's throughput and latency have a verdict.
+fn decided(difference: &Difference) -> bool {
+    let verdict = |level: usize, subject: &Subject| difference.row(level, subject).map(|row| row.verdict);
+    let settled = |verdict: Option<Verdict>| !matches!(verdict, None | Some(Verdict::Undecided { .. }));
+    let levels = &difference.levels;
+    !levels.is_empty()
+        && levels
+            .iter()
+            .all(|found| [Subject::Throughput, Subject::MeanLatency].iter().all(|of| settled(verdict(found.level, of))))
+}
+
+impl Compared {
+    /// Whether the user ended it.
+    pub fn interrupted(&self) -> bool {
+        self.cut.as_ref().is_some_and(interrupted)
+    }
+
+    /// Rows of throughput, latency and CPU that are not the same.
+    pub fn differences(&self) -> usize {
+        let rows = self.found.iter().flat_map(|(_, found)| found.levels.iter().flat_map(|level| &level.rows));
+        rows.filter(|row| row.subject.is_main() && row.verdict.differs()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_bounds_the_replicates_and_one_pair_there_always_is() {
+        let seconds = Duration::from_secs;
+        assert_eq!(affordable(seconds(20), seconds(600), 40), 30);
+        assert_eq!(affordable(seconds(20), seconds(600), 6), 6);
+        assert_eq!(affordable(seconds(20), seconds(5), 6), 1);
+    }
+}
