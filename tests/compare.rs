@@ -5,6 +5,7 @@ mod sweeps;
 
 use std::collections::BTreeSet;
 use sweeps::*;
+use wireprof::analyze::freshness::freshness;
 use wireprof::run::{Run, Store};
 use wireprof::testbed::spawn::Options;
 
@@ -159,4 +160,52 @@ fn a_wrong_argument_is_usage_and_starts_nothing() {
         place.run(&[&["compare"], arguments].concat()).assert(2, &[told]);
     }
     place.assert_no_run();
+}
+
+#[test]
+fn a_side_that_serves_stale_reads_is_wrong_before_it_is_fast() {
+    if !possible() {
+        return;
+    }
+    let place = Place::new();
+    let own = ["compare", "--testbed", "--probe", "read-after-write", "--max-replicates", "1"];
+    let answer = place.run(&[&own[..], &["--b-plant", "stale-reads=1s"], &SHORT].concat());
+    assert_eq!(answer.code, 1, "{}\n{}", answer.out, answer.err);
+    assert!(answer.out.starts_with("A and B compared: B IS WRONG\n\n== Read after write =="), "{}", answer.out);
+    let [a, b] = sides(&place).map(|run| freshness(&run).unwrap());
+    assert!(a.reads > 30 && a.stale == 0 && !a.wrong(), "{a:?}");
+    assert!(b.reads > 30 && b.stale > 0 && b.wrong(), "{b:?}");
+    assert_eq!(a.isolation.as_deref(), Some("strict serializable"));
+}
+
+#[test]
+fn the_probe_leaves_no_table_and_knows_what_an_isolation_level_permits() {
+    let Some(testbed) = testbed(Options::default()) else { return };
+    let (place, ready) = (Place::new(), &testbed.ready);
+    let target =
+        ["compare", "--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal, "--no-metrics"];
+    let own = [
+        "--b-sql",
+        "set transaction_isolation = 'serializable'",
+        "--max-replicates",
+        "1",
+        "--probe",
+        "read-after-write",
+    ];
+    let mut command = place.command(&[&target[..], &own, &SHORT].concat());
+    let running = Running::start({
+        command.stdin(std::process::Stdio::null());
+        command
+    });
+    let table = format!("wireprof_probe_{}", running.id());
+    running.finish();
+    let [a, b] = sides(&place).map(|run| freshness(&run).unwrap());
+    assert!(!a.permitted && b.permitted && b.isolation.as_deref() == Some("serializable"), "{a:?} {b:?}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let gone = runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(&ready.sql, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.simple_query(&format!("select * from {table}")).await.unwrap_err()
+    });
+    assert_eq!(gone.code().map(|code| code.code()), Some("42P01"), "{gone}");
 }

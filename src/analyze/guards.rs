@@ -33,6 +33,17 @@ pub enum Guard {
     WrongRows { wrong: u64, completed: u64 },
     /// The places between sending and reading, by the sockets, against the client's own mean latency: parts of one whole.
     PlacesSum { places: f64, latency: f64 },
+    /// Reads on other connections that began after a write was acknowledged, and how many of them did not see it.
+    StaleReads {
+        writes: u64,
+        reads: u64,
+        stale: u64,
+        /// The isolation level permits it.
+        permitted: bool,
+        isolation: Option<String>,
+        /// The first stale read in words.
+        first: Option<String>,
+    },
     /// Sessions that the client lost.
     SessionsLost { lost: u64, opened: u64 },
     /// A server's figure that says that sessions come and go.
@@ -101,6 +112,8 @@ impl Guard {
             Guard::PlacesSum { .. } => warn(self.share().abs() > bound::PLACES_SUM),
             Guard::Errors { errors, .. } => fail(*errors > 0),
             Guard::WrongRows { wrong, .. } => fail(*wrong > 0),
+            Guard::StaleReads { reads: 0, .. } => Verdict::NotMeasured,
+            Guard::StaleReads { stale, permitted, .. } => fail(*stale > 0 && !permitted),
             Guard::SessionsLost { lost, .. } => fail(*lost > 0),
             Guard::ServerChurn { value, at_most, .. } => fail(value > at_most),
             Guard::Focus { value, at_least, .. } => fail(value < at_least),

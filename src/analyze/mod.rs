@@ -4,6 +4,7 @@ mod autocorrelation;
 pub mod demands;
 pub mod difference;
 mod distribution;
+pub mod freshness;
 pub mod growth;
 pub mod guards;
 pub mod hot;

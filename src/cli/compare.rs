@@ -3,6 +3,7 @@
 use super::progress::Progress;
 use super::sweep::{Sweep, cut, duration, plant, stop_on_interrupt};
 use super::{Common, Outcome, Usage};
+use crate::analyze::freshness::{Freshness, freshness};
 use crate::analyze::guards::Verdict;
 use crate::preset::{Preset, Step};
 use crate::render::{Conclusion, comparison_report};
@@ -32,6 +33,7 @@ Each side is stored as a run: `wireprof diff A B`, `hot` and `explain` read them
 Examples:
   wireprof compare --testbed --b-sql \"set transaction_isolation = 'serializable'\" --levels 1,16,64
   wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m --max-replicates 30
+  wireprof compare --testbed --b-plant stale-reads=100ms --probe read-after-write --levels 16
   wireprof compare --testbed --aa                               a check of the measurement itself
   wireprof compare --preset postgres --url postgres://app@localhost/db --b-sql 'set jit = off' --query 'select 1'
   wireprof compare --preset materialize --b-internal-sql 'ALTER SYSTEM SET enable_x = true'
@@ -238,6 +240,7 @@ impl Compare {
         };
         let runs: Vec<Run> = compared.ended.iter().map(load).collect::<Result<_>>()?;
         let failing: Vec<usize> = runs.iter().map(guards_failing).collect();
+        let freshness: Vec<Option<Freshness>> = runs.iter().map(freshness).collect();
         let differs = compared.differences();
         let conclusion = Conclusion {
             sides: &runs.iter().map(|run| &run.manifest).collect::<Vec<_>>(),
@@ -245,6 +248,7 @@ impl Compare {
             end: self.end(&compared),
             against_itself: self.aa.then_some(differs),
             failing: &failing,
+            freshness: &freshness,
         };
         self.sweep.names.report(common, comparison_report(&conclusion))?;
         match compared.cut {

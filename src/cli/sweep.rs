@@ -119,6 +119,10 @@ pub struct Sweep {
     /// Largest stack copy in bytes, where stacks are copied
     #[arg(long, value_name = "BYTES", default_value_t = 65_528)]
     stack_bytes: u64,
+    /// After each window, while its load still runs, write on one connection and read on others: do reads see acknowledged
+    /// writes?
+    #[arg(long, value_enum, value_name = "WHAT")]
+    probe: Option<Probe>,
     /// Seed of the random order of levels [default: from the clock]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -127,6 +131,13 @@ pub struct Sweep {
     no_flamegraphs: bool,
     #[command(flatten)]
     pub(super) names: Names,
+}
+
+/// What can be asked of a server beside its speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Probe {
+    /// In a table of its own, which is dropped at the end.
+    ReadAfterWrite,
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -181,6 +192,9 @@ impl Sweep {
         let mut tell = |event: sweep::Event| progress.event(event);
         let outcome = sweep::run(&store, manifest, &preset, &mut sources, timing, &stop, &mut tell).await;
         // Whatever happened to the windows, the server gets back what is its own.
+        if let Some(probe) = sources.freshness.take() {
+            probe.close().await.unwrap_or_else(|error| progress.note(&format!("{error:#}")));
+        }
         tokio::task::block_in_place(|| run_script(&address, &workload.teardown, Duration::from_secs(60)))
             .unwrap_or_else(|error| progress.note(&format!("teardown: {error}")));
         if self.restore
@@ -314,6 +328,7 @@ impl Sweep {
             setup: !self.no_setup,
             session: Vec::new(),
             parameters: Vec::new(),
+            freshness: self.probe == Some(Probe::ReadAfterWrite),
             arguments: std::env::args().map(|argument| without_secrets(&argument)).collect(),
         })
     }

@@ -92,6 +92,7 @@ impl Preset {
                 focus: own.focus.or(parent.guards.focus),
                 churn: by_key(own.churn, parent.guards.churn, |c| c.name.clone()),
             },
+            freshness: self.freshness.or(parent.freshness),
         }
     }
 }

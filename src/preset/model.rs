@@ -35,6 +35,8 @@ pub struct Preset {
     /// What is left of a place or node when its parts are taken away, in words, by its key.
     pub rest: BTreeMap<String, String>,
     pub guards: Guards,
+    /// How to see whether reads see acknowledged writes; `None`: as any PostgreSQL does.
+    pub freshness: Option<Freshness>,
 }
 
 impl Preset {
@@ -163,6 +165,36 @@ pub enum Known {
     Expression(Expression),
     /// Execution and planning time of the first of these statements that was called, by the database's own statistics.
     Statements(Vec<String>),
+}
+
+/// How to write a row and read it back on another connection. `{table}` stands for a table of the probe's own, `{n}` for the
+/// number to write.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Freshness {
+    /// Make the table, with one column of whole numbers.
+    pub create: Vec<String>,
+    pub write: String,
+    /// Answers the numbers written, in the first column.
+    pub read: String,
+    pub drop: String,
+    /// Answers the isolation level of the session.
+    pub isolation: String,
+    /// Isolation levels under which a read sees every write that was acknowledged before it began; empty: all.
+    pub fresh: Vec<String>,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Freshness {
+            create: vec!["CREATE TABLE {table} (n int8)".into()],
+            write: "INSERT INTO {table} VALUES ({n})".into(),
+            read: "SELECT * FROM {table}".into(),
+            drop: "DROP TABLE IF EXISTS {table}".into(),
+            isolation: "SHOW transaction_isolation".into(),
+            fresh: Vec::new(),
+        }
+    }
 }
 
 /// Checks that are particular to the server, and thresholds.

@@ -1,8 +1,9 @@
 //! A comparison's conclusion as a report: what is wrong first, then what is faster.
 
 use super::difference::main_rows_table;
-use super::model::{Report, Section};
+use super::model::{Cell, Column, Report, Section, Table};
 use crate::analyze::difference::Difference;
+use crate::analyze::freshness::Freshness;
 use crate::run::{Look, Manifest};
 
 /// What a comparison came to.
@@ -17,17 +18,73 @@ pub struct Conclusion<'a> {
     pub against_itself: Option<usize>,
     /// Guards that failed, of each side.
     pub failing: &'a [usize],
+    /// Whether reads saw acknowledged writes, of each side; `None`: not asked.
+    pub freshness: &'a [Option<Freshness>],
 }
 
 /// The whole answer of a comparison.
 pub fn comparison_report(conclusion: &Conclusion) -> Report {
-    let sections = vec![verdicts(conclusion), sides(conclusion)];
+    let mut sections: Vec<Section> = correctness(conclusion).into_iter().collect();
+    sections.extend([verdicts(conclusion), sides(conclusion)]);
     let names: Vec<String> = conclusion.sides.iter().map(|manifest| name(manifest)).collect();
-    Report { title: format!("{} compared", names.join(" and ")), sections }
+    let wrong = |(name, found): (&String, &Option<Freshness>)| found.as_ref()?.wrong().then(|| name.clone());
+    let wrong: Vec<String> = names.iter().zip(conclusion.freshness).filter_map(wrong).collect();
+    let warning = if wrong.is_empty() { String::new() } else { format!(": {} IS WRONG", wrong.join(" and ")) };
+    Report { title: format!("{} compared{warning}", names.join(" and ")), sections }
 }
 
 fn name(manifest: &Manifest) -> String {
     manifest.side.as_ref().map_or_else(|| manifest.id.clone(), |side| side.name.clone())
+}
+
+/// What the probe found, before any speed.
+fn correctness(conclusion: &Conclusion) -> Option<Section> {
+    conclusion.freshness.iter().any(Option::is_some).then_some(())?;
+    let columns = vec![
+        Column::text("side", "side"),
+        Column::text("isolation", "isolation of the reads"),
+        Column::number("writes", "writes", "acknowledged"),
+        Column::number("reads", "reads", "right after one"),
+        Column::number("stale", "stale", "reads"),
+        Column::text("verdict", "verdict"),
+    ];
+    let row = |(manifest, found): (&&Manifest, &Option<Freshness>)| {
+        let why = "not measured";
+        let Some(found) = found else {
+            let missing = || Cell::Missing(why.into());
+            return vec![Cell::Text(name(manifest)), missing(), missing(), missing(), missing(), missing()];
+        };
+        vec![
+            Cell::Text(name(manifest)),
+            found.isolation.clone().map_or_else(|| Cell::Missing("the server does not tell it".into()), Cell::Text),
+            Cell::Count(found.writes),
+            Cell::Count(found.reads),
+            Cell::Count(found.stale),
+            Cell::Text(correctness_words(found).into()),
+        ]
+    };
+    let rows = conclusion.sides.iter().zip(conclusion.freshness).map(row).collect();
+    let wrong = conclusion.freshness.iter().flatten().filter(|found| found.wrong());
+    let mut notes: Vec<String> = wrong.filter_map(|found| found.first.clone()).collect();
+    if !notes.is_empty() {
+        notes.push("A side that serves stale reads is wrong, whatever its speed: what follows is no gain.".into());
+    }
+    Some(Section {
+        title: "Read after write".into(),
+        tables: vec![Table { columns, rows, ..Table::default() }],
+        notes,
+        ..Section::default()
+    })
+}
+
+fn correctness_words(found: &Freshness) -> &'static str {
+    match (found.reads, found.stale, found.permitted) {
+        (0, _, _) => "not measured: no read followed a write",
+        (_, 0, true) => "none was stale; this isolation level would permit it",
+        (_, 0, false) => "right: none was stale",
+        (_, _, true) => "stale, as this isolation level permits",
+        (_, _, false) => "WRONG",
+    }
 }
 
 fn verdicts(conclusion: &Conclusion) -> Section {

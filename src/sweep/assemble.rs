@@ -37,8 +37,20 @@ pub fn assemble(
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
-    let Captured { id, span, load, samples, scrapes, series, mut scheduler, wire, statements, missing, target_started } =
-        captured;
+    let Captured {
+        id,
+        span,
+        load,
+        samples,
+        scrapes,
+        series,
+        mut scheduler,
+        wire,
+        statements,
+        freshness,
+        missing,
+        target_started,
+    } = captured;
     let (profile, sampling) = match samples {
         Some((raw, report)) => {
             let mut report = count_stacks(&raw, report, span);
@@ -69,6 +81,7 @@ pub fn assemble(
     }
     note_missing_metrics(&mut window, preset);
     window.guards = check_window(preset, manifest, &window);
+    window.guards.extend(freshness);
     let kept = scrapes.map(|(before, after)| Kept { before, after, series });
     Ok((window, kept))
 }

@@ -3,6 +3,7 @@
 
 mod assemble;
 mod compare;
+mod freshness;
 mod launch;
 mod prepare;
 mod setup;
@@ -10,6 +11,7 @@ mod turns;
 mod window;
 
 pub use compare::{Compared, End, Limits, compare};
+pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};
 pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
 pub use setup::{Applied, Connections, apply, restore};
@@ -75,6 +77,8 @@ pub struct Sources {
     pub series: Vec<Selector>,
     /// Server counter of queries, where the driver cannot count inside the window.
     pub divisor: Option<Expression>,
+    /// Whether reads see acknowledged writes; asked after each window.
+    pub freshness: Option<FreshnessProbe>,
 }
 
 /// What the conductor tells while it works.

@@ -2,7 +2,7 @@
 //! before any load; whatever is left out from here on is named in the manifest's notes.
 
 use super::setup::check_parameters;
-use super::{Applied, Connections, Sources, Timing, apply, order, restore};
+use super::{Applied, Connections, FreshnessProbe, Sources, Timing, apply, order, restore};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Expression, Preset, Step};
@@ -57,6 +57,8 @@ pub struct Request {
     pub session: Vec<String>,
     /// Set after the preset's set-up, through the administrator's connection; always put back.
     pub parameters: Vec<Step>,
+    /// Ask after each window whether reads see acknowledged writes.
+    pub freshness: bool,
     /// Arguments as typed, without secrets.
     pub arguments: Vec<String>,
 }
@@ -114,6 +116,13 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
             return Err(back.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
         }
     };
+    let freshness = match open_freshness(&request, &address).await {
+        Ok(freshness) => freshness,
+        Err(error) => {
+            let (own, back) = (restore(own, &connections).await, restore(applied, &connections).await);
+            return Err(own.and(back).err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
+        }
+    };
     let statements = open_statements(&request, &address, &mut notes).await;
     let wire = open_wire(&request, &address, &mut notes);
     let children = request.preset.process.children == Some(true);
@@ -132,6 +141,7 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
         target_started: pid.and_then(start_ticks),
         series: request.preset.metric.iter().map(|wanted| wanted.selector.clone()).collect(),
         divisor,
+        freshness,
     };
     Ok(Prepared {
         sources,
@@ -281,6 +291,14 @@ async fn open_scraper(request: &Request, notes: &mut Vec<String>) -> Result<Opti
             Ok(None)
         }
     }
+}
+
+async fn open_freshness(request: &Request, address: &Address) -> Result<Option<FreshnessProbe>> {
+    if !request.freshness {
+        return Ok(None);
+    }
+    let preset = request.preset.freshness.clone().unwrap_or_default();
+    FreshnessProbe::open(address, &request.session, &preset).await.map(Some)
 }
 
 /// The program at the sockets of the target and of the database behind it, where both are reached by TCP on this host.

@@ -160,6 +160,10 @@ impl<'a> Turns<'a> {
             Ok(())
         };
         let windows = windows.await;
+        let dropped = match sources.freshness.take() {
+            Some(probe) => probe.close().await,
+            None => Ok(()),
+        };
         let script = tokio::task::block_in_place(|| run_script(&address, &workload.teardown, TEARDOWN_LIMIT));
         let back = match &connections {
             Some(connections) => restore(own, connections).await.map(drop),
@@ -168,7 +172,7 @@ impl<'a> Turns<'a> {
         let stays = !self.arms[turn.arm].arm.launch.restarts() && !applied.changes.is_empty();
         self.changed.extend(connections.filter(|_| stays).map(|connections| (applied, connections)));
         // What ended the windows is the cause of what follows from it.
-        windows.and(script.map_err(Into::into)).and(back)
+        windows.and(dropped).and(script.map_err(Into::into)).and(back)
     }
 
     /// What the manifest of an arm says of its side.

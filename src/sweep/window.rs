@@ -3,6 +3,7 @@
 //! that fails costs its own numbers only and leaves a [`Missing`].
 
 use super::{Sources, Stop, Timing};
+use crate::analyze::guards::Guard;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
 use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
@@ -30,6 +31,8 @@ pub struct Captured {
     pub scheduler: Option<SchedulerDelta>,
     pub wire: Option<WireDelta>,
     pub statements: Option<StatementsDelta>,
+    /// Whether reads saw acknowledged writes, just after the window.
+    pub freshness: Option<Guard>,
     pub missing: Vec<Missing>,
     /// Start of the target process, read at the window's end.
     pub target_started: Option<String>,
@@ -74,6 +77,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
             None
         }
     });
+    let freshness = probe(sources, stop, &mut missing).await;
     let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
     let series = observed.scrapes.as_ref().and_then(|(before, after)| {
         let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();
@@ -90,9 +94,21 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         scheduler: difference(&observed.readings),
         wire: observed.wire,
         statements: observed.statements,
+        freshness,
         missing,
         target_started,
     })
+}
+
+/// What the probe counts while the load still runs.
+async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -> Option<Guard> {
+    match sources.freshness.as_mut()?.run(stop).await {
+        Ok(counted) => Some(counted),
+        Err(error) => {
+            missing.push(lacking("read after write", &format!("{error:#}"), "see the server's own log"));
+            None
+        }
+    }
 }
 
 /// The load's threads are ours, or it is a process of its own.

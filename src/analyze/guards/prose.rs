@@ -41,6 +41,19 @@ impl fmt::Display for Guard {
             Guard::WrongRows { wrong, completed } => {
                 write!(f, "{wrong} of {completed} queries answered another number of rows than before the warm-up")
             }
+            Guard::StaleReads { reads: 0, .. } => write!(f, "no read followed an acknowledged write: not measured"),
+            Guard::StaleReads { writes, reads, stale, permitted, isolation, first } => {
+                let level = isolation.as_deref().unwrap_or("an unknown isolation level");
+                write!(
+                    f,
+                    "{stale} of {reads} reads under {level} missed a write acknowledged before ({writes} writes)"
+                )?;
+                match (stale, permitted) {
+                    (0, _) => Ok(()),
+                    (_, true) => write!(f, ", which that level permits"),
+                    (_, false) => write!(f, ": {}", first.as_deref().unwrap_or("")),
+                }
+            }
             Guard::SessionsLost { lost, opened } => write!(f, "the client lost {lost} of its {opened} sessions"),
             Guard::ServerChurn { name, unit, value, at_most } => {
                 write!(f, "{name}: {value:.1} {unit} ({at_most:.1} at most where sessions do not come and go)")
@@ -133,6 +146,9 @@ impl Guard {
             }
             Guard::WrongRows { .. } => {
                 "check that the data does not change during the run, and that the answers are right"
+            }
+            Guard::StaleReads { .. } => {
+                "the server answers wrongly: however fast it is, do not use it so; see what caches or skips its read timestamp"
             }
             Guard::SessionsLost { .. } => {
                 "see the server's log for why it closed sessions; its limit of connections may be below this level"

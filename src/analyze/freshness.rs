@@ -1,0 +1,43 @@
+//! Whether a run's reads saw the writes that were acknowledged before them: the windows' counts taken together. Invariant: a run
+//! without a probe has no answer, not a clean one.
+
+use super::guards::Guard;
+use crate::run::Run;
+use serde::Serialize;
+
+/// All windows of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Freshness {
+    pub writes: u64,
+    pub reads: u64,
+    /// Reads that missed the write that was acknowledged before they began.
+    pub stale: u64,
+    /// The readers' isolation level permits that; as the server names it.
+    pub permitted: bool,
+    pub isolation: Option<String>,
+    /// The first stale read in words.
+    pub first: Option<String>,
+}
+
+impl Freshness {
+    /// Stale reads that nothing permits.
+    pub fn wrong(&self) -> bool {
+        self.stale > 0 && !self.permitted
+    }
+}
+
+/// `None` where no window was probed.
+pub fn freshness(run: &Run) -> Option<Freshness> {
+    let guards = run.windows.iter().flat_map(|window| &window.guards);
+    guards.fold(None, |found: Option<Freshness>, guard| {
+        let Guard::StaleReads { writes, reads, stale, permitted, isolation, first } = guard else { return found };
+        let mut all = found.unwrap_or(Freshness { permitted: true, ..Freshness::default() });
+        all.writes += writes;
+        all.reads += reads;
+        all.stale += stale;
+        all.permitted &= permitted;
+        all.isolation = all.isolation.or_else(|| isolation.clone());
+        all.first = all.first.or_else(|| first.clone());
+        Some(all)
+    })
+}
