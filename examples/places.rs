@@ -29,10 +29,12 @@ fn main() -> Result<()> {
     wire.start()?;
     std::thread::sleep(Duration::from_millis(200));
     let before = wire.snapshot()?;
+    wire.take_timelines(seconds)?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let after = wire.snapshot()?;
     wire.stop();
-    let delta = before.until(&after, &hops, wire.sends_seen());
+    let mut delta = before.until(&after, &hops, wire.sends_seen());
+    delta.add_timelines(wire.timelines());
     let trace = load.stop(delta.span)?;
     let latency = trace.mean_latency().context("no query was completed")? / 1e3;
     for hop in &delta.hops {
@@ -48,6 +50,17 @@ fn main() -> Result<()> {
         for place in Place::ALL {
             let mean = hop.mean(place).unwrap_or(f64::NAN) / 1e3;
             println!("  {place:<14?} {mean:>9.2} us a round trip, population {:.2}", hop.population(place, delta.span));
+        }
+        if let Some(sample) = &hop.sample {
+            let mean = sample.queries.iter().map(|query| query.latency() as f64).sum::<f64>()
+                / 1e3
+                / sample.queries.len() as f64;
+            println!(
+                "  {} timelines (every {}, {} lost), mean {mean:.2} us",
+                sample.queries.len(),
+                sample.every,
+                sample.lost
+            );
         }
     }
     let hop = &delta.hops[0];

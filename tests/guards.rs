@@ -426,6 +426,7 @@ fn places_that_do_not_add_up_to_the_latency_warn() {
                 pipelined: 0,
                 pieces: 0,
                 stays: Place::ALL.map(stay).to_vec(),
+                sample: None,
             };
             window.wire = Some(WireDelta { span: window.facts.span, hops: vec![hop], sends_seen: true });
         }

@@ -4,8 +4,10 @@
 mod postgres;
 
 use postgres::Postgres;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
-use wireprof::load::{Driver, Options, PgwireDriver};
+use wireprof::load::{Driver, Options, PgwireDriver, Protocol};
 use wireprof::wire::{Hop, Place, SocketProgram, WireSource};
 use wireprof::workload::Workload;
 
@@ -26,10 +28,12 @@ fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
     wire.start().unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let before = wire.snapshot().unwrap();
+    wire.take_timelines(1.0).unwrap();
     std::thread::sleep(Duration::from_secs(1));
     let after = wire.snapshot().unwrap();
     wire.stop();
-    let delta = before.until(&after, &hops, wire.sends_seen());
+    let mut delta = before.until(&after, &hops, wire.sends_seen());
+    delta.add_timelines(wire.timelines());
     let trace = load.stop(delta.span).unwrap();
     let hop = &delta.hops[0];
     assert_eq!((hop.connections, hop.client_seen, hop.server_seen, hop.pipelined), (8, 8, 8, 0));
@@ -41,6 +45,88 @@ fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
     assert!((sum / latency - 1.0).abs() < 0.02, "places {sum} ns, latency {latency} ns");
     // Some of its work is done by the server: a place that nobody was in would be one that is not seen.
     assert!(hop.mean(Place::Server).unwrap() > 1_000.0, "{hop:?}");
+    // Every k-th query of each connection, whatever it took: as many as that, and their mean is that of all.
+    let sample = hop.sample.as_ref().unwrap();
+    let expected = hop.queries as f64 / f64::from(sample.every);
+    assert!(sample.every >= 1 && sample.lost == 0, "{} {}", sample.every, sample.lost);
+    let found = sample.queries.len() as f64;
+    assert!((found - expected).abs() <= 0.02 * expected + 2.0 * clients as f64, "{found} of {expected}");
+    let mean = sample.queries.iter().map(|query| query.latency() as f64).sum::<f64>() / found;
+    assert!((mean / sum - 1.0).abs() < 0.25, "sampled {mean} ns, all {sum} ns");
+}
+
+#[test]
+fn the_extended_protocol_is_one_query_a_round_trip() {
+    let Some(server) = Postgres::start("") else { return };
+    let address = server.address("postgres");
+    let hops = vec![Hop { name: "target".into(), port: address.local_port().unwrap() }];
+    let Some(mut wire) = followed(hops.clone()) else { return };
+    let options = Options { protocol: Protocol::Extended, ..Options::default() };
+    let mut load = PgwireDriver::new(address, Workload::from_query("select 1"), options).open(2).unwrap();
+    load.start().unwrap();
+    wire.start().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let before = wire.snapshot().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let after = wire.snapshot().unwrap();
+    wire.stop();
+    let delta = before.until(&after, &hops, wire.sends_seen());
+    let trace = load.stop(delta.span).unwrap();
+    let hop = &delta.hops[0];
+    assert!(hop.queries.abs_diff(trace.completed) <= 2, "{} {}", hop.queries, trace.completed);
+    assert_eq!(hop.pipelined, 0);
+    let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
+    assert!((sum / trace.mean_latency().unwrap() - 1.0).abs() < 0.05, "{sum} ns");
+}
+
+/// Sends a message of the protocol.
+fn send(socket: &mut TcpStream, kind: Option<u8>, body: &[u8]) {
+    let mut message: Vec<u8> = kind.into_iter().collect();
+    message.extend((body.len() as u32 + 4).to_be_bytes());
+    message.extend(body);
+    socket.write_all(&message).unwrap();
+}
+
+/// Reads messages until the server is ready for the next query.
+fn until_ready(socket: &mut TcpStream) {
+    loop {
+        let mut head = [0; 5];
+        socket.read_exact(&mut head).unwrap();
+        let mut body = vec![0; u32::from_be_bytes(head[1..].try_into().unwrap()) as usize - 4];
+        socket.read_exact(&mut body).unwrap();
+        if head[0] == b'Z' {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_client_that_sends_before_it_has_read_is_recognised() {
+    let Some(server) = Postgres::start("") else { return };
+    let hops = vec![Hop { name: "target".into(), port: server.port }];
+    let Some(mut wire) = followed(hops.clone()) else { return };
+    if !wire.sends_seen() {
+        println!("skipped: this kernel does not tell of sending (6.16 and later do)");
+        return;
+    }
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    socket.set_nodelay(true).unwrap();
+    send(&mut socket, None, b"\0\x03\0\0user\0postgres\0database\0postgres\0\0");
+    until_ready(&mut socket);
+    wire.start().unwrap();
+    let before = wire.snapshot().unwrap();
+    for _ in 0..20 {
+        send(&mut socket, Some(b'Q'), b"select pg_sleep(0.005)\0");
+        // The server has read the first by then, and has not answered.
+        std::thread::sleep(Duration::from_millis(2));
+        send(&mut socket, Some(b'Q'), b"select 1\0");
+        until_ready(&mut socket);
+        until_ready(&mut socket);
+    }
+    let after = wire.snapshot().unwrap();
+    wire.stop();
+    let hop = &before.until(&after, &hops, wire.sends_seen()).hops[0];
+    assert!(hop.pipelined >= 15, "{hop:?}");
 }
 
 #[test]

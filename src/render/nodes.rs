@@ -3,7 +3,7 @@
 use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
 use super::places::words;
-use crate::analyze::nodes::{Known, LevelNodes, Node, What};
+use crate::analyze::nodes::{Known, LevelNodes, Node, OwnWork, What};
 use std::collections::BTreeMap;
 
 /// The tree over all levels, and a sentence a level on what is known only by subtraction.
@@ -96,10 +96,22 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
         let largest = nodes.by_subtraction();
         let named: Vec<String> = largest.iter().take(3).map(|(node, share)| rest_words(node, *share)).collect();
         notes.push(format!(
-            "Level {level}: {:.1} % of the latency is known only by subtraction{}{}.",
+            "Level {level}: {:.1} % of the latency is not explained; by subtraction alone {:.1} % are known{}{}.",
             unexplained * 100.0,
+            largest.iter().map(|(_, share)| share.abs()).sum::<f64>() * 100.0,
             if named.is_empty() { "" } else { ", most of it " },
             named.join(", ")
+        ));
+    }
+    if let Some(OwnWork { before, behind, after, queries }) = &nodes.own_work {
+        let micros = |nanos: &f64| significant(nanos / 1e3);
+        notes.push(format!(
+            "Level {level}: by the sockets alone the server works {} µs on a query before it asks the database, waits {} µs, and works {} µs \
+             until it answers (means of {queries} sampled queries): the rests within its hands lie there, and are not counted as \
+             unexplained.",
+            micros(before),
+            micros(behind),
+            micros(after)
         ));
     }
     for node in nodes.latency.all() {

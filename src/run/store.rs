@@ -4,16 +4,20 @@
 //!
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
 //! (pprof) + `sampling.json`, `metrics-before.prom`, `metrics-after.prom`, `metrics-series.prom` (once a second),
-//! `scheduler.json`, `wire.json`, `statements.json`, `guards.json`.
+//! `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the queries), `statements.json`, `guards.json`.
 
 use super::{Manifest, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::{LoadTrace, read_latency_log, write_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
+use crate::wire::{Sample, WireDelta};
 use anyhow::{Context, Result, anyhow, bail};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// `ended` of a run that is still being written, or whose writer was killed.
@@ -198,6 +202,7 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
     }
     if let Some(wire) = wire {
         write_json(&directory.join("wire.json"), wire)?;
+        write_timelines(&directory.join("timelines.json.gz"), wire)?;
     }
     write_json(&directory.join("guards.json"), guards)?;
     write_json(&directory.join("window.json"), facts)
@@ -227,13 +232,34 @@ fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
         sampling: read_optional(&directory.join("sampling.json"))?,
         statements: read_optional(&directory.join("statements.json"))?,
         scheduler: read_optional(&directory.join("scheduler.json"))?,
-        wire: read_optional(&directory.join("wire.json"))?,
+        wire: read_wire(directory)?,
         guards: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
         load,
         profile,
         metrics,
     })
+}
+
+/// The hops' samples; nothing where none was taken.
+fn write_timelines(path: &Path, wire: &WireDelta) -> Result<()> {
+    let samples: Vec<&Sample> = wire.hops.iter().filter_map(|hop| hop.sample.as_ref()).collect();
+    if samples.is_empty() {
+        return Ok(());
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    serde_json::to_writer(&mut packed, &samples).with_context(|| format!("cannot write {}", path.display()))?;
+    write_file(path, &packed.finish()?)
+}
+
+fn read_wire(directory: &Path) -> Result<Option<WireDelta>> {
+    let Some(mut wire) = read_optional::<WireDelta>(&directory.join("wire.json"))? else { return Ok(None) };
+    let path = directory.join("timelines.json.gz");
+    if path.exists() {
+        let samples = serde_json::from_reader(BufReader::new(GzDecoder::new(open(&path)?)));
+        wire.add_timelines(samples.with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    Ok(Some(wire))
 }
 
 fn read_manifest(directory: &Path) -> Result<Manifest> {

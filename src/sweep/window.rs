@@ -64,11 +64,15 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     load.start()?;
     watch_generator(sources, &load.thread_ids());
     pause(load.as_ref(), sources, clock::now() + timing.warmup.as_nanos() as u64, stop).await?;
-    let recording = start_sampling(sources, &mut missing);
+    // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
+    let recording = start_sampling(sources, &mut missing);
     let observed = observe(sources, load.as_ref(), timing, stop, &mut missing).await;
     sources.wire.iter_mut().for_each(|wire| wire.stop());
-    let observed = observed?;
+    let mut observed = observed?;
+    if let (Some(seen), Some(wire)) = (&mut observed.wire, &mut sources.wire) {
+        seen.add_timelines(wire.timelines());
+    }
     tokio::time::sleep(RUN_ON).await;
     let samples = recording.and_then(|recording| match tokio::task::block_in_place(|| recording.stop()) {
         Ok(samples) => Some(samples),
@@ -182,6 +186,9 @@ async fn observe(
     let start = before.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
     let mut readings = vec![sources.watched.read()];
     let wire_before = wire_snapshot(sources, missing);
+    if let Some(Err(error)) = sources.wire.as_ref().map(|wire| wire.take_timelines(timing.window.as_secs_f64())) {
+        missing.push(lacking("timelines", &format!("{error:#}"), "run `wireprof doctor`"));
+    }
     // Parsed after the window: that would take a CPU from the target.
     let mut inside = Vec::new();
     let every = before.as_ref().map_or(0.0, |scrape| scrape.span.nanos() as f64 / SCRAPE_SHARE).max(1e9) as u64;

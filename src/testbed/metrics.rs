@@ -63,6 +63,7 @@ pub struct ProtocolMetrics {
     pub connections: IntCounterVec,
     pub queries: IntCounterVec,
     pub messages: HistogramVec,
+    pub parse: Histogram,
 }
 
 pub struct PlantMetrics {
@@ -289,6 +290,12 @@ impl ProtocolMetrics {
                 "The time it takes to process each of the pgwire message types, measured in the Adapter frontend",
                 "message_type",
                 (0.001, 512.0),
+            )?,
+            parse: made.histogram(
+                "mz_parse_seconds",
+                "The time it takes to parse a SQL statement. (Works for both Simple Queries and the Extended Query \
+                 protocol.)",
+                (0.001, 8.0),
             )?,
         })
     }

@@ -3,10 +3,12 @@
 //! only; nothing is pinned, and what was attached goes with its owner.
 
 mod program;
+mod sample;
 mod shapes;
 mod timeline;
 
 pub use program::SocketProgram;
+pub use sample::{Behind, MOST_A_SECOND, QueryTimeline, Sample};
 pub use shapes::{Connection, PLACES, Place};
 pub use timeline::{Hop, HopDelta, HopSnapshot, Stay, WireDelta, WireSnapshot};
 
@@ -21,6 +23,11 @@ pub trait WireSource: Send {
     fn start(&mut self) -> Result<()>;
     /// Where every connection has been until now.
     fn snapshot(&self) -> Result<WireSnapshot>;
+    /// Takes whole timelines of some queries from now on, for about so many seconds; how many of them follows from the
+    /// rate seen since the start.
+    fn take_timelines(&self, seconds: f64) -> Result<()>;
+    /// The timelines taken since, by hop, in no order.
+    fn timelines(&mut self) -> Vec<Sample>;
     /// Ends it; what was seen is forgotten.
     fn stop(&mut self);
 }

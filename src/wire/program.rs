@@ -1,11 +1,12 @@
 //! The kernel's program at the sockets, loaded once a sweep and attached for each window.
 
 use super::WireSource;
-use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS};
+use super::sample::{QueryTimeline, Sample, every};
+use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS, Sampling, Timeline};
 use super::timeline::{Hop, HopSnapshot, WireSnapshot};
-use crate::clock;
+use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -25,7 +26,10 @@ pub struct SocketProgram {
     ebpf: Ebpf,
     connections: MmapRaw,
     stays: PerCpuArray<MapData, u64>,
+    sampling: MmapRaw,
+    timelines: RingBuf<MapData>,
     sends_seen: bool,
+    started: Nanos,
     attached: Vec<BtfTracePointLink>,
 }
 
@@ -48,12 +52,12 @@ impl SocketProgram {
         }
         let sends_seen = program(&mut ebpf, SENDS.0)?.load(SENDS.1, &btf).is_ok();
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
-        let Map::Array(connections) = take("connections")? else { return Err(anyhow!("connections are no array")) };
-        let bytes = HOPS * PORTS * size_of::<Connection>();
-        let connections = MmapOptions::new().len(bytes).map_raw(connections.fd().as_fd().as_raw_fd());
-        let connections = connections.context("the kernel's table of connections cannot be mapped")?;
+        let connections = mapped(take("connections")?, HOPS * PORTS * size_of::<Connection>())?;
+        let sampling = mapped(take("sampling")?, size_of::<Sampling>())?;
         let stays = PerCpuArray::try_from(take("stays")?)?;
-        Ok(SocketProgram { hops, ebpf, connections, stays, sends_seen, attached: Vec::new() })
+        let timelines = RingBuf::try_from(take("timelines")?)?;
+        let (started, attached) = (0, Vec::new());
+        Ok(SocketProgram { hops, ebpf, connections, stays, sampling, timelines, sends_seen, started, attached })
     }
 
     /// Read as it is now: the kernel may be writing, so that one event of one connection can be half seen.
@@ -68,6 +72,14 @@ impl SocketProgram {
     fn forget(&mut self) {
         // SAFETY: the mapping is writable over its whole length, and no program is attached that would write to it.
         unsafe { std::ptr::write_bytes(self.connections.as_mut_ptr(), 0, self.connections.len()) };
+        // SAFETY: the mapping holds one, page-aligned; nobody else writes to it, as above.
+        unsafe { self.sampling.as_mut_ptr().cast::<Sampling>().write_volatile(Sampling::default()) };
+        while self.timelines.next().is_some() {}
+    }
+
+    fn sampling(&self) -> Sampling {
+        // SAFETY: the mapping holds one, page-aligned, and any bytes are one.
+        unsafe { self.sampling.as_mut_ptr().cast::<Sampling>().read_volatile() }
     }
 
     fn stays(&self, hop: usize) -> Result<Vec<[u64; BUCKETS]>> {
@@ -94,6 +106,7 @@ impl WireSource for SocketProgram {
     fn start(&mut self) -> Result<()> {
         self.stop();
         self.forget();
+        self.started = clock::now();
         let sends = self.sends_seen.then_some(SENDS);
         for (name, tracepoint) in TRACEPOINTS.into_iter().chain(sends) {
             let program = program(&mut self.ebpf, name)?;
@@ -115,9 +128,51 @@ impl WireSource for SocketProgram {
         Ok(WireSnapshot { at, hops: hops.collect() })
     }
 
+    fn take_timelines(&self, seconds: f64) -> Result<()> {
+        let now = self.snapshot()?;
+        let since = now.at.saturating_sub(self.started).max(1) as f64 / 1e9;
+        let mut all = [0; HOPS];
+        for (every_so_many, hop) in all.iter_mut().zip(&now.hops) {
+            let queries: u64 = hop.connections.values().map(|connection| connection.queries).sum();
+            *every_so_many = every(queries as f64 / since, seconds);
+        }
+        // SAFETY: the mapping holds a `Sampling`, whose first field this is; the program only reads it.
+        unsafe { self.sampling.as_mut_ptr().cast::<[u32; HOPS]>().write_volatile(all) };
+        Ok(())
+    }
+
+    fn timelines(&mut self) -> Vec<Sample> {
+        let Sampling { every, lost, .. } = self.sampling();
+        let sample = |(at, hop): (usize, &Hop)| Sample {
+            hop: hop.name.clone(),
+            every: every[at],
+            lost: lost[at],
+            queries: Vec::new(),
+        };
+        let mut samples: Vec<Sample> = self.hops.iter().enumerate().map(sample).collect();
+        while let Some(record) = self.timelines.next() {
+            if record.len() < size_of::<Timeline>() {
+                continue;
+            }
+            // SAFETY: it is as long as a `Timeline`, any bytes of which are one; it may lie unaligned.
+            let timeline = unsafe { record.as_ptr().cast::<Timeline>().read_unaligned() };
+            if let Some(sample) = samples.get_mut(usize::from(timeline.hop)) {
+                sample.queries.push(QueryTimeline::from(&timeline));
+            }
+        }
+        samples
+    }
+
     fn stop(&mut self) {
         self.attached.clear();
     }
+}
+
+/// An array that the kernel lets us map.
+fn mapped(map: Map, bytes: usize) -> Result<MmapRaw> {
+    let Map::Array(array) = map else { return Err(anyhow!("the program's map is no array")) };
+    let mapped = MmapOptions::new().len(bytes).map_raw(array.fd().as_fd().as_raw_fd());
+    mapped.context("the kernel's tables cannot be mapped")
 }
 
 fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint> {

@@ -50,7 +50,35 @@ pub struct Connection {
     pub queries: u64,
     pub pipelined: u64,
     pub pieces: u64,
-    pub reserved: [u64; 5],
+    /// The program's own, of the query whose timeline it takes.
+    pub sampled: [u64; 5],
 }
 
-const _: () = assert!(size_of::<Connection>() == 128);
+/// `struct timeline`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    pub sent: u64,
+    /// ns in each place but the client's.
+    pub spent: [u32; PLACES - 1],
+    pub requests: u32,
+    pub before: u32,
+    pub after: u32,
+    pub port: u16,
+    pub hop: u16,
+    pub reserved: u32,
+}
+
+/// `struct sampling`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sampling {
+    pub every: [u32; HOPS],
+    pub lost: [u64; HOPS],
+    pub asked: u64,
+    pub answered: u64,
+    pub requests: u64,
+    pub reserved: [u64; 3],
+}
+
+const _: () = assert!(size_of::<Connection>() == 128 && size_of::<Timeline>() == 48 && size_of::<Sampling>() == 96);

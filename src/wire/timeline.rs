@@ -1,6 +1,7 @@
 //! What the sockets told, as differences between two instants. Invariant: the places of a hop sum to the time that passed
 //! times its connections, to the exactness with which the two snapshots were taken.
 
+use super::sample::Sample;
 use super::shapes::{BUCKETS, Connection, PLACES, Place};
 use crate::clock::{Nanos, Span};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,9 @@ pub struct HopDelta {
     pub pieces: u64,
     /// In the order of the path.
     pub stays: Vec<Stay>,
+    /// Whole timelines of some of the queries; kept apart, in `timelines.json.gz`. `None`: they were not taken.
+    #[serde(skip)]
+    pub sample: Option<Sample>,
 }
 
 /// A window's `wire.json`.
@@ -101,6 +105,7 @@ fn hop_delta(hop: &Hop, (before, from): (&HopSnapshot, Nanos), (after, to): (&Ho
         pipelined: 0,
         pieces: 0,
         stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
+        sample: None,
     };
     let nothing = Connection::default();
     for (port, end) in &after.connections {
@@ -128,6 +133,17 @@ fn stay(place: Place, before: &HopSnapshot, after: &HopSnapshot) -> Stay {
     let new = (0..BUCKETS).map(|power| (power as u32, end[power].saturating_sub(start[power])));
     let by_power: BTreeMap<u32, u64> = new.filter(|(_, count)| *count > 0).collect();
     Stay { place, nanos: 0, count: by_power.values().sum(), by_power }
+}
+
+impl WireDelta {
+    /// Gives each hop its timelines, cut to the window.
+    pub fn add_timelines(&mut self, samples: Vec<Sample>) {
+        for sample in samples {
+            if let Some(hop) = self.hops.iter_mut().find(|hop| hop.hop.name == sample.hop) {
+                hop.sample = Some(sample.cut(self.span));
+            }
+        }
+    }
 }
 
 impl Stay {

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::Sink;
@@ -82,6 +83,14 @@ impl Handler {
     }
 }
 
+/// The statements of a text; observed in `mz_parse_seconds`.
+fn parse(session: &SessionClient, sql: &str) -> PgWireResult<Vec<Statement>> {
+    let start = Instant::now();
+    let statements = statement::parse(sql);
+    session.adapter().metrics.protocol.parse.observe(start.elapsed().as_secs_f64());
+    Ok(statements?)
+}
+
 fn session_of(session: &OnceLock<SessionClient>) -> PgWireResult<&SessionClient> {
     session.get().ok_or(PgWireError::NotReadyForQuery)
 }
@@ -157,7 +166,7 @@ impl SimpleQueryHandler for Handler {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let statements = statement::parse(query)?;
+        let statements = parse(self.session()?, query)?;
         let mut responses = Vec::with_capacity(statements.len().max(1));
         for statement in &statements {
             match self.respond(statement, None).await {
@@ -214,7 +223,7 @@ impl QueryParser for Parser {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        let mut statements = statement::parse(sql)?;
+        let mut statements = parse(session_of(&self.session)?, sql)?;
         if statements.len() > 1 {
             return Err(SqlError::syntax("cannot insert multiple commands into a prepared statement").into());
         }

@@ -40,7 +40,34 @@ struct connection {
     u64 pipelined;
     /* Times that the server or the client went on reading or sending within one query. */
     u64 pieces;
-    u64 reserved[5];
+    /* The query whose whole timeline is taken, if one is: when it was sent (0: none is), ns in each place but the client's. */
+    u64 sampled;
+    u32 spent[PLACES - 1];
+    /* Requests to the hops behind: all there were when the server read the query; then those until its answer was sent. */
+    u32 requests;
+    /* Where there was one: ns from reading the query to sending that, and from reading its answer to sending the query's. */
+    u32 before, after;
+};
+
+/* One query's whole way. 48 bytes. */
+struct timeline {
+    u64 sent;
+    u32 spent[PLACES - 1];
+    u32 requests, before, after;
+    u16 port;
+    u16 hop;
+    u32 reserved;
+};
+
+/* 96 bytes. */
+struct sampling {
+    /* Every how many queries of a hop one's timeline is taken; 0: none. */
+    u32 every[HOPS];
+    u64 lost[HOPS];
+    /* Of the hops behind, whichever connection: the last request sent, the last answer read, and how many requests. */
+    u64 asked, answered;
+    u64 requests;
+    u64 reserved[3];
 };
 
 struct {
@@ -50,6 +77,20 @@ struct {
     __uint(max_entries, HOPS * PORTS);
     __uint(map_flags, BPF_F_MMAPABLE);
 } connections SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __type(key, u32);
+    __type(value, struct sampling);
+    __uint(max_entries, 1);
+    __uint(map_flags, BPF_F_MMAPABLE);
+} sampling SEC(".maps");
+
+/* Read once, after the window: nobody is woken for it. */
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 4 << 20);
+} timelines SEC(".maps");
 
 /* Stays by hop, place and power of two of ns. */
 struct {
@@ -62,7 +103,7 @@ struct {
 enum side { AT_CLIENT, AT_SERVER };
 
 /* The connection of a socket, and which end of it the socket is; 0 for sockets that are nobody's here. */
-INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop) {
+INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop, u32 *port) {
     u16 own = sk->__sk_common.skc_num, other = __builtin_bswap16(sk->__sk_common.skc_dport);
     const u16 ports[HOPS] = { server_port_0, server_port_1, server_port_2, server_port_3 };
     u32 client = 0;
@@ -85,6 +126,7 @@ INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop)
     }
     if (!known)
         return 0;
+    *port = client;
     u32 index = *hop * PORTS + client;
     return bpf_map_lookup_elem(&connections, &index);
 }
@@ -94,6 +136,10 @@ INLINE void move(struct connection *connection, u32 hop, u32 spent_in, u32 next,
     if (connection->since && spent_in < PLACES) {
         u64 nanos = now - connection->since;
         connection->nanos[spent_in] += nanos;
+        if (connection->sampled && spent_in != CLIENT) {
+            u64 spent = connection->spent[spent_in - 1] + nanos;
+            connection->spent[spent_in - 1] = spent > 0xffffffff ? 0xffffffff : spent;
+        }
         /* The exponent of the highest bit, by halves. */
         u32 bits = 0;
         u64 rest = nanos;
@@ -112,12 +158,78 @@ INLINE void move(struct connection *connection, u32 hop, u32 spent_in, u32 next,
     connection->place = next;
 }
 
+INLINE struct sampling *sampled(void) {
+    u32 only = 0;
+    return bpf_map_lookup_elem(&sampling, &only);
+}
+
+/* A query begins: the timeline of the one before is whole. */
+INLINE void begin(struct connection *connection, u32 hop, u32 port, u64 now) {
+    connection->queries++;
+    struct sampling *all = sampled();
+    if (!all || hop >= HOPS)
+        return;
+    if (connection->sampled) {
+        struct timeline timeline = {
+            .sent = connection->sampled,
+            .requests = connection->requests,
+            .before = connection->before,
+            .after = connection->after,
+            .port = port,
+            .hop = hop,
+        };
+        __builtin_memcpy(timeline.spent, connection->spent, sizeof(timeline.spent));
+        if (bpf_ringbuf_output(&timelines, &timeline, sizeof(timeline), BPF_RB_NO_WAKEUP))
+            __sync_fetch_and_add(&all->lost[hop], 1);
+        connection->sampled = 0;
+    }
+    /* Connections that go in step are taken at different times. */
+    u32 every = all->every[hop];
+    if (!every || ((u32)connection->queries + port) % every)
+        return;
+    connection->sampled = now;
+    __builtin_memset(connection->spent, 0, sizeof(connection->spent));
+    connection->requests = connection->before = connection->after = 0;
+}
+
+/* The server has read a query of the load, or sends its answer: what it asked of the hops behind in between. */
+INLINE void mark_read(struct connection *connection, u32 hop) {
+    struct sampling *all = sampled();
+    if (all && hop == 0 && connection->sampled)
+        connection->requests = all->requests;
+}
+
+INLINE void mark_answer(struct connection *connection, u32 hop, u64 now) {
+    struct sampling *all = sampled();
+    if (!all || hop != 0 || !connection->sampled)
+        return;
+    connection->requests = (u32)all->requests - connection->requests;
+    u64 read = connection->since, asked = all->asked, answered = all->answered;
+    if (connection->requests == 1 && read <= asked && asked <= answered && answered <= now) {
+        connection->before = asked - read;
+        connection->after = now - answered;
+    }
+}
+
+/* The server asks something behind, or has read the answer. */
+INLINE void mark_behind(u32 hop, int asks, u64 now) {
+    struct sampling *all = sampled();
+    if (!all || hop == 0 || !all->every[0])
+        return;
+    if (asks) {
+        all->asked = now;
+        __sync_fetch_and_add(&all->requests, 1);
+    } else {
+        all->answered = now;
+    }
+}
+
 /* Kernel 6.16 and later; before that a query is in the client's hands until the server's socket is readable. */
 SEC("tp_btf/tcp_sendmsg_locked")
 int on_send(u64 *context) {
     enum side side = AT_CLIENT;
-    u32 hop = 0;
-    struct connection *connection = find((void *)context[0], &side, &hop);
+    u32 hop = 0, port = 0;
+    struct connection *connection = find((void *)context[0], &side, &hop, &port);
     if (!connection)
         return 0;
     u64 now = bpf_ktime_get_ns();
@@ -125,8 +237,9 @@ int on_send(u64 *context) {
     if (side == AT_CLIENT) {
         connection->sides |= 1;
         if (place == CLIENT) {
-            connection->queries++;
             move(connection, hop, CLIENT, REQUEST, now);
+            begin(connection, hop, port, now);
+            mark_behind(hop, 1, now);
         } else if (place == REQUEST || place == SERVER_BUFFER) {
             connection->pieces++;
         } else {
@@ -136,6 +249,8 @@ int on_send(u64 *context) {
     }
     connection->sides |= 2;
     if (place == SERVER || place == SERVER_BUFFER) {
+        if (place == SERVER)
+            mark_answer(connection, hop, now);
         move(connection, hop, place, RESPONSE, now);
     } else if (place == CLIENT) {
         /* The client has read a part of the answer and waits: the query was in the server's hands all the while. */
@@ -150,8 +265,8 @@ int on_send(u64 *context) {
 SEC("tp_btf/sk_data_ready")
 int on_readable(u64 *context) {
     enum side side = AT_CLIENT;
-    u32 hop = 0;
-    struct connection *connection = find((void *)context[0], &side, &hop);
+    u32 hop = 0, port = 0;
+    struct connection *connection = find((void *)context[0], &side, &hop, &port);
     if (!connection)
         return 0;
     u64 now = bpf_ktime_get_ns();
@@ -172,8 +287,8 @@ int on_readable(u64 *context) {
     } else if (place == CLIENT || (place == RESPONSE && !(connection->sides & 1))) {
         /* The client's sending was not seen; of one on another host nothing is: since the answer left, the query was on the
          * network or at the client. */
-        connection->queries++;
         move(connection, hop, place, SERVER_BUFFER, now);
+        begin(connection, hop, port, now);
     }
     return 0;
 }
@@ -183,20 +298,23 @@ int on_receive(u64 *context) {
     if ((int)context[1] <= 0)
         return 0;
     enum side side = AT_CLIENT;
-    u32 hop = 0;
-    struct connection *connection = find((void *)context[0], &side, &hop);
+    u32 hop = 0, port = 0;
+    struct connection *connection = find((void *)context[0], &side, &hop, &port);
     if (!connection)
         return 0;
     u64 now = bpf_ktime_get_ns();
     u32 place = connection->place;
     if (side == AT_SERVER) {
-        if (place == SERVER_BUFFER || place == REQUEST)
+        if (place == SERVER_BUFFER || place == REQUEST) {
             move(connection, hop, place, SERVER, now);
+            mark_read(connection, hop);
+        }
         return 0;
     }
     connection->sides |= 1;
     if (place == CLIENT_BUFFER || place == RESPONSE) {
         move(connection, hop, place, CLIENT, now);
+        mark_behind(hop, 0, now);
     } else if (place == CLIENT && connection->since) {
         /* A further part of the answer: it was in the client's buffer since the first was read. */
         connection->pieces++;
@@ -206,5 +324,7 @@ int on_receive(u64 *context) {
 }
 
 _Static_assert(sizeof(struct connection) == 128, "shapes.rs");
+_Static_assert(sizeof(struct timeline) == 48, "shapes.rs");
+_Static_assert(sizeof(struct sampling) == 96, "shapes.rs");
 
 char terms[] SEC("license") = "Dual MIT/GPL";

@@ -1,168 +1,23 @@
-//! Where a query's latency goes, as a tree: places, and within them what the server's own metrics, the database's round trips and
-//! its statement statistics tell. Invariant: what is known only by subtraction is marked so, and a part is subtracted from a
-//! whole only where both are of the same weight: each query has its own, or there is one for each of the whole's.
+//! A level's tree from its windows: places from the sockets, what the preset has inside them, and what is left of each whole.
+//! Invariant: a node is measured only where its source is; the others say why not.
 
-use super::places::{HopPlaces, LevelPlaces};
-use super::quantities::{Inputs, Kind, source};
-use super::summary::mean_latency;
+use super::{Known, LATENCY, Node, What, measured, weight_in};
+use crate::analyze::places::{HopPlaces, LevelPlaces};
+use crate::analyze::quantities::{Inputs, Kind, source};
+use crate::analyze::summary::mean_latency;
 use crate::preset::{self, Nested, Per, Preset};
-use crate::run::{Run, Window};
+use crate::run::Window;
 use crate::wire::Place;
-use serde::Serialize;
-use std::collections::BTreeMap;
 
-/// Key of the root: the client's own mean latency.
-pub const LATENCY: &str = "latency";
-/// How far numbers of calls may differ for two things to be of one weight: what is in flight at the window's ends, and the
-/// scrapes' skew.
-const SAME: f64 = 0.02;
-
-/// One node at one level.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Node {
-    /// The preset's name of it; a place's name in `wire.json`, with its hop before where that is not the load's; `rest of KEY`.
-    pub key: String,
-    pub what: What,
-    /// ns of one; `None` where `known` says why.
-    pub mean: Option<f64>,
-    /// What `mean` is of: `query`, `call`, `batch`, `round trip`, `statement`.
-    pub per: String,
-    /// How many there are for each query of the client.
-    pub times: Option<f64>,
-    /// Share of the latency, 0..1. `None` where several queries share one, or it is not measured.
-    pub share: Option<f64>,
-    pub known: Known,
-    /// The stored files and the series in them.
-    pub source: String,
-    pub parts: Vec<Node>,
-}
-
-/// What a node is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum What {
-    Latency,
-    /// Of the load's hop where `hop` is `None`.
-    Place {
-        hop: Option<String>,
-        place: Place,
-    },
-    /// By the preset.
-    Measured,
-    /// What the database's own statistics say of the same time: set against a place, not a part that leaves a rest.
-    Compared,
-    /// What the parts of a whole leave of it; in words where the preset has some.
-    Rest(Option<String>),
-}
-
-/// How a node is known.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Known {
-    Measured {
-        /// How many it is the mean of; `None` where that is not told.
-        count: Option<f64>,
-    },
-    /// Only by what its whole and the other parts leave.
-    Subtraction,
-    /// Why it is not.
-    Not(String),
-}
-
-/// A level's tree.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LevelNodes {
-    pub latency: Node,
-}
-
-impl Node {
-    /// This node or one below it.
-    pub fn find(&self, key: &str) -> Option<&Node> {
-        if self.key == key {
-            return Some(self);
-        }
-        self.parts.iter().find_map(|part| part.find(key))
-    }
-
-    /// ns a query, where each query has its own.
-    pub fn per_query(&self) -> Option<f64> {
-        self.share?;
-        Some(self.mean? * self.times?)
-    }
-
-    /// By how much the parts exceed their whole, as a share of it; `None` where they fit.
-    pub fn excess(&self) -> Option<f64> {
-        let rest = self.parts.iter().find(|part| part.known == Known::Subtraction)?;
-        let excess = -rest.mean? / self.mean.filter(|mean| *mean > 0.0)?;
-        (excess > SAME).then_some(excess)
-    }
-
-    /// Parts that were not subtracted, because several queries share one: the parts, and how many queries.
-    pub fn shared(&self) -> Vec<(&Node, f64)> {
-        let Some(own) = self.times.filter(|_| self.known != Known::Subtraction) else { return Vec::new() };
-        let other = |part: &&Node| weight_in(part, own).is_none();
-        let parts = measured(&self.parts).into_iter().filter(other);
-        parts.filter_map(|part| Some((part, own / part.times.filter(|times| *times > 0.0)?))).collect()
-    }
-
-    fn walk<'a>(&'a self, found: &mut Vec<&'a Node>) {
-        found.push(self);
-        self.parts.iter().for_each(|part| part.walk(found));
-    }
-
-    /// This node and all below it, each whole before its parts.
-    pub fn all(&self) -> Vec<&Node> {
-        let mut found = Vec::new();
-        self.walk(&mut found);
-        found
-    }
-}
-
-impl LevelNodes {
-    /// The node of this key (see [`Node::key`]), measured or not.
-    pub fn get(&self, key: &str) -> Option<&Node> {
-        self.latency.find(key)
-    }
-
-    /// What of the latency is known only by subtraction, largest first, with its share of the latency.
-    pub fn by_subtraction(&self) -> Vec<(&Node, f64)> {
-        let rests = self.latency.all().into_iter().filter(|node| node.known == Known::Subtraction);
-        let mut rests: Vec<_> = rests.filter_map(|node| Some((node, node.share?))).collect();
-        rests.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
-        rests
-    }
-
-    /// Sum of their sizes, 0..1: what no instrument saw itself. `None` without a latency.
-    pub fn unexplained(&self) -> Option<f64> {
-        self.latency.mean?;
-        Some(self.by_subtraction().iter().map(|(_, share)| share.abs()).sum())
-    }
-}
-
-/// The trees of all levels. `preset`: `None` where it is not to be had; the places stand alone then.
-pub fn nodes(run: &Run, hops: &[HopPlaces], preset: Option<&Preset>) -> BTreeMap<usize, LevelNodes> {
-    let level = |(level, windows): (usize, Vec<&Window>)| {
-        let building = Building { level, windows, hops, preset };
-        (level, LevelNodes { latency: building.tree() })
-    };
-    run.levels().into_iter().map(level).collect()
-}
-
-/// Nodes of the preset that lie inside nothing that there is, and are therefore nowhere in the trees.
-pub fn misplaced<'p>(levels: &BTreeMap<usize, LevelNodes>, preset: &'p Preset) -> Vec<&'p Nested> {
-    let nowhere = |nested: &&Nested| levels.values().all(|level| level.get(&nested.name).is_none());
-    preset.node.iter().filter(nowhere).collect()
-}
-
-struct Building<'a> {
-    level: usize,
-    windows: Vec<&'a Window>,
-    hops: &'a [HopPlaces],
-    preset: Option<&'a Preset>,
+pub(super) struct Building<'a> {
+    pub level: usize,
+    pub windows: Vec<&'a Window>,
+    pub hops: &'a [HopPlaces],
+    pub preset: Option<&'a Preset>,
 }
 
 impl Building<'_> {
-    fn tree(&self) -> Node {
+    pub fn tree(&self) -> Node {
         let mean = mean_latency(&self.windows);
         let mut root = Node {
             key: LATENCY.into(),
@@ -326,20 +181,6 @@ fn place_key(place: Place) -> &'static str {
         Place::Response => "response",
         Place::ClientBuffer => "client_buffer",
     }
-}
-
-/// The parts that are measured; in the stead of one that is not, its own.
-fn measured(parts: &[Node]) -> Vec<&Node> {
-    let each = parts.iter().filter(|part| part.known != Known::Subtraction && part.what != What::Compared);
-    each.flat_map(|part| if part.mean.is_some() { vec![part] } else { measured(&part.parts) }).collect()
-}
-
-/// How many of a part there are for each of its whole, of which there are `times` a query; `None` where several of the whole
-/// share one, or one serves others too, so that the means are of different weights.
-fn weight_in(part: &Node, times: f64) -> Option<f64> {
-    let ratio = part.times? / times;
-    let own = matches!(part.per.as_str(), "query" | "call");
-    (own || (ratio - 1.0).abs() <= SAME).then_some(ratio)
 }
 
 /// Shares of the latency, down to where a part is shared. Of the whole there are `whole` a query; what was not measured is
