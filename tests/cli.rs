@@ -193,7 +193,9 @@ fn a_reader_that_goes_away_is_no_error() {
 #[test]
 fn every_verbs_help_has_examples_and_completions_name_the_verbs() {
     let place = Place::new();
-    for verb in ["sweep", "import", "doctor", "hot", "runs", "metrics", "flamegraph", "log", "completions"] {
+    for verb in
+        ["sweep", "import", "doctor", "hot", "runs", "metrics", "statements", "flamegraph", "log", "completions"]
+    {
         assert!(place.done(&[verb, "--help"]).contains("Example"), "{verb}");
     }
     assert!(place.done(&["--help"]).contains("Exit codes: 0 done; 1 a check or guard failed; 2 usage"));

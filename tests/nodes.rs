@@ -96,7 +96,7 @@ fn window(level: usize, histograms: &[(&str, u64, u64)], round_trips: u64) -> Wi
         rows: round_trips,
         exec: 15_000 * round_trips,
         plan: Some(1_000 * round_trips),
-        new: false,
+        ..StatementDelta::default()
     };
     let statements = vec![called("select 1")];
     window.statements =

@@ -14,6 +14,7 @@ pub mod places;
 pub mod processes;
 pub mod quantities;
 pub mod series;
+pub mod statements;
 pub mod stopping;
 pub mod summary;
 mod tally;

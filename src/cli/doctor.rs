@@ -34,7 +34,7 @@ pub struct Doctor {
     /// Prometheus metrics of the server [default: the preset's]
     #[arg(long, value_name = "URL")]
     metrics_url: Option<String>,
-    /// Database whose pg_stat_statements are read [default: --url, where the preset says so]
+    /// Database whose statement statistics are read [default: --url, where the preset says so]
     #[arg(long, value_name = "URL")]
     statements_url: Option<String>,
     /// The server's process [default: the one that listens on the URL's port]

@@ -17,6 +17,7 @@ mod output;
 mod overview;
 mod progress;
 mod runs;
+mod statements;
 mod sweep;
 
 pub use exit::{Failed, Outcome, Usage};
@@ -59,6 +60,7 @@ enum Verb {
     Diff(Box<diff::Diff>),
     Runs(runs::Runs),
     Metrics(metrics::Metrics),
+    Statements(statements::Statements),
     Flamegraph(flamegraph::Flamegraph),
     Log(log::Log),
     Import(import::Import),
@@ -80,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Diff(verb) => verb.run(&common),
         Verb::Runs(verb) => verb.run(&common),
         Verb::Metrics(verb) => verb.run(&common),
+        Verb::Statements(verb) => verb.run(&common),
         Verb::Flamegraph(verb) => verb.run(&common),
         Verb::Log(verb) => verb.run(&common),
         Verb::Import(verb) => verb.run(&common),

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 /// Frames of each table.
 const TOP: usize = 12;
+/// Statements of the database.
+const STATEMENTS: usize = 2;
 
 /// Levels, guards, the preset's quantities, hot frames and pictures of a run.
 pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: Vec<Picture>) -> Report {
@@ -28,6 +30,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     sections.extend(guards_report(run).sections);
     if let Some(preset) = preset {
         sections.extend(measured(run, preset));
+        sections.extend(super::statements::section(run, preset, STATEMENTS));
         sections.extend(hottest(run, preset));
     }
     if !pictures.is_empty() {

@@ -85,11 +85,14 @@ pub struct Sweep {
     metrics_url: Option<String>,
     #[arg(long, conflicts_with = "metrics_url")]
     no_metrics: bool,
-    /// Database whose pg_stat_statements are read [default: --url, where the preset says so]
+    /// Database whose statement statistics are read (PostgreSQL or CockroachDB) [default: --url, where the preset says so]
     #[arg(long, value_name = "URL")]
     statements_url: Option<String>,
     #[arg(long, conflicts_with = "statements_url")]
     no_statements: bool,
+    /// Have the database forget its statement statistics before each window (they are differenced in any case)
+    #[arg(long, conflicts_with = "no_statements")]
+    reset_statements: bool,
     /// The server's process [default: the one that listens on the URL's port]
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
@@ -310,6 +313,7 @@ impl Sweep {
             no_metrics: self.no_metrics,
             statements_url: self.statements_url.clone(),
             no_statements: self.no_statements,
+            reset_statements: self.reset_statements,
             wire: !self.no_wire,
             pid: self.pid,
             also: self.also.clone(),

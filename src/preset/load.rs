@@ -80,6 +80,7 @@ impl Preset {
             setup: or(self.setup, parent.setup),
             statements: super::Statements {
                 reader: self.statements.reader.or(parent.statements.reader),
+                behind: self.statements.behind.or(parent.statements.behind),
                 watched: or(self.statements.watched, parent.statements.watched),
             },
             focus: by_key(self.focus, parent.focus, |f| f.name.clone()),

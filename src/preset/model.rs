@@ -2,6 +2,7 @@
 
 use super::{Expression, Step};
 use crate::metrics::{MetricsDelta, Selector};
+use crate::statements::Reader;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -85,9 +86,11 @@ pub struct Workload {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Statements {
-    /// `pg_stat_statements`; `None`: none unless the user names a database.
-    pub reader: Option<String>,
-    /// Statements to show whatever their rank, compared without regard to white space.
+    /// `auto`, `pg_stat_statements`, `cockroachdb`, `cockroachdb_node`; `None`: none unless the user names a database.
+    pub reader: Option<Reader>,
+    /// The statistics wanted are those of a database behind the server, not of the server itself.
+    pub behind: Option<bool>,
+    /// Fingerprints of statements to show whatever their rank; `_` and `$1` stand for any constant or parameter.
     pub watched: Vec<String>,
 }
 

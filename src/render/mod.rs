@@ -36,6 +36,7 @@ mod processes;
 mod quantities;
 mod runs;
 mod series;
+mod statements;
 mod summary;
 mod terminal;
 
@@ -54,5 +55,6 @@ pub use processes::processes_table;
 pub use quantities::quantities_table;
 pub use runs::{manifest_lines, runs_report};
 pub use series::series_table;
+pub use statements::statements_section;
 pub use summary::summary_table;
 pub use terminal::terminal;

@@ -35,6 +35,7 @@ pub fn read_csv(text: &str, source: &str, span: Span) -> Result<StatementsSnapsh
             rows: number(rows)? as u64,
             exec: number(exec)? * NANOS_PER_MS,
             plan: plan.map(number).transpose()?.map(|ms| ms * NANOS_PER_MS),
+            ..StatementRow::default()
         })
     };
     let rows = records.map(read).collect::<Result<Vec<_>, _>>()?;
@@ -91,7 +92,7 @@ mod tests {
             calls,
             rows,
             exec,
-            plan: None,
+            ..StatementRow::default()
         };
         let wanted = vec![row("-1", "select \"a\",\r\n  b", 2, 3, 1.5e6), row("7", "rollback", 1, 0, 0.25e6)];
         assert_eq!(read(text), Ok(wanted));

@@ -1,22 +1,36 @@
 //! Two readings of statement statistics, subtracted. Invariant: statements are matched by the source's own key, never by
 //! text alone; a counter that went down counts as vanished, not as a negative.
 
-use super::{StatementDelta, StatementsDelta};
+use super::{SampledDelta, StatementDelta, StatementsDelta};
 use crate::clock::Span;
 use std::collections::HashMap;
 
 /// One statement in one reading: totals since the source's own start. Times in ns.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatementRow {
     /// What the source tells statements apart by.
     pub key: String,
     pub query: String,
+    /// `None` where the source does not tell applications apart.
+    pub application: Option<String>,
     pub calls: u64,
     pub rows: u64,
     /// Float, as the source keeps it: differences are rounded to ns once.
     pub exec: f64,
     /// `None` where planning is not tracked.
     pub plan: Option<f64>,
+    /// `None` where the source does not measure the whole service.
+    pub service: Option<f64>,
+    /// `None` where nothing was sampled.
+    pub sampled: Option<SampledRow>,
+}
+
+/// Totals over the calls that the source sampled. Times in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SampledRow {
+    pub calls: u64,
+    pub cpu: Option<f64>,
+    pub contention: Option<f64>,
 }
 
 /// One reading. `span` is the duration of the request.
@@ -40,19 +54,9 @@ impl StatementsDelta {
                 vanished += 1;
                 continue;
             }
-            let (calls, rows, exec) = former.map_or((0, 0, 0.0), |f| (f.calls, f.rows, f.exec));
-            if row.calls == calls {
-                continue;
+            if former.is_none_or(|former| former.calls < row.calls) {
+                statements.push(difference(former, row));
             }
-            let plan = row.plan.map(|plan| plan - former.and_then(|f| f.plan).unwrap_or(0.0));
-            statements.push(StatementDelta {
-                query: row.query.clone(),
-                calls: row.calls - calls,
-                rows: row.rows.saturating_sub(rows),
-                exec: (row.exec - exec).round().max(0.0) as u64,
-                plan: plan.map(|p| p.round().max(0.0) as u64),
-                new: former.is_none(),
-            });
         }
         statements.sort_by(|a, b| b.exec.cmp(&a.exec).then_with(|| a.query.cmp(&b.query)));
         StatementsDelta {
@@ -65,12 +69,52 @@ impl StatementsDelta {
     }
 }
 
+/// One statement between two readings; `None` before: it was not there yet.
+fn difference(former: Option<&StatementRow>, row: &StatementRow) -> StatementDelta {
+    let (calls, rows, exec) = former.map_or((0, 0, 0.0), |f| (f.calls, f.rows, f.exec));
+    let before = |figure: fn(&StatementRow) -> Option<f64>| former.and_then(figure).unwrap_or(0.0);
+    let since = |figure: fn(&StatementRow) -> Option<f64>| figure(row).map(|now| nanos(now - before(figure)));
+    StatementDelta {
+        query: row.query.clone(),
+        application: row.application.clone(),
+        calls: row.calls - calls,
+        rows: row.rows.saturating_sub(rows),
+        exec: nanos(row.exec - exec),
+        plan: since(|row| row.plan),
+        service: since(|row| row.service),
+        sampled: sampled(former.and_then(|former| former.sampled), row.sampled),
+        new: former.is_none(),
+    }
+}
+
+/// `None` where no call was sampled in between.
+fn sampled(former: Option<SampledRow>, now: Option<SampledRow>) -> Option<SampledDelta> {
+    let (former, now) = (former.unwrap_or_default(), now?);
+    let since = |now: Option<f64>, before: Option<f64>| now.map(|now| nanos(now - before.unwrap_or(0.0)));
+    let calls = now.calls.checked_sub(former.calls).filter(|calls| *calls > 0)?;
+    let (cpu, contention) = (since(now.cpu, former.cpu), since(now.contention, former.contention));
+    Some(SampledDelta { calls, cpu, contention })
+}
+
+/// Rounding can take a difference of two large sums below 0.
+fn nanos(difference: f64) -> u64 {
+    difference.round().max(0.0) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn row(key: &str, calls: u64, exec: f64, plan: Option<f64>) -> StatementRow {
-        StatementRow { key: key.into(), query: format!("select\n {key}"), calls, rows: calls, exec, plan }
+        StatementRow {
+            key: key.into(),
+            query: format!("select\n {key}"),
+            calls,
+            rows: calls,
+            exec,
+            plan,
+            ..StatementRow::default()
+        }
     }
 
     fn snapshot(rows: Vec<StatementRow>) -> StatementsSnapshot {
@@ -97,5 +141,26 @@ mod tests {
         let after = snapshot(vec![row("reset", 3, 30.0, None)]);
         let delta = StatementsDelta::between(&before, &after);
         assert_eq!((delta.vanished, delta.statements.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_sampled_is_divided_by_its_own_count() {
+        let with =
+            |calls, exec, sampled| StatementRow { service: Some(2.0 * exec), sampled, ..row("a", calls, exec, None) };
+        let some = |calls, cpu, contention| Some(SampledRow { calls, cpu: Some(cpu), contention });
+        let delta = |before, after| {
+            let delta = StatementsDelta::between(&snapshot(vec![before]), &snapshot(vec![after]));
+            delta.statements[0].clone()
+        };
+        let found = delta(with(100, 1e6, some(1, 5e3, None)), with(300, 5e6, some(3, 25e3, Some(8.0))));
+        assert_eq!((found.calls, found.mean_exec(), found.mean_service()), (200, Some(2e4), Some(4e4)));
+        assert_eq!((found.sampled.unwrap().calls, found.mean_cpu()), (2, Some(1e4)));
+        assert_eq!(found.mean_contention(), Some(4.0));
+        let unsampled = delta(with(100, 1e6, some(1, 5e3, None)), with(150, 2e6, some(1, 5e3, None)));
+        assert_eq!((unsampled.sampled, unsampled.mean_cpu()), (None, None), "no call of the window was sampled");
+        let two = found.clone().plus(unsampled.clone());
+        assert_eq!((two.calls, two.sampled), (250, found.sampled));
+        let unmeasured = StatementDelta { service: None, ..unsampled };
+        assert_eq!(found.plus(unmeasured).service, None, "a sum of what was half measured would be too small");
     }
 }

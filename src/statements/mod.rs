@@ -1,30 +1,58 @@
 //! Statement statistics of a database, as differences between the window's two ends. Invariant: each mean keeps
 //! its own count, and a statement that vanished (evicted, reset) is said to have.
 
+mod cockroachdb;
 mod csv;
 mod delta;
+mod fingerprint;
 mod pg_stat_statements;
+mod reset;
 
+pub use cockroachdb::{Cockroachdb, Table};
 pub use csv::read_csv;
-pub use delta::{StatementRow, StatementsSnapshot};
+pub use delta::{SampledRow, StatementRow, StatementsSnapshot};
+pub use fingerprint::same_statement;
 pub use pg_stat_statements::PgStatStatements;
+pub use reset::{Reset, reset};
 
 use crate::clock::Span;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// One statement's difference over the window. Times in ns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatementDelta {
     pub query: String,
+    /// The application that called it, where the source tells applications apart.
+    #[serde(default)]
+    pub application: Option<String>,
     pub calls: u64,
     pub rows: u64,
     /// Sum of the execution times inside the window; what it leaves out is the source's to say.
     pub exec: u64,
     /// Sum of the planning times; `None` where planning is not tracked.
     pub plan: Option<u64>,
+    /// Sum of the service times: from the statement's receipt to the end of its execution, parsing and planning included.
+    /// `None` where the source does not measure it.
+    #[serde(default)]
+    pub service: Option<u64>,
+    /// What the source measures in some of the calls only; `None` where it does not, or in no call of the window.
+    #[serde(default)]
+    pub sampled: Option<SampledDelta>,
     /// First seen in this window.
     pub new: bool,
+}
+
+/// Figures of those calls that the source samples, with their own count. Times in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampledDelta {
+    /// Calls that were sampled: the divisor of what follows.
+    pub calls: u64,
+    /// Sum of their CPU time in the database's SQL layer; `None` where this version does not measure it.
+    pub cpu: Option<u64>,
+    /// Sum of their waits for other transactions.
+    pub contention: Option<u64>,
 }
 
 /// `statements.json`.
@@ -43,6 +71,55 @@ pub struct StatementsDelta {
 pub trait StatementSource: Send + Sync {
     /// All statements as they stand now.
     fn snapshot(&self) -> BoxFuture<'_, Result<StatementsSnapshot, StatementsError>>;
+    /// Asks the database to forget its statistics. Whether it did is for [`reset`] to see.
+    fn clear(&self) -> BoxFuture<'_, Result<(), StatementsError>>;
+}
+
+/// Which statistics are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reader {
+    /// Whichever the database has, by what it answers to `SELECT version()`.
+    #[default]
+    Auto,
+    PgStatStatements,
+    /// Of the whole cluster.
+    Cockroachdb,
+    /// Of the node that is connected to alone: cheaper to read, without sampled figures.
+    CockroachdbNode,
+}
+
+/// Opens a reader on a connection to the database whose statements are wanted. `place` is the database's URL without its
+/// password.
+///
+/// # Errors
+/// What the database lacks or does not permit, with its remedy.
+pub async fn open(reader: Reader, client: Client, place: &str) -> Result<Box<dyn StatementSource>, StatementsError> {
+    let version = first_value(&client, "SELECT version()").await?;
+    Ok(match reader {
+        Reader::Auto if version.contains("CockroachDB") => {
+            Box::new(Cockroachdb::open(client, place, Table::Cluster).await?)
+        }
+        Reader::Auto | Reader::PgStatStatements => Box::new(PgStatStatements::open(client, place).await?),
+        Reader::Cockroachdb => Box::new(Cockroachdb::open(client, place, Table::Cluster).await?),
+        Reader::CockroachdbNode => Box::new(Cockroachdb::open(client, place, Table::Node).await?),
+    })
+}
+
+/// The first column of a query's first row as text; empty where there is none.
+async fn first_value(client: &Client, query: &str) -> Result<String, StatementsError> {
+    let failed = |error: tokio_postgres::Error| StatementsError::Query { what: query.into(), why: cause(&error) };
+    let messages = client.simple_query(query).await.map_err(failed)?;
+    let value = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
+        _ => None,
+    });
+    Ok(value.unwrap_or_default())
+}
+
+/// What the server said, or why it said nothing.
+fn cause(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |answer| answer.message().to_string())
 }
 
 /// Why there are no statement statistics.
@@ -58,44 +135,81 @@ pub enum StatementsError {
          'pg_stat_statements' (keep what is in it already), and restart the database"
     )]
     NotLoaded,
-    #[error("no permission to read pg_stat_statements; run: GRANT pg_read_all_stats TO {user}")]
-    Permission { user: String },
-    #[error("cannot read pg_stat_statements: {why}")]
-    Query { why: String },
+    #[error("the database has no {table}: it is not CockroachDB, or one older than 21.2; it says: {why}")]
+    NoSuchTable { table: &'static str, why: String },
+    #[error("no permission to read {what}; run: {remedy}")]
+    Permission { what: &'static str, remedy: String },
+    #[error("cannot read {what}: {why}")]
+    Query { what: String, why: String },
     #[error("recorded statement statistics, line {line}: {why}")]
     Csv { line: usize, why: String },
 }
 
-/// The text with white space runs as single blanks and none at its ends, so that fingerprints that differ only in line
-/// breaks and indentation compare equal.
-pub fn normalized(query: &str) -> String {
-    query.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Whether two statements' texts are the same but for white space.
-pub fn same_statement(a: &str, b: &str) -> bool {
-    a.split_whitespace().eq(b.split_whitespace())
-}
-
 impl StatementsDelta {
-    /// The sum over the statements with this text (one text can have several ids); `None` where none was called.
+    /// The sum over the statements with this fingerprint (see [`same_statement`]; one can have several ids and applications);
+    /// `None` where none was called.
     pub fn statement(&self, query: &str) -> Option<StatementDelta> {
-        let mut found = self.statements.iter().filter(|s| same_statement(&s.query, query)).cloned();
-        let first = found.next()?;
-        Some(found.fold(first, |sum, s| StatementDelta {
-            calls: sum.calls + s.calls,
-            rows: sum.rows + s.rows,
-            exec: sum.exec + s.exec,
-            plan: sum.plan.zip(s.plan).map(|(a, b)| a + b),
-            new: sum.new && s.new,
-            query: sum.query,
-        }))
+        let found = self.statements.iter().filter(|s| same_statement(&s.query, query));
+        found.cloned().reduce(StatementDelta::plus)
+    }
+
+    /// From the middle of the first reading to the middle of the second.
+    pub fn span(&self) -> Span {
+        Span::new(self.before.midpoint(), self.after.midpoint())
     }
 }
 
 impl StatementDelta {
+    /// Two statements, or one in two windows, together. What one of them lacks, the sum lacks; a figure that is sampled counts
+    /// those calls that were.
+    pub fn plus(self, other: StatementDelta) -> StatementDelta {
+        let both = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+        StatementDelta {
+            application: self.application.filter(|name| other.application.as_ref() == Some(name)),
+            calls: self.calls + other.calls,
+            rows: self.rows + other.rows,
+            exec: self.exec + other.exec,
+            plan: both(self.plan, other.plan),
+            service: both(self.service, other.service),
+            sampled: match (self.sampled, other.sampled) {
+                (Some(a), Some(b)) => Some(SampledDelta {
+                    calls: a.calls + b.calls,
+                    cpu: both(a.cpu, b.cpu),
+                    contention: both(a.contention, b.contention),
+                }),
+                (a, b) => a.or(b),
+            },
+            new: self.new && other.new,
+            query: self.query,
+        }
+    }
+
     /// Mean execution time in ns; `None` without calls.
     pub fn mean_exec(&self) -> Option<f64> {
-        (self.calls > 0).then(|| self.exec as f64 / self.calls as f64)
+        mean(Some(self.exec), self.calls)
     }
+
+    /// Mean planning time in ns.
+    pub fn mean_plan(&self) -> Option<f64> {
+        mean(self.plan, self.calls)
+    }
+
+    /// Mean service time in ns.
+    pub fn mean_service(&self) -> Option<f64> {
+        mean(self.service, self.calls)
+    }
+
+    /// Mean CPU time in ns over the sampled calls.
+    pub fn mean_cpu(&self) -> Option<f64> {
+        self.sampled.and_then(|sampled| mean(sampled.cpu, sampled.calls))
+    }
+
+    /// Mean wait for other transactions in ns over the sampled calls.
+    pub fn mean_contention(&self) -> Option<f64> {
+        self.sampled.and_then(|sampled| mean(sampled.contention, sampled.calls))
+    }
+}
+
+fn mean(sum: Option<u64>, count: u64) -> Option<f64> {
+    sum.filter(|_| count > 0).map(|sum| sum as f64 / count as f64)
 }

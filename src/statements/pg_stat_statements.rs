@@ -9,12 +9,14 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 const NANOS_PER_MS: f64 = 1e6;
+const WHAT: &str = "pg_stat_statements";
 
 /// Reads through a connection to the database whose statements are wanted.
 pub struct PgStatStatements {
     client: Client,
     source: String,
     select: String,
+    reset: String,
     user: String,
 }
 
@@ -36,8 +38,9 @@ impl PgStatStatements {
         let tracked = client.query_one("SELECT current_setting('pg_stat_statements.track_planning', true)", &[]);
         let tracked: Option<String> = tracked.await.map_err(|e| explain(e, &user))?.get(0);
         let select = select(&columns, &quoted, tracked.as_deref() == Some("on"));
-        let reader =
-            PgStatStatements { client, source: format!("pg_stat_statements {version} at {place}"), select, user };
+        let source = format!("pg_stat_statements {version} at {place}");
+        let reset = format!("SELECT {quoted}.pg_stat_statements_reset()");
+        let reader = PgStatStatements { client, source, select, reset, user };
         reader.read().await?;
         Ok(reader)
     }
@@ -54,6 +57,7 @@ impl PgStatStatements {
             rows: count(row, 3),
             exec: row.get::<_, f64>(4) * NANOS_PER_MS,
             plan: row.get::<_, Option<f64>>(5).map(|ms| ms * NANOS_PER_MS),
+            ..StatementRow::default()
         });
         Ok(StatementsSnapshot { source: self.source.clone(), span, rows: rows.collect() })
     }
@@ -72,17 +76,25 @@ fn select(columns: &[String], schema: &str, planning: bool) -> String {
 }
 
 fn explain(error: tokio_postgres::Error, user: &str) -> StatementsError {
-    let Some(answer) = error.as_db_error() else { return StatementsError::Query { why: error.to_string() } };
+    let Some(answer) = error.as_db_error() else {
+        return StatementsError::Query { what: WHAT.into(), why: error.to_string() };
+    };
     match *answer.code() {
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => StatementsError::NotLoaded,
-        SqlState::INSUFFICIENT_PRIVILEGE => StatementsError::Permission { user: user.to_string() },
-        _ => StatementsError::Query { why: answer.message().to_string() },
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            StatementsError::Permission { what: WHAT, remedy: format!("GRANT pg_read_all_stats TO {user}") }
+        }
+        _ => StatementsError::Query { what: WHAT.into(), why: answer.message().to_string() },
     }
 }
 
 impl StatementSource for PgStatStatements {
     fn snapshot(&self) -> BoxFuture<'_, Result<StatementsSnapshot, StatementsError>> {
         Box::pin(self.read())
+    }
+
+    fn clear(&self) -> BoxFuture<'_, Result<(), StatementsError>> {
+        Box::pin(async { self.client.simple_query(&self.reset).await.map(drop).map_err(|e| explain(e, &self.user)) })
     }
 }
 

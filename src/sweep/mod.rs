@@ -7,6 +7,7 @@ mod freshness;
 mod launch;
 mod prepare;
 mod setup;
+mod statements;
 mod turns;
 mod window;
 
@@ -15,6 +16,7 @@ pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};
 pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
 pub use setup::{Applied, Connections, apply, restore};
+pub use statements::{open_reader, statements_address};
 pub use turns::{Arm, Asked, Ended, Turn, Turns, letters, pairs};
 pub use window::{Captured, Cut, interrupted};
 
@@ -65,6 +67,8 @@ pub struct Sources {
     pub sampler: Option<Box<dyn Sampler>>,
     pub scraper: Option<Arc<dyn Scraper>>,
     pub statements: Option<Box<dyn StatementSource>>,
+    /// Have the database forget its statistics before each window.
+    pub reset_statements: bool,
     pub wire: Option<Box<dyn WireSource>>,
     pub watched: Watched,
     /// Processes to sample; the first one is the target.
@@ -141,6 +145,7 @@ pub async fn run(
     for (index, id) in order.iter().enumerate() {
         let seconds = (timing.warmup + timing.window).as_secs_f64();
         tell(Event::Started { id: *id, index, of: order.len(), seconds });
+        statements::reset_before_window(sources, &mut writer.manifest.notes).await;
         let stored = one(&mut writer, preset, sources, timing, *id, stop, &mut symbolizer, tell).await;
         match stored {
             Ok(window) => {

@@ -2,13 +2,13 @@
 //! before any load; whatever is left out from here on is named in the manifest's notes.
 
 use super::setup::check_parameters;
+use super::statements::open_statements;
 use super::{Applied, Connections, FreshnessProbe, Sources, Timing, apply, order, restore};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Expression, Preset, Step};
 use crate::run::{Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::{self, Chosen, choose};
-use crate::statements::{PgStatStatements, StatementSource};
 use crate::target::{
     Forbidden, Role, Watched, WatchedProcess, comm, host, identify, listener, named, socket_listener, start_ticks,
     started,
@@ -37,6 +37,8 @@ pub struct Request {
     pub no_metrics: bool,
     pub statements_url: Option<String>,
     pub no_statements: bool,
+    /// Have the database forget its statement statistics before each window.
+    pub reset_statements: bool,
     /// Follow the sockets, to tell where each query is.
     pub wire: bool,
     pub pid: Option<u32>,
@@ -134,6 +136,7 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
         sampler,
         scraper,
         statements,
+        reset_statements: request.reset_statements,
         wire,
         watched,
         pids: pid.into_iter().collect(),
@@ -329,31 +332,6 @@ fn hops(request: &Request, address: &Address) -> Vec<Hop> {
     let behind = request.statements_url.as_ref().and_then(|url| Address::parse(url).ok()?.local_port());
     let hop = |(name, port): (&str, Option<u16>)| Some(Hop { name: name.into(), port: port? });
     [(TARGET, target), (DATABASE, behind.filter(|port| Some(*port) != target))].into_iter().filter_map(hop).collect()
-}
-
-async fn open_statements(
-    request: &Request,
-    address: &Address,
-    notes: &mut Vec<String>,
-) -> Option<Box<dyn StatementSource>> {
-    if request.no_statements || request.preset.statements.reader.is_none() && request.statements_url.is_none() {
-        return None;
-    }
-    let open = async {
-        let address = match &request.statements_url {
-            Some(url) => Address::parse(url)?,
-            None => address.clone(),
-        };
-        let client = load::connect(&address).await?;
-        anyhow::Ok(PgStatStatements::open(client, &address.shown()).await?)
-    };
-    match open.await {
-        Ok(reader) => Some(Box::new(reader)),
-        Err(error) => {
-            notes.push(format!("statement statistics were not read: {error:#}"));
-            None
-        }
-    }
 }
 
 /// The target and the other processes that CPU is accounted to.

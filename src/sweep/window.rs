@@ -222,9 +222,9 @@ async fn observe(
         false => None,
     };
     let end = after.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
-    let statements = match (statements_before, read_statements(sources, missing).await) {
-        (Some(before), Some(after)) => Some(StatementsDelta::between(&before, &after)),
-        _ => None,
+    let statements = match statements_before {
+        Some(before) => read_statements(sources, missing).await.map(|after| StatementsDelta::between(&before, &after)),
+        None => None,
     };
     let scrapes = before.zip(after);
     Ok(Observed { span: Span::new(start, end), scrapes, inside, readings, wire, statements })
@@ -241,10 +241,14 @@ async fn scrape(sources: &Sources, missing: &mut Vec<Missing>) -> Option<Scrape>
 }
 
 async fn read_statements(sources: &Sources, missing: &mut Vec<Missing>) -> Option<StatementsSnapshot> {
-    match sources.statements.as_ref()?.snapshot().await {
+    match super::statements::read(sources.statements.as_deref()?).await {
         Ok(snapshot) => Some(snapshot),
         Err(error) => {
-            missing.push(lacking("statements", &error, "see the message; the rest of the run does not need them"));
+            missing.push(lacking(
+                "statements",
+                &format!("{error:#}"),
+                "see the message; the rest of the run does not need them",
+            ));
             None
         }
     }

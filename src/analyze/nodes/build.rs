@@ -110,7 +110,9 @@ impl Building<'_> {
             let statements = window.statements.as_ref().ok_or("no statement statistics were read")?;
             let found = texts.iter().find_map(|text| statements.statement(text));
             let found = found.ok_or("the statement was not called")?;
-            let nanos = (found.exec + found.plan.unwrap_or(0)) as f64 / found.calls as f64;
+            // The whole service where the source measures it, else its known parts.
+            let time = found.service.unwrap_or(found.exec + found.plan.unwrap_or(0));
+            let nanos = time as f64 / found.calls as f64;
             Ok(Mean { nanos, count: Some(found.calls as f64), queries: window.load.completed as f64 })
         });
         pool(each)

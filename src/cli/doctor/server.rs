@@ -2,15 +2,14 @@
 
 use super::{Check, Doctor, connects, split_remedy};
 use crate::elf::Image;
-use crate::load::{self, Address};
+use crate::load::Address;
 use crate::metrics::{HttpScraper, MetricsDelta, Scraper};
 use crate::preset::Preset;
 use crate::sample::ebpf::EbpfSampler;
 use crate::sample::perf::{self, Options};
 use crate::sample::permitted;
 use crate::sample::unwind::Cache;
-use crate::statements::PgStatStatements;
-use crate::sweep::listens;
+use crate::sweep::{listens, open_reader, statements_address};
 use crate::target::{comm, identify, start_ticks};
 use std::path::Path;
 use std::time::Duration;
@@ -186,25 +185,20 @@ async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<Check> {
 }
 
 async fn statements(asked: &Doctor, preset: &Preset, address: &Address) -> Option<Check> {
-    const WHAT: &str = "pg_stat_statements";
-    if preset.statements.reader.is_none() && asked.statements_url.is_none() {
-        return None;
-    }
+    const WHAT: &str = "statement statistics";
     let open = async {
-        let address = match &asked.statements_url {
-            Some(url) => Address::parse(url)?,
-            None => address.clone(),
+        let Some(address) = statements_address(preset, asked.statements_url.as_deref(), address)? else {
+            return Ok(None);
         };
         connects(&address)?;
-        let client = load::connect(&address).await?;
-        PgStatStatements::open(client, &address.shown()).await?;
-        anyhow::Ok(address.shown())
+        let reader = open_reader(preset, &address).await?;
+        anyhow::Ok(Some(reader.snapshot().await?.source))
     };
-    Some(match open.await {
-        Ok(place) => Check::good(WHAT, place),
+    match open.await {
+        Ok(source) => source.map(|source| Check::good(WHAT, source)),
         Err(error) => {
             let (cause, remedy) = split_remedy(&format!("{error:#}"));
-            Check::limited(WHAT, cause, remedy)
+            Some(Check::limited(WHAT, cause, remedy))
         }
-    })
+    }
 }
