@@ -2,6 +2,7 @@
 
 mod autocorrelation;
 pub mod demands;
+pub mod diagnose;
 pub mod difference;
 mod distribution;
 pub mod freshness;

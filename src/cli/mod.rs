@@ -2,6 +2,7 @@
 
 mod compare;
 mod completions;
+mod diagnose;
 mod diff;
 mod doctor;
 mod exit;
@@ -56,6 +57,7 @@ enum Verb {
     Sweep(Box<sweep::Sweep>),
     Compare(Box<compare::Compare>),
     Explain(explain::Explain),
+    Diagnose(diagnose::Diagnose),
     Hot(hot::Hot),
     Diff(Box<diff::Diff>),
     Runs(runs::Runs),
@@ -78,6 +80,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Sweep(verb) => verb.run(&common),
         Verb::Compare(verb) => verb.run(&common),
         Verb::Explain(verb) => verb.run(&common),
+        Verb::Diagnose(verb) => verb.run(&common),
         Verb::Hot(verb) => verb.run(&common),
         Verb::Diff(verb) => verb.run(&common),
         Verb::Runs(verb) => verb.run(&common),

@@ -57,7 +57,7 @@ impl Preset {
 
     /// What this preset leaves out is taken from `parent`.
     fn over(self, parent: Preset) -> Preset {
-        let own = self.guards;
+        let (own, looked_at) = (self.guards, self.diagnosis);
         let description = if self.description.is_empty() { parent.description } else { self.description };
         Preset {
             name: self.name,
@@ -94,6 +94,16 @@ impl Preset {
                 churn: by_key(own.churn, parent.guards.churn, |c| c.name.clone()),
             },
             freshness: self.freshness.or(parent.freshness),
+
+            diagnosis: super::Diagnosis {
+                behind: looked_at.behind.or(parent.diagnosis.behind),
+                workers: looked_at.workers.or(parent.diagnosis.workers),
+                allocator: looked_at.allocator.or(parent.diagnosis.allocator),
+                helpers: [parent.diagnosis.helpers, looked_at.helpers].concat(),
+                transport: or(looked_at.transport, parent.diagnosis.transport),
+                locks: or(looked_at.locks, parent.diagnosis.locks),
+            },
+            rule: by_key(self.rule, parent.rule, |r| format!("{:?}", r.cause)),
         }
     }
 }

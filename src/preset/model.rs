@@ -38,6 +38,11 @@ pub struct Preset {
     pub guards: Guards,
     /// How to see whether reads see acknowledged writes; `None`: as any PostgreSQL does.
     pub freshness: Option<Freshness>,
+
+    /// What a diagnosis looks at.
+    pub diagnosis: Diagnosis,
+    /// What a diagnosis may conclude; a cause without a rule is not looked for.
+    pub rule: Vec<Rule>,
 }
 
 impl Preset {
@@ -228,6 +233,135 @@ pub struct ChurnGuard {
     pub unit: String,
     pub value: Expression,
     pub at_most: Expression,
+}
+
+/// What a diagnosis looks at beside what every server has.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Diagnosis {
+    /// The round trip to what stands behind the server.
+    pub behind: Option<Behind>,
+    /// The threads that run the server's tasks.
+    pub workers: Option<Workers>,
+    /// Name of the focus that holds the allocator's functions.
+    pub allocator: Option<String>,
+    /// Functions that are never named as a cause: what they cost counts for their callers.
+    pub helpers: Vec<Pattern>,
+    /// Functions of the kernel that carry messages: what they cost is no function's of the server, for every query needs it.
+    pub transport: Vec<Pattern>,
+    /// Functions in which a thread waits for a lock.
+    pub locks: Vec<Pattern>,
+}
+
+/// The server's own figures of a round trip behind it, as names of quantities in us; of several the first that was measured
+/// counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Behind {
+    /// As sentences name it: `the oracle's database`.
+    pub name: String,
+    /// A round trip, from the call to its return.
+    pub call: Vec<String>,
+    /// What one query waits for it; more than a call where calls are shared or queued for.
+    pub wait: Vec<String>,
+    /// Round trips in the window (a count).
+    pub calls: String,
+    /// Calls under way at once, on average (a count), and at most.
+    pub slots: Option<String>,
+    pub slots_limit: Option<f64>,
+    /// What a round trip waits for a connection of the pool.
+    pub pool: Option<String>,
+}
+
+/// The worker threads of the server's runtime.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workers {
+    /// Names of the threads.
+    pub threads: Pattern,
+    /// How many there are.
+    pub count: Expression,
+    /// Name of the quantity: us a query that they were inside a task, on a CPU or not.
+    pub busy: String,
+}
+
+/// Why queries take as long as they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Another code path was measured than the one in focus.
+    SlowPath,
+    /// Sessions came and went.
+    Churn,
+    /// The load generator cannot ask faster.
+    Generator,
+    /// Processes that are no part of the measurement take the CPUs.
+    OtherProcesses,
+    /// One function of the server takes much of the CPU.
+    CpuFunction,
+    Allocator,
+    /// One thread of the server is always on a CPU.
+    SaturatedThread,
+    /// Threads wait for each other.
+    Lock,
+    /// Calls that block hold the runtime's worker threads.
+    BlockedRuntime,
+    /// The database behind takes long.
+    DatabaseService,
+    /// The way to the database behind takes long, or the server's own call path.
+    DatabasePath,
+    /// The database behind waits for a CPU.
+    DatabaseStarved,
+    /// Queries wait for the next shared call.
+    BatchQueue,
+    /// All shared calls that may be under way are.
+    Slots,
+    /// Calls wait for a connection of the pool.
+    Pool,
+    /// All CPUs are busy, and no single function is why.
+    CpuSaturated,
+    NoSingleCause,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::SlowPath => "slow path measured",
+            Cause::Churn => "churn artefact",
+            Cause::Generator => "generator-bound",
+            Cause::OtherProcesses => "other processes take the CPUs",
+            Cause::CpuFunction => "CPU in one function",
+            Cause::Allocator => "allocator",
+            Cause::SaturatedThread => "one saturated thread",
+            Cause::Lock => "lock",
+            Cause::BlockedRuntime => "runtime starved by blocking calls",
+            Cause::DatabaseService => "the database's service time",
+            Cause::DatabasePath => "the way to the database, or the call path",
+            Cause::DatabaseStarved => "database starved of CPU",
+            Cause::BatchQueue => "queue for the next shared call",
+            Cause::Slots => "slots of shared calls",
+            Cause::Pool => "pool of connections",
+            Cause::CpuSaturated => "CPU saturated",
+            Cause::NoSingleCause => "no single cause",
+        })
+    }
+}
+
+/// When a cause may be concluded, and what to do then.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub cause: Cause,
+    /// Least share of the mean latency that the attributed effect must have, 0..1.
+    #[serde(default)]
+    pub share: f64,
+    /// Least value of what the cause is recognised by; what that is stands beside the rule.
+    #[serde(default)]
+    pub threshold: f64,
+    /// What would show that it is not the cause.
+    pub refuted_by: String,
+    /// What to try.
+    pub next: String,
 }
 
 /// A regular expression that is searched for anywhere in a name.

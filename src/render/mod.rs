@@ -22,6 +22,7 @@
 
 mod comparison;
 mod demands;
+mod diagnosis;
 mod difference;
 mod figure;
 pub mod flamegraph;
@@ -43,6 +44,7 @@ mod terminal;
 pub use crate::profile::middle;
 pub use comparison::{Conclusion, comparison_report};
 pub use demands::{demands_section, growth_section};
+pub use diagnosis::{diagnosis_line, diagnosis_report};
 pub use difference::difference_report;
 pub use guards::{guards_report, guards_table};
 pub use hot::{frames as frames_table, hot_report};

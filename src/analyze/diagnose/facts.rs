@@ -1,0 +1,278 @@
+//! What is known at a level, as the causes need it. Invariant: each figure is a mean over the level's windows, and one that any of
+//! them lacks is `None`; all times are ns.
+
+use super::super::places::{HopPlaces, LevelPlaces};
+use super::super::quantities::evaluate;
+use super::super::summary::{mean_latency, per_query};
+use super::model::{Held, Holding, Network};
+use crate::preset::{Expression, Preset};
+use crate::run::{Run, Window};
+use crate::target::{Role, SchedulerDelta, ThreadDelta};
+use crate::wire::Place;
+
+/// One level.
+pub struct Facts<'a> {
+    pub level: usize,
+    pub windows: Vec<&'a Window>,
+    /// N: connections of the load.
+    pub clients: f64,
+    /// R: the clients' mean latency.
+    pub latency: f64,
+    /// X: queries a second.
+    pub throughput: f64,
+    pub cpu: Option<Cpu>,
+    pub generator: Option<Threads>,
+    pub thread: Option<Busiest>,
+    pub workers: Option<WorkersFacts>,
+    pub behind: Option<RoundTrip>,
+    /// The load's own hop.
+    pub places: Option<LevelPlaces>,
+}
+
+/// The machine's CPUs. Demands in ns a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cpu {
+    pub cpus: f64,
+    /// Busy or stolen share of all CPUs, 0..1.
+    pub used: f64,
+    /// CPUs that processes take which are no part of the measurement, on average.
+    pub taken: f64,
+    /// Of all that takes part: the server, the generator, what stands behind, interrupts.
+    pub demand: f64,
+    pub server: f64,
+    pub generator: f64,
+    pub others: f64,
+}
+
+/// Threads of a role: shares of their time, 0..1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threads {
+    pub threads: f64,
+    pub on_cpu: f64,
+    pub runnable: f64,
+    /// ns a query on a CPU or waiting for one.
+    pub demand: f64,
+}
+
+/// The server's busiest thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Busiest {
+    pub name: String,
+    pub tid: u32,
+    /// Share of the time on a CPU, 0..1.
+    pub share: f64,
+    /// ns a query.
+    pub demand: f64,
+}
+
+/// The runtime's workers, ns a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WorkersFacts {
+    pub count: f64,
+    /// Inside a task.
+    pub busy: f64,
+    pub on_cpu: f64,
+    pub runnable: f64,
+}
+
+impl WorkersFacts {
+    /// ns a query that a task held a worker while the thread was neither on a CPU nor waiting for one.
+    pub fn blocked(&self) -> f64 {
+        (self.busy - self.on_cpu - self.runnable).max(0.0)
+    }
+}
+
+/// The round trip behind the server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundTrip {
+    /// By the server's own metric, and that metric.
+    pub call: f64,
+    pub measured_by: String,
+    /// That one query waits, and by which metric.
+    pub wait: Option<(f64, String)>,
+    /// Round trips a query.
+    pub per_query: f64,
+    pub service: Option<Service>,
+    /// The second hop, where both of its ends were seen.
+    pub places: Option<LevelPlaces>,
+    pub slots: Option<f64>,
+    pub pool: Option<f64>,
+}
+
+/// The statement's own time in the database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub query: String,
+    pub calls: u64,
+    /// ns a call.
+    pub mean: f64,
+}
+
+impl RoundTrip {
+    /// ns a round trip that a request waits at the database beside its statement: unread in its socket, or read and not executed.
+    /// `None` where the sockets or the statement were not measured.
+    pub fn waits_at_database(&self) -> Option<f64> {
+        let (places, service) = (self.places.as_ref()?, self.service.as_ref()?);
+        let mean = |place: Place| places.places[place.index()].mean;
+        Some(mean(Place::ServerBuffer)? + (mean(Place::Server)? - service.mean).max(0.0))
+    }
+
+    /// ns a round trip that is spent on neither: on the network, and in the server's own call path.
+    pub fn path(&self) -> Option<f64> {
+        let service = self.service.as_ref()?.mean;
+        Some((self.call - service - self.waits_at_database().unwrap_or(0.0)).max(0.0))
+    }
+
+    /// Waits of a query for each ns of the round trip: 1 without sharing and queues. Bounded by 2, for a query that just missed a
+    /// call and the next.
+    pub fn multiplicity(&self) -> f64 {
+        let wait = self.wait.as_ref().map_or(self.call, |(wait, _)| *wait);
+        (wait / self.call).clamp(1.0, 2.0)
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// `None` where the level has no latency: an empty window, or a load whose latency nobody knows.
+    pub fn of(run: &'a Run, preset: &Preset, hops: &[HopPlaces], level: usize) -> Option<Facts<'a>> {
+        let windows: Vec<&Window> = run.levels().remove(&level)?;
+        let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
+        let completed: f64 = windows.iter().map(|w| w.load.completed as f64).sum();
+        let throughput = (completed > 0.0 && seconds > 0.0).then(|| completed / seconds)?;
+        let latency = mean_latency(&windows)?;
+        let connections = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0);
+        let places = |of_load: bool| {
+            let hop = hops.iter().find(|hop| hop.of_load == of_load && hop.levels.contains_key(&level));
+            hop.and_then(|hop| hop.levels.get(&level)).filter(|places| places.both_ends).cloned()
+        };
+        Some(Facts {
+            level,
+            // Somebody else's load: as many as there are under way (Little's law).
+            clients: connections.map_or(throughput * latency / 1e9, |n| n as f64),
+            latency,
+            throughput,
+            cpu: cpu(&windows, throughput),
+            generator: generator(&windows, throughput),
+            thread: busiest(&windows),
+            workers: workers_facts(preset, &windows),
+            behind: round_trip(preset, &windows, places(false)),
+            places: places(true),
+            windows,
+        })
+    }
+
+    /// The queueing network of this level; `None` without scheduler statistics of the machine.
+    pub fn network(&self) -> Option<Network> {
+        let cpu = self.cpu?;
+        let thread = self.thread.as_ref().map(|t| (Holding::Thread, t.demand, 1.0));
+        let workers = self.workers.map(|w| (Holding::Workers, w.on_cpu + w.blocked(), w.count));
+        let generator = self.generator.map(|g| (Holding::Generator, g.demand, g.threads));
+        let held = [thread, workers, generator].into_iter().flatten();
+        Some(Network {
+            clients: self.clients,
+            latency: self.latency,
+            cpu: cpu.demand,
+            cpus: (cpu.cpus - cpu.taken).max(0.1),
+            held: held.map(|(what, demand, servers)| Held { what, demand, servers }).collect(),
+        })
+    }
+
+    /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip takes on this
+    /// machine without any work.
+    pub fn transit(&self) -> Option<f64> {
+        let places = self.places.as_ref()?;
+        let between = [Place::Request, Place::ServerBuffer, Place::Response, Place::ClientBuffer];
+        between.iter().map(|place| places.places[place.index()].mean).sum()
+    }
+}
+
+fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
+    let machine = |of: fn(&SchedulerDelta, &crate::target::MachineDelta) -> u64| {
+        let known = windows.iter().all(|w| w.scheduler.as_ref().is_some_and(|s| s.machine.is_some()));
+        per_query(windows, |s| s.machine.as_ref().map_or(0, |machine| of(s, machine))).filter(|_| known)
+    };
+    let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64))?;
+    let role = |role: Role| per_query(windows, |s| s.cpu(role));
+    let (server, generator, others, own) =
+        (role(Role::Target)?, role(Role::Generator)?, role(Role::Other)?, role(Role::Profiler)?);
+    let (busy, steal, interrupts) = (machine(|_, m| m.busy)?, machine(|_, m| m.steal)?, machine(|_, m| m.interrupts)?);
+    // As the guard on other processes does: interrupts are charged to no thread where the kernel accounts them apart.
+    let part = (server + generator + others + interrupts).min((busy - own).max(0.0));
+    Some(Cpu {
+        cpus,
+        used: (busy + steal) * throughput / 1e9 / cpus,
+        taken: (busy + steal - part).max(0.0) * throughput / 1e9,
+        demand: part,
+        server,
+        generator,
+        others,
+    })
+}
+
+fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
+    let threads = windows.iter().map(|w| w.load.generator.threads).max().filter(|n| *n > 0)? as f64;
+    let on_cpu = per_query(windows, |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0)?;
+    let runnable = per_query(windows, |s| s.runnable(Role::Generator))?;
+    let share = |nanos: f64| nanos * throughput / 1e9 / threads;
+    Some(Threads { threads, on_cpu: share(on_cpu), runnable: share(runnable), demand: on_cpu + runnable })
+}
+
+/// The thread that was on a CPU most, by the level's first window; its figures over all of them.
+fn busiest(windows: &[&Window]) -> Option<Busiest> {
+    let ThreadDelta { tid, thread, .. } = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
+    let of = |s: &SchedulerDelta| s.threads.iter().filter(|t| t.tid == *tid).map(|t| t.cpu).sum::<u64>();
+    let scheduled = || windows.iter().filter_map(|w| w.scheduler.as_ref());
+    let span: u64 = scheduled().map(|s| s.span.nanos()).sum();
+    let share = scheduled().map(of).sum::<u64>() as f64 / span.max(1) as f64;
+    Some(Busiest { name: thread.clone(), tid: *tid, share, demand: per_query(windows, of)? })
+}
+
+fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {
+    let workers = preset.diagnosis.workers.as_ref()?;
+    let is_worker = |t: &&ThreadDelta| t.role == Role::Target && workers.threads.0.is_match(&t.thread);
+    let sum = |of: fn(&ThreadDelta) -> u64| per_query(windows, |s| s.threads.iter().filter(is_worker).map(of).sum());
+    Some(WorkersFacts {
+        count: mean(&workers.count, windows).filter(|count| *count >= 1.0)?,
+        busy: named(preset, &workers.busy, windows)? * 1e3,
+        on_cpu: sum(|t| t.cpu).filter(|cpu| *cpu > 0.0)?,
+        runnable: sum(|t| t.runnable)?,
+    })
+}
+
+fn round_trip(preset: &Preset, windows: &[&Window], places: Option<LevelPlaces>) -> Option<RoundTrip> {
+    let behind = preset.diagnosis.behind.as_ref()?;
+    let first =
+        |names: &[String]| names.iter().find_map(|name| Some((named(preset, name, windows)? * 1e3, name.clone())));
+    let (call, measured_by) = first(&behind.call).filter(|(call, _)| *call > 0.0)?;
+    let queries = windows.iter().map(|w| w.load.completed as f64).sum::<f64>() / windows.len() as f64;
+    Some(RoundTrip {
+        call,
+        measured_by,
+        wait: first(&behind.wait),
+        per_query: named(preset, &behind.calls, windows)? / queries,
+        service: service(preset, windows),
+        places,
+        slots: behind.slots.as_ref().and_then(|slots| named(preset, slots, windows)),
+        pool: behind.pool.as_ref().and_then(|pool| named(preset, pool, windows)).map(|pool| pool * 1e3),
+    })
+}
+
+/// The first of the preset's statements that was called in every window.
+fn service(preset: &Preset, windows: &[&Window]) -> Option<Service> {
+    preset.statements.watched.iter().find_map(|query| {
+        let found = windows.iter().map(|w| w.statements.as_ref()?.statement(query)).collect::<Option<Vec<_>>>()?;
+        let calls: u64 = found.iter().map(|statement| statement.calls).sum();
+        let exec: u64 = found.iter().map(|statement| statement.exec).sum();
+        (calls > 0).then(|| Service { query: query.clone(), calls, mean: exec as f64 / calls as f64 })
+    })
+}
+
+/// Mean over windows of the preset's quantity of this name, in its own unit.
+fn named(preset: &Preset, name: &str, windows: &[&Window]) -> Option<f64> {
+    mean(&preset.quantity.iter().find(|quantity| quantity.name == name)?.expression, windows)
+}
+
+/// Mean of an expression over windows; `None` where one has no value.
+fn mean(expression: &Expression, windows: &[&Window]) -> Option<f64> {
+    let sum: f64 = windows.iter().map(|window| evaluate(expression, window).ok()).sum::<Option<f64>>()?;
+    (!windows.is_empty()).then(|| sum / windows.len() as f64)
+}

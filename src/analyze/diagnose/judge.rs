@@ -1,0 +1,126 @@
+//! Findings held against the preset's rules, and put in order. Invariant: a confident verdict passes every bound of its rule, and
+//! where there is none the answer is that there is no single cause.
+
+use super::{Case, Confidence, Effect, Finding, Verdict, behind, cpu, validity, waits};
+use crate::preset::{Cause, Rule};
+
+/// The verdicts in order, and what could not be looked for.
+pub(super) fn judge(case: &Case) -> (Vec<Verdict>, Vec<String>) {
+    let mut findings = validity::findings(case);
+    findings.extend(cpu::findings(case));
+    findings.extend(waits::findings(case));
+    findings.extend(behind::findings(case));
+    let mut verdicts: Vec<Verdict> = findings.into_iter().filter_map(|finding| verdict(case, finding)).collect();
+    if !verdicts.iter().any(|verdict| verdict.confidence == Confidence::Confident) {
+        let none = "No cause passes the bounds of its rule: what a query takes is spread over many.";
+        verdicts.extend(verdict(case, Finding::new(Cause::NoSingleCause, none.into())));
+    }
+    let effect = |verdict: &Verdict| verdict.effect.map_or(0.0, |effect| effect.latency);
+    verdicts.sort_by(|a, b| {
+        let order = (a.confidence, class(a.cause)).cmp(&(b.confidence, class(b.cause)));
+        order.then(effect(b).total_cmp(&effect(a)))
+    });
+    (verdicts, not_judged(case))
+}
+
+/// What a verdict says something of: the run, a cause, the machine's state.
+fn class(cause: Cause) -> u8 {
+    match cause {
+        Cause::SlowPath | Cause::Churn => 0,
+        Cause::CpuSaturated => 2,
+        Cause::NoSingleCause => 3,
+        _ => 1,
+    }
+}
+
+/// `None` where there is no rule, or the finding passes none of its bounds.
+fn verdict(case: &Case, finding: Finding) -> Option<Verdict> {
+    let rule = case.preset.rule.iter().find(|rule| rule.cause == finding.cause)?;
+    let effect = finding.removal.as_ref().filter(|_| case.network.is_some()).map(|removal| {
+        let latency = case.effect(removal);
+        Effect {
+            latency,
+            share: latency / case.facts.latency,
+            throughput: latency / (case.facts.latency - latency).max(f64::MIN_POSITIVE),
+        }
+    });
+    let certain = finding.at_least.as_ref().map(|removal| case.effect(removal) / case.facts.latency);
+    let share = certain.or(effect.map(|effect| effect.share));
+    let (bounds, because) = bounds(rule, share, certain.is_some(), &finding);
+    let confidence = match bounds {
+        [true, true] => Confidence::Confident,
+        [large, recognised]
+            if near(large, share, rule.share) && near(recognised, measured(&finding), rule.threshold) =>
+        {
+            Confidence::Possible
+        }
+        _ => return None,
+    };
+    let Finding { cause, sentence, named, evidence, .. } = finding;
+    let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
+    Some(Verdict { cause, sentence, confidence, because, effect, named, evidence, refuted_by, next })
+}
+
+/// A bound is passed, or missed by no more than half of it.
+fn near(passed: bool, value: Option<f64>, bound: f64) -> bool {
+    passed || value.is_some_and(|value| value >= bound / 2.0)
+}
+
+fn measured(finding: &Finding) -> Option<f64> {
+    finding.measure.map(|(value, _)| value)
+}
+
+/// Whether the effect and the measure reach the rule's bounds, and the comparison in words.
+fn bounds(rule: &Rule, share: Option<f64>, certain: bool, finding: &Finding) -> ([bool; 2], String) {
+    let mut said = Vec::new();
+    let mut large = true;
+    if rule.share > 0.0 {
+        large = share.is_some_and(|share| share >= rule.share);
+        let at_least = if certain { "at least " } else { "" };
+        said.push(match share {
+            Some(share) => format!(
+                "its effect is {at_least}{:.0} % of the latency (bound: {:.0} %)",
+                100.0 * share,
+                100.0 * rule.share
+            ),
+            None => "its effect cannot be told: the run has no scheduler statistics of the machine".into(),
+        });
+    }
+    let mut recognised = true;
+    if let Some((value, what)) = finding.measure.filter(|_| rule.threshold > 0.0) {
+        recognised = value >= rule.threshold;
+        said.push(format!("{what}: {value:.2} (bound: {:.2})", rule.threshold));
+    }
+    ([large, recognised], said.join("; "))
+}
+
+/// What the run lacks for some causes.
+fn not_judged(case: &Case) -> Vec<String> {
+    let facts = case.facts;
+    let mut lacking = Vec::new();
+    let mut unless = |there: bool, what: &str, why: &str| {
+        if !there {
+            lacking.push(format!("{what}: not measured: {why}"));
+        }
+    };
+    unless(case.network.is_some(), "effects of causes", "the run has no scheduler statistics of the machine");
+    let profiles = facts.windows.iter().all(|window| window.profile.is_some());
+    unless(profiles, "functions that use the CPU", "the level has no profile");
+    if case.preset.diagnosis.behind.is_some() {
+        let behind = facts.behind.as_ref();
+        let of = |there: bool| behind.is_none() || there;
+        unless(
+            behind.is_some(),
+            "the round trip behind the server",
+            "the server has none of the preset's metrics of it",
+        );
+        unless(of(behind.is_some_and(|b| b.service.is_some())), "the statement's own time", "no statement statistics");
+        let why = "the sockets of the hop were not followed at both ends, so the database's own wait for a CPU counts for the path";
+        unless(of(behind.is_some_and(|b| b.places.is_some())), "the database's side of the round trip", why);
+    }
+    if case.preset.diagnosis.workers.is_some() {
+        unless(facts.workers.is_some(), "blocked workers of the runtime", "no metrics of the runtime");
+    }
+    unless(case.levels.len() > 1, "growth", "the run has one level");
+    lacking
+}

@@ -1,0 +1,85 @@
+//! A diagnosis as sentences: each figure with its unit, level and file.
+
+use super::figure::significant;
+use super::model::{Report, Section};
+use crate::analyze::diagnose::{Confidence, Diagnosis, Effect, Evidence, Named, Verdict};
+use crate::profile::short_name;
+
+/// Verdicts that are told with all their evidence; the others take a line each.
+const WHOLE: usize = 3;
+/// Evidence of a verdict at most; the JSON has all of it.
+const EVIDENCE: usize = 7;
+
+/// The report of a diagnosis at one level; `others` are those of the run's other levels, told by their first verdict.
+pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
+    let mut sections = Vec::new();
+    let (whole, brief) = diagnosis.verdicts.split_at(WHOLE.min(diagnosis.verdicts.len()));
+    sections.extend(whole.iter().enumerate().map(|(at, verdict)| verdict_section(at + 1, verdict)));
+    let mut notes: Vec<String> = brief.iter().map(|verdict| format!("Also: {}", headline(verdict))).collect();
+    notes.extend(others.iter().map(diagnosis_line));
+    notes.extend(diagnosis.not_judged.iter().cloned());
+    if !notes.is_empty() {
+        sections.push(Section { title: "Besides".into(), notes, ..Section::default() });
+    }
+    let title = format!(
+        "Run {} at level {}: {:.0} clients, {} us mean latency, {} queries/s",
+        diagnosis.run,
+        diagnosis.level,
+        diagnosis.clients,
+        significant(diagnosis.latency / 1e3),
+        significant(diagnosis.throughput)
+    );
+    Report { title, sections }
+}
+
+/// One line: the first verdict of a level.
+pub fn diagnosis_line(diagnosis: &Diagnosis) -> String {
+    let first = diagnosis.verdicts.first().map_or("nothing could be judged".into(), headline);
+    format!("Level {}: {first}", diagnosis.level)
+}
+
+/// Cause, effect and the first function.
+fn headline(verdict: &Verdict) -> String {
+    let possible = if verdict.confidence == Confidence::Possible { "possibly " } else { "" };
+    let effect = verdict.effect.map_or(String::new(), |effect| format!(", {}", effect_words(&effect)));
+    let named = verdict.named.first().map_or(String::new(), |named| format!("; first {}", named_words(named)));
+    format!("{possible}{}{effect}{named}", verdict.cause)
+}
+
+fn verdict_section(number: usize, verdict: &Verdict) -> Section {
+    let possible = if verdict.confidence == Confidence::Possible { "possibly " } else { "" };
+    let mut notes = vec![verdict.sentence.clone()];
+    notes.extend(verdict.effect.map(|effect| format!("Without it: {}.", effect_words(&effect))));
+    if !verdict.named.is_empty() {
+        let named: Vec<String> = verdict.named.iter().map(named_words).collect();
+        notes.push(format!("Where: {}.", named.join("; ")));
+    }
+    notes.extend(verdict.evidence.iter().take(EVIDENCE).map(|evidence| format!("- {}", evidence_words(evidence))));
+    if !verdict.because.is_empty() {
+        notes.push(format!("Why it is said: {}.", verdict.because));
+    }
+    notes.push(format!("Refuted if {}. Next: {}.", verdict.refuted_by, verdict.next));
+    Section { title: format!("{number}. {possible}{}", verdict.cause), notes, ..Section::default() }
+}
+
+fn effect_words(effect: &Effect) -> String {
+    format!(
+        "{} us less latency a query ({:.0} %), {:.0} % more throughput",
+        significant(effect.latency / 1e3),
+        100.0 * effect.share,
+        100.0 * effect.throughput
+    )
+}
+
+fn named_words(named: &Named) -> String {
+    let interval = named
+        .interval
+        .map_or(String::new(), |(low, high)| format!(" ({} to {})", significant(low / 1e3), significant(high / 1e3)));
+    let (cost, effect) = (significant(named.cost / 1e3), significant(named.effect / 1e3));
+    format!("{}, {cost} us a query{interval}, {effect} us of latency", short_name(&named.name))
+}
+
+fn evidence_words(evidence: &Evidence) -> String {
+    let Evidence { what, value, unit, level, source } = evidence;
+    format!("{what}: {} {unit} (level {level}; {source})", significant(*value))
+}
