@@ -20,5 +20,6 @@ pub mod sweep;
 pub mod symbol;
 pub mod target;
 pub mod testbed;
+pub mod vcs;
 pub mod wire;
 pub mod workload;

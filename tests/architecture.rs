@@ -19,12 +19,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("statements", &["clock"]),
     ("wire", &["clock"]),
     ("preset", &["metrics", "statements"]),
-    ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target", "wire"]),
+    ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target", "vcs", "wire"]),
     ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "target"]),
     ("analyze", &["clock", "load", "metrics", "preset", "profile", "run", "statements", "target", "wire"]),
     ("render", &["analyze", "clock", "profile", "run", "target", "wire"]),
     ("perflog", &["analyze", "profile", "render", "run"]),
     ("testbed", &["clock"]),
+    ("vcs", &[]),
 ];
 /// Single imports beyond that, each with its reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[

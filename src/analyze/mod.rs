@@ -10,6 +10,7 @@ pub mod growth;
 pub mod guards;
 pub mod hot;
 pub mod interval;
+pub mod machine;
 pub mod nodes;
 pub mod places;
 pub mod processes;

@@ -18,6 +18,7 @@ mod output;
 mod overview;
 mod progress;
 mod runs;
+mod source;
 mod statements;
 mod sweep;
 

@@ -3,6 +3,7 @@
 use super::input;
 use crate::analyze::guards::Verdict;
 use crate::analyze::hot::{By, HotOptions, HotTable, hot};
+use crate::analyze::machine::machine_notes;
 use crate::analyze::places::places;
 use crate::analyze::processes::processes;
 use crate::analyze::quantities::quantities;
@@ -47,7 +48,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
             id = manifest.id
         ),
     ];
-    let measured_with = manifest_lines(manifest).into_iter().chain(sampling_notes(run)).collect();
+    let measured_with = [manifest_lines(manifest), machine_notes(run), sampling_notes(run)].concat();
     sections.push(Section { title: "Measured with".into(), notes: measured_with, ..Section::default() });
     sections.push(Section { title: "Where it is".into(), notes: next, ..Section::default() });
     Report { title: format!("Run {} ({})", manifest.id, manifest.ended), sections }

@@ -1,6 +1,7 @@
 //! `wireprof runs`: the stored runs, or one of them in short.
 
 use super::{Common, Outcome, input, output};
+use crate::analyze::machine::machine_notes;
 use crate::analyze::summary::summary;
 use crate::render::{Report, Section, guards_report, manifest_lines, runs_report, summary_table};
 use crate::run::{Parts, Run, Store};
@@ -42,7 +43,8 @@ impl Runs {
 /// One run in short: the same that ends a sweep.
 pub fn run_report(run: &Run) -> Report {
     let levels = Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
-    let setup = Section { title: "Measured with".into(), notes: manifest_lines(&run.manifest), ..Section::default() };
+    let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
+    let setup = Section { title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];
     sections.extend(guards_report(run).sections);
     sections.push(setup);

@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
+use super::source::Source;
 use super::{Common, Outcome, Usage, input};
 use crate::load::{Protocol, run_script};
 use crate::preset::{Expression, Preset};
@@ -126,6 +127,8 @@ pub struct Sweep {
     /// writes?
     #[arg(long, value_enum, value_name = "WHAT")]
     probe: Option<Probe>,
+    #[command(flatten)]
+    source: Source,
     /// Seed of the random order of levels [default: from the clock]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -186,7 +189,8 @@ impl Sweep {
             return Err(cut(Cut::Interrupted.into(), 0));
         }
         let prepared = prepare(request).await?;
-        let Prepared { mut sources, manifest, connections, applied, address, workload, timing, .. } = prepared;
+        let Prepared { mut sources, mut manifest, connections, applied, address, workload, timing, .. } = prepared;
+        manifest.target.source = self.source.read();
         for change in &manifest.changes {
             progress.note(&format!("set up: {change}"));
         }

@@ -4,6 +4,7 @@
 use super::block::{Generated, Made, MadeFocus};
 use super::entry::one_line;
 use crate::analyze::hot::{HotOptions, HotTable, hot};
+use crate::analyze::machine::machine_notes;
 use crate::analyze::places::places;
 use crate::analyze::summary::{sampling_notes, summary};
 use crate::profile::Focus;
@@ -62,6 +63,6 @@ fn guards(run: &Run) -> String {
 }
 
 fn measured_with(run: &Run) -> String {
-    let lines = manifest_lines(&run.manifest).into_iter().chain(sampling_notes(run));
-    lines.fold("Measured with:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(&line)))
+    let lines = [manifest_lines(&run.manifest), machine_notes(run), sampling_notes(run)].concat();
+    lines.iter().fold("Measured with:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(line)))
 }

@@ -2,7 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Cell, Column, Report, Section, Table};
-use crate::run::Manifest;
+use crate::run::{BuiltFrom, Manifest, Target};
 
 /// The newest first.
 pub fn runs_report(manifests: &[Manifest]) -> Report {
@@ -60,14 +60,16 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             target.build_id.clone().unwrap_or_else(unknown),
             target.version.clone().unwrap_or_else(unknown)
         ),
+        built_from(target),
         format!("arguments: {}", target.argv.join(" ")),
         format!(
-            "host: {}, Linux {}, {} x {}, {}",
+            "host: {}, Linux {}, {} x {}, {}, {}",
             host.name,
             host.kernel,
             host.cpus,
             host.cpu,
-            if host.pmu { "with PMU" } else { "without PMU" }
+            if host.pmu { "with PMU" } else { "without PMU" },
+            host.governor.as_ref().map_or("the CPUs' governor is not known".into(), |g| format!("governor {g}"))
         ),
         format!(
             "load: {}, {} protocol, `{}`",
@@ -88,4 +90,26 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
     lines.extend(manifest.changes.iter().map(|c| format!("set up: {c}")));
     lines.extend(manifest.notes.iter().map(|n| format!("note: {n}")));
     lines
+}
+
+/// `built from: ...`, and whether the binary can have the working copy's last change.
+fn built_from(target: &Target) -> String {
+    let copy = match &target.source {
+        BuiltFrom::NotNamed => return "built from: not said (--source DIR names the working copy)".into(),
+        BuiltFrom::Missing(missing) => return format!("built from: not measured: {}; {}", missing.why, missing.remedy),
+        BuiltFrom::WorkingCopy(copy) => copy,
+    };
+    let revision = match &copy.change {
+        Some(change) => format!("{} change {change}, commit {}", copy.tool, copy.commit),
+        None => format!("{} commit {}", copy.tool, copy.commit),
+    };
+    let title = if copy.title.is_empty() { "without a description".into() } else { format!("\"{}\"", copy.title) };
+    let changed = if copy.changed { "with changes" } else { "without changes" };
+    let last = copy.newest.as_ref().map_or("no file".into(), |newest| format!("{}, {}", newest.file, newest.at));
+    let age = match target.newer_than_source() {
+        Some(true) => format!("the binary is newer than its last change ({last})"),
+        Some(false) => format!("THE BINARY IS OLDER than its last change ({last}) and does not have it"),
+        None => "which of binary and last change is newer is not known".into(),
+    };
+    format!("built from: {revision}, {title}, {changed}, in {}; {age}", copy.directory)
 }

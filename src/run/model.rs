@@ -9,6 +9,7 @@ use crate::profile::Profile;
 use crate::sample::SamplingReport;
 use crate::statements::StatementsDelta;
 use crate::target::SchedulerDelta;
+use crate::vcs::WorkingCopy;
 use crate::wire::WireDelta;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,6 +102,32 @@ pub struct Target {
     pub deleted: bool,
     /// Symbols were found for the executable.
     pub symbols: Option<bool>,
+    /// When the running executable's file was modified, RFC 3339, UTC, milliseconds.
+    #[serde(default)]
+    pub built: Option<String>,
+    #[serde(default)]
+    pub source: BuiltFrom,
+}
+
+impl Target {
+    /// Whether the executable is newer than the last change of the working copy that it is said to be built from; `None` where
+    /// one of the two times is not known. An older one does not have that change; a newer one may still be of another tree.
+    pub fn newer_than_source(&self) -> Option<bool> {
+        let BuiltFrom::WorkingCopy(WorkingCopy { newest: Some(newest), .. }) = &self.source else { return None };
+        // Times of one form and time zone compare as text.
+        Some(*self.built.as_ref()? > newest.at)
+    }
+}
+
+/// The working copy that the target was built from, as far as the user names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuiltFrom {
+    /// Nobody named one.
+    #[default]
+    NotNamed,
+    WorkingCopy(WorkingCopy),
+    Missing(Missing),
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use super::{Applied, Connections, FreshnessProbe, Sources, Timing, apply, order,
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Expression, Preset, Step};
-use crate::run::{Manifest, SCHEMA, Target, WorkloadSummary};
+use crate::run::{BuiltFrom, Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::{self, Chosen, choose};
 use crate::target::{
-    Forbidden, Role, Watched, WatchedProcess, comm, host, identify, listener, named, socket_listener, start_ticks,
+    Forbidden, Role, Watched, WatchedProcess, built, comm, host, identify, listener, named, socket_listener, start_ticks,
     started,
 };
 use crate::wire::{Hop, SocketProgram, WireSource};
@@ -431,6 +431,8 @@ fn manifest(
         version,
         deleted: identity.as_ref().is_some_and(|i| i.deleted),
         symbols: identity.as_ref().and_then(|i| i.symbols),
+        built: pid.and_then(built),
+        source: BuiltFrom::default(),
     };
     let short = |statement: &str| statement.chars().take(STATEMENT_LENGTH).collect();
     Manifest {

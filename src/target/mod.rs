@@ -8,7 +8,7 @@ mod snapshot;
 
 pub use host::host;
 pub use locate::{listener, named, socket_listener};
-pub use process::{comm, family, identify, parent, processes, start_ticks, started, tasks, without_secrets};
+pub use process::{built, comm, family, identify, parent, processes, start_ticks, started, tasks, without_secrets};
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 pub use snapshot::{Snapshot, Watched, WatchedProcess, difference};
 

@@ -31,6 +31,12 @@ pub fn started(pid: u32) -> Option<String> {
     Some(humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string())
 }
 
+/// When the file that the process runs was modified, RFC 3339 in UTC, even where another now has its name.
+pub fn built(pid: u32) -> Option<String> {
+    let modified = std::fs::metadata(format!("/proc/{pid}/exe")).and_then(|file| file.modified()).ok()?;
+    Some(humantime::format_rfc3339_millis(modified).to_string())
+}
+
 /// Thread numbers of a process; empty when it is gone.
 pub fn tasks(pid: u32) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
