@@ -32,8 +32,9 @@ pub struct LevelSummary {
     pub generator_cpu: Option<f64>,
     /// Busy share of all CPUs, 0..1.
     pub machine_busy: Option<f64>,
-    pub errors: u64,
-    pub wrong_rows: u64,
+    /// Failed queries, and answers with another number of rows; `None` where the driver does not tell.
+    pub errors: Option<u64>,
+    pub wrong_rows: Option<u64>,
     /// Guards that failed and that warn, over the replicates.
     pub guards_failing: usize,
     pub guards_warning: usize,
@@ -93,7 +94,8 @@ fn sampling_cost(run: &Run) -> Option<String> {
 fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
     let latency = latency(windows);
     let quantile = |q: f64| (!latency.is_empty()).then(|| latency.value_at_quantile(q));
-    let rates: Vec<f64> = windows.iter().filter(|w| w.load.span.nanos() > 0).map(|w| w.load.throughput()).collect();
+    let rates: Vec<f64> =
+        windows.iter().filter(|w| w.counted() && w.load.span.nanos() > 0).map(|w| w.load.throughput()).collect();
     let verdicts =
         |wanted: Verdict| windows.iter().flat_map(|w| &w.guards).filter(|g: &&Guard| g.verdict() == wanted).count();
     LevelSummary {
@@ -111,14 +113,21 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
         busiest: busiest(windows),
         generator_cpu: generator_cpu(windows),
         machine_busy: machine_busy(windows),
-        errors: windows.iter().map(|w| w.load.error_count()).sum(),
-        wrong_rows: windows.iter().map(|w| w.load.wrong_rows).sum(),
+        errors: told(windows, "errors", |w| w.load.error_count()),
+        wrong_rows: told(windows, "row counts", |w| w.load.wrong_rows),
         guards_failing: verdicts(Verdict::Fail),
         guards_warning: verdicts(Verdict::Warn),
     }
 }
 
+/// A sum over the windows; `None` where one of them says that the part was not measured.
+fn told(windows: &[&Window], part: &str, count: impl Fn(&Window) -> u64) -> Option<u64> {
+    let lacking = |window: &&Window| window.facts.missing.iter().any(|missing| missing.what == part);
+    (!windows.iter().any(lacking)).then(|| windows.iter().map(|window| count(window)).sum())
+}
+
 fn throughput(windows: &[&Window]) -> Option<f64> {
+    windows.iter().all(|window| window.counted()).then_some(())?;
     let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
     (seconds > 0.0).then(|| windows.iter().map(|w| w.load.completed as f64).sum::<f64>() / seconds)
 }

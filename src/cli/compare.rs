@@ -1,7 +1,8 @@
 //! `wireprof compare`: two set-ups of one server, or two servers, measured by turns.
 
+use super::conduct::{cut, duration, stop_on_interrupt};
 use super::progress::Progress;
-use super::sweep::{Sweep, cut, duration, plant, stop_on_interrupt};
+use super::sweep::{Sweep, plant};
 use super::{Common, Outcome, Usage};
 use crate::analyze::freshness::{Freshness, freshness};
 use crate::analyze::guards::Verdict;
@@ -233,7 +234,7 @@ impl Compare {
     fn answer(&self, common: &Common, store: &Store, compared: Compared) -> Result<Outcome> {
         let finished = compared.ended.iter().map(|side| side.finished).sum();
         if finished == 0 {
-            return Err(cut(compared.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
+            return Err(cut("comparison", compared.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
         }
         let load = |side: &sweep::Ended| {
             store.load_parts(&side.directory.display().to_string(), Parts { profiles: false, metrics: true })
@@ -252,7 +253,7 @@ impl Compare {
         };
         self.sweep.names.report(common, comparison_report(&conclusion))?;
         match compared.cut {
-            Some(error) => Err(cut(error, finished)),
+            Some(error) => Err(cut("comparison", error, finished)),
             None if self.aa && differs > 0 || failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),
             None => Ok(Outcome::Done),
         }

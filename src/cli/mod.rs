@@ -2,6 +2,7 @@
 
 mod compare;
 mod completions;
+mod conduct;
 mod diagnose;
 mod diff;
 mod doctor;
@@ -17,7 +18,9 @@ mod names;
 mod output;
 mod overview;
 mod progress;
+mod record;
 mod runs;
+mod sampling;
 mod source;
 mod statements;
 mod sweep;
@@ -57,6 +60,7 @@ pub struct Common {
 enum Verb {
     Sweep(Box<sweep::Sweep>),
     Compare(Box<compare::Compare>),
+    Record(Box<record::Record>),
     Explain(explain::Explain),
     Diagnose(diagnose::Diagnose),
     Hot(hot::Hot),
@@ -80,6 +84,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit::of(match verb {
         Verb::Sweep(verb) => verb.run(&common),
         Verb::Compare(verb) => verb.run(&common),
+        Verb::Record(verb) => verb.run(&common),
         Verb::Explain(verb) => verb.run(&common),
         Verb::Diagnose(verb) => verb.run(&common),
         Verb::Hot(verb) => verb.run(&common),

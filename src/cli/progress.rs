@@ -62,14 +62,12 @@ impl Progress {
             Event::Finished { window, index, of } => {
                 let load = &window.load;
                 let latency = load.mean_latency().map_or("not measured".into(), |ns| format!("{:.1} us", ns / 1e3));
-                self.note(&format!(
-                    "[{}/{of}] level {:>3}: {:.0} q/s, mean latency {latency}, {} queries in {:.2} s",
-                    index + 1,
-                    window.id().level,
-                    load.throughput(),
-                    load.completed,
-                    load.span.seconds()
-                ));
+                let queries = match window.counted() {
+                    true => format!("{:.0} q/s, mean latency {latency}, {} queries", load.throughput(), load.completed),
+                    false => "queries not counted".into(),
+                };
+                let (number, level, seconds) = (index + 1, window.id().level, load.span.seconds());
+                self.note(&format!("[{number}/{of}] level {level:>3}: {queries} in {seconds:.2} s"));
             }
         }
     }

@@ -1,25 +1,23 @@
 //! `wireprof sweep`: levels x replicates of load, samples, metrics and statements become a stored run.
 
+use super::conduct::{self, Answer, duration};
 use super::names::Names;
-use super::overview::{guards_failed, overview};
 use super::progress::Progress;
+use super::sampling::Sampling;
 use super::source::Source;
-use super::{Common, Outcome, Usage, input};
+use super::{Common, Outcome, Usage};
 use crate::load::{Protocol, run_script};
-use crate::preset::{Expression, Preset};
-use crate::render::Picture;
-use crate::render::flamegraph::{Wanted, write_pictures};
-use crate::run::{RUNNING, Run, Store};
-use crate::sample::{Unwinding, perf};
+use crate::preset::Preset;
+use crate::run::{RUNNING, Store};
 use crate::sweep::{
-    self, Arm, Cut, DriverChoice, Ended, Launch, Prepared, Request, Stop, Timing, Turn, Turns, interrupted, prepare,
+    self, Arm, Cut, Divisor, DriverChoice, Ended, Launch, Prepared, Request, Stop, Timing, Turn, Turns, prepare,
     restore,
 };
 use crate::target::without_secrets;
 use crate::testbed::plant::Plant;
 use crate::testbed::spawn::Options as TestbedOptions;
-use crate::workload::{Workload, parse_duration};
-use anyhow::{Context, Result, anyhow};
+use crate::workload::Workload;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,7 +73,8 @@ pub struct Sweep {
     /// Who drives the load: wireprof, or dbbench=PATH
     #[arg(long, value_name = "wireprof|dbbench=PATH", default_value = "wireprof", value_parser = driver)]
     driver: String,
-    /// Expression that counts queries on the server, for dbbench [default: the preset's]
+    /// What counts queries on the server, for dbbench: an expression over its metrics, statements(REGEX), or sockets
+    /// [default: the preset's]
     #[arg(long, value_name = "EXPRESSION")]
     divisor: Option<String>,
     /// Administrator's connection for the set-up [default: the preset's]
@@ -109,20 +108,8 @@ pub struct Sweep {
     /// Measure without following the sockets (where each query is)
     #[arg(long)]
     no_wire: bool,
-    /// Measure without sampling stacks
-    #[arg(long)]
-    no_sampling: bool,
-    /// Samples per second and CPU
-    #[arg(long, value_name = "HZ", default_value_t = 997, value_parser = clap::value_parser!(u64).range(1..=20_000))]
-    frequency: u64,
-    #[arg(long, value_enum, default_value_t = perf::EventChoice::Auto)]
-    event: perf::EventChoice,
-    /// How stacks are followed
-    #[arg(long, value_enum, default_value_t = Unwinding::Auto)]
-    unwind: Unwinding,
-    /// Largest stack copy in bytes, where stacks are copied
-    #[arg(long, value_name = "BYTES", default_value_t = 65_528)]
-    stack_bytes: u64,
+    #[command(flatten)]
+    sampling: Sampling,
     /// After each window, while its load still runs, write on one connection and read on others: do reads see acknowledged
     /// writes?
     #[arg(long, value_enum, value_name = "WHAT")]
@@ -146,10 +133,6 @@ enum Probe {
     ReadAfterWrite,
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m"))
-}
-
 /// Understood here, so that a slip of the pen is told before anything is started.
 pub(super) fn plant(text: &str) -> Result<String, String> {
     text.parse::<Plant>().map(|_| text.to_string()).map_err(|error| error.to_string())
@@ -162,17 +145,11 @@ fn driver(text: &str) -> Result<String, String> {
 
 impl Sweep {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("wireprof-sweep")
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        runtime.block_on(self.conduct(common))
+        conduct::runtime()?.block_on(self.conduct(common))
     }
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
-        let stop = stop_on_interrupt();
+        let stop = conduct::stop_on_interrupt();
         let progress = Progress::new();
         let preset = self.preset()?;
         let mut request = self.request(preset.clone())?;
@@ -186,7 +163,7 @@ impl Sweep {
         }
         let launched = tokio::task::block_in_place(|| self.launch().start(&mut request, &stop))?;
         if stop.requested() {
-            return Err(cut(Cut::Interrupted.into(), 0));
+            return Err(conduct::cut("sweep", Cut::Interrupted.into(), 0));
         }
         let prepared = prepare(request).await?;
         let Prepared { mut sources, mut manifest, connections, applied, address, workload, timing, .. } = prepared;
@@ -214,7 +191,7 @@ impl Sweep {
         }
         drop(sources);
         tokio::task::block_in_place(|| drop(launched));
-        self.answer(common, &store, &preset, outcome?, &progress)
+        self.answer(common, &preset).print(&store, outcome?, &progress)
     }
 
     /// Each replicate with a target of its own.
@@ -233,49 +210,16 @@ impl Sweep {
         }
         match (turns.end(ended.as_ref())?.pop(), ended) {
             (Some(Ended { directory, manifest, finished }), cut) => {
-                self.answer(common, &store, &preset, sweep::Outcome { directory, manifest, finished, cut }, progress)
+                let outcome = sweep::Outcome { directory, manifest, finished, cut };
+                self.answer(common, &preset).print(&store, outcome, progress)
             }
-            (None, Some(error)) => Err(cut(error, 0)),
+            (None, Some(error)) => Err(conduct::cut("sweep", error, 0)),
             (None, None) => Err(anyhow!("no replicate was asked for")),
         }
     }
 
-    /// Tables, pictures and where they are; then the error that cut the sweep short, if any.
-    fn answer(
-        &self,
-        common: &Common,
-        store: &Store,
-        preset: &Preset,
-        outcome: sweep::Outcome,
-        progress: &Progress,
-    ) -> Result<Outcome> {
-        if outcome.finished == 0 {
-            return Err(cut(outcome.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
-        }
-        let reference = outcome.directory.display().to_string();
-        progress.working("reading the run");
-        let run = store.load(&reference)?;
-        let drawn = if self.no_flamegraphs {
-            Ok(Vec::new())
-        } else {
-            pictures(&run, self.names.full, preset, &outcome, progress)
-        };
-        progress.done();
-        // A picture that cannot be written must not cost the tables, nor hide what cut the sweep short.
-        let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
-        self.names.report(common, overview(&run, Some(preset), &reference, pictures))?;
-        match (outcome.cut, undrawn) {
-            (Some(error), undrawn) => {
-                undrawn.iter().for_each(|error| progress.note(&format!("no flamegraphs: {error:#}")));
-                Err(cut(error, outcome.finished))
-            }
-            (None, Some(error)) => Err(anyhow!(super::Failed(error.context(format!(
-                "the run is whole, its flamegraphs are not; `wireprof flamegraph {}` draws them again",
-                run.manifest.id
-            ))))),
-            (None, None) if guards_failed(&run) => Ok(Outcome::CheckFailed),
-            (None, None) => Ok(Outcome::Done),
-        }
+    fn answer<'a>(&'a self, common: &'a Common, preset: &'a Preset) -> Answer<'a> {
+        Answer { what: "sweep", common, preset, names: &self.names, pictures: !self.no_flamegraphs }
     }
 
     /// What is started for the sweep.
@@ -300,14 +244,7 @@ impl Sweep {
             (None, None) => return Err(usage(anyhow!("what is to be repeated? give --query or --workload"))),
         };
         let window = self.window.or(workload.duration).unwrap_or(Duration::from_secs(10));
-        let divisor = self.divisor.as_deref().map(Expression::parse).transpose().map_err(|e| usage(e.into()))?;
-        let sampling = perf::Options {
-            frequency: self.frequency,
-            event: self.event,
-            unwinding: self.unwind,
-            stack_bytes: self.stack_bytes,
-            ..perf::Options::default()
-        };
+        let divisor = self.divisor.as_deref().map(Divisor::parse).transpose().map_err(usage)?;
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Ok(Request {
             preset,
@@ -332,7 +269,7 @@ impl Sweep {
             replicates: self.replicates.max(1),
             seed: self.seed.unwrap_or_else(|| clock.map_or(0, |since| since.as_secs())),
             timing: Timing { warmup: self.warmup, window },
-            sampling: (!self.no_sampling).then_some(sampling),
+            sampling: self.sampling.options(),
             setup: !self.no_setup,
             session: Vec::new(),
             parameters: Vec::new(),
@@ -340,58 +277,4 @@ impl Sweep {
             arguments: std::env::args().map(|argument| without_secrets(&argument)).collect(),
         })
     }
-}
-
-/// The first Ctrl-C (or SIGTERM) asks the sweep to end, keeping what is finished; a second one ends the process.
-pub(super) fn stop_on_interrupt() -> Stop {
-    let stop = Stop::default();
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-            return;
-        };
-        loop {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            if asked.requested() {
-                std::process::exit(130);
-            }
-            eprintln!("\nending: finished windows are kept (once more to end at once)");
-            asked.request();
-        }
-    });
-    stop
-}
-
-/// What cut the sweep short, with the code that belongs to it.
-pub(super) fn cut(error: anyhow::Error, finished: usize) -> anyhow::Error {
-    let kept = match finished {
-        0 => "no window was finished".to_string(),
-        1 => "the finished window is kept".to_string(),
-        _ => format!("the {finished} finished windows are kept"),
-    };
-    let error = match interrupted(&error) {
-        true => anyhow!("interrupted; {kept}"),
-        false => error.context(format!("the sweep was cut short; {kept}")),
-    };
-    anyhow!(super::Failed(error))
-}
-
-fn pictures(
-    run: &Run,
-    full_names: bool,
-    preset: &Preset,
-    outcome: &sweep::Outcome,
-    progress: &Progress,
-) -> Result<Vec<Picture>> {
-    progress.working("drawing flamegraphs");
-    let wanted = Wanted { everything: true, foci: input::foci(preset), full_names, ..Wanted::default() };
-    let directory = outcome.directory.join(super::flamegraph::FOLDER);
-    let written = write_pictures(run, &wanted, &directory)?;
-    let pictures = written.pictures.into_iter();
-    Ok(pictures
-        .map(|p| Picture { title: format!("level {}, {}", p.level, p.what), path: p.path.display().to_string() })
-        .collect())
 }

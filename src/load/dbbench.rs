@@ -209,6 +209,11 @@ impl Load for DbbenchLoad {
         }
     }
 
+    fn unmeasured(&self) -> Vec<(&'static str, String)> {
+        let why = "dbbench reports its whole run only".to_string();
+        ["latency", "row counts", "sessions", "errors"].map(|part| (part, why.clone())).to_vec()
+    }
+
     fn stop(self: Box<Self>, window: Span) -> Result<LoadTrace> {
         self.end()?;
         let jobs = parse_output(&self.text()).context("read dbbench's results")?;

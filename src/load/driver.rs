@@ -5,10 +5,14 @@ use super::LoadTrace;
 use crate::clock::Span;
 use anyhow::Result;
 
-/// A source of load: our own loop, the user's dbbench, or a replayed trace in tests.
+/// A source of load: our own loop, the user's dbbench, somebody else's load, or a replayed trace in tests.
 pub trait Driver: Send {
     /// `wireprof 0.1.0`, `dbbench ...`
     fn name(&self) -> String;
+    /// Clients of the next window where they are not ours to plan; `None`: as planned.
+    fn level(&self) -> Option<usize> {
+        None
+    }
     /// Opens and authenticates `level` connections and runs each statement once to learn its row count.
     fn open(&mut self, level: usize) -> Result<Box<dyn Load>>;
 }
@@ -23,6 +27,10 @@ pub trait Load: Send {
     fn progress(&self) -> (u64, u64);
     /// Why the load cannot go on (server gone, every connection lost); `None` while it runs.
     fn failed(&self) -> Option<String>;
+    /// What this load cannot tell of the window that ends now, and why.
+    fn unmeasured(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
     /// Stops, closes the connections and reports what fell into `window`.
     fn stop(self: Box<Self>, window: Span) -> Result<LoadTrace>;
 }

@@ -15,8 +15,8 @@ pub struct LoadTrace {
     /// `wireprof`, or `dbbench` with its version where the user's own drove the load.
     pub driver: String,
     pub span: Span,
-    /// N: connections open and authenticated during the whole span, each with at most one query under way
-    /// (0 where the load is somebody else's).
+    /// N: connections open and authenticated during the whole span, each with at most one query under way (where the
+    /// load is somebody else's: the clients that the server had at its start).
     pub connections: usize,
     /// Open loop: queries scheduled per second; `None` for a closed loop.
     pub rate: Option<f64>,

@@ -31,6 +31,7 @@ pub fn summary_table(levels: &[LevelSummary]) -> Table {
 fn row(level: &LevelSummary) -> Vec<Cell> {
     let micros = |nanos: Option<f64>, why: &str| Cell::or_missing(nanos.map(|n| n / 1e3), why);
     let quantile = |nanos: Option<u64>| micros(nanos.map(|n| n as f64), "the driver keeps no histogram");
+    let counted = |count: Option<u64>| count.map_or(Cell::Missing("the driver does not tell".into()), Cell::Count);
     let scheduler = "no scheduler statistics";
     let spread = match level.throughput_range {
         Some((low, high)) => Cell::Text(format!("{}-{}", significant(low), significant(high))),
@@ -39,7 +40,7 @@ fn row(level: &LevelSummary) -> Vec<Cell> {
     vec![
         Cell::Count(level.level as u64),
         Cell::Count(level.replicates as u64),
-        Cell::or_missing(level.throughput, "empty window"),
+        Cell::or_missing(level.throughput, "queries were not counted"),
         spread,
         micros(level.mean_latency, "the driver does not tell it exactly"),
         quantile(level.p50),
@@ -51,8 +52,8 @@ fn row(level: &LevelSummary) -> Vec<Cell> {
         Cell::or_missing(level.busiest.as_ref().map(|b| b.share * 100.0), scheduler),
         micros(level.generator_cpu, "the generator's CPU was not read"),
         Cell::or_missing(level.machine_busy.map(|b| b * 100.0), scheduler),
-        Cell::Count(level.errors),
-        Cell::Count(level.wrong_rows),
+        counted(level.errors),
+        counted(level.wrong_rows),
         Cell::Text(guards(level)),
     ]
 }

@@ -176,6 +176,9 @@ pub struct Missing {
     pub remedy: String,
 }
 
+/// [`Missing::what`] of a window whose queries were not counted.
+pub const QUERIES: &str = "queries";
+
 /// `window.json`: the window's own facts; its parts lie in files of their own beside it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WindowFacts {
@@ -212,6 +215,11 @@ pub struct Window {
 impl Window {
     pub fn id(&self) -> WindowId {
         self.facts.id
+    }
+
+    /// Whether the window's queries were counted; where not, `completed` is no number of queries.
+    pub fn counted(&self) -> bool {
+        self.load.completed > 0 || self.facts.missing.iter().all(|missing| missing.what != QUERIES)
     }
 
     /// The interval that the profile's samples come from: the window's own, unless the profile was recorded beside it.

@@ -1,18 +1,17 @@
 //! From what was captured to a window of the run: symbols, metric differences, guards. Invariant: samples are cut to
 //! the same window as the completions they are divided by.
 
-use super::Captured;
+use super::{Captured, Divisor};
 use crate::analyze::guards::check_window;
-use crate::analyze::quantities::evaluate;
 use crate::load::LoadTrace;
 use crate::metrics::{MetricsDelta, Scrape};
-use crate::preset::{Expression, Preset};
+use crate::preset::Preset;
 use crate::profile::{Column, Profile, on_cpu_columns};
-use crate::run::{Expositions, Manifest, Missing, Window, WindowFacts};
+use crate::run::{Expositions, Manifest, Missing, QUERIES, Window, WindowFacts};
 use crate::sample::{Incomplete, RawSamples, SamplingReport};
 use crate::symbol::{Symbolizer, to_profile};
 use crate::target::{Role, SchedulerDelta};
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use std::collections::BTreeMap;
 
 /// The texts of a window's metrics.
@@ -33,7 +32,7 @@ pub fn assemble(
     captured: Captured,
     preset: &Preset,
     manifest: &Manifest,
-    divisor: Option<&Expression>,
+    divisor: Option<&Divisor>,
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
@@ -86,12 +85,19 @@ pub fn assemble(
     Ok((window, kept))
 }
 
-/// Completed queries as the server counted them.
-fn divide_by(window: &mut Window, divisor: &Expression) -> Result<()> {
-    let count = evaluate(divisor, window).ok().filter(|count| *count >= 1.0);
-    let count = count.with_context(|| format!("the server's counter of queries did not move: {divisor}"))?;
+/// Completed queries as the server counted them. A counter that did not move leaves the window without a count: whether there
+/// was no query or the counter is the wrong one cannot be told.
+fn divide_by(window: &mut Window, divisor: &Divisor) -> Result<()> {
+    let count = divisor.count(window).map_err(|why| anyhow!("queries cannot be counted by {divisor}: {why}"))?;
     let LoadTrace { completed, divisor: name, .. } = &mut window.load;
-    (*completed, *name) = (count.round() as u64, divisor.to_string());
+    (*completed, *name) = (count.round().max(0.0) as u64, divisor.to_string());
+    if *completed == 0 {
+        window.facts.missing.push(Missing {
+            what: QUERIES.into(),
+            why: format!("the server's counter of queries did not move: {divisor}"),
+            remedy: "see that the load runs, and that --divisor counts its queries".into(),
+        });
+    }
     Ok(())
 }
 

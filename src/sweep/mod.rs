@@ -3,6 +3,7 @@
 
 mod assemble;
 mod compare;
+mod divisor;
 mod freshness;
 mod launch;
 mod prepare;
@@ -12,6 +13,7 @@ mod turns;
 mod window;
 
 pub use compare::{Compared, End, Limits, compare};
+pub use divisor::Divisor;
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};
 pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
@@ -22,7 +24,7 @@ pub use window::{Captured, Cut, interrupted};
 
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
-use crate::preset::{Expression, Preset};
+use crate::preset::Preset;
 use crate::run::{Manifest, RunWriter, Store, Window, WindowId};
 use crate::sample::Sampler;
 use crate::statements::StatementSource;
@@ -32,6 +34,7 @@ use crate::wire::WireSource;
 use anyhow::Result;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +83,7 @@ pub struct Sources {
     /// Series to keep once a second.
     pub series: Vec<Selector>,
     /// Server counter of queries, where the driver cannot count inside the window.
-    pub divisor: Option<Expression>,
+    pub divisor: Option<Divisor>,
     /// Whether reads see acknowledged writes; asked after each window.
     pub freshness: Option<FreshnessProbe>,
 }
@@ -116,6 +119,20 @@ pub fn order(levels: &[usize], replicates: usize, seed: u64) -> Vec<WindowId> {
     order
 }
 
+/// Where a window belongs whose clients are not ours to choose: to the earlier level that they are within a tenth of, else to
+/// a level of their own.
+fn place(manifest: &mut Manifest, index: usize, clients: usize) -> WindowId {
+    let earlier = &manifest.order[..index];
+    let near = earlier.iter().map(|id| id.level).find(|level| level.abs_diff(clients) * 10 <= *level);
+    let level = near.unwrap_or(clients);
+    let taken = earlier.iter().filter(|id| id.level == level).map(|id| id.replicate);
+    let id = WindowId { level, replicate: 1 + taken.max().unwrap_or(0) };
+    manifest.order[index] = id;
+    let done = &manifest.order[..=index];
+    manifest.levels = done.iter().map(|id| id.level).collect::<BTreeSet<_>>().into_iter().collect();
+    id
+}
+
 /// How a sweep ended.
 pub struct Outcome {
     pub directory: PathBuf,
@@ -139,18 +156,20 @@ pub async fn run(
 ) -> Result<Outcome> {
     let mut writer = store.create(manifest)?;
     let mut symbolizer = Symbolizer::new(Default::default());
-    let order = writer.manifest.order.clone();
+    let windows = writer.manifest.order.len();
     turns::warm(sources, tell);
     let (mut finished, mut cut) = (0, None);
-    for (index, id) in order.iter().enumerate() {
+    for index in 0..windows {
+        let planned = writer.manifest.order[index];
+        let id = sources.driver.level().map_or(planned, |seen| place(&mut writer.manifest, index, seen));
         let seconds = (timing.warmup + timing.window).as_secs_f64();
-        tell(Event::Started { id: *id, index, of: order.len(), seconds });
+        tell(Event::Started { id, index, of: windows, seconds });
         statements::reset_before_window(sources, &mut writer.manifest.notes).await;
-        let stored = one(&mut writer, preset, sources, timing, *id, stop, &mut symbolizer, tell).await;
+        let stored = one(&mut writer, preset, sources, timing, id, stop, &mut symbolizer, tell).await;
         match stored {
             Ok(window) => {
                 finished += 1;
-                tell(Event::Finished { window: &window, index, of: order.len() });
+                tell(Event::Finished { window: &window, index, of: windows });
             }
             Err(error) => {
                 cut = Some(error);
@@ -165,7 +184,7 @@ pub async fn run(
     }
     let ended = match &cut {
         None => "complete".to_string(),
-        Some(error) => format!("cut short after {finished} of {} windows: {error:#}", order.len()),
+        Some(error) => format!("cut short after {finished} of {windows} windows: {error:#}"),
     };
     // The windows are safe by now: a full disk here must not hide what cut the run short.
     if let Err(error) = writer.finish(&ended) {
@@ -198,6 +217,26 @@ async fn one(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_within_a_tenth_of_an_earlier_window_are_a_replicate_of_it() {
+        let planned: Vec<WindowId> = order(&[16], 5, 0);
+        let mut manifest = Manifest { order: planned, ..blank() };
+        let placed: Vec<_> =
+            [16, 17, 40, 16, 39].into_iter().enumerate().map(|(at, n)| place(&mut manifest, at, n)).collect();
+        let found: Vec<_> = placed.iter().map(|id| (id.level, id.replicate)).collect();
+        assert_eq!(found, [(16, 1), (16, 2), (40, 1), (16, 3), (40, 2)]);
+        assert_eq!((manifest.order, manifest.levels), (placed, vec![16, 40]));
+    }
+
+    fn blank() -> Manifest {
+        let text = r#"{"schema":1,"id":"x","created":"","tool":"","arguments":[],"preset":"generic","target":{"url":"","pid":null,
+            "executable":null,"build_id":null,"argv":[],"started":null,"version":null,"deleted":false,"symbols":null},
+            "host":{"name":"","kernel":"","cpu":"","cpus":2,"pmu":false,"governor":null,"memory_bytes":0},
+            "workload":{"statements":[],"protocol":"","source":null,"driver":""},"levels":[],"replicates":1,"seed":0,
+            "order":[],"window_seconds":1,"warmup_seconds":0,"changes":[],"notes":[],"ended":""}"#;
+        serde_json::from_str(text).unwrap()
+    }
 
     #[test]
     fn every_replicate_runs_every_level_once_in_an_order_that_its_seed_repeats() {

@@ -3,15 +3,15 @@
 
 use super::setup::check_parameters;
 use super::statements::open_statements;
-use super::{Applied, Connections, FreshnessProbe, Sources, Timing, apply, order, restore};
-use crate::load::{self, Address, Driver, LoadError};
+use super::{Applied, Connections, Divisor, FreshnessProbe, Sources, Timing, apply, order, restore};
+use crate::load::{self, Address, ClientCount, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
-use crate::preset::{Expression, Preset, Step};
+use crate::preset::{Preset, Step};
 use crate::run::{BuiltFrom, Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::{self, Chosen, choose};
 use crate::target::{
-    Forbidden, Role, Watched, WatchedProcess, built, comm, host, identify, listener, named, socket_listener, start_ticks,
-    started,
+    Forbidden, Role, Watched, WatchedProcess, built, clients, comm, host, identify, listener, named, socket_listener,
+    start_ticks, started,
 };
 use crate::wire::{Hop, SocketProgram, WireSource};
 use crate::workload::Workload;
@@ -47,7 +47,8 @@ pub struct Request {
     pub workload: Workload,
     pub protocol: load::Protocol,
     pub driver: DriverChoice,
-    pub divisor: Option<Expression>,
+    pub divisor: Option<Divisor>,
+    /// Empty where the load is somebody else's.
     pub levels: Vec<usize>,
     pub replicates: usize,
     pub seed: u64,
@@ -77,8 +78,20 @@ impl Request {
 /// Who drives the load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriverChoice {
-    Own { threads: usize },
+    Own {
+        threads: usize,
+    },
     Dbbench(std::path::PathBuf),
+    /// Somebody else, with so many clients; `None`: as many as are connected to the server's port.
+    Foreign {
+        clients: Option<usize>,
+    },
+}
+
+impl DriverChoice {
+    fn is_foreign(&self) -> bool {
+        matches!(self, DriverChoice::Foreign { .. })
+    }
 }
 
 /// Ready to run.
@@ -95,41 +108,43 @@ pub struct Prepared {
 }
 
 /// Finds the target, brings it into the preset's state and opens every source.
-pub async fn prepare(request: Request) -> Result<Prepared> {
+pub async fn prepare(mut request: Request) -> Result<Prepared> {
     check(&request)?;
     let address = request.address()?;
     let mut notes = Vec::new();
     let pid = find_target(&request, &address, &mut notes)?;
     let sampler = open_sampler(&request, pid, &mut notes)?;
-    let driver = driver(&request, &address)?;
-    // Refusals are explained best by the load's own connection.
-    tokio::task::block_in_place(|| load::check(&address))?;
+    let driver = driver(&request, &address, pid)?;
+    if request.driver.is_foreign() {
+        request.levels = vec![present(driver.as_ref(), &address)?];
+    } else {
+        // Refusals are explained best by the load's own connection.
+        tokio::task::block_in_place(|| load::check(&address))?;
+    }
     let scraper = open_scraper(&request, &mut notes).await?;
-    let divisor = match request.driver {
-        DriverChoice::Own { .. } => None,
-        DriverChoice::Dbbench(_) => Some(divisor(&request, scraper.is_some())?),
-    };
+    let wire = open_wire(&request, &address, &mut notes);
+    let divisor = divisor(&request, scraper.is_some(), wire.is_some())?;
     // From here on the server is changed: what can be refused was refused before.
-    let (connections, applied) = set_up(&request, &address).await?;
-    let own = match set_own(&request, &address, &connections).await {
-        Ok(own) => own,
-        Err(error) => {
-            let back = restore(applied, &connections).await;
-            return Err(back.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
-        }
-    };
-    let freshness = match open_freshness(&request, &address).await {
-        Ok(freshness) => freshness,
-        Err(error) => {
-            let (own, back) = (restore(own, &connections).await, restore(applied, &connections).await);
+    let (connections, applied, own) = bring_into_state(&request, &address).await?;
+    let freshness = match (open_freshness(&request, &address).await, &connections) {
+        (Ok(freshness), _) => freshness,
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(connections)) => {
+            let (own, back) = (restore(own, connections).await, restore(applied, connections).await);
             return Err(own.and(back).err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
         }
     };
     let statements = open_statements(&request, &address, &mut notes).await;
-    let wire = open_wire(&request, &address, &mut notes);
+    if let (None, Some(Divisor::Statements(_))) = (&statements, &divisor) {
+        let why = notes.last().cloned().unwrap_or_default();
+        return Err(LoadError::Usage(format!("--divisor statements(): {why}")).into());
+    }
     let children = request.preset.process.children == Some(true);
     let watched = Watched { processes: watched(&request, pid, children, &mut notes), ..Watched::default() };
-    let version = server_version(&connections.sql).await;
+    let version = match &connections {
+        Some(connections) => server_version(&connections.sql).await,
+        None => None,
+    };
     let manifest = manifest(&request, &address, pid, version, driver.name(), [&applied, &own], notes);
     let sources = Sources {
         driver,
@@ -149,7 +164,7 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
     Ok(Prepared {
         sources,
         manifest,
-        connections: Some(connections),
+        connections,
         applied,
         own,
         address,
@@ -160,7 +175,8 @@ pub async fn prepare(request: Request) -> Result<Prepared> {
 
 /// Refuses what cannot be followed whatever the server is.
 pub fn check(request: &Request) -> Result<()> {
-    if request.levels.is_empty() || request.levels.contains(&0) {
+    let planned = !request.driver.is_foreign();
+    if planned && request.levels.is_empty() || request.levels.contains(&0) {
         bail!(LoadError::Usage("levels are numbers of clients from 1 up, such as --levels 1,4,16,64".into()));
     }
     if request.timing.window < Duration::from_millis(500) {
@@ -199,7 +215,9 @@ fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) ->
             return Ok(None);
         }
         Err(error) => {
-            load::check(address)?;
+            if !request.driver.is_foreign() {
+                load::check(address)?;
+            }
             return Err(error.into());
         }
     };
@@ -237,6 +255,21 @@ fn open_sampler(
     let Chosen { sampler, notes: more } = tokio::task::block_in_place(|| choose(options, pid))?;
     notes.extend(more);
     Ok(Some(sampler))
+}
+
+/// The preset's set-up, then the request's own and the workload's; nothing where the load is somebody else's.
+async fn bring_into_state(request: &Request, address: &Address) -> Result<(Option<Connections>, Applied, Applied)> {
+    if request.driver.is_foreign() {
+        return Ok((None, Applied::default(), Applied::default()));
+    }
+    let (connections, applied) = set_up(request, address).await?;
+    match set_own(request, address, &connections).await {
+        Ok(own) => Ok((Some(connections), applied, own)),
+        Err(error) => {
+            let back = restore(applied, &connections).await;
+            Err(back.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))))
+        }
+    }
 }
 
 async fn set_up(request: &Request, address: &Address) -> Result<(Connections, Applied)> {
@@ -361,7 +394,7 @@ fn watched(request: &Request, pid: Option<u32>, children: bool, notes: &mut Vec<
     target.into_iter().chain(others).collect()
 }
 
-fn driver(request: &Request, address: &Address) -> Result<Box<dyn Driver>> {
+fn driver(request: &Request, address: &Address, pid: Option<u32>) -> Result<Box<dyn Driver>> {
     Ok(match &request.driver {
         DriverChoice::Own { threads } => {
             let options = load::Options {
@@ -381,22 +414,63 @@ fn driver(request: &Request, address: &Address) -> Result<Box<dyn Driver>> {
         DriverChoice::Dbbench(program) => {
             Box::new(load::DbbenchDriver::new(program, address.clone(), request.workload.clone())?)
         }
+        DriverChoice::Foreign { clients: Some(clients) } => {
+            let clients = *clients;
+            Box::new(load::ForeignDriver::new(Arc::new(move || Some(clients))))
+        }
+        DriverChoice::Foreign { clients: None } => Box::new(load::ForeignDriver::new(counting(address, pid))),
     })
 }
 
-/// dbbench's own window is not ours, so queries are counted by the server.
-fn divisor(request: &Request, metrics: bool) -> Result<Expression> {
-    if !metrics {
-        let why = "dbbench's window is not wireprof's, so queries are counted by the server, and its metrics are not \
-                   read: give --metrics-url";
-        return Err(LoadError::Usage(why.into()).into());
-    }
-    let divisor = request.divisor.clone().or(request.preset.workload.divisor.clone());
-    divisor.ok_or_else(|| {
-        let why = "dbbench's window is not wireprof's, so queries are counted by the server: give --divisor \
-                   'delta(some_counter)' over its metrics";
-        LoadError::Usage(why.into()).into()
+/// Counts the connections to the server's port, where it is a port of this host.
+fn counting(address: &Address, pid: Option<u32>) -> ClientCount {
+    let given = pid.and_then(|_| address.config().get_ports().first().copied());
+    let port = address.local_port().or(given);
+    Arc::new(move || clients(pid, port?))
+}
+
+/// The clients that a server under somebody else's load has now.
+fn present(driver: &dyn Driver, address: &Address) -> Result<usize> {
+    driver.level().ok_or_else(|| {
+        let forbidden = Forbidden {
+            what: "counting the clients".into(),
+            cause: format!("no connection to a TCP port of this host is seen for {}", address.shown()),
+            remedy: "start the load first, or give the number of its clients with --clients N".into(),
+        };
+        forbidden.into()
     })
+}
+
+/// Who counts queries where no driver of ours does: whom the user names, the preset's metrics, the sockets. A dbbench's own
+/// window is not ours either.
+fn divisor(request: &Request, metrics: bool, wire: bool) -> Result<Option<Divisor>> {
+    let usage = |why: &str| LoadError::Usage(why.into()).into();
+    let preset = || request.preset.workload.divisor.clone().map(Divisor::Metrics);
+    let chosen = match &request.driver {
+        DriverChoice::Own { .. } => return Ok(None),
+        DriverChoice::Dbbench(_) => request.divisor.clone().or_else(preset),
+        DriverChoice::Foreign { .. } => {
+            let sockets = || wire.then_some(Divisor::Sockets);
+            request.divisor.clone().or_else(|| preset().filter(|_| metrics)).or_else(sockets)
+        }
+    };
+    match chosen {
+        Some(Divisor::Metrics(_)) if !metrics => Err(usage(
+            "this driver's window is not wireprof's, so queries are counted by the server, and its metrics are not read: give \
+             --metrics-url",
+        )),
+        Some(Divisor::Statements(_)) if request.no_statements => {
+            Err(usage("--divisor statements(): whose? give --statements-url"))
+        }
+        Some(Divisor::Sockets) if !wire => {
+            Err(usage("--divisor sockets: the sockets cannot be followed here; `wireprof doctor` says why"))
+        }
+        Some(chosen) => Ok(Some(chosen)),
+        None => Err(usage(
+            "what counts the queries? give --divisor 'delta(some_counter)' over the server's metrics, 'statements(REGEX)', or \
+             'sockets'",
+        )),
+    }
 }
 
 async fn server_version(client: &tokio_postgres::Client) -> Option<String> {
@@ -446,7 +520,7 @@ fn manifest(
         host: host(),
         workload: WorkloadSummary {
             statements: request.workload.distinct_statements().into_iter().map(short).collect(),
-            protocol: request.protocol.to_string(),
+            protocol: if request.driver.is_foreign() { "not known".into() } else { request.protocol.to_string() },
             source: request.workload.source.as_ref().map(|path| path.display().to_string()),
             driver,
         },

@@ -82,6 +82,8 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         }
     });
     let freshness = probe(sources, stop, &mut missing).await;
+    let unknown = load.unmeasured().into_iter();
+    missing.extend(unknown.map(|(what, why)| lacking(what, &why, "drive the load with `wireprof sweep`")));
     let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
     let series = observed.scrapes.as_ref().and_then(|(before, after)| {
         let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();

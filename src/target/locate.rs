@@ -29,7 +29,7 @@ fn holder(inodes: &BTreeSet<u64>, place: &str, remedy: &str) -> Result<u32, Forb
     if inodes.is_empty() {
         return Err(failed("nothing on this host listens there".into(), remedy));
     }
-    let holders: BTreeSet<u32> = processes().into_iter().filter(|pid| holds(*pid, inodes)).collect();
+    let holders: BTreeSet<u32> = processes().into_iter().filter(|pid| !sockets(*pid).is_disjoint(inodes)).collect();
     holders.iter().copied().find(|pid| parent(*pid).is_none_or(|parent| !holders.contains(&parent))).ok_or_else(|| {
         failed(
             "something listens there, but its process does not show its open files to this user".into(),
@@ -66,14 +66,12 @@ fn socket_inodes(text: &[u8], path: &Path) -> BTreeSet<u64> {
     text.split(|byte| *byte == b'\n').filter_map(entry).collect()
 }
 
-/// Whether a process has one of these sockets open.
-fn holds(pid: u32, inodes: &BTreeSet<u64>) -> bool {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).any(|link| {
-        let name = link.to_string_lossy();
-        let inode = name.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-        inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode: u64| inodes.contains(&inode))
-    })
+/// Inodes of the sockets that a process has open.
+pub(super) fn sockets(pid: u32) -> BTreeSet<u64> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
+    let inode =
+        |link: std::path::PathBuf| link.to_string_lossy().strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).filter_map(inode).collect()
 }
 
 /// Processes of this name (`comm`, up to 15 characters), oldest ancestors only.

@@ -1,11 +1,13 @@
 //! Which process is measured, which threads it has, what binary it is and what the host permits.
 
+mod clients;
 mod host;
 mod locate;
 mod process;
 mod scheduler;
 mod snapshot;
 
+pub use clients::clients;
 pub use host::host;
 pub use locate::{listener, named, socket_listener};
 pub use process::{built, comm, family, identify, parent, processes, start_ticks, started, tasks, without_secrets};

@@ -35,7 +35,7 @@ pub struct Workload {
     pub setup: Vec<String>,
     /// Statements to be run once, in order, after the load.
     pub teardown: Vec<String>,
-    /// At least one, in the script's order.
+    /// At least one, in the script's order; none where the load is somebody else's.
     pub jobs: Vec<Job>,
 }
 
@@ -106,6 +106,18 @@ impl Workload {
     /// Parses a script's text. `directory` is what relative file names start from, `source` names it in errors.
     pub fn parse(text: &str, directory: &Path, source: &str) -> Result<Self, WorkloadError> {
         options::decode(&ini::read(text, source)?, directory, source)
+    }
+
+    /// Nothing is sent: the load is somebody else's.
+    pub fn none() -> Self {
+        Workload {
+            source: None,
+            duration: None,
+            accepted_errors: Vec::new(),
+            setup: Vec::new(),
+            teardown: Vec::new(),
+            jobs: Vec::new(),
+        }
     }
 
     /// All statements of all jobs, in order, each once.

@@ -1,0 +1,118 @@
+//! What the verbs that measure have in common: the runtime, Ctrl-C, and what is printed when the windows are done.
+
+use super::names::Names;
+use super::overview::{guards_failed, overview};
+use super::progress::Progress;
+use super::{Common, Failed, Outcome, flamegraph, input};
+use crate::preset::Preset;
+use crate::render::Picture;
+use crate::render::flamegraph::{Wanted, write_pictures};
+use crate::run::{Run, Store};
+use crate::sweep::{self, Stop, interrupted};
+use crate::workload::parse_duration;
+use anyhow::{Context, Result, anyhow};
+use std::time::Duration;
+
+/// The threads on which the conductor waits.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("wireprof-sweep")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// A length of time as an argument.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m"))
+}
+
+/// The first Ctrl-C (or SIGTERM) asks to end, keeping what is finished; a second one ends the process.
+pub fn stop_on_interrupt() -> Stop {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked.requested() {
+                std::process::exit(130);
+            }
+            eprintln!("\nending: finished windows are kept (once more to end at once)");
+            asked.request();
+        }
+    });
+    stop
+}
+
+/// What cut `what` (the sweep, the recording) short, with the code that belongs to it.
+pub fn cut(what: &str, error: anyhow::Error, finished: usize) -> anyhow::Error {
+    let kept = match finished {
+        0 => "no window was finished".to_string(),
+        1 => "the finished window is kept".to_string(),
+        _ => format!("the {finished} finished windows are kept"),
+    };
+    let error = match interrupted(&error) {
+        true => anyhow!("interrupted; {kept}"),
+        false => error.context(format!("the {what} was cut short; {kept}")),
+    };
+    anyhow!(super::Failed(error))
+}
+
+/// How a measured run is shown.
+pub struct Answer<'a> {
+    /// `sweep` or `recording`.
+    pub what: &'a str,
+    pub common: &'a Common,
+    pub preset: &'a Preset,
+    pub names: &'a Names,
+    /// Flamegraphs are drawn.
+    pub pictures: bool,
+}
+
+impl Answer<'_> {
+    /// Tables, pictures and where they are; then the error that cut the measurement short, if any.
+    pub fn print(&self, store: &Store, outcome: sweep::Outcome, progress: &Progress) -> Result<Outcome> {
+        if outcome.finished == 0 {
+            return Err(cut(self.what, outcome.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
+        }
+        let reference = outcome.directory.display().to_string();
+        progress.working("reading the run");
+        let run = store.load(&reference)?;
+        let drawn = if self.pictures { self.draw(&run, &outcome, progress) } else { Ok(Vec::new()) };
+        progress.done();
+        // A picture that cannot be written must not cost the tables, nor hide what cut the measurement short.
+        let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
+        self.names.report(self.common, overview(&run, Some(self.preset), &reference, pictures))?;
+        match (outcome.cut, undrawn) {
+            (Some(error), undrawn) => {
+                undrawn.iter().for_each(|error| progress.note(&format!("no flamegraphs: {error:#}")));
+                Err(cut(self.what, error, outcome.finished))
+            }
+            (None, Some(error)) => Err(anyhow!(Failed(error.context(format!(
+                "the run is whole, its flamegraphs are not; `wireprof flamegraph {}` draws them again",
+                run.manifest.id
+            ))))),
+            (None, None) if guards_failed(&run) => Ok(Outcome::CheckFailed),
+            (None, None) => Ok(Outcome::Done),
+        }
+    }
+
+    fn draw(&self, run: &Run, outcome: &sweep::Outcome, progress: &Progress) -> Result<Vec<Picture>> {
+        progress.working("drawing flamegraphs");
+        let foci = input::foci(self.preset);
+        let wanted = Wanted { everything: true, foci, full_names: self.names.full, ..Wanted::default() };
+        let directory = outcome.directory.join(flamegraph::FOLDER);
+        let written = write_pictures(run, &wanted, &directory)?;
+        let pictures = written.pictures.into_iter();
+        Ok(pictures
+            .map(|p| Picture { title: format!("level {}, {}", p.level, p.what), path: p.path.display().to_string() })
+            .collect())
+    }
+}
