@@ -15,7 +15,7 @@ pub fn now() -> Nanos {
 }
 
 /// A half-open interval `[start, end)` of `CLOCK_MONOTONIC` nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     pub start: Nanos,
     pub end: Nanos,

@@ -125,6 +125,7 @@ fn sound() -> Window {
             sessions: Sessions { opened: 16, lost: 0 },
             jobs: Vec::new(),
         },
+        off_cpu: None,
         sampling: Some(SamplingReport {
             samples: 10_000,
             recorded: 10_000,

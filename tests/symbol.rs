@@ -201,6 +201,7 @@ fn raw() -> RawSamples {
     let sample = |at, thread, stack| RawSample { at, thread, stack, weight: 1_000 + at, late: false };
     RawSamples {
         on_cpu: None,
+        off_cpu: None,
         span: Some(Span::new(0, 100)),
         modules: vec![this_program(), module(ModuleKind::Anonymous, "")],
         threads: vec![thread("main", 7), thread("worker", 8)],

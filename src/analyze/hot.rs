@@ -3,7 +3,7 @@
 
 use super::interval::{Estimate, WindowCost, difference, estimate};
 use super::tally::{Identity, Tally, tally};
-use super::view::{Provenance, ViewOptions, WindowView, provenance, window_view};
+use super::view::{Provenance, Source, ViewOptions, WindowView, provenance, window_view};
 use crate::profile::{Focus, Space};
 use crate::run::{Run, Window};
 use regex::Regex;
@@ -35,6 +35,7 @@ pub enum Order {
 /// What to show of a run's profiles.
 #[derive(Clone, Debug)]
 pub struct HotOptions {
+    pub source: Source,
     pub focus: Option<Focus>,
     pub by: By,
     pub order: Order,
@@ -53,6 +54,7 @@ pub struct HotOptions {
 impl Default for HotOptions {
     fn default() -> Self {
         HotOptions {
+            source: Source::OnCpu,
             focus: None,
             by: By::default(),
             order: Order::default(),
@@ -100,6 +102,7 @@ pub struct HotRow {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HotTable {
     pub run: String,
+    pub source: Source,
     pub by: By,
     pub order: Order,
     pub focus: Option<String>,
@@ -119,6 +122,7 @@ pub struct HotTable {
 /// Makes the table. A run without any profile gives one without rows, its levels' totals `None`.
 pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     let view_options = ViewOptions {
+        source: options.source,
         focus: options.focus.clone(),
         plumbing: options.plumbing.clone(),
         column: options.column.clone(),
@@ -138,6 +142,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     let (column, unit) = column.map_or_else(Default::default, |c| (c.kind, c.unit));
     HotTable {
         run: run.manifest.id.clone(),
+        source: options.source,
         by: options.by,
         order: options.order,
         focus: options.focus.as_ref().map(|f| f.name.clone()),

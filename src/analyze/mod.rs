@@ -21,5 +21,6 @@ pub mod stopping;
 pub mod summary;
 mod tally;
 pub mod view;
+pub mod waits;
 
 pub use tally::Identity;

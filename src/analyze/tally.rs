@@ -19,7 +19,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn of(frame: &Frame) -> Self {
+    pub(super) fn of(frame: &Frame) -> Self {
         Identity { name: frame.name.clone(), module: frame.module.clone(), space: frame.space }
     }
 

@@ -8,20 +8,34 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+/// Which of a window's profiles, by what it weighs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Samples taken on CPU.
+    #[default]
+    OnCpu,
+    /// Time from leaving the CPU to the wake-up.
+    Blocked,
+    /// Time from there, or from being preempted, to getting a CPU.
+    Runnable,
+}
+
 /// How to look at a profile.
 #[derive(Clone, Debug)]
 pub struct ViewOptions {
+    pub source: Source,
     pub focus: Option<Focus>,
     pub callers: Callers,
     /// Frames to fold into their callers; empty: none.
     pub plumbing: Vec<Regex>,
-    /// Kind of the column to show; `None`: `cpu`, else `cycles`, else the first that is not a count.
+    /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is not a count.
     pub column: Option<String>,
 }
 
 impl Default for ViewOptions {
     fn default() -> Self {
-        ViewOptions { focus: None, callers: Callers::Cut, plumbing: Vec::new(), column: None }
+        ViewOptions { source: Source::OnCpu, focus: None, callers: Callers::Cut, plumbing: Vec::new(), column: None }
     }
 }
 
@@ -29,6 +43,7 @@ impl Default for ViewOptions {
 #[derive(Clone, Debug)]
 pub struct WindowView<'a> {
     pub window: &'a Window,
+    pub source: Source,
     pub profile: Cow<'a, Profile>,
     pub column: usize,
     /// Queries completed while the profile was taken.
@@ -44,6 +59,9 @@ pub struct Provenance {
     pub unwinders: BTreeSet<String>,
     /// `None`: the source does not count samples.
     pub samples: Option<u64>,
+    /// Waits that ended; `None`: samples on CPU.
+    pub switches: Option<u64>,
+    /// Samples, or waits, that found no room.
     pub lost: u64,
     pub throttled: u64,
     /// Share of the weight whose stacks are complete, 0..1.
@@ -70,8 +88,12 @@ pub struct LevelView {
 
 /// The window's view; `None` where it has no profile or the profile lacks the column.
 pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<WindowView<'a>> {
-    let source = window.profile.as_ref()?;
-    let column = cost_column(source, options.column.as_deref())?;
+    let (source, queries) = match options.source {
+        Source::OnCpu => (window.profile.as_ref()?, window.queries_under_profile()),
+        _ => (window.off_cpu.as_ref()?.profile.as_ref()?, window.queries_under_off_cpu()?),
+    };
+    (queries > 0.0).then_some(())?;
+    let column = cost_column(source, options.source, options.column.as_deref())?;
     let (mut profile, mut outside) = (Cow::Borrowed(source), None);
     if let Some(focus) = &options.focus {
         let split = split(&profile, focus, options.callers);
@@ -81,7 +103,7 @@ pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<Wind
     if !options.plumbing.is_empty() {
         profile = Cow::Owned(fold_plumbing(&profile, &options.plumbing));
     }
-    Some(WindowView { window, profile, column, queries: queries_under_profile(window)?, outside })
+    Some(WindowView { window, source: options.source, profile, column, queries, outside })
 }
 
 /// The level's windows as one profile; `None` where no window has one.
@@ -105,36 +127,50 @@ pub fn level_view(level: usize, windows: &[&Window], options: &ViewOptions) -> O
 
 /// Where the samples of these views came from.
 pub fn provenance(views: &[WindowView]) -> Provenance {
-    let mut found = Provenance { samples: views.iter().map(samples).sum(), ..Provenance::default() };
-    for report in views.iter().filter_map(|v| v.window.sampling.as_ref()) {
-        found.events.insert(report.event.clone());
-        found.unwinders.insert(report.unwinder.clone());
-        found.lost += report.lost;
-        found.throttled += report.throttled;
+    let counted = |kind: &'static str| views.iter().map(|view| counted(view, kind)).sum::<Option<u64>>();
+    let mut found = Provenance { samples: counted("samples"), ..Provenance::default() };
+    for view in views {
+        if let Some(report) = &view.window.sampling {
+            found.unwinders.insert(report.unwinder.clone());
+        }
+        match (view.source, &view.window.sampling, &view.window.off_cpu) {
+            (Source::OnCpu, Some(report), _) => {
+                found.events.insert(report.event.clone());
+                found.lost += report.lost;
+                found.throttled += report.throttled;
+            }
+            (Source::Blocked | Source::Runnable, _, Some(off_cpu)) => {
+                found.events.insert("context switches".into());
+                found.switches = counted("switches");
+                found.lost += off_cpu.report.lost_waits;
+            }
+            _ => {}
+        }
     }
     found.complete = weighted(views, complete_share);
-    found.symbolized = weighted(views, |v| v.window.sampling.as_ref()?.symbolized);
+    found.symbolized = weighted(views, |view| match view.source {
+        Source::OnCpu => view.window.sampling.as_ref()?.symbolized,
+        _ => view.window.off_cpu.as_ref()?.report.symbolized,
+    });
     found
 }
 
-/// Queries completed while the window's profile was taken; `None` without any.
-fn queries_under_profile(window: &Window) -> Option<f64> {
-    Some(window.queries_under_profile()).filter(|queries| *queries > 0.0)
-}
-
 /// The column that holds the cost.
-fn cost_column(profile: &Profile, wanted: Option<&str>) -> Option<usize> {
-    match wanted {
-        Some(kind) => profile.column(kind),
-        None => profile
+fn cost_column(profile: &Profile, source: Source, wanted: Option<&str>) -> Option<usize> {
+    match (wanted, source) {
+        (Some(kind), _) => profile.column(kind),
+        (None, Source::Blocked) => profile.column("blocked"),
+        (None, Source::Runnable) => profile.column("runnable"),
+        (None, Source::OnCpu) => profile
             .column("cpu")
             .or_else(|| profile.column("cycles"))
             .or_else(|| profile.columns.iter().position(|c| c.unit != "count")),
     }
 }
 
-fn samples(view: &WindowView) -> Option<u64> {
-    let column = view.profile.column("samples")?;
+/// Sum of a column that counts; `None` where the profile has none.
+fn counted(view: &WindowView, kind: &str) -> Option<u64> {
+    let column = view.profile.column(kind)?;
     Some(view.profile.total(column) as u64)
 }
 

@@ -7,12 +7,13 @@ use crate::analyze::hot::{HotOptions, Order, hot};
 use crate::analyze::nodes::{LevelNodes, misplaced, nodes};
 use crate::analyze::places::places;
 use crate::analyze::summary::summary;
+use crate::analyze::waits::{blocked_stacks, waits};
 use crate::preset::Preset;
 use crate::render::{
-    Report, Section, demands_section, frames_table, growth_section, nodes_section, places_section, summary_table,
-    tails_table,
+    Report, Section, WaitsRow, demands_section, frames_table, growth_section, nodes_section, places_section,
+    summary_table, tails_table, waits_section,
 };
-use crate::run::Parts;
+use crate::run::{Parts, Run};
 use anyhow::Result;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -50,9 +51,11 @@ impl Explain {
         let mut followed = places_section(&hops).unwrap_or(unfollowed);
         followed.tables.extend(hops.first().map(tails_table));
         let preset = input::preset(&run.manifest, self.preset.as_deref());
+        let waiting = self.waits(run, preset.as_ref().ok());
         let within = within(&nodes(run, &hops, preset.as_ref().ok()), preset);
         let mut sections = vec![levels, followed, within];
         sections.push(demands_section(&demands, &bounds(run, &demands)));
+        sections.push(waiting);
         sections.extend(growth_section(growth(run, &hops).as_ref()));
         if run.windows.iter().any(|window| window.profile.is_some()) {
             let options = HotOptions { order: Order::Growth, top: self.top, ..HotOptions::default() };
@@ -60,6 +63,25 @@ impl Explain {
             sections.push(Section { title: "Frames whose cost a query grew".into(), tables, ..Section::default() });
         }
         output::report(common, &Report { title: format!("Run {} explained", run.manifest.id), sections })
+    }
+
+    /// What threads wait for: of everything and of each focus of the preset.
+    fn waits(&self, run: &Run, preset: Option<&Preset>) -> Section {
+        let foci = preset.map(input::foci).unwrap_or_default();
+        let everything = [("everything".to_string(), Vec::new())];
+        let under = everything.into_iter().chain(foci.into_iter().map(|focus| (focus.name, focus.patterns)));
+        let under: Vec<_> = under.collect();
+        let mut rows: Vec<WaitsRow> = Vec::new();
+        for level in run.levels().into_keys() {
+            let row = |(name, within): &(String, Vec<_>)| Some((level, name.clone(), waits(run, level, within, &[])?));
+            rows.extend(under.iter().filter_map(row));
+        }
+        let Some(highest) = rows.last().map(|(level, ..)| *level) else {
+            let notes = vec!["Not measured: threads were not followed off CPU in this run.".into()];
+            return Section { title: "What threads wait for".into(), notes, ..Section::default() };
+        };
+        let windows: Vec<_> = run.windows.iter().filter_map(|window| window.off_cpu.as_ref()).collect();
+        waits_section(&rows, &blocked_stacks(run, highest, &[], self.top), highest, &windows)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::{Common, Outcome, Usage, input};
 use crate::analyze::hot::{By, HotOptions, Order, hot};
+use crate::analyze::view::Source;
 use crate::render::hot_report;
 use crate::run::Parts;
 use anyhow::{Result, anyhow};
@@ -17,6 +18,7 @@ Examples:
   wireprof hot                                    the latest run, self costs
   wireprof hot latest --focus peek --by total     inside a focus of the preset
   wireprof hot RUN --sort growth --fold-plumbing  what grew most, by logical call chain
+  wireprof hot --off-cpu blocked --by total       what threads are blocked in
   wireprof hot RUN --callers-of 'futex_wait' --by total")]
 pub struct Hot {
     /// Run: its id, its path, or `latest`
@@ -37,6 +39,9 @@ pub struct Hot {
     /// Who calls the functions that match, instead of the functions
     #[arg(long, value_name = "REGEX")]
     callers_of: Option<Regex>,
+    /// Time off CPU instead of samples on CPU
+    #[arg(long, value_enum)]
+    off_cpu: Option<OffCpuArgument>,
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 30)]
     top: usize,
@@ -66,6 +71,14 @@ enum OrderArgument {
     Growth,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum OffCpuArgument {
+    /// From leaving the CPU to the wake-up
+    Blocked,
+    /// From there, or from being preempted, to getting a CPU
+    Runnable,
+}
+
 impl Hot {
     pub fn run(mut self, common: &Common) -> Result<Outcome> {
         let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
@@ -78,8 +91,12 @@ impl Hot {
     /// A column that no profile of the run has is a slip of the pen, not an empty answer.
     fn check_column(&self, loaded: &input::Loaded) -> Result<()> {
         let Some(wanted) = &self.column else { return Ok(()) };
-        let columns = loaded.run.windows.iter().filter_map(|w| w.profile.as_ref()).flat_map(|p| &p.columns);
-        let kinds: BTreeSet<&str> = columns.map(|c| c.kind.as_str()).collect();
+        let profile = |window: &'_ crate::run::Window| match self.off_cpu {
+            None => window.profile.as_ref().map(|profile| profile.columns.clone()),
+            Some(_) => window.off_cpu.as_ref()?.profile.as_ref().map(|profile| profile.columns.clone()),
+        };
+        let columns: Vec<_> = loaded.run.windows.iter().filter_map(profile).flatten().collect();
+        let kinds: BTreeSet<&str> = columns.iter().map(|c| c.kind.as_str()).collect();
         if kinds.contains(wanted.as_str()) {
             return Ok(());
         }
@@ -99,6 +116,11 @@ impl Hot {
             plumbing = input::plumbing(&preset, self.fold_plumbing)?;
         }
         Ok(HotOptions {
+            source: match self.off_cpu {
+                None => Source::OnCpu,
+                Some(OffCpuArgument::Blocked) => Source::Blocked,
+                Some(OffCpuArgument::Runnable) => Source::Runnable,
+            },
             focus,
             by: match self.by {
                 ByArgument::SelfCost => By::SelfCost,

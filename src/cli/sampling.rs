@@ -5,6 +5,9 @@ use clap::Args;
 
 #[derive(Args)]
 pub struct Sampling {
+    /// Measure without following threads off CPU (blocked and runnable time by stack)
+    #[arg(long)]
+    no_off_cpu: bool,
     /// Measure without sampling stacks
     #[arg(long)]
     no_sampling: bool,
@@ -29,6 +32,7 @@ impl Sampling {
             event: self.event,
             unwinding: self.unwind,
             stack_bytes: self.stack_bytes,
+            off_cpu: !self.no_off_cpu,
             ..perf::Options::default()
         };
         (!self.no_sampling).then_some(options)

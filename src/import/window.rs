@@ -99,6 +99,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
         load,
         sampling,
         profile,
+        off_cpu: None,
         metrics: scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after)),
         statements: statements(directory, ends)?,
         scheduler: scheduler_part(directory, ends, &owner)?,

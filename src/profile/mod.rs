@@ -94,7 +94,7 @@ pub struct Node {
 /// What kind of value a column holds; pprof's `ValueType`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// `samples`, `cpu`, `cycles`, `off-cpu`
+    /// `samples`, `cpu`, `cycles`; `switches`, `blocked`, `runnable`
     pub kind: String,
     /// `count`, `nanoseconds`, `cycles`
     pub unit: String,
@@ -107,7 +107,7 @@ pub struct Labels {
     pub pid: u32,
     pub thread: String,
     pub tid: u32,
-    /// `on-cpu`; `blocked` and `runnable` for off-CPU profiles.
+    /// `on-cpu` or `off-cpu`.
     pub state: String,
     /// The unwinder reached a root by call-frame information (see [`crate::sample`]); `None` where the source cannot say.
     pub complete: Option<bool>,
@@ -264,4 +264,10 @@ pub fn on_cpu_columns() -> Vec<Column> {
         Column { kind: "samples".into(), unit: "count".into() },
         Column { kind: "cpu".into(), unit: "nanoseconds".into() },
     ]
+}
+
+/// The columns of an off-CPU profile: waits that ended, and the time blocked and runnable.
+pub fn off_cpu_columns() -> Vec<Column> {
+    let column = |kind: &str, unit: &str| Column { kind: kind.into(), unit: unit.into() };
+    vec![column("switches", "count"), column("blocked", "nanoseconds"), column("runnable", "nanoseconds")]
 }

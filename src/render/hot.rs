@@ -3,6 +3,7 @@
 use super::model::{Cell, Column, Report, Section, Table};
 use crate::analyze::hot::{By, HotLevel, HotRow, HotTable, Order};
 use crate::analyze::interval::Estimate;
+use crate::analyze::view::Source;
 
 /// The frames, and what the figures rest on.
 pub fn hot_report(table: &HotTable) -> Report {
@@ -31,7 +32,8 @@ pub fn frames(table: &HotTable) -> Table {
     columns.push(Column::number("samples", "samples", table.levels.last().map_or("", |_| "last level")));
     let mut rows = Vec::new();
     let totals: Vec<Option<&Estimate>> = table.levels.iter().map(|l| l.total.as_ref()).collect();
-    rows.push(row("[all sampled]", "", &totals, None, &scale));
+    let all = if table.source == Source::OnCpu { "[all sampled]" } else { "[all waits]" };
+    rows.push(row(all, "", &totals, None, &scale));
     if table.focus.is_some() {
         let outside: Vec<Option<&Estimate>> = table.levels.iter().map(|l| l.outside.as_ref()).collect();
         rows.push(row("[outside focus]", "", &outside, None, &scale));
@@ -52,7 +54,12 @@ fn title(table: &HotTable) -> String {
     };
     let focus = table.focus.as_ref().map_or(String::new(), |f| format!(", focus {f}"));
     let folded = if table.folded { ", runtime plumbing folded" } else { "" };
-    format!("{what} run {}{focus}{folded}", table.run)
+    let source = match table.source {
+        Source::OnCpu => "",
+        Source::Blocked => ", time blocked",
+        Source::Runnable => ", time runnable",
+    };
+    format!("{what} run {}{source}{focus}{folded}", table.run)
 }
 
 fn notes(table: &HotTable) -> Vec<String> {
@@ -64,6 +71,9 @@ fn notes(table: &HotTable) -> Vec<String> {
     let mut notes = vec![format!("{shown} of {} frames, {order}; ± is half of the 95 % interval.", table.frames)];
     if table.by == By::Total && table.callers_of.is_none() {
         notes.push("Total costs of frames that call each other overlap: they do not add up.".into());
+    }
+    if table.source != Source::OnCpu {
+        notes.push("All threads' waits, idle ones' too: they are not parts of the latency.".into());
     }
     notes
 }

@@ -40,6 +40,7 @@ mod series;
 mod statements;
 mod summary;
 mod terminal;
+mod waits;
 
 pub use crate::profile::middle;
 pub use comparison::{Conclusion, comparison_report};
@@ -60,3 +61,4 @@ pub use series::series_table;
 pub use statements::statements_section;
 pub use summary::summary_table;
 pub use terminal::terminal;
+pub use waits::{Row as WaitsRow, waits_section};

@@ -6,7 +6,7 @@ use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::MetricsDelta;
 use crate::profile::Profile;
-use crate::sample::SamplingReport;
+use crate::sample::{OffCpuReport, SamplingReport};
 use crate::statements::StatementsDelta;
 use crate::target::SchedulerDelta;
 use crate::vcs::WorkingCopy;
@@ -198,6 +198,14 @@ pub struct WindowFacts {
     pub missing: Vec<Missing>,
 }
 
+/// How long the target's threads were off CPU, by stack.
+#[derive(Clone, Debug)]
+pub struct OffCpu {
+    pub report: OffCpuReport,
+    /// Columns of [`crate::profile::off_cpu_columns`]; `None`: not read.
+    pub profile: Option<Profile>,
+}
+
 /// One window of a run with all its parts.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -205,6 +213,7 @@ pub struct Window {
     pub load: LoadTrace,
     pub sampling: Option<SamplingReport>,
     pub profile: Option<Profile>,
+    pub off_cpu: Option<OffCpu>,
     pub metrics: Option<MetricsDelta>,
     pub statements: Option<StatementsDelta>,
     pub scheduler: Option<SchedulerDelta>,
@@ -232,11 +241,19 @@ impl Window {
     /// profile was cut to the window; otherwise completed queries scaled to the profile's seconds, which assumes that
     /// the throughput was steady.
     pub fn queries_under_profile(&self) -> f64 {
-        let (profile, window) = (self.profile_span(), self.facts.span);
-        if profile == window {
+        self.queries_within(self.profile_span())
+    }
+
+    /// The divisor of the waits, which have a span of their own within the window; `None` where none were followed.
+    pub fn queries_under_off_cpu(&self) -> Option<f64> {
+        Some(self.queries_within(self.off_cpu.as_ref()?.report.span))
+    }
+
+    fn queries_within(&self, span: Span) -> f64 {
+        if span == self.facts.span {
             return self.load.completed as f64;
         }
-        self.load.throughput() * profile.seconds()
+        self.load.throughput() * span.seconds()
     }
 }
 

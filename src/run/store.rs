@@ -3,10 +3,11 @@
 //! a run that was cut short stays readable up to its last whole window.
 //!
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
-//! (pprof) + `sampling.json`, `metrics-before.prom`, `metrics-after.prom`, `metrics-series.prom` (once a second),
-//! `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the queries), `statements.json`, `guards.json`.
+//! (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`, `metrics-after.prom`,
+//! `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the
+//! queries), `statements.json`, `guards.json`.
 
-use super::{Manifest, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
+use super::{Manifest, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::{LoadTrace, read_latency_log, write_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::wire::{Sample, WireDelta};
@@ -173,7 +174,7 @@ impl RunWriter {
 
 fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let Window { facts, load, sampling, profile, metrics: _, statements, scheduler, wire, guards } = window;
+    let Window { facts, load, sampling, profile, off_cpu, metrics: _, statements, scheduler, wire, guards } = window;
     write_json(&directory.join("load.json"), load)?;
     let mut log = Vec::new();
     write_latency_log(load, &mut log)?;
@@ -186,6 +187,13 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
         let period = sampling.as_ref().and_then(|s| s.period);
         let bytes = pprof::encode(profile, facts.span, period, &comments.collect::<Vec<_>>())?;
         write_file(&directory.join("profile.pb.gz"), &bytes)?;
+    }
+    if let Some(OffCpu { report, profile }) = off_cpu {
+        write_json(&directory.join("offcpu.json"), report)?;
+        let bytes = profile.as_ref().map(|profile| pprof::encode(profile, report.span, None, &[]));
+        if let Some(bytes) = bytes.transpose()? {
+            write_file(&directory.join("offcpu.pb.gz"), &bytes)?;
+        }
     }
     if let Some(expositions) = expositions {
         write_file(&directory.join("metrics-before.prom"), expositions.before.text.as_bytes())?;
@@ -212,9 +220,13 @@ fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
     let facts: WindowFacts = read_json(&directory.join("window.json"))?;
     let mut load: LoadTrace = read_json(&directory.join("load.json"))?;
     read_latency_log(&mut load, open(&directory.join("latency.hdr"))?).context("latency.hdr")?;
-    let profile = match parts.profiles.then(|| fs::read(directory.join("profile.pb.gz"))) {
-        Some(Ok(bytes)) => Some(pprof::decode(&bytes).context("profile.pb.gz")?),
-        _ => None,
+    let profile = |name: &'static str| match parts.profiles.then(|| fs::read(directory.join(name))) {
+        Some(Ok(bytes)) => pprof::decode(&bytes).context(name).map(Some),
+        _ => Ok(None),
+    };
+    let off_cpu = match read_optional(&directory.join("offcpu.json"))? {
+        Some(report) => Some(OffCpu { report, profile: profile("offcpu.pb.gz")? }),
+        None => None,
     };
     let metrics = match facts.scrapes.filter(|_| parts.metrics) {
         Some([before, after]) => {
@@ -236,7 +248,8 @@ fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
         guards: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
         load,
-        profile,
+        profile: profile("profile.pb.gz")?,
+        off_cpu,
         metrics,
     })
 }

@@ -4,6 +4,7 @@ mod choose;
 mod collect;
 pub mod ebpf;
 mod fields;
+mod off_cpu;
 pub mod perf;
 mod processes;
 mod raw;
@@ -14,6 +15,7 @@ mod thread;
 pub mod unwind;
 
 pub use choose::{Chosen, Unwinding, choose, permitted};
+pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 pub use raw::*;
 pub use referee::{Agreement, Findings};
 pub use report::SamplingReport;
@@ -36,6 +38,10 @@ pub trait Sampler: Send {
 pub trait Recording: Send {
     /// Threads of ours that read and unwind, for the accounting of their CPU.
     fn thread_ids(&self) -> Vec<u32>;
+    /// From now on waits count, where they are followed: samples have their times and are cut later, waits are sums.
+    fn begin_window(&self) {}
+    /// From now on they count no more.
+    fn end_window(&self) {}
     /// Ends it and gives everything sampled since the start.
     fn stop(self: Box<Self>) -> Result<(RawSamples, SamplingReport)>;
 }

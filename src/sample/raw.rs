@@ -1,6 +1,7 @@
 //! Samples as a sampler leaves them: addresses inside modules, no names. Addresses are relative to files, so that
 //! the same code in many processes is one address and is symbolized once.
 
+use super::off_cpu::RawOffCpu;
 use crate::clock::{Nanos, Span};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,10 @@ pub enum Incomplete {
     NoRegisters,
     /// The timer's interrupt came after the thread had lost the CPU, and no switch-out of it was sampled.
     SwitchedOut,
+    /// The thread left its CPU before anybody looked, or without its stack being followed.
+    NotSeen,
+    /// The thread was born and had not run yet.
+    Newborn,
 }
 
 impl std::fmt::Display for Incomplete {
@@ -82,6 +87,8 @@ impl std::fmt::Display for Incomplete {
             Incomplete::TooDeep => "too many frames",
             Incomplete::NoRegisters => "no user registers",
             Incomplete::SwitchedOut => "already switched out",
+            Incomplete::NotSeen => "not seen switching out",
+            Incomplete::Newborn => "had not run yet",
         })
     }
 }
@@ -127,6 +134,8 @@ pub struct RawSamples {
     pub samples: Vec<RawSample>,
     /// The threads' time on CPU by the kernel's context switches, noted now and then. `None`: switches were not followed.
     pub on_cpu: Option<Vec<OnCpu>>,
+    /// Waits by stack, or why there are none. `None`: nobody asked.
+    pub off_cpu: Option<Result<RawOffCpu, String>>,
 }
 
 /// ns on CPU of the target's threads, by thread number, from the recording's start to an instant.

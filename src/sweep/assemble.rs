@@ -7,9 +7,9 @@ use crate::load::LoadTrace;
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::preset::Preset;
 use crate::profile::{Column, Profile, on_cpu_columns};
-use crate::run::{Expositions, Manifest, Missing, QUERIES, Window, WindowFacts};
+use crate::run::{Expositions, Manifest, Missing, OffCpu, QUERIES, Window, WindowFacts};
 use crate::sample::{Incomplete, RawSamples, SamplingReport};
-use crate::symbol::{Symbolizer, to_profile};
+use crate::symbol::{Symbolizer, off_cpu_profile, to_profile};
 use crate::target::{Role, SchedulerDelta};
 use anyhow::{Result, anyhow};
 use std::collections::BTreeMap;
@@ -47,11 +47,13 @@ pub fn assemble(
         wire,
         statements,
         freshness,
-        missing,
+        mut missing,
         target_started,
     } = captured;
+    let mut off_cpu = None;
     let (profile, sampling) = match samples {
         Some((raw, report)) => {
+            off_cpu = waits(&raw, symbolizer, &mut missing);
             let mut report = count_stacks(&raw, report, span);
             if let Some(scheduler) = &mut scheduler {
                 add_switched(scheduler, &raw);
@@ -74,7 +76,7 @@ pub fn assemble(
         target_started,
     };
     let mut window =
-        Window { facts, load, sampling, profile, metrics, statements, scheduler, wire, guards: Vec::new() };
+        Window { facts, load, sampling, profile, off_cpu, metrics, statements, scheduler, wire, guards: Vec::new() };
     if let Some(divisor) = divisor {
         divide_by(&mut window, divisor)?;
     }
@@ -161,6 +163,34 @@ fn with_cpu_time(mut profile: Profile, scheduler: Option<&SchedulerDelta>, repor
         .fallbacks
         .push(format!("CPU time from cycles at {gigahertz:.2} GHz, the kernel's accounting of the same window"));
     profile
+}
+
+/// The window's waits by stack; where they were asked for and not followed, why not.
+fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer, missing: &mut Vec<Missing>) -> Option<OffCpu> {
+    let followed = match raw.off_cpu.as_ref()? {
+        Ok(followed) => followed,
+        Err(why) => {
+            let remedy = "run `wireprof doctor`, or give --no-off-cpu".into();
+            missing.push(Missing { what: "off-CPU stacks".into(), why: why.clone(), remedy });
+            return None;
+        }
+    };
+    let mut report = followed.report.clone();
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for wait in &followed.waits {
+        let nanos = wait.blocked + wait.runnable;
+        match raw.stacks[wait.stack as usize].incomplete {
+            Some(Incomplete::NotSeen) => report.unseen += nanos,
+            Some(reason) => *reasons.entry(format!("{reason} in {}", ended_in(raw, wait.stack))).or_default() += nanos,
+            None => {}
+        }
+    }
+    let seen = report.blocked + report.runnable - report.unseen;
+    report.complete = (seen > 0).then(|| 1.0 - reasons.values().sum::<u64>() as f64 / seen as f64);
+    report.incomplete = reasons.into_iter().collect();
+    let (profile, symbols) = off_cpu_profile(raw, &followed.waits, symbolizer);
+    (report.symbolized, report.misses) = (symbols.share(), symbols.misses());
+    Some(OffCpu { report, profile: Some(profile) })
 }
 
 /// Counts the samples inside the window and how many of their stacks are complete.

@@ -67,7 +67,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
-    let observed = observe(sources, load.as_ref(), timing, stop, &mut missing).await;
+    let observed = observe(sources, load.as_ref(), recording.as_deref(), timing, stop, &mut missing).await;
     sources.wire.iter_mut().for_each(|wire| wire.stop());
     let mut observed = observed?;
     if let (Some(seen), Some(wire)) = (&mut observed.wire, &mut sources.wire) {
@@ -179,6 +179,7 @@ async fn pause(load: &dyn Load, sources: &Sources, until: Nanos, stop: &Stop) ->
 async fn observe(
     sources: &Sources,
     load: &dyn Load,
+    recording: Option<&dyn Recording>,
     timing: &Timing,
     stop: &Stop,
     missing: &mut Vec<Missing>,
@@ -191,6 +192,7 @@ async fn observe(
     if let Some(Err(error)) = sources.wire.as_ref().map(|wire| wire.take_timelines(timing.window.as_secs_f64())) {
         missing.push(lacking("timelines", &format!("{error:#}"), "run `wireprof doctor`"));
     }
+    recording.iter().for_each(|recording| recording.begin_window());
     // Parsed after the window: that would take a CPU from the target.
     let mut inside = Vec::new();
     let every = before.as_ref().map_or(0.0, |scrape| scrape.span.nanos() as f64 / SCRAPE_SHARE).max(1e9) as u64;
@@ -214,6 +216,7 @@ async fn observe(
         next += every;
     }
     pause(load, sources, end, stop).await?;
+    recording.iter().for_each(|recording| recording.end_window());
     let wire = wire_before.and_then(|before| {
         let (after, wire) = (wire_snapshot(sources, missing)?, sources.wire.as_ref()?);
         Some(before.until(&after, wire.hops(), wire.sends_seen()))

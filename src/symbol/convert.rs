@@ -66,6 +66,8 @@ fn cut(incomplete: Incomplete) -> &'static str {
         Incomplete::TooDeep => "[stack cut: too deep]",
         Incomplete::NoRegisters => "[stack cut: no registers]",
         Incomplete::SwitchedOut => "[switched out before the timer's interrupt came]",
+        Incomplete::NotSeen => "[not seen switching out]",
+        Incomplete::Newborn => "[new thread, has not run yet]",
     }
 }
 
@@ -83,64 +85,84 @@ pub fn to_profile(
     inside.iter().for_each(|sample| used[sample.stack as usize] = true);
     let used: Vec<u32> = (0..raw.stacks.len() as u32).filter(|&stack| used[stack as usize]).collect();
 
-    let mut converter = Converter { builder: Builder::new(columns), frames: HashMap::new() };
+    let mut converter = Converter::new(columns);
     let stacks = converter.stacks(raw, used, symbolizer);
     let mut labels: HashMap<(u32, bool), LabelsId> = HashMap::new();
-    let mut report = SymbolReport::default();
-    let mut missed: BTreeMap<(String, Miss), (u64, u64)> = BTreeMap::new();
+    let mut named = Named::default();
     for sample in inside {
         let complete = raw.stacks[sample.stack as usize].incomplete.is_none();
         let labels = *labels
             .entry((sample.thread, complete))
-            .or_insert_with(|| converter.builder.labels(labels_of(raw, sample.thread, complete)));
+            .or_insert_with(|| converter.builder.labels(labels_of(raw, sample.thread, "on-cpu", complete)));
         let (stack, leaf) = &stacks[&sample.stack];
         let at = Some(sample.at - window.start);
         converter.builder.sample(*stack, labels, at, vec![1, sample.weight as i64]);
-        report.weight += sample.weight;
+        named.add(leaf, 1, sample.weight);
+    }
+    (converter.builder.finish(), named.finish())
+}
+
+/// Counts how much has a name.
+#[derive(Default)]
+pub(super) struct Named {
+    weight: u64,
+    named: u64,
+    missed: BTreeMap<(String, Miss), (u64, u64)>,
+}
+
+impl Named {
+    pub fn add(&mut self, leaf: &Leaf, samples: u64, weight: u64) {
+        self.weight += weight;
         match leaf {
-            Leaf::Named => report.named += sample.weight,
+            Leaf::Named => self.named += weight,
             Leaf::Missed(module, miss) => {
-                let sum = missed.entry((module.clone(), *miss)).or_default();
-                *sum = (sum.0 + 1, sum.1 + sample.weight);
+                let sum = self.missed.entry((module.clone(), *miss)).or_default();
+                *sum = (sum.0 + samples, sum.1 + weight);
             }
         }
     }
-    report.missed = missed
-        .into_iter()
-        .map(|((module, miss), (samples, weight))| Missed { module, miss, samples, weight })
-        .collect();
-    report.missed.sort_by_key(|missed| std::cmp::Reverse(missed.weight));
-    (converter.builder.finish(), report)
+
+    pub fn finish(self) -> SymbolReport {
+        let missed = self.missed.into_iter();
+        let mut missed: Vec<Missed> =
+            missed.map(|((module, miss), (samples, weight))| Missed { module, miss, samples, weight }).collect();
+        missed.sort_by_key(|missed| std::cmp::Reverse(missed.weight));
+        SymbolReport { weight: self.weight, named: self.named, missed }
+    }
 }
 
-fn labels_of(raw: &RawSamples, thread: u32, complete: bool) -> Labels {
+pub(super) fn labels_of(raw: &RawSamples, thread: u32, state: &str, complete: bool) -> Labels {
     let thread = &raw.threads[thread as usize];
     Labels {
         process: thread.process.clone(),
         pid: thread.pid,
         thread: thread.thread.clone(),
         tid: thread.tid,
-        state: "on-cpu".into(),
+        state: state.into(),
         complete: Some(complete),
     }
 }
 
 #[derive(Clone)]
-enum Leaf {
+pub(super) enum Leaf {
     Named,
     Missed(String, Miss),
 }
 
-struct Converter {
-    builder: Builder,
+pub(super) struct Converter {
+    pub builder: Builder,
     frames: HashMap<Symbol, FrameId>,
 }
 
 impl Converter {
+    pub fn new(columns: Vec<Column>) -> Self {
+        Converter { builder: Builder::new(columns), frames: HashMap::new() }
+    }
+
     /// Names the addresses of the used stacks, and interns the stacks. They are taken in the order of their addresses from
     /// the root, so that what a stack shares with the one before it is neither named nor interned again; and so that the
     /// profile does not depend on which sample came first.
-    fn stacks(
+    pub fn stacks(
         &mut self,
         raw: &RawSamples,
         mut used: Vec<u32>,
@@ -204,12 +226,14 @@ impl Converter {
 /// the program and what calls it there, up to the scheduler.
 fn probe(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> usize {
     let name = |address: &Address| Some(symbolizer.frame(*found.get(address)?.last()?).name.as_str());
-    let program = |name: &str| name.starts_with("bpf_prog_") && name.ends_with("_on_switch");
+    // `on_switch` of src/sample/ebpf/bpf, and what it calls to follow a wait.
+    let own = ["_on_switch", "_follow_wait", "_leave"];
+    let program = |name: &str| name.starts_with("bpf_prog_") && own.iter().any(|own| name.ends_with(own));
     if !raw.addresses.first().and_then(name).is_some_and(program) {
         return 0;
     }
-    // The program, its trampoline or dispatcher, the tracepoint.
-    raw.addresses.iter().take(8).position(|address| name(address) == Some("__schedule")).unwrap_or(0)
+    // The program's functions, its trampoline or dispatcher, the tracepoint.
+    raw.addresses.iter().take(10).position(|address| name(address) == Some("__schedule")).unwrap_or(0)
 }
 
 /// Whether the innermost frame has a name.

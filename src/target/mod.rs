@@ -10,7 +10,9 @@ mod snapshot;
 pub use clients::clients;
 pub use host::host;
 pub use locate::{listener, named, socket_listener};
-pub use process::{built, comm, family, identify, parent, processes, start_ticks, started, tasks, without_secrets};
+pub use process::{
+    built, comm, family, identify, is_blocked, parent, processes, start_ticks, started, tasks, without_secrets,
+};
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 pub use snapshot::{Snapshot, Watched, WatchedProcess, difference};
 

@@ -11,7 +11,17 @@ pub fn parent(pid: u32) -> Option<u32> {
 
 /// Fields of `/proc/PID/stat` from the third on (state, ppid, ...): the second may hold spaces and parentheses.
 fn stat_fields(pid: u32) -> Option<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    fields_of(&format!("/proc/{pid}/stat"))
+}
+
+/// Whether a thread is off CPU and waits for something: neither running nor runnable (state R of proc(5)), nor gone.
+pub fn is_blocked(pid: u32, tid: u32) -> bool {
+    let state = fields_of(&format!("/proc/{pid}/task/{tid}/stat")).and_then(|fields| fields.into_iter().next());
+    state.is_some_and(|state| !["R", "Z", "X"].contains(&state.as_str()))
+}
+
+fn fields_of(path: &str) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(path).ok()?;
     let (_, rest) = text.rsplit_once(')')?;
     Some(rest.split_whitespace().map(str::to_string).collect())
 }

@@ -85,6 +85,7 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
         load,
         sampling,
         profile,
+        off_cpu: None,
         metrics: None,
         statements: None,
         scheduler: None,

@@ -85,6 +85,7 @@ pub fn window(id: WindowId, counts: &[u64], latency: u64, cpu: u64) -> Window {
             sessions: Sessions::default(),
             jobs: Vec::new(),
         },
+        off_cpu: None,
         sampling: None,
         profile: None,
         metrics: None,

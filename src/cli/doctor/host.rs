@@ -12,7 +12,8 @@ use crate::wire::{Hop, SocketProgram, WireSource};
 use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<Check> {
-    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), kernel_programs(), sockets()];
+    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), kernel_programs()];
+    checks.extend([off_cpu(), sockets()]);
     checks.push(runs(&common.runs));
     checks.push(testbed());
     checks
@@ -126,6 +127,21 @@ fn kernel_programs() -> Check {
             "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
         ),
     }
+}
+
+/// Loads the programs at wake-ups and births, as a sweep does, and lets them go again.
+fn off_cpu() -> Check {
+    const WHAT: &str = "threads followed off CPU (eBPF)";
+    let refused = match EbpfSampler::open(Options::default(), Cache::default()).map(|sampler| sampler.waits_refused()) {
+        Ok(None) => return Check::good(WHAT, "the programs are accepted: blocked and runnable time by stack"),
+        Ok(Some(why)) => why,
+        Err(error) => format!("{error:#}"),
+    };
+    Check::limited(
+        WHAT,
+        format!("{refused}; what threads wait for reads \"not measured\""),
+        "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
+    )
 }
 
 /// Loads the program that follows queries at the sockets, and lets it go again.

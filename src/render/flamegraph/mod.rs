@@ -151,7 +151,11 @@ fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     let complete = from.complete.map_or("completeness of stacks not known".into(), |share| {
         format!("{:.1} % of weight on complete stacks", share * 100.0)
     });
-    let samples = from.samples.map_or("samples not counted".into(), |s| format!("{} samples", count(s)));
+    let samples = match (from.samples, from.switches) {
+        (Some(samples), _) => format!("{} samples", count(samples)),
+        (None, Some(switches)) => format!("{} waits", count(switches)),
+        (None, None) => "samples not counted".into(),
+    };
     let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
     let mut line = format!("{samples}, {event}, {complete}, {} lost, {} throttled", from.lost, from.throttled);
     if drawing.pruned > 0 {

@@ -2,7 +2,7 @@
 //! level and focus in it, and a file is written whole or not at all.
 
 use super::{Caption, draw};
-use crate::analyze::view::{ViewOptions, level_view};
+use crate::analyze::view::{Source, ViewOptions, level_view};
 use crate::profile::Focus;
 use crate::run::Run;
 use anyhow::{Context, Result};
@@ -28,7 +28,7 @@ pub struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PictureFile {
     pub level: usize,
-    /// `all`, or the focus's name.
+    /// `all`, or the focus's name; with `blocked` or `runnable` where it is of waits.
     pub what: String,
     pub path: PathBuf,
 }
@@ -48,12 +48,11 @@ pub struct Pictures {
 pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pictures> {
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let mut written = Pictures::default();
-    let views = wanted.everything.then_some(None).into_iter().chain(wanted.foci.iter().map(Some));
-    for focus in views {
+    for (focus, source) in views(run, wanted) {
         for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
-            let what = focus.map_or("all", |f| f.name.as_str());
+            let what = what(focus, source);
             let plumbing = wanted.plumbing.clone();
-            let options = ViewOptions { focus: focus.cloned(), plumbing, ..ViewOptions::default() };
+            let options = ViewOptions { source, focus: focus.cloned(), plumbing, ..ViewOptions::default() };
             let Some(view) = level_view(level, &windows, &options) else {
                 written.left_out.push(format!("level {level}, {what}: no profile, nothing was drawn"));
                 continue;
@@ -70,12 +69,36 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 folded,
                 full_names: wanted.full_names,
             };
-            let path = directory.join(file_name(&run.manifest.id, level, what, folded));
+            let path = directory.join(file_name(&run.manifest.id, level, &what, folded));
             write(&path, &draw(&view, &caption)?.svg)?;
-            written.pictures.push(PictureFile { level, what: what.to_string(), path });
+            written.pictures.push(PictureFile { level, what, path });
         }
     }
     Ok(written)
+}
+
+/// What is drawn of each level, and by which time. Waits, where the run has any: of everything; of a focus only where not
+/// everything is asked for.
+fn views<'w>(run: &Run, wanted: &'w Wanted) -> Vec<(Option<&'w Focus>, Source)> {
+    let everything = wanted.everything.then_some(None);
+    let mut views: Vec<_> = everything.into_iter().chain(wanted.foci.iter().map(Some)).collect();
+    let on_cpu = views.iter().map(|focus| (*focus, Source::OnCpu)).collect::<Vec<_>>();
+    if run.windows.iter().all(|window| window.off_cpu.is_none()) {
+        return on_cpu;
+    }
+    views.retain(|focus| focus.is_none() || !wanted.everything);
+    let waits = [Source::Blocked, Source::Runnable].into_iter();
+    on_cpu.into_iter().chain(waits.flat_map(|source| views.iter().map(move |focus| (*focus, source)))).collect()
+}
+
+/// `all`, `peek`, `all blocked`
+fn what(focus: Option<&Focus>, source: Source) -> String {
+    let of = focus.map_or("all", |focus| focus.name.as_str());
+    match source {
+        Source::OnCpu => of.to_string(),
+        Source::Blocked => format!("{of} blocked"),
+        Source::Runnable => format!("{of} runnable"),
+    }
 }
 
 /// `RUN-L0064-peek-folded.svg`

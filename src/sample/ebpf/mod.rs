@@ -6,23 +6,27 @@ mod memory;
 mod program;
 mod reader;
 mod shapes;
+mod waits;
+mod window;
 
 use super::perf::Options;
 use super::perf::events;
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::{Cache, Modules, Space, read_mappings};
-use super::{Recording, Sampler};
+use super::{RawSamples, Recording, Sampler, SamplingReport};
 use crate::target::family;
 use anyhow::{Context, Result};
 use memory::{Room, Tables};
-use program::KernelProgram;
+use program::{Form, KernelProgram};
 use reader::Reader;
 use std::sync::{Arc, Mutex, mpsc};
+use window::WindowEnds;
 
 /// Samples processes by a program in the kernel.
 pub struct EbpfSampler {
     options: Options,
+    form: Form,
     /// Survives from window to window: files are read, and tables made, once.
     state: Arc<Mutex<State>>,
 }
@@ -36,20 +40,36 @@ struct State {
 impl EbpfSampler {
     /// Loads the program; an error says what the host does not permit.
     pub fn open(options: Options, cache: Cache) -> Result<EbpfSampler> {
+        let form = Form { copies: options.referees, id_mask: None };
+        Self::open_form(options, cache, form)
+    }
+
+    /// As [`EbpfSampler::open`], but of the ids of waits' stacks only these bits are used, so that they collide: a test of what
+    /// happens then.
+    pub fn open_with_few_ids(options: Options, cache: Cache, id_mask: u64) -> Result<EbpfSampler> {
+        Self::open_form(options, cache, Form { copies: false, id_mask: Some(id_mask) })
+    }
+
+    /// Why waits cannot be followed on this host; `None`: they can.
+    pub fn waits_refused(&self) -> Option<String> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner()).kernel.waits_refused.clone()
+    }
+
+    fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {
         // The events are opened and closed again: what is not permitted is said before the load, not after it.
         let budget = events::budget(events::online_cpus().len(), &options);
         let event = events::event_name(options.event, &mut Vec::new());
         events::clock(event, &budget, 0).context("the kernel refuses a sampling event of all processes")?;
         let nothing = Room { mappings: 0, pages: 0, rows: 0, rules: 0 };
-        let kernel = KernelProgram::load(nothing.with_reserve(), options.referees)?;
+        let kernel = KernelProgram::load(nothing.with_reserve(), form)?;
         let state = State { modules: Modules::default(), tables: Tables::new(cache), kernel };
-        Ok(EbpfSampler { options, state: Arc::new(Mutex::new(state)) })
+        Ok(EbpfSampler { options, form, state: Arc::new(Mutex::new(state)) })
     }
 }
 
 impl State {
     /// Makes the tables of all files that the processes have mapped, and room for them.
-    fn prepare(&mut self, pids: &[u32], children: bool, copies: bool, progress: &dyn Fn(&str)) -> Result<()> {
+    fn prepare(&mut self, pids: &[u32], children: bool, form: Form, progress: &dyn Fn(&str)) -> Result<()> {
         for pid in members(pids, children) {
             let space = Space::new(pid, &read_mappings(pid), &mut self.modules);
             for placed in space.placed() {
@@ -62,7 +82,7 @@ impl State {
         }
         let room = self.tables.room();
         if !self.kernel.memory.holds(&room) {
-            self.kernel = KernelProgram::load(room.with_reserve(), copies)?;
+            self.kernel = KernelProgram::load(room.with_reserve(), form)?;
         }
         Ok(())
     }
@@ -79,22 +99,22 @@ fn members(pids: &[u32], children: bool) -> Vec<u32> {
 impl Sampler for EbpfSampler {
     fn prepare(&mut self, pids: &[u32], children: bool, progress: &dyn Fn(&str)) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        state.prepare(pids, children, self.options.referees, progress)
+        state.prepare(pids, children, self.form, progress)
     }
 
     fn start(&mut self, pids: &[u32], children: bool) -> Result<Box<dyn Recording>> {
-        let (state, options, pids) = (self.state.clone(), self.options.clone(), pids.to_vec());
+        let (state, options, form, pids) = (self.state.clone(), self.options.clone(), self.form, pids.to_vec());
         let (ready, started) = mpsc::channel();
         let thread = SamplingThread::start(move |stop| {
             let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
-            let prepared = state.prepare(&pids, children, options.referees, &|_| {});
+            let prepared = state.prepare(&pids, children, form, &|_| {});
             let State { modules, tables, kernel } = &mut *state;
             let processes = Processes::new(&pids, children);
             let reader =
                 prepared.and_then(|()| Reader::start(kernel, tables, modules, processes, &pids, children, &options));
             match reader {
                 Ok(reader) => {
-                    let _ = ready.send(Ok(()));
+                    let _ = ready.send(Ok(reader.window()));
                     reader.run(stop)
                 }
                 Err(error) => {
@@ -103,7 +123,31 @@ impl Sampler for EbpfSampler {
                 }
             }
         })?;
-        started.recv().context("the sampling thread ended")??;
-        Ok(Box::new(thread))
+        let window = started.recv().context("the sampling thread ended")??;
+        Ok(Box::new(EbpfRecording { thread: Box::new(thread), window }))
+    }
+}
+
+/// A recording, with the window that its waits are cut to.
+struct EbpfRecording {
+    thread: Box<SamplingThread>,
+    window: Arc<WindowEnds>,
+}
+
+impl Recording for EbpfRecording {
+    fn thread_ids(&self) -> Vec<u32> {
+        self.thread.thread_ids()
+    }
+
+    fn begin_window(&self) {
+        self.window.begin();
+    }
+
+    fn end_window(&self) {
+        self.window.end();
+    }
+
+    fn stop(self: Box<Self>) -> Result<(RawSamples, SamplingReport)> {
+        self.thread.stop()
     }
 }

@@ -3,6 +3,8 @@
 
 use super::memory::{Memory, Room};
 use super::shapes::{CpuCounts, KernelSpace, Target};
+use super::waits::{Id, Known, Sum, Thread, UNSEEN, Wait};
+use super::window::WindowEnds;
 use crate::sample::start::Started;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
@@ -12,6 +14,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use perf_event::Counter;
 use rustc_hash::FxHashMap;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
@@ -24,35 +27,53 @@ const RING_BYTES: u32 = 8 << 20;
 const TRACEPOINTS: [(&str, &str); 3] =
     [("on_switch", "sched_switch"), ("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec")];
 
+/// Those that only waits need.
+const WAITING: [(&str, &str); 2] = [("on_wakeup", "sched_wakeup"), ("on_birth", "sched_wakeup_new")];
+
+/// How the program is loaded, beyond its room.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Form {
+    /// Every sample carries its stack.
+    pub copies: bool,
+    /// Bits of the ids of waits' stacks that are used; `None`: all.
+    pub id_mask: Option<u64>,
+}
+
 /// The program in the kernel.
 pub struct KernelProgram {
     ebpf: Ebpf,
     pub memory: Memory,
     pub ring: RingBuf<MapData>,
     targets: HashMap<MapData, u32, Target>,
-    on_cpu: HashMap<MapData, u32, u64>,
+    threads: HashMap<MapData, u32, Thread>,
+    waits: HashMap<MapData, Wait, Sum>,
+    stacks: HashMap<MapData, Id, Known>,
+    pub window: Arc<WindowEnds>,
+    /// Why waits cannot be followed.
+    pub waits_refused: Option<String>,
     cpus: Array<MapData, CpuCounts>,
     clocks: MmapRaw,
     count: usize,
 }
 
 impl KernelProgram {
-    /// Loads it with this much room; `copies`: every sample carries its stack.
-    pub fn load(room: Room, copies: bool) -> Result<KernelProgram> {
+    /// Loads it with this much room.
+    pub fn load(room: Room, form: Form) -> Result<KernelProgram> {
         let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
         let count = possible_cpus()?;
-        let copies = u32::from(copies);
+        let (copies, id_mask) = (u32::from(form.copies), form.id_mask.unwrap_or(u64::MAX));
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .map_max_entries("mappings", room.mappings as u32)
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
             .map_max_entries("rules", room.rules as u32)
-            .map_max_entries("scratches", count as u32)
+            .map_max_entries("scratches", 2 * count as u32)
             .map_max_entries("clocks", count as u32)
             .map_max_entries("cpus", count as u32)
             .map_max_entries("ring", if copies != 0 { RING_BYTES * 8 } else { RING_BYTES })
             .override_global("with_copies", &copies, true)
+            .override_global("id_mask", &id_mask, true)
             .load(OBJECT)
             .context("the kernel refuses the sampling program's maps")?;
         for (name, tracepoint) in TRACEPOINTS {
@@ -60,6 +81,10 @@ impl KernelProgram {
                 .load(tracepoint, &btf)
                 .with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
         }
+        let waits_refused = WAITING.iter().find_map(|(name, tracepoint)| {
+            let loaded = tracing(&mut ebpf, name).and_then(|program| Ok(program.load(tracepoint, &btf)?));
+            loaded.err().map(|error| format!("the kernel refuses the program at {tracepoint}: {error:#}"))
+        });
         ticking(&mut ebpf)?.load().context("the kernel refuses the sampling program")?;
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
         let arrays = [take("mappings")?, take("pages")?, take("rows")?, take("rules")?];
@@ -68,11 +93,16 @@ impl KernelProgram {
         let clocks = take("clocks")?;
         let bytes = (count * 16).next_multiple_of(4096);
         let clocks = MmapOptions::new().len(bytes).map_raw(array(&clocks)?.fd().as_fd().as_raw_fd());
+        let window = Arc::new(WindowEnds::map(array(&take("window")?)?.fd().as_fd())?);
         Ok(KernelProgram {
             memory: Memory::new(room, fds)?,
             ring: RingBuf::try_from(take("ring")?)?,
             targets: HashMap::try_from(take("targets")?)?,
-            on_cpu: HashMap::try_from(take("on_cpu")?)?,
+            threads: HashMap::try_from(take("threads")?)?,
+            waits: HashMap::try_from(take("waits")?)?,
+            stacks: HashMap::try_from(take("stacks")?)?,
+            window,
+            waits_refused,
             cpus: Array::try_from(take("cpus")?)?,
             clocks: clocks.context("the kernel's clocks cannot be mapped")?,
             count,
@@ -80,10 +110,13 @@ impl KernelProgram {
         })
     }
 
-    /// Forgets the recording before.
-    pub fn clear(&mut self) -> Result<()> {
+    /// Forgets the recording before. `waits`: they are followed in this one.
+    pub fn clear(&mut self, waits: bool) -> Result<()> {
         empty(&mut self.targets)?;
-        empty(&mut self.on_cpu)?;
+        empty(&mut self.threads)?;
+        empty(&mut self.waits)?;
+        empty(&mut self.stacks)?;
+        self.window.reset(waits);
         self.memory.forget_spaces();
         for cpu in 0..self.count {
             self.set_clock(cpu, None);
@@ -93,10 +126,10 @@ impl KernelProgram {
         Ok(())
     }
 
-    /// Follows context switches, births and new programs from now on.
-    pub fn attach(&mut self) -> Result<Attached> {
+    /// Follows context switches, births and new programs from now on; with `waits`, wake-ups too.
+    pub fn attach(&mut self, waits: bool) -> Result<Attached> {
         let mut links = Vec::new();
-        for (name, tracepoint) in TRACEPOINTS {
+        for (name, tracepoint) in TRACEPOINTS.into_iter().chain(WAITING.into_iter().filter(|_| waits)) {
             let program = tracing(&mut self.ebpf, name)?;
             let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
             links.push(program.take_link(link)?);
@@ -146,9 +179,23 @@ impl KernelProgram {
         self.targets.get(&pid, 0).ok().map(|target| target.children != 0)
     }
 
-    /// ns on CPU of the target's threads since the start.
-    pub fn on_cpu(&self) -> FxHashMap<u32, u64> {
-        self.on_cpu.iter().filter_map(Result::ok).collect()
+    /// Enters a thread that is off CPU since before anybody looked, unless it has been seen since.
+    pub fn enter_blocked(&mut self, pid: u32, tid: u32, since: u64) {
+        const BPF_NOEXIST: u64 = 1;
+        let wait = Wait { thread: tid, call: -1, stack: UNSEEN, how: 1, ..Wait::default() };
+        let thread = Thread { since, pid, wait, ..Thread::default() };
+        // It is there already, or there is no room, and then it has no record.
+        let _ = self.threads.insert(tid, thread, BPF_NOEXIST);
+    }
+
+    /// The target's threads by number, as they are now.
+    pub fn threads(&self) -> FxHashMap<u32, Thread> {
+        self.threads.iter().filter_map(Result::ok).collect()
+    }
+
+    /// Waits that have ended within the window.
+    pub fn waits(&self) -> FxHashMap<Wait, Sum> {
+        self.waits.iter().filter_map(Result::ok).collect()
     }
 
     /// Counts of all CPUs, added up.
@@ -162,6 +209,12 @@ impl KernelProgram {
             sum.delay_sum += one.delay_sum;
             sum.spent += one.spent;
             sum.copies += one.copies;
+            sum.walked += one.walked;
+            sum.walk_spent += one.walk_spent;
+            sum.stacks_lost += one.stacks_lost;
+            sum.waits_lost += one.waits_lost;
+            sum.nanos_lost += one.nanos_lost;
+            sum.collisions += one.collisions;
         }
         sum
     }
@@ -191,8 +244,8 @@ fn array(map: &Map) -> Result<&MapData> {
     }
 }
 
-fn empty<V: aya::Pod>(map: &mut HashMap<MapData, u32, V>) -> Result<()> {
-    let keys: Vec<u32> = map.keys().filter_map(Result::ok).collect();
+fn empty<K: aya::Pod, V: aya::Pod>(map: &mut HashMap<MapData, K, V>) -> Result<()> {
+    let keys: Vec<K> = map.keys().filter_map(Result::ok).collect();
     for key in keys {
         match map.remove(&key) {
             Ok(()) | Err(aya::maps::MapError::KeyNotFound) => {}

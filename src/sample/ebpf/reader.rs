@@ -5,6 +5,8 @@ use super::members;
 use super::memory::Tables;
 use super::program::{Attached, KernelProgram};
 use super::shapes::{Ended, Record, Sample, parse};
+use super::waits::{self, Divided};
+use super::window::WindowEnds;
 use crate::clock::{self, Span};
 use crate::sample::collect::Collector;
 use crate::sample::perf::Options;
@@ -15,11 +17,13 @@ use crate::sample::referee::Referees;
 use crate::sample::start;
 use crate::sample::thread::thread_cpu;
 use crate::sample::unwind::{Modules, Registers, StackCopy};
-use crate::sample::{Incomplete, RawSample, RawSamples, SamplingReport};
+use crate::sample::{Incomplete, OffCpuReport, RawOffCpu, RawSample, RawSamples, RawWait, SamplingReport};
+use crate::target::{is_blocked, tasks};
 use anyhow::{Context, Result};
 use perf_event::{Counter, Sampler};
 use rustc_hash::FxHashMap;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pause between two looks into the ring in ms: it holds a second of samples, and each look costs some 30 us.
@@ -30,7 +34,10 @@ pub struct Reader<'s> {
     kernel: &'s mut KernelProgram,
     tables: &'s mut Tables,
     collector: Collector<'s>,
-    _attached: Attached,
+    /// `None`: detached.
+    attached: Option<Attached>,
+    /// Whether waits are followed, or why not; `None`: nobody asked.
+    waits: Option<Result<(), String>>,
     /// The CPUs' clocks.
     ticking: Vec<Counter>,
     /// What processes map and how they are named.
@@ -47,6 +54,8 @@ pub struct Reader<'s> {
 struct Taken {
     /// Stacks by all that the kernel says of them: those that return cost one look-up.
     known: FxHashMap<Box<[u8]>, u32>,
+    /// Stacks of waits by the kernel's number.
+    waiting: FxHashMap<u32, u32>,
     key: Vec<u8>,
     /// Pieces of stack of the sample to come, by CPU.
     copies: FxHashMap<u32, (u64, Vec<u8>)>,
@@ -72,16 +81,18 @@ impl<'s> Reader<'s> {
         let mut notes = Vec::new();
         notes.extend(events::bounded(&budget, options, cpus.len()));
         let event = events::event_name(options.event, &mut notes);
-        kernel.clear()?;
+        let waits = (options.off_cpu && !options.referees).then(|| kernel.waits_refused.clone().map_or(Ok(()), Err));
+        kernel.clear(waits == Some(Ok(())))?;
         let changes = cpus.iter().map(|cpu| events::changes(*cpu)).collect::<std::io::Result<Vec<_>>>();
         let mut changes = changes.context("the kernel refuses to tell what processes map")?;
         changes.iter_mut().try_for_each(|ring| ring.as_counter_mut().enable())?;
-        let attached = kernel.attach()?;
+        let attached = Some(kernel.attach(waits == Some(Ok(())))?);
         let mut reader = Reader {
             kernel,
             tables,
             collector: Collector::new(processes, modules),
-            _attached: attached,
+            attached,
+            waits,
             ticking: Vec::new(),
             changes,
             taken: Taken { referees: options.referees.then(Referees::default), ..Taken::default() },
@@ -94,6 +105,7 @@ impl<'s> Reader<'s> {
         for _ in 0..2 {
             reader.enter(pids, children);
         }
+        reader.enter_blocked(pids, children);
         reader.start_clocks(event, &budget, &cpus)?;
         Ok(reader)
     }
@@ -104,6 +116,20 @@ impl<'s> Reader<'s> {
                 self.upload(pid, 0, children);
             }
         }
+    }
+
+    /// Enters the threads that wait already; those that run are met when they leave their CPU.
+    fn enter_blocked(&mut self, pids: &[u32], children: bool) {
+        let now = clock::now();
+        for pid in members(pids, children) {
+            for tid in tasks(pid).into_iter().filter(|tid| is_blocked(pid, *tid)) {
+                self.kernel.enter_blocked(pid, tid, now);
+            }
+        }
+    }
+
+    pub fn window(&self) -> Arc<WindowEnds> {
+        self.kernel.window.clone()
     }
 
     fn start_clocks(&mut self, event: &'static str, budget: &Budget, cpus: &[usize]) -> Result<()> {
@@ -138,12 +164,25 @@ impl<'s> Reader<'s> {
             }
             self.read_changes();
             self.read_samples();
-            self.collector.note_on_cpu(clock::now(), || self.kernel.on_cpu());
+            self.note_threads();
             if last {
                 return self.finish();
             }
             // The referee's copies fill the ring sooner.
             wait(&self.changes, if self.taken.referees.is_some() { PAUSE / 5 } else { PAUSE });
+        }
+    }
+
+    /// Notes the threads' time on CPU and, while they live, their names.
+    fn note_threads(&mut self) {
+        let mut met = Vec::new();
+        self.collector.note_on_cpu(clock::now(), || {
+            let threads = self.kernel.threads();
+            met.extend(threads.iter().map(|(tid, thread)| (thread.pid, *tid)));
+            threads.into_iter().map(|(tid, thread)| (tid, thread.on_cpu)).collect()
+        });
+        for (pid, tid) in met.into_iter().filter(|_| self.waits == Some(Ok(()))) {
+            self.collector.thread(pid, tid);
         }
     }
 
@@ -197,6 +236,15 @@ impl<'s> Reader<'s> {
                     }
                     take(&mut self.collector, &mut self.taken, &sample, user);
                 }
+                Some(Record::Stack(sample)) => {
+                    let user = self.kernel.memory.user_space(sample.space);
+                    if sample.ended == Ended::NoMapping {
+                        unknown.push(sample.pid);
+                    }
+                    let id = stack(&mut self.collector, &mut self.taken, &sample, user);
+                    self.taken.waiting.insert(sample.weight as u32, id);
+                    self.collector.thread(sample.pid, sample.tid);
+                }
                 Some(Record::Piece(cpu, time, bytes)) => self.taken.piece(cpu, time, bytes),
                 Some(Record::Pointers(cpu, _, bytes)) => {
                     let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes")));
@@ -217,6 +265,10 @@ impl<'s> Reader<'s> {
 
     fn finish(mut self) -> (RawSamples, SamplingReport) {
         let span = Span::new(self.began, clock::now());
+        // Detached first: what is read is then at rest.
+        self.attached = None;
+        self.read_samples();
+        let off_cpu = self.waits.clone().map(|followed| followed.map(|()| self.off_cpu()));
         let counts = self.kernel.counts();
         self.notes.append(&mut self.kernel.memory.notes);
         self.notes.append(&mut self.collector.modules.notes);
@@ -243,7 +295,53 @@ impl<'s> Reader<'s> {
         self.report.samples = self.collector.samples();
         self.report.recorded = self.collector.samples();
         self.report.referees = self.taken.referees.map(|referees| referees.findings);
-        (self.collector.finish(span), self.report)
+        let mut raw = self.collector.finish(span);
+        raw.off_cpu = off_cpu;
+        (raw, self.report)
+    }
+
+    /// The window's waits by thread and stack.
+    fn off_cpu(&mut self) -> RawOffCpu {
+        let (window, threads, mut sums) = (self.kernel.window.span(), self.kernel.threads(), self.kernel.waits());
+        waits::add_open(&mut sums, &threads, window);
+        let divided = waits::divide(&sums);
+        let mut found = Vec::new();
+        for ((tid, stack), waited) in &divided.waited {
+            let pid = threads.get(tid).map_or(0, |thread| thread.pid);
+            let known = self.taken.waiting.get(stack).copied();
+            let reason = if *stack == waits::NEWBORN { Incomplete::Newborn } else { Incomplete::NotSeen };
+            found.push(RawWait {
+                thread: self.collector.thread(pid, *tid),
+                stack: known.unwrap_or_else(|| self.collector.empty_stack(reason)),
+                waits: waited.waits,
+                blocked: waited.blocked,
+                runnable: waited.runnable,
+            });
+        }
+        RawOffCpu { report: self.off_cpu_report(window, &divided), waits: found }
+    }
+
+    fn off_cpu_report(&self, span: Span, divided: &Divided) -> OffCpuReport {
+        let counts = self.kernel.counts();
+        let sum = |of: fn(&waits::Waited) -> u64| divided.waited.values().map(of).sum();
+        OffCpuReport {
+            span,
+            waits: sum(|waited| waited.waits),
+            blocked: sum(|waited| waited.blocked),
+            runnable: sum(|waited| waited.runnable),
+            stacks: divided.waited.keys().map(|(_, stack)| stack).collect::<std::collections::BTreeSet<_>>().len()
+                as u64,
+            followed: divided.followed,
+            divided: divided.divided,
+            divided_among_several: divided.among_several,
+            lost_waits: counts.waits_lost,
+            lost_nanos: counts.nanos_lost,
+            lost_stacks: counts.stacks_lost,
+            collisions: counts.collisions,
+            walks: counts.walked,
+            kernel_cpu: counts.walk_spent,
+            ..OffCpuReport::default()
+        }
     }
 }
 

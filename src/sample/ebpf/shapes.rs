@@ -1,4 +1,4 @@
-//! Shapes shared with the kernel's program (`bpf/unwind.h`, `bpf/sampler.bpf.c`), which asserts the same sizes when it is
+//! Shapes shared with the kernel's program (`bpf/unwind.h`, `bpf/samples.h`), which asserts the same sizes when it is
 //! compiled. Invariant: a record that is shorter than its fields say gives `None`.
 
 use crate::sample::Incomplete;
@@ -34,7 +34,8 @@ pub struct CpuCounts {
     pub due: u64,
     pub slice_start: u64,
     pub slice_thread: u32,
-    pub padding: u32,
+    pub walks: u32,
+    pub part: u64,
     /// Ticks of other processes.
     pub foreign: u64,
     /// Samples that found no room in the ring.
@@ -45,13 +46,22 @@ pub struct CpuCounts {
     pub spent: u64,
     /// Walks that were handed over to user space.
     pub copies: u64,
-    pub reserved: [u64; 6],
+    /// Stacks followed at switches for waits, and ns that this took.
+    pub walked: u64,
+    pub walk_spent: u64,
+    /// Stacks of waits, and waits with their ns within the window, that found no room.
+    pub stacks_lost: u64,
+    pub waits_lost: u64,
+    pub nanos_lost: u64,
+    /// Times that a stack's id stood for another one too; they were told apart.
+    pub collisions: u64,
+    pub reserved: [u64; 7],
 }
 
-// SAFETY: integers without padding (the one gap has a name): every bit pattern is a value.
+// SAFETY: integers without padding: every bit pattern is a value.
 unsafe impl aya::Pod for CpuCounts {}
 
-const _: () = assert!(size_of::<KernelSpace>() == 8 && size_of::<Target>() == 12 && size_of::<CpuCounts>() == 128);
+const _: () = assert!(size_of::<KernelSpace>() == 8 && size_of::<Target>() == 12 && size_of::<CpuCounts>() == 192);
 
 /// `struct mapping` in the bytes of the map.
 pub struct KernelMapping {
@@ -83,6 +93,7 @@ impl KernelMapping {
 pub struct Sample<'a> {
     pub cpu: u32,
     pub time: u64,
+    /// Of [`Record::Stack`]: its id.
     pub weight: u64,
     pub pid: u32,
     pub tid: u32,
@@ -165,6 +176,8 @@ impl Sample<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     Sample(Sample<'a>),
+    /// A stack at which a thread waits, met for the first time; `weight` is its id.
+    Stack(Sample<'a>),
     /// A piece of the stack of the sample to come: CPU, time, bytes.
     Piece(u32, u64, &'a [u8]),
     /// Addresses along frame pointers of the sample to come.
@@ -177,6 +190,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
     let (kind, cpu, time) = (fields.u32()?, fields.u32()?, fields.u64()?);
     match kind {
         0 => Some(Record::Sample(sample(&mut fields, cpu, time)?)),
+        3 => Some(Record::Stack(sample(&mut fields, cpu, time)?)),
         1 | 2 => {
             let size = usize::try_from(fields.u64()?).ok()?;
             let bytes = fields.bytes(size)?;

@@ -26,6 +26,8 @@ pub struct Options {
     pub unwinding: Unwinding,
     /// Upper bound of the stack copy in bytes.
     pub stack_bytes: u64,
+    /// Follow waits too: how long threads are blocked or runnable, by stack. In the kernel only.
+    pub off_cpu: bool,
     /// Have each stack found by framehop and along frame pointers too (see [`super::Findings`]).
     pub referees: bool,
 }
@@ -45,6 +47,7 @@ impl Default for Options {
             event: EventChoice::Auto,
             unwinding: Unwinding::Auto,
             stack_bytes: LARGEST_COPY,
+            off_cpu: false,
             referees: false,
         }
     }

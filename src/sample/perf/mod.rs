@@ -17,6 +17,9 @@ use anyhow::Result;
 use reader::Reader;
 use std::sync::Arc;
 
+/// Why there are no waits where nothing else is known.
+const NO_WAITS: &str = "waits are followed by the kernel's program only";
+
 /// Samples processes by perf events.
 #[derive(Default)]
 pub struct PerfSampler {
@@ -44,9 +47,12 @@ impl Sampler for PerfSampler {
         opened.fallbacks.extend(self.because.clone());
         let processes = Processes::new(pids, children);
         let modules = self.modules.clone();
+        let waits = self.options.off_cpu.then(|| self.because.clone().unwrap_or_else(|| NO_WAITS.into()));
         let recording = SamplingThread::start(move |stop| {
             let mut modules = modules.lock().unwrap_or_else(|e| e.into_inner());
-            Reader::new(opened, processes, &mut modules).run(stop)
+            let (mut raw, report) = Reader::new(opened, processes, &mut modules).run(stop);
+            raw.off_cpu = waits.map(Err);
+            (raw, report)
         })?;
         Ok(Box::new(recording))
     }

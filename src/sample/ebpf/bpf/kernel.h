@@ -25,6 +25,7 @@ static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
 static u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
 static u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*const bpf_get_stack)(void *ctx, void *buf, u32 size, u64 flags) = (void *)67;
@@ -46,11 +47,13 @@ struct task_struct {
     s32 pid;
     s32 tgid;
     u32 flags;
+    u32 __state;
     struct mm_struct *mm;
 } RELOCATED;
 
-/* PF_KTHREAD of include/linux/sched.h. */
+/* PF_KTHREAD and TASK_DEAD of include/linux/sched.h. */
 #define KERNEL_THREAD 0x00200000
+#define DEAD 0x00000080
 
 /* arch/x86/include/uapi/asm/ptrace.h: part of the kernel's stable interface, not relocated. */
 struct registers {

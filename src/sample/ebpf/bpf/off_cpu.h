@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
+/* Waits: how long the target's threads were off CPU, blocked (from the switch-out to the wake-up) and runnable (from there to the
+ * switch-in), summed by thread, place and stack. Invariant: every wait within the window counts once, with all its time
+ * inside the window's ends; what finds no room is counted as lost.
+ *
+ * Following a stack at each of tens of thousands of switches a second would cost the target too much. A thread mostly waits where
+ * it has waited before: at the same system call with the same instruction and stack pointer, its "place". Once a place
+ * has given the same stack TRUSTED times running, one wait in ONE_IN, picked at random, has its stack followed; the others
+ * are summed for the place alone. User space divides those by what the picked ones found there. A place that gives
+ * another stack is not trusted any more. So nothing is assumed of what lies above the stack pointer.
+ *
+ * Shapes are mirrored in src/sample/ebpf/waits.rs. */
+#pragma once
+#include "samples.h"
+
+#define TRUSTED 8
+#define ONE_IN 16
+/* Untrusted places may have this many stacks followed on a CPU in each 2^24 ns (17 ms): 3,800 a second. */
+#define WALKS 64
+#define PART_BITS 24
+/* Stacks of the same id that are told apart. */
+#define TURNS 32
+#define STACK_WORDS (1 << 21)
+
+/* Bits of an id that are used; a test sets few, so that ids collide. */
+const volatile u64 id_mask = ~0ull;
+
+/* How a wait's stack is known. */
+enum how { OF_PLACE, FOLLOWED, PICKED };
+
+/* Not stacks: a thread that has not run yet; one that was not seen to leave its CPU (user space enters those). */
+#define NEWBORN 0xfffffffe
+
+/* 32 bytes. */
+struct wait {
+    u32 thread;
+    /* Number of the system call; -1: none, and then ip and sp are 0. */
+    s32 call;
+    u64 ip;
+    u64 sp;
+    /* Its first word's index plus 1; 0: `OF_PLACE`. */
+    u32 stack;
+    u16 how;
+    /* The thread would have run on. */
+    u16 preempted;
+};
+
+/* 32 bytes. */
+struct sum {
+    /* Waits that ended. */
+    u64 waits;
+    u64 blocked;
+    u64 runnable;
+    /* Of a place: the stack found last, and how often running. */
+    u32 last;
+    u32 same;
+};
+
+/* 64 bytes. */
+struct thread {
+    u64 on_cpu;
+    /* When it left its CPU, 0: it did not; and when it was woken, 0: it was not. */
+    u64 since;
+    u64 woken;
+    u32 pid;
+    u32 padding;
+    struct wait wait;
+};
+
+/* The window, written by user space; waits are followed where `follow`. */
+struct window {
+    u64 start;
+    u64 end;
+    u64 follow;
+    u64 words_used;
+};
+
+/* A stack that is known: where in `words`, and the rest of what makes it what it is. */
+struct known {
+    u32 first;
+    u32 count;
+    struct space space;
+    u32 kernel_frames;
+    u32 ended;
+};
+
+struct id {
+    u64 hash;
+    u64 turn;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __type(key, u32);
+    __type(value, struct thread);
+    __uint(max_entries, 65536);
+} threads SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __type(key, struct wait);
+    __type(value, struct sum);
+    __uint(max_entries, 65536);
+} waits SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __type(key, u32);
+    __type(value, struct window);
+    __uint(max_entries, 1);
+    __uint(map_flags, BPF_F_MMAPABLE);
+} window SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __type(key, struct id);
+    __type(value, struct known);
+    __uint(max_entries, 32768);
+} stacks SEC(".maps");
+
+/* The addresses of the known stacks. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __type(key, u32);
+    __type(value, u64);
+    __uint(max_entries, STACK_WORDS);
+} words SEC(".maps");
+
+INLINE struct thread *find_thread(u32 tid) { return bpf_map_lookup_elem(&threads, &tid); }
+
+INLINE struct window *find_window(void) {
+    u32 only = 0;
+    return bpf_map_lookup_elem(&window, &only);
+}
+
+struct comparing {
+    const u64 *trace;
+    u64 hash;
+    u32 first;
+    u32 same;
+};
+
+static long hash_word(u32 number, struct comparing *comparing) {
+    if (number >= TRACE_WORDS)
+        return 1;
+    u64 hash = (comparing->hash ^ comparing->trace[number]) * 0x9e3779b97f4a7c15ull;
+    comparing->hash = hash ^ (hash >> 32);
+    return 0;
+}
+
+static long compare_word(u32 number, struct comparing *comparing) {
+    u32 index = comparing->first + number;
+    u64 *word = bpf_map_lookup_elem(&words, &index);
+    if (word && number < TRACE_WORDS && *word == comparing->trace[number])
+        return 0;
+    comparing->same = 0;
+    return 1;
+}
+
+static long keep_word(u32 number, struct comparing *comparing) {
+    u32 index = comparing->first + number;
+    u64 *word = bpf_map_lookup_elem(&words, &index);
+    if (!word || number >= TRACE_WORDS)
+        return 1;
+    *word = comparing->trace[number];
+    return 0;
+}
+
+/* Whether the stack in the scratch is this known one: its addresses are compared, not its id. */
+INLINE int is_known(const struct known *known, const struct sample *sample, struct comparing *comparing, u32 count) {
+    if (known->count != count || known->kernel_frames != sample->kernel_frames || known->ended != sample->ended ||
+        known->space.first != sample->space.first || known->space.count != sample->space.count)
+        return 0;
+    comparing->first = known->first;
+    comparing->same = 1;
+    bpf_loop(count, compare_word, comparing, 0);
+    return comparing->same;
+}
+
+/* Makes the stack in the scratch known under this id, and sends it; 0 where there is no room. */
+INLINE u32 make_known(void *context, struct scratch *scratch, const struct walk *walk, struct cpu *cpu, u32 number,
+                      const struct id *id, struct comparing *comparing, u32 count) {
+    struct sample *sample = &scratch->sample;
+    struct window *window = find_window();
+    if (!window)
+        return 0;
+    struct known known = { .count = count, .space = sample->space, .kernel_frames = sample->kernel_frames, .ended = sample->ended };
+    u64 first = __sync_fetch_and_add(&window->words_used, (u64)count);
+    if (first + count > STACK_WORDS)
+        return 0;
+    known.first = comparing->first = first;
+    bpf_loop(count, keep_word, comparing, 0);
+    sample->kind = STACK;
+    sample->weight = first + 1;
+    if (!send_stack(context, scratch, walk, cpu, number, count))
+        return 0;
+    /* Another CPU may just have met the same stack: then it is known twice, and user space finds that they are one. */
+    bpf_map_update_elem(&stacks, id, &known, BPF_NOEXIST);
+    return first + 1;
+}
+
+/* Follows the stack of the thread that is leaving its CPU; gives its number, 0 where there is no room for it. */
+static __attribute__((noinline)) u32 follow_wait(void *context, const struct target *target, struct cpu *cpu, u32 number, u64 now) {
+    u32 own = number * 2 + 1;
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
+    if (!scratch)
+        return 0;
+    struct walk walk = {};
+    scratch->sample.time = now;
+    u32 count = take_stack(context, target, scratch, &walk, 1), found = 0;
+    struct comparing comparing = { .trace = scratch->trace, .hash = count };
+    bpf_loop(count, hash_word, &comparing, 0);
+    struct id id = { .hash = comparing.hash & id_mask };
+    for (u32 turn = 0; turn < TURNS; turn++) {
+        id.turn = turn;
+        struct known *known = bpf_map_lookup_elem(&stacks, &id);
+        if (!known) {
+            found = make_known(context, scratch, &walk, cpu, number, &id, &comparing, count);
+            break;
+        }
+        if (is_known(known, &scratch->sample, &comparing, count)) {
+            found = known->first + 1;
+            break;
+        }
+        cpu->collisions++;
+    }
+    if (!found)
+        cpu->stacks_lost++;
+    cpu->walked++;
+    cpu->walk_spent += bpf_ktime_get_ns() - now;
+    return found;
+}
+
+/* The sum of these waits; a new one where there is room. */
+INLINE struct sum *find_sum(const struct wait *wait) {
+    struct sum *sum = bpf_map_lookup_elem(&waits, wait);
+    if (sum)
+        return sum;
+    struct sum none = {};
+    bpf_map_update_elem(&waits, wait, &none, BPF_NOEXIST);
+    return bpf_map_lookup_elem(&waits, wait);
+}
+
+/* A thread of the target leaves its CPU. */
+static __attribute__((noinline)) int leave(u64 *context, struct thread *thread, struct cpu *cpu, u32 number, u64 now) {
+    struct task_struct *task = bpf_get_current_task_btf();
+    const struct target *target = find_target(task->tgid);
+    u32 own = number * 2 + 1, state = task->__state;
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
+    thread->since = 0;
+    if (!target || !scratch || (state & DEAD))
+        return 0;
+    int preempted = context[0] || !state;
+    struct wait wait = { .thread = task->pid, .call = -1, .preempted = preempted };
+    const struct registers *registers = read_registers(task, scratch);
+    if (registers && (s64)registers->orig_ax >= 0) {
+        wait.call = registers->orig_ax;
+        wait.ip = registers->ip;
+        wait.sp = registers->sp;
+    }
+    struct sum *place = find_sum(&wait);
+    if (cpu->part != now >> PART_BITS) {
+        cpu->part = now >> PART_BITS;
+        cpu->walks = 0;
+    }
+    if ((!place || place->same < TRUSTED) && cpu->walks < WALKS)
+        wait.how = FOLLOWED;
+    else if (bpf_get_prandom_u32() % ONE_IN == 0)
+        wait.how = PICKED;
+    if (wait.how) {
+        cpu->walks++;
+        wait.stack = follow_wait(context, target, cpu, number, now);
+        if (!wait.stack)
+            wait.how = OF_PLACE;
+        else if (place) {
+            place->same = place->last == wait.stack ? place->same + 1 : 0;
+            place->last = wait.stack;
+        }
+    }
+    thread->wait = wait;
+    thread->woken = preempted ? now : 0;
+    thread->since = now;
+    return 0;
+}
+
+/* How much of an interval lies within the window. */
+INLINE u64 within(const struct window *window, u64 from, u64 to) {
+    if (from < window->start)
+        from = window->start;
+    if (to > window->end)
+        to = window->end;
+    return to > from ? to - from : 0;
+}
+
+/* A thread of the target gets a CPU. */
+static __attribute__((noinline)) int arrive(struct thread *thread, const struct window *window, struct cpu *cpu, u64 now) {
+    u64 since = thread->since, woken = thread->woken ? thread->woken : now;
+    thread->since = 0;
+    u64 blocked = within(window, since, woken), runnable = within(window, woken, now);
+    u64 ended = now >= window->start && now < window->end;
+    if (!blocked && !runnable && !ended)
+        return 0;
+    struct wait wait = thread->wait;
+    struct sum *sum = find_sum(&wait);
+    if (!sum) {
+        cpu->waits_lost += ended;
+        cpu->nanos_lost += blocked + runnable;
+        return 0;
+    }
+    sum->waits += ended;
+    sum->blocked += blocked;
+    sum->runnable += runnable;
+    return 0;
+}
+
+SEC("tp_btf/sched_wakeup")
+int on_wakeup(u64 *context) {
+    struct task_struct *task = (void *)context[0];
+    struct thread *thread = find_thread(task->pid);
+    if (thread && thread->since && !thread->woken)
+        thread->woken = bpf_ktime_get_ns();
+    return 0;
+}
+
+/* A thread is born: runnable, and it has no stack yet. */
+SEC("tp_btf/sched_wakeup_new")
+int on_birth(u64 *context) {
+    struct task_struct *task = (void *)context[0];
+    u32 tid = task->pid;
+    if (!find_target(task->tgid))
+        return 0;
+    struct thread thread = { .pid = task->tgid };
+    thread.since = thread.woken = bpf_ktime_get_ns();
+    thread.wait = (struct wait){ .thread = tid, .call = -1, .stack = NEWBORN, .how = FOLLOWED };
+    bpf_map_update_elem(&threads, &tid, &thread, BPF_ANY);
+    return 0;
+}
+
+_Static_assert(sizeof(struct wait) == 32 && sizeof(struct sum) == 32 && sizeof(struct thread) == 64 && sizeof(struct window) == 32, "waits.rs");
