@@ -4,10 +4,12 @@ use super::names::Names;
 use super::{Common, Outcome, Usage, input};
 use crate::analyze::difference::{Difference, Options, Side, compare};
 use crate::preset::Preset;
+use crate::profile::{Focus, Rename};
 use crate::render::difference_report;
 use crate::run::{Parts, Store};
 use anyhow::{Result, anyhow};
 use clap::Args;
+use regex::Regex;
 
 /// Two runs compared: per level what changed in throughput, latency, places, demands and frames, and whether it is real
 #[derive(Args)]
@@ -15,6 +17,7 @@ use clap::Args;
 Examples:
   wireprof diff BEFORE AFTER                         what changed, with intervals and verdicts
   wireprof diff BEFORE latest --level 16 --margin 1  one level; \"same\" means within 1 %
+  wireprof diff BEFORE AFTER --rename 'old::path=new::path'
   wireprof diff BEFORE AFTER --anyway                runs of unlike hosts or sampling events")]
 pub struct Diff {
     /// Run before the change: its id, its path, or `latest`
@@ -27,6 +30,19 @@ pub struct Diff {
     /// Differences up to this many percent count as none
     #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
     margin: f64,
+    /// Only what runs under these functions: a focus of the preset by name, or a regular expression
+    #[arg(long, value_name = "NAME|REGEX")]
+    focus: Option<String>,
+    /// Take the async runtime's frames out, their cost going to their callers
+    #[arg(long)]
+    fold_plumbing: bool,
+    /// Frames at most, each level
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+    /// A function that has another name in the run after: OLD is a regular expression (`\x3d` for `=`), NEW may hold `$1`; may be
+    /// repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = rename)]
+    rename: Vec<Rename>,
     /// Compare runs of unlike hosts or sampling events all the same
     #[arg(long)]
     anyway: bool,
@@ -37,12 +53,27 @@ pub struct Diff {
     names: Names,
 }
 
+fn rename(text: &str) -> Result<Rename, String> {
+    let (old, new) = text.split_once('=').ok_or_else(|| format!("`{text}` is not OLD=NEW"))?;
+    let old = Regex::new(old).map_err(|error| format!("`{old}` is no regular expression: {error}"))?;
+    Ok(Rename { old, new: new.to_string() })
+}
+
 impl Diff {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = self.preset(common)?;
-        let options =
-            Options { level: self.level, preset: preset.as_ref(), margin: self.margin / 100.0, ..Options::default() };
-        let (before, after) = (side(common, &self.before, &options)?, side(common, &self.after, &options)?);
+        let (focus, plumbing) = self.focus(common, preset.as_ref())?;
+        let options = Options {
+            level: self.level,
+            preset: preset.as_ref(),
+            margin: self.margin / 100.0,
+            focus: focus.as_ref(),
+            plumbing: &plumbing,
+            renames: &self.rename,
+            top: self.top,
+            ..Options::default()
+        };
+        let (before, after) = sides(common, [&self.before, &self.after], &options)?;
         let difference = compare(&before, &after, &options);
         self.check_level(&difference)?;
         let refused = difference.incomparable().next().is_some() && !self.anyway;
@@ -62,6 +93,19 @@ impl Diff {
         }
     }
 
+    /// The focus and the plumbing, where they are asked for.
+    fn focus(&self, common: &Common, preset: Option<&Preset>) -> Result<(Option<Focus>, Vec<Regex>)> {
+        if self.focus.is_none() && !self.fold_plumbing {
+            return Ok((None, Vec::new()));
+        }
+        let needed = match preset {
+            Some(preset) => preset,
+            None => &input::preset(&Store::new(&common.runs).load_parts(&self.after, Parts::NONE)?.manifest, None)?,
+        };
+        let focus = self.focus.as_ref().map(|focus| input::focus(needed, focus)).transpose()?;
+        Ok((focus, input::plumbing(needed, self.fold_plumbing)?))
+    }
+
     fn check_level(&self, difference: &Difference) -> Result<()> {
         match self.level {
             Some(level) if difference.levels.is_empty() => {
@@ -73,12 +117,25 @@ impl Diff {
     }
 }
 
-/// A run, read window by window.
+/// Both runs, read beside each other and window by window.
+fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Result<(Side, Side)> {
+    std::thread::scope(|threads| {
+        let first = threads.spawn(|| side(common, before, options));
+        let second = side(common, after, options);
+        let first = first.join().map_err(|_| anyhow!("reading {before} failed"))?;
+        Ok((first?, second?))
+    })
+}
+
 fn side(common: &Common, reference: &str, options: &Options) -> Result<Side> {
     let store = Store::new(&common.runs);
     store.find(reference).map_err(Usage)?;
-    let run = store.load_parts(reference, Parts { profiles: false, metrics: true })?;
-    Ok(Side::of(&run, options))
+    let mut side: Option<Side> = None;
+    let parts = Parts { profiles: true, metrics: options.preset.is_some() };
+    let manifest = store.load_each(reference, parts, |manifest, window| {
+        side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);
+    })?;
+    Ok(side.unwrap_or_else(|| Side::new(&manifest)))
 }
 
 /// Says why the runs are not compared.

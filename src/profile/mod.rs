@@ -10,6 +10,7 @@ mod focus;
 mod fold;
 mod merge;
 mod rebuild;
+mod same;
 mod short;
 
 pub use apart::{Named, tell_apart};
@@ -17,10 +18,11 @@ pub use focus::{Callers, Focus, OUTSIDE, Split, frame_matches, split};
 pub use fold::{RUNTIME, fold_plumbing};
 pub use merge::merge;
 pub use rebuild::marker;
+pub use same::{Rename, lasting_name};
 pub use short::{middle, short_name};
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 macro_rules! handle {
     ($name:ident, $what:literal) => {
@@ -204,9 +206,9 @@ impl Profile {
 #[derive(Default)]
 pub struct Builder {
     profile: Profile,
-    frames: HashMap<Frame, FrameId>,
-    nodes: HashMap<Node, StackId>,
-    labels: HashMap<Labels, LabelsId>,
+    frames: FxHashMap<Frame, FrameId>,
+    nodes: FxHashMap<Node, StackId>,
+    labels: FxHashMap<Labels, LabelsId>,
 }
 
 impl Builder {

@@ -1,8 +1,12 @@
 //! A comparison of two runs as a report. Nanoseconds are shown as microseconds.
 
+use super::hot::Scale;
 use super::model::{Cell, Column, Report, Section, Table};
 use super::places;
-use crate::analyze::difference::{Basis, Difference, LevelDifference, Row, Subject, Verdict};
+use crate::analyze::difference::{
+    ASSUMED_DISPERSION, ASSUMED_SCATTER, Basis, Difference, FrameRow, FrameTable, LevelDifference, RARE, Row, Subject,
+    Verdict,
+};
 
 /// What is unlike first, then each level.
 pub fn difference_report(difference: &Difference) -> Report {
@@ -38,6 +42,7 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
         100.0 * difference.familywise,
         100.0 * difference.margin
     ));
+    tables.extend(level.frames.as_ref().map(|table| frames(table, difference)));
     let marked = level.marked.iter().map(|mark| format!("{} {}: {}", mark.run, mark.window, mark.why));
     let (before, after) = level.windows;
     Section {
@@ -142,4 +147,82 @@ fn words(subject: &Subject) -> (String, String, f64) {
         Subject::Demand { resource } => micros(resource.clone(), "µs/query"),
         Subject::Metric { name, unit, per } => (name.clone(), format!("{unit} per {per}"), 1.0),
     }
+}
+
+/// Frames by self cost.
+fn frames(table: &FrameTable, difference: &Difference) -> Table {
+    let scale = Scale::of(&table.unit);
+    let columns = vec![
+        Column::text("frame", "frame"),
+        Column::text("module", "module"),
+        Column::number("before", "before", scale.unit),
+        Column::number("after", "after", scale.unit),
+        Column::number("difference", "difference", scale.unit),
+        Column::text("verdict", "verdict"),
+        Column::number("total_before", "total before", scale.unit),
+        Column::number("total_after", "total after", scale.unit),
+        Column::number("samples_before", "samples before", ""),
+        Column::number("samples_after", "samples after", ""),
+    ];
+    let all = [&table.all].into_iter().chain(&table.rows).chain(&table.rest).chain(&table.rare);
+    let rows = all.map(|row| frame_row(row, &scale, difference.margin)).collect();
+    Table {
+        title: format!("Frames, self cost ({})", table.column),
+        columns,
+        rows,
+        notes: frame_notes(table, difference),
+    }
+}
+
+fn frame_row(row: &FrameRow, scale: &Scale, margin: f64) -> Vec<Cell> {
+    let number = |value: f64| Cell::Number(value * scale.factor);
+    let total = |side: Option<f64>| side.map_or(Cell::Undefined("several frames".into()), number);
+    let counted =
+        |side: Option<u64>| side.map_or(Cell::Missing("the source does not count samples".into()), Cell::Count);
+    vec![
+        Cell::Name(row.frame.name.clone()),
+        Cell::Text(row.frame.module.clone()),
+        number(row.before),
+        number(row.after),
+        Cell::Difference { value: row.difference * scale.factor, interval: scale.interval(row.interval) },
+        Cell::Text(row.verdict.map_or("not judged".into(), |found| verdict(found, None, margin))),
+        total(row.total.map(|total| total.0)),
+        total(row.total.map(|total| total.1)),
+        counted(row.samples.map(|samples| samples.0)),
+        counted(row.samples.map(|samples| samples.1)),
+    ]
+}
+
+fn frame_notes(table: &FrameTable, difference: &Difference) -> Vec<String> {
+    let mut notes = Vec::new();
+    let Some(dispersion) = table.dispersion else {
+        notes.push("The weights are not counts of samples: no interval can be had, and nothing is judged.".into());
+        return notes;
+    };
+    notes.push(format!(
+        "{} frames judged by self cost, {} on all levels; at most {} % of those said to differ are expected not to. An interval misses \
+         with probability {:.2e}. Fewer than {RARE} samples on both sides together are too rare.",
+        table.judged,
+        table.family,
+        100.0 * difference.false_discovery,
+        table.cut
+    ));
+    notes.push(match dispersion.assumed {
+        true => format!(
+            "One window a side: it is assumed that a frame's samples scatter {ASSUMED_DISPERSION} times as much as luck alone, and the cost of \
+             all by {} % from start to start.",
+            100.0 * ASSUMED_SCATTER
+        ),
+        false => format!(
+            "Between windows a frame's samples scatter {:.2} times as much as by luck alone, and {:.4} more for each sample a window.",
+            dispersion.base, dispersion.rise
+        ),
+    });
+    if table.left_out > 0 {
+        notes.push(format!(
+            "{} windows are not in it: their profiles are empty or have another column.",
+            table.left_out
+        ));
+    }
+    notes
 }

@@ -79,13 +79,13 @@ fn notes(table: &HotTable) -> Vec<String> {
 }
 
 /// How the stored unit is shown.
-struct Scale {
-    factor: f64,
-    unit: &'static str,
+pub(super) struct Scale {
+    pub factor: f64,
+    pub unit: &'static str,
 }
 
 impl Scale {
-    fn of(unit: &str) -> Self {
+    pub fn of(unit: &str) -> Self {
         match unit {
             "nanoseconds" => Scale { factor: 1e-3, unit: "µs/query" },
             "cycles" => Scale { factor: 1.0, unit: "cycles/query" },
@@ -93,7 +93,7 @@ impl Scale {
         }
     }
 
-    fn interval(&self, interval: Option<(f64, f64)>) -> Option<(f64, f64)> {
+    pub fn interval(&self, interval: Option<(f64, f64)>) -> Option<(f64, f64)> {
         interval.map(|(low, high)| (low * self.factor, high * self.factor))
     }
 

@@ -97,18 +97,30 @@ impl Store {
 
     /// A run without the parts that are not asked for.
     pub fn load_parts(&self, reference: &str, parts: Parts) -> Result<Run> {
+        let mut windows = Vec::new();
+        let manifest = self.load_each(reference, parts, |_, window| windows.push(window))?;
+        Ok(Run { manifest, windows })
+    }
+
+    /// A run's windows one after the other, by level, then replicate, for runs whose profiles are too large together.
+    pub fn load_each(
+        &self,
+        reference: &str,
+        parts: Parts,
+        mut each: impl FnMut(&Manifest, Window),
+    ) -> Result<Manifest> {
         let directory = self.find(reference)?;
         let manifest = read_manifest(&directory)?;
         let mut ids: Vec<WindowId> = manifest.order.clone();
         ids.sort();
-        let mut windows = Vec::new();
         for id in ids {
             let path = directory.join(id.directory());
             if path.is_dir() {
-                windows.push(read_window(&path, parts).with_context(|| format!("window {}", path.display()))?);
+                let window = read_window(&path, parts).with_context(|| format!("window {}", path.display()))?;
+                each(&manifest, window);
             }
         }
-        Ok(Run { manifest, windows })
+        Ok(manifest)
     }
 
     /// Whether a run of this id is stored.

@@ -2,6 +2,7 @@
 
 use crate::clock::Span;
 use crate::load::{Generator, LoadTrace, Sessions, Slice, empty_histogram};
+use crate::profile::{Builder, Frame, Labels, Space, marker, on_cpu_columns};
 use crate::run::{Host, Manifest, Run, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 
@@ -103,4 +104,17 @@ pub fn run(id: &str, level: usize, windows: &[(u64, u64, u64)]) -> Run {
         window(id, &[completed / 2, completed - completed / 2], *latency, *cpu)
     });
     Run { manifest: manifest(id, &[level]), windows: windows.collect() }
+}
+
+/// Gives the window a profile of these stacks (`root;leaf`) with as many samples of 1 ms.
+pub fn profiled(window: &mut Window, stacks: &[(&str, i64)]) {
+    let mut builder = Builder::new(on_cpu_columns());
+    let labels = builder.labels(Labels::default());
+    for (stack, count) in stacks {
+        let frame = |name: &str| Frame { name: name.into(), module: "server".into(), space: Space::User, ..marker("") };
+        let frames: Vec<_> = stack.split(';').map(|name| builder.frame(frame(name))).collect();
+        let stack = builder.stack(frames);
+        builder.sample(stack, labels, None, vec![*count, count * 1_000_000]);
+    }
+    window.profile = Some(builder.finish());
 }

@@ -5,25 +5,34 @@
 //! Three families, each with its own cut, which is both the level of its intervals and the bound of its verdicts:
 //! - throughput, mean latency and CPU a query, over all levels: one familywise error level;
 //! - latency quantiles, places, demands and metrics: a false discovery rate, whatever their dependence;
-//! - frames: see [`frames`].
+//! - frames, by self cost: a false discovery rate over all frames and levels (`counts`, `frames`).
 
 #[cfg(test)]
 mod constructed;
 mod contrast;
+mod counts;
 mod family;
 mod figures;
+mod frames;
 mod rows;
+mod stacks;
 mod unlike;
 
 pub use contrast::{Better, Verdict};
+pub use counts::{ASSUMED_DISPERSION, ASSUMED_SCATTER, Dispersion};
 pub use figures::Subject;
+pub use frames::{FrameRow, FrameTable, RARE};
 pub use rows::{Basis, Row};
 pub use unlike::Unlike;
 
+use crate::analyze::view::{ViewOptions, window_view};
 use crate::preset::Preset;
+use crate::profile::{Focus, Rename};
 use crate::run::{Manifest, Run, Window, WindowId};
 use figures::WindowFigures;
+use regex::Regex;
 use serde::Serialize;
+use stacks::Stacks;
 use std::collections::{BTreeMap, BTreeSet};
 use unlike::{Character, Sampling};
 
@@ -40,11 +49,29 @@ pub struct Options<'a> {
     pub familywise: f64,
     /// Expected share of false ones among the differences found in each other family.
     pub false_discovery: f64,
+    /// Only what runs under these functions.
+    pub focus: Option<&'a Focus>,
+    /// Runtime plumbing to fold; empty: none.
+    pub plumbing: &'a [Regex],
+    /// Functions that are called otherwise in the other build; applied to both runs.
+    pub renames: &'a [Rename],
+    /// Frames a level at most.
+    pub top: usize,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { level: None, preset: None, margin: 0.03, familywise: 0.01, false_discovery: 0.05 }
+        Options {
+            level: None,
+            preset: None,
+            margin: 0.03,
+            familywise: 0.01,
+            false_discovery: 0.05,
+            focus: None,
+            plumbing: &[],
+            renames: &[],
+            top: 20,
+        }
     }
 }
 
@@ -63,6 +90,7 @@ type Levels = BTreeMap<usize, Level>;
 #[derive(Clone, Debug, Default)]
 struct Level {
     windows: Vec<WindowFigures>,
+    stacks: Stacks,
 }
 
 impl Side {
@@ -83,6 +111,11 @@ impl Side {
         }
         let level = self.levels.entry(window.id().level).or_default();
         level.windows.push(WindowFigures::of(window, options.preset));
+        let (focus, plumbing) = (options.focus.cloned(), options.plumbing.to_vec());
+        let view = window_view(window, &ViewOptions { focus, plumbing, ..ViewOptions::default() });
+        if let Some(view) = view {
+            level.stacks.add(&view, options.renames);
+        }
     }
 
     /// A run that is in memory.
@@ -118,6 +151,8 @@ pub struct LevelDifference {
     /// Windows in which something was noticed; they are counted all the same.
     pub marked: Vec<Mark>,
     pub rows: Vec<Row>,
+    /// `None`: not both sides have profiles with the same column.
+    pub frames: Option<FrameTable>,
 }
 
 /// A window that is not like the others should be.
@@ -150,6 +185,8 @@ pub fn compare(before: &Side, after: &Side, options: &Options) -> Difference {
     let common: Vec<usize> = before.levels.keys().filter(|level| after.levels.contains_key(level)).copied().collect();
     let mut levels: Vec<LevelDifference> = common.iter().map(|level| level_difference(*level, before, after)).collect();
     rows::rows(&before.levels, &after.levels, options, &mut levels);
+    let mut tables = frames::tables(&before.levels, &after.levels, options);
+    levels.iter_mut().for_each(|level| level.frames = tables.remove(&level.level));
     let character = |side: &Side| Character::of(&side.manifest, &side.sampling);
     let (first, second) = (character(before), character(after));
     Difference {
@@ -172,7 +209,13 @@ fn level_difference(level: usize, before: &Side, after: &Side) -> LevelDifferenc
         let of_window = |(id, why): (WindowId, String)| Mark { run: side.run.clone(), window: id.directory(), why };
         side.levels[&level].windows.iter().flat_map(marks).map(of_window).collect::<Vec<_>>()
     });
-    LevelDifference { level, windows: (windows(before), windows(after)), marked: marked.collect(), rows: Vec::new() }
+    LevelDifference {
+        level,
+        windows: (windows(before), windows(after)),
+        marked: marked.collect(),
+        rows: Vec::new(),
+        frames: None,
+    }
 }
 
 /// What limits the comparison.
