@@ -21,7 +21,7 @@ static APPENDED: LazyLock<Regex> = LazyLock::new(|| {
         r"\[[0-9a-f]{8,16}\]",
         r"::h[0-9a-f]{16}\b",
         r"\.llvm\.\d+",
-        r"\.(?:constprop|isra|part|cold|lto_priv)(?:\.\d+)*$",
+        r"(?:\.(?:constprop|isra|part|cold|lto_priv)(?:\.\d+)*)+$",
     ];
     Regex::new(&parts.join("|")).expect("a constant pattern")
 });
