@@ -155,10 +155,13 @@ impl Made {
         let calls = (self.queries() as f64 / self.sharing) as u64;
         let statement = StatementDelta {
             query: READ_TS.into(),
+            application: None,
             calls,
             rows: calls,
             exec: (calls as f64 * self.statement * 1e3) as u64,
             plan: None,
+            service: None,
+            sampled: None,
             new: false,
         };
         let at = Span::new(0, 0);
@@ -218,6 +221,7 @@ fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopDelta
         queries,
         pipelined: 0,
         pieces: 0,
+        sample: None,
         stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
     }
 }
@@ -307,7 +311,7 @@ fn a_database_that_is_late_is_not_a_slow_one() {
 fn queues_in_front_of_the_round_trip_are_batches_slots_or_the_pool() {
     let slow = Made { latency: 2_000.0, call: 30.0, wait: 1_900.0, ..sixteen() };
     // Until the CPUs are the limit.
-    near(first(&[slow.clone()], Cause::BatchQueue).1, 2_000.0 - 160.0);
+    near(first(std::slice::from_ref(&slow), Cause::BatchQueue).1, 2_000.0 - 160.0);
     // 2.9 calls under way: 16 clients share 16 / (2,000 us) / 4 calls a second of 1,450 us.
     let full = Made { call: 900.0, at_database: 880.0, statement: 5.0, wait: 1_900.0, sharing: 2.6, ..slow.clone() };
     assert!(diagnosed(&[full]).verdicts.iter().any(|verdict| verdict.cause == Cause::Slots));

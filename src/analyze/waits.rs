@@ -87,12 +87,17 @@ pub fn waits(run: &Run, level: usize, within: &[Regex], except: &[Regex]) -> Opt
     Some(found)
 }
 
+/// What a thread waits for, and its user frames, leaf first.
+type Key = (Kind, Vec<Identity>);
+/// ns blocked, ns runnable and switches; the threads that waited there.
+type Sums = ([i64; 3], BTreeSet<u32>);
+
 /// The stacks at which threads were blocked longest at a level, those that wait for work left out; `within` as for [`waits`].
 pub fn blocked_stacks(run: &Run, level: usize, within: &[Regex], top: usize) -> Vec<BlockedStack> {
     let windows = run.levels().remove(&level).unwrap_or_default();
     let off_cpu = views(&windows, Source::Blocked);
     let queries: f64 = off_cpu.iter().map(|view| view.queries).sum();
-    let mut found: BTreeMap<(Kind, Vec<Identity>), ([i64; 3], BTreeSet<u32>)> = BTreeMap::new();
+    let mut found: BTreeMap<Key, Sums> = BTreeMap::new();
     for view in &off_cpu {
         let (profile, Some(columns)) = (&view.profile, Columns::of(&view.profile)) else { continue };
         let (wanted, kinds) = (wanted(profile, within, &[]), kinds(profile));
@@ -111,7 +116,7 @@ pub fn blocked_stacks(run: &Run, level: usize, within: &[Regex], top: usize) -> 
             threads.insert(profile.labels[sample.labels.index()].tid);
         }
     }
-    let stack = |((kind, frames), (sums, threads)): ((Kind, Vec<Identity>), ([i64; 3], BTreeSet<u32>))| {
+    let stack = |((kind, frames), (sums, threads)): (Key, Sums)| {
         let [blocked, runnable, switches] = sums.map(|sum| sum as f64 / queries);
         BlockedStack { kind, frames, blocked, runnable, switches, threads: threads.len() }
     };

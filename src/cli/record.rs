@@ -119,6 +119,8 @@ impl Record {
             seed: 0,
             timing: Timing { warmup: Duration::ZERO, window: self.window },
             sampling: self.sampling.options(),
+            freshness: false,
+            reset_statements: false,
             setup: false,
             session: Vec::new(),
             parameters: Vec::new(),

@@ -36,7 +36,16 @@ pub fn commit_file(file: &Path, message: &str) -> Result<Tool> {
             // `jj commit FILE` would give the file's change the working copy's id, which is that of the optimization: so a
             // change of its own is inserted below, and the file's contents move there.
             place.run(&["new", "--no-edit", "--insert-before", "@", "-m", message])?;
-            place.run(&["squash", "--from", "@", "--into", "@-", "--use-destination-message", "--keep-emptied", &exactly(&name)])?;
+            place.run(&[
+                "squash",
+                "--from",
+                "@",
+                "--into",
+                "@-",
+                "--use-destination-message",
+                "--keep-emptied",
+                &exactly(&name),
+            ])?;
         }
         Tool::Git => _ = place.run(&["commit", "--quiet", "--only", "-m", message, "--", &name])?,
     }

@@ -63,7 +63,8 @@ impl Place {
     }
 
     fn is_installed(&self) -> bool {
-        let tried = Command::new(self.tool.to_string()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let tried =
+            Command::new(self.tool.to_string()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         tried.is_ok_and(|status| status.success())
     }
 
@@ -82,7 +83,13 @@ impl Place {
         })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
-            bail!("`{} {}` in {} ended with {}: {said}", self.tool, arguments.join(" "), self.root.display(), output.status);
+            bail!(
+                "`{} {}` in {} ended with {}: {said}",
+                self.tool,
+                arguments.join(" "),
+                self.root.display(),
+                output.status
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

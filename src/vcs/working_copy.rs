@@ -50,7 +50,8 @@ pub fn working_copy(directory: &Path) -> Result<WorkingCopy> {
         Tool::Jj => {
             let answer = place.run(&["log", "--no-graph", "-r", "@", "-T", TEMPLATE])?;
             let mut lines = answer.lines().map(str::to_string);
-            let mut next = || lines.next().with_context(|| format!("`jj log` answers otherwise than expected: {answer}"));
+            let mut next =
+                || lines.next().with_context(|| format!("`jj log` answers otherwise than expected: {answer}"));
             let (change, commit, changed, title) = (next()?, next()?, next()?, next()?);
             (Some(change), commit, !changed.is_empty(), title, place.run(&["file", "list", "-r", "@"])?)
         }
@@ -58,11 +59,25 @@ pub fn working_copy(directory: &Path) -> Result<WorkingCopy> {
             let answer = place.run(&["log", "-1", "--format=%H%n%s"])?;
             let (commit, title) = answer.trim_end().split_once('\n').unwrap_or((answer.trim(), ""));
             let changed = !place.run(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-            (None, commit.to_string(), changed, title.to_string(), place.run(&["-c", "core.quotePath=off", "ls-files"])?)
+            (
+                None,
+                commit.to_string(),
+                changed,
+                title.to_string(),
+                place.run(&["-c", "core.quotePath=off", "ls-files"])?,
+            )
         }
     };
     let newest = newest(&place.root, files.lines());
-    Ok(WorkingCopy { directory: place.root.display().to_string(), tool: place.tool, change, commit, title, changed, newest })
+    Ok(WorkingCopy {
+        directory: place.root.display().to_string(),
+        tool: place.tool,
+        change,
+        commit,
+        title,
+        changed,
+        newest,
+    })
 }
 
 fn newest<'a>(root: &Path, files: impl Iterator<Item = &'a str>) -> Option<Modified> {

@@ -60,7 +60,7 @@ impl New {
         };
         let measured = results(run, &made(self.top, focus.as_ref()))?;
         let number = log.next_number();
-        let text = entry(number, log.heading_level(), &words, &[measured.clone()]);
+        let text = entry(number, log.heading_level(), &words, std::slice::from_ref(&measured));
         keep(path, &measured)?;
         write(path, &log.with_entry(&text))?;
         told(common, path, number, &run.manifest.id, 0)

@@ -34,6 +34,9 @@ impl Tally {
     }
 }
 
+/// The read timestamp that is served again, and since when.
+type Kept = Option<(Instant, Timestamp)>;
+
 struct Counted<T> {
     size: T,
     tally: Tally,
@@ -52,7 +55,7 @@ pub struct Planted {
     allocate: Option<Counted<usize>>,
     churn: Option<Counted<u32>>,
     starve: Option<Counted<Duration>>,
-    stale_reads: Option<(Mutex<Option<(Instant, Timestamp)>>, Counted<Duration>)>,
+    stale_reads: Option<(Mutex<Kept>, Counted<Duration>)>,
     deep_stack: Option<(Counted<usize>, IntGauge)>,
 }
 
