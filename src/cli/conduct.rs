@@ -4,6 +4,9 @@ use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::{Common, Failed, Outcome, flamegraph, input};
+use crate::analyze::nodes::nodes;
+use crate::analyze::places::places;
+use crate::analyze::populations::populations;
 use crate::preset::Preset;
 use crate::render::Picture;
 use crate::render::flamegraph::{Wanted, write_pictures};
@@ -110,9 +113,16 @@ impl Answer<'_> {
         let wanted = Wanted { everything: true, foci, full_names: self.names.full, ..Wanted::default() };
         let directory = outcome.directory.join(flamegraph::FOLDER);
         let written = write_pictures(run, &wanted, &directory)?;
-        let pictures = written.pictures.into_iter();
-        Ok(pictures
+        let flamegraphs = written.pictures.into_iter();
+        let mut pictures: Vec<Picture> = flamegraphs
             .map(|p| Picture { title: format!("level {}, {}", p.level, p.what), path: p.path.display().to_string() })
-            .collect())
+            .collect();
+        let hops = places(run);
+        let populations = populations(&hops, &nodes(run, &hops, Some(self.preset)));
+        if !populations.is_empty() {
+            let path = directory.join(format!("{}-clients.svg", run.manifest.id));
+            pictures.push(super::explain::draw(run, &populations, &path)?);
+        }
+        Ok(pictures)
     }
 }

@@ -6,24 +6,29 @@ use crate::analyze::growth::growth;
 use crate::analyze::hot::{HotOptions, Order, hot};
 use crate::analyze::nodes::{LevelNodes, misplaced, nodes};
 use crate::analyze::places::places;
+use crate::analyze::populations::{Population, populations};
 use crate::analyze::summary::summary;
+use crate::analyze::tails::tails;
 use crate::analyze::waits::{blocked_stacks, waits};
 use crate::preset::Preset;
+use crate::render::flamegraph::write_picture;
 use crate::render::{
-    Report, Section, WaitsRow, demands_section, frames_table, growth_section, nodes_section, places_section,
-    summary_table, tails_table, waits_section,
+    Picture, Report, Section, WaitsRow, demands_section, frames_table, growth_section, nodes_section, places_section,
+    populations_sentences, populations_svg, summary_table, tails_section, waits_section,
 };
 use crate::run::{Parts, Run};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Both views per level: where the clients' queries are, what a query costs, what grew and why
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   wireprof explain            the latest run
-  wireprof explain RUN --json for programs")]
+  wireprof explain RUN --json for programs
+  wireprof explain RUN --svg clients.svg  where the clients are at each level, as a picture")]
 pub struct Explain {
     /// Run: its id, its path, or `latest`
     #[arg(default_value = "latest")]
@@ -31,6 +36,9 @@ pub struct Explain {
     /// Preset that says how the server's metrics divide its time [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
+    /// Draw where the clients are at each level
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Frames whose cost grew, at most
     #[arg(long, value_name = "N", default_value_t = 8)]
     top: usize,
@@ -48,12 +56,18 @@ impl Explain {
             notes: vec!["Not measured: the sockets were not followed in this run.".into()],
             ..Section::default()
         };
-        let mut followed = places_section(&hops).unwrap_or(unfollowed);
-        followed.tables.extend(hops.first().map(tails_table));
+        let followed = places_section(&hops).unwrap_or(unfollowed);
         let preset = input::preset(&run.manifest, self.preset.as_deref());
         let waiting = self.waits(run, preset.as_ref().ok());
-        let within = within(&nodes(run, &hops, preset.as_ref().ok()), preset);
+        let trees = nodes(run, &hops, preset.as_ref().ok());
+        let mut within = within(&trees, preset);
+        let populations = populations(&hops, &trees);
+        within.notes.extend(populations_sentences(&populations));
+        if let Some(path) = &self.svg {
+            within.pictures.push(draw(run, &populations, path)?);
+        }
         let mut sections = vec![levels, followed, within];
+        sections.extend(hops.first().map(|hop| tails_section(hop, &tails(run))));
         sections.push(demands_section(&demands, &bounds(run, &demands)));
         sections.push(waiting);
         sections.extend(growth_section(growth(run, &hops).as_ref()));
@@ -96,4 +110,15 @@ fn within(levels: &BTreeMap<usize, LevelNodes>, preset: Result<Preset>) -> Secti
         Err(why) => section.notes.push(format!("Not divided by the server's metrics: {why:#}.")),
     }
     section
+}
+
+/// Draws where the clients are.
+///
+/// # Errors
+/// A run whose sockets were not followed; a file that cannot be written.
+pub(super) fn draw(run: &Run, populations: &[Population], path: &Path) -> Result<Picture> {
+    let svg = populations_svg(&run.manifest.id, populations)
+        .context("there is nothing to draw: the sockets were not followed in this run")?;
+    write_picture(path, &svg)?;
+    Ok(Picture { title: "where the clients are".into(), path: path.display().to_string() })
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// The tree over all levels, and a sentence a level on what is known only by subtraction.
 pub fn nodes_section(levels: &BTreeMap<usize, LevelNodes>) -> Section {
     let notes = levels.iter().flat_map(|(level, nodes)| remarks(*level, nodes)).collect();
-    let tables = vec![nodes_table(levels)];
+    let tables = std::iter::once(nodes_table(levels)).chain(times_table(levels)).collect();
     Section { title: "Where the latency goes".into(), tables, notes, ..Section::default() }
 }
 
@@ -17,75 +17,93 @@ fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
     let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
     for level in levels.keys() {
         columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), "µs"));
-        columns.push(Column::number(&format!("L{level}_times"), "a query", ""));
-        columns.push(Column::number(&format!("L{level}_share"), "of latency", "%"));
+        columns.push(Column::number(&format!("L{level}_share"), &format!("share {level}"), "%"));
     }
-    columns.push(Column::text("known", "known"));
-    columns.push(Column::text("key", "key"));
-    let mut rows = Vec::new();
-    let roots: Vec<Option<&Node>> = levels.values().map(|level| Some(&level.latency)).collect();
-    add_rows(&roots, 0, &mut rows);
+    let rows = rows(levels).into_iter().map(|(depth, node)| {
+        let last = node.iter().rev().find_map(|node| *node);
+        let cells = node.iter().flat_map(|node| time_and_share(*node));
+        last.map(|last| heading(depth, last).into_iter().chain(cells).collect())
+    });
     let notes = vec![
-        "A batch that several queries share is part of each one's wait: it has no share of the latency, and is not subtracted. From load.json, wire.json, \
-         metrics-before.prom, metrics-after.prom and statements.json of each window."
+        "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction. A batch that several queries share is a part \
+         of each one's wait: it has no share, and is not subtracted. From load.json, wire.json, metrics-before.prom, \
+         metrics-after.prom and statements.json of each window."
             .to_string(),
     ];
-    Table { title: String::new(), columns, rows, notes }
+    Table { title: String::new(), columns, rows: rows.flatten().collect(), notes }
 }
 
-/// The rows of one node, given as each level has it, and of all below it: those that only some levels have too.
-fn add_rows(node: &[Option<&Node>], depth: usize, rows: &mut Vec<Vec<Cell>>) {
-    let Some(last) = node.iter().rev().find_map(|node| *node) else { return };
-    let mut row = vec![Cell::Text(format!("{}{}", "  ".repeat(depth), name(last))), Cell::Text(last.per.clone())];
-    node.iter().for_each(|node| row.extend(cells(*node)));
-    row.push(Cell::Text(known(last)));
-    row.push(Cell::Text(last.key.clone()));
-    rows.push(row);
+/// How many of each node a query has, of those that are not once a query at every level.
+fn times_table(levels: &BTreeMap<usize, LevelNodes>) -> Option<Table> {
+    let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
+    columns.extend(levels.keys().map(|level| Column::number(&format!("L{level}"), &level.to_string(), "a query")));
+    let once = |node: &Option<&Node>| node.and_then(|node| node.times).is_none_or(|times| (times - 1.0).abs() < 0.005);
+    let counted = rows(levels).into_iter().filter(|(_, node)| !node.iter().all(once));
+    let rows = counted.filter_map(|(_, node)| {
+        let last = node.iter().rev().find_map(|node| *node).filter(|node| node.known != Known::Subtraction)?;
+        let times = node.iter().map(|node| match node.and_then(|node| node.times) {
+            Some(times) => Cell::Figure(times),
+            None => Cell::Missing("not measured at this level".into()),
+        });
+        Some(heading(0, last).into_iter().chain(times).collect())
+    });
+    let rows: Vec<Vec<Cell>> = rows.collect();
+    (!rows.is_empty()).then(|| Table { title: "How many a query has".into(), columns, rows, notes: vec![] })
+}
+
+fn heading(depth: usize, node: &Node) -> [Cell; 2] {
+    [Cell::Text(format!("{}{}", "  ".repeat(depth), name(node))), Cell::Text(node.per.clone())]
+}
+
+/// Every node that some level has, each whole before its parts: its depth, and what each level has of it.
+fn rows(levels: &BTreeMap<usize, LevelNodes>) -> Vec<(usize, Vec<Option<&Node>>)> {
+    let mut rows = Vec::new();
+    add_rows(levels.values().map(|level| Some(&level.latency)).collect(), 0, &mut rows);
+    rows
+}
+
+fn add_rows<'n>(node: Vec<Option<&'n Node>>, depth: usize, rows: &mut Vec<(usize, Vec<Option<&'n Node>>)>) {
     let mut keys: Vec<&str> = Vec::new();
     for part in node.iter().flatten().flat_map(|node| &node.parts) {
         if !keys.contains(&part.key.as_str()) {
             keys.push(&part.key);
         }
     }
-    for key in keys {
-        let parts = node.iter().map(|node| node.and_then(|node| node.parts.iter().find(|part| part.key == key)));
-        add_rows(&parts.collect::<Vec<_>>(), depth + 1, rows);
-    }
+    let part =
+        |node: &Option<&'n Node>, key: &str| node.and_then(|node| node.parts.iter().find(|part| part.key == key));
+    let parts: Vec<Vec<Option<&Node>>> =
+        keys.iter().map(|key| node.iter().map(|node| part(node, key)).collect()).collect();
+    rows.push((depth, node));
+    parts.into_iter().for_each(|part| add_rows(part, depth + 1, rows));
 }
 
-/// Time, multiplicity, share.
-fn cells(node: Option<&Node>) -> [Cell; 3] {
+fn time_and_share(node: Option<&Node>) -> [Cell; 2] {
     let Some(node) = node else {
-        let why = || Cell::Missing("not to be subtracted at this level: several queries share one".into());
-        return [why(), why(), why()];
+        let why = "not to be subtracted at this level: several queries share one";
+        return [Cell::Undefined(why.into()), Cell::Undefined(why.into())];
     };
-    let why = match &node.known {
-        Known::Not(why) => why,
-        _ => "several queries share one",
+    let share = match (&node.known, node.share) {
+        (_, Some(share)) => Cell::Figure(share * 100.0),
+        (Known::Not(why), None) => Cell::Missing(why.clone()),
+        (_, None) => Cell::Undefined("several queries share one".into()),
     };
-    [
-        Cell::figure(node.mean.map(|nanos| nanos / 1e3), why),
-        node.times.map_or(Cell::Missing(why.to_string()), Cell::Figure),
-        Cell::figure(node.share.map(|share| share * 100.0), why),
-    ]
+    let why = if let Known::Not(why) = &node.known { why } else { "no round trip" };
+    [Cell::figure(node.mean.map(|nanos| nanos / 1e3), why), share]
 }
 
 fn name(node: &Node) -> String {
-    match &node.what {
-        What::Latency => "the client's own mean latency".into(),
-        What::Place { hop, place } => words(*place, hop.is_none()).into(),
-        What::Measured => node.key.clone(),
-        What::Compared => format!("compare: {}, by the database's statistics", node.key),
-        What::Rest(Some(words)) => format!("rest: {words}"),
-        What::Rest(None) => "rest".into(),
-    }
+    described(&node.what, &node.key)
 }
 
-fn known(node: &Node) -> String {
-    match &node.known {
-        Known::Measured { .. } => "measured".into(),
-        Known::Subtraction => "by subtraction".into(),
-        Known::Not(_) => "not measured".into(),
+/// A node in words.
+pub(super) fn described(what: &What, key: &str) -> String {
+    match what {
+        What::Latency => "the client's own mean latency".into(),
+        What::Place { hop, place } => words(*place, hop.is_none()).into(),
+        What::Measured => key.into(),
+        What::Compared => format!("compare: {key}, by the database's statistics"),
+        What::Rest(Some(words)) => format!("rest: {words}"),
+        What::Rest(None) => "rest".into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where each query is, as tables and as one sentence a level.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::places::{HopPlaces, LevelPlaces, PlaceShare};
+use crate::analyze::places::{HopPlaces, LevelPlaces};
 use crate::wire::Place;
 
 /// The section of view A; `None` where nothing was followed.
@@ -31,23 +31,6 @@ pub fn places_table(hop: &HopPlaces) -> Table {
         false => format!("Server to its {}", hop.hop),
     };
     Table { title, columns, rows, notes: remarks(hop) }
-}
-
-/// How long the slowest hundredth of the stays in each place took.
-pub fn tails_table(hop: &HopPlaces) -> Table {
-    let mut columns = vec![Column::text("place", "place")];
-    columns.extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 {level}"), "µs")));
-    let cell = |share: &PlaceShare| match share.p99 {
-        Some((low, high)) => Cell::Within(low as f64 / 1e3, high as f64 / 1e3),
-        None => Cell::Missing("no stay ended there".into()),
-    };
-    let row = |place: Place| {
-        let cells = hop.levels.values().map(|level| cell(&level.places[place.index()]));
-        std::iter::once(Cell::Text(words(place, hop.of_load).into())).chain(cells).collect()
-    };
-    let notes = vec!["The 99th percentile lies between these powers of two of ns.".to_string()];
-    let title = "The slowest hundredth of the stays".to_string();
-    Table { title, columns, rows: Place::ALL.into_iter().map(row).collect(), notes }
 }
 
 /// A place in words; who the client is depends on the hop.

@@ -95,7 +95,11 @@ impl GridColumn {
         }
         match self.wraps {
             Wraps::Never => vec![cell.clone()],
-            Wraps::Words => wrapped(cell, self.width).lines().map(str::to_string).collect(),
+            Wraps::Words => {
+                let indent = (cell.len() - cell.trim_start().len()).min(self.width / 2);
+                let lines = wrapped(cell, self.width - indent);
+                lines.lines().map(|line| format!("{}{line}", " ".repeat(indent))).collect()
+            }
             Wraps::Anywhere => {
                 let letters: Vec<char> = cell.chars().collect();
                 letters.chunks(self.width.max(1)).map(|line| line.iter().collect()).collect()

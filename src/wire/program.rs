@@ -106,13 +106,14 @@ impl WireSource for SocketProgram {
     fn start(&mut self) -> Result<()> {
         self.stop();
         self.forget();
-        self.started = clock::now();
         let sends = self.sends_seen.then_some(SENDS);
         for (name, tracepoint) in TRACEPOINTS.into_iter().chain(sends) {
             let program = program(&mut self.ebpf, name)?;
             let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
             self.attached.push(program.take_link(link)?);
         }
+        // Attaching waits for all CPUs, some tens of ms a program.
+        self.started = clock::now();
         Ok(())
     }
 

@@ -8,7 +8,7 @@ mod fold;
 mod pictures;
 mod tooltip;
 
-pub use pictures::{PictureFile, Pictures, Wanted, write_pictures};
+pub use pictures::{PictureFile, Pictures, Wanted, write_picture, write_pictures};
 
 use crate::analyze::view::LevelView;
 use crate::render::figure::{count, significant};

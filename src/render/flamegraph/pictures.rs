@@ -70,7 +70,7 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 full_names: wanted.full_names,
             };
             let path = directory.join(file_name(&run.manifest.id, level, &what, folded));
-            write(&path, &draw(&view, &caption)?.svg)?;
+            write_picture(&path, &draw(&view, &caption)?.svg)?;
             written.pictures.push(PictureFile { level, what, path });
         }
     }
@@ -107,7 +107,11 @@ fn file_name(run: &str, level: usize, what: &str, folded: bool) -> String {
     format!("{run}-L{level:04}-{}{}.svg", safe.trim_matches('-'), if folded { "-folded" } else { "" })
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a picture whole, or not at all.
+///
+/// # Errors
+/// A file that cannot be written, by name.
+pub fn write_picture(path: &Path, text: &str) -> Result<()> {
     let temporary = path.with_extension("svg.tmp");
     let written = || -> std::io::Result<()> {
         std::fs::File::create(&temporary)?.write_all(text.as_bytes())?;

@@ -1,0 +1,110 @@
+//! What the slowest hundredth of the queries did differently, as tables and a sentence a level.
+
+use super::figure::significant;
+use super::model::{Cell, Column, Section, Table};
+use super::places::words;
+use crate::analyze::places::HopPlaces;
+use crate::analyze::tails::{Cluster, Tail};
+use crate::wire::Place;
+use std::collections::BTreeMap;
+
+type Tails = BTreeMap<usize, Result<Tail, String>>;
+
+/// The section; of levels without a sample the bounds of the stays stand alone.
+pub fn tails_section(hop: &HopPlaces, tails: &Tails) -> Section {
+    let any = tails.values().any(Result::is_ok);
+    let tables = any.then(|| slowest_table(tails)).into_iter().chain([quantiles_table(hop, tails)]).collect();
+    let notes = tails.iter().map(|(level, tail)| match tail {
+        Ok(tail) => sentence(*level, tail),
+        Err(why) => format!("Level {level}: what the slowest did differently is not measured: {why}."),
+    });
+    Section {
+        title: "What the slowest hundredth did differently".into(),
+        tables,
+        notes: notes.collect(),
+        ..Section::default()
+    }
+}
+
+/// Per place, the mean of all sampled queries and that of the slowest.
+fn slowest_table(tails: &Tails) -> Table {
+    let known: Vec<(&usize, &Tail)> =
+        tails.iter().filter_map(|(level, tail)| Some((level, tail.as_ref().ok()?))).collect();
+    let mut columns = vec![Column::text("place", "place")];
+    for (level, _) in &known {
+        columns.push(Column::number(&format!("L{level}"), &format!("all {level}"), "µs/query"));
+        columns.push(Column::number(&format!("L{level}_slowest"), &format!("slowest {level}"), "µs/query"));
+    }
+    let row = |name: &str, of: &dyn Fn(&Tail) -> (f64, f64)| {
+        let cells = known.iter().flat_map(|(_, tail)| [of(tail).0, of(tail).1]).map(|nanos| Cell::Figure(nanos / 1e3));
+        std::iter::once(Cell::Text(name.into())).chain(cells).collect()
+    };
+    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).enumerate();
+    let mut rows: Vec<Vec<Cell>> = places
+        .map(|(at, place)| row(words(place, true), &|tail| (tail.places[at].all, tail.places[at].of_slowest)))
+        .collect();
+    rows.push(row("sum from sending to reading", &|tail| (tail.all, tail.of_slowest)));
+    let notes = vec!["Means over the sampled queries, from timelines.json.gz of each window.".to_string()];
+    Table { title: String::new(), columns, rows, notes }
+}
+
+/// The 99th percentile of each place.
+fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
+    let mut columns = vec![Column::text("place", "place")];
+    columns.extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 {level}"), "µs")));
+    let cell = |level: &usize, place: Place| {
+        let tail = tails.get(level).and_then(|tail| tail.as_ref().ok());
+        let sampled = tail.and_then(|tail| tail.places.iter().find(|known| known.place == place)?.p99);
+        match (sampled, hop.levels[level].places[place.index()].p99) {
+            (Some(nanos), _) => Cell::Figure(nanos as f64 / 1e3),
+            (None, Some((low, high))) => Cell::Within(low as f64 / 1e3, high as f64 / 1e3),
+            (None, None) => Cell::Missing("no stay ended there".into()),
+        }
+    };
+    let row = |place: Place| {
+        let cells = hop.levels.keys().map(|level| cell(level, place));
+        std::iter::once(Cell::Text(words(place, true).into())).chain(cells).collect()
+    };
+    let notes = vec![
+        "A number: of the sampled queries, where a hundred or more lie beyond it. Otherwise between powers of two of ns, of all stays \
+         (wire.json)."
+            .to_string(),
+    ];
+    Table {
+        title: "99th percentile of each place".into(),
+        columns,
+        rows: Place::ALL.into_iter().map(row).collect(),
+        notes,
+    }
+}
+
+fn sentence(level: usize, tail: &Tail) -> String {
+    let Tail { sampled, lost, slowest, all, of_slowest, places, .. } = tail;
+    let more = of_slowest - all;
+    let mut grown: Vec<(f64, Place)> = places.iter().map(|place| (place.of_slowest - place.all, place.place)).collect();
+    grown.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let parts = grown.iter().filter(|(nanos, _)| *nanos >= 0.05 * more).map(|(nanos, place)| {
+        format!("{} µs ({:.0} %) {}", significant(nanos / 1e3), 100.0 * nanos / more, words(*place, true))
+    });
+    let parts: Vec<String> = parts.collect();
+    let losses = if *lost > 0 { format!(", {lost} more were lost") } else { String::new() };
+    format!(
+        "Level {level}: the slowest {slowest} of {sampled} sampled queries{losses} took {} µs longer than the mean of all ({} µs): {}.{}",
+        significant(more / 1e3),
+        significant(all / 1e3),
+        parts.join(", "),
+        clustered(tail.cluster.as_ref(), *slowest)
+    )
+}
+
+fn clustered(cluster: Option<&Cluster>, slowest: usize) -> String {
+    let Some(Cluster { from, to, found, expected }) = cluster else {
+        return " They do not gather at one time of the second.".into();
+    };
+    format!(
+        " Of them {found} were sent {:.0} to {:.0} ms into a second (where {} of {slowest} would be expected): something happens once a second.",
+        from * 1e3,
+        to * 1e3,
+        significant(*expected)
+    )
+}
