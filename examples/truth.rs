@@ -1,8 +1,11 @@
 //! Holds stored runs of the testbed against what is known to be true: planted CPU against what the profile finds, and
-//! sampled CPU against the kernel's accounting (its records of context switches) by thread group. Usage: truth RUN_DIRECTORY...
+//! sampled CPU against the kernel's accounting (its records of context switches) by thread group; the planted lock's own wait
+//! against what was found spinning, blocked and runnable in it. Usage: truth RUN_DIRECTORY...
 //! Prints a line per figure with its standard error; a deviation beyond the tolerance is marked `!`.
 
+use regex::Regex;
 use std::collections::BTreeMap;
+use wireprof::analyze::waits::waits;
 use wireprof::metrics::{Change, Series};
 use wireprof::profile::Space;
 use wireprof::run::{Run, Store, Window};
@@ -19,6 +22,7 @@ fn main() -> anyhow::Result<()> {
             plants(&run, window);
             groups(window, &mut ratios);
         }
+        lock(&run)?;
     }
     println!("\nsampled over accounted CPU, all windows together");
     for (group, values) in ratios {
@@ -80,6 +84,31 @@ fn plants(run: &Run, window: &Window) {
             if deviation.abs() <= bound { "" } else { "!" }
         );
     }
+}
+
+/// A level's planted lock: its own measured wait a query against spinning, blocked and runnable time under it. Under 10 % is asked
+/// for.
+fn lock(run: &Run) -> anyhow::Result<()> {
+    let (within, except) = ([Regex::new("planted_lock$")?], [Regex::new("planted_lock_hold")?]);
+    for (level, windows) in run.levels() {
+        let Some(found) = waits(run, level, &within, &except) else { continue };
+        let wait: Option<f64> = windows.iter().map(|w| published(w, "wireprof_plant_wait_seconds_total", "lock")).sum();
+        let calls: Option<f64> = windows.iter().map(|w| published(w, "wireprof_plant_calls_total", "lock")).sum();
+        let (Some(wait), Some(calls)) = (wait, calls.filter(|calls| *calls > 0.0)) else { continue };
+        let planted = wait / calls * 1e6;
+        let [spin, blocked, runnable] =
+            [found.on_cpu.unwrap_or(f64::NAN), found.blocked(), found.runnable].map(|ns| ns / 1e3);
+        let deviation = (spin + blocked + runnable) / planted - 1.0;
+        println!(
+            "{} level {level:<4} lock: waited {planted:.3} us a query by its own clock; found {:.3}: on CPU {spin:.3}, blocked {blocked:.3}, \
+             runnable {runnable:.3}: {:+.1} % {}",
+            run.manifest.id,
+            spin + blocked + runnable,
+            deviation * 100.0,
+            if deviation.abs() <= 0.10 { "" } else { "!" }
+        );
+    }
+    Ok(())
 }
 
 /// Threads of one role: `tokio:work-1` and `tokio:work-0` are one group.

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod nodes;
 pub mod places;
 pub mod populations;
+pub mod prediction;
 pub mod processes;
 pub mod quantities;
 pub mod series;

@@ -48,6 +48,53 @@ impl Stopping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analyze::difference::{Difference, Options, Side, compare, constructed};
+    use crate::run::Run;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    /// A side whose windows scatter by 2 % in throughput, latency and CPU, each by itself.
+    fn side(random: &mut StdRng, replicates: usize) -> Run {
+        let mut draw = |mean: f64| {
+            let normal: f64 = (0..12).map(|_| random.random::<f64>() - 0.5).sum();
+            (mean * (1.0 + 0.02 * normal)).round() as u64
+        };
+        let windows: Vec<(u64, u64, u64)> =
+            (0..replicates).map(|_| (draw(50_000.0), draw(1_600_000.0), draw(150_000.0))).collect();
+        constructed::run("r", 16, &windows)
+    }
+
+    fn differs(found: &Difference) -> bool {
+        found.levels.iter().flat_map(|level| &level.rows).any(|row| row.subject.is_main() && row.verdict.differs())
+    }
+
+    #[test]
+    fn equal_sides_seldom_differ_at_any_look_and_often_where_every_look_takes_the_whole_level() {
+        let (rounds, replicates, level) = (1_000, 6, 0.05);
+        let mut random = StdRng::seed_from_u64(5);
+        let stopping = Stopping::new(replicates, level);
+        let (mut kept, mut broken) = (0, 0);
+        for _ in 0..rounds {
+            let runs = [side(&mut random, replicates), side(&mut random, replicates)];
+            let mut sides = [Side::new(&runs[0].manifest), Side::new(&runs[1].manifest)];
+            let (mut by_share, mut by_level) = (false, false);
+            for count in 1..=replicates {
+                let options = |familywise: f64| Options { familywise, ..Options::default() };
+                for (side, run) in sides.iter_mut().zip(&runs) {
+                    side.add(&run.windows[count - 1], &options(level));
+                }
+                let Some(look) = stopping.look(count) else { continue };
+                by_share |= differs(&compare(&sides[0], &sides[1], &options(look.level)));
+                by_level |= differs(&compare(&sides[0], &sides[1], &options(level)));
+            }
+            kept += usize::from(by_share);
+            broken += usize::from(by_level);
+        }
+        // Four standard errors above the level.
+        let bound = f64::from(rounds) * level + 4.0 * (f64::from(rounds) * level * (1.0 - level)).sqrt();
+        assert!((kept as f64) < bound, "{kept} of {rounds}");
+        assert!(broken as f64 > bound, "{broken} of {rounds} without the correction");
+    }
 
     #[test]
     fn the_looks_shares_add_up_to_the_level_and_the_last_one_is_at_the_end() {

@@ -6,6 +6,7 @@ use super::sweep::{Sweep, plant};
 use super::{Common, Outcome, Usage};
 use crate::analyze::freshness::{Freshness, freshness};
 use crate::analyze::guards::Verdict;
+use crate::analyze::prediction::predictions;
 use crate::preset::{Preset, Step};
 use crate::render::{Conclusion, comparison_report};
 use crate::run::{Parts, Run, Store};
@@ -160,7 +161,7 @@ impl Compare {
         let mut tell = |event: sweep::Event| progress.event(event);
         let compared = compare(turns, &store, &preset, limits, self.sweep.restore, &mut tell).await?;
         progress.done();
-        self.answer(common, &store, compared)
+        self.answer(common, &store, &preset, compared)
     }
 
     /// Both sides, refused where nothing tells them apart.
@@ -231,7 +232,7 @@ impl Compare {
     }
 
     /// The verdicts; then the error that cut the comparison short, if any.
-    fn answer(&self, common: &Common, store: &Store, compared: Compared) -> Result<Outcome> {
+    fn answer(&self, common: &Common, store: &Store, preset: &Preset, compared: Compared) -> Result<Outcome> {
         let finished = compared.ended.iter().map(|side| side.finished).sum();
         if finished == 0 {
             return Err(cut("comparison", compared.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
@@ -243,6 +244,10 @@ impl Compare {
         let failing: Vec<usize> = runs.iter().map(guards_failing).collect();
         let freshness: Vec<Option<Freshness>> = runs.iter().map(freshness).collect();
         let differs = compared.differences();
+        let predictions = match runs.as_slice() {
+            [a, b] if !self.aa => predictions(a, b, preset),
+            _ => Default::default(),
+        };
         let conclusion = Conclusion {
             sides: &runs.iter().map(|run| &run.manifest).collect::<Vec<_>>(),
             found: compared.found.as_ref(),
@@ -250,6 +255,7 @@ impl Compare {
             against_itself: self.aa.then_some(differs),
             failing: &failing,
             freshness: &freshness,
+            predictions: &predictions,
         };
         self.sweep.names.report(common, comparison_report(&conclusion))?;
         match compared.cut {

@@ -1,9 +1,11 @@
 //! A comparison's conclusion as a report: what is wrong first, then what is faster.
 
 use super::difference::main_rows_table;
+use super::figure::significant;
 use super::model::{Cell, Column, Report, Section, Table};
 use crate::analyze::difference::Difference;
 use crate::analyze::freshness::Freshness;
+use crate::analyze::prediction::{Predicted, Prediction};
 use crate::run::{Look, Manifest};
 
 /// What a comparison came to.
@@ -20,12 +22,16 @@ pub struct Conclusion<'a> {
     pub failing: &'a [usize],
     /// Whether reads saw acknowledged writes, of each side; `None`: not asked.
     pub freshness: &'a [Option<Freshness>],
+    /// What the sides' parts predict, and why not more.
+    pub predictions: &'a (Vec<Prediction>, Vec<String>),
 }
 
 /// The whole answer of a comparison.
 pub fn comparison_report(conclusion: &Conclusion) -> Report {
     let mut sections: Vec<Section> = correctness(conclusion).into_iter().collect();
-    sections.extend([verdicts(conclusion), sides(conclusion)]);
+    sections.push(verdicts(conclusion));
+    sections.extend(predicted(conclusion));
+    sections.push(sides(conclusion));
     let names: Vec<String> = conclusion.sides.iter().map(|manifest| name(manifest)).collect();
     let wrong = |(name, found): (&String, &Option<Freshness>)| found.as_ref()?.wrong().then(|| name.clone());
     let wrong: Vec<String> = names.iter().zip(conclusion.freshness).filter_map(wrong).collect();
@@ -113,6 +119,60 @@ fn verdicts(conclusion: &Conclusion) -> Section {
             .push(format!("Guards that FAILED, by side: {}; `wireprof runs RUN` names them.", failing.join(", ")));
     }
     section
+}
+
+/// What the sides' parts predict of the second, against what was measured.
+fn predicted(conclusion: &Conclusion) -> Option<Section> {
+    let (predictions, notes) = conclusion.predictions;
+    (!predictions.is_empty() || !notes.is_empty()).then_some(())?;
+    let columns = vec![
+        Column::number("level", "level", "clients"),
+        Column::text("figure", "figure"),
+        Column::text("unit", "unit"),
+        Column::number("before", "before", ""),
+        Column::number("predicted", "predicted", ""),
+        Column::number("measured", "measured", ""),
+        Column::number("beyond", "measured beyond", "%"),
+        Column::number("pairs", "pairs", ""),
+        Column::text("holds", "prediction"),
+        Column::text("by", "by"),
+    ];
+    let rows: Vec<_> = predictions.iter().map(prediction_row).collect();
+    let table = Table { columns, rows, ..Table::default() };
+    let tables = if predictions.is_empty() { Vec::new() } else { vec![table] };
+    Some(Section { title: "Predicted by the parts".into(), tables, notes: notes.clone(), ..Section::default() })
+}
+
+fn prediction_row(prediction: &Prediction) -> Vec<Cell> {
+    let micros = |nanos: f64| format!("{} µs/query", significant(nanos / 1e3));
+    let (figure, unit, factor, by) = match &prediction.of {
+        Predicted::Latency { without } => ("mean latency", "µs", 1e-3, format!("without {}", without.join(", "))),
+        Predicted::Throughput { server, others } => {
+            let by = format!("CPU: server {}, others that are watched {}", micros(*server), micros(*others));
+            ("throughput", "q/s", 1.0, by)
+        }
+    };
+    let percent = |ratio: f64| 100.0 * (ratio - 1.0);
+    let holds = match prediction.holds() {
+        Some(true) => "within the interval",
+        Some(false) => "OUTSIDE the interval",
+        None => "no interval from one pair",
+    };
+    vec![
+        Cell::Count(prediction.level as u64),
+        Cell::Text(figure.into()),
+        Cell::Text(unit.into()),
+        Cell::Figure(prediction.before * factor),
+        Cell::Figure(prediction.predicted * factor),
+        Cell::Figure(prediction.measured * factor),
+        Cell::Difference {
+            value: percent(prediction.ratio),
+            interval: prediction.interval.map(|(low, high)| (percent(low), percent(high))),
+        },
+        Cell::Count(prediction.pairs as u64),
+        Cell::Text(holds.into()),
+        Cell::Text(by),
+    ]
 }
 
 fn against_itself(differences: usize) -> String {

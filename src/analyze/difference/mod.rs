@@ -8,7 +8,7 @@
 //! - frames, by self cost: a false discovery rate over all frames and levels (`counts`, `frames`).
 
 #[cfg(test)]
-mod constructed;
+pub(super) mod constructed;
 mod contrast;
 mod counts;
 mod family;

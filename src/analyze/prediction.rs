@@ -1,0 +1,282 @@
+//! What the difference between two sides should come to by what was measured of its parts, against what it came to. Invariant:
+//! a prediction uses nothing of the other side's throughput or latency, which it is held against.
+//!
+//! With one client nothing queues, so a part that one side no longer passes through takes its time with it. Where the CPUs are
+//! saturated, throughput is capacity over demand (the utilisation law, U = X D / m: Denning and Buzen 1978, ACM Computing
+//! Surveys 10(3)), so at equal utilisation it grows as the demand falls. Replicates that were measured one after the other are
+//! paired, and intervals are Student's over the pairs.
+
+use super::distribution::two_sided_quantile;
+use super::quantities::{Inputs, Kind};
+use crate::metrics::Change;
+use crate::preset::{Known, Nested, Preset};
+use crate::run::{Run, Window};
+use crate::target::{Role, SchedulerDelta};
+use serde::Serialize;
+
+/// Share of the CPUs that must be busy on both sides for the CPU to set the throughput.
+const SATURATED: f64 = 0.9;
+
+/// Figures of the two sides and what lies between them: latencies in ns, throughputs in queries a second.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prediction {
+    pub level: usize,
+    pub of: Predicted,
+    pub before: f64,
+    pub predicted: f64,
+    pub measured: f64,
+    /// Measured over predicted, and its 95 % interval; `None` with fewer than two pairs.
+    pub ratio: f64,
+    pub interval: Option<(f64, f64)>,
+    pub pairs: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicted {
+    /// Mean latency less these nodes of the preset, which the second side does not pass through.
+    Latency { without: Vec<String> },
+    /// Throughput at the first side's utilisation, with less (or more) CPU a query, in ns: of the server, of the processes
+    /// watched beside it.
+    Throughput { server: f64, others: f64 },
+}
+
+impl Prediction {
+    /// Whether the prediction lies within the interval; `None` without one.
+    pub fn holds(&self) -> Option<bool> {
+        self.interval.map(|(low, high)| low <= 1.0 && 1.0 <= high)
+    }
+}
+
+/// Predictions that the two runs permit, by level, and why others are not made.
+pub fn predictions(before: &Run, after: &Run, preset: &Preset) -> (Vec<Prediction>, Vec<String>) {
+    let (mut made, mut not) = (Vec::new(), Vec::new());
+    let after_levels = after.levels();
+    for (level, first) in before.levels() {
+        let Some(second) = after_levels.get(&level) else { continue };
+        let pairs: Vec<(&Window, &Window)> = first
+            .into_iter()
+            .filter_map(|a| Some((a, *second.iter().find(|b| b.id().replicate == a.id().replicate)?)))
+            .collect();
+        let found = if level == 1 { latency(&pairs, preset) } else { throughput(level, &pairs) };
+        match found {
+            Ok(prediction) => made.push(prediction),
+            Err(why) => not.push(format!("Level {level}: not predicted: {why}.")),
+        }
+    }
+    (made, not)
+}
+
+fn latency(pairs: &[(&Window, &Window)], preset: &Preset) -> Result<Prediction, String> {
+    let gone: Vec<&Nested> = preset.node.iter().filter(|node| vanishes(pairs, node)).collect();
+    let inside_gone = |node: &&&Nested| gone.iter().any(|other| lies_inside(preset, node, &other.name));
+    let topmost: Vec<&Nested> = gone.iter().filter(|node| !inside_gone(node)).copied().collect();
+    if topmost.is_empty() {
+        return Err(
+            "no part of the latency that the server's metrics tell is passed through by the first side only".into()
+        );
+    }
+    let each = pairs.iter().map(|(a, b)| {
+        let before = a.load.mean_latency()?;
+        let without: f64 = topmost.iter().map(|node| per_query(a, node)).sum::<Option<f64>>()?;
+        Some((before, before - without, b.load.mean_latency()?))
+    });
+    let without = topmost.iter().map(|node| node.name.clone()).collect();
+    conclude(1, Predicted::Latency { without }, each).ok_or_else(|| "a window lacks its latency or metrics".into())
+}
+
+/// Whether the first side passes through a node in every window, and the second, whose metrics have it, in none.
+fn vanishes(pairs: &[(&Window, &Window)], node: &Nested) -> bool {
+    let Known::Expression(expression) = &node.known else { return false };
+    let silent = |window: &Window| {
+        let Some(metrics) = &window.metrics else { return false };
+        let selectors = expression.selectors();
+        let mut changes =
+            selectors.iter().flat_map(|selector| selector.find(metrics)).map(|(_, change)| change).peekable();
+        changes.peek().is_some()
+            && changes.all(|change| match change {
+                Change::Histogram { count, .. } => *count == 0.0,
+                Change::Counter { delta, .. } => *delta == 0.0,
+                Change::Gauge { .. } => false,
+            })
+    };
+    !pairs.is_empty() && pairs.iter().all(|(a, b)| per_query(a, node).is_some_and(|nanos| nanos > 0.0) && silent(b))
+}
+
+/// ns a query in a node, by its mean and how often queries pass through it.
+fn per_query(window: &Window, node: &Nested) -> Option<f64> {
+    let Known::Expression(expression) = &node.known else { return None };
+    let figure = Inputs::of(window).evaluate(expression).ok()?;
+    let Kind::Exact(micros) = figure.kind else { return None };
+    (window.load.completed > 0).then(|| Some(micros * 1e3 * figure.count? / window.load.completed as f64))?
+}
+
+/// Whether a node lies, however deep, inside another.
+fn lies_inside(preset: &Preset, node: &Nested, other: &str) -> bool {
+    let mut whole = node.inside.as_str();
+    // No chain is longer than there are nodes.
+    for _ in 0..preset.node.len() {
+        if whole == other {
+            return true;
+        }
+        match preset.node.iter().find(|node| node.name == whole) {
+            Some(node) => whole = &node.inside,
+            None => return false,
+        }
+    }
+    false
+}
+
+fn throughput(level: usize, pairs: &[(&Window, &Window)]) -> Result<Prediction, String> {
+    let why = "a window lacks its scheduler statistics";
+    let (mut server, mut others, mut each) = (0.0, 0.0, Vec::new());
+    for (a, b) in pairs {
+        let (first, second) = (Demands::of(a).ok_or(why)?, Demands::of(b).ok_or(why)?);
+        let least = first.utilisation.min(second.utilisation);
+        if least < SATURATED {
+            return Err(format!(
+                "the CPUs do not set the throughput of both sides: {:.0} % of them were busy in a window (at least {:.0} % needed)",
+                100.0 * least,
+                100.0 * SATURATED
+            ));
+        }
+        let (own, beside) = (second.server - first.server, second.others - first.others);
+        (server, others) = (server + own, others + beside);
+        let predicted = a.load.throughput() * first.all / (first.all + own + beside);
+        each.push(Some((a.load.throughput(), predicted, b.load.throughput())));
+    }
+    let count = pairs.len().max(1) as f64;
+    let of = Predicted::Throughput { server: server / count, others: others / count };
+    conclude(level, of, each.into_iter()).ok_or_else(|| "no query was completed".into())
+}
+
+/// CPU of a window in ns a query.
+struct Demands {
+    all: f64,
+    server: f64,
+    others: f64,
+    /// Busy share of all CPUs, 0..1.
+    utilisation: f64,
+}
+
+impl Demands {
+    fn of(window: &Window) -> Option<Demands> {
+        let scheduler: &SchedulerDelta = window.scheduler.as_ref().filter(|s| s.span.nanos() > 0)?;
+        let machine = scheduler.machine.as_ref()?;
+        let queries = window.load.throughput() * scheduler.span.seconds();
+        let each = |nanos: u64| nanos as f64 / queries;
+        (queries > 0.0).then(|| Demands {
+            all: each(machine.busy),
+            server: each(scheduler.cpu(Role::Target)),
+            others: each(scheduler.cpu(Role::Other)),
+            utilisation: machine.busy as f64 / (machine.busy + machine.idle + machine.steal).max(1) as f64,
+        })
+    }
+}
+
+/// From (before, predicted, measured) of each pair, all above 0, on the logarithmic scale.
+fn conclude(level: usize, of: Predicted, pairs: impl Iterator<Item = Option<(f64, f64, f64)>>) -> Option<Prediction> {
+    let pairs: Vec<(f64, f64, f64)> = pairs.collect::<Option<_>>()?;
+    let positive = |(before, predicted, measured): &(f64, f64, f64)| before.min(*predicted).min(*measured) > 0.0;
+    (!pairs.is_empty() && pairs.iter().all(positive)).then_some(())?;
+    let count = pairs.len() as f64;
+    let geometric =
+        |value: &dyn Fn(&(f64, f64, f64)) -> f64| (pairs.iter().map(|p| value(p).ln()).sum::<f64>() / count).exp();
+    let (predicted, measured) = (geometric(&|p| p.1), geometric(&|p| p.2));
+    let ratio = measured / predicted;
+    let squares: f64 = pairs.iter().map(|p| ((p.2 / p.1).ln() - ratio.ln()).powi(2)).sum();
+    let interval = (pairs.len() > 1).then(|| {
+        let half = two_sided_quantile(0.05, count - 1.0) * (squares / (count - 1.0) / count).sqrt();
+        (ratio * (-half).exp(), ratio * half.exp())
+    });
+    Some(Prediction {
+        level,
+        of,
+        before: geometric(&|p| p.0),
+        predicted,
+        measured,
+        ratio,
+        interval,
+        pairs: pairs.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::difference::constructed::run;
+    use crate::clock::Span;
+    use crate::metrics::{MetricsDelta, Scrape};
+    use crate::target::MachineDelta;
+
+    /// Metrics of a window in which `read_ts` was observed so often, 100 us each.
+    fn with_metrics(mut run: Run, observed: u64) -> Run {
+        let scrape = |at: u64, count: u64| Scrape {
+            span: Span::new(at, at + 1),
+            text: format!(
+                "# TYPE read_ts histogram\nread_ts_bucket{{le=\"+Inf\"}} {count}\nread_ts_sum {}\nread_ts_count {count}\n",
+                count as f64 * 100e-6
+            ),
+        };
+        for window in &mut run.windows {
+            window.metrics = Some(MetricsDelta::between(&scrape(0, 0), &scrape(5_000_000_000, observed)));
+        }
+        run
+    }
+
+    fn preset() -> Preset {
+        let text = "description = 'p'\n[[node]]\nname = 'read_ts'\ninside = 'server'\nper = 'call'\nexpression = 'mean(read_ts) * 1e6'\n\
+                    [[node]]\nname = 'part'\ninside = 'read_ts'\nper = 'call'\nexpression = 'mean(read_ts) * 1e6'\n";
+        Preset::parse("p", text).unwrap()
+    }
+
+    #[test]
+    fn with_one_client_the_latency_falls_by_the_part_that_is_gone_and_by_no_part_of_that_again() {
+        let before = with_metrics(run("b", 1, &[(1000, 150_000, 50), (1000, 152_000, 50), (1000, 148_000, 50)]), 1000);
+        let after = with_metrics(run("a", 1, &[(3000, 50_500, 50), (3000, 51_500, 50), (3000, 48_500, 50)]), 0);
+        let (made, not) = predictions(&before, &after, &preset());
+        assert_eq!((made.len(), not.len()), (1, 0), "{not:?}");
+        assert_eq!(made[0].of, Predicted::Latency { without: vec!["read_ts".into()] });
+        assert!((made[0].predicted / 50_000.0 - 1.0).abs() < 0.01 && made[0].holds() == Some(true), "{:?}", made[0]);
+        let slower = with_metrics(run("a", 1, &[(3000, 70_500, 50), (3000, 71_500, 50), (3000, 68_500, 50)]), 0);
+        assert_eq!(predictions(&before, &slower, &preset()).0[0].holds(), Some(false));
+    }
+
+    #[test]
+    fn a_part_that_is_still_there_or_not_among_the_metrics_is_not_gone() {
+        let before = with_metrics(run("b", 1, &[(1000, 150_000, 50), (1000, 152_000, 50)]), 1000);
+        let still = with_metrics(run("a", 1, &[(1000, 150_000, 50), (1000, 152_000, 50)]), 7);
+        let without = run("a", 1, &[(1000, 50_000, 50), (1000, 52_000, 50)]);
+        for after in [still, without] {
+            let (made, not) = predictions(&before, &after, &preset());
+            assert!(made.is_empty() && not[0].starts_with("Level 1: not predicted: no part of"), "{made:?} {not:?}");
+        }
+    }
+
+    /// The machine of a run's windows: all of two CPUs' time busy but for `idle` ns a window.
+    fn on_machine(mut run: Run, idle: u64) -> Run {
+        for window in &mut run.windows {
+            let scheduler = window.scheduler.as_mut().unwrap();
+            let capacity = 2 * scheduler.span.nanos();
+            scheduler.machine = Some(MachineDelta { cpus: 2, busy: capacity - idle, idle, ..MachineDelta::default() });
+        }
+        run
+    }
+
+    #[test]
+    fn on_saturated_cpus_throughput_grows_as_the_demand_falls() {
+        // Two CPUs for 5 s: 10 s of CPU. 200 us a query of all, 120 of them the server's; then 60 us fewer.
+        let before = on_machine(run("b", 16, &[(50_000, 100, 120_000), (50_100, 100, 120_000)]), 0);
+        let after = on_machine(run("a", 16, &[(71_400, 100, 60_000), (71_500, 100, 60_000)]), 0);
+        let (made, _) = predictions(&before, &after, &preset());
+        let Predicted::Throughput { server, others } = made[0].of else { panic!("{made:?}") };
+        assert!((server + 60_000.0).abs() < 1.0 && others == 0.0);
+        assert!(
+            (made[0].predicted / (10_000.0 / 0.7) - 1.0).abs() < 0.01 && (made[0].ratio - 1.0).abs() < 0.01,
+            "{made:?}"
+        );
+        let idle = on_machine(run("a", 16, &[(71_400, 100, 60_000), (71_500, 100, 60_000)]), 2_000_000_000);
+        let (made, not) = predictions(&before, &idle, &preset());
+        assert!(made.is_empty() && not[0].contains("80 % of them were busy"), "{not:?}");
+    }
+}
