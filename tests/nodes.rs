@@ -171,7 +171,8 @@ fn what_was_never_observed_is_not_measured_and_its_parts_are_taken_from_the_whol
     assert_eq!(micros(&tree, "rest of call"), Some(40.0));
     assert_eq!(tree.get("batch").unwrap().per_query(), Some(40_000.0));
     let table = &nodes_section(&BTreeMap::from([(1, tree)])).tables[0];
-    let row = table.rows.iter().find(|row| row[0] == Cell::Text("        wait".into())).unwrap();
+    let named = |row: &&Vec<Cell>| matches!(&row[0], Cell::Text(name) if name.trim() == "wait");
+    let row = table.rows.iter().find(named).unwrap();
     assert!(matches!(&row[2], Cell::Missing(why) if why.contains("never observed")), "{row:?}");
 }
 

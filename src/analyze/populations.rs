@@ -117,7 +117,8 @@ mod tests {
             population("b", What::Measured, 0.5),
             population("c", What::Rest(None), 0.005),
         ]);
-        let keys: Vec<(&str, f64)> = found.iter().map(|p| (p.key.as_str(), p.levels[&1])).collect();
-        assert_eq!(keys, [("server", 0.001), ("others, as a", 0.009), ("b", 0.5)]);
+        let keys: Vec<(&str, i64)> =
+            found.iter().map(|p| (p.key.as_str(), (p.levels[&1] * 1e6).round() as i64)).collect();
+        assert_eq!(keys, [("server", 1_000), ("others, as a", 9_000), ("b", 500_000)]);
     }
 }

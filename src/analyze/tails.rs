@@ -111,8 +111,7 @@ fn cluster(all: &[&QueryTimeline], slowest: &[&QueryTimeline]) -> Option<Cluster
     let share = slowest.len() as f64 / all.len() as f64;
     let parts = (0..PARTS).map(|part| (part, slow[part], everyone[part] as f64 * share));
     let (part, found, expected) = parts.max_by(|a, b| (a.1 as f64 - a.2).total_cmp(&(b.1 as f64 - b.2)))?;
-    let width = 1.0 / PARTS as f64;
-    let (from, to) = (part as f64 * width, (part + 1) as f64 * width);
+    let (from, to) = (part as f64 / PARTS as f64, (part + 1) as f64 / PARTS as f64);
     (at_least(found, expected) < CHANCE / PARTS as f64).then_some(Cluster { from, to, found, expected })
 }
 
