@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod handoff;
 mod new;
 mod show;
 
@@ -18,7 +19,9 @@ Examples:
   wireprof log new latest --title 'Batch the oracle' --problem 'read_ts grows with N' --focus oracle
   wireprof log attach latest
   wireprof log show --last 2
-  wireprof log check")]
+  wireprof log check
+  wireprof log handoff prompt.txt --run latest
+  wireprof log handoff prompt.txt --done 3 --commit")]
 pub struct Log {
     #[command(subcommand)]
     verb: LogVerb,
@@ -33,6 +36,7 @@ enum LogVerb {
     Attach(attach::Attach),
     Show(show::Show),
     Check(check::Check),
+    Handoff(handoff::Handoff),
 }
 
 impl Log {
@@ -42,6 +46,7 @@ impl Log {
             LogVerb::Attach(verb) => verb.run(common, &self.log),
             LogVerb::Show(verb) => verb.run(common, &self.log),
             LogVerb::Check(verb) => verb.run(common, &self.log),
+            LogVerb::Handoff(verb) => verb.run(common, &self.log),
         }
     }
 }
@@ -54,11 +59,21 @@ fn existing(path: &Path) -> Result<Document> {
     read(path)
 }
 
-fn told(common: &Common, path: &Path, session: u64, run: &str, attached: usize) -> Result<Outcome> {
+fn told(
+    common: &Common,
+    path: &Path,
+    session: u64,
+    run: &str,
+    attached: usize,
+    description: Option<&str>,
+) -> Result<Outcome> {
     if common.json {
-        let value = serde_json::json!({"schema": 1, "log": path, "session": session, "run": run, "attached": attached});
+        let value = serde_json::json!({"schema": 1, "log": path, "session": session, "run": run, "attached": attached,
+            "description": description});
         return output::text(&format!("{value:#}\n"));
     }
     let files = if attached > 0 { format!(", {attached} files attached") } else { String::new() };
-    output::text(&format!("{}: session {session}, run {run}{files}\n", path.display()))
+    let said = description
+        .map_or(String::new(), |text| format!("\nDescription for the change (jj describe, git commit):\n\n{text}"));
+    output::text(&format!("{}: session {session}, run {run}{files}\n{said}", path.display()))
 }

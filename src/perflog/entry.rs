@@ -2,7 +2,9 @@
 //! or a visible placeholder for them.
 
 use super::block::Generated;
-use crate::render::Picture;
+use crate::analyze::summary::summary;
+use crate::render::{Picture, significant};
+use crate::run::Run;
 
 /// How a placeholder begins, for those who look for what is open.
 pub(super) const TO_FILL_IN: &str = "_To fill in: ";
@@ -33,6 +35,26 @@ pub fn entry(number: u64, level: usize, words: &NewEntry, generated: &[Generated
         words.links.iter().for_each(|l| text += &format!("- [{}]({})\n", l.title, l.path));
     }
     text
+}
+
+/// Text for the change that an entry is about, as a version control system keeps it: the title, what was changed, the levels.
+pub fn description(number: u64, words: &NewEntry, run: &Run) -> String {
+    let mut text = format!("{}\n\n", one_line(&words.title));
+    if let Some(change) = words.change.as_deref().map(str::trim).filter(|change| !change.is_empty()) {
+        text += &format!("{change}\n\n");
+    }
+    for level in summary(run) {
+        let figure = |value: Option<f64>| value.map_or("not measured".to_string(), significant);
+        text += &format!(
+            "{} clients: {} queries/s, mean latency {} us, {} us of the server's CPU a query ({} windows)\n",
+            level.level,
+            figure(level.throughput),
+            figure(level.mean_latency.map(|nanos| nanos / 1e3)),
+            figure(level.target_cpu.map(|nanos| nanos / 1e3)),
+            level.replicates
+        );
+    }
+    text + &format!("Session {number} of the performance log, run {}.\n", run.manifest.id)
 }
 
 fn paragraph(name: &str, words: &Option<String>, wanted: &str) -> String {

@@ -1,7 +1,8 @@
-//! The log's file. Invariant: it is replaced whole or not at all, keeps its permissions, and a link to it stays a link.
+//! The files of the log and of prompts. Invariant: a file is replaced whole or not at all, keeps its permissions, and a link to it stays a link.
 
 use super::Document;
 use super::bytes::{decode, encode};
+use super::steps::Prompt;
 use anyhow::{Context, Result};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -26,6 +27,23 @@ pub fn read(path: &Path) -> Result<Document> {
 /// A directory that cannot be written to, or a full disk; the old file is then unchanged.
 pub fn write(path: &Path, log: &Document) -> Result<()> {
     write_bytes(path, &encode(log.text()))
+}
+
+/// Reads a prompt.
+///
+/// # Errors
+/// A file that is not there or cannot be read.
+pub fn read_prompt(path: &Path) -> Result<Prompt> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read the prompt {}", path.display()))?;
+    Ok(Prompt::parse(decode(&bytes)))
+}
+
+/// Replaces a prompt's file.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_prompt(path: &Path, prompt: &Prompt) -> Result<()> {
+    write_bytes(path, &encode(prompt.text()))
 }
 
 /// Writes beside the file and renames over it.

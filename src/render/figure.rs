@@ -113,7 +113,7 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// Three significant digits, for running text.
-pub(super) fn significant(value: f64) -> String {
+pub fn significant(value: f64) -> String {
     if value.is_infinite() {
         return "inf".into();
     }

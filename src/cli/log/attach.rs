@@ -30,7 +30,7 @@ impl Attach {
             .map_err(|error| if error.is::<Unspliceable>() { anyhow!(Usage(error)) } else { error })?;
         write(path, &spliced)?;
         let number = self.session.or(spliced.newest().map(|e| e.number)).unwrap_or_default();
-        told(common, path, number, id, attachments.len())
+        told(common, path, number, id, attachments.len(), None)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::told;
 use crate::cli::{Common, Outcome, input};
-use crate::perflog::{NewEntry, entry, keep, made, read, results, write};
+use crate::perflog::{NewEntry, description, entry, keep, made, read, results, write};
 use crate::render::Picture;
 use crate::run::Parts;
+use crate::vcs::describe_and_begin;
 use anyhow::Result;
 use clap::Args;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Append an entry with a run's results; what you do not say is left as a placeholder
 #[derive(Args)]
@@ -29,6 +30,9 @@ pub struct New {
     /// A link, as often as wanted
     #[arg(long, value_name = "TITLE=TARGET", value_parser = link)]
     link: Vec<Picture>,
+    /// Give jj's change in this working copy the printed description, and begin the next one (jj describe, jj new)
+    #[arg(long, value_name = "DIR")]
+    jj_describe: Option<PathBuf>,
     /// Hot frames inside this focus of the preset, or regular expression
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
@@ -63,6 +67,10 @@ impl New {
         let text = entry(number, log.heading_level(), &words, std::slice::from_ref(&measured));
         keep(path, &measured)?;
         write(path, &log.with_entry(&text))?;
-        told(common, path, number, &run.manifest.id, 0)
+        let description = description(number, &words, run);
+        if let Some(directory) = &self.jj_describe {
+            describe_and_begin(directory, &description)?;
+        }
+        told(common, path, number, &run.manifest.id, 0, Some(&description))
     }
 }

@@ -2,11 +2,15 @@
 
 use super::existing;
 use crate::cli::{Common, Outcome, output};
+use crate::perflog::{Open, open};
 use anyhow::Result;
 use clap::Args;
 use std::path::Path;
 
-/// Print the last entries
+/// Open things that are listed at most, the latest first.
+const OPEN: usize = 10;
+
+/// Print the last entries, and what entries leave open
 #[derive(Args)]
 pub struct Show {
     /// Entries at most
@@ -25,8 +29,21 @@ impl Show {
                 .iter()
                 .map(|e| serde_json::json!({"session": e.number, "title": e.title, "text": log.entry_text(e)}))
                 .collect();
-            return output::text(&format!("{:#}\n", serde_json::json!({"schema": 1, "entries": values})));
+            return output::text(&format!(
+                "{:#}\n",
+                serde_json::json!({"schema": 1, "entries": values, "open": open(&log)})
+            ));
         }
-        output::text(&shown.iter().map(|e| log.entry_text(e)).collect::<String>())
+        let mut text: String = shown.iter().map(|e| log.entry_text(e)).collect();
+        let all = open(&log);
+        if !all.is_empty() {
+            text += "\nOpen in the log:\n";
+        }
+        let said = |open: &Open| format!("  session {}, line {}: {}\n", open.session, open.line, open.text);
+        text.extend(all.iter().rev().take(OPEN).map(said));
+        if all.len() > OPEN {
+            text += &format!("  ({} earlier ones; --json has them)\n", all.len() - OPEN);
+        }
+        output::text(&text)
     }
 }
