@@ -130,6 +130,29 @@ fn one_changed_digit_fails_with_its_line_by_the_copy_alone_and_by_the_run_alone(
 }
 
 #[test]
+fn what_changed_between_two_runs_is_made_again_from_both_and_a_changed_digit_fails() {
+    let place = Place::new();
+    let before = place.store().load(&place.run.manifest.id).unwrap();
+    let mut after = before.clone();
+    after.manifest.id = "20261122-111530-testbed".into();
+    after.windows.iter_mut().for_each(|window| window.load.completed += 1_000);
+    let mut writer = place.store().create(after.manifest.clone()).unwrap();
+    after.windows.iter().for_each(|window| writer.write_window(window, None).unwrap());
+    writer.finish("complete").unwrap();
+    let (before, after) = (before, place.store().load(&after.manifest.id).unwrap());
+    let changed = changes(&before, &after, &made(12, None));
+    let log = read(&place.log()).unwrap();
+    write(&place.log(), &log.with_entry(&entry(1, 2, &words(), std::slice::from_ref(&changed)))).unwrap();
+    let checked = place.check();
+    assert_eq!((checked.by_copy, checked.by_run, checked.wrong().count()), (0, 1, 0), "{:?}", checked.findings);
+    assert!(place.change_digits(7) > 10);
+    keep(&place.log(), &changed).unwrap();
+    place.without_run();
+    assert_eq!(place.check().findings, []);
+    assert!(place.change_digits(1) > 70);
+}
+
+#[test]
 fn without_run_and_copy_nothing_is_judged_and_nothing_passes_as_checked() {
     let place = Place::new();
     place.add(&words());

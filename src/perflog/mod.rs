@@ -7,6 +7,7 @@
 mod attach;
 mod block;
 mod bytes;
+mod changes;
 mod check;
 mod document;
 mod entry;
@@ -19,6 +20,7 @@ mod steps;
 pub use attach::{Attachment, FOLDER, attach};
 pub use block::{Block, FORM, Generated, HalfMarker, Made, MadeFocus};
 pub use bytes::{decode, encode};
+pub use changes::changes;
 pub use check::{Checked, Finding, Kind, Source, check};
 pub use document::{Document, Entry, Unspliceable};
 pub use entry::{NewEntry, description, entry};

@@ -53,6 +53,18 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
     }
 }
 
+/// What an entry of the log needs: what is unlike, throughput, latency and CPU of all levels, and the frames of each level.
+pub fn difference_tables(difference: &Difference) -> Vec<Table> {
+    let mut tables = preface(difference).tables;
+    tables.push(main_rows_table(difference));
+    for level in &difference.levels {
+        let of_level =
+            |table| Table { title: format!("Level {}: frames, self cost", level.level), ..frames(table, difference) };
+        tables.extend(level.frames.as_ref().map(of_level));
+    }
+    tables
+}
+
 /// Throughput, latency and CPU of all levels in one table.
 pub(super) fn main_rows_table(difference: &Difference) -> Table {
     let rows = difference.levels.iter().flat_map(|level| &level.rows).filter(|row| row.subject.is_main());

@@ -48,7 +48,7 @@ pub use crate::profile::middle;
 pub use comparison::{Conclusion, comparison_report};
 pub use demands::{demands_section, growth_section};
 pub use diagnosis::{diagnosis_line, diagnosis_report};
-pub use difference::difference_report;
+pub use difference::{difference_report, difference_tables};
 pub use figure::significant;
 pub use guards::{guards_report, guards_table};
 pub use hot::{frames as frames_table, hot_report};

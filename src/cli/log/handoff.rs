@@ -138,7 +138,7 @@ fn suggestions(run: &Run) -> Result<Vec<String>> {
         return Ok(vec!["nothing: no level of the run has a latency to be diagnosed".into()]);
     };
     let level = diagnosis.level;
-    let words = |confidence| if confidence == Confidence::Confident { "" } else { "possibly " };
+    let words = |confidence| if confidence == Confidence::Confident { "" } else { "possibly: " };
     let step = |verdict: &crate::analyze::diagnose::Verdict| {
         format!("{}{} (at {level} clients): {}", words(verdict.confidence), verdict.sentence, verdict.next)
     };

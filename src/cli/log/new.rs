@@ -2,7 +2,7 @@
 
 use super::told;
 use crate::cli::{Common, Outcome, input};
-use crate::perflog::{NewEntry, description, entry, keep, made, read, results, write};
+use crate::perflog::{NewEntry, changes, description, entry, keep, made, read, results, write};
 use crate::render::Picture;
 use crate::run::Parts;
 use crate::vcs::describe_and_begin;
@@ -18,6 +18,9 @@ pub struct New {
     run: String,
     #[arg(long)]
     title: String,
+    /// Run before the change: the entry says what is different, with intervals and verdicts
+    #[arg(long, value_name = "RUN")]
+    before: Option<String>,
     /// What was observed, and why it matters
     #[arg(long)]
     problem: Option<String>,
@@ -64,8 +67,13 @@ impl New {
         };
         let measured = results(run, &made(self.top, focus.as_ref()))?;
         let number = log.next_number();
-        let text = entry(number, log.heading_level(), &words, std::slice::from_ref(&measured));
-        keep(path, &measured)?;
+        let mut generated = vec![measured];
+        if let Some(before) = &self.before {
+            let before = input::load(common, before, Parts::ALL)?;
+            generated.push(changes(&before.run, run, &made(self.top, None)));
+        }
+        let text = entry(number, log.heading_level(), &words, &generated);
+        generated.iter().try_for_each(|block| keep(path, block))?;
         write(path, &log.with_entry(&text))?;
         let description = description(number, &words, run);
         if let Some(directory) = &self.jj_describe {

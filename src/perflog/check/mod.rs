@@ -15,6 +15,7 @@ mod words;
 pub use finding::{Finding, Kind, Source};
 
 use super::block::{Block, Made};
+use super::changes::{DIFFERENCE, changes};
 use super::document::{Document, Entry};
 use super::kept::kept;
 use super::results::{RESULTS, results};
@@ -121,18 +122,20 @@ fn recomputed(place: &Difference, block: &Block) -> Kind {
     Kind::Recomputed { place: what, stands, expected, written_by }
 }
 
-/// The block made again from its run; why it cannot be.
+/// The block made again from its runs; why it cannot be.
 fn again(block: &Block, store: &Store) -> Result<String, String> {
-    if block.kind() != RESULTS {
-        return Err(format!("{} are not made again", block.kind()));
-    }
-    let id = block.runs().join(" ");
-    if !store.holds(&id) {
-        return Err(format!("the run {id} is not stored here"));
-    }
-    let run = store.load_parts(&id, Parts::ALL).map_err(|error| format!("the run {id}: {error:#}"))?;
+    let load = |id: &str| {
+        if !store.holds(id) {
+            return Err(format!("the run {id} is not stored here"));
+        }
+        store.load_parts(id, Parts::ALL).map_err(|error| format!("the run {id}: {error:#}"))
+    };
     let made = block.made.clone().unwrap_or_else(Made::now);
-    let generated = results(&run, &made).map_err(|error| format!("{error:#}"))?;
+    let generated = match (block.kind(), block.runs().as_slice()) {
+        (RESULTS, [id]) => results(&load(id)?, &made).map_err(|error| format!("{error:#}"))?,
+        (DIFFERENCE, [before, after]) => changes(&load(before)?, &load(after)?, &made),
+        (kind, _) => return Err(format!("{kind} are not made again")),
+    };
     Ok(generated.text)
 }
 
