@@ -11,6 +11,8 @@ use clap::Args;
 /// Lines and bytes of the text at most: a person reads it at a glance, and it costs an agent little.
 const LINES: usize = 60;
 const BYTES: usize = 8_000;
+/// Width of a diagnosis in a log, in characters.
+const WIDTH: usize = 120;
 
 /// Verdicts at a level, the first one first: cause, effect, evidence, what would refute it, what to try
 #[derive(Args)]
@@ -57,6 +59,14 @@ impl Diagnose {
 /// The diagnosis of every level that has a latency.
 pub fn all_levels(run: &Run, preset: &Preset) -> Vec<Diagnosis> {
     run.levels().into_keys().filter_map(|level| diagnose(run, preset, level)).collect()
+}
+
+/// The highest level's diagnosis as it is printed; `None`: no preset, no rules or no latency to diagnose by.
+pub fn printed_diagnosis(run: &Run) -> Option<String> {
+    let preset = input::preset(&run.manifest, None).ok().filter(|preset| !preset.rule.is_empty())?;
+    let mut all = all_levels(run, &preset);
+    let highest = all.pop()?;
+    Some(bounded(&terminal(&diagnosis_report(&highest, &all), WIDTH)))
 }
 
 fn nowhere(level: Option<usize>, others: &[Diagnosis]) -> anyhow::Error {

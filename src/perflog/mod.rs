@@ -27,5 +27,5 @@ pub use entry::{NewEntry, description, entry};
 pub use file::{read, read_prompt, write, write_prompt};
 pub use kept::{keep, place as place_of_copies};
 pub use open::{Open, open};
-pub use results::{made, results};
+pub use results::{diagnosis, made, results};
 pub use steps::{NoStep, Prompt, Step};

@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 
 /// Kind of the block in its key.
 pub const RESULTS: &str = "results";
+/// Likewise.
+const DIAGNOSIS: &str = "diagnosis";
 
 /// How the results of a run are to be made, by this wireprof.
 pub fn made(top: usize, focus: Option<&Focus>) -> Made {
@@ -37,6 +39,12 @@ pub fn results(run: &Run, made: &Made) -> Result<Generated> {
     let table = hot(run, &HotOptions { focus: focus.transpose()?, top: made.top.unwrap_or(defaults.top), ..defaults });
     let text = [levels(run), where_queries_are(run), hot_frames(&table), guards(run), measured_with(run)].concat();
     Ok(Generated { key: format!("{} {RESULTS}", run.manifest.id), made: made.clone(), text })
+}
+
+/// A diagnosis as it was printed. It rests on a preset's rules, which change without the run, so it is held against its copy only.
+pub fn diagnosis(run: &Run, printed: &str) -> Generated {
+    let text = format!("Diagnosis:\n\n```text\n{}\n```\n", printed.trim_end().replace("```", "'''"));
+    Generated { key: format!("{} {DIAGNOSIS}", run.manifest.id), made: Made::now(), text }
 }
 
 fn levels(run: &Run) -> String {

@@ -1,8 +1,9 @@
 //! `wireprof log new`: an entry with a run's results.
 
 use super::told;
+use crate::cli::diagnose::printed_diagnosis;
 use crate::cli::{Common, Outcome, input};
-use crate::perflog::{NewEntry, changes, description, entry, keep, made, read, results, write};
+use crate::perflog::{NewEntry, changes, description, diagnosis, entry, keep, made, read, results, write};
 use crate::render::Picture;
 use crate::run::Parts;
 use crate::vcs::describe_and_begin;
@@ -68,6 +69,7 @@ impl New {
         let measured = results(run, &made(self.top, focus.as_ref()))?;
         let number = log.next_number();
         let mut generated = vec![measured];
+        generated.extend(printed_diagnosis(run).map(|text| diagnosis(run, &text)));
         if let Some(before) = &self.before {
             let before = input::load(common, before, Parts::ALL)?;
             generated.push(changes(&before.run, run, &made(self.top, None)));
