@@ -19,13 +19,17 @@ const BAR: f64 = 64.0;
 /// Least height of a bar that has room for its number.
 const LABELLED: f64 = 13.0;
 const LINE: f64 = 19.0;
+/// A letter of the legend, on average; a little more than a sans-serif font of 12 takes.
+const LETTER: f64 = 7.0;
 
 /// The picture; `None` where there is nobody in it.
 pub fn populations_svg(run: &str, populations: &[Population]) -> Option<String> {
     let levels: BTreeSet<usize> = populations.iter().flat_map(|p| p.levels.keys().copied()).collect();
     (!levels.is_empty()).then_some(())?;
     let legend = LEFT + STEP * levels.len() as f64 + 20.0;
-    let (width, lines) = (legend + 430.0, TOP + LINE * populations.len() as f64);
+    let longest = populations.iter().map(|p| legend_of(p).chars().count()).max().unwrap_or(0);
+    let width = (legend + 30.0 + LETTER * longest as f64).max(720.0);
+    let lines = TOP + LINE * populations.len() as f64;
     let height = (TOP + HEIGHT).max(lines) + 60.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
