@@ -201,3 +201,36 @@ fn every_verbs_help_has_examples_and_completions_name_the_verbs() {
     assert!(place.done(&["--help"]).contains("Exit codes: 0 done; 1 a check or guard failed; 2 usage"));
     assert!(place.done(&["completions", "bash"]).contains("flamegraph"));
 }
+
+#[test]
+fn runs_of_unlike_hosts_are_compared_only_anyway_and_differences_are_drawn() {
+    let place = Place::new();
+    let store = Store::new(place.runs());
+    let first = store.load("latest").unwrap();
+    let mut manifest = first.manifest.clone();
+    (manifest.id, manifest.host.name) = ("20261122-111530-testbed".into(), "another".into());
+    let mut writer = store.create(manifest).unwrap();
+    first.windows.iter().for_each(|w| writer.write_window(w, None).unwrap());
+    writer.finish("complete").unwrap();
+    let both = ["diff", &first.manifest.id, "20261122-111530-testbed"];
+
+    let (code, error) = place.failed(&both);
+    assert_eq!(code, 1);
+    assert!(error.contains("unlike host") && error.contains("another") && error.contains("--anyway"), "{error}");
+    assert!(place.done(&[&both[..], &["--anyway"]].concat()).contains("Level 16: 1 windows before, 1 after"));
+
+    let text = place.done(&[&both[..], &["--anyway", "--level", "16", "--focus", "^b$", "--svg", "pictures"]].concat());
+    for side in ["before", "after"] {
+        let found: Vec<String> = std::fs::read_dir(place.path().join("pictures"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(text.contains(side) && found.iter().any(|file| file.ends_with(&format!("{side}.svg"))), "{found:?}");
+    }
+
+    let renamed = place.json(&[&both[..], &["--anyway", "--level", "16", "--rename", "^b$=renamed"]].concat());
+    let text = renamed.to_string();
+    assert!(text.contains("renamed") && !text.contains("\"b\""), "{text}");
+    assert_eq!(place.failed(&[&both[..], &["--rename", "nothing"]].concat()).0, 2);
+}

@@ -2,14 +2,16 @@
 
 use super::names::Names;
 use super::{Common, Outcome, Usage, input};
-use crate::analyze::difference::{Difference, Options, Side, compare};
+use crate::analyze::difference::{Difference, Options, Side, compare, trees};
 use crate::preset::Preset;
 use crate::profile::{Focus, Rename};
-use crate::render::difference_report;
+use crate::render::flamegraph::{Caption, write_differences};
+use crate::render::{Picture, Report, Section, difference_report};
 use crate::run::{Parts, Store};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use regex::Regex;
+use std::path::PathBuf;
 
 /// Two runs compared: per level what changed in throughput, latency, places, demands and frames, and whether it is real
 #[derive(Args)]
@@ -17,6 +19,7 @@ use regex::Regex;
 Examples:
   wireprof diff BEFORE AFTER                         what changed, with intervals and verdicts
   wireprof diff BEFORE latest --level 16 --margin 1  one level; \"same\" means within 1 %
+  wireprof diff BEFORE AFTER --svg pictures          flamegraphs of both, coloured where the cost a query differs
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
   wireprof diff BEFORE AFTER --anyway                runs of unlike hosts or sampling events")]
 pub struct Diff {
@@ -36,6 +39,9 @@ pub struct Diff {
     /// Take the async runtime's frames out, their cost going to their callers
     #[arg(long)]
     fold_plumbing: bool,
+    /// Draw the stacks before and after into this directory, coloured where their cost a query differs
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
     /// Frames at most, each level
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
@@ -71,6 +77,7 @@ impl Diff {
             plumbing: &plumbing,
             renames: &self.rename,
             top: self.top,
+            trees: self.svg.is_some(),
             ..Options::default()
         };
         let (before, after) = sides(common, [&self.before, &self.after], &options)?;
@@ -81,7 +88,33 @@ impl Diff {
             refuse(&difference);
             return Ok(Outcome::CheckFailed);
         }
-        self.names.report(common, difference_report(&difference))
+        let mut report = difference_report(&difference);
+        self.draw(&mut report, [&before, &after], &options)?;
+        self.names.report(common, report)
+    }
+
+    /// Draws what is asked for, and says where it is.
+    fn draw(&self, report: &mut Report, [before, after]: [&Side; 2], options: &Options) -> Result<()> {
+        let Some(directory) = &self.svg else { return Ok(()) };
+        let caption = Caption {
+            focus: options.focus.map(|focus| focus.name.clone()),
+            folded: self.fold_plumbing,
+            full_names: self.names.full,
+            ..Caption::default()
+        };
+        let levels = trees(before, after, options);
+        let written = write_differences(&levels, &caption, options.margin, directory)?;
+        let picture = |p: &crate::render::flamegraph::PictureFile| Picture {
+            title: format!("level {}, {}", p.level, p.what),
+            path: p.path.display().to_string(),
+        };
+        let none = "No level has stacks of one column on both sides: nothing was drawn.";
+        report.sections.push(Section {
+            pictures: written.pictures.iter().map(picture).collect(),
+            notes: if levels.is_empty() { vec![none.into()] } else { Vec::new() },
+            ..Section::default()
+        });
+        Ok(())
     }
 
     /// The preset whose metrics are compared; a run of a preset that is gone can still be compared without.

@@ -55,6 +55,8 @@ pub struct FrameTable {
 /// A level before the cut over all levels is known.
 struct Draft {
     frames: Vec<(Identity, [FrameCost; 2])>,
+    /// All samples of each side.
+    whole: [Cost; 2],
     sides: Option<Sides>,
     dispersion: Option<Dispersion>,
     contrasts: Vec<Option<Contrast>>,
@@ -78,28 +80,29 @@ pub(super) fn tables(before: &Levels, after: &Levels, options: &Options) -> BTre
     drafts.into_iter().map(table).collect()
 }
 
-fn comparable(before: &Stacks, after: &Stacks) -> bool {
+pub(super) fn comparable(before: &Stacks, after: &Stacks) -> bool {
     before.column.is_some() && before.column == after.column
 }
 
 impl Draft {
     fn of(before: &Stacks, after: &Stacks) -> Self {
+        let [(first, first_costs), (second, second_costs)] = [before.sum(), after.sum()];
         let mut frames: BTreeMap<(&str, Space), (Identity, [FrameCost; 2])> = BTreeMap::new();
-        for (side, stacks) in [before, after].into_iter().enumerate() {
-            for (frame, cost) in stacks.frames.iter().zip(&stacks.costs) {
+        for (side, (stacks, costs)) in [(before, first_costs), (after, second_costs)].into_iter().enumerate() {
+            for (frame, cost) in stacks.frames().iter().zip(costs) {
                 let entry = frames.entry((&frame.name, frame.space));
-                entry.or_insert_with(|| (frame.clone(), Default::default())).1[side] = cost.clone();
+                entry.or_insert_with(|| (frame.clone(), Default::default())).1[side] = cost;
             }
         }
         let frames: Vec<_> =
             frames.into_values().filter(|(_, costs)| own(costs).iter().any(|c| c.weight > 0.0)).collect();
-        let sides = Sides::of(&before.totals, &after.totals);
+        let sides = Sides::of(&first, &second);
         let dispersion = sides.as_ref().map(|sides| sides.fit(frames.iter().map(|(_, costs)| own(costs))));
         let contrast = |costs: &[FrameCost; 2]| sides.as_ref()?.contrast(own(costs), dispersion.as_ref()?);
         let contrasts = frames.iter().map(|(_, costs)| contrast(costs)).collect();
-        let queries = [before.totals.queries, after.totals.queries];
-        let windows = before.totals.windows.len().min(after.totals.windows.len());
-        Draft { frames, sides, dispersion, contrasts, queries, windows }
+        let queries = [first.queries, second.queries];
+        let windows = first.windows.len().min(second.windows.len());
+        Draft { frames, whole: [first.cost, second.cost], sides, dispersion, contrasts, queries, windows }
     }
 
     fn finish(self, stacks: [&Stacks; 2], options: &Options, cut: f64, family: usize) -> FrameTable {
@@ -127,7 +130,7 @@ impl Draft {
         }
         let [first, second] = stacks;
         let (column, unit) = first.column.clone().unwrap_or_default();
-        let all = [&first.totals.cost, &second.totals.cost].map(|cost| FrameCost { own: *cost, total: cost.weight });
+        let all = self.whole.map(|cost| FrameCost { own: cost, total: cost.weight });
         let total = self.sides.as_ref().map(Sides::total);
         FrameTable {
             column,

@@ -2,13 +2,14 @@
 //! a verdict. Pure. Invariant: replicates (windows) are what a verdict rests on, each family of rows keeps the error level that
 //! is stated with it, and what cannot be judged says so.
 //!
-//! Three families, each with its own cut, which is both the level of its intervals and the bound of its verdicts:
+//! Families, each with its own cut, which is both the level of its intervals and the bound of its verdicts:
 //! - throughput, mean latency and CPU a query, over all levels: one familywise error level;
 //! - latency quantiles, places, demands and metrics: a false discovery rate, whatever their dependence;
-//! - frames, by self cost: a false discovery rate over all frames and levels (`counts`, `frames`).
+//! - frames, by self cost: a false discovery rate over all frames and levels (`counts`, `frames`);
+//! - in pictures the stacks through each node of the call tree: a false discovery rate whatever their dependence (`tree`).
 
 #[cfg(test)]
-pub(super) mod constructed;
+pub(crate) mod constructed;
 mod contrast;
 mod counts;
 mod family;
@@ -16,6 +17,7 @@ mod figures;
 mod frames;
 mod rows;
 mod stacks;
+mod tree;
 mod unlike;
 
 pub use contrast::{Better, Verdict};
@@ -23,6 +25,7 @@ pub use counts::{ASSUMED_DISPERSION, ASSUMED_SCATTER, Dispersion};
 pub use figures::Subject;
 pub use frames::{FrameRow, FrameTable, RARE};
 pub use rows::{Basis, Row};
+pub use tree::{Coloured, Ends, Subtree, TreeDifference, trees};
 pub use unlike::Unlike;
 
 use crate::analyze::view::{ViewOptions, window_view};
@@ -57,6 +60,8 @@ pub struct Options<'a> {
     pub renames: &'a [Rename],
     /// Frames a level at most.
     pub top: usize,
+    /// Keep call trees, for [`trees`].
+    pub trees: bool,
 }
 
 impl Default for Options<'_> {
@@ -71,6 +76,7 @@ impl Default for Options<'_> {
             plumbing: &[],
             renames: &[],
             top: 20,
+            trees: false,
         }
     }
 }
@@ -114,8 +120,26 @@ impl Side {
         let (focus, plumbing) = (options.focus.cloned(), options.plumbing.to_vec());
         let view = window_view(window, &ViewOptions { focus, plumbing, ..ViewOptions::default() });
         if let Some(view) = view {
+            if options.trees {
+                level.stacks.tree.get_or_insert_default();
+            }
             level.stacks.add(&view, options.renames);
         }
+    }
+
+    /// Windows of each level.
+    pub fn windows(&self) -> BTreeMap<usize, usize> {
+        self.levels.iter().map(|(level, kept)| (*level, kept.windows.len())).collect()
+    }
+
+    /// The same side with these windows of a level only, by the order in which they were added; all of them have profiles.
+    pub fn of_windows(&self, level: usize, chosen: &[usize]) -> Self {
+        let mut side = Side { sampling: self.sampling.clone(), ..Side::new(&self.manifest) };
+        if let Some(from) = self.levels.get(&level) {
+            let windows = chosen.iter().filter_map(|at| from.windows.get(*at).cloned()).collect();
+            side.levels.insert(level, Level { windows, stacks: from.stacks.of_windows(chosen) });
+        }
+        side
     }
 
     /// A run that is in memory.

@@ -1,11 +1,13 @@
-//! The stacks of one side at a level, window by window: costs by frame. Invariant: each sample counts once for one frame's self
-//! cost, and once for each frame of its stack in total.
+//! The stacks of one side at a level, window by window: costs by frame, and by call tree where pictures are wanted. Invariant: each
+//! sample counts once for one frame's self cost, and once for each frame of its stack in total.
 
 use super::counts::{Cost, Totals};
+use super::tree::Tree;
 use crate::analyze::Identity;
 use crate::analyze::view::WindowView;
 use crate::profile::{Rename, Space, lasting_name, marker};
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// A frame's costs.
 #[derive(Clone, Debug, Default)]
@@ -15,16 +17,39 @@ pub(super) struct FrameCost {
     pub total: f64,
 }
 
+/// Windows are kept apart and shared, so that a side made of some of them costs next to nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stacks {
-    pub frames: Vec<Identity>,
-    pub costs: Vec<FrameCost>,
-    pub totals: Totals,
+    frames: Arc<Frames>,
+    windows: Vec<Arc<WindowCosts>>,
+    /// `None`: no picture is wanted.
+    pub tree: Option<Tree>,
     /// Kind and unit of the column.
     pub column: Option<(String, String)>,
     /// Windows whose profile has another column: not counted.
     pub left_out: usize,
+}
+
+/// Frames by the names that last from build to build.
+#[derive(Clone, Debug, Default)]
+struct Frames {
+    list: Vec<Identity>,
     known: FxHashMap<(String, Space), usize>,
+}
+
+/// One window's costs by frame.
+#[derive(Clone, Debug)]
+struct WindowCosts {
+    /// Frame, weight and squared weight of its own samples.
+    own: Vec<(usize, f64, f64)>,
+    /// Frame, and weight of all samples with it.
+    under: Vec<(usize, f64)>,
+    weight: f64,
+    squares: f64,
+    queries: f64,
+    counted: bool,
+    /// (weight, queries) of each of the load's slices; empty where samples have no times.
+    slices: Vec<(f64, f64)>,
 }
 
 impl Stacks {
@@ -32,76 +57,103 @@ impl Stacks {
     pub fn add(&mut self, view: &WindowView, renames: &[Rename]) {
         let column = &view.profile.columns[view.column];
         let column = (column.kind.clone(), column.unit.clone());
-        if *self.column.get_or_insert_with(|| column.clone()) != column {
-            self.left_out += 1;
-            return;
-        }
         let weights = Weights::of(view);
-        if weights.total <= 0.0 {
+        if *self.column.get_or_insert_with(|| column.clone()) != column || weights.total <= 0.0 {
             self.left_out += 1;
             return;
         }
-        let of_frame = self.identify(view, renames);
-        self.totals.add(view, &weights);
-        self.add_frames(view, &weights, &of_frame);
+        let of_frame = Arc::make_mut(&mut self.frames).identify(view, renames);
+        self.windows.push(Arc::new(WindowCosts::of(view, &weights, &of_frame)));
+        if let Some(tree) = &mut self.tree {
+            tree.add(&view.profile.nodes, &weights, &of_frame);
+        }
     }
 
+    /// The same with these windows only, by their order; without a tree.
+    pub fn of_windows(&self, chosen: &[usize]) -> Self {
+        let windows = chosen.iter().filter_map(|at| self.windows.get(*at).cloned()).collect();
+        Stacks { windows, frames: self.frames.clone(), tree: None, column: self.column.clone(), left_out: 0 }
+    }
+
+    pub fn frames(&self) -> &[Identity] {
+        &self.frames.list
+    }
+
+    /// Costs over all windows: of all samples, and of each frame.
+    pub fn sum(&self) -> (Totals, Vec<FrameCost>) {
+        let mut totals = Totals::default();
+        let mut costs = vec![FrameCost::default(); self.frames.list.len()];
+        for window in &self.windows {
+            totals.add(window);
+            for (frame, weight, squares) in &window.own {
+                costs[*frame].own.add_window(*weight, *squares, window.weight);
+            }
+            window.under.iter().for_each(|(frame, weight)| costs[*frame].total += weight);
+        }
+        (totals, costs)
+    }
+}
+
+impl Frames {
     /// The index of each frame of the profile; the last one is for samples without a stack.
     fn identify(&mut self, view: &WindowView, renames: &[Rename]) -> Vec<usize> {
         let none = marker("[no stack]");
-        let frames = view.profile.frames.iter().chain([&none]);
         let mut of_frame = Vec::with_capacity(view.profile.frames.len() + 1);
-        for frame in frames {
-            let next = self.frames.len();
+        for frame in view.profile.frames.iter().chain([&none]) {
+            let next = self.list.len();
             let name = lasting_name(frame, renames);
             let at = *self.known.entry((name, frame.space)).or_insert(next);
             if at == next {
                 let name = lasting_name(frame, renames);
-                self.frames.push(Identity { name, module: frame.module.clone(), space: frame.space });
-                self.costs.push(FrameCost::default());
+                self.list.push(Identity { name, module: frame.module.clone(), space: frame.space });
             }
             of_frame.push(at);
         }
         of_frame
     }
+}
 
-    fn add_frames(&mut self, view: &WindowView, weights: &Weights, of_frame: &[usize]) {
+impl WindowCosts {
+    fn of(view: &WindowView, weights: &Weights, of_frame: &[usize]) -> Self {
         let nodes = &view.profile.nodes;
-        let mut own = vec![(0.0, 0.0); self.frames.len()];
+        let frames = of_frame.iter().max().map_or(0, |most| most + 1);
+        let without = of_frame[of_frame.len() - 1];
+        let mut own = vec![(0.0, 0.0); frames];
+        let mut under = vec![0.0; frames];
+        own[without] = weights.none;
+        under[without] = weights.none.0;
         for (node, (weight, squares)) in nodes.iter().zip(&weights.own) {
             let sum = &mut own[of_frame[node.frame.index()]];
             *sum = (sum.0 + weight, sum.1 + squares);
         }
-        let without = of_frame[of_frame.len() - 1];
-        own[without] = (own[without].0 + weights.none.0, own[without].1 + weights.none.1);
-        self.costs[without].total += weights.none.0;
-        for (cost, (weight, squares)) in self.costs.iter_mut().zip(own).filter(|(_, own)| own.0 > 0.0) {
-            cost.own.add_window(weight, squares, weights.total);
-        }
         for (node, (weight, _)) in nodes.iter().zip(&weights.subtree).filter(|(_, subtree)| subtree.0 > 0.0) {
             let frame = of_frame[node.frame.index()];
-            let mut at = node.parent;
+            let above = std::iter::successors(node.parent, |stack| nodes[stack.index()].parent);
             // The outermost of a recursion counts for all of it.
-            while let Some(above) = at.map(|stack| &nodes[stack.index()]) {
-                if of_frame[above.frame.index()] == frame {
-                    break;
-                }
-                at = above.parent;
+            if above.map(|stack| of_frame[nodes[stack.index()].frame.index()]).all(|caller| caller != frame) {
+                under[frame] += weight;
             }
-            if at.is_none() {
-                self.costs[frame].total += weight;
-            }
+        }
+        let own = own.into_iter().enumerate().filter(|(_, own)| own.0 > 0.0);
+        WindowCosts {
+            own: own.map(|(frame, (weight, squares))| (frame, weight, squares)).collect(),
+            under: under.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0).collect(),
+            weight: weights.total,
+            squares: weights.squares,
+            queries: view.queries,
+            counted: weights.counted,
+            slices: slices(view),
         }
     }
 }
 
 /// Weight and squared weight of a window's samples by node.
-struct Weights {
-    own: Vec<(f64, f64)>,
+pub(super) struct Weights {
+    pub own: Vec<(f64, f64)>,
     subtree: Vec<(f64, f64)>,
     /// Of samples without a stack.
-    none: (f64, f64),
-    total: f64,
+    pub none: (f64, f64),
+    pub total: f64,
     squares: f64,
     counted: bool,
 }
@@ -133,13 +185,13 @@ impl Weights {
 }
 
 impl Totals {
-    fn add(&mut self, view: &WindowView, weights: &Weights) {
-        self.queries += view.queries;
-        self.cost.add_window(weights.total, weights.squares, weights.total);
-        self.windows.push((weights.total, view.queries));
-        self.uncounted |= !weights.counted;
+    fn add(&mut self, window: &WindowCosts) {
+        self.queries += window.queries;
+        self.cost.add_window(window.weight, window.squares, window.weight);
+        self.windows.push((window.weight, window.queries));
+        self.uncounted |= !window.counted;
         // Only a single window is judged by its slices.
-        self.slices = if self.windows.len() == 1 { slices(view) } else { Vec::new() };
+        self.slices = if self.windows.len() == 1 { window.slices.clone() } else { Vec::new() };
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Drawn {
     pub samples: Option<u64>,
     /// Index into [`Folded::labels`]; `None` for `all`.
     pub label: Option<usize>,
+    /// A node of the profile that is drawn in it; `None` for `all`, and for samples without a stack.
+    pub node: Option<StackId>,
 }
 
 /// What a frame is called.
@@ -52,6 +54,7 @@ pub(super) struct Folded {
 /// Weights of one path of labels.
 struct Path {
     labels: Vec<usize>,
+    stack: Option<StackId>,
     weight: u64,
     samples: Option<u64>,
 }
@@ -62,7 +65,7 @@ impl Folded {
         let (labels, of_frame) = labels(profile, full_names);
         let mut folded = Folded { lines: Vec::new(), boxes: Vec::new(), labels, total: 0 };
         let paths = folded.paths(profile, column, &of_frame);
-        folded.lay_out(paths);
+        folded.lay_out(profile, paths);
         folded
     }
 
@@ -82,7 +85,7 @@ impl Folded {
                 labels.push(no_stack);
             }
             let text = labels.iter().map(|l| self.labels[*l].key.as_str()).collect::<Vec<_>>().join(";");
-            let path = paths.entry(text).or_insert(Path { labels, weight: 0, samples: counted.map(|_| 0) });
+            let path = paths.entry(text).or_insert(Path { labels, stack, weight: 0, samples: counted.map(|_| 0) });
             path.weight += weight;
             path.samples = path.samples.zip(samples).map(|(a, b)| a + b);
         }
@@ -90,20 +93,23 @@ impl Folded {
     }
 
     /// Boxes of the paths in byte order of their text.
-    fn lay_out(&mut self, paths: BTreeMap<String, Path>) {
+    fn lay_out(&mut self, profile: &Profile, paths: BTreeMap<String, Path>) {
         let samples = paths.values().map(|p| p.samples).sum();
         self.total = paths.values().map(|p| p.weight).sum();
-        self.boxes.push(Drawn { depth: 0, start: 0, width: self.total, samples, label: None });
+        self.boxes.push(Drawn { depth: 0, start: 0, width: self.total, samples, label: None, node: None });
         let mut open: Vec<usize> = Vec::new();
         let mut start = 0;
         for (text, path) in paths {
             let label_of = |b: usize| self.boxes[b].label;
             let shared = open.iter().zip(&path.labels).take_while(|(b, label)| label_of(**b) == Some(**label)).count();
             open.truncate(shared);
+            let mut nodes: Vec<StackId> =
+                std::iter::successors(path.stack, |stack| profile.nodes[stack.index()].parent).collect();
+            nodes.reverse();
             for (i, label) in path.labels.iter().enumerate().skip(shared) {
                 open.push(self.boxes.len());
-                let samples = path.samples.map(|_| 0);
-                self.boxes.push(Drawn { depth: i + 1, start, width: 0, samples, label: Some(*label) });
+                let (samples, node) = (path.samples.map(|_| 0), nodes.get(i).copied());
+                self.boxes.push(Drawn { depth: i + 1, start, width: 0, samples, label: Some(*label), node });
             }
             for &at in &open {
                 let drawn = &mut self.boxes[at];

@@ -4,18 +4,22 @@
 //! inferno takes folded text and writes integers into its tooltips; so frames go in under short distinct keys, and the
 //! tooltips are written anew with decimals, sample counts and (bounded) full names.
 
+mod difference;
 mod fold;
 mod pictures;
 mod tooltip;
 
-pub use pictures::{PictureFile, Pictures, Wanted, write_picture, write_pictures};
+pub use difference::{Direction, draw_difference};
+pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
 use crate::analyze::view::LevelView;
+use crate::profile::Column;
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
 use fold::Folded;
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{Options, TextTruncateDirection};
+use tooltip::Dress;
 
 /// Longest full name in a picture, in characters.
 const FULL_NAME: usize = 300;
@@ -53,26 +57,34 @@ pub struct Drawing {
 /// A view without any weight.
 pub fn draw(view: &LevelView, caption: &Caption) -> Result<Drawing> {
     let folded = Folded::of(&view.profile, view.column, caption.full_names);
-    let threshold = threshold(&folded);
+    let unit = Unit::of(&view.profile.columns[view.column]);
+    let mut options = options(title(view, caption, &unit), &unit, view.queries);
+    let mut drawing = plain(&folded, &mut options).with_context(|| format!("level {}", view.level))?;
+    let subtitle = [load_line(view), sampling_line(view, &drawing)];
+    drawing.svg = tooltip::rewrite(&drawing.svg, &folded, &subtitle, |drawn| {
+        let share = significant(100.0 * drawn.width as f64 / folded.total as f64);
+        let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", count(s)));
+        let figures = format!("{} {}, {share} %{samples}", unit.per_query(drawn.width, view.queries), unit.name);
+        Dress { figures, fill: None }
+    });
+    Ok(drawing)
+}
+
+/// As inferno draws it, without what is too narrow.
+fn plain(folded: &Folded, options: &mut Options) -> Result<Drawing> {
+    let threshold = threshold(folded);
     let pruned = folded.boxes.iter().filter(|b| b.width < threshold).count();
     let hidden: u64 = folded.lines.iter().filter(|l| folded.boxes[l.leaf].width < threshold).map(|l| l.weight).sum();
-    let mut drawing = Drawing {
-        svg: String::new(),
-        drawn: folded.boxes.len() - pruned,
-        pruned,
-        pruned_share: hidden as f64 / (folded.total as f64).max(1.0),
-    };
-    let unit = Unit::of(view);
-    let mut options = options(view, caption, &unit);
     options.min_width = 100.0 * (threshold as f64 - 0.5).max(0.0) / (folded.total as f64).max(1.0);
     let mut svg = Vec::new();
     let lines = folded.lines.iter().map(|l| l.text.as_str());
-    inferno::flamegraph::from_lines(&mut options, lines, &mut svg)
-        .with_context(|| format!("level {} has no sample with weight to draw", view.level))?;
-    let svg = String::from_utf8(svg).context("inferno wrote something that is not UTF-8")?;
-    let subtitle = [load_line(view), sampling_line(view, &drawing)];
-    drawing.svg = tooltip::rewrite(&svg, &folded, &unit, view.queries, &subtitle);
-    Ok(drawing)
+    inferno::flamegraph::from_lines(options, lines, &mut svg).context("no sample with weight to draw")?;
+    Ok(Drawing {
+        svg: String::from_utf8(svg).context("inferno wrote something that is not UTF-8")?,
+        drawn: folded.boxes.len() - pruned,
+        pruned,
+        pruned_share: hidden as f64 / (folded.total as f64).max(1.0),
+    })
 }
 
 /// The least weight that is drawn.
@@ -92,8 +104,7 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    fn of(view: &LevelView) -> Self {
-        let column = &view.profile.columns[view.column];
+    fn of(column: &Column) -> Self {
         let kind = if column.kind == "cpu" { "CPU" } else { column.kind.as_str() };
         match column.unit.as_str() {
             "nanoseconds" => Unit { factor: 1e-3, name: format!("µs {kind} per query") },
@@ -102,16 +113,25 @@ impl Unit {
     }
 
     fn per_query(&self, weight: u64, queries: f64) -> String {
-        significant(weight as f64 * self.factor / queries)
+        self.cost(weight as f64 / queries)
+    }
+
+    /// Of a stored cost a query.
+    fn cost(&self, cost: f64) -> String {
+        significant(cost * self.factor)
+    }
+
+    fn signed(&self, difference: f64) -> String {
+        format!("{}{}", if difference > 0.0 { "+" } else { "" }, self.cost(difference))
     }
 }
 
-fn options<'a>(view: &LevelView, caption: &Caption, unit: &Unit) -> Options<'a> {
+fn options<'a>(title: String, unit: &Unit, queries: f64) -> Options<'a> {
     let mut options = Options::default();
-    options.title = title(view, caption, unit);
+    options.title = title;
     options.subtitle = Some("subtitle".into());
     options.count_name = unit.name.clone();
-    options.factor = unit.factor / view.queries;
+    options.factor = unit.factor / queries;
     options.no_sort = true;
     options.deterministic = true;
     options.text_truncate_direction = TextTruncateDirection::Right;
@@ -158,12 +178,17 @@ fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     };
     let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
     let mut line = format!("{samples}, {event}, {complete}, {} lost, {} throttled", from.lost, from.throttled);
-    if drawing.pruned > 0 {
-        line += &format!(
-            "; {} narrow frames not drawn, with {:.1} % of the weight",
-            count(drawing.pruned as u64),
-            drawing.pruned_share * 100.0
-        );
-    }
+    line += &not_drawn(drawing);
     line
+}
+
+fn not_drawn(drawing: &Drawing) -> String {
+    if drawing.pruned == 0 {
+        return String::new();
+    }
+    format!(
+        "; {} narrow frames not drawn, with {:.1} % of the weight",
+        count(drawing.pruned as u64),
+        drawing.pruned_share * 100.0
+    )
 }

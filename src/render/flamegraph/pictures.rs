@@ -1,7 +1,8 @@
 //! The pictures of a run as files: one per level for everything and for each focus. Invariant: a file's name has run,
 //! level and focus in it, and a file is written whole or not at all.
 
-use super::{Caption, draw};
+use super::{Caption, Direction, draw, draw_difference};
+use crate::analyze::difference::TreeDifference;
 use crate::analyze::view::{Source, ViewOptions, level_view};
 use crate::profile::Focus;
 use crate::run::Run;
@@ -72,6 +73,31 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
             let path = directory.join(file_name(&run.manifest.id, level, &what, folded));
             write_picture(&path, &draw(&view, &caption)?.svg)?;
             written.pictures.push(PictureFile { level, what, path });
+        }
+    }
+    Ok(written)
+}
+
+/// Draws each level's stacks before and after, coloured by their difference, into `directory`, which is made if it is not there.
+///
+/// # Errors
+/// A file or directory that cannot be written, by name.
+pub fn write_differences(
+    levels: &[TreeDifference],
+    caption: &Caption,
+    margin: f64,
+    directory: &Path,
+) -> Result<Pictures> {
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut written = Pictures::default();
+    let of = caption.focus.as_deref().unwrap_or("all");
+    for trees in levels {
+        for direction in [Direction::Before, Direction::After] {
+            let what = format!("{of} {}", direction.word());
+            let runs = format!("{}-to-{}", trees.runs[0], trees.runs[1]);
+            let path = directory.join(file_name(&runs, trees.level, &what, caption.folded));
+            write_picture(&path, &draw_difference(trees, direction, caption, margin)?.svg)?;
+            written.pictures.push(PictureFile { level: trees.level, what, path });
         }
     }
     Ok(written)

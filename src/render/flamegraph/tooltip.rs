@@ -1,9 +1,8 @@
-//! Tooltips with decimals, sample counts and full names in place of inferno's integers. Invariant: only titles and
-//! the subtitle change; a title whose box is not known is left as inferno wrote it.
+//! Tooltips with decimals, sample counts and full names in place of inferno's integers, and colours where they are not by kind of
+//! code. Invariant: only titles, the subtitle and colours change; a frame whose box is not known is left as inferno wrote it.
 
+use super::FULL_NAME;
 use super::fold::{Drawn, Folded, KEY_END};
-use super::{FULL_NAME, Unit};
-use crate::render::figure::{count, significant};
 use crate::render::middle;
 use std::collections::HashMap;
 
@@ -14,7 +13,16 @@ const OWN_SCRIPT: &str = r#".textContent.split("\n")[0].replace(/\([^(]*\)$/,"")
 const TITLE: &str = "<title>";
 const TITLE_END: &str = "</title>";
 
-pub(super) fn rewrite(svg: &str, folded: &Folded, unit: &Unit, queries: f64, subtitle: &[String; 2]) -> String {
+/// What becomes of a frame.
+pub(super) struct Dress {
+    /// What stands after the name in the tooltip's first line, without parentheses.
+    pub figures: String,
+    /// `None`: the colour stays.
+    pub fill: Option<String>,
+}
+
+/// Puts `dress` on every frame.
+pub(super) fn rewrite(svg: &str, folded: &Folded, subtitle: &[String; 2], dress: impl Fn(&Drawn) -> Dress) -> String {
     let head_end = svg.find("<svg id=\"frames\"").unwrap_or(svg.len());
     let (head, frames) = svg.split_at(head_end);
     let mut text = with_subtitle(&head.replace(SCRIPT, OWN_SCRIPT), subtitle);
@@ -25,20 +33,35 @@ pub(super) fn rewrite(svg: &str, folded: &Folded, unit: &Unit, queries: f64, sub
         let Some(length) = rest[at..].find(TITLE_END) else { break };
         let (title, after) = (&rest[at + TITLE.len()..at + length], &rest[at + length..]);
         text += &rest[..at + TITLE.len()];
-        let drawn = place(after, bottom).and_then(|place| boxes.get(&place));
-        text += &drawn.map_or_else(|| title.to_string(), |d| escaped(&tooltip(d, folded, unit, queries)));
         rest = after;
+        let Some(drawn) = place(after, bottom).and_then(|place| boxes.get(&place)) else {
+            text += title;
+            continue;
+        };
+        let dress = dress(drawn);
+        text += &escaped(&tooltip(drawn, folded, &dress.figures));
+        if let Some((before, after)) = dress.fill.as_ref().and_then(|_| around_fill(rest)) {
+            text += before;
+            text += &dress.fill.unwrap_or_default();
+            rest = after;
+        }
     }
     text += rest;
     text.replace(KEY_END, "")
 }
 
-fn tooltip(drawn: &Drawn, folded: &Folded, unit: &Unit, queries: f64) -> String {
-    let share = significant(100.0 * drawn.width as f64 / folded.total as f64);
-    let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", count(s)));
-    let figures = format!("({} {}, {share} %{samples})", unit.per_query(drawn.width, queries), unit.name);
-    let Some(label) = drawn.label.map(|l| &folded.labels[l]) else { return format!("all {figures}") };
-    let mut text = format!("{} {figures}", label.shown.replace('\n', " "));
+/// What stands before and after the colour of the next rectangle.
+fn around_fill(after: &str) -> Option<(&str, &str)> {
+    const FILL: &str = " fill=\"";
+    let rect = after.find("<rect ")?;
+    let start = rect + after[rect..].find(FILL)? + FILL.len();
+    let end = start + after[start..].find('"')?;
+    Some((&after[..start], &after[end..]))
+}
+
+fn tooltip(drawn: &Drawn, folded: &Folded, figures: &str) -> String {
+    let Some(label) = drawn.label.map(|l| &folded.labels[l]) else { return format!("all ({figures})") };
+    let mut text = format!("{} ({figures})", label.shown.replace('\n', " "));
     let full = middle(&label.full, FULL_NAME);
     if full != label.shown {
         text += &format!("\n{full}");

@@ -1,0 +1,210 @@
+//! Differential flamegraphs: one side's stacks, coloured by what they cost a query more or less than on the other. Invariant: colour
+//! stands only where a difference was found; both pictures of a pair have one scale, so that the same width is the same cost.
+
+use super::fold::{Drawn, Folded};
+use super::tooltip::{self, Dress};
+use super::{Caption, Drawing, Unit, not_drawn, options, plain};
+use crate::analyze::difference::{Subtree, TreeDifference};
+use crate::render::difference::verdict;
+use crate::render::figure::count;
+use anyhow::{Context, Result};
+
+/// Width of a picture in pixels. The dearer side fills it.
+const WIDTH: f64 = 1_500.0;
+/// What a side without room gets all the same: the scale is then no longer that of the other side.
+const NARROWEST: f64 = 60.0;
+/// Pixels that inferno leaves free at both sides together.
+const PADDING: f64 = 20.0;
+
+/// Whose stacks are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Before,
+    After,
+}
+
+impl Direction {
+    pub fn word(self) -> &'static str {
+        match self {
+            Direction::Before => "before",
+            Direction::After => "after",
+        }
+    }
+
+    fn side(self) -> usize {
+        match self {
+            Direction::Before => 0,
+            Direction::After => 1,
+        }
+    }
+}
+
+/// Draws one side of a level; `caption.run` is not used, since there are two.
+///
+/// # Errors
+/// A side without any weight.
+pub fn draw_difference(
+    trees: &TreeDifference,
+    direction: Direction,
+    caption: &Caption,
+    margin: f64,
+) -> Result<Drawing> {
+    let side = direction.side();
+    let folded = Folded::of(&trees.profile(side), 1, caption.full_names);
+    let unit = Unit::of(&trees.column);
+    let mut options = options(title(trees, direction, caption, &unit), &unit, trees.queries[side]);
+    let width = width(trees, side);
+    options.image_width = Some(width);
+    let mut drawing =
+        plain(&folded, &mut options).with_context(|| format!("level {} of {}", trees.level, trees.runs[side]))?;
+    let largest = trees.subtrees.iter().filter(|s| s.differs()).map(|s| s.difference.abs()).fold(0.0, f64::max);
+    let subtitle = [legend(trees), judged(trees, &drawing)];
+    let dress = |drawn: &Drawn| match drawn.node.map(|node| &trees.subtrees[node.index()]) {
+        Some(subtree) => Dress { figures: figures(subtree, &unit, margin), fill: Some(colour(subtree, largest)) },
+        None => Dress { figures: whole(trees, &unit), fill: Some(UNCOLOURED.into()) },
+    };
+    drawing.svg = tooltip::rewrite(&on_full_width(&drawing.svg, width), &folded, &subtitle, dress);
+    Ok(drawing)
+}
+
+/// The frames keep their width, and the picture around them becomes as wide as its pair.
+fn on_full_width(svg: &str, width: usize) -> String {
+    let wide = svg.replacen(&format!("width=\"{width}\""), &format!("width=\"{WIDTH}\""), 1);
+    wide.replacen(&format!("viewBox=\"0 0 {width} "), &format!("viewBox=\"0 0 {WIDTH} "), 1)
+}
+
+/// In proportion to the cost a query.
+fn width(trees: &TreeDifference, side: usize) -> usize {
+    let cost = |side: usize| trees.weights[side] / trees.queries[side];
+    let share = cost(side) / cost(0).max(cost(1));
+    (PADDING + share * (WIDTH - PADDING)).max(NARROWEST).round() as usize
+}
+
+fn title(trees: &TreeDifference, direction: Direction, caption: &Caption, unit: &Unit) -> String {
+    let [before, after] = [0, 1].map(|side| unit.cost(trees.weights[side] / trees.queries[side]));
+    let what = caption.focus.as_ref().map_or(String::new(), |focus| format!(", {focus}"));
+    let folded = if caption.folded { ", plumbing folded" } else { "" };
+    let drawn = direction.word();
+    format!("Level {}{what}{folded}, {drawn}: {before} before, {after} after, {}", trees.level, unit.name)
+}
+
+/// For frames that are as they were, and those of which nothing can be said.
+const UNCOLOURED: &str = "rgb(228,228,224)";
+
+fn legend(trees: &TreeDifference) -> String {
+    format!(
+        "{} to {}. Red: more after, magenta: only after; blue: less after, teal: only before; grey: no difference found",
+        trees.runs[0], trees.runs[1]
+    )
+}
+
+fn judged(trees: &TreeDifference, drawing: &Drawing) -> String {
+    let found = trees.subtrees.iter().filter(|subtree| subtree.differs()).count();
+    format!(
+        "{} of {} frames coloured; {} judged apart, p at most {:.1e}{}",
+        count(found as u64),
+        count(trees.subtrees.len() as u64),
+        count(trees.judged as u64),
+        trees.cut,
+        not_drawn(drawing)
+    )
+}
+
+/// Strong where the difference is among the largest; a frame that is on one side only has a hue of its own.
+fn colour(subtree: &Subtree, largest: f64) -> String {
+    if !subtree.differs() {
+        return UNCOLOURED.into();
+    }
+    let full = match (subtree.samples, subtree.difference > 0.0) {
+        ((0, _), _) => [205.0, 30.0, 150.0],
+        ((_, 0), _) => [0.0, 140.0, 140.0],
+        (_, true) => [225.0, 35.0, 35.0],
+        (_, false) => [45.0, 90.0, 225.0],
+    };
+    let strength = 0.35 + 0.65 * (subtree.difference.abs() / largest).sqrt();
+    let [red, green, blue] = full.map(|part| (255.0 - strength * (255.0 - part)).round() as u8);
+    format!("rgb({red},{green},{blue})")
+}
+
+/// `12.3 before, 32.5 after, +20.2 [18.9, 21.5] µs CPU per query: slower; 1,234 and 3,456 samples`
+fn figures(subtree: &Subtree, unit: &Unit, margin: f64) -> String {
+    let interval =
+        subtree.interval.map_or(String::new(), |(low, high)| format!(" [{}, {}]", unit.signed(low), unit.signed(high)));
+    let judged = match subtree.verdict {
+        Some(found) => verdict(found, None, margin),
+        None => "not judged".into(),
+    };
+    format!(
+        "{} before, {} after, {}{interval} {}: {judged}; {} and {} samples",
+        unit.cost(subtree.before),
+        unit.cost(subtree.after),
+        unit.signed(subtree.difference),
+        unit.name,
+        count(subtree.samples.0),
+        count(subtree.samples.1)
+    )
+}
+
+fn whole(trees: &TreeDifference, unit: &Unit) -> String {
+    let [before, after] = [0, 1].map(|side| trees.weights[side] / trees.queries[side]);
+    format!("{} before, {} after, {} {}", unit.cost(before), unit.cost(after), unit.signed(after - before), unit.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::difference::constructed::{profiled, run};
+    use crate::analyze::difference::{Options, Side, trees};
+
+    fn compared(before: &[(&str, i64)], after: &[(&str, i64)]) -> TreeDifference {
+        let options = Options { trees: true, ..Options::default() };
+        let side = |stacks: &[(&str, i64)]| {
+            let mut made = run("r", 16, &[(10_000, 100, 50); 6]);
+            made.windows.iter_mut().for_each(|window| profiled(window, stacks));
+            Side::of(&made, &options)
+        };
+        trees(&side(before), &side(after), &options).remove(0)
+    }
+
+    /// Tooltip's first line and colour of the frame of this name.
+    fn frame(svg: &str, name: &str) -> Option<(String, String)> {
+        let title = svg.split("<title>").skip(1).find(|title| title.starts_with(&format!("{name} (")))?;
+        let fill = title.split("fill=\"").nth(1)?.split('"').next()?;
+        Some((title.split(['<', '\n']).next()?.to_string(), fill.to_string()))
+    }
+
+    fn width_of_frames(svg: &str) -> f64 {
+        let frames = svg.split("<svg id=\"frames\"").nth(1).unwrap();
+        frames.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+    }
+
+    const STACKS: [(&str, i64); 3] = [("main;work", 2000), ("main;other", 1000), ("main;work;gone", 1000)];
+
+    #[test]
+    fn new_and_vanished_frames_have_their_own_colour_and_what_stayed_none() {
+        let trees = compared(&STACKS, &STACKS[..2]);
+        let draw = |direction| draw_difference(&trees, direction, &Caption::default(), 0.03).unwrap().svg;
+        let (before, after) = (draw(Direction::Before), draw(Direction::After));
+        let (text, fill) = frame(&before, "gone").unwrap();
+        assert_eq!(fill, "rgb(0,140,140)");
+        assert!(text.starts_with("gone (100 before, 0 after, -100 [-"), "{text}");
+        assert!(text.ends_with("µs CPU per query: faster; 6,000 and 0 samples)"), "{text}");
+        assert_eq!(frame(&after, "gone"), None);
+        assert_eq!(frame(&after, "work").unwrap().1, "rgb(45,90,225)");
+        assert_eq!(frame(&after, "other").unwrap().1, UNCOLOURED);
+        let turned = compared(&STACKS[..2], &STACKS);
+        let new = draw_difference(&turned, Direction::After, &Caption::default(), 0.03).unwrap().svg;
+        assert_eq!(frame(&new, "gone").unwrap().1, "rgb(205,30,150)");
+    }
+
+    #[test]
+    fn both_pictures_have_one_scale_and_one_width() {
+        let trees = compared(&STACKS, &STACKS[..2]);
+        let draw = |direction| draw_difference(&trees, direction, &Caption::default(), 0.03).unwrap().svg;
+        let (before, after) = (draw(Direction::Before), draw(Direction::After));
+        assert_eq!((width_of_frames(&before), width_of_frames(&after)), (1480.0, 1110.0));
+        for svg in [before, after] {
+            assert!(svg.contains("viewBox=\"0 0 1500 ") && svg.contains("version=\"1.1\" width=\"1500\""));
+        }
+    }
+}
