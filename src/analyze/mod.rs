@@ -12,6 +12,7 @@ pub mod hot;
 pub mod interval;
 pub mod machine;
 pub mod nodes;
+pub mod observer;
 pub mod places;
 pub mod populations;
 pub mod prediction;

@@ -26,6 +26,9 @@ const LEVEL: f64 = 0.01;
     about = "Measure two sides by turns, and say which is faster, by how much and how surely",
     mut_arg("replicates", |argument| argument.hide(true)),
     mut_arg("restart", |argument| argument.hide(true)),
+    mut_arg("observer_cost", |argument| argument.hide(true)),
+    mut_arg("pairs", |argument| argument.hide(true)),
+    mut_arg("pair_window", |argument| argument.hide(true)),
     mut_arg("no_flamegraphs", |argument| argument.hide(true)),
     after_help = "\
 Sides differ in what is given with --a-... and --b-...; all else goes for both. Turns alternate (ABBA BAAB ...), a server that
@@ -183,6 +186,9 @@ impl Compare {
         }
         if self.sweep.replicates != 1 {
             return Err(usage("a comparison has replicates of each side until it is decided: give --max-replicates"));
+        }
+        if self.sweep.observer_cost {
+            return Err(usage("what observing costs is measured with `wireprof sweep --observer-cost`"));
         }
         let mut base = self.sweep.request(preset.clone())?;
         base.replicates = replicates;

@@ -4,14 +4,15 @@ use super::input;
 use crate::analyze::guards::Verdict;
 use crate::analyze::hot::{By, HotOptions, HotTable, hot};
 use crate::analyze::machine::machine_notes;
+use crate::analyze::observer::observer_costs;
 use crate::analyze::places::places;
 use crate::analyze::processes::processes;
 use crate::analyze::quantities::quantities;
 use crate::analyze::summary::{sampling_notes, summary};
 use crate::preset::Preset;
 use crate::render::{
-    Picture, Report, Section, frames_table, guards_report, manifest_lines, places_section, processes_table,
-    quantities_table, summary_table,
+    Picture, Report, Section, frames_table, guards_report, manifest_lines, observer_section, places_section,
+    processes_table, quantities_table, summary_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
     let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));
+    sections.extend(run.observer.as_ref().map(|windows| observer_section(windows, &observer_costs(windows))));
     sections.extend(guards_report(run).sections);
     if let Some(preset) = preset {
         sections.extend(measured(run, preset));

@@ -8,10 +8,10 @@ use super::source::Source;
 use super::{Common, Outcome, Usage};
 use crate::load::{Protocol, run_script};
 use crate::preset::Preset;
-use crate::run::{RUNNING, Store};
+use crate::run::{Manifest, RUNNING, Store};
 use crate::sweep::{
-    self, Arm, Cut, Divisor, DriverChoice, Ended, Launch, Prepared, Request, Stop, Timing, Turn, Turns, prepare,
-    restore,
+    self, Arm, Cut, Divisor, DriverChoice, Ended, Launch, ObserverAsked, Prepared, Request, Sources, Stop, Timing,
+    Turn, Turns, observer_windows, prepare, restore,
 };
 use crate::target::without_secrets;
 use crate::testbed::plant::Plant;
@@ -30,6 +30,7 @@ Examples:
   wireprof sweep --testbed --replicates 6 --restart             six windows a level, each of a process of its own
   wireprof sweep --preset postgres --url postgres://app@localhost/db --query 'select 1' --levels 1,16,64
   wireprof sweep --preset materialize --workload bench.ini --levels 1,4,16,64,128 --window 20s --restore
+  wireprof sweep --testbed --levels 64 --observer-cost --pairs 40   and what each instrument costs the target
   wireprof sweep --preset generic --url postgres://localhost:7000/db --pid 4711")]
 pub struct Sweep {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
@@ -114,6 +115,15 @@ pub struct Sweep {
     /// writes?
     #[arg(long, value_enum, value_name = "WHAT")]
     probe: Option<Probe>,
+    /// Then measure what each instrument costs the target: short windows with it and without it by turns, at the highest level
+    #[arg(long, conflicts_with = "restart")]
+    pub(super) observer_cost: bool,
+    /// Pairs of windows for each instrument
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    pairs: u64,
+    /// Length of each of these windows
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "400ms")]
+    pair_window: Duration,
     #[command(flatten)]
     source: Source,
     /// Seed of the random order of levels [default: from the clock]
@@ -143,6 +153,20 @@ fn driver(text: &str) -> Result<String, String> {
     if known { Ok(text.into()) } else { Err("write wireprof, or dbbench=PATH".into()) }
 }
 
+/// Measures what observing costs, and stores it with the run; what ended it early is the error.
+async fn observe(
+    store: &Store,
+    manifest: &Manifest,
+    asked: &ObserverAsked,
+    sources: &mut Sources,
+    stop: &Stop,
+    tell: &mut (dyn FnMut(sweep::Event) + Send),
+) -> Result<()> {
+    let (windows, ended) = observer_windows(asked, sources, stop, tell).await?;
+    store.write_observer(manifest, &windows)?;
+    ended.map_or(Ok(()), Err)
+}
+
 impl Sweep {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         conduct::runtime()?.block_on(self.conduct(common))
@@ -158,6 +182,7 @@ impl Sweep {
         if self.restart {
             return self.by_turns(common, request, &stop, &progress).await;
         }
+        let observer = self.observer(&request)?;
         if self.testbed {
             progress.working("starting the testbed and its PostgreSQL");
         }
@@ -174,7 +199,10 @@ impl Sweep {
         let store = Store::new(&common.runs);
         debug_assert_eq!(manifest.ended, RUNNING);
         let mut tell = |event: sweep::Event| progress.event(event);
-        let outcome = sweep::run(&store, manifest, &preset, &mut sources, timing, &stop, &mut tell).await;
+        let mut outcome = sweep::run(&store, manifest, &preset, &mut sources, timing, &stop, &mut tell).await;
+        if let (Some(asked), Ok(outcome @ sweep::Outcome { cut: None, .. })) = (observer, &mut outcome) {
+            outcome.cut = observe(&store, &outcome.manifest, &asked, &mut sources, &stop, &mut tell).await.err();
+        }
         // Whatever happened to the windows, the server gets back what is its own.
         if let Some(probe) = sources.freshness.take() {
             probe.close().await.unwrap_or_else(|error| progress.note(&format!("{error:#}")));
@@ -220,6 +248,26 @@ impl Sweep {
 
     fn answer<'a>(&'a self, common: &'a Common, preset: &'a Preset) -> Answer<'a> {
         Answer { what: "sweep", common, preset, names: &self.names, pictures: !self.no_flamegraphs }
+    }
+
+    /// What is asked of the instruments themselves.
+    fn observer(&self, request: &Request) -> Result<Option<ObserverAsked>> {
+        if !self.observer_cost {
+            return Ok(None);
+        }
+        if !matches!(request.driver, DriverChoice::Own { .. }) {
+            return Err(anyhow!(Usage(anyhow!(
+                "--observer-cost counts queries while they run, and only wireprof's own driver tells: leave --driver out"
+            ))));
+        }
+        Ok(Some(ObserverAsked {
+            level: request.levels.iter().copied().max().unwrap_or(1),
+            pairs: self.pairs as usize,
+            window: self.pair_window.max(Duration::from_millis(100)),
+            warmup: self.warmup,
+            seed: request.seed,
+            sampling: request.sampling.clone(),
+        }))
     }
 
     /// What is started for the sweep.

@@ -55,7 +55,7 @@ pub struct Imported {
 impl Imported {
     /// The run alone, ready for analysis.
     pub fn into_run(self) -> Run {
-        Run { manifest: self.manifest, windows: self.windows.into_iter().map(|w| w.window).collect() }
+        Run { manifest: self.manifest, windows: self.windows.into_iter().map(|w| w.window).collect(), observer: None }
     }
 }
 

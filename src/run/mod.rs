@@ -1,8 +1,10 @@
 //! The stored run: one directory of standard formats, written atomically, readable up to its last whole window.
 
 mod model;
+mod observer;
 pub mod pprof;
 mod store;
 
 pub use model::*;
+pub use observer::{Instrument, InstrumentPairs, ObservedPair, ObservedWindow, ObserverWindows};
 pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};

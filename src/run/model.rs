@@ -262,6 +262,8 @@ impl Window {
 pub struct Run {
     pub manifest: Manifest,
     pub windows: Vec<Window>,
+    /// What observing costs; `None`: nobody asked.
+    pub observer: Option<super::ObserverWindows>,
 }
 
 impl Run {

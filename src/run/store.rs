@@ -5,9 +5,9 @@
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
 //! (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`, `metrics-after.prom`,
 //! `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the
-//! queries), `statements.json`, `guards.json`.
+//! queries), `statements.json`, `guards.json`. Beside the windows, where it was asked for: `observer.json`.
 
-use super::{Manifest, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
+use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::{LoadTrace, read_latency_log, write_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::wire::{Sample, WireDelta};
@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 
 /// `ended` of a run that is still being written, or whose writer was killed.
 pub const RUNNING: &str = "running";
+
+const OBSERVER: &str = "observer.json";
 
 /// A directory of runs.
 pub struct Store {
@@ -99,7 +101,8 @@ impl Store {
     pub fn load_parts(&self, reference: &str, parts: Parts) -> Result<Run> {
         let mut windows = Vec::new();
         let manifest = self.load_each(reference, parts, |_, window| windows.push(window))?;
-        Ok(Run { manifest, windows })
+        let observer = read_optional(&self.find(reference)?.join(OBSERVER))?;
+        Ok(Run { manifest, windows, observer })
     }
 
     /// A run's windows one after the other, by level, then replicate, for runs whose profiles are too large together.
@@ -126,6 +129,11 @@ impl Store {
     /// Whether a run of this id is stored.
     pub fn holds(&self, id: &str) -> bool {
         self.directory.join(id).join("manifest.json").exists()
+    }
+
+    /// Adds what observing costs to a stored run.
+    pub fn write_observer(&self, manifest: &Manifest, observer: &ObserverWindows) -> Result<()> {
+        write_json(&self.directory(manifest).join(OBSERVER), observer)
     }
 
     /// Starts a run's directory.

@@ -12,6 +12,7 @@ mod referee;
 mod report;
 mod start;
 mod thread;
+mod timer;
 pub mod unwind;
 
 pub use choose::{Chosen, Unwinding, choose, permitted};
@@ -19,6 +20,7 @@ pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 pub use raw::*;
 pub use referee::{Agreement, Findings};
 pub use report::SamplingReport;
+pub use timer::BareTimers;
 
 use anyhow::Result;
 

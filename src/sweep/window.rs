@@ -20,6 +20,14 @@ const RUN_ON: Duration = Duration::from_millis(100);
 /// Scrapes inside the window may take at most this share of its time: a slow exposition is asked for less often.
 const SCRAPE_SHARE: f64 = 0.05;
 
+/// ns between two readings inside a window.
+const SECOND: u64 = 1_000_000_000;
+
+/// ns from one scrape inside a window to the next, by what a scrape takes.
+pub(super) fn pace(scrape: &Scrape) -> u64 {
+    ((scrape.span.nanos() as f64 / SCRAPE_SHARE) as u64).max(SECOND)
+}
+
 /// Everything measured in one window, not yet symbolized.
 pub struct Captured {
     pub id: WindowId,
@@ -118,7 +126,7 @@ async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -
 }
 
 /// The load's threads are ours, or it is a process of its own.
-fn watch_generator(sources: &mut Sources, ids: &[u32]) {
+pub(super) fn watch_generator(sources: &mut Sources, ids: &[u32]) {
     let own = tasks(std::process::id());
     let (threads, processes): (Vec<u32>, Vec<u32>) = ids.iter().partition(|id| own.contains(id));
     sources.watched.generator_threads = threads;
@@ -159,7 +167,7 @@ fn wire_snapshot(sources: &Sources, missing: &mut Vec<Missing>) -> Option<WireSn
 }
 
 /// Sleeps until `until`, watching the load, the target and the user.
-async fn pause(load: &dyn Load, sources: &Sources, until: Nanos, stop: &Stop) -> Result<()> {
+pub(super) async fn pause(load: &dyn Load, sources: &Sources, until: Nanos, stop: &Stop) -> Result<()> {
     loop {
         if stop.requested() {
             bail!(Cut::Interrupted);
@@ -195,7 +203,7 @@ async fn observe(
     recording.iter().for_each(|recording| recording.begin_window());
     // Parsed after the window: that would take a CPU from the target.
     let mut inside = Vec::new();
-    let every = before.as_ref().map_or(0.0, |scrape| scrape.span.nanos() as f64 / SCRAPE_SHARE).max(1e9) as u64;
+    let every = before.as_ref().map_or(SECOND, pace);
     let end = start + timing.window.as_nanos() as u64;
     // A scrape just before the last one would tell nothing and cost the target.
     let mut next = start + every;

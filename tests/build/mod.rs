@@ -119,7 +119,7 @@ pub fn run(windows: Vec<Window>) -> Run {
         restarted: false,
         side: None,
     };
-    Run { manifest, windows }
+    Run { manifest, windows, observer: None }
 }
 
 /// A profile as (stack root first, weight) lines, summed.

@@ -103,7 +103,7 @@ pub fn run(id: &str, level: usize, windows: &[(u64, u64, u64)]) -> Run {
         let id = WindowId { level, replicate: i + 1 };
         window(id, &[completed / 2, completed - completed / 2], *latency, *cpu)
     });
-    Run { manifest: manifest(id, &[level]), windows: windows.collect() }
+    Run { manifest: manifest(id, &[level]), windows: windows.collect(), observer: None }
 }
 
 /// Gives the window a profile of these stacks (`root;leaf`) with as many samples of 1 ms.

@@ -262,6 +262,7 @@ mod tests {
             Run {
                 manifest: manifest("r", &[16]),
                 windows: vec![window(WindowId { level: 16, replicate: 1 }, &counts, 1000, 10)],
+                observer: None,
             }
         };
         let width = |before: &Run, after: &Run| {

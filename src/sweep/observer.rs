@@ -1,0 +1,282 @@
+//! What each instrument costs the target: windows with it and without it by turns (ABBA), all within one load session. Invariant: in
+//! both windows of a pair the same processes are read at the same places in time; an instrument that fails costs its own pairs
+//! only, and pairs that are whole are kept whatever ends the others.
+
+use super::window::{pace, pause, watch_generator};
+use super::{Event, Sources, Stop, pairs};
+use crate::clock;
+use crate::load::Load;
+use crate::run::{Instrument, InstrumentPairs, Missing, ObservedPair, ObservedWindow, ObserverWindows};
+use crate::sample::{BareTimers, Recording, Sampler, choose, perf};
+use crate::target::{Role, difference};
+use anyhow::{Context, Result, anyhow, bail};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use std::time::Duration;
+
+/// Between switching instruments and the window: starting one reads files and fills caches, which is no cost of observing.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct ObserverAsked {
+    /// Clients of the load.
+    pub level: usize,
+    pub pairs: usize,
+    pub window: Duration,
+    pub warmup: Duration,
+    pub seed: u64,
+    /// `None`: stacks are not sampled.
+    pub sampling: Option<perf::Options>,
+}
+
+/// What runs in one window.
+#[derive(Clone, Copy, Debug, Default)]
+struct On {
+    timer: bool,
+    /// Stacks; with waits where `Some(true)`.
+    sampling: Option<bool>,
+    wire: bool,
+    metrics: bool,
+}
+
+/// Instruments that only this measurement has, beside those of the sources.
+struct Bench<'a> {
+    sources: &'a mut Sources,
+    load: &'a dyn Load,
+    window: Duration,
+    stop: &'a Stop,
+    timers: Result<BareTimers, Missing>,
+    /// On-CPU stacks alone.
+    on_cpu: Result<Box<dyn Sampler>, Missing>,
+    off_cpu: bool,
+    /// ns from scrape to scrape; `None`: metrics cannot be read.
+    scrape_every: Option<u64>,
+    /// ns of windows with metrics since the last scrape.
+    unscraped: u64,
+}
+
+/// Takes all pairs; what ended them early comes with those that are whole.
+///
+/// # Errors
+/// A load that cannot be started.
+pub async fn observer_windows(
+    asked: &ObserverAsked,
+    sources: &mut Sources,
+    stop: &Stop,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<(ObserverWindows, Option<anyhow::Error>)> {
+    let mut load = tokio::task::block_in_place(|| sources.driver.open(asked.level))?;
+    load.start()?;
+    watch_generator(sources, &load.thread_ids());
+    let began = clock::now();
+    let mut bench = Bench::open(asked, sources, load.as_ref(), stop).await;
+    let mut found = ObserverWindows {
+        level: asked.level,
+        window_seconds: asked.window.as_secs_f64(),
+        frequency: asked.sampling.as_ref().map(|options| options.frequency),
+        scrape_seconds: bench.scrape_every.map(|nanos| nanos as f64 / 1e9),
+        instruments: bench.instruments(),
+    };
+    let ended = match pause(load.as_ref(), bench.sources, began + asked.warmup.as_nanos() as u64, stop).await {
+        Ok(()) => bench.take(asked, &mut found.instruments, tell).await.err(),
+        Err(error) => Some(error),
+    };
+    let span = clock::Span::new(began, clock::now());
+    tokio::task::block_in_place(|| load.stop(span))?;
+    Ok((found, ended))
+}
+
+fn missing(what: &str, why: String) -> Missing {
+    Missing { what: what.into(), why, remedy: "run `wireprof doctor`".into() }
+}
+
+impl<'a> Bench<'a> {
+    async fn open(asked: &ObserverAsked, sources: &'a mut Sources, load: &'a dyn Load, stop: &'a Stop) -> Bench<'a> {
+        let sampled = asked.sampling.as_ref().filter(|_| sources.sampler.is_some()).zip(sources.pids.first().copied());
+        let not_sampled = || missing("profile", "stacks are not sampled in this run".into());
+        let (timers, on_cpu) = tokio::task::block_in_place(|| match sampled {
+            None => (Err(not_sampled()), Err(not_sampled())),
+            Some((options, pid)) => (
+                BareTimers::open(options).map_err(|error| missing("timer", format!("{error:#}"))),
+                on_cpu_only(options, pid, sources).map_err(|error| missing("profile", format!("{error:#}"))),
+            ),
+        });
+        let scrape = match &sources.scraper {
+            Some(scraper) => scraper.scrape().await.ok(),
+            None => None,
+        };
+        Bench {
+            load,
+            window: asked.window,
+            stop,
+            timers,
+            on_cpu,
+            off_cpu: sampled.is_some_and(|(options, _)| options.off_cpu),
+            scrape_every: scrape.as_ref().map(pace),
+            unscraped: 0,
+            sources,
+        }
+    }
+
+    /// All instruments, with the reasons of those that cannot be had.
+    fn instruments(&self) -> Vec<InstrumentPairs> {
+        let on_cpu = self.on_cpu.as_ref().err().cloned();
+        let off_cpu = (!self.off_cpu).then(|| missing("off-CPU stacks", "waits are not followed in this run".into()));
+        let wire = self.sources.wire.is_none();
+        let wire = wire.then(|| missing("places", "places are not followed in this run".into()));
+        let metrics = self.scrape_every.is_none();
+        let metrics = metrics.then(|| missing("metrics", "metrics are not read in this run".into()));
+        let none = on_cpu.is_some() && wire.is_some() && metrics.is_some();
+        [
+            (Instrument::Timer, self.timers.as_ref().err().cloned()),
+            (Instrument::Sampling, on_cpu.clone()),
+            (Instrument::OffCpu, on_cpu.or(off_cpu)),
+            (Instrument::Wire, wire),
+            (Instrument::Metrics, metrics),
+            (Instrument::All, none.then(|| missing("all", "this run has no instrument".into()))),
+        ]
+        .map(|(instrument, missing)| InstrumentPairs { instrument, pairs: Vec::new(), missing })
+        .into()
+    }
+
+    /// One pair of each instrument, in random order, again for each pair.
+    async fn take(
+        &mut self,
+        asked: &ObserverAsked,
+        instruments: &mut [InstrumentPairs],
+        tell: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<()> {
+        let mut random = rand::rngs::StdRng::seed_from_u64(asked.seed);
+        let mut order: Vec<usize> = (0..instruments.len()).collect();
+        for (at, turns) in pairs(asked.pairs, asked.seed).chunks(2).enumerate() {
+            tell(Event::Preparing(&format!("what observing costs: pair {} of {}", at + 1, asked.pairs)));
+            order.shuffle(&mut random);
+            for index in &order {
+                let found = &mut instruments[*index];
+                if found.missing.is_some() {
+                    continue;
+                }
+                let mut both = [None, None];
+                for turn in turns {
+                    match self.window(self.on(found.instrument, turn.arm == 1)).await? {
+                        Ok(window) => both[turn.arm] = Some(window),
+                        Err(error) => found.missing = Some(missing("observer cost", format!("{error:#}"))),
+                    }
+                }
+                if let [Some(without), Some(with)] = both {
+                    found.pairs.push(ObservedPair { without, with });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What runs with or without an instrument.
+    fn on(&self, instrument: Instrument, with: bool) -> On {
+        let nothing = On::default();
+        match (instrument, with) {
+            (Instrument::OffCpu, _) => On { sampling: Some(with), ..nothing },
+            (_, false) => nothing,
+            (Instrument::Timer, true) => On { timer: true, ..nothing },
+            (Instrument::Sampling, true) => On { sampling: Some(false), ..nothing },
+            (Instrument::Wire, true) => On { wire: true, ..nothing },
+            (Instrument::Metrics, true) => On { metrics: true, ..nothing },
+            (Instrument::All, true) => On {
+                timer: false,
+                sampling: self.on_cpu.is_ok().then_some(self.off_cpu),
+                wire: self.sources.wire.is_some(),
+                metrics: self.scrape_every.is_some(),
+            },
+        }
+    }
+
+    /// One window. The outer error ends everything, the inner one this instrument.
+    async fn window(&mut self, on: On) -> Result<Result<ObservedWindow>> {
+        let recording = match tokio::task::block_in_place(|| self.start(on)) {
+            Ok(recording) => recording,
+            Err(error) => {
+                self.stop(on, None)?;
+                return Ok(Err(error));
+            }
+        };
+        let counted = self.count(on, recording.as_deref()).await;
+        tokio::task::block_in_place(|| self.stop(on, recording))?;
+        match counted {
+            Err(error) if super::interrupted(&error) || self.load.failed().is_some() => Err(error),
+            counted => Ok(counted),
+        }
+    }
+
+    fn start(&mut self, on: On) -> Result<Option<Box<dyn Recording>>> {
+        if on.timer {
+            self.timers.as_mut().map_err(|missing| anyhow!("{}", missing.why))?.start()?;
+        }
+        if on.wire {
+            self.sources.wire.as_mut().context("no program at the sockets")?.start()?;
+        }
+        let Some(off_cpu) = on.sampling else { return Ok(None) };
+        let sampler = match off_cpu {
+            true => self.sources.sampler.as_mut().context("no sampler")?,
+            false => self.on_cpu.as_mut().map_err(|missing| anyhow!("{}", missing.why))?,
+        };
+        sampler.start(&self.sources.pids, self.sources.children).map(Some)
+    }
+
+    /// Ends what was started, whatever of it was.
+    fn stop(&mut self, on: On, recording: Option<Box<dyn Recording>>) -> Result<()> {
+        if on.timer
+            && let Ok(timers) = &mut self.timers
+        {
+            timers.stop()?;
+        }
+        if let Some(wire) = self.sources.wire.as_mut().filter(|_| on.wire) {
+            wire.timelines();
+            wire.stop();
+        }
+        recording.map_or(Ok(()), |recording| recording.stop().map(drop))
+    }
+
+    /// Completed queries and CPU from here to the window's end.
+    async fn count(&mut self, on: On, recording: Option<&dyn Recording>) -> Result<ObservedWindow> {
+        let nanos = |time: Duration| time.as_nanos() as u64;
+        pause(self.load, self.sources, clock::now() + nanos(SETTLE), self.stop).await?;
+        if let Some(wire) = self.sources.wire.as_ref().filter(|_| on.wire) {
+            wire.take_timelines(self.window.as_secs_f64())?;
+        }
+        recording.iter().for_each(|recording| recording.begin_window());
+        let (before, started) = (self.sources.watched.read(), self.load.progress().0);
+        let begin = clock::now();
+        let mut scrapes = 0;
+        let due = self.scrape_every.filter(|_| on.metrics).map(|every| every.saturating_sub(self.unscraped));
+        if let Some(due) = due {
+            self.unscraped += nanos(self.window);
+            if due <= nanos(self.window) {
+                pause(self.load, self.sources, begin + due.min(nanos(self.window) / 2), self.stop).await?;
+                self.sources.scraper.as_ref().context("no scraper")?.scrape().await?;
+                scrapes = 1;
+                self.unscraped = nanos(self.window).saturating_sub(due);
+            }
+        }
+        pause(self.load, self.sources, begin + nanos(self.window), self.stop).await?;
+        let (after, ended) = (self.sources.watched.read(), self.load.progress().0);
+        recording.iter().for_each(|recording| recording.end_window());
+        let scheduler = difference(&[before, after]).context("the scheduler's statistics cannot be read")?;
+        if ended <= started {
+            bail!("no query was completed in a window: longer ones are needed");
+        }
+        Ok(ObservedWindow {
+            queries: ended - started,
+            target_cpu: scheduler.cpu(Role::Target),
+            watched_cpu: scheduler.threads.iter().map(|thread| thread.cpu).sum(),
+            scrapes,
+        })
+    }
+}
+
+/// A sampler as the run's own, without waits.
+fn on_cpu_only(options: &perf::Options, pid: u32, sources: &Sources) -> Result<Box<dyn Sampler>> {
+    let mut sampler = choose(&perf::Options { off_cpu: false, ..options.clone() }, pid)?.sampler;
+    sampler.prepare(&sources.pids, sources.children, &|_| {})?;
+    Ok(sampler)
+}
