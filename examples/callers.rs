@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use std::process::ExitCode;
 use std::time::Duration;
 use wireprof::sample::perf::Options;
-use wireprof::sample::{Agreement, choose};
+use wireprof::sample::{Agreement, Sampled, choose};
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [pid, seconds] = &arguments[..] else { anyhow::bail!("usage: callers PID SECONDS") };
     let (pid, seconds): (u32, f64) = (pid.parse().context("PID")?, seconds.parse().context("SECONDS")?);
     let options = Options { referees: true, ..Options::default() };
-    let recording = choose(&options, pid)?.sampler.start(&[pid], false)?;
+    let recording = choose(&options, pid)?.sampler.start(&[Sampled::alone(pid)])?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (raw, report) = recording.stop()?;
     let findings = report.referees.context("the referees were not asked")?;

@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
-use wireprof::sample::Sampler;
 use wireprof::sample::ebpf::EbpfSampler;
 use wireprof::sample::perf::{Options, PerfSampler};
 use wireprof::sample::unwind::Cache;
+use wireprof::sample::{Sampled, Sampler};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,7 +18,7 @@ fn main() -> Result<()> {
         true => Box::new(PerfSampler::new(options)),
         false => Box::new(EbpfSampler::open(options, Cache::default())?),
     };
-    let recording = sampler.start(&[pid], false)?;
+    let recording = sampler.start(&[Sampled::alone(pid)])?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (raw, report) = recording.stop()?;
     let cpu = process_cpu()?;

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use wireprof::clock;
 use wireprof::elf::Image;
-use wireprof::sample::Sampler;
 use wireprof::sample::ebpf::EbpfSampler;
 use wireprof::sample::perf::Options;
 use wireprof::sample::unwind::{Cache, Rules};
+use wireprof::sample::{Sampled, Sampler};
 
 fn main() -> Result<()> {
     let program = std::env::args().nth(1).context("usage: tables PROGRAM")?;
@@ -49,7 +49,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
 
 fn attach(pid: u32, cache: Cache) -> Result<()> {
     let began = clock::now();
-    let recording = EbpfSampler::open(Options::default(), cache)?.start(&[pid], true)?;
+    let recording = EbpfSampler::open(Options::default(), cache)?.start(&[Sampled::family(pid)])?;
     std::thread::sleep(Duration::from_millis(500));
     let (raw, report) = recording.stop()?;
     let first = raw.samples.first().context("no samples: does the program run by itself?")?.at;

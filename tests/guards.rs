@@ -126,6 +126,7 @@ fn sound() -> Window {
             jobs: Vec::new(),
         },
         off_cpu: None,
+        beside: Vec::new(),
         sampling: Some(SamplingReport {
             samples: 10_000,
             recorded: 10_000,

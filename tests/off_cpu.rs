@@ -7,7 +7,7 @@ use std::time::Duration;
 use wireprof::sample::ebpf::EbpfSampler;
 use wireprof::sample::perf::Options;
 use wireprof::sample::unwind::Cache;
-use wireprof::sample::{Address, Incomplete, ModuleKind, RawOffCpu, RawSamples, Sampler};
+use wireprof::sample::{Address, Incomplete, ModuleKind, RawOffCpu, RawSamples, Sampled, Sampler};
 
 /// A program, and the directory that it lies in.
 struct Running {
@@ -43,7 +43,7 @@ fn sampler(id_mask: u64) -> Option<EbpfSampler> {
 }
 
 fn follow(sampler: &mut EbpfSampler, pid: u32, seconds: f64) -> (RawSamples, RawOffCpu) {
-    let recording = sampler.start(&[pid], true).unwrap();
+    let recording = sampler.start(&[Sampled::family(pid)]).unwrap();
     recording.begin_window();
     std::thread::sleep(Duration::from_secs_f64(seconds));
     recording.end_window();

@@ -4,7 +4,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use wireprof::sample::perf::Options;
-use wireprof::sample::{ModuleKind, RawSamples, SamplingReport, Unwinding, choose};
+use wireprof::sample::{ModuleKind, RawSamples, Sampled, SamplingReport, Unwinding, choose};
 
 /// The ways of following stacks that this host permits; prints why for those that it does not.
 fn ways() -> Vec<Unwinding> {
@@ -42,7 +42,7 @@ fn sample_with(program: &std::path::Path, seconds: f64, options: Options) -> (Ra
     let child = Running(Command::new(program).stdout(Stdio::null()).spawn().unwrap());
     std::thread::sleep(Duration::from_millis(100));
     let mut sampler = choose(&options, child.0.id()).unwrap().sampler;
-    let recording = sampler.start(&[child.0.id()], true).unwrap();
+    let recording = sampler.start(&[Sampled::family(child.0.id())]).unwrap();
     std::thread::sleep(Duration::from_secs_f64(seconds));
     recording.stop().unwrap()
 }

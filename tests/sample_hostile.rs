@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use wireprof::sample::perf::Options;
-use wireprof::sample::{Incomplete, RawSamples, RawStack, Recording, SamplingReport, Unwinding, choose};
+use wireprof::sample::{Incomplete, RawSamples, RawStack, Recording, Sampled, SamplingReport, Unwinding, choose};
 
 /// The ways of following stacks that this host permits; prints why for those that it does not.
 fn ways() -> Vec<Unwinding> {
@@ -47,7 +47,7 @@ fn sample(running: &Running, way: Unwinding, meanwhile: impl FnOnce()) -> (RawSa
     std::thread::sleep(Duration::from_millis(100));
     let options = Options { unwinding: way, ..Options::default() };
     let mut sampler = choose(&options, running.0.id()).unwrap().sampler;
-    let recording: Box<dyn Recording> = sampler.start(&[running.0.id()], true).unwrap();
+    let recording: Box<dyn Recording> = sampler.start(&[Sampled::family(running.0.id())]).unwrap();
     meanwhile();
     recording.stop().unwrap()
 }
@@ -268,7 +268,7 @@ fn a_killed_sampler_leaves_no_program_no_map_and_no_file_behind() {
     if let Ok(pid) = std::env::var(VICTIM) {
         let options = Options { unwinding: Unwinding::Kernel, ..Options::default() };
         let mut sampler = choose(&options, pid.parse().unwrap()).unwrap().sampler;
-        let _recording = sampler.start(&[pid.parse().unwrap()], true).unwrap();
+        let _recording = sampler.start(&[Sampled::family(pid.parse().unwrap())]).unwrap();
         loop {
             pause(1.0);
         }

@@ -121,6 +121,72 @@ fn the_database_behind_is_counted_with_all_its_processes() {
     }
 }
 
+/// Numbers of the processes in a profile's labels.
+fn sampled_pids(profile: &wireprof::profile::Profile) -> std::collections::BTreeSet<u32> {
+    profile.samples.iter().map(|sample| profile.labels[sample.labels.index()].pid).collect()
+}
+
+#[test]
+fn a_process_beside_the_target_has_a_profile_of_its_own_and_is_in_no_other() {
+    if testbed(Options::default()).is_none() {
+        return;
+    }
+    let place = Place::new();
+    place
+        .run(&[&["sweep", "--testbed", "--also", "postgres", "--warmup", "100ms"], &WINDOW[..]].concat())
+        .assert_done();
+    let run = place.the_run();
+    let window = &run.windows[0];
+    let pids = |role| -> std::collections::BTreeSet<u32> {
+        let threads = &window.scheduler.as_ref().unwrap().threads;
+        threads.iter().filter(|thread| thread.role == role).map(|thread| thread.pid).collect()
+    };
+    let beside = &window.beside[0];
+    assert_eq!((window.beside.len(), beside.process.as_str()), (1, "postgres"));
+    let (own, others) =
+        (sampled_pids(window.profile.as_ref().unwrap()), sampled_pids(beside.profile.as_ref().unwrap()));
+    assert_eq!(own, pids(Role::Target));
+    assert!(!others.is_empty() && others.is_subset(&pids(Role::Other)), "{others:?}");
+    assert_eq!(beside.sampling.samples, beside.profile.as_ref().unwrap().samples.len() as u64);
+    let waits = window.off_cpu.as_ref().and_then(|off_cpu| off_cpu.profile.as_ref());
+    assert!(waits.is_none_or(|waits| sampled_pids(waits) == own));
+    let hot = place.run(&["hot", "--process", "postgres", "--by", "total"]);
+    assert!(hot.code == 0 && hot.out.contains("PostgresMain"), "{}\n{}", hot.out, hot.err);
+    place.run(&["hot", "--process", "cockroach"]).assert(2, &["--process cockroach was not sampled", "postgres"]);
+    let picture = place.runs().join(&run.manifest.id).join("flamegraphs");
+    let level = run.manifest.levels[0];
+    assert!(picture.join(format!("{}-L{level:04}-postgres-all.svg", run.manifest.id)).exists());
+}
+
+#[test]
+fn each_instrument_is_measured_in_pairs_and_kept_with_the_run() {
+    if testbed(Options::default()).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let cost = ["--testbed", "--observer-cost", "--pairs", "3", "--pair-window", "400ms", "--seed", "1"];
+    let answer = place.sweep(&[&cost[..], &WINDOW].concat());
+    answer.assert_done();
+    let observer = place.the_run().observer.unwrap();
+    assert_eq!(observer.instruments.len(), 6);
+    for found in &observer.instruments {
+        // What this host refuses has its reason, and no pairs.
+        assert!(found.pairs.len() == 3 || found.missing.is_some(), "{found:?}");
+        let windows = found.pairs.iter().flat_map(|pair| [pair.without, pair.with]);
+        assert!(
+            windows.clone().all(|w| w.queries > 0 && w.target_cpu > 0 && w.target_cpu < w.watched_cpu),
+            "{found:?}"
+        );
+        assert!(found.pairs.iter().all(|pair| pair.without.scrapes == 0));
+    }
+    let scrapes = |index: usize| observer.instruments[index].pairs.iter().map(|pair| pair.with.scrapes).sum::<u64>();
+    // 1.2 s each, a scrape a second.
+    assert_eq!((scrapes(4), scrapes(5)), (1, 1));
+    for out in [answer.out, place.run(&["runs", "latest"]).out] {
+        assert!(out.contains("What observing costs at") && out.contains("all of this run's, against none"), "{out}");
+    }
+}
+
 /// The first process is the postmaster; all samples are of its family.
 fn assert_whole_family(window: &Window, postmaster: u32) {
     let threads = &window.scheduler.as_ref().unwrap().threads;

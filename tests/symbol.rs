@@ -200,6 +200,7 @@ fn raw() -> RawSamples {
     let stack = |addresses: Vec<Address>, incomplete| RawStack { addresses, incomplete };
     let sample = |at, thread, stack| RawSample { at, thread, stack, weight: 1_000 + at, late: false };
     RawSamples {
+        named: Default::default(),
         on_cpu: None,
         off_cpu: None,
         span: Some(Span::new(0, 100)),

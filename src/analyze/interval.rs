@@ -121,6 +121,19 @@ fn student(freedom: usize) -> f64 {
     two_sided_quantile(0.05, freedom as f64)
 }
 
+/// Mean of independent values and its 95 % interval (Student 1908), which fewer than two do not have; `None` of nothing.
+pub fn mean(values: &[f64]) -> Option<(f64, Option<(f64, f64)>)> {
+    let count = values.len() as f64;
+    (count > 0.0).then_some(())?;
+    let mean = values.iter().sum::<f64>() / count;
+    let half = || {
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        student(values.len() - 1) * (variance / count).sqrt()
+    };
+    let interval = (values.len() > 1).then(half).map(|half| (mean - half, mean + half));
+    Some((mean, interval))
+}
+
 /// 95 % interval of `last - first` from the two intervals (MOVER: Zou and Donner 2008, Stat. Med. 27:1693).
 pub fn difference(first: &Estimate, last: &Estimate) -> Option<(f64, f64)> {
     let ((first_low, first_high), (last_low, last_high)) = (first.interval?, last.interval?);

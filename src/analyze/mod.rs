@@ -10,6 +10,7 @@ pub mod growth;
 pub mod guards;
 pub mod hot;
 pub mod interval;
+pub mod ladder;
 pub mod machine;
 pub mod nodes;
 pub mod observer;

@@ -2,7 +2,7 @@
 //! of means over windows that the machine's drift has come between; its interval is Student's over the pairs (Student 1908, the
 //! paired test), and there is none for fewer than two.
 
-use super::distribution::two_sided_quantile;
+use super::interval::mean;
 use crate::run::{Instrument, ObservedPair, ObservedWindow, ObserverWindows};
 
 /// What one instrument costs.
@@ -56,17 +56,6 @@ fn paired(pairs: &[ObservedPair], cpu: fn(&ObservedWindow) -> u64) -> Option<Pai
     let differences: Vec<f64> = pairs.iter().map(|pair| each(&pair.with) - each(&pair.without)).collect();
     let (difference, interval) = mean(&differences)?;
     Some(PairedCost { without: mean(&without)?.0, difference, interval })
-}
-
-/// Mean and its 95 % interval; `None` of nothing.
-pub(super) fn mean(values: &[f64]) -> Option<(f64, Option<(f64, f64)>)> {
-    let count = values.len() as f64;
-    (count > 0.0).then_some(())?;
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let half = || two_sided_quantile(0.05, count - 1.0) * (variance / count).sqrt();
-    let interval = (values.len() > 1).then(half).map(|half| (mean - half, mean + half));
-    Some((mean, interval))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! `wireprof compare`: two set-ups of one server, or two servers, measured by turns.
 
 use super::conduct::{cut, duration, stop_on_interrupt};
+use super::overview::guards_failing;
 use super::progress::Progress;
 use super::sweep::{Sweep, plant};
 use super::{Common, Outcome, Usage};
 use crate::analyze::freshness::{Freshness, freshness};
-use crate::analyze::guards::Verdict;
 use crate::analyze::prediction::predictions;
 use crate::preset::{Preset, Step};
 use crate::render::{Conclusion, comparison_report};
@@ -159,7 +159,7 @@ impl Compare {
         let replicates = self.max_replicates as usize;
         let arms = self.arms(&preset, replicates)?;
         let planned = pairs(replicates, arms[0].request.seed);
-        let turns = Turns::new(&store, &preset, &stop, arms, planned);
+        let turns = Turns::new(&store, &stop, arms, planned);
         let limits = Limits { replicates, budget: self.budget, level: LEVEL, margin: self.margin / 100.0 };
         let mut tell = |event: sweep::Event| progress.event(event);
         let compared = compare(turns, &store, &preset, limits, self.sweep.restore, &mut tell).await?;
@@ -208,7 +208,7 @@ impl Compare {
             }
             None => Launch::Nothing,
         };
-        Arm { request, launch, side: Some(Asked { name: given.name.into(), setup: given.setup() }) }
+        Arm { request, launch, side: Some(Asked { name: given.name.into(), setup: given.setup(), ladder: None }) }
     }
 
     /// The sides as given; the first one twice for `--aa`.
@@ -283,9 +283,4 @@ impl Compare {
         };
         format!("Ended after {seconds:.0} s: {why}.")
     }
-}
-
-/// Guards that failed over all windows.
-fn guards_failing(run: &Run) -> usize {
-    run.windows.iter().flat_map(|window| &window.guards).filter(|guard| guard.verdict() == Verdict::Fail).count()
 }

@@ -112,9 +112,18 @@ impl Answer<'_> {
         let foci = input::foci(self.preset);
         let wanted = Wanted { everything: true, foci, full_names: self.names.full, ..Wanted::default() };
         let directory = outcome.directory.join(flamegraph::FOLDER);
-        let written = write_pictures(run, &wanted, &directory)?;
-        let flamegraphs = written.pictures.into_iter();
+        let mut flamegraphs = write_pictures(run, &wanted, &directory)?.pictures;
+        for process in run.processes_beside() {
+            let wanted = Wanted {
+                everything: true,
+                process: Some(process.into()),
+                full_names: self.names.full,
+                ..Wanted::default()
+            };
+            flamegraphs.extend(write_pictures(&run.clone().seen_from(process), &wanted, &directory)?.pictures);
+        }
         let mut pictures: Vec<Picture> = flamegraphs
+            .into_iter()
             .map(|p| Picture { title: format!("level {}, {}", p.level, p.what), path: p.path.display().to_string() })
             .collect();
         let hops = places(run);

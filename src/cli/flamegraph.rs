@@ -28,6 +28,9 @@ pub struct Flamegraph {
     /// Only this focus: one of the preset by name, or a regular expression [default: everything, and each of the preset]
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
+    /// Another process than the target, sampled beside it (sweep --also)
+    #[arg(long, value_name = "NAME")]
+    process: Option<String>,
     /// Take the async runtime's frames out, their cost going to their callers
     #[arg(long)]
     fold_plumbing: bool,
@@ -44,7 +47,7 @@ pub struct Flamegraph {
 impl Flamegraph {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
-        let run = &loaded.run;
+        let run = &input::seen_from(loaded.run, self.process.as_deref())?;
         if let Some(level) = self.level.filter(|l| !run.manifest.levels.contains(l)) {
             let why = anyhow!("run {} has no level {level}; it has {:?}", run.manifest.id, run.manifest.levels);
             return Err(anyhow!(Usage(why)));
@@ -59,6 +62,7 @@ impl Flamegraph {
             },
             plumbing: input::plumbing(&preset, self.fold_plumbing)?,
             full_names: self.names.full,
+            process: self.process,
         };
         let directory = self.output.unwrap_or_else(|| loaded.directory.join(FOLDER));
         let written = write_pictures(run, &wanted, &directory)?;

@@ -19,6 +19,7 @@ Examples:
   wireprof hot latest --focus peek --by total     inside a focus of the preset
   wireprof hot RUN --sort growth --fold-plumbing  what grew most, by logical call chain
   wireprof hot --off-cpu blocked --by total       what threads are blocked in
+  wireprof hot RUN --process postgres             what was sampled beside the target
   wireprof hot RUN --callers-of 'futex_wait' --by total")]
 pub struct Hot {
     /// Run: its id, its path, or `latest`
@@ -42,6 +43,9 @@ pub struct Hot {
     /// Time off CPU instead of samples on CPU
     #[arg(long, value_enum)]
     off_cpu: Option<OffCpuArgument>,
+    /// Another process than the target, sampled beside it (sweep --also)
+    #[arg(long, value_name = "NAME", conflicts_with = "off_cpu")]
+    process: Option<String>,
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 30)]
     top: usize,
@@ -81,7 +85,8 @@ enum OffCpuArgument {
 
 impl Hot {
     pub fn run(mut self, common: &Common) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let mut loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        loaded.run = input::seen_from(loaded.run, self.process.as_deref())?;
         self.check_column(&loaded)?;
         let names = std::mem::take(&mut self.names);
         let options = self.options(&loaded)?;

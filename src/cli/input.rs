@@ -25,6 +25,23 @@ pub fn load(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
     Ok(Loaded { run, directory })
 }
 
+/// The run as seen from a process that was sampled beside the target; from the target itself where none is named.
+///
+/// # Errors
+/// [`Usage`] where no such process was sampled.
+pub fn seen_from(run: Run, process: Option<&str>) -> Result<Run> {
+    let Some(process) = process else { return Ok(run) };
+    let known: Vec<&str> = run.processes_beside().into_iter().collect();
+    if known.contains(&process) {
+        return Ok(run.seen_from(process));
+    }
+    let known = if known.is_empty() { "none was (sweep --also NAME)".into() } else { known.join(", ") };
+    Err(anyhow!(Usage(anyhow!(
+        "--process {process} was not sampled beside the target of run {}; {known}",
+        run.manifest.id
+    ))))
+}
+
 /// The preset of the run, or the one named instead.
 ///
 /// # Errors

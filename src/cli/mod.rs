@@ -12,6 +12,7 @@ mod flamegraph;
 mod hot;
 mod import;
 mod input;
+mod ladder;
 mod log;
 mod metrics;
 mod names;
@@ -60,6 +61,7 @@ pub struct Common {
 enum Verb {
     Sweep(Box<sweep::Sweep>),
     Compare(Box<compare::Compare>),
+    Ladder(Box<ladder::Ladder>),
     Record(Box<record::Record>),
     Explain(explain::Explain),
     Diagnose(diagnose::Diagnose),
@@ -84,6 +86,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit::of(match verb {
         Verb::Sweep(verb) => verb.run(&common),
         Verb::Compare(verb) => verb.run(&common),
+        Verb::Ladder(verb) => verb.run(&common),
         Verb::Record(verb) => verb.run(&common),
         Verb::Explain(verb) => verb.run(&common),
         Verb::Diagnose(verb) => verb.run(&common),

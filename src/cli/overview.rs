@@ -36,10 +36,11 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
         sections.extend(super::statements::section(run, preset, STATEMENTS));
         sections.extend(hottest(run, preset));
     }
+    let beside = run.processes_beside();
     if !pictures.is_empty() {
         sections.push(Section { title: "Flamegraphs".into(), pictures, ..Section::default() });
     }
-    let next = vec![
+    let mut next = vec![
         format!("The run is in {reference} (its id: {})", manifest.id),
         format!(
             "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof flamegraph {id} --fold-plumbing`",
@@ -50,6 +51,9 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
             id = manifest.id
         ),
     ];
+    next.extend(
+        beside.iter().map(|process| format!("Beside the target: `wireprof hot {} --process {process}`", manifest.id)),
+    );
     let measured_with = [manifest_lines(manifest), machine_notes(run), sampling_notes(run)].concat();
     sections.push(Section { title: "Measured with".into(), notes: measured_with, ..Section::default() });
     sections.push(Section { title: "Where it is".into(), notes: next, ..Section::default() });
@@ -58,7 +62,12 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
 
 /// Whether a guard of any window failed.
 pub fn guards_failed(run: &Run) -> bool {
-    run.windows.iter().flat_map(|w| &w.guards).any(|guard| guard.verdict() == Verdict::Fail)
+    guards_failing(run) > 0
+}
+
+/// Guards that failed over all windows.
+pub fn guards_failing(run: &Run) -> usize {
+    run.windows.iter().flat_map(|window| &window.guards).filter(|guard| guard.verdict() == Verdict::Fail).count()
 }
 
 /// The preset's quantities per level; of several replicates the first one's, and the table says so.

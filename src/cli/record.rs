@@ -110,6 +110,7 @@ impl Record {
             wire: !self.no_wire,
             pid: self.pid,
             also: self.also.clone(),
+            accounted: Vec::new(),
             workload: Workload::none(),
             protocol: Protocol::default(),
             driver: DriverChoice::Foreign { clients: self.clients },

@@ -31,6 +31,7 @@ Examples:
   wireprof sweep --preset postgres --url postgres://app@localhost/db --query 'select 1' --levels 1,16,64
   wireprof sweep --preset materialize --workload bench.ini --levels 1,4,16,64,128 --window 20s --restore
   wireprof sweep --testbed --levels 64 --observer-cost --pairs 40   and what each instrument costs the target
+  wireprof sweep --testbed --also postgres                      the database's own profile too (hot --process postgres)
   wireprof sweep --preset generic --url postgres://localhost:7000/db --pid 4711")]
 pub struct Sweep {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
@@ -97,7 +98,7 @@ pub struct Sweep {
     /// The server's process [default: the one that listens on the URL's port]
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
-    /// Another process whose CPU is accounted for, by number or name; may be repeated
+    /// Another process to sample in the same windows, such as the database behind, by number or name; may be repeated
     #[arg(long, value_name = "PID|NAME")]
     also: Vec<String>,
     /// Leave the server's settings and tables as they are
@@ -227,7 +228,7 @@ impl Sweep {
         let (store, preset) = (Store::new(&common.runs), request.preset.clone());
         let planned: Vec<Turn> = (1..=request.replicates).map(|replicate| Turn { arm: 0, replicate }).collect();
         let arms = vec![Arm { request, launch: self.launch(), side: None }];
-        let mut turns = Turns::new(&store, &preset, stop, arms, planned.clone());
+        let mut turns = Turns::new(&store, stop, arms, planned.clone());
         let mut tell = |event: sweep::Event| progress.event(event);
         let mut ended = None;
         for turn in planned {
@@ -260,10 +261,16 @@ impl Sweep {
                 "--observer-cost counts queries while they run, and only wireprof's own driver tells: leave --driver out"
             ))));
         }
+        // Longer ones would need several scrapes each, and the machine drifts within them.
+        if !(Duration::from_millis(100)..=Duration::from_secs(1)).contains(&self.pair_window) {
+            return Err(anyhow!(Usage(anyhow!(
+                "--pair-window is from 100ms to 1s: for a narrower interval give more --pairs"
+            ))));
+        }
         Ok(Some(ObserverAsked {
             level: request.levels.iter().copied().max().unwrap_or(1),
             pairs: self.pairs as usize,
-            window: self.pair_window.max(Duration::from_millis(100)),
+            window: self.pair_window,
             warmup: self.warmup,
             seed: request.seed,
             sampling: request.sampling.clone(),
@@ -271,7 +278,7 @@ impl Sweep {
     }
 
     /// What is started for the sweep.
-    fn launch(&self) -> Launch {
+    pub(super) fn launch(&self) -> Launch {
         match self.testbed {
             true => Launch::Testbed(TestbedOptions { plants: self.plant.clone(), ..TestbedOptions::default() }),
             false => Launch::Nothing,
@@ -306,6 +313,7 @@ impl Sweep {
             wire: !self.no_wire,
             pid: self.pid,
             also: self.also.clone(),
+            accounted: Vec::new(),
             workload,
             protocol: self.protocol,
             driver: match self.driver.strip_prefix("dbbench=") {

@@ -100,6 +100,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
         sampling,
         profile,
         off_cpu: None,
+        beside: Vec::new(),
         metrics: scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after)),
         statements: statements(directory, ends)?,
         scheduler: scheduler_part(directory, ends, &owner)?,

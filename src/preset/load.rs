@@ -94,6 +94,7 @@ impl Preset {
                 churn: by_key(own.churn, parent.guards.churn, |c| c.name.clone()),
             },
             freshness: self.freshness.or(parent.freshness),
+            rung: or(self.rung, parent.rung),
 
             diagnosis: super::Diagnosis {
                 behind: looked_at.behind.or(parent.diagnosis.behind),

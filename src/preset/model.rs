@@ -39,6 +39,9 @@ pub struct Preset {
     /// How to see whether reads see acknowledged writes; `None`: as any PostgreSQL does.
     pub freshness: Option<Freshness>,
 
+    /// Workloads from the least to the whole, for a ladder.
+    pub rung: Vec<Rung>,
+
     /// What a diagnosis looks at.
     pub diagnosis: Diagnosis,
     /// What a diagnosis may conclude; a cause without a rule is not looked for.
@@ -85,6 +88,18 @@ pub struct Workload {
     pub query: Option<String>,
     /// Queries as the server counts them, for drivers whose own window cannot be cut.
     pub divisor: Option<Expression>,
+}
+
+/// One rung of a ladder of workloads.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rung {
+    pub name: String,
+    /// What is repeated, an empty statement too; `None`: the workload itself.
+    pub statement: Option<String>,
+    /// SQL for each connection of the load when it is opened.
+    #[serde(default)]
+    pub session: Vec<String>,
 }
 
 /// Which statement statistics are read, from where.

@@ -12,7 +12,7 @@ use crate::target::SchedulerDelta;
 use crate::vcs::WorkingCopy;
 use crate::wire::WireDelta;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of the layout of `runs/ID/`; a reader refuses a newer one by name.
 pub const SCHEMA: u32 = 1;
@@ -55,12 +55,12 @@ pub struct Manifest {
     pub side: Option<Side>,
 }
 
-/// What makes a run one side of a comparison.
+/// What makes a run one side of a comparison, or one rung of a ladder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Side {
     /// As the user calls it.
     pub name: String,
-    /// The run of the other side.
+    /// The run of the other side; of a rung the one below, empty for the lowest.
     pub partner: String,
     /// This run's letter in `turns`.
     pub letter: char,
@@ -70,6 +70,9 @@ pub struct Side {
     pub turns: String,
     /// The last look at both sides; `None`: there was none.
     pub look: Option<Look>,
+    /// What the rungs of one ladder have in common; `None`: a side of a comparison.
+    #[serde(default)]
+    pub ladder: Option<String>,
 }
 
 /// One look at a comparison under way.
@@ -206,6 +209,16 @@ pub struct OffCpu {
     pub profile: Option<Profile>,
 }
 
+/// What a process beside the target did in the same window; nothing of it is in the target's profile.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// Its name; processes of one name count together, with their descendants.
+    pub process: String,
+    pub sampling: SamplingReport,
+    /// `None`: not read.
+    pub profile: Option<Profile>,
+}
+
 /// One window of a run with all its parts.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -214,6 +227,7 @@ pub struct Window {
     pub sampling: Option<SamplingReport>,
     pub profile: Option<Profile>,
     pub off_cpu: Option<OffCpu>,
+    pub beside: Vec<Beside>,
     pub metrics: Option<MetricsDelta>,
     pub statements: Option<StatementsDelta>,
     pub scheduler: Option<SchedulerDelta>,
@@ -267,6 +281,21 @@ pub struct Run {
 }
 
 impl Run {
+    /// Names of the processes sampled beside the target.
+    pub fn processes_beside(&self) -> BTreeSet<&str> {
+        self.windows.iter().flat_map(|window| &window.beside).map(|beside| beside.process.as_str()).collect()
+    }
+
+    /// The run with the profile of a process beside the target in the place of the target's; its waits were not followed.
+    pub fn seen_from(mut self, process: &str) -> Run {
+        for window in &mut self.windows {
+            let own = std::mem::take(&mut window.beside).into_iter().find(|beside| beside.process == process);
+            (window.sampling, window.profile) = own.map_or((None, None), |own| (Some(own.sampling), own.profile));
+            window.off_cpu = None;
+        }
+        self
+    }
+
     /// Windows by level, ascending.
     pub fn levels(&self) -> BTreeMap<usize, Vec<&Window>> {
         let mut levels: BTreeMap<usize, Vec<&Window>> = BTreeMap::new();

@@ -30,7 +30,7 @@ pub struct InstrumentPairs {
 }
 
 /// What is switched on and off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Instrument {
     /// A timer at the sampler's rate on each CPU, and nothing that it does: what any sampler by a timer costs on this host.

@@ -5,18 +5,20 @@
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
 //! (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`, `metrics-after.prom`,
 //! `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the
-//! queries), `statements.json`, `guards.json`. Beside the windows, where it was asked for: `observer.json`.
+//! queries), `statements.json`, `guards.json`, `beside.json` + `beside-N.pb.gz` (pprof; processes sampled beside the target). Beside the windows, where it was asked for: `observer.json`.
 
-use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
+use super::{Beside, Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::{LoadTrace, read_latency_log, write_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
+use crate::profile::Profile;
+use crate::sample::SamplingReport;
 use crate::wire::{Sample, WireDelta};
 use anyhow::{Context, Result, anyhow, bail};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -194,7 +196,8 @@ impl RunWriter {
 
 fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let Window { facts, load, sampling, profile, off_cpu, metrics: _, statements, scheduler, wire, guards } = window;
+    let Window { facts, load, sampling, profile, off_cpu, beside, metrics: _, statements, scheduler, wire, guards } =
+        window;
     write_json(&directory.join("load.json"), load)?;
     let mut log = Vec::new();
     write_latency_log(load, &mut log)?;
@@ -203,11 +206,9 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
         write_json(&directory.join("sampling.json"), sampling)?;
     }
     if let Some(profile) = profile {
-        let comments = sampling.iter().flat_map(|s| s.fallbacks.iter().cloned().chain([format!("event {}", s.event)]));
-        let period = sampling.as_ref().and_then(|s| s.period);
-        let bytes = pprof::encode(profile, facts.span, period, &comments.collect::<Vec<_>>())?;
-        write_file(&directory.join("profile.pb.gz"), &bytes)?;
+        write_file(&directory.join("profile.pb.gz"), &encode(profile, facts, sampling.as_ref())?)?;
     }
+    write_beside(directory, facts, beside)?;
     if let Some(OffCpu { report, profile }) = off_cpu {
         write_json(&directory.join("offcpu.json"), report)?;
         let bytes = profile.as_ref().map(|profile| pprof::encode(profile, report.span, None, &[]));
@@ -234,6 +235,50 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
     }
     write_json(&directory.join("guards.json"), guards)?;
     write_json(&directory.join("window.json"), facts)
+}
+
+/// A profile with its provenance in the comments.
+fn encode(profile: &Profile, facts: &WindowFacts, sampling: Option<&SamplingReport>) -> Result<Vec<u8>> {
+    let comments = sampling.iter().flat_map(|s| s.fallbacks.iter().cloned().chain([format!("event {}", s.event)]));
+    let period = sampling.and_then(|s| s.period);
+    pprof::encode(profile, facts.span, period, &comments.collect::<Vec<_>>())
+}
+
+/// An entry of `beside.json`; its profile is `beside-N.pb.gz`, N its place in the list from 1.
+#[derive(Serialize, Deserialize)]
+struct BesideEntry {
+    process: String,
+    sampling: SamplingReport,
+}
+
+const BESIDE: &str = "beside.json";
+
+fn beside_profile(at: usize) -> String {
+    format!("beside-{}.pb.gz", at + 1)
+}
+
+/// The processes beside the target; nothing where none was sampled.
+fn write_beside(directory: &Path, facts: &WindowFacts, beside: &[Beside]) -> Result<()> {
+    if beside.is_empty() {
+        return Ok(());
+    }
+    for (at, Beside { sampling, profile, .. }) in beside.iter().enumerate() {
+        if let Some(profile) = profile {
+            write_file(&directory.join(beside_profile(at)), &encode(profile, facts, Some(sampling))?)?;
+        }
+    }
+    let entry = |own: &Beside| BesideEntry { process: own.process.clone(), sampling: own.sampling.clone() };
+    write_json(&directory.join(BESIDE), &beside.iter().map(entry).collect::<Vec<_>>())
+}
+
+fn read_beside(directory: &Path, profiles: bool) -> Result<Vec<Beside>> {
+    let entries: Vec<BesideEntry> = read_optional(&directory.join(BESIDE))?.unwrap_or_default();
+    let read = |(at, BesideEntry { process, sampling }): (usize, BesideEntry)| {
+        let bytes = profiles.then(|| fs::read(directory.join(beside_profile(at)))).and_then(Result::ok);
+        let profile = bytes.map(|bytes| pprof::decode(&bytes).with_context(|| beside_profile(at))).transpose()?;
+        Ok(Beside { process, sampling, profile })
+    };
+    entries.into_iter().enumerate().map(read).collect()
 }
 
 fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
@@ -265,6 +310,7 @@ fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
         statements: read_optional(&directory.join("statements.json"))?,
         scheduler: read_optional(&directory.join("scheduler.json"))?,
         wire: read_wire(directory)?,
+        beside: read_beside(directory, parts.profiles)?,
         guards: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
         load,

@@ -82,6 +82,8 @@ impl<'m> Collector<'m> {
         *self.threads.entry(tid).or_insert_with(|| {
             let name = |tid| comm(pid, tid).unwrap_or_else(|| "?".into());
             let thread = RawThread { process: name(pid), pid, thread: name(tid), tid };
+            let named = self.processes.named(pid).map(|named| named.pid);
+            self.raw.named.extend(named.filter(|named| *named != pid).map(|named| (pid, named)));
             self.raw.threads.push(thread);
             self.raw.threads.len() as u32 - 1
         })

@@ -24,16 +24,34 @@ pub use timer::BareTimers;
 
 use anyhow::Result;
 
+/// A process to sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampled {
+    pub pid: u32,
+    /// Its descendants are sampled with it.
+    pub children: bool,
+}
+
+impl Sampled {
+    pub fn alone(pid: u32) -> Sampled {
+        Sampled { pid, children: false }
+    }
+
+    pub fn family(pid: u32) -> Sampled {
+        Sampled { pid, children: true }
+    }
+}
+
 /// A source of stacks: eBPF, perf events, or a recording that is replayed in tests.
 pub trait Sampler: Send {
     /// Does beforehand what takes time (reading the files that the processes have mapped), so that no window has to wait for
     /// it; `progress` is told what.
-    fn prepare(&mut self, pids: &[u32], children: bool, progress: &dyn Fn(&str)) -> Result<()> {
-        let _ = (pids, children, progress);
+    fn prepare(&mut self, sampled: &[Sampled], progress: &dyn Fn(&str)) -> Result<()> {
+        let _ = (sampled, progress);
         Ok(())
     }
-    /// Starts sampling these processes, with their descendants where `children`.
-    fn start(&mut self, pids: &[u32], children: bool) -> Result<Box<dyn Recording>>;
+    /// Starts sampling these processes.
+    fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>>;
 }
 
 /// Sampling under way.

@@ -136,6 +136,8 @@ pub struct RawSamples {
     pub on_cpu: Option<Vec<OnCpu>>,
     /// Waits by stack, or why there are none. `None`: nobody asked.
     pub off_cpu: Option<Result<RawOffCpu, String>>,
+    /// Of the processes that were not named themselves, the one named that they descend from.
+    pub named: FxHashMap<u32, u32>,
 }
 
 /// ns on CPU of the target's threads, by thread number, from the recording's start to an instant.

@@ -53,7 +53,7 @@ impl Launch {
                 request.metrics_url = Some(ready.metrics.clone());
                 request.statements_url.get_or_insert_with(|| ready.postgres.url.clone());
                 request.pid = Some(ready.pid);
-                request.also.push(ready.postgres.pid.to_string());
+                request.accounted.push(ready.postgres.pid);
                 Ok(Launched::Testbed(testbed))
             }
             Launch::Command { command, environment } => {

@@ -18,17 +18,17 @@ pub use divisor::Divisor;
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};
 pub use observer::{ObserverAsked, observer_windows};
-pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
+pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare, run_id};
 pub use setup::{Applied, Connections, apply, restore};
 pub use statements::{open_reader, statements_address};
-pub use turns::{Arm, Asked, Ended, Turn, Turns, letters, pairs};
+pub use turns::{Arm, Asked, Ended, Turn, Turns, letters, pairs, rounds};
 pub use window::{Captured, Cut, interrupted};
 
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
 use crate::preset::Preset;
 use crate::run::{Manifest, RunWriter, Store, Window, WindowId};
-use crate::sample::Sampler;
+use crate::sample::{Sampled, Sampler};
 use crate::statements::StatementSource;
 use crate::symbol::Symbolizer;
 use crate::target::Watched;
@@ -76,11 +76,11 @@ pub struct Sources {
     pub reset_statements: bool,
     pub wire: Option<Box<dyn WireSource>>,
     pub watched: Watched,
-    /// Processes to sample; the first one is the target.
-    pub pids: Vec<u32>,
-    /// Their descendants are sampled with them.
-    pub children: bool,
-    /// Start of the first one, in clock ticks after boot.
+    /// `None`: it is not on this host, or not known.
+    pub target: Option<Sampled>,
+    /// Processes sampled in the same windows, by name; their samples are kept apart from the target's.
+    pub beside: Vec<(String, Sampled)>,
+    /// Start of the target, in clock ticks after boot.
     pub target_started: Option<u64>,
     /// Series to keep once a second.
     pub series: Vec<Selector>,
@@ -88,6 +88,13 @@ pub struct Sources {
     pub divisor: Option<Divisor>,
     /// Whether reads see acknowledged writes; asked after each window.
     pub freshness: Option<FreshnessProbe>,
+}
+
+impl Sources {
+    /// All processes to sample, the target first.
+    fn sampled(&self) -> Vec<Sampled> {
+        self.target.into_iter().chain(self.beside.iter().map(|(_, sampled)| *sampled)).collect()
+    }
 }
 
 /// What the conductor tells while it works.
@@ -209,8 +216,7 @@ async fn one(
     let captured = window::capture(sources, &timing, id, stop).await?;
     tell(Event::Processing(id));
     tokio::task::block_in_place(|| {
-        let (window, expositions) =
-            assemble::assemble(captured, preset, &writer.manifest, sources.divisor.as_ref(), symbolizer)?;
+        let (window, expositions) = assemble::assemble(captured, preset, &writer.manifest, sources, symbolizer)?;
         writer.write_window(&window, expositions.as_ref().map(assemble::Kept::borrow))?;
         Ok(window)
     })

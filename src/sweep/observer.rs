@@ -12,6 +12,7 @@ use crate::target::{Role, difference};
 use anyhow::{Context, Result, anyhow, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Between switching instruments and the window: starting one reads files and fills caches, which is no cost of observing.
@@ -52,8 +53,8 @@ struct Bench<'a> {
     off_cpu: bool,
     /// ns from scrape to scrape; `None`: metrics cannot be read.
     scrape_every: Option<u64>,
-    /// ns of windows with metrics since the last scrape.
-    unscraped: u64,
+    /// ns of an instrument's windows with metrics since its last scrape.
+    unscraped: BTreeMap<Instrument, u64>,
 }
 
 /// Takes all pairs; what ended them early comes with those that are whole.
@@ -93,13 +94,13 @@ fn missing(what: &str, why: String) -> Missing {
 
 impl<'a> Bench<'a> {
     async fn open(asked: &ObserverAsked, sources: &'a mut Sources, load: &'a dyn Load, stop: &'a Stop) -> Bench<'a> {
-        let sampled = asked.sampling.as_ref().filter(|_| sources.sampler.is_some()).zip(sources.pids.first().copied());
+        let sampled = asked.sampling.as_ref().filter(|_| sources.sampler.is_some()).zip(sources.target);
         let not_sampled = || missing("profile", "stacks are not sampled in this run".into());
         let (timers, on_cpu) = tokio::task::block_in_place(|| match sampled {
             None => (Err(not_sampled()), Err(not_sampled())),
-            Some((options, pid)) => (
+            Some((options, target)) => (
                 BareTimers::open(options).map_err(|error| missing("timer", format!("{error:#}"))),
-                on_cpu_only(options, pid, sources).map_err(|error| missing("profile", format!("{error:#}"))),
+                on_cpu_only(options, target.pid, sources).map_err(|error| missing("profile", format!("{error:#}"))),
             ),
         });
         let scrape = match &sources.scraper {
@@ -114,7 +115,7 @@ impl<'a> Bench<'a> {
             on_cpu,
             off_cpu: sampled.is_some_and(|(options, _)| options.off_cpu),
             scrape_every: scrape.as_ref().map(pace),
-            unscraped: 0,
+            unscraped: BTreeMap::new(),
             sources,
         }
     }
@@ -159,7 +160,7 @@ impl<'a> Bench<'a> {
                 }
                 let mut both = [None, None];
                 for turn in turns {
-                    match self.window(self.on(found.instrument, turn.arm == 1)).await? {
+                    match self.window(found.instrument, turn.arm == 1).await? {
                         Ok(window) => both[turn.arm] = Some(window),
                         Err(error) => found.missing = Some(missing("observer cost", format!("{error:#}"))),
                     }
@@ -192,7 +193,8 @@ impl<'a> Bench<'a> {
     }
 
     /// One window. The outer error ends everything, the inner one this instrument.
-    async fn window(&mut self, on: On) -> Result<Result<ObservedWindow>> {
+    async fn window(&mut self, instrument: Instrument, with: bool) -> Result<Result<ObservedWindow>> {
+        let on = self.on(instrument, with);
         let recording = match tokio::task::block_in_place(|| self.start(on)) {
             Ok(recording) => recording,
             Err(error) => {
@@ -200,7 +202,7 @@ impl<'a> Bench<'a> {
                 return Ok(Err(error));
             }
         };
-        let counted = self.count(on, recording.as_deref()).await;
+        let counted = self.count(instrument, on, recording.as_deref()).await;
         tokio::task::block_in_place(|| self.stop(on, recording))?;
         match counted {
             Err(error) if super::interrupted(&error) || self.load.failed().is_some() => Err(error),
@@ -216,11 +218,12 @@ impl<'a> Bench<'a> {
             self.sources.wire.as_mut().context("no program at the sockets")?.start()?;
         }
         let Some(off_cpu) = on.sampling else { return Ok(None) };
+        let sampled = self.sources.sampled();
         let sampler = match off_cpu {
             true => self.sources.sampler.as_mut().context("no sampler")?,
             false => self.on_cpu.as_mut().map_err(|missing| anyhow!("{}", missing.why))?,
         };
-        sampler.start(&self.sources.pids, self.sources.children).map(Some)
+        sampler.start(&sampled).map(Some)
     }
 
     /// Ends what was started, whatever of it was.
@@ -237,8 +240,23 @@ impl<'a> Bench<'a> {
         recording.map_or(Ok(()), |recording| recording.stop().map(drop))
     }
 
+    /// Whether this window of the instrument has a scrape, so that all of them together have as many as the run's own windows.
+    fn due(&mut self, instrument: Instrument) -> bool {
+        let Some(every) = self.scrape_every else { return false };
+        let since = self.unscraped.entry(instrument).or_default();
+        *since += self.window.as_nanos() as u64;
+        let due = *since >= every;
+        *since -= if due { every.min(*since) } else { 0 };
+        due
+    }
+
     /// Completed queries and CPU from here to the window's end.
-    async fn count(&mut self, on: On, recording: Option<&dyn Recording>) -> Result<ObservedWindow> {
+    async fn count(
+        &mut self,
+        instrument: Instrument,
+        on: On,
+        recording: Option<&dyn Recording>,
+    ) -> Result<ObservedWindow> {
         let nanos = |time: Duration| time.as_nanos() as u64;
         pause(self.load, self.sources, clock::now() + nanos(SETTLE), self.stop).await?;
         if let Some(wire) = self.sources.wire.as_ref().filter(|_| on.wire) {
@@ -247,16 +265,10 @@ impl<'a> Bench<'a> {
         recording.iter().for_each(|recording| recording.begin_window());
         let (before, started) = (self.sources.watched.read(), self.load.progress().0);
         let begin = clock::now();
-        let mut scrapes = 0;
-        let due = self.scrape_every.filter(|_| on.metrics).map(|every| every.saturating_sub(self.unscraped));
-        if let Some(due) = due {
-            self.unscraped += nanos(self.window);
-            if due <= nanos(self.window) {
-                pause(self.load, self.sources, begin + due.min(nanos(self.window) / 2), self.stop).await?;
-                self.sources.scraper.as_ref().context("no scraper")?.scrape().await?;
-                scrapes = 1;
-                self.unscraped = nanos(self.window).saturating_sub(due);
-            }
+        let scrapes = u64::from(on.metrics && self.due(instrument));
+        if scrapes > 0 {
+            pause(self.load, self.sources, begin + nanos(self.window) / 2, self.stop).await?;
+            self.sources.scraper.as_ref().context("no scraper")?.scrape().await?;
         }
         pause(self.load, self.sources, begin + nanos(self.window), self.stop).await?;
         let (after, ended) = (self.sources.watched.read(), self.load.progress().0);
@@ -277,6 +289,6 @@ impl<'a> Bench<'a> {
 /// A sampler as the run's own, without waits.
 fn on_cpu_only(options: &perf::Options, pid: u32, sources: &Sources) -> Result<Box<dyn Sampler>> {
     let mut sampler = choose(&perf::Options { off_cpu: false, ..options.clone() }, pid)?.sampler;
-    sampler.prepare(&sources.pids, sources.children, &|_| {})?;
+    sampler.prepare(&sources.sampled(), &|_| {})?;
     Ok(sampler)
 }

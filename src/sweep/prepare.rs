@@ -8,7 +8,7 @@ use crate::load::{self, Address, ClientCount, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Preset, Step};
 use crate::run::{BuiltFrom, Manifest, SCHEMA, Target, WorkloadSummary};
-use crate::sample::{self, Chosen, choose};
+use crate::sample::{self, Chosen, Sampled, choose};
 use crate::target::{
     Forbidden, Role, Watched, WatchedProcess, built, clients, comm, host, identify, listener, named, socket_listener,
     start_ticks, started,
@@ -42,8 +42,10 @@ pub struct Request {
     /// Follow the sockets, to tell where each query is.
     pub wire: bool,
     pub pid: Option<u32>,
-    /// Further processes to account CPU to, by number or name.
+    /// Further processes to sample and to account CPU to, by number or name.
     pub also: Vec<String>,
+    /// Further processes to account CPU to: what was started for this run.
+    pub accounted: Vec<u32>,
     pub workload: Workload,
     pub protocol: load::Protocol,
     pub driver: DriverChoice,
@@ -140,7 +142,8 @@ pub async fn prepare(mut request: Request) -> Result<Prepared> {
         return Err(LoadError::Usage(format!("--divisor statements(): {why}")).into());
     }
     let children = request.preset.process.children == Some(true);
-    let watched = Watched { processes: watched(&request, pid, children, &mut notes), ..Watched::default() };
+    let also = also(&request, pid, &mut notes);
+    let watched = Watched { processes: watched(&request, pid, children, &also), ..Watched::default() };
     let version = match &connections {
         Some(connections) => server_version(&connections.sql).await,
         None => None,
@@ -154,8 +157,9 @@ pub async fn prepare(mut request: Request) -> Result<Prepared> {
         reset_statements: request.reset_statements,
         wire,
         watched,
-        pids: pid.into_iter().collect(),
-        children,
+        target: pid.map(|pid| Sampled { pid, children }),
+        // A database may have a process per connection, whatever the target has.
+        beside: also.into_iter().map(|(name, pid)| (name, Sampled::family(pid))).collect(),
         target_started: pid.and_then(start_ticks),
         series: request.preset.metric.iter().map(|wanted| wanted.selector.clone()).collect(),
         divisor,
@@ -367,19 +371,30 @@ fn hops(request: &Request, address: &Address) -> Vec<Hop> {
     [(TARGET, target), (DATABASE, behind.filter(|port| Some(*port) != target))].into_iter().filter_map(hop).collect()
 }
 
-/// The target and the other processes that CPU is accounted to.
-fn watched(request: &Request, pid: Option<u32>, children: bool, notes: &mut Vec<String>) -> Vec<WatchedProcess> {
-    let mut others: Vec<u32> = Vec::new();
+/// The processes to sample beside the target, each with its name. One that was started for this run stands for all of its name.
+fn also(request: &Request, target: Option<u32>, notes: &mut Vec<String>) -> Vec<(String, u32)> {
+    let mut also: Vec<u32> = Vec::new();
     for name in &request.also {
-        let found = match name.parse::<u32>() {
+        let mut found = match name.parse::<u32>() {
             Ok(pid) => start_ticks(pid).map(|_| pid).into_iter().collect(),
             Err(_) => named(name),
         };
+        if found.iter().any(|pid| request.accounted.contains(pid)) {
+            found.retain(|pid| request.accounted.contains(pid));
+        }
         if found.is_empty() {
             notes.push(format!("--also {name}: no such process"));
         }
-        others.extend(found);
+        also.extend(found.into_iter().filter(|pid| Some(*pid) != target));
     }
+    also.sort_unstable();
+    also.dedup();
+    also.into_iter().filter_map(|pid| Some((comm(pid, pid)?, pid))).collect()
+}
+
+/// The target and the other processes that CPU is accounted to.
+fn watched(request: &Request, pid: Option<u32>, children: bool, also: &[(String, u32)]) -> Vec<WatchedProcess> {
+    let mut others: Vec<u32> = also.iter().map(|(_, pid)| *pid).chain(request.accounted.iter().copied()).collect();
     // A process that the user points at stands for those that the preset knows by the same name only: another database
     // on this host is not the one behind this server.
     let given: Vec<String> = others.iter().filter_map(|pid| comm(*pid, *pid)).collect();
@@ -539,7 +554,7 @@ fn manifest(
 }
 
 /// `20261122-101530-testbed`, with the preset's name as far as it suits a directory.
-pub(super) fn run_id(created: std::time::SystemTime, preset: &str) -> String {
+pub fn run_id(created: std::time::SystemTime, preset: &str) -> String {
     let digits: String =
         humantime::format_rfc3339_seconds(created).to_string().chars().filter(char::is_ascii_digit).collect();
     let name: String = preset.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();

@@ -1,13 +1,13 @@
 //! Replicates that begin anew: the target is started or set up for each turn, and ended or put back after it, of one arm, or of
-//! two by turns. Invariant: whatever ends a turn, nothing of it is left on the target when the next one begins, and every
+//! several by turns. Invariant: whatever ends a turn, nothing of it is left on the target when the next one begins, and every
 //! finished window is on disk.
 
 use super::{Applied, Connections, Event, Launch, Launched, Prepared, Request, Sources, Stop, one, prepare, restore};
 use crate::load::run_script;
-use crate::preset::Preset;
 use crate::run::{Look, Manifest, RunWriter, Side, Store};
 use crate::symbol::Symbolizer;
 use anyhow::{Result, bail};
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,12 +28,14 @@ pub struct Asked {
     pub name: String,
     /// What is set for this side only.
     pub setup: Vec<String>,
+    /// The ladder that this is a rung of; `None`: a side of a comparison.
+    pub ladder: Option<String>,
 }
 
 /// One replicate of one arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// 0 or 1.
+    /// From 0.
     pub arm: usize,
     /// From 1.
     pub replicate: usize,
@@ -52,19 +54,35 @@ pub fn pairs(replicates: usize, seed: u64) -> Vec<Turn> {
     (1..=replicates).flat_map(pair).collect()
 }
 
+/// Any number of arms by turns: in random order, then in the reverse one, so that within two replicates a steady drift adds as much
+/// to one arm as to another.
+pub fn rounds(arms: usize, replicates: usize, seed: u64) -> Vec<Turn> {
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut order: Vec<usize> = (0..arms).collect();
+    let mut turns = Vec::new();
+    for replicate in 1..=replicates {
+        if replicate % 2 == 1 {
+            order.shuffle(&mut random);
+        } else {
+            order.reverse();
+        }
+        turns.extend(order.iter().map(|arm| Turn { arm: *arm, replicate }));
+    }
+    turns
+}
+
 /// The turns as letters.
 pub fn letters(turns: &[Turn]) -> String {
     turns.iter().map(|turn| letter(turn.arm)).collect()
 }
 
 fn letter(arm: usize) -> char {
-    if arm == 0 { 'A' } else { 'B' }
+    char::from(b'A' + (arm % 26) as u8)
 }
 
 /// Arms under way, each a run on disk.
 pub struct Turns<'a> {
     store: &'a Store,
-    preset: &'a Preset,
     stop: &'a Stop,
     arms: Vec<Running>,
     turns: Vec<Turn>,
@@ -91,15 +109,15 @@ pub struct Ended {
 }
 
 impl<'a> Turns<'a> {
-    /// One arm, or two by `turns`.
-    pub fn new(store: &'a Store, preset: &'a Preset, stop: &'a Stop, arms: Vec<Arm>, turns: Vec<Turn>) -> Self {
+    /// One arm, or several by `turns`.
+    pub fn new(store: &'a Store, stop: &'a Stop, arms: Vec<Arm>, turns: Vec<Turn>) -> Self {
         let now = std::time::SystemTime::now();
         let running = |arm: Arm| {
-            let named = arm.side.as_ref().map(|side| format!("{}-{}", preset.name, side.name));
+            let named = arm.side.as_ref().map(|side| format!("{}-{}", arm.request.preset.name, side.name));
             let id = named.map(|name| super::prepare::run_id(now, &name));
             Running { arm, id, writer: None, finished: 0, build: None }
         };
-        Turns { store, preset, stop, arms: arms.into_iter().map(running).collect(), turns, changed: Vec::new() }
+        Turns { store, stop, arms: arms.into_iter().map(running).collect(), turns, changed: Vec::new() }
     }
 
     /// All turns planned.
@@ -143,7 +161,8 @@ impl<'a> Turns<'a> {
             let side = self.side(turn.arm);
             let running = &mut self.arms[turn.arm];
             running.begin(self.store, manifest, side)?;
-            let Some(writer) = &mut running.writer else { return Ok(()) };
+            let Running { arm, writer: Some(writer), finished, .. } = running else { return Ok(()) };
+            let preset = &arm.request.preset;
             warm(&mut sources, tell);
             let mut symbolizer = Symbolizer::new(Default::default());
             let order = writer.manifest.order.clone();
@@ -152,9 +171,8 @@ impl<'a> Turns<'a> {
             for (index, id) in own_windows {
                 let seconds = (timing.warmup + timing.window).as_secs_f64();
                 tell(Event::Started { id: *id, index, of, seconds });
-                let stored =
-                    one(writer, self.preset, &mut sources, timing, *id, self.stop, &mut symbolizer, tell).await?;
-                running.finished += 1;
+                let stored = one(writer, preset, &mut sources, timing, *id, self.stop, &mut symbolizer, tell).await?;
+                *finished += 1;
                 tell(Event::Finished { window: &stored, index, of });
             }
             Ok(())
@@ -178,9 +196,10 @@ impl<'a> Turns<'a> {
     /// What the manifest of an arm says of its side.
     fn side(&self, arm: usize) -> Option<Side> {
         let asked = self.arms[arm].arm.side.clone()?;
-        let partner = self.arms[1 - arm].id.clone().unwrap_or_default();
-        let turns = letters(&self.turns);
-        Some(Side { name: asked.name, partner, letter: letter(arm), setup: asked.setup, turns, look: None })
+        let partner = if asked.ladder.is_none() { Some(1 - arm) } else { arm.checked_sub(1) };
+        let partner = partner.and_then(|arm| self.arms[arm].id.clone()).unwrap_or_default();
+        let (letter, turns) = (letter(arm), letters(&self.turns));
+        Some(Side { name: asked.name, partner, letter, setup: asked.setup, turns, look: None, ladder: asked.ladder })
     }
 
     /// Keeps what the last look may be wrong by with both runs, so that it can be judged again later.
@@ -263,17 +282,31 @@ impl Running {
 
 /// What takes the sampler long is done before the first window.
 pub(super) fn warm(sources: &mut Sources, tell: &mut (dyn FnMut(Event) + Send)) {
+    let sampled = sources.sampled();
     if let Some(sampler) = &mut sources.sampler {
         let tell = std::sync::Mutex::new(&mut *tell);
         let progress = |text: &str| (tell.lock().unwrap_or_else(|e| e.into_inner()))(Event::Preparing(text));
         // What fails here fails again, and is told, when the first window begins to sample.
-        let _ = tokio::task::block_in_place(|| sampler.prepare(&sources.pids, sources.children, &progress));
+        let _ = tokio::task::block_in_place(|| sampler.prepare(&sampled, &progress));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_two_rounds_a_steady_drift_falls_on_all_arms_alike() {
+        for seed in 0..20 {
+            let turns = rounds(4, 4, seed);
+            for two in turns.chunks(8) {
+                let drift = |arm: usize| -> usize { (0..8).filter(|at| two[*at].arm == arm).sum() };
+                assert!((1..4).all(|arm| drift(arm) == drift(0)), "{}", letters(&turns));
+            }
+            assert!(turns.chunks(4).zip(1..).all(|(round, replicate)| round.iter().all(|t| t.replicate == replicate)));
+        }
+        assert!((0..20).any(|seed| letters(&rounds(4, 1, seed)) != "ABCD"));
+    }
 
     #[test]
     fn pairs_alternate_so_that_a_steady_drift_falls_on_both_arms_alike() {

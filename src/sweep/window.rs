@@ -97,7 +97,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();
         series_log(sources, &all)
     });
-    let target_started = sources.pids.first().and_then(|pid| started(*pid));
+    let target_started = sources.target.and_then(|target| started(target.pid));
     Ok(Captured {
         id,
         span: observed.span,
@@ -138,8 +138,8 @@ fn lacking(what: &str, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
 }
 
 fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<Box<dyn Recording>> {
-    let sampler = sources.sampler.as_mut()?;
-    match sampler.start(&sources.pids, sources.children) {
+    let sampled = sources.sampled();
+    match sources.sampler.as_mut()?.start(&sampled) {
         Ok(recording) => Some(recording),
         Err(error) => {
             missing.push(lacking("profile", &error, "run `wireprof doctor`"));
@@ -172,7 +172,7 @@ pub(super) async fn pause(load: &dyn Load, sources: &Sources, until: Nanos, stop
         if stop.requested() {
             bail!(Cut::Interrupted);
         }
-        let gone = sources.pids.first().filter(|pid| start_ticks(**pid) != sources.target_started);
+        let gone = sources.target.map(|target| target.pid).filter(|pid| start_ticks(*pid) != sources.target_started);
         if let Some(why) = load.failed().or_else(|| gone.map(|pid| format!("the target process {pid} has ended"))) {
             bail!(Cut::Failed(format!("{why}; see the server's own log, then run the sweep again")));
         }

@@ -86,6 +86,7 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
         sampling,
         profile,
         off_cpu: None,
+        beside: Vec::new(),
         metrics: None,
         statements: None,
         scheduler: None,

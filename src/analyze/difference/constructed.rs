@@ -87,6 +87,7 @@ pub fn window(id: WindowId, counts: &[u64], latency: u64, cpu: u64) -> Window {
             jobs: Vec::new(),
         },
         off_cpu: None,
+        beside: Vec::new(),
         sampling: None,
         profile: None,
         metrics: None,

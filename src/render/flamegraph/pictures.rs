@@ -23,13 +23,16 @@ pub struct Wanted {
     pub plumbing: Vec<Regex>,
     /// Functions by their full names.
     pub full_names: bool,
+    /// The process that the run is seen from; `None`: the target.
+    pub process: Option<String>,
 }
 
 /// A picture's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PictureFile {
     pub level: usize,
-    /// `all`, or the focus's name; with `blocked` or `runnable` where it is of waits.
+    /// `all`, or the focus's name; after a process's name where it is not the target; with `blocked` or `runnable` where it is of
+    /// waits.
     pub what: String,
     pub path: PathBuf,
 }
@@ -51,7 +54,7 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
     let mut written = Pictures::default();
     for (focus, source) in views(run, wanted) {
         for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
-            let what = what(focus, source);
+            let what = what(wanted.process.as_deref(), focus, source);
             let plumbing = wanted.plumbing.clone();
             let options = ViewOptions { source, focus: focus.cloned(), plumbing, ..ViewOptions::default() };
             let Some(view) = level_view(level, &windows, &options) else {
@@ -65,7 +68,10 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
             }
             let folded = !wanted.plumbing.is_empty();
             let caption = Caption {
-                run: run.manifest.id.clone(),
+                run: match &wanted.process {
+                    Some(process) => format!("{process}, {}", run.manifest.id),
+                    None => run.manifest.id.clone(),
+                },
                 focus: focus.map(|f| f.name.clone()),
                 folded,
                 full_names: wanted.full_names,
@@ -117,11 +123,12 @@ fn views<'w>(run: &Run, wanted: &'w Wanted) -> Vec<(Option<&'w Focus>, Source)> 
     on_cpu.into_iter().chain(waits.flat_map(|source| views.iter().map(move |focus| (*focus, source)))).collect()
 }
 
-/// `all`, `peek`, `all blocked`
-fn what(focus: Option<&Focus>, source: Source) -> String {
+/// `all`, `peek`, `all blocked`, `postgres all`
+fn what(process: Option<&str>, focus: Option<&Focus>, source: Source) -> String {
     let of = focus.map_or("all", |focus| focus.name.as_str());
+    let of = process.map_or_else(|| of.to_string(), |process| format!("{process} {of}"));
     match source {
-        Source::OnCpu => of.to_string(),
+        Source::OnCpu => of,
         Source::Blocked => format!("{of} blocked"),
         Source::Runnable => format!("{of} runnable"),
     }

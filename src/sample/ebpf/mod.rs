@@ -14,7 +14,7 @@ use super::perf::events;
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::{Cache, Modules, Space, read_mappings};
-use super::{RawSamples, Recording, Sampler, SamplingReport};
+use super::{RawSamples, Recording, Sampled, Sampler, SamplingReport};
 use crate::target::family;
 use anyhow::{Context, Result};
 use memory::{Room, Tables};
@@ -69,8 +69,8 @@ impl EbpfSampler {
 
 impl State {
     /// Makes the tables of all files that the processes have mapped, and room for them.
-    fn prepare(&mut self, pids: &[u32], children: bool, form: Form, progress: &dyn Fn(&str)) -> Result<()> {
-        for pid in members(pids, children) {
+    fn prepare(&mut self, sampled: &[Sampled], form: Form, progress: &dyn Fn(&str)) -> Result<()> {
+        for Sampled { pid, .. } in members(sampled) {
             let space = Space::new(pid, &read_mappings(pid), &mut self.modules);
             for placed in space.placed() {
                 self.tables.of(placed.module, &mut self.modules, |path, bytes| {
@@ -88,30 +88,28 @@ impl State {
     }
 }
 
-/// The processes, with their descendants where those belong to the target.
-fn members(pids: &[u32], children: bool) -> Vec<u32> {
-    match children {
-        true => pids.iter().flat_map(|pid| family(*pid)).collect(),
-        false => pids.to_vec(),
-    }
+/// The processes, with their descendants where those are sampled too.
+fn members(sampled: &[Sampled]) -> Vec<Sampled> {
+    let own = |named: &Sampled| if named.children { family(named.pid) } else { vec![named.pid] };
+    sampled.iter().flat_map(|named| own(named).into_iter().map(|pid| Sampled { pid, ..*named })).collect()
 }
 
 impl Sampler for EbpfSampler {
-    fn prepare(&mut self, pids: &[u32], children: bool, progress: &dyn Fn(&str)) -> Result<()> {
+    fn prepare(&mut self, sampled: &[Sampled], progress: &dyn Fn(&str)) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        state.prepare(pids, children, self.form, progress)
+        state.prepare(sampled, self.form, progress)
     }
 
-    fn start(&mut self, pids: &[u32], children: bool) -> Result<Box<dyn Recording>> {
-        let (state, options, form, pids) = (self.state.clone(), self.options.clone(), self.form, pids.to_vec());
+    fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>> {
+        let (state, options, form) = (self.state.clone(), self.options.clone(), self.form);
+        let sampled = sampled.to_vec();
         let (ready, started) = mpsc::channel();
         let thread = SamplingThread::start(move |stop| {
             let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
-            let prepared = state.prepare(&pids, children, form, &|_| {});
+            let prepared = state.prepare(&sampled, form, &|_| {});
             let State { modules, tables, kernel } = &mut *state;
-            let processes = Processes::new(&pids, children);
-            let reader =
-                prepared.and_then(|()| Reader::start(kernel, tables, modules, processes, &pids, children, &options));
+            let processes = Processes::new(&sampled);
+            let reader = prepared.and_then(|()| Reader::start(kernel, tables, modules, processes, &sampled, &options));
             match reader {
                 Ok(reader) => {
                     let _ = ready.send(Ok(reader.window()));

@@ -17,7 +17,7 @@ use crate::sample::referee::Referees;
 use crate::sample::start;
 use crate::sample::thread::thread_cpu;
 use crate::sample::unwind::{Modules, Registers, StackCopy};
-use crate::sample::{Incomplete, OffCpuReport, RawOffCpu, RawSample, RawSamples, RawWait, SamplingReport};
+use crate::sample::{Incomplete, OffCpuReport, RawOffCpu, RawSample, RawSamples, RawWait, Sampled, SamplingReport};
 use crate::target::{is_blocked, tasks};
 use anyhow::{Context, Result};
 use perf_event::{Counter, Sampler};
@@ -71,8 +71,7 @@ impl<'s> Reader<'s> {
         tables: &'s mut Tables,
         modules: &'s mut Modules,
         processes: Processes,
-        pids: &[u32],
-        children: bool,
+        sampled: &[Sampled],
         options: &Options,
     ) -> Result<Reader<'s>> {
         let cpu_before = thread_cpu();
@@ -103,15 +102,15 @@ impl<'s> Reader<'s> {
         };
         // Twice: what is born between the first look and its entry is seen by the second, and what later, by the program.
         for _ in 0..2 {
-            reader.enter(pids, children);
+            reader.enter(sampled);
         }
-        reader.enter_blocked(pids, children);
+        reader.enter_blocked(sampled);
         reader.start_clocks(event, &budget, &cpus)?;
         Ok(reader)
     }
 
-    fn enter(&mut self, pids: &[u32], children: bool) {
-        for pid in members(pids, children) {
+    fn enter(&mut self, sampled: &[Sampled]) {
+        for Sampled { pid, children } in members(sampled) {
             if self.kernel.target(pid).is_none() {
                 self.upload(pid, 0, children);
             }
@@ -119,9 +118,9 @@ impl<'s> Reader<'s> {
     }
 
     /// Enters the threads that wait already; those that run are met when they leave their CPU.
-    fn enter_blocked(&mut self, pids: &[u32], children: bool) {
+    fn enter_blocked(&mut self, sampled: &[Sampled]) {
         let now = clock::now();
-        for pid in members(pids, children) {
+        for Sampled { pid, .. } in members(sampled) {
             for tid in tasks(pid).into_iter().filter(|tid| is_blocked(pid, *tid)) {
                 self.kernel.enter_blocked(pid, tid, now);
             }

@@ -12,7 +12,7 @@ pub use events::{Budget, EventChoice, Opened, Options, TOTAL_RATE, budget, has_p
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::Modules;
-use super::{Recording, Sampler};
+use super::{Recording, Sampled, Sampler};
 use anyhow::Result;
 use reader::Reader;
 use std::sync::Arc;
@@ -42,10 +42,11 @@ impl PerfSampler {
 }
 
 impl Sampler for PerfSampler {
-    fn start(&mut self, pids: &[u32], children: bool) -> Result<Box<dyn Recording>> {
-        let mut opened = open(&self.options, pids)?;
+    fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>> {
+        let pids: Vec<u32> = sampled.iter().map(|named| named.pid).collect();
+        let mut opened = open(&self.options, &pids)?;
         opened.fallbacks.extend(self.because.clone());
-        let processes = Processes::new(pids, children);
+        let processes = Processes::new(sampled);
         let modules = self.modules.clone();
         let waits = self.options.off_cpu.then(|| self.because.clone().unwrap_or_else(|| NO_WAITS.into()));
         let recording = SamplingThread::start(move |stop| {

@@ -130,7 +130,7 @@ impl<'m> Reader<'m> {
     fn tick(&mut self, cpu: usize, sample: &SampleRecord) {
         let Some(clock) = self.clocks.get_mut(cpu) else { return self.sample(sample) };
         if sample.event != clock.event {
-            if self.collector.processes.is_target(sample.pid) {
+            if self.collector.processes.is_sampled(sample.pid) {
                 let stack = self.stack(sample);
                 self.late.switched_out(sample.pid, sample.tid, stack);
             }
@@ -149,14 +149,14 @@ impl<'m> Reader<'m> {
 
     /// Adds a slice of one of the target's threads to its time on CPU.
     fn ran(&mut self, pid: u32, tid: u32, start: u64, end: u64) {
-        if self.collector.processes.is_target(pid) {
+        if self.collector.processes.is_sampled(pid) {
             *self.on_cpu.entry(tid).or_default() += end - start;
         }
     }
 
     /// A tick whose interrupt came after its thread had lost the CPU, or not at all.
     fn late_tick(&mut self, tick: Tick, weight: u64) {
-        if !self.collector.processes.is_target(tick.pid) {
+        if !self.collector.processes.is_sampled(tick.pid) {
             self.foreign += 1;
             return;
         }
@@ -169,7 +169,7 @@ impl<'m> Reader<'m> {
         if sample.pid == 0 {
             return;
         }
-        if !self.collector.processes.is_target(sample.pid) {
+        if !self.collector.processes.is_sampled(sample.pid) {
             self.foreign += 1;
             return;
         }
