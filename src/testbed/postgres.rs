@@ -55,7 +55,16 @@ impl PostgresServer {
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://{}@127.0.0.1:{}/postgres", self.superuser, self.port)
+        self.url_at(self.port)
+    }
+
+    /// The URL by which it is reached at another port of this host.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("postgres://{}@127.0.0.1:{port}/postgres", self.superuser)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn pid(&self) -> u32 {

@@ -144,8 +144,11 @@ async fn start_adapter(options: &Options, postgres: &PostgresServer) -> Result<A
     let metrics = Arc::new(Metrics::new().context("cannot register metrics")?);
     let planted = Arc::new(Planted::start(&options.plants, &metrics.plants).context("cannot start the plants")?);
     let pool_size = options.effective_pool_size();
+    let way = planted.way_to_database(postgres.port()).context("cannot start the plant on the way to PostgreSQL")?;
     let database =
-        PostgresTimestampOracle::open(&postgres.url(), pool_size, Arc::clone(&metrics), Arc::clone(&planted)).await?;
+        PostgresTimestampOracle::open(&postgres.url_at(way), pool_size, Arc::clone(&metrics), Arc::clone(&planted))
+            .await?;
+    planted.slow_database(&postgres.url().parse()?).await.context("cannot make PostgreSQL slow as planted")?;
     let oracle = BatchingTimestampOracle::new(Arc::new(database), Arc::clone(&metrics), Arc::clone(&planted));
     let settings = SystemSettings::default();
     if options.frontend_peek {

@@ -1,9 +1,13 @@
 //! Known bottlenecks, planted on request. Invariant: each plant measures what it really did (calls, CPU, wait) and
 //! publishes that beside what was asked, because findings are scored against the former.
 
+mod database;
 mod delay;
+mod path;
 mod planted;
 mod spin;
+mod tally;
+mod work;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,8 +23,14 @@ pub enum Plant {
     Lock { duration: Duration },
     /// The oracle's query is answered `duration` later.
     OracleDelay { duration: Duration },
+    /// The statement that reads the oracle's timestamp takes `duration` longer inside the database.
+    Database { duration: Duration },
+    /// The way to the oracle's database and back takes `duration` longer.
+    Path { duration: Duration },
     /// The oracle's connection pool has this size.
     PoolSize { connections: usize },
+    /// So many reads of the oracle may be in flight at once.
+    Batches { in_flight: usize },
     /// Every peek passes through the one coordinator thread, which uses CPU for `duration` each time.
     Coordinator { duration: Duration },
     /// Every peek makes this many allocations of 16 to 4,096 bytes, and frees them in the order made.
@@ -48,8 +58,8 @@ pub enum Place {
 }
 
 const KINDS: &str = "cpu:peek=DURATION, cpu:oracle=DURATION, cpu:outside=DURATION, lock=DURATION, \
-                     oracle-delay=DURATION, pool-size=N, coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, \
-                     starve=DURATION, stale-reads=DURATION, deep-stack=SIZE";
+                     oracle-delay=DURATION, database=DURATION, path=DURATION, pool-size=N, batches=N, \
+                     coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION, deep-stack=SIZE";
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PlantError {
@@ -74,7 +84,10 @@ impl Plant {
             Plant::Cpu { place: Place::Outside, .. } => "cpu:outside",
             Plant::Lock { .. } => "lock",
             Plant::OracleDelay { .. } => "oracle-delay",
+            Plant::Database { .. } => "database",
+            Plant::Path { .. } => "path",
             Plant::PoolSize { .. } => "pool-size",
+            Plant::Batches { .. } => "batches",
             Plant::Coordinator { .. } => "coordinator",
             Plant::Allocate { .. } => "allocate",
             Plant::Churn { .. } => "churn",
@@ -102,6 +115,9 @@ impl FromStr for Plant {
             "cpu:outside" => cpu(Place::Outside),
             "lock" | "lock:peek" => Ok(Plant::Lock { duration: duration()? }),
             "oracle-delay" => Ok(Plant::OracleDelay { duration: duration()? }),
+            "database" => Ok(Plant::Database { duration: duration()? }),
+            "path" => Ok(Plant::Path { duration: duration()? }),
+            "batches" => Ok(Plant::Batches { in_flight: count(200)? as usize }),
             "pool-size" => Ok(Plant::PoolSize { connections: count(200)? as usize }),
             "coordinator" => Ok(Plant::Coordinator { duration: duration()? }),
             "allocate" => Ok(Plant::Allocate { count: count(1_000_000)? as usize }),
@@ -170,6 +186,9 @@ mod tests {
         assert_eq!("cpu:oracle=0.02ms".parse(), Ok(Plant::Cpu { place: Place::Oracle, duration }));
         assert_eq!("lock:peek=20000ns".parse(), Ok(Plant::Lock { duration }));
         assert_eq!("lock=20us".parse(), Ok(Plant::Lock { duration }));
+        assert_eq!("database=20us".parse(), Ok(Plant::Database { duration }));
+        assert_eq!("path=20us".parse(), Ok(Plant::Path { duration }));
+        assert_eq!("batches=1".parse(), Ok(Plant::Batches { in_flight: 1 }));
         assert_eq!("pool-size=2".parse(), Ok(Plant::PoolSize { connections: 2 }));
         for text in ["500k", "500kB", "0.5MB", "500000B"] {
             assert_eq!(format!("deep-stack={text}").parse(), Ok(Plant::DeepStack { bytes: 500_000 }));
@@ -190,7 +209,7 @@ mod tests {
         for text in ["cpu:peek=20", "cpu:peek=0us", "lock=1h", "oracle-delay=-1ms", "starve=100s"] {
             assert!(matches!(text.parse::<Plant>(), Err(PlantError::Duration { .. })), "{text}");
         }
-        for text in ["pool-size=0", "pool-size=201", "churn=-1", "allocate=many"] {
+        for text in ["pool-size=0", "pool-size=201", "batches=0", "churn=-1", "allocate=many"] {
             assert!(matches!(text.parse::<Plant>(), Err(PlantError::Count { .. })), "{text}");
         }
         for text in ["deep-stack=500", "deep-stack=1B", "deep-stack=1.1MB", "deep-stack=1G", "deep-stack=-1k"] {

@@ -1,46 +1,26 @@
-//! The plants at work. Invariant: every function here that uses CPU or waits is named `planted_*`, is never inlined,
-//! and adds to its own counters exactly what it did; a plant that was not asked for costs one test of an `Option`.
+//! All plants of one testbed, and where its code calls them. Invariant: a plant that was not asked for costs one test of an
+//! `Option`.
 
+use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use prometheus::{Counter, IntCounter, IntGauge};
+use prometheus::IntGauge;
 
+use super::database::SlowStatement;
 use super::delay::DelayQueue;
 use super::spin::Spinner;
-use super::{Place, Plant};
-use crate::clock;
+use super::tally::{Counted, Tally};
+use super::work::{
+    planted_allocations, planted_blocking_wait, planted_coordinator_work, planted_lock, planted_oracle_work,
+    planted_outside_work, planted_peek_work,
+};
+use super::{Place, Plant, path};
 use crate::testbed::metrics::PlantMetrics;
-use crate::testbed::precise;
 use crate::testbed::timestamp_oracle::Timestamp;
-
-/// What one plant did: published as `wireprof_plant_{calls,cpu_seconds,wait_seconds}_total{plant}`.
-#[derive(Clone)]
-struct Tally {
-    calls: IntCounter,
-    cpu: Counter,
-    wait: Counter,
-}
-
-impl Tally {
-    fn add(&self, cpu: Duration, wait: Duration) {
-        self.calls.inc();
-        if !cpu.is_zero() {
-            self.cpu.inc_by(cpu.as_secs_f64());
-        }
-        if !wait.is_zero() {
-            self.wait.inc_by(wait.as_secs_f64());
-        }
-    }
-}
 
 /// The read timestamp that is served again, and since when.
 type Kept = Option<(Instant, Timestamp)>;
-
-struct Counted<T> {
-    size: T,
-    tally: Tally,
-}
 
 /// All plants of one testbed.
 pub struct Planted {
@@ -50,7 +30,10 @@ pub struct Planted {
     outside: Option<Counted<Duration>>,
     lock: Option<(Mutex<()>, Counted<Duration>)>,
     oracle_delay: Option<(DelayQueue, Tally)>,
+    database: Option<Counted<Duration>>,
+    path: Option<Counted<Duration>>,
     pool_size: Option<Tally>,
+    batches: Option<Counted<usize>>,
     coordinator: Option<Counted<Duration>>,
     allocate: Option<Counted<usize>>,
     churn: Option<Counted<u32>>,
@@ -61,7 +44,7 @@ pub struct Planted {
 
 impl Planted {
     /// Calibrates the spin and starts what the plants need. Each plant's series exist from here on, at zero.
-    pub fn start(plants: &[Plant], metrics: &PlantMetrics) -> std::io::Result<Self> {
+    pub fn start(plants: &[Plant], metrics: &PlantMetrics) -> io::Result<Self> {
         let mut planted = Planted {
             spinner: Spinner::calibrate(),
             peek: None,
@@ -69,7 +52,10 @@ impl Planted {
             outside: None,
             lock: None,
             oracle_delay: None,
+            database: None,
+            path: None,
             pool_size: None,
+            batches: None,
             coordinator: None,
             allocate: None,
             churn: None,
@@ -89,7 +75,7 @@ impl Planted {
         Ok(planted)
     }
 
-    fn place(&mut self, plant: &Plant, tally: Tally, metrics: &PlantMetrics) -> std::io::Result<()> {
+    fn place(&mut self, plant: &Plant, tally: Tally, metrics: &PlantMetrics) -> io::Result<()> {
         match *plant {
             Plant::Cpu { place, duration } => {
                 let slot = match place {
@@ -101,7 +87,10 @@ impl Planted {
             }
             Plant::Lock { duration } => self.lock = Some((Mutex::new(()), Counted { size: duration, tally })),
             Plant::OracleDelay { duration } => self.oracle_delay = Some((DelayQueue::start(duration)?, tally)),
+            Plant::Database { duration } => self.database = Some(Counted { size: duration, tally }),
+            Plant::Path { duration } => self.path = Some(Counted { size: duration, tally }),
             Plant::PoolSize { .. } => self.pool_size = Some(tally),
+            Plant::Batches { in_flight } => self.batches = Some(Counted { size: in_flight, tally }),
             Plant::Coordinator { duration } => self.coordinator = Some(Counted { size: duration, tally }),
             Plant::Allocate { count } => self.allocate = Some(Counted { size: count, tally }),
             Plant::Churn { per_second } => self.churn = Some(Counted { size: per_second, tally }),
@@ -149,6 +138,31 @@ impl Planted {
         if let Some((queue, tally)) = &self.oracle_delay {
             let waited = queue.wait().await;
             tally.add(Duration::ZERO, waited);
+        }
+    }
+
+    /// Makes the oracle's statement slow, if that is planted; once, when its table is there.
+    pub async fn slow_database(&self, config: &tokio_postgres::Config) -> Result<(), tokio_postgres::Error> {
+        match &self.database {
+            Some(plant) => SlowStatement::plant(config, plant).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The port by which the oracle's pool reaches the database that listens on `port`: another one if a long way is planted.
+    pub fn way_to_database(&self, port: u16) -> io::Result<u16> {
+        self.path.as_ref().map_or(Ok(port), |plant| path::start(port, plant.clone()))
+    }
+
+    /// Reads of the oracle that may be in flight at once, if that is planted.
+    pub fn batches_in_flight(&self) -> Option<usize> {
+        self.batches.as_ref().map(|plant| plant.size)
+    }
+
+    /// Counts one read of the oracle that began; the caller who had waited longest for that had waited `waited`.
+    pub fn batch_begun(&self, waited: Duration) {
+        if let Some(plant) = &self.batches {
+            plant.tally.add(Duration::ZERO, waited);
         }
     }
 
@@ -222,92 +236,5 @@ impl Planted {
     /// True if worker threads will sleep for less than the default timer slack allows.
     pub fn needs_sharp_timers(plants: &[Plant]) -> bool {
         plants.iter().any(|plant| matches!(plant, Plant::Starve { .. }))
-    }
-}
-
-/// Makes otherwise equal functions differ: the compiler folds equal ones into one, and a profile of the folded function
-/// would show one plant under another's name.
-#[inline(always)]
-fn keep_apart(place: &'static str) {
-    std::hint::black_box(place);
-}
-
-#[inline(never)]
-fn planted_peek_work(spinner: &Spinner, plant: &Counted<Duration>) {
-    keep_apart("peek");
-    let cpu = spinner.burn(plant.size);
-    plant.tally.add(cpu, Duration::ZERO);
-}
-
-#[inline(never)]
-fn planted_oracle_work(spinner: &Spinner, plant: &Counted<Duration>) {
-    keep_apart("oracle");
-    let cpu = spinner.burn(plant.size);
-    plant.tally.add(cpu, Duration::ZERO);
-}
-
-#[inline(never)]
-fn planted_outside_work(spinner: &Spinner, plant: &Counted<Duration>) {
-    keep_apart("outside");
-    let cpu = spinner.burn(plant.size);
-    plant.tally.add(cpu, Duration::ZERO);
-}
-
-#[inline(never)]
-fn planted_coordinator_work(spinner: &Spinner, plant: &Counted<Duration>, queued: Duration) {
-    let cpu = spinner.burn(plant.size);
-    plant.tally.add(cpu, queued);
-}
-
-#[inline(never)]
-fn planted_lock(spinner: &Spinner, lock: &Mutex<()>, plant: &Counted<Duration>) {
-    let asked = clock::now();
-    // The guarded value is empty: a panic of another holder leaves nothing inconsistent.
-    let guard = lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let waited = Duration::from_nanos(clock::now() - asked);
-    let cpu = planted_lock_hold(spinner, plant.size);
-    drop(guard);
-    plant.tally.add(cpu, waited);
-}
-
-#[inline(never)]
-fn planted_lock_hold(spinner: &Spinner, duration: Duration) -> Duration {
-    spinner.burn(duration)
-}
-
-#[inline(never)]
-fn planted_allocations(plant: &Counted<usize>) {
-    let before = precise::thread_cpu();
-    let blocks: Vec<Box<[u8]>> = (0..plant.size)
-        .map(|index| {
-            // 16 to 4,096 bytes, spread over the allocator's size classes by a multiplicative hash.
-            let size = 16 << ((index.wrapping_mul(2_654_435_761) >> 16) % 9);
-            let mut block = vec![0_u8; size].into_boxed_slice();
-            block[size / 2] = index as u8;
-            std::hint::black_box(block)
-        })
-        .collect();
-    drop(std::hint::black_box(blocks));
-    plant.tally.add(Duration::from_nanos(precise::thread_cpu() - before), Duration::ZERO);
-}
-
-#[inline(never)]
-fn planted_blocking_wait(plant: &Counted<Duration>) {
-    let start = clock::now();
-    precise::sleep_until(start + plant.size.as_nanos() as u64);
-    plant.tally.add(Duration::ZERO, Duration::from_nanos(clock::now() - start));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Only a release build folds functions.
-    #[test]
-    fn the_planted_functions_are_not_folded_into_one() {
-        let functions: [fn(&Spinner, &Counted<Duration>); 3] =
-            [planted_peek_work, planted_oracle_work, planted_outside_work];
-        let addresses: std::collections::BTreeSet<usize> = functions.iter().map(|&f| f as usize).collect();
-        assert_eq!(addresses.len(), 3);
     }
 }

@@ -37,6 +37,8 @@ struct Tickets {
     next: u64,
     /// Tickets below this one are covered by a read that has begun.
     covered: u64,
+    /// When the first uncovered ticket was taken.
+    uncovered: Option<Instant>,
     waiting: VecDeque<(u64, oneshot::Sender<Answer>)>,
 }
 
@@ -45,6 +47,7 @@ impl Tickets {
         let (sender, receiver) = oneshot::channel();
         self.waiting.push_back((self.next, sender));
         self.next += 1;
+        self.uncovered.get_or_insert_with(Instant::now);
         receiver
     }
 
@@ -52,7 +55,8 @@ impl Tickets {
     fn begin_batch(&mut self) -> Option<Batch> {
         let size = self.next - self.covered;
         self.covered = self.next;
-        (size > 0).then_some(Batch { end: self.next, size })
+        let since = self.uncovered.take();
+        since.map(|since| Batch { end: self.next, size, since })
     }
 
     /// Takes the waiters that a batch answers. A later batch that finishes first answers the earlier tickets too.
@@ -67,6 +71,8 @@ struct Batch {
     end: u64,
     /// Tickets that no earlier batch covered.
     size: u64,
+    /// When the first of these was taken.
+    since: Instant,
 }
 
 impl Shared {
@@ -80,7 +86,12 @@ impl BatchingTimestampOracle {
     /// Starts the worker task on the current runtime.
     pub fn new(inner: Arc<PostgresTimestampOracle>, metrics: Arc<Metrics>, planted: Arc<Planted>) -> Self {
         let shared = Arc::new(Shared { tickets: Mutex::new(Tickets::default()), work: Notify::new() });
-        let worker = Worker { shared: Arc::clone(&shared), inner: Arc::clone(&inner), metrics: Arc::clone(&metrics) };
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            inner: Arc::clone(&inner),
+            metrics: Arc::clone(&metrics),
+            planted: Arc::clone(&planted),
+        };
         tokio::spawn(worker.run());
         BatchingTimestampOracle { shared, inner, metrics, planted }
     }
@@ -122,21 +133,24 @@ struct Worker {
     shared: Arc<Shared>,
     inner: Arc<PostgresTimestampOracle>,
     metrics: Arc<Metrics>,
+    planted: Arc<Planted>,
 }
 
 impl Worker {
     async fn run(self) {
+        let most = self.planted.batches_in_flight().unwrap_or(MAX_BATCHES_IN_FLIGHT);
         let mut in_flight = FuturesUnordered::new();
         loop {
-            while in_flight.len() < MAX_BATCHES_IN_FLIGHT {
+            while in_flight.len() < most {
                 let Some(batch) = self.shared.tickets().begin_batch() else { break };
                 self.metrics.oracle.batches.inc();
                 self.metrics.oracle.batched_ops.inc_by(batch.size);
+                self.planted.batch_begun(batch.since.elapsed());
                 in_flight.push(self.read_batch(batch));
             }
             tokio::select! {
                 Some((batch, answer)) = in_flight.next(), if !in_flight.is_empty() => self.answer(&batch, answer),
-                () = self.shared.work.notified(), if in_flight.len() < MAX_BATCHES_IN_FLIGHT => {}
+                () = self.shared.work.notified(), if in_flight.len() < most => {}
             }
         }
     }
