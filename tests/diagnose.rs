@@ -382,6 +382,7 @@ fn every_figure_of_the_text_stands_with_its_unit_level_and_file() {
         "{text}"
     );
     assert!(text.contains("calls: 5.00 us a call (level 1; statements.json)"), "{text}");
+    assert!(text.contains("the statement's execution time"), "{text}");
     assert!(text.lines().count() <= 60 && text.len() <= 8_000, "{}", text.len());
 }
 

@@ -227,6 +227,11 @@ fn kinds(profile: &Profile) -> Vec<Signs> {
     along(profile, Signs::of, Signs::join)
 }
 
+/// Of each node of a profile of waits, why a thread with that stack was blocked.
+pub(super) fn kinds_of_stacks(profile: &Profile) -> Vec<Kind> {
+    kinds(profile).into_iter().map(Signs::kind).collect()
+}
+
 /// The kernel's waits for events and for data of sockets.
 static DATA: LazyLock<Regex> = LazyLock::new(|| {
     pattern(

@@ -24,7 +24,7 @@ fn decision(case: &Case) -> Vec<Evidence> {
         let Some(trip) = &facts.behind else { continue };
         found.push(nanos_at(facts, &trip.measured_by, trip.call, "round trip", METRICS));
         if let Some(statement) = &trip.service {
-            let what = format!("the statement's own time, {} calls", statement.calls);
+            let what = format!("the statement's {} time, {} calls", statement.spans, statement.calls);
             found.push(nanos_at(facts, &what, statement.mean, "call", STATEMENTS));
         }
     }

@@ -37,6 +37,8 @@ pub struct Cpu {
     pub used: f64,
     /// CPUs that processes take which are no part of the measurement, on average.
     pub taken: f64,
+    /// That threads of all that takes part waited for a CPU.
+    pub runnable: f64,
     /// Of all that takes part: the server, the generator, what stands behind, interrupts.
     pub demand: f64,
     pub server: f64,
@@ -106,6 +108,8 @@ pub struct Service {
     pub calls: u64,
     /// ns a call.
     pub mean: f64,
+    /// What `mean` spans, as sentences name it.
+    pub spans: &'static str,
 }
 
 impl RoundTrip {
@@ -126,8 +130,10 @@ impl RoundTrip {
     /// Waits of a query for each ns of the round trip: 1 without sharing and queues. Bounded by 2, for a query that just missed a
     /// call and the next.
     pub fn multiplicity(&self) -> f64 {
-        let wait = self.wait.as_ref().map_or(self.call, |(wait, _)| *wait);
-        (wait / self.call).clamp(1.0, 2.0)
+        // A connection is waited for within the shared call.
+        let whole = self.call + self.pool.unwrap_or(0.0);
+        let wait = self.wait.as_ref().map_or(whole, |(wait, _)| *wait);
+        (wait / whole).clamp(1.0, 2.0)
     }
 }
 
@@ -160,20 +166,44 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The queueing network of this level; `None` without scheduler statistics of the machine.
-    pub fn network(&self) -> Option<Network> {
+    /// The queueing network of this level; `None` without scheduler statistics of the machine. `lowest` is the run's lowest level.
+    pub fn network(&self, lowest: &Facts) -> Option<Network> {
         let cpu = self.cpu?;
         let thread = self.thread.as_ref().map(|t| (Holding::Thread, t.demand, 1.0));
         let workers = self.workers.map(|w| (Holding::Workers, w.on_cpu + w.blocked(), w.count));
         let generator = self.generator.map(|g| (Holding::Generator, g.demand, g.threads));
         let held = [thread, workers, generator].into_iter().flatten();
-        Some(Network {
+        let left = (cpu.cpus - cpu.taken).max(0.1);
+        let network = Network {
             clients: self.clients,
             latency: self.latency,
             cpu: cpu.demand,
-            cpus: (cpu.cpus - cpu.taken).max(0.1),
+            cpus: left,
             held: held.map(|(what, demand, servers)| Held { what, demand, servers }).collect(),
+            most_delay: self.most_delay(lowest),
+        };
+        // CPUs that would be idle may be taken by others without being in the way: a thread that is woken gets its CPU from one
+        // that never sleeps. Up to as many clients as CPUs there are no queues but those of threads, which are measured;
+        // beyond, others are in the way as far as the threads of the measurement want all CPUs.
+        Some(match self.clients <= cpu.cpus {
+            true => Network { cpus: cpu.cpus, ..network }.contended(left, cpu.demand + cpu.runnable),
+            false => Network { cpus: cpu.cpus - (cpu.cpus - left) * self.wanted(), ..network },
         })
+    }
+
+    /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
+    fn wanted(&self) -> f64 {
+        let threads = |cpu: Cpu| (cpu.demand + cpu.runnable) * self.throughput / 1e9 / cpu.cpus;
+        self.cpu.map_or(1.0, threads).min(1.0)
+    }
+
+    /// What can be a delay at most, ns: what it is where no queries queue, and what the wait for the round trip behind has
+    /// grown by since, as far as that is no wait for the CPU itself. Near saturation the latency alone does not tell delays from queues. `None` where this is the lowest level.
+    fn most_delay(&self, lowest: &Facts) -> Option<f64> {
+        let cpu = lowest.cpu.filter(|cpu| lowest.clients <= cpu.cpus && lowest.level < self.level)?;
+        let wait = |facts: &Facts| Some(facts.behind.as_ref()?.wait.as_ref()?.0);
+        let grown = wait(self).zip(wait(lowest)).map_or(0.0, |(here, there)| (here - there).max(0.0));
+        Some((lowest.latency - cpu.demand).max(0.0) + grown * (1.0 - self.wanted()))
     }
 
     /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip takes on this
@@ -196,11 +226,14 @@ fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
         (role(Role::Target)?, role(Role::Generator)?, role(Role::Other)?, role(Role::Profiler)?);
     let (busy, steal, interrupts) = (machine(|_, m| m.busy)?, machine(|_, m| m.steal)?, machine(|_, m| m.interrupts)?);
     // As the guard on other processes does: interrupts are charged to no thread where the kernel accounts them apart.
+    let waited = |role: Role| per_query(windows, |s| s.runnable(role));
+    let runnable = waited(Role::Target)? + waited(Role::Generator)? + waited(Role::Other)?;
     let part = (server + generator + others + interrupts).min((busy - own).max(0.0));
     Some(Cpu {
         cpus,
         used: (busy + steal) * throughput / 1e9 / cpus,
         taken: (busy + steal - part).max(0.0) * throughput / 1e9,
+        runnable,
         demand: part,
         server,
         generator,
@@ -261,8 +294,12 @@ fn service(preset: &Preset, windows: &[&Window]) -> Option<Service> {
     preset.statements.watched.iter().find_map(|query| {
         let found = windows.iter().map(|w| w.statements.as_ref()?.statement(query)).collect::<Option<Vec<_>>>()?;
         let calls: u64 = found.iter().map(|statement| statement.calls).sum();
-        let exec: u64 = found.iter().map(|statement| statement.exec).sum();
-        (calls > 0).then(|| Service { query: query.clone(), calls, mean: exec as f64 / calls as f64 })
+        // The whole service where the database tells it; execution leaves out parsing and planning.
+        let service: Option<u64> = found.iter().map(|statement| statement.service).sum();
+        let exec = || found.iter().map(|statement| statement.exec).sum();
+        let (total, spans) = service.map_or_else(|| (exec(), "execution"), |service| (service, "service"));
+        let mean = total as f64 / calls as f64;
+        (calls > 0).then(|| Service { query: query.clone(), calls, mean, spans })
     })
 }
 

@@ -105,7 +105,7 @@ pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
     let levels: BTreeMap<usize, Facts> =
         run.levels().into_keys().filter_map(|level| Some((level, Facts::of(run, preset, &hops, level)?))).collect();
     let facts = levels.get(&level)?;
-    let case = Case { preset, facts, levels: &levels, network: facts.network() };
+    let case = Case { preset, facts, levels: &levels, network: facts.network(levels.values().next()?) };
     let (verdicts, not_judged) = judge::judge(&case);
     Some(Diagnosis {
         run: run.manifest.id.clone(),
@@ -189,6 +189,7 @@ fn nanos_at(facts: &Facts, what: &str, nanos: f64, per: &str, source: &str) -> E
 const SCHEDULER: &str = "scheduler.json";
 const WIRE: &str = "wire.json";
 const STATEMENTS: &str = "statements.json";
+const OFF_CPU: &str = "offcpu.pb.gz";
 const PROFILE: &str = "profile.pb.gz";
 const METRICS: &str = "metrics-before.prom, metrics-after.prom";
 const GUARDS: &str = "guards.json";

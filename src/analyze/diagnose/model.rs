@@ -1,5 +1,5 @@
 //! What the latency would be if something were gone: a closed queueing network with the demands that were measured. Invariant:
-//! as measured, the network has exactly the measured latency; what is asked is only how it changes.
+//! what is asked of the network is only by which factor its latency changes, and the measured one changes by that.
 //!
 //! The CPUs are one station of m servers (mean value analysis: Reiser and Lavenberg 1980, JACM 27(2), with Seidmann's form of
 //! several servers: Seidmann et al. 1987, "Computerized closed queueing network models", FMS 1(4)). Waits that nothing serves are a
@@ -18,6 +18,8 @@ pub struct Network {
     pub cpu: f64,
     pub cpus: f64,
     pub held: Vec<Held>,
+    /// The delay is at most this, by other evidence than the latency.
+    pub most_delay: Option<f64>,
 }
 
 /// A resource that is held, of so many servers.
@@ -48,9 +50,27 @@ pub struct Removal {
 }
 
 impl Network {
+    /// The same with as many CPUs, between `least` and those that there are, that a query spends `residence` ns on them and
+    /// waiting for them.
+    pub fn contended(self, least: f64, residence: f64) -> Network {
+        let (mut low, mut high) = (least.min(self.cpus), self.cpus);
+        let on_cpus = |cpus: f64| self.latency - Network { cpus, ..self.clone() }.delay();
+        if on_cpus(high) >= residence {
+            return self;
+        }
+        // To a thousandth of a CPU.
+        while high - low > 1e-3 {
+            let middle = f64::midpoint(low, high);
+            if on_cpus(middle) > residence { low = middle } else { high = middle }
+        }
+        Network { cpus: high, ..self }
+    }
+
     /// ns of latency that go with what is taken away; never negative, never more than there is.
     pub fn effect(&self, removal: &Removal) -> f64 {
-        let delay = self.delay();
+        // A single client's waits follow one another: there is at least the delay that was measured.
+        let least = if self.clients < 2.0 { removal.delay } else { 0.0 };
+        let delay = self.delay().max(least);
         let as_is = self.response(delay);
         let held = self.held.iter().map(|held| {
             let gone: f64 = removal.held.iter().filter(|(what, _)| *what == held.what).map(|(_, ns)| ns).sum();
@@ -66,9 +86,11 @@ impl Network {
         (self.latency * (1.0 - changed / as_is)).clamp(0.0, self.latency)
     }
 
-    /// The delay with which the network's latency is the measured one; 0 where its queues alone exceed that.
+    /// The delay with which the network's latency is the measured one; 0 where its queues alone exceed that, and never more than
+    /// it can be.
     pub fn delay(&self) -> f64 {
-        let (mut low, mut high) = (0.0, self.latency);
+        let most = self.most_delay.map_or(self.latency, |most| most.min(self.latency));
+        let (mut low, mut high) = (0.0, most);
         // 60 halvings: below a nanosecond for any latency.
         for _ in 0..60 {
             let middle = (low + high) / 2.0;
@@ -127,7 +149,7 @@ mod tests {
     use super::*;
 
     fn network(clients: f64, latency: f64) -> Network {
-        Network { clients, latency, cpu: 20_000.0, cpus: 2.0, held: Vec::new() }
+        Network { clients, latency, cpu: 20_000.0, cpus: 2.0, held: Vec::new(), most_delay: None }
     }
 
     fn within(found: f64, expected: f64, share: f64) {
@@ -162,6 +184,27 @@ mod tests {
         let held = Network { cpu: 70_000.0, held: vec![thread], ..network(16.0, 800_000.0) };
         let gone = Removal { cpu: 50_000.0, held: vec![(Holding::Thread, 50_000.0)], ..Removal::default() };
         within(held.effect(&gone), 800_000.0 - 16.0 * 10_000.0, 0.05);
+    }
+
+    #[test]
+    fn near_saturation_a_bounded_delay_leaves_the_latency_to_the_queues() {
+        // 96 % of the CPUs: with as much delay as the latency allows, the work seems to matter half as much.
+        let near = network(16.0, 166_000.0);
+        let work = Removal { cpu: 10_000.0, ..Removal::default() };
+        let bounded = Network { most_delay: Some(20_000.0), ..near.clone() };
+        within(bounded.effect(&work), 83_000.0, 0.05);
+        assert!(near.effect(&work) < 0.9 * bounded.effect(&work));
+    }
+
+    #[test]
+    fn cpus_that_others_take_count_as_far_as_they_were_waited_for() {
+        // 20 us of CPU at one client; others take one and a half CPUs, and yet nothing waited.
+        let one = network(1.0, 100_000.0);
+        within(one.clone().contended(0.5, 20_000.0).cpus, 2.0, 1e-6);
+        let waited = one.clone().contended(0.5, 30_000.0);
+        within(waited.latency - waited.delay(), 30_000.0, 0.01);
+        // Never fewer than the others left.
+        within(one.contended(0.5, 90_000.0).cpus, 0.5, 0.01);
     }
 
     #[test]

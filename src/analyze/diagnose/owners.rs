@@ -4,7 +4,8 @@
 use super::super::hot::By;
 use super::super::interval::{Estimate, WindowCost, estimate};
 use super::super::tally::tally;
-use super::super::view::{ViewOptions, WindowView, window_view};
+use super::super::view::{Source, ViewOptions, WindowView, window_view};
+use super::super::waits::{Kind, kinds_of_stacks};
 use crate::preset::{Pattern, Preset};
 use crate::profile::{Builder, Frame, Profile, Sample, Space, frame_matches, marker};
 use crate::run::Window;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 /// Owner of what the kernel does to carry messages: every query needs some, whichever function sends it.
 pub const TRANSPORT: &str = "[sending and receiving]";
 
-/// ns of CPU a query of one function with what it calls.
+/// ns a query of one function with what it calls: of CPU, or blocked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Owner {
     pub name: String,
@@ -30,12 +31,15 @@ pub enum Within<'a> {
     Thread(u32),
     /// Samples with a frame that matches one of these.
     Frames(&'a [Regex]),
+    /// Not CPU but waits of this kind, of threads with such a name.
+    Waiting(Kind, &'a Regex),
 }
 
-/// Owners of a level's CPU, those with the most first; empty where a window has no profile of CPU time.
+/// Owners of a level's CPU, or of its waits, those with the most first; empty where a window has no profile of that.
 pub fn owners(preset: &Preset, windows: &[&Window], within: Within) -> Vec<Owner> {
-    let options =
-        ViewOptions { plumbing: preset.plumbing.iter().map(|p| p.0.clone()).collect(), ..ViewOptions::default() };
+    let plumbing = preset.plumbing.iter().map(|p| p.0.clone()).collect();
+    let source = if matches!(within, Within::Waiting(..)) { Source::Blocked } else { Source::OnCpu };
+    let options = ViewOptions { source, plumbing, ..ViewOptions::default() };
     let all = |patterns: &[Pattern]| patterns.iter().map(|p| p.0.clone()).collect::<Vec<Regex>>();
     let transport = all(&preset.diagnosis.transport);
     // An allocator that is linked into the program is no more an owner than a library's.
@@ -85,8 +89,13 @@ fn owned(profile: &Profile, helpers: &[Regex], transport: &[Regex], within: With
         Within::Frames(patterns) => profile.frames.iter().map(|f| frame_matches(f, patterns)).collect(),
         _ => Vec::new(),
     };
+    let kinds = matches!(within, Within::Waiting(..)).then(|| kinds_of_stacks(profile)).unwrap_or_default();
     let counts = |sample: &Sample| match within {
         Within::Everything => true,
+        Within::Waiting(kind, threads) => {
+            let named = threads.is_match(&profile.labels[sample.labels.index()].thread);
+            named && sample.stack.is_some_and(|stack| kinds[stack.index()] == kind)
+        }
         Within::Thread(tid) => profile.labels[sample.labels.index()].tid == tid,
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
     };

@@ -65,7 +65,7 @@ fn other_processes(case: &Case) -> Option<Finding> {
     let sentence =
         format!("Processes that are no part of the measurement take {:.2} of the {} CPUs.", cpu.taken, cpu.cpus);
     Some(Finding {
-        removal: Some(Removal { cpus: cpu.taken, ..Removal::default() }),
+        removal: case.network.as_ref().map(|own| Removal { cpus: cpu.cpus - own.cpus, ..Removal::default() }),
         measure: Some((share, "of the machine, taken by others")),
         evidence: vec![
             case.share("CPU of others, stolen time included", share, "the machine", SCHEDULER),

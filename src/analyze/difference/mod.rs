@@ -20,7 +20,7 @@ mod stacks;
 mod tree;
 mod unlike;
 
-pub use contrast::{Better, Verdict};
+pub use contrast::{Better, Contrast, Mean, Verdict};
 pub use counts::{ASSUMED_DISPERSION, ASSUMED_SCATTER, Dispersion};
 pub use figures::Subject;
 pub use frames::{FrameRow, FrameTable, RARE};

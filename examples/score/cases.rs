@@ -1,0 +1,73 @@
+//! What is planted, where, and what must be found. Invariant: a case's level is one at which its plant is what limits, by the reason
+//! beside it, on two CPUs.
+
+use wireprof::preset::Cause;
+
+pub struct Case {
+    pub name: &'static str,
+    /// Planted on one side; `None`: the control, or something beside.
+    pub plant: Option<&'static str>,
+    /// Planted on both sides, and what that is found as: it is there too, and not what is asked for.
+    pub base: &'static [&'static str],
+    pub of_base: &'static [Cause],
+    pub beside: Option<Beside>,
+    pub level: usize,
+    /// Any of these is right.
+    pub causes: &'static [Cause],
+    /// Part of the first named function; empty: the cause has none.
+    pub function: &'static str,
+}
+
+#[derive(Clone, Copy)]
+pub enum Beside {
+    /// A process that takes a CPU.
+    Hog,
+}
+
+const fn case(plant: &'static str, level: usize, causes: &'static [Cause], function: &'static str) -> Case {
+    // The name is the plant without its size.
+    let (name, _) = plant.split_at(equals(plant));
+    Case { name, plant: Some(plant), base: &[], of_base: &[], beside: None, level, causes, function }
+}
+
+const fn equals(plant: &str) -> usize {
+    let mut at = 0;
+    while at < plant.len() && plant.as_bytes()[at] != b'=' {
+        at += 1;
+    }
+    at
+}
+
+/// On two CPUs a delay behind the server hides behind the queue for them: there it is seen at one client, and a limit
+/// of calls under way where each call takes long on both sides.
+const SLOW: &[&str] = &["oracle-delay=1ms"];
+
+pub const CASES: &[Case] = &[
+    Case {
+        name: "control",
+        plant: None,
+        causes: &[Cause::CpuSaturated, Cause::NoSingleCause, Cause::Generator],
+        ..case("", 16, &[], "")
+    },
+    case("cpu:peek=30us", 16, &[Cause::CpuFunction], "planted_peek_work"),
+    case("cpu:outside=30us", 16, &[Cause::CpuFunction], "planted_outside_work"),
+    // Once a batch of several queries, hence more of it.
+    case("cpu:oracle=150us", 16, &[Cause::CpuFunction, Cause::SaturatedThread], "planted_oracle_work"),
+    // Held so long that it and not the CPUs limits: one of the two works.
+    case("lock=100us", 16, &[Cause::Lock], "planted_lock"),
+    case("database=200us", 1, &[Cause::DatabaseService], ""),
+    case("path=200us", 1, &[Cause::DatabasePath], ""),
+    Case { name: "database-slow", ..case("database=3ms", 16, &[Cause::DatabaseService], "") },
+    Case { name: "path-slow", ..case("path=3ms", 16, &[Cause::DatabasePath], "") },
+    Case { base: SLOW, of_base: &[Cause::DatabasePath], ..case("pool-size=1", 16, &[Cause::Pool], "") },
+    Case {
+        base: SLOW,
+        of_base: &[Cause::DatabasePath],
+        ..case("batches=1", 16, &[Cause::BatchQueue, Cause::Slots], "")
+    },
+    case("coordinator=100us", 16, &[Cause::SaturatedThread], "planted_coordinator_work"),
+    case("allocate=300", 16, &[Cause::Allocator], "planted_allocations"),
+    case("starve=200us", 16, &[Cause::BlockedRuntime], "planted_blocking_wait"),
+    case("churn=200", 16, &[Cause::Churn], ""),
+    Case { name: "hog", plant: None, beside: Some(Beside::Hog), ..case("", 16, &[Cause::OtherProcesses], "") },
+];

@@ -1,0 +1,146 @@
+//! One case's runs judged: the first verdict against the plant, its effect against the true one. Invariant: an effect within its own
+//! interval of 0 is not held against anything, and the table says so.
+
+use super::cases::Case;
+use anyhow::{Context, Result};
+use std::fmt;
+use std::path::Path;
+use wireprof::analyze::diagnose::{Confidence, Diagnosis, Verdict, diagnose};
+use wireprof::analyze::difference::{Contrast, Mean};
+use wireprof::preset::{Cause, Preset};
+use wireprof::profile::short_name;
+use wireprof::run::{Parts, Run, Store, Window};
+
+/// Attributed over true effect may differ from 1 by so much.
+const TOLERANCE: f64 = 0.25;
+/// CPUs that others must have taken for a verdict on them to be a true one beside the plant.
+const DISTURBED: f64 = 0.1;
+
+pub struct Score {
+    planted: String,
+    found: String,
+    named: String,
+    /// us of mean latency, with a 95 % interval.
+    effect: (f64, f64, f64),
+    /// us by the diagnosis; `None`: the cause has no effect of its own.
+    attributed: Option<f64>,
+    /// Share of the machine that others took, 0..1; they are then found besides.
+    others: Option<f64>,
+    failures: Vec<String>,
+}
+
+impl Score {
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+pub fn heading() -> String {
+    format!(
+        "{:<18} {:<34} {:<26} {:>25} {:>10} {:>6} {:>6}  result",
+        "planted (level)", "found", "first named", "true effect, us", "attributed", "ratio", "others"
+    )
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (effect, low, high) = self.effect;
+        let attributed = self.attributed.map_or("-".into(), |micros| format!("{micros:.0}"));
+        let ratio = self.attributed.map_or("-".into(), |micros| format!("{:.2}", micros / effect));
+        let others = self.others.map_or("-".into(), |share| format!("{:.0} %", 100.0 * share));
+        let result = if self.passed() { "pass".into() } else { format!("FAIL: {}", self.failures.join("; ")) };
+        write!(
+            f,
+            "{:<18} {:<34} {:<26} {:>25} {attributed:>10} {ratio:>6} {others:>6}  {result}",
+            self.planted,
+            self.found,
+            self.named,
+            format!("{effect:.0} ({low:.0} to {high:.0})")
+        )
+    }
+}
+
+pub fn score(case: &Case, directory: &Path) -> Result<Score> {
+    let (with, without) = (runs(&directory.join("with"))?, runs(&directory.join("without"))?);
+    let means = |run: &Run| Mean::of(&latencies(run, case.level)).context("fewer than two replicates have a latency");
+    let contrast = Contrast::welch(means(&without)?, means(&with)?);
+    let (low, high) = contrast.interval(0.05);
+    let preset = Preset::built_in("testbed")?;
+    let diagnosis = diagnose(&with, &preset, case.level).context("the level has no latency")?;
+    let others = others(&diagnosis);
+    let disturbed = case.beside.is_none() && others.is_some_and(|share| share >= DISTURBED);
+    let about_it = |verdict: &&Verdict| {
+        let others = disturbed && verdict.cause == Cause::OtherProcesses;
+        !others && !case.of_base.contains(&verdict.cause)
+    };
+    let first = diagnosis.verdicts.iter().find(about_it).context("nothing was judged")?;
+    let mut score = Score {
+        planted: format!("{} ({})", case.plant.unwrap_or(case.name), case.level),
+        found: format!("{}{}", if first.confidence == Confidence::Possible { "possibly " } else { "" }, first.cause),
+        named: first.named.first().map_or(String::new(), |named| last_part(&named.name)),
+        effect: (contrast.estimate / 1e3, low / 1e3, high / 1e3),
+        attributed: first.effect.map(|effect| effect.latency / 1e3),
+        others,
+        failures: Vec::new(),
+    };
+    score.failures = failures(case, first, &score);
+    Ok(score)
+}
+
+fn failures(case: &Case, first: &Verdict, score: &Score) -> Vec<String> {
+    let (effect, low, high) = score.effect;
+    let mut failures = Vec::new();
+    let mut unless = |right: bool, what: &str| {
+        if !right {
+            failures.push(what.to_string());
+        }
+    };
+    let control = case.plant.is_none() && case.beside.is_none();
+    let nothing_to_find = low <= 0.0 && high >= 0.0 && !control;
+    if nothing_to_find {
+        return failures;
+    }
+    let named = first.named.first().map_or("", |named| &named.name);
+    unless(case.causes.contains(&first.cause), "another cause");
+    unless(control || first.confidence == Confidence::Confident, "not confident");
+    unless(named.contains(case.function), "another function");
+    let near = |attributed: f64| (attributed / effect - 1.0).abs() <= TOLERANCE;
+    unless(control || score.attributed.is_none_or(near), "another effect");
+    failures
+}
+
+/// The windows of all runs of a side, as replicates of one.
+fn runs(directory: &Path) -> Result<Run> {
+    let store = Store::new(directory);
+    let mut ids: Vec<String> = store.list()?.into_iter().map(|manifest| manifest.id).collect();
+    ids.sort();
+    let mut windows = Vec::new();
+    let mut manifest = None;
+    for (at, id) in ids.iter().enumerate() {
+        let run = store.load_parts(id, Parts::ALL)?;
+        windows.extend(run.windows.into_iter().map(|mut window| {
+            window.facts.id.replicate = at + 1;
+            window
+        }));
+        manifest.get_or_insert(run.manifest);
+    }
+    windows.sort_by_key(Window::id);
+    let manifest = manifest.with_context(|| format!("there is no run in {}", directory.display()))?;
+    Ok(Run { manifest, windows })
+}
+
+/// Mean latencies of a level's windows, ns.
+fn latencies(run: &Run, level: usize) -> Vec<f64> {
+    run.levels().remove(&level).unwrap_or_default().iter().filter_map(|window| window.load.mean_latency()).collect()
+}
+
+/// Share of the machine that others took, where there is a verdict on it.
+fn others(diagnosis: &Diagnosis) -> Option<f64> {
+    let verdict = diagnosis.verdicts.iter().find(|verdict| verdict.cause == Cause::OtherProcesses)?;
+    verdict.evidence.first().map(|evidence| evidence.value / 100.0)
+}
+
+fn last_part(name: &str) -> String {
+    let short = short_name(name);
+    short.rsplit("::").next().unwrap_or_default().to_string()
+}
