@@ -29,8 +29,9 @@ struct Made {
     server: Vec<(&'static str, f64)>,
     generator: f64,
     database: f64,
-    /// CPUs that others take.
+    /// CPUs that others take, and us a query that threads wait for them.
     taken: f64,
+    waiting: f64,
     /// Share of the server's CPU on its busiest thread.
     on_one_thread: f64,
     /// Threads of the server, inside a task beside what is on a CPU.
@@ -55,6 +56,7 @@ fn one() -> Made {
         generator: 10.0,
         database: 20.0,
         taken: 0.0,
+        waiting: 0.0,
         on_one_thread: 0.6,
         blocked: 0.0,
         call: 50.0,
@@ -183,12 +185,13 @@ impl Made {
             born: false,
             gone: false,
         };
-        let threads = vec![
+        let mut threads = vec![
             thread(Role::Target, "tokio:work-0", 11, nanos(self.cpu() * self.on_one_thread)),
             thread(Role::Target, "tokio:work-1", 12, nanos(self.cpu() * (1.0 - self.on_one_thread))),
             thread(Role::Generator, "load", 21, nanos(self.generator)),
             thread(Role::Other, "database", 31, nanos(self.database)),
         ];
+        threads[3].runnable = nanos(self.waiting);
         let busy = threads.iter().map(|t| t.cpu).sum::<u64>() + (self.taken * SECOND as f64) as u64;
         let idle = (2 * SECOND).saturating_sub(busy);
         let machine = MachineDelta { cpus: 2, busy, idle, ..MachineDelta::default() };
@@ -346,8 +349,12 @@ fn a_generator_that_cannot_ask_faster_and_processes_beside_are_told() {
     let made = Made { latency: 960.0, generator: 60.0, call: 20.0, wait: 20.0, at_database: 5.0, ..sixteen() };
     // More load threads still need their CPU.
     near(first(&[one(), made], Cause::Generator).1, 960.0 - 16.0 * 75.0 / 2.0);
-    let made = Made { latency: 320.0, taken: 1.0, ..sixteen() };
-    near(first(&[one(), made], Cause::OtherProcesses).1, 160.0);
+    let made = Made { latency: 320.0, taken: 1.0, waiting: 30.0, ..sixteen() };
+    near(first(&[one(), made.clone()], Cause::OtherProcesses).1, 160.0);
+    // The same where hardly a thread waits: what others take would be idle, and only half of it is wanted.
+    near(first(&[one(), Made { waiting: 0.0, ..made }], Cause::OtherProcesses).1, 80.0);
+    let found = diagnosed(&[Made { taken: 1.2, ..one() }]);
+    assert!(found.verdicts.iter().all(|verdict| verdict.cause != Cause::OtherProcesses), "{:#?}", found.verdicts);
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn saturated(case: &Case, all: &[Owner]) -> Option<Finding> {
         used("the server", cpu.server),
         used("the generator", cpu.generator),
         used("what is watched beside", cpu.others),
+        case.share("CPU of others, stolen time included", cpu.taken / cpu.cpus, "the machine", SCHEDULER),
     ];
     Some(Finding {
         // As many CPUs as there are clients: nobody waits for one.
