@@ -126,7 +126,7 @@ fn runs(directory: &Path) -> Result<Run> {
     }
     windows.sort_by_key(Window::id);
     let manifest = manifest.with_context(|| format!("there is no run in {}", directory.display()))?;
-    Ok(Run { manifest, windows })
+    Ok(Run { manifest, windows, observer: None })
 }
 
 /// Mean latencies of a level's windows, ns.
