@@ -89,8 +89,13 @@ impl Hot {
         loaded.run = input::seen_from(loaded.run, self.process.as_deref())?;
         self.check_column(&loaded)?;
         let names = std::mem::take(&mut self.names);
+        let process = self.process.take();
         let options = self.options(&loaded)?;
-        names.report(common, hot_report(&hot(&loaded.run, &options)))
+        let mut report = hot_report(&hot(&loaded.run, &options));
+        if let Some(process) = process {
+            report.title = format!("{}: {process}, beside the target", report.title);
+        }
+        names.report(common, report)
     }
 
     /// A column that no profile of the run has is a slip of the pen, not an empty answer.

@@ -29,7 +29,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
     let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));
-    sections.extend(run.observer.as_ref().map(|windows| observer_section(windows, &observer_costs(windows))));
+    sections.extend(observing(run));
     sections.extend(guards_report(run).sections);
     if let Some(preset) = preset {
         sections.extend(measured(run, preset));
@@ -58,6 +58,11 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     sections.push(Section { title: "Measured with".into(), notes: measured_with, ..Section::default() });
     sections.push(Section { title: "Where it is".into(), notes: next, ..Section::default() });
     Report { title: format!("Run {} ({})", manifest.id, manifest.ended), sections }
+}
+
+/// What observing costs, where that was measured.
+pub fn observing(run: &Run) -> Option<Section> {
+    run.observer.as_ref().map(|windows| observer_section(windows, &observer_costs(windows)))
 }
 
 /// Whether a guard of any window failed.

@@ -1,5 +1,6 @@
 //! `wireprof runs`: the stored runs, or one of them in short.
 
+use super::overview::observing;
 use super::{Common, Outcome, input, output};
 use crate::analyze::machine::machine_notes;
 use crate::analyze::summary::summary;
@@ -46,6 +47,7 @@ pub fn run_report(run: &Run) -> Report {
     let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
     let setup = Section { title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];
+    sections.extend(observing(run));
     sections.extend(guards_report(run).sections);
     sections.push(setup);
     Report { title: format!("Run {}", run.manifest.id), sections }

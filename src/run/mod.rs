@@ -1,5 +1,6 @@
 //! The stored run: one directory of standard formats, written atomically, readable up to its last whole window.
 
+mod beside;
 mod model;
 mod observer;
 pub mod pprof;

@@ -7,7 +7,8 @@
 //! `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the
 //! queries), `statements.json`, `guards.json`, `beside.json` + `beside-N.pb.gz` (pprof; processes sampled beside the target). Beside the windows, where it was asked for: `observer.json`.
 
-use super::{Beside, Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
+use super::beside::{read_beside, write_beside};
+use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::{LoadTrace, read_latency_log, write_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::profile::Profile;
@@ -17,8 +18,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -238,47 +239,10 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
 }
 
 /// A profile with its provenance in the comments.
-fn encode(profile: &Profile, facts: &WindowFacts, sampling: Option<&SamplingReport>) -> Result<Vec<u8>> {
+pub(super) fn encode(profile: &Profile, facts: &WindowFacts, sampling: Option<&SamplingReport>) -> Result<Vec<u8>> {
     let comments = sampling.iter().flat_map(|s| s.fallbacks.iter().cloned().chain([format!("event {}", s.event)]));
     let period = sampling.and_then(|s| s.period);
     pprof::encode(profile, facts.span, period, &comments.collect::<Vec<_>>())
-}
-
-/// An entry of `beside.json`; its profile is `beside-N.pb.gz`, N its place in the list from 1.
-#[derive(Serialize, Deserialize)]
-struct BesideEntry {
-    process: String,
-    sampling: SamplingReport,
-}
-
-const BESIDE: &str = "beside.json";
-
-fn beside_profile(at: usize) -> String {
-    format!("beside-{}.pb.gz", at + 1)
-}
-
-/// The processes beside the target; nothing where none was sampled.
-fn write_beside(directory: &Path, facts: &WindowFacts, beside: &[Beside]) -> Result<()> {
-    if beside.is_empty() {
-        return Ok(());
-    }
-    for (at, Beside { sampling, profile, .. }) in beside.iter().enumerate() {
-        if let Some(profile) = profile {
-            write_file(&directory.join(beside_profile(at)), &encode(profile, facts, Some(sampling))?)?;
-        }
-    }
-    let entry = |own: &Beside| BesideEntry { process: own.process.clone(), sampling: own.sampling.clone() };
-    write_json(&directory.join(BESIDE), &beside.iter().map(entry).collect::<Vec<_>>())
-}
-
-fn read_beside(directory: &Path, profiles: bool) -> Result<Vec<Beside>> {
-    let entries: Vec<BesideEntry> = read_optional(&directory.join(BESIDE))?.unwrap_or_default();
-    let read = |(at, BesideEntry { process, sampling }): (usize, BesideEntry)| {
-        let bytes = profiles.then(|| fs::read(directory.join(beside_profile(at)))).and_then(Result::ok);
-        let profile = bytes.map(|bytes| pprof::decode(&bytes).with_context(|| beside_profile(at))).transpose()?;
-        Ok(Beside { process, sampling, profile })
-    };
-    entries.into_iter().enumerate().map(read).collect()
 }
 
 fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
@@ -367,18 +331,18 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_reader(open(path)?).with_context(|| format!("{} is damaged", path.display()))
 }
 
-fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(super) fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if path.exists() { read_json(path).map(Some) } else { Ok(None) }
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     write_file(path, &bytes)
 }
 
 /// Writes through to the disk, so that a rename never publishes a file whose bytes are not there.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = fs::File::create(path)?;
         file.write_all(bytes)?;

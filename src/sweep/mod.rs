@@ -2,6 +2,7 @@
 //! before the next one starts, so nothing that comes later can lose it.
 
 mod assemble;
+mod beside;
 mod compare;
 mod divisor;
 mod freshness;
