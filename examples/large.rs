@@ -31,6 +31,7 @@ fn main() -> anyhow::Result<()> {
     let (profile, report) = to_profile(&raw, &mut symbolizer, Span::new(0, u64::MAX), on_cpu_columns());
     let named = began.elapsed().as_secs_f64();
     let view = LevelView {
+        per: wireprof::analyze::view::Per::Query,
         level: 64,
         windows: 1,
         profile,

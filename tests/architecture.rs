@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["clock"]),
     ("preset", &["metrics", "statements"]),
     ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target", "vcs", "wire"]),
-    ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "target"]),
+    ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "symbol", "target"]),
     ("analyze", &["clock", "load", "metrics", "preset", "profile", "run", "statements", "target", "wire"]),
     ("render", &["analyze", "clock", "profile", "run", "target", "wire"]),
     ("perflog", &["analyze", "profile", "render", "run"]),

@@ -232,7 +232,7 @@ fn replicates_are_summed_before_they_are_divided() {
         window(4, 3, 1, 100, None),
     ];
     let table = hot(&run(windows), &HotOptions::default());
-    assert_eq!((table.levels[0].windows, table.levels[0].replicates, table.levels[0].queries), (2, 3, 400.0));
+    assert_eq!((table.levels[0].windows, table.levels[0].replicates, table.levels[0].queries), (2, 3, Some(400.0)));
     assert_eq!(values(&table.rows[0]), [50_000.0]);
 }
 

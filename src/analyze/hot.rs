@@ -3,7 +3,7 @@
 
 use super::interval::{Estimate, WindowCost, difference, estimate};
 use super::tally::{Identity, Tally, tally};
-use super::view::{Provenance, Source, ViewOptions, WindowView, provenance, window_view};
+use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
 use crate::profile::{Focus, Space};
 use crate::run::{Run, Window};
 use regex::Regex;
@@ -74,8 +74,8 @@ pub struct HotLevel {
     /// Windows with a profile, and windows in all.
     pub windows: usize,
     pub replicates: usize,
-    /// Queries the costs are divided by.
-    pub queries: f64,
+    /// Queries the costs are divided by; `None`: they were not counted, and costs are shares.
+    pub queries: Option<f64>,
     /// All sampled cost per query; `None`: not measured.
     pub total: Option<Estimate>,
     /// Cost per query outside the focus; `None` without a focus or profile.
@@ -111,6 +111,8 @@ pub struct HotTable {
     /// Kind and unit of the column, as stored (`cpu`, `nanoseconds`).
     pub column: String,
     pub unit: String,
+    /// What the costs are divided by.
+    pub per: Per,
     pub levels: Vec<HotLevel>,
     pub rows: Vec<HotRow>,
     /// The frames that `top` left out, in one row (self costs only: totals of frames overlap).
@@ -121,7 +123,9 @@ pub struct HotTable {
 
 /// Makes the table. A run without any profile gives one without rows, its levels' totals `None`.
 pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
+    let per = Per::of(run);
     let view_options = ViewOptions {
+        per,
         source: options.source,
         focus: options.focus.clone(),
         plumbing: options.plumbing.clone(),
@@ -133,7 +137,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         let views: Vec<WindowView> = windows.iter().filter_map(|w| window_view(w, &view_options)).collect();
         let found: Vec<Tally> = views.iter().map(|v| tally(v, options.by, options.callers_of.as_ref())).collect();
         column = column.or_else(|| views.first().map(|v| v.profile.columns[v.column].clone()));
-        levels.push(level_totals(level, &windows, &views, &found));
+        levels.push(level_totals(per, level, &windows, &views, &found));
         tallies.push(found);
     }
     let mut rows = rows(&tallies, options);
@@ -150,6 +154,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         folded: !options.plumbing.is_empty(),
         column,
         unit,
+        per,
         levels,
         rows,
         others: others(&left_out, &tallies, options),
@@ -157,12 +162,12 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     }
 }
 
-fn level_totals(level: usize, windows: &[&Window], views: &[WindowView], tallies: &[Tally]) -> HotLevel {
+fn level_totals(per: Per, level: usize, windows: &[&Window], views: &[WindowView], tallies: &[Tally]) -> HotLevel {
     HotLevel {
         level,
         windows: views.len(),
         replicates: windows.len(),
-        queries: views.iter().map(|v| v.queries).sum(),
+        queries: (per == Per::Query).then(|| views.iter().map(|v| v.queries).sum()),
         total: estimate(&tallies.iter().map(|t| t.total.clone()).collect::<Vec<_>>()),
         outside: tallies.iter().map(|t| t.outside.clone()).collect::<Option<Vec<_>>>().and_then(|t| estimate(&t)),
         provenance: provenance(views),

@@ -2,7 +2,7 @@
 //! Invariant: a profile and its divisor come from the same windows.
 
 use crate::profile::{Callers, Focus, Profile, fold_plumbing, merge, split};
-use crate::run::Window;
+use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -21,21 +21,48 @@ pub enum Source {
     Runnable,
 }
 
+/// What costs are divided by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// The queries completed while the profile was taken.
+    #[default]
+    Query,
+    /// A hundredth of the profile's weight: costs are shares of it in percent.
+    Hundredth,
+}
+
+impl Per {
+    /// Shares where no window of the run has its queries counted; a window that is the exception is left out instead.
+    pub fn of(run: &Run) -> Per {
+        if run.windows.iter().any(Window::counted) { Per::Query } else { Per::Hundredth }
+    }
+}
+
 /// How to look at a profile.
 #[derive(Clone, Debug)]
 pub struct ViewOptions {
     pub source: Source,
+    pub per: Per,
     pub focus: Option<Focus>,
     pub callers: Callers,
     /// Frames to fold into their callers; empty: none.
     pub plumbing: Vec<Regex>,
-    /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is not a count.
+    /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is not a
+    /// count, else `samples`.
     pub column: Option<String>,
 }
 
 impl Default for ViewOptions {
     fn default() -> Self {
-        ViewOptions { source: Source::OnCpu, focus: None, callers: Callers::Cut, plumbing: Vec::new(), column: None }
+        ViewOptions {
+            source: Source::OnCpu,
+            per: Per::Query,
+            focus: None,
+            callers: Callers::Cut,
+            plumbing: Vec::new(),
+            column: None,
+        }
     }
 }
 
@@ -46,7 +73,7 @@ pub struct WindowView<'a> {
     pub source: Source,
     pub profile: Cow<'a, Profile>,
     pub column: usize,
-    /// Queries completed while the profile was taken.
+    /// Queries completed while the profile was taken; for shares a hundredth of the column's total.
     pub queries: f64,
     /// Weight outside the focus, in the column's unit; `None` without a focus.
     pub outside: Option<i64>,
@@ -74,6 +101,7 @@ pub struct Provenance {
 #[derive(Clone, Debug)]
 pub struct LevelView {
     pub level: usize,
+    pub per: Per,
     pub windows: usize,
     pub profile: Profile,
     pub column: usize,
@@ -92,8 +120,12 @@ pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<Wind
         Source::OnCpu => (window.profile.as_ref()?, window.queries_under_profile()),
         _ => (window.off_cpu.as_ref()?.profile.as_ref()?, window.queries_under_off_cpu()?),
     };
-    (queries > 0.0).then_some(())?;
     let column = cost_column(source, options.source, options.column.as_deref())?;
+    let queries = match options.per {
+        Per::Query => queries,
+        Per::Hundredth => source.total(column) as f64 / 100.0,
+    };
+    (queries > 0.0).then_some(())?;
     let (mut profile, mut outside) = (Cow::Borrowed(source), None);
     if let Some(focus) = &options.focus {
         let split = split(&profile, focus, options.callers);
@@ -114,6 +146,7 @@ pub fn level_view(level: usize, windows: &[&Window], options: &ViewOptions) -> O
     let seconds: f64 = views.iter().map(|v| v.window.load.span.seconds()).sum();
     Some(LevelView {
         level,
+        per: options.per,
         windows: views.len(),
         column: profile.column(&kind)?,
         queries: views.iter().map(|v| v.queries).sum(),
@@ -164,7 +197,8 @@ fn cost_column(profile: &Profile, source: Source, wanted: Option<&str>) -> Optio
         (None, Source::OnCpu) => profile
             .column("cpu")
             .or_else(|| profile.column("cycles"))
-            .or_else(|| profile.columns.iter().position(|c| c.unit != "count")),
+            .or_else(|| profile.columns.iter().position(|c| c.unit != "count"))
+            .or_else(|| profile.column("samples")),
     }
 }
 

@@ -81,6 +81,13 @@ impl Diff {
             ..Options::default()
         };
         let (before, after) = sides(common, [&self.before, &self.after], &options)?;
+        for (side, reference) in [(&before, &self.before), (&after, &self.after)] {
+            if !side.counted() {
+                let why = "no window of it has its queries counted, so there is no cost per query to compare";
+                let remedy = "import it again with --queries or --qps, or record it with a --divisor that counts";
+                return Err(anyhow!(Usage(anyhow!("run {reference}: {why}; {remedy}"))));
+            }
+        }
         let difference = compare(&before, &after, &options);
         self.check_level(&difference)?;
         let refused = difference.incomparable().next().is_some() && !self.anyway;

@@ -1,36 +1,67 @@
-//! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks) become a stored run.
+//! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks), or profiles that other tools took
+//! (perf.data, folded stacks, pprof), become a stored run.
 
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::{Common, Outcome, Usage};
 use crate::analyze::guards::check_window;
-use crate::import::{ImportOptions, import};
+use crate::import::{ImportOptions, Imported, ProfileFile, ProfileOptions, Told, Weights, import, import_profiles};
 use crate::preset::Preset;
 use crate::run::{Expositions, Store};
+use crate::target::without_secrets;
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-/// Make a stored run of recordings made by hand, so that the other verbs can read them
+/// Make a stored run of recordings made by hand or of old profiles, so that the other verbs can read them
 #[derive(Args)]
 #[command(after_help = "\
-The directory holds one directory cN per level N, with any of these (each may be gzipped):
+Files are perf.data (perf must be installed), the text of perf script, folded stacks or pprof of any producer; text and pprof
+may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, and nothing per query.
+
+A directory holds one directory cN per level N, with any of these (each may be gzipped):
   dbbench.txt (needed), bench.ini, timeline.txt, folded.txt (perf script | inferno-collapse-perf),
   metrics-before.prom and metrics-after.prom, pgss-before.csv and pgss-after.csv,
   schedstat-, stat-, cpu- and OTHER-before.txt and -after.txt
 
 Examples:
+  wireprof import perf.data --pid 4711 --qps 5200
+  wireprof import --level 1=c1.perf --level 64=c64.perf --queries 1=51000 --queries 64=880000
+  wireprof import before.pb.gz --qps 5200 --seconds 30 --id before
   wireprof import recordings/t --preset materialize --profile-seconds 15
   wireprof hot latest --focus peek")]
 pub struct Import {
-    /// Directory with a directory cN per level
-    directory: PathBuf,
+    /// A directory with a directory cN per level, or profiles
+    #[arg(value_name = "DIRECTORY|FILE", required_unless_present = "level")]
+    paths: Vec<PathBuf>,
+    /// A profile taken at N clients; may be repeated
+    #[arg(long, value_name = "N=FILE", value_parser = leveled)]
+    level: Vec<(usize, PathBuf)>,
+    /// Queries completed while a profile was taken, of all files or of those of level N
+    #[arg(long, value_name = "[N=]COUNT", value_parser = count, conflicts_with = "qps")]
+    queries: Vec<(Option<usize>, u64)>,
+    /// Queries a second while a profile was taken, of all files or of those of level N
+    #[arg(long, value_name = "[N=]RATE", value_parser = rate)]
+    qps: Vec<(Option<usize>, f64)>,
+    /// Seconds that each profile was taken for [default: as the file has it]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Only the samples of this process
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// What the weights of folded stacks are [default: ns where they have a common period, else samples]
+    #[arg(long, value_enum)]
+    weights: Option<WeightsArgument>,
+    /// Do not let perf look up inlined functions, which can take it minutes
+    #[arg(long)]
+    no_inlines: bool,
     /// What is particular to the server
     #[arg(long, value_name = "NAME|PATH", default_value = "generic")]
     preset: String,
-    /// Seconds that the stacks were recorded for [default: from the timeline, perf's own start and end included]
+    /// Of a directory: seconds that the stacks were recorded for [default: from the timeline, perf's own start and end included]
     #[arg(long, value_name = "S", value_parser = seconds)]
     profile_seconds: Option<f64>,
     /// The run's id [default: time of the recording and the directory's name]
@@ -38,6 +69,47 @@ pub struct Import {
     id: Option<String>,
     #[command(flatten)]
     names: Names,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WeightsArgument {
+    Samples,
+    Ns,
+}
+
+/// `16=FILE`
+fn leveled(text: &str) -> Result<(usize, PathBuf), String> {
+    let (level, file) = text.split_once('=').ok_or("write N=FILE, as in 16=c16.perf")?;
+    match level.parse() {
+        Ok(level) if level > 0 && !file.is_empty() => Ok((level, file.into())),
+        _ => Err(format!("`{text}` names no level and file; write N=FILE, as in 16=c16.perf")),
+    }
+}
+
+/// `COUNT` or `N=COUNT`
+fn count(text: &str) -> Result<(Option<usize>, u64), String> {
+    of_level(text)
+        .filter(|(_, count)| *count > 0)
+        .ok_or_else(|| format!("`{text}` is no number of queries; write 51000, or 16=51000"))
+}
+
+/// `RATE` or `N=RATE`
+fn rate(text: &str) -> Result<(Option<usize>, f64), String> {
+    let rate = of_level(text).filter(|(_, rate): &(_, f64)| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("`{text}` is no number of queries a second; write 5200, or 16=5200"))
+}
+
+fn of_level<T: FromStr>(text: &str) -> Option<(Option<usize>, T)> {
+    match text.split_once('=') {
+        Some((level, value)) => Some((Some(level.parse().ok()?), value.parse().ok()?)),
+        None => Some((None, text.parse().ok()?)),
+    }
+}
+
+/// What was told of a level, else of all.
+fn told<T: Copy>(given: &[(Option<usize>, T)], level: Option<usize>) -> Option<T> {
+    let of = |wanted: Option<usize>| given.iter().find(|(of, _)| *of == wanted).map(|(_, value)| *value);
+    level.and_then(|level| of(Some(level))).or_else(|| of(None))
 }
 
 /// Plain seconds (`15`), or a length of time (`15s`).
@@ -58,22 +130,17 @@ fn id(text: &str) -> Result<String, String> {
 impl Import {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = Preset::load(&self.preset).map_err(|error| anyhow!(Usage(error.into())))?;
-        if !self.directory.is_dir() {
-            let why = anyhow!("{} is no directory: give the one that holds c1, c16, ...", self.directory.display());
-            return Err(anyhow!(Usage(why)));
-        }
         let progress = Progress::new();
         progress.working("reading the recordings");
-        let options = ImportOptions { id: self.id.clone(), profile_seconds: self.profile_seconds };
-        let mut imported = import(&self.directory, &preset, &options)?;
-        let manifest = &mut imported.manifest;
-        if self.id.is_none() {
-            manifest.id = id_of(&manifest.created, &self.directory);
-        }
-        manifest.arguments = std::env::args().collect();
+        let mut imported = match (self.paths.as_slice(), self.level.as_slice()) {
+            ([directory], []) if directory.is_dir() || !directory.exists() => self.directory(directory, &preset)?,
+            _ => import_profiles(&self.files()?, &preset, &self.profile_options())?,
+        };
+        imported.manifest.arguments = std::env::args().map(|argument| without_secrets(&argument)).collect();
         let store = Store::new(&common.runs);
-        if store.holds(&manifest.id) {
-            let why = anyhow!("there is a run {} already: name this one with --id, or remove that one", manifest.id);
+        let id = &imported.manifest.id;
+        if store.holds(id) {
+            let why = anyhow!("there is a run {id} already: name this one with --id, or remove that one");
             return Err(anyhow!(Usage(why)));
         }
         let mut writer = store.create(imported.manifest)?;
@@ -97,6 +164,60 @@ impl Import {
         progress.done();
         self.names.report(common, overview(&run, Some(&preset), &reference, Vec::new()))?;
         Ok(if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done })
+    }
+
+    fn directory(&self, directory: &Path, preset: &Preset) -> Result<Imported> {
+        if !directory.is_dir() {
+            let why =
+                anyhow!("{} is no directory: give the one that holds c1, c16, ..., or a profile", directory.display());
+            return Err(anyhow!(Usage(why)));
+        }
+        let options = ImportOptions { id: self.id.clone(), profile_seconds: self.profile_seconds };
+        let mut imported = import(directory, preset, &options)?;
+        if self.id.is_none() {
+            imported.manifest.id = id_of(&imported.manifest.created, directory);
+        }
+        Ok(imported)
+    }
+
+    /// The files with what is told of each.
+    fn files(&self) -> Result<Vec<ProfileFile>> {
+        let named = self.level.iter().map(|(level, path)| (Some(*level), path));
+        let files = self.paths.iter().map(|path| (None, path)).chain(named).map(|(level, path)| {
+            if !path.is_file() {
+                let why = anyhow!("{} is no file: of several arguments each is a profile", path.display());
+                return Err(anyhow!(Usage(why)));
+            }
+            let told =
+                Told { queries: told(&self.queries, level), rate: told(&self.qps, level), seconds: self.seconds };
+            Ok(ProfileFile { path: path.clone(), level, divisor: told })
+        });
+        let files = files.collect::<Result<Vec<_>>>()?;
+        let lost = |of: Option<usize>| of.is_some_and(|of| files.iter().all(|file| file.level != Some(of)));
+        let told = self.queries.iter().map(|(of, _)| *of).chain(self.qps.iter().map(|(of, _)| *of));
+        match told.into_iter().find(|of| lost(*of)).flatten() {
+            Some(level) => Err(anyhow!(Usage(anyhow!(
+                "queries are given of level {level}, and no file of it: add --level {level}=FILE"
+            )))),
+            None => Ok(files),
+        }
+    }
+
+    fn profile_options(&self) -> ProfileOptions {
+        let first = self.paths.first().or(self.level.first().map(|(_, path)| path));
+        let modified = first.and_then(|path| path.metadata().ok()?.modified().ok());
+        let modified = modified.map_or_else(String::new, |time| humantime::format_rfc3339_seconds(time).to_string());
+        let id = || first.map_or_else(String::new, |path| id_of(&modified, path));
+        ProfileOptions {
+            id: self.id.clone().unwrap_or_else(id),
+            created: modified.clone(),
+            pid: self.pid,
+            inlines: !self.no_inlines,
+            weights: self.weights.map(|weights| match weights {
+                WeightsArgument::Samples => Weights::Samples,
+                WeightsArgument::Ns => Weights::Nanoseconds,
+            }),
+        }
     }
 }
 

@@ -26,8 +26,15 @@ pub struct Folded {
     pub kernel_stacks: bool,
 }
 
+/// Whether the first part of a line is a thread's name, as perf's folded stacks have it, or a frame as all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    First,
+    NotNamed,
+}
+
 /// Reads folded stacks whose weights are ns of CPU time, in one pass.
-pub fn read_folded(mut reader: impl BufRead, process: &str, pid: u32) -> Result<Folded> {
+pub fn read_folded(mut reader: impl BufRead, threads: Threads, process: &str, pid: u32) -> Result<Folded> {
     let mut stacks = Stacks::default();
     let mut line = Vec::new();
     let mut number = 0;
@@ -36,7 +43,7 @@ pub fn read_folded(mut reader: impl BufRead, process: &str, pid: u32) -> Result<
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches(['\n', '\r']);
         if !text.is_empty() {
-            stacks.line(text, process, pid).with_context(|| format!("folded stacks, line {number}"))?;
+            stacks.line(text, threads, process, pid).with_context(|| format!("folded stacks, line {number}"))?;
         }
         line.clear();
     }
@@ -53,11 +60,14 @@ struct Stacks {
 }
 
 impl Stacks {
-    fn line(&mut self, text: &str, process: &str, pid: u32) -> Result<()> {
+    fn line(&mut self, text: &str, threads: Threads, process: &str, pid: u32) -> Result<()> {
         let Some((stack, weight)) = text.rsplit_once(' ') else { bail!("no weight at the end of the line") };
         let weight: u64 = weight.parse().with_context(|| format!("the weight `{weight}` is no whole number"))?;
         let mut frames = Frames { rest: Some(stack) };
-        let thread = frames.next().unwrap_or_default().to_string();
+        let thread = match threads {
+            Threads::First => frames.next().unwrap_or_default().to_string(),
+            Threads::NotNamed => String::new(),
+        };
         let labels = Labels { process: process.into(), pid, thread, state: "on-cpu".into(), ..Labels::default() };
         let labels = self.builder.labels(labels);
         let (mut parent, mut kernel) = (None, false);
@@ -92,7 +102,13 @@ impl Stacks {
             profile.samples.push(Sample { stack, labels, at: None, values });
         }
         profile.columns = if period.is_some() { on_cpu_columns() } else { on_cpu_columns().split_off(1) };
-        let total: u64 = samples.iter().map(|s| s.2).sum();
+        let total = samples
+            .iter()
+            .try_fold(0u64, |sum, s| sum.checked_add(s.2))
+            .context("weights beyond the range of pprof")?;
+        if total == 0 {
+            bail!("all weights are 0");
+        }
         let misses = misses(&profile, &samples);
         let missed: u64 = misses.iter().map(|m| m.1).sum();
         Ok(Folded {
@@ -205,7 +221,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Folded {
-        let folded = read_folded(text.as_bytes(), "server", 7).unwrap();
+        let folded = read_folded(text.as_bytes(), Threads::First, "server", 7).unwrap();
         folded.profile.check().unwrap();
         folded
     }
@@ -281,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_line_without_a_weight_is_named() {
-        let error = |text: &str| format!("{:#}", read_folded(text.as_bytes(), "", 0).err().unwrap());
+        let error = |text: &str| format!("{:#}", read_folded(text.as_bytes(), Threads::First, "", 0).err().unwrap());
         assert_eq!(
             error("t;a 1\nt;b x\n"),
             "folded stacks, line 2: the weight `x` is no whole number: invalid digit found in string"

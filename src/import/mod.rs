@@ -4,14 +4,18 @@
 //! The layout is a directory `cN/` per level with any of `dbbench.txt` (needed), `metrics-before.prom`,
 //! `metrics-after.prom`, `folded.txt`, `pgss-before.csv`, `pgss-after.csv`, `schedstat-before.txt`,
 //! `schedstat-after.txt`, `stat-*.txt`, `cpu-*.txt`, `OTHER-before.txt` with `OTHER-after.txt` for other processes,
-//! `bench.ini`, `timeline.txt`; each may be gzipped (`.gz`).
+//! `bench.ini`, `timeline.txt`; each may be gzipped (`.gz`). Profiles by themselves: `profiles`.
 
 mod folded;
+mod perf;
+mod perf_script;
+mod profiles;
 mod scheduler;
 mod timeline;
 mod window;
 
-pub use folded::{Folded, read_folded};
+pub use folded::{Folded, Threads, read_folded};
+pub use profiles::{ProfileFile, ProfileOptions, Told, Weights, import_profiles};
 
 use crate::metrics::Scrape;
 use crate::preset::Preset;

@@ -194,7 +194,7 @@ fn profile(
     notes: &mut Vec<String>,
 ) -> Result<Option<(SamplingReport, Profile)>> {
     let Some(reader) = open(directory, "folded.txt")? else { return Ok(None) };
-    let folded = folded::read_folded(reader, process, *pid)?;
+    let folded = folded::read_folded(reader, folded::Threads::First, process, *pid)?;
     let bracket = timeline.span("perf");
     let covers = match (options.profile_seconds, bracket) {
         (Some(seconds), bracket) => {

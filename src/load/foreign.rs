@@ -2,7 +2,7 @@
 //! the server is opened.
 
 use super::driver::{Driver, Load};
-use super::trace::{Generator, LoadTrace, Sessions, empty_histogram};
+use super::trace::LoadTrace;
 use crate::clock::Span;
 use anyhow::Result;
 use std::sync::Arc;
@@ -75,23 +75,7 @@ impl Load for ForeignLoad {
     }
 
     fn stop(self: Box<Self>, span: Span) -> Result<LoadTrace> {
-        Ok(LoadTrace {
-            driver: self.name,
-            span,
-            connections: self.level,
-            rate: None,
-            completed: 0,
-            divisor: "none: the load is somebody else's".into(),
-            rows: 0,
-            wrong_rows: 0,
-            errors: Vec::new(),
-            latency_sum: None,
-            slices: Vec::new(),
-            latency: empty_histogram(),
-            generator: Generator::default(),
-            sessions: Sessions::default(),
-            jobs: Vec::new(),
-        })
+        Ok(LoadTrace::not_driven(&self.name, span, self.level))
     }
 }
 

@@ -100,6 +100,27 @@ pub struct JobCount {
 }
 
 impl LoadTrace {
+    /// A load that somebody else drove at `connections` clients: nothing is counted yet.
+    pub fn not_driven(driver: &str, span: Span, connections: usize) -> LoadTrace {
+        LoadTrace {
+            driver: driver.into(),
+            span,
+            connections,
+            rate: None,
+            completed: 0,
+            divisor: "none: the load is somebody else's".into(),
+            rows: 0,
+            wrong_rows: 0,
+            errors: Vec::new(),
+            latency_sum: None,
+            slices: Vec::new(),
+            latency: empty_histogram(),
+            generator: Generator::default(),
+            sessions: Sessions::default(),
+            jobs: Vec::new(),
+        }
+    }
+
     /// X: queries per second.
     pub fn throughput(&self) -> f64 {
         self.completed as f64 / self.span.seconds()

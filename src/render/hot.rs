@@ -3,7 +3,7 @@
 use super::model::{Cell, Column, Report, Section, Table};
 use crate::analyze::hot::{By, HotLevel, HotRow, HotTable, Order};
 use crate::analyze::interval::Estimate;
-use crate::analyze::view::Source;
+use crate::analyze::view::{Per, Source};
 
 /// The frames, and what the figures rest on.
 pub fn hot_report(table: &HotTable) -> Report {
@@ -19,7 +19,10 @@ pub fn hot_report(table: &HotTable) -> Report {
 
 /// The frames x levels table alone.
 pub fn frames(table: &HotTable) -> Table {
-    let scale = Scale::of(&table.unit);
+    let scale = match table.per {
+        Per::Query => Scale::of(&table.unit),
+        Per::Hundredth => Scale { factor: 1.0, unit: "% of weight" },
+    };
     let mut columns = vec![Column::text("frame", "frame"), Column::text("module", "module")];
     for level in &table.levels {
         columns.push(Column::number(&format!("L{}", level.level), &format!("level {}", level.level), scale.unit));
@@ -69,6 +72,12 @@ fn notes(table: &HotTable) -> Vec<String> {
         Order::Growth => "by growth from the first level to the last",
     };
     let mut notes = vec![format!("{shown} of {} frames, {order}; ± is half of the 95 % interval.", table.frames)];
+    if table.per == Per::Hundredth {
+        notes.push(format!(
+            "Cost per query is not measured: no window has its queries counted. Shares of the {} of each level.",
+            if table.column == "cpu" { "CPU time" } else { table.column.as_str() }
+        ));
+    }
     if table.by == By::Total && table.callers_of.is_none() {
         notes.push("Total costs of frames that call each other overlap: they do not add up.".into());
     }
@@ -156,7 +165,7 @@ fn level_row(level: &HotLevel) -> Vec<Cell> {
     vec![
         Cell::Count(level.level as u64),
         Cell::Text(format!("{} of {}", level.windows, level.replicates)),
-        Cell::Count(level.queries as u64),
+        level.queries.map_or(Cell::Missing("queries were not counted".into()), |queries| Cell::Count(queries as u64)),
         from.samples.map_or(Cell::Missing("the source does not count samples".into()), Cell::Count),
         percent(from.complete),
         percent(from.symbolized),

@@ -183,7 +183,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Reads a pprof file, gzip or not. Foreign files lose what has no counterpart here (addresses, lines).
+/// Reads a pprof file, gzip or not.
 pub fn decode(bytes: &[u8]) -> Result<Profile> {
     let mut plain = Vec::new();
     let raw = match bytes.starts_with(&[0x1f, 0x8b]) {
@@ -193,8 +193,36 @@ pub fn decode(bytes: &[u8]) -> Result<Profile> {
         }
         false => bytes,
     };
-    let proto = proto::Profile::decode(raw).context("not a pprof profile")?;
-    Decoder::new(&proto)?.run()
+    Decoder::new(&message(raw)?)?.run()
+}
+
+/// What another producer's file tells.
+pub struct Foreign {
+    pub profile: Profile,
+    /// How long it was taken for; `None`: not told.
+    pub seconds: Option<f64>,
+    pub comments: Vec<String>,
+}
+
+/// Reads a pprof file of any producer, unpacked. What has no counterpart here is left out (addresses of named frames, lines).
+///
+/// # Errors
+/// No pprof profile; references to what it does not have; a profile without samples.
+pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
+    let proto = message(bytes)?;
+    let decoder = Decoder::new(&proto)?;
+    decoder.check_references()?;
+    let comments = proto.comment.iter().map(|id| decoder.text(*id).to_string()).collect();
+    let seconds = (proto.duration_nanos > 0).then(|| proto.duration_nanos as f64 / 1e9);
+    let profile = decoder.run()?;
+    if profile.samples.is_empty() {
+        bail!("the profile has no samples");
+    }
+    Ok(Foreign { profile, seconds, comments })
+}
+
+fn message(raw: &[u8]) -> Result<proto::Profile> {
+    proto::Profile::decode(raw).context("not a pprof profile")
 }
 
 struct Decoder<'a> {
@@ -221,6 +249,29 @@ impl<'a> Decoder<'a> {
             frames: FxHashMap::default(),
             builder: Builder::new(columns),
         })
+    }
+
+    /// Everything that the samples need is there; of a file that was cut short something is not.
+    fn check_references(&self) -> Result<()> {
+        let location = |id: &&u64| !self.locations.contains_key(id);
+        if let Some(id) = self.proto.sample.iter().flat_map(|sample| &sample.location_id).find(location) {
+            bail!("a sample refers to location {id}, which the profile does not have: it is damaged or cut short");
+        }
+        let lines = || self.proto.location.iter().flat_map(|location| &location.line);
+        if let Some(line) = lines().find(|line| !self.functions.contains_key(&line.function_id)) {
+            bail!(
+                "a location refers to function {}, which the profile does not have: it is damaged or cut short",
+                line.function_id
+            );
+        }
+        let types = self.proto.sample_type.iter().flat_map(|value| [value.ty, value.unit]);
+        let functions = self.proto.function.iter().flat_map(|function| [function.name, function.filename]);
+        let mut texts = types.chain(functions).chain(self.proto.mapping.iter().map(|mapping| mapping.filename));
+        let text = |id: &i64| usize::try_from(*id).is_ok_and(|id| id < self.proto.string_table.len());
+        match texts.find(|id| !text(id)) {
+            Some(id) => bail!("string {id} is not in the profile: it is damaged or cut short"),
+            None => Ok(()),
+        }
     }
 
     fn text(&self, id: i64) -> &'a str {
@@ -275,11 +326,14 @@ impl<'a> Decoder<'a> {
         let function = self.functions.get(&function);
         let name = function.map_or("?", |f| self.text(f.name)).to_string();
         let mapping = self.mappings.get(&mapping);
-        let module = mapping.map_or("", |m| self.text(m.filename));
+        // Other producers store whole paths.
+        let module = mapping.map_or("", |m| self.text(m.filename)).trim_end_matches(" (deleted)");
+        let module =
+            if module.starts_with("[kernel") { "[kernel]" } else { module.rsplit('/').next().unwrap_or(module) };
         let space = match mapping {
             None if name.starts_with('[') => Space::Marker,
             Some(_) if module == "[vdso]" => Space::Vdso,
-            Some(m) if m.memory_start >> 63 == 1 => Space::Kernel,
+            Some(m) if m.memory_start >> 63 == 1 || module == "[kernel]" => Space::Kernel,
             _ => Space::User,
         };
         let (file, miss) = match function {

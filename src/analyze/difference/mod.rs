@@ -12,7 +12,7 @@
 pub(crate) mod constructed;
 mod contrast;
 mod counts;
-mod family;
+pub(super) mod family;
 mod figures;
 mod frames;
 mod rows;
@@ -88,6 +88,8 @@ pub struct Side {
     manifest: Manifest,
     sampling: Sampling,
     levels: Levels,
+    /// A window has its queries counted.
+    counted: bool,
 }
 
 /// What is kept of each level.
@@ -102,11 +104,17 @@ struct Level {
 impl Side {
     pub fn new(manifest: &Manifest) -> Self {
         let (run, manifest) = (manifest.id.clone(), manifest.clone());
-        Side { run, manifest, sampling: Sampling::default(), levels: Levels::new() }
+        Side { run, manifest, sampling: Sampling::default(), levels: Levels::new(), counted: false }
+    }
+
+    /// Whether there is anything to divide by: costs that are not per query cannot be compared.
+    pub fn counted(&self) -> bool {
+        self.counted
     }
 
     /// Adds a window of the run.
     pub fn add(&mut self, window: &Window, options: &Options) {
+        self.counted |= window.counted();
         if options.level.is_some_and(|wanted| wanted != window.id().level) {
             return;
         }

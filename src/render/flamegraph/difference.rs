@@ -5,6 +5,7 @@ use super::fold::{Drawn, Folded};
 use super::tooltip::{self, Dress};
 use super::{Caption, Drawing, Unit, not_drawn, options, plain};
 use crate::analyze::difference::{Subtree, TreeDifference};
+use crate::analyze::view::Per;
 use crate::render::difference::verdict;
 use crate::render::figure::count;
 use anyhow::{Context, Result};
@@ -51,7 +52,7 @@ pub fn draw_difference(
 ) -> Result<Drawing> {
     let side = direction.side();
     let folded = Folded::of(&trees.profile(side), 1, caption.full_names);
-    let unit = Unit::of(&trees.column);
+    let unit = Unit::of(&trees.column, Per::Query);
     let mut options = options(title(trees, direction, caption, &unit), &unit, trees.queries[side]);
     let width = width(trees, side);
     options.image_width = Some(width);

@@ -12,7 +12,7 @@ mod tooltip;
 pub use difference::{Direction, draw_difference};
 pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
-use crate::analyze::view::LevelView;
+use crate::analyze::view::{LevelView, Per};
 use crate::profile::Column;
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
@@ -57,7 +57,7 @@ pub struct Drawing {
 /// A view without any weight.
 pub fn draw(view: &LevelView, caption: &Caption) -> Result<Drawing> {
     let folded = Folded::of(&view.profile, view.column, caption.full_names);
-    let unit = Unit::of(&view.profile.columns[view.column]);
+    let unit = Unit::of(&view.profile.columns[view.column], view.per);
     let mut options = options(title(view, caption, &unit), &unit, view.queries);
     let mut drawing = plain(&folded, &mut options).with_context(|| format!("level {}", view.level))?;
     let subtitle = [load_line(view), sampling_line(view, &drawing)];
@@ -104,9 +104,10 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    fn of(column: &Column) -> Self {
+    fn of(column: &Column, per: Per) -> Self {
         let kind = if column.kind == "cpu" { "CPU" } else { column.kind.as_str() };
         match column.unit.as_str() {
+            _ if per == Per::Hundredth => Unit { factor: 1.0, name: format!("% of {kind}") },
             "nanoseconds" => Unit { factor: 1e-3, name: format!("µs {kind} per query") },
             unit => Unit { factor: 1.0, name: format!("{unit} per query") },
         }
@@ -155,14 +156,19 @@ fn title(view: &LevelView, caption: &Caption, unit: &Unit) -> String {
 }
 
 fn load_line(view: &LevelView) -> String {
-    format!(
-        "{} q/s, {} queries in {} s, {} window{}",
-        significant(view.throughput),
-        count(view.queries as u64),
-        significant(view.seconds),
-        view.windows,
-        if view.windows == 1 { "" } else { "s" }
-    )
+    let windows = format!("{} window{}", view.windows, if view.windows == 1 { "" } else { "s" });
+    match view.per {
+        Per::Hundredth => format!("queries not counted, {windows}"),
+        Per::Query if view.seconds <= 0.0 => {
+            format!("{} queries, seconds not known, {windows}", count(view.queries as u64))
+        }
+        Per::Query => format!(
+            "{} q/s, {} queries in {} s, {windows}",
+            significant(view.throughput),
+            count(view.queries as u64),
+            significant(view.seconds)
+        ),
+    }
 }
 
 fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {

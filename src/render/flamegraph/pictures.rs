@@ -3,7 +3,7 @@
 
 use super::{Caption, Direction, draw, draw_difference};
 use crate::analyze::difference::TreeDifference;
-use crate::analyze::view::{Source, ViewOptions, level_view};
+use crate::analyze::view::{Per, Source, ViewOptions, level_view};
 use crate::profile::Focus;
 use crate::run::Run;
 use anyhow::{Context, Result};
@@ -56,7 +56,8 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
         for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
             let what = what(wanted.process.as_deref(), focus, source);
             let plumbing = wanted.plumbing.clone();
-            let options = ViewOptions { source, focus: focus.cloned(), plumbing, ..ViewOptions::default() };
+            let options =
+                ViewOptions { source, per: Per::of(run), focus: focus.cloned(), plumbing, ..ViewOptions::default() };
             let Some(view) = level_view(level, &windows, &options) else {
                 written.left_out.push(format!("level {level}, {what}: no profile, nothing was drawn"));
                 continue;
