@@ -1,6 +1,7 @@
 //! Analysis of stored runs: pure functions from a run to findings. Invariant: no I/O, no file format, no server's name.
 
 mod autocorrelation;
+pub mod correlation;
 pub mod demands;
 pub mod diagnose;
 pub mod difference;

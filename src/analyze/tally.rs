@@ -68,16 +68,16 @@ pub fn tally(view: &WindowView, by: By, callers_of: Option<&Regex>) -> Tally {
 }
 
 /// Distinct identities of a profile's frames.
-struct Identities {
-    table: Vec<Identity>,
+pub(super) struct Identities {
+    pub table: Vec<Identity>,
     /// By frame.
-    of: Vec<usize>,
+    pub of: Vec<usize>,
     no_stack: usize,
     no_caller: usize,
 }
 
 impl Identities {
-    fn of(profile: &Profile) -> Self {
+    pub fn of(profile: &Profile) -> Self {
         let mut table = vec![Identity::marker("[no stack]"), Identity::marker("[no caller]")];
         let mut known: HashMap<(&str, &str, Space), usize> = HashMap::new();
         let mut of = Vec::with_capacity(profile.frames.len());

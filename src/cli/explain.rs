@@ -1,6 +1,7 @@
 //! `wireprof explain`: where the queries are, what one costs, what grew and why.
 
 use super::{Common, Outcome, input, output};
+use crate::analyze::correlation::{slow_slices, together};
 use crate::analyze::demands::{bounds, demands};
 use crate::analyze::growth::growth;
 use crate::analyze::hot::{HotOptions, Order, hot};
@@ -13,8 +14,8 @@ use crate::analyze::waits::{blocked_stacks, waits};
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
-    Picture, Report, Section, WaitsRow, demands_section, frames_table, growth_section, nodes_section, places_section,
-    populations_sentences, populations_svg, summary_table, tails_section, waits_section,
+    Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section,
+    nodes_section, places_section, populations_sentences, populations_svg, summary_table, tails_section, waits_section,
 };
 use crate::run::{Parts, Run};
 use anyhow::{Context, Result};
@@ -76,6 +77,7 @@ impl Explain {
             let tables = vec![frames_table(&hot(run, &options))];
             sections.push(Section { title: "Frames whose cost a query grew".into(), tables, ..Section::default() });
         }
+        sections.push(correlation_section(&slow_slices(run), &together(run)));
         output::report(common, &Report { title: format!("Run {} explained", run.manifest.id), sections })
     }
 

@@ -21,6 +21,7 @@
 //! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
 
 mod comparison;
+mod correlation;
 mod demands;
 mod diagnosis;
 mod difference;
@@ -48,6 +49,7 @@ mod waits;
 
 pub use crate::profile::middle;
 pub use comparison::{Conclusion, comparison_report};
+pub use correlation::correlation_section;
 pub use demands::{demands_section, growth_section};
 pub use diagnosis::{diagnosis_line, diagnosis_report};
 pub use difference::{difference_report, difference_tables};

@@ -9,6 +9,7 @@ use wireprof::run::*;
 use wireprof::sample::SamplingReport;
 
 /// One sample of 1 ms at `at` ms, its stack root first, separated by `;`. A frame named `k:x` is a kernel frame `x`.
+#[derive(Clone, Copy)]
 pub struct Stack<'a>(pub &'a str, pub u64);
 
 pub fn frame(name: &str) -> Frame {
