@@ -5,7 +5,7 @@ use super::counts::{Cost, Totals};
 use super::tree::Tree;
 use crate::analyze::Identity;
 use crate::analyze::view::WindowView;
-use crate::profile::{Rename, Space, lasting_name, marker};
+use crate::profile::{Node, Rename, Space, lasting_name, marker};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -126,13 +126,9 @@ impl WindowCosts {
             let sum = &mut own[of_frame[node.frame.index()]];
             *sum = (sum.0 + weight, sum.1 + squares);
         }
-        for (node, (weight, _)) in nodes.iter().zip(&weights.subtree).filter(|(_, subtree)| subtree.0 > 0.0) {
-            let frame = of_frame[node.frame.index()];
-            let above = std::iter::successors(node.parent, |stack| nodes[stack.index()].parent);
-            // The outermost of a recursion counts for all of it.
-            if above.map(|stack| of_frame[nodes[stack.index()].frame.index()]).all(|caller| caller != frame) {
-                under[frame] += weight;
-            }
+        let outermost = outermost(nodes, of_frame, frames);
+        for ((node, (weight, _)), _) in nodes.iter().zip(&weights.subtree).zip(outermost).filter(|(_, is)| *is) {
+            under[of_frame[node.frame.index()]] += weight;
         }
         let own = own.into_iter().enumerate().filter(|(_, own)| own.0 > 0.0);
         WindowCosts {
@@ -145,6 +141,34 @@ impl WindowCosts {
             slices: slices(view),
         }
     }
+}
+
+/// Whether no caller of the node is the same frame: the outermost of a recursion counts for all of it. The tree is walked once, with
+/// the frames of the path counted, since looking up all callers of each node takes as many steps as all stacks have frames.
+fn outermost(nodes: &[Node], of_frame: &[usize], frames: usize) -> Vec<bool> {
+    let (mut child, mut sibling, mut root) = (vec![None; nodes.len()], vec![None; nodes.len()], None);
+    for (at, node) in nodes.iter().enumerate().rev() {
+        let first = node.parent.map_or(&mut root, |parent| &mut child[parent.index()]);
+        sibling[at] = first.replace(at);
+    }
+    let mut on_path = vec![0u32; frames];
+    let mut outermost = vec![false; nodes.len()];
+    let mut next = root;
+    while let Some(mut at) = next {
+        let frame = of_frame[nodes[at].frame.index()];
+        outermost[at] = on_path[frame] == 0;
+        on_path[frame] += 1;
+        next = child[at];
+        while next.is_none() {
+            on_path[of_frame[nodes[at].frame.index()]] -= 1;
+            next = sibling[at];
+            match nodes[at].parent {
+                Some(parent) if next.is_none() => at = parent.index(),
+                _ => break,
+            }
+        }
+    }
+    outermost
 }
 
 /// Weight and squared weight of a window's samples by node.
@@ -207,4 +231,24 @@ fn slices(view: &WindowView) -> Vec<(f64, f64)> {
         slices[slice].0 += sample.values[view.column] as f64;
     }
     slices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{FrameId, StackId};
+
+    #[test]
+    fn the_outermost_of_a_recursion_is_found_in_every_branch() {
+        // a;b;a, a;c;c, b;a and c, as nodes in the order in which they were first met.
+        let made =
+            [(None, 0), (Some(0), 1), (Some(1), 0), (Some(0), 2), (None, 1), (Some(3), 2), (Some(4), 0), (None, 2)];
+        let node = |(parent, frame): (Option<u32>, u32)| Node { parent: parent.map(StackId), frame: FrameId(frame) };
+        let nodes = made.map(node);
+        let expected = [true, true, false, true, true, false, true, true];
+        assert_eq!(outermost(&nodes, &[0, 1, 2], 3), expected);
+        // Two frames of one name are the same function.
+        assert_eq!(outermost(&nodes[..2], &[0, 0, 1], 2), [true, false]);
+        assert_eq!(outermost(&[], &[0], 1), [] as [bool; 0]);
+    }
 }
