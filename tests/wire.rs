@@ -73,7 +73,9 @@ fn the_extended_protocol_is_one_query_a_round_trip() {
     let delta = before.until(&after, &hops, wire.sends_seen());
     let trace = load.stop(delta.span).unwrap();
     let hop = &delta.hops[0];
-    assert!(hop.queries.abs_diff(trace.completed) <= 2, "{} {}", hop.queries, trace.completed);
+    // A query for each client under way, and 1 ms for a reader that waits for one of two busy CPUs.
+    let allowed = 2 + trace.completed / 500;
+    assert!(hop.queries.abs_diff(trace.completed) <= allowed, "{} {}", hop.queries, trace.completed);
     assert_eq!(hop.pipelined, 0);
     let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
     assert!((sum / trace.mean_latency().unwrap() - 1.0).abs() < 0.05, "{sum} ns");

@@ -120,10 +120,12 @@ impl WireSource for SocketProgram {
     fn snapshot(&self) -> Result<WireSnapshot> {
         let hops = 0..self.hops.len();
         let mut stays = hops.clone().map(|hop| self.stays(hop)).collect::<Result<Vec<_>>>()?;
+        // Going through all ports takes ms, in which queries end: the few that are in use are read after the moment is taken.
+        let used = |hop| (0..PORTS).filter(move |port| self.connection(hop, *port).since > 0).collect::<Vec<_>>();
+        let used: Vec<Vec<usize>> = hops.clone().map(used).collect();
         let at = clock::now();
         let hops = hops.map(|hop| {
-            let seen = (0..PORTS).map(|port| (port as u16, self.connection(hop, port)));
-            let connections = seen.filter(|(_, connection)| connection.since > 0).collect();
+            let connections = used[hop].iter().map(|port| (*port as u16, self.connection(hop, *port))).collect();
             HopSnapshot { connections, stays: std::mem::take(&mut stays[hop]) }
         });
         Ok(WireSnapshot { at, hops: hops.collect() })
