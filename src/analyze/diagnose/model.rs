@@ -82,8 +82,10 @@ impl Network {
             held: held.collect(),
             ..self.clone()
         };
-        let changed = without.response((delay - removal.delay).max(0.0));
-        (self.latency * (1.0 - changed / as_is)).clamp(0.0, self.latency)
+        let gone = as_is - without.response((delay - removal.delay).max(0.0));
+        // A single client queues for nothing, so what is taken away goes as it is, whatever else the network lacks or counts twice.
+        let scale = if self.clients < 2.0 { 1.0 } else { self.latency / as_is };
+        (gone * scale).clamp(0.0, self.latency)
     }
 
     /// The delay with which the network's latency is the measured one; 0 where its queues alone exceed that, and never more than
