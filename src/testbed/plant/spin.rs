@@ -16,19 +16,22 @@ use crate::testbed::precise::thread_cpu;
 /// does not show, quick enough to follow a change of frequency within some hundred burns.
 const WEIGHT: f64 = 1.0 / 64.0;
 
+/// Asking takes at most this many times what it takes with warm caches.
+const COLD: f64 = 20.0;
+
 pub struct Spinner {
     /// Bits of an f64: mean CPU nanoseconds of one reading of the vdso clock on this machine, lately.
     reading: AtomicU64,
-    /// CPU nanoseconds of asking twice whether the thread was preempted.
-    overhead: f64,
+    /// CPU nanoseconds of asking once whether the thread was preempted, where that is in the caches.
+    asking: f64,
 }
 
 impl Spinner {
     /// Measures for about 10 ms.
     pub fn calibrate() -> Self {
-        let overhead = median((0..101).map(|_| {
+        let asking = median((0..101).map(|_| {
             let before = clock::now();
-            black_box((preemptions(), preemptions()));
+            black_box(preemptions());
             (clock::now() - before) as f64
         }));
         let reading = median((0..51).map(|_| {
@@ -37,7 +40,7 @@ impl Spinner {
             read_clock(readings);
             (thread_cpu() - before) as f64 / readings as f64
         }));
-        Spinner { reading: AtomicU64::new(reading.max(0.1).to_bits()), overhead }
+        Spinner { reading: AtomicU64::new(reading.max(0.1).to_bits()), asking }
     }
 
     /// Uses CPU for about `asked` and returns what it really used. Inlined into its caller so that samples lie
@@ -45,16 +48,25 @@ impl Spinner {
     #[inline(always)]
     pub fn burn(&self, asked: Duration) -> Duration {
         let reading = f64::from_bits(self.reading.load(Ordering::Relaxed));
-        let work = (asked.as_nanos() as f64 - self.overhead).max(0.0);
+        let work = (asked.as_nanos() as f64 - 2.0 * self.asking).max(0.0);
         let readings = (work / reading).round().max(1.0);
+        let begin = clock::now();
         let (switches, start) = (preemptions(), clock::now());
         read_clock(readings as u64);
-        let wall = clock::now() - start;
-        if preemptions() != switches {
-            return Duration::from_nanos((readings * reading + self.overhead) as u64);
+        let end = clock::now();
+        let preempted = preemptions() != switches;
+        let asking = self.asked(start - begin) + self.asked(clock::now() - end);
+        if preempted {
+            return Duration::from_nanos((readings * reading + asking) as u64);
         }
-        self.learn(reading, wall as f64 / readings);
-        Duration::from_nanos(wall + self.overhead as u64)
+        self.learn(reading, (end - start) as f64 / readings);
+        Duration::from_nanos(end - start + asking as u64)
+    }
+
+    /// What asking took on the CPU: the wall clock, which is more where a thread that has just been woken finds its caches cold,
+    /// unless that is so much that the thread was switched out meanwhile.
+    fn asked(&self, wall: u64) -> f64 {
+        if wall as f64 > COLD * self.asking { self.asking } else { wall as f64 }
     }
 
     fn learn(&self, reading: f64, observed: f64) {
