@@ -65,7 +65,8 @@ pub const CASES: &[Case] = &[
         of_base: &[Cause::DatabasePath],
         ..case("batches=1", 16, &[Cause::BatchQueue, Cause::Slots], "")
     },
-    case("coordinator=100us", 16, &[Cause::SaturatedThread], "planted_coordinator_work"),
+    // So long that one thread's work, not half of all CPU work, is what limits.
+    case("coordinator=300us", 16, &[Cause::SaturatedThread], "planted_coordinator_work"),
     case("allocate=300", 16, &[Cause::Allocator], "planted_allocations"),
     case("starve=200us", 16, &[Cause::BlockedRuntime], "planted_blocking_wait"),
     case("churn=200", 16, &[Cause::Churn], ""),

@@ -148,8 +148,18 @@ fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
     let full = slots.map(|(used, limit)| used / limit);
     let cause =
         if full.is_some_and(|full| full >= case.threshold(Cause::Slots)) { Cause::Slots } else { Cause::BatchQueue };
+    // A query waits for the next call to begin, and calls begin the more often the more are under way.
+    let gone = match slots {
+        Some((used, limit)) if cause == Cause::BatchQueue => queued * (1.0 - used / limit).max(0.0),
+        _ => queued,
+    };
     let in_use = slots.map_or(String::new(), |(used, limit)| format!("; {used:.2} of {limit:.0} calls are under way"));
-    let sentence = format!("Queries wait {:.1} us for the next shared call{in_use}.", queued / 1e3);
+    let with_all = if gone < queued {
+        format!("; with all of them it would be {:.1} us", (queued - gone) / 1e3)
+    } else {
+        String::new()
+    };
+    let sentence = format!("Queries wait {:.1} us for the next shared call{in_use}{with_all}.", queued / 1e3);
     let mut evidence = vec![
         case.nanos(by, *waited, "query", METRICS),
         case.nanos(&trip.measured_by, trip.call, "round trip", METRICS),
@@ -169,7 +179,7 @@ fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
         source: METRICS.into(),
     }));
     Some(Finding {
-        removal: Some(Removal { delay: queued, ..Removal::default() }),
+        removal: Some(Removal { delay: gone, ..Removal::default() }),
         measure: full.filter(|_| cause == Cause::Slots).map(|full| (full, "of the calls that may be under way")),
         evidence,
         ..Finding::new(cause, sentence)

@@ -17,30 +17,41 @@ pub(super) fn findings(case: &Case) -> Vec<Finding> {
         Some(thread) => owners(case.preset, &case.facts.windows, Within::Thread(thread.tid)),
         None => Vec::new(),
     };
+    // A function that is called once for many queries costs each of them more where fewer share the call.
+    let slower = case.facts.slower(case.levels).map(|facts| owners(case.preset, &facts.windows, Within::Everything));
+    let slower = slower.unwrap_or_default();
     let mut found: Vec<Finding> = Vec::new();
-    found.extend(function(case, &all, &allocated, &in_thread));
+    found.extend(function(case, &all, &allocated, &in_thread, &slower));
     found.extend(allocator(case, &allocated));
-    found.extend(thread(case, &in_thread));
-    found.extend(saturated(case, &all));
+    found.extend(thread(case, &in_thread, &slower));
+    found.extend(saturated(case, &all, &slower));
     found
 }
 
-/// Taking away this much of one function.
+/// Taking away this much CPU.
 fn removal(nanos: f64, in_thread: f64) -> Removal {
     let held = vec![(Holding::Workers, nanos), (Holding::Thread, in_thread)];
     Removal { cpu: nanos, held, ..Removal::default() }
+}
+
+/// What a function costs a query at the slower level; `None`: it was not sampled there.
+fn at_slower(slower: &[Owner], name: &str) -> Option<f64> {
+    slower.iter().find(|owner| owner.name == name).map(|owner| owner.cost.value)
 }
 
 fn cost_of(owners: &[Owner], name: &str) -> f64 {
     owners.iter().find(|owner| owner.name == name).map_or(0.0, |owner| owner.cost.value)
 }
 
-fn named(case: &Case, owners: &[Owner], in_thread: &[Owner]) -> Vec<Named> {
+fn named(case: &Case, owners: &[Owner], in_thread: &[Owner], slower: &[Owner]) -> Vec<Named> {
     let name = |owner: &Owner| Named {
         name: owner.name.clone(),
         cost: owner.cost.value,
         interval: owner.cost.interval,
-        effect: case.effect(&removal(owner.cost.value, cost_of(in_thread, &owner.name))),
+        effect: case.effect(&Removal {
+            slower_cpu: at_slower(slower, &owner.name),
+            ..removal(owner.cost.value, cost_of(in_thread, &owner.name))
+        }),
     };
     owners.iter().take(NAMED).map(name).collect()
 }
@@ -51,21 +62,25 @@ fn sampled(case: &Case, owner: &Owner, what: &str) -> Evidence {
 }
 
 /// The function with the most CPU. One that is mostly in the allocator is the allocator's.
-fn function(case: &Case, all: &[Owner], allocated: &[Owner], in_thread: &[Owner]) -> Option<Finding> {
+fn function(case: &Case, all: &[Owner], allocated: &[Owner], in_thread: &[Owner], slower: &[Owner]) -> Option<Finding> {
     let allocates = |owner: &&Owner| cost_of(allocated, &owner.name) > owner.cost.value / 2.0;
     let candidate = |owner: &&Owner| owner.name != TRANSPORT && !allocates(owner);
     let own: Vec<Owner> = all.iter().filter(candidate).cloned().collect();
     let first = own.first()?;
     let in_thread_share = cost_of(in_thread, &first.name) / first.cost.value;
     // Then it is not the CPUs that the function is too much for, but that thread, whose finding names it.
-    let threads = case.facts.thread.as_ref().filter(|thread| thread.share >= case.threshold(Cause::SaturatedThread));
+    let threads = case.facts.thread.as_ref().filter(|thread| thread.awake >= case.threshold(Cause::SaturatedThread));
     (threads.is_none() || in_thread_share < MOSTLY).then_some(())?;
-    let less = |nanos: f64| removal(nanos, nanos * in_thread_share);
+    let there = at_slower(slower, &first.name);
+    let less = |nanos: f64| Removal {
+        slower_cpu: there.map(|there| there * nanos / first.cost.value),
+        ..removal(nanos, nanos * in_thread_share)
+    };
     let server = case.facts.cpu.map(|cpu| case.nanos("CPU of the server", cpu.server, "query", SCHEDULER));
     Some(Finding {
         removal: Some(less(first.cost.value)),
         at_least: first.cost.interval.map(|(low, _)| less(low)),
-        named: named(case, &own, in_thread),
+        named: named(case, &own, in_thread, slower),
         evidence: [sampled(case, first, "CPU of the function with what it calls")].into_iter().chain(server).collect(),
         ..Finding::new(Cause::CpuFunction, "One function of the server takes much of the CPU.".into())
     })
@@ -88,7 +103,7 @@ fn allocator(case: &Case, allocated: &[Owner]) -> Option<Finding> {
         case.facts.thread.as_ref().zip(case.facts.cpu).map_or(0.0, |(thread, cpu)| thread.demand / cpu.server);
     Some(Finding {
         removal: Some(removal(total, total * on_thread)),
-        named: named(case, allocated, &[]),
+        named: named(case, allocated, &[], &[]),
         evidence: vec![
             case.nanos("CPU in the allocator", total, "query", PROFILE),
             sampled(case, first, "of it, called by the first function named"),
@@ -97,33 +112,38 @@ fn allocator(case: &Case, allocated: &[Owner]) -> Option<Finding> {
     })
 }
 
-/// One thread that is always on a CPU.
-fn thread(case: &Case, in_thread: &[Owner]) -> Option<Finding> {
+/// One thread that never rests: always on a CPU, or waiting for one that others take from it.
+fn thread(case: &Case, in_thread: &[Owner], slower: &[Owner]) -> Option<Finding> {
     let thread = case.facts.thread.as_ref()?;
     let sentence = format!(
-        "One thread of the server, {}, is on a CPU {:.0} % of the time: it can serve {:.0} queries/s at most.",
+        "One thread of the server, {}, is on a CPU {:.0} % of the time and waits for one {:.0} %: with a CPU of its own it can \
+         serve {:.0} queries/s at most.",
         thread.name,
-        100.0 * thread.share,
+        100.0 * thread.on_cpu,
+        100.0 * (thread.awake - thread.on_cpu),
         1e9 / thread.demand
     );
     let own = Removal { held: vec![(Holding::Thread, thread.demand)], ..Removal::default() };
     let first = in_thread.first().map(|owner| removal(owner.cost.value, owner.cost.value));
     // Dividing the thread's work among several, or doing less of it: whichever gains more.
-    let best = first.filter(|first| case.effect(first) > case.effect(&own)).unwrap_or(own);
+    let best = first.filter(|first| case.effect(first) > case.effect(&own)).unwrap_or_else(|| own.clone());
     Some(Finding {
         removal: Some(best),
-        measure: Some((thread.share, "time that the thread is on a CPU")),
-        named: named(case, in_thread, in_thread),
+        // On saturated CPUs all threads are awake: this one is the limit only where dividing its own work gains.
+        at_least: Some(own),
+        measure: Some((thread.awake, "time that the thread is on a CPU or waits for one")),
+        named: named(case, in_thread, in_thread, slower),
         evidence: vec![
             case.nanos(&format!("CPU of thread {} ({})", thread.name, thread.tid), thread.demand, "query", SCHEDULER),
-            case.share("that thread on a CPU", thread.share, "its time", SCHEDULER),
+            case.share("that thread on a CPU", thread.on_cpu, "its time", SCHEDULER),
+            case.share("that thread waiting for a CPU", thread.awake - thread.on_cpu, "its time", SCHEDULER),
         ],
         ..Finding::new(Cause::SaturatedThread, sentence)
     })
 }
 
 /// All CPUs are busy.
-fn saturated(case: &Case, all: &[Owner]) -> Option<Finding> {
+fn saturated(case: &Case, all: &[Owner], slower: &[Owner]) -> Option<Finding> {
     let cpu = case.facts.cpu?;
     let used = |what: &str, nanos: f64| case.nanos(&format!("CPU of {what}"), nanos, "query", SCHEDULER);
     let sentence = format!(
@@ -143,7 +163,7 @@ fn saturated(case: &Case, all: &[Owner]) -> Option<Finding> {
         // As many CPUs as there are clients: nobody waits for one.
         removal: Some(Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
         measure: Some((cpu.used, "CPU in use")),
-        named: named(case, all, &[]),
+        named: named(case, all, &[], slower),
         evidence: evidence.into(),
         ..Finding::new(Cause::CpuSaturated, sentence)
     })

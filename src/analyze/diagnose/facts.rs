@@ -4,11 +4,12 @@
 use super::super::places::{HopPlaces, LevelPlaces};
 use super::super::quantities::evaluate;
 use super::super::summary::{mean_latency, per_query};
-use super::model::{Held, Holding, Network};
+use super::model::{Held, Holding, Network, Slower};
 use crate::preset::{Expression, Preset};
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 use crate::wire::Place;
+use std::collections::BTreeMap;
 
 /// One level.
 pub struct Facts<'a> {
@@ -61,9 +62,10 @@ pub struct Threads {
 pub struct Busiest {
     pub name: String,
     pub tid: u32,
-    /// Share of the time on a CPU, 0..1.
-    pub share: f64,
-    /// ns a query.
+    /// Shares of the time on a CPU, and on one or waiting for one, 0..1.
+    pub on_cpu: f64,
+    pub awake: f64,
+    /// ns a query on a CPU.
     pub demand: f64,
 }
 
@@ -166,9 +168,9 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The queueing network of this level; `None` without scheduler statistics of the machine. `lowest` is the run's lowest level.
-    pub fn network(&self, lowest: &Facts) -> Option<Network> {
-        let cpu = self.cpu?;
+    /// The queueing network of this level; `None` without scheduler statistics of the machine.
+    pub fn network(&self, levels: &BTreeMap<usize, Facts<'a>>) -> Option<Network> {
+        let (cpu, (_, lowest)) = (self.cpu?, levels.first_key_value()?);
         let thread = self.thread.as_ref().map(|t| (Holding::Thread, t.demand, 1.0));
         let workers = self.workers.map(|w| (Holding::Workers, w.on_cpu + w.blocked(), w.count));
         let generator = self.generator.map(|g| (Holding::Generator, g.demand, g.threads));
@@ -181,6 +183,9 @@ impl<'a> Facts<'a> {
             cpus: left,
             held: held.map(|(what, demand, servers)| Held { what, demand, servers }).collect(),
             most_delay: self.most_delay(lowest),
+            slower: self.slower(levels).and_then(|facts| {
+                Some(Slower { throughput: facts.throughput / self.throughput, cpu: facts.cpu?.demand })
+            }),
         };
         // CPUs that would be idle may be taken by others without being in the way: a thread that is woken gets its CPU from one
         // that never sleeps. Up to as many clients as CPUs there are no queues but those of threads, which are measured;
@@ -189,6 +194,11 @@ impl<'a> Facts<'a> {
             true => Network { cpus: cpu.cpus, ..network }.contended(left, cpu.demand + cpu.runnable),
             false => Network { cpus: cpu.cpus - (cpu.cpus - left) * self.wanted(), ..network },
         })
+    }
+
+    /// The next lower level whose throughput is so much less that the costs' difference tells something.
+    pub fn slower<'l>(&self, levels: &'l BTreeMap<usize, Facts<'a>>) -> Option<&'l Facts<'a>> {
+        levels.range(..self.level).rev().map(|(_, facts)| facts).find(|facts| facts.throughput < 0.8 * self.throughput)
     }
 
     /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
@@ -252,11 +262,15 @@ fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
 /// The thread that was on a CPU most, by the level's first window; its figures over all of them.
 fn busiest(windows: &[&Window]) -> Option<Busiest> {
     let ThreadDelta { tid, thread, .. } = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
-    let of = |s: &SchedulerDelta| s.threads.iter().filter(|t| t.tid == *tid).map(|t| t.cpu).sum::<u64>();
+    let of = |what: fn(&ThreadDelta) -> u64| {
+        move |s: &SchedulerDelta| s.threads.iter().filter(|t| t.tid == *tid).map(what).sum::<u64>()
+    };
     let scheduled = || windows.iter().filter_map(|w| w.scheduler.as_ref());
     let span: u64 = scheduled().map(|s| s.span.nanos()).sum();
-    let share = scheduled().map(of).sum::<u64>() as f64 / span.max(1) as f64;
-    Some(Busiest { name: thread.clone(), tid: *tid, share, demand: per_query(windows, of)? })
+    let share = |what: fn(&ThreadDelta) -> u64| scheduled().map(of(what)).sum::<u64>() as f64 / span.max(1) as f64;
+    let (on_cpu, runnable) = (share(|t| t.cpu), share(|t| t.runnable));
+    let demand = per_query(windows, of(|t| t.cpu))?;
+    Some(Busiest { name: thread.clone(), tid: *tid, on_cpu, awake: (on_cpu + runnable).min(1.0), demand })
 }
 
 fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {

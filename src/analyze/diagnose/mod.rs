@@ -14,7 +14,7 @@ mod validity;
 mod waits;
 
 pub use facts::{Facts, RoundTrip};
-pub use model::{Held, Holding, Network, Removal};
+pub use model::{Held, Holding, Network, Removal, Slower};
 
 use super::places::places;
 use crate::preset::{Cause, Preset};
@@ -105,7 +105,7 @@ pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
     let levels: BTreeMap<usize, Facts> =
         run.levels().into_keys().filter_map(|level| Some((level, Facts::of(run, preset, &hops, level)?))).collect();
     let facts = levels.get(&level)?;
-    let case = Case { preset, facts, levels: &levels, network: facts.network(levels.values().next()?) };
+    let case = Case { preset, facts, levels: &levels, network: facts.network(&levels) };
     let (verdicts, not_judged) = judge::judge(&case);
     Some(Diagnosis {
         run: run.manifest.id.clone(),

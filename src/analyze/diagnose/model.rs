@@ -6,6 +6,10 @@
 //! delay; its size is what makes the network's latency the measured one. A resource that a query holds while it also uses a CPU
 //! (one thread, the runtime's workers) becomes a station of its own where it is scarcer than the CPUs, which then serve the rest;
 //! every resource bounds the latency from below by N D / m (operational laws: Denning and Buzen 1978).
+//!
+//! A busier server works in larger batches (a wake-up, a system call, a round trip serve several queries), so that what is left
+//! costs less when something is taken away and the throughput rises. By how much is read from the run's own levels: CPU a query
+//! is a + b / X, through this level and a lower one, X the throughput.
 
 /// The network at one level. Times in ns a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +24,21 @@ pub struct Network {
     pub held: Vec<Held>,
     /// The delay is at most this, by other evidence than the latency.
     pub most_delay: Option<f64>,
+    /// A level of less throughput; `None`: what is left costs what it costs.
+    pub slower: Option<Slower>,
 }
+
+/// A level of the same run with less throughput.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slower {
+    /// Of this level's throughput, above 0 and below 1.
+    pub throughput: f64,
+    /// CPU a query there, ns.
+    pub cpu: f64,
+}
+
+/// At most this share of the CPU is of that kind (b / X): all of it would be no work of queries at all, but of time.
+const MOST_SHARED: f64 = 0.75;
 
 /// A resource that is held, of so many servers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +62,8 @@ pub enum Holding {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Removal {
     pub cpu: f64,
+    /// The same at the slower level; `None`: as much a query.
+    pub slower_cpu: Option<f64>,
     pub delay: f64,
     pub cpus: f64,
     pub held: Vec<(Holding, f64)>,
@@ -69,23 +89,51 @@ impl Network {
     /// ns of latency that go with what is taken away; never negative, never more than there is.
     pub fn effect(&self, removal: &Removal) -> f64 {
         // A single client's waits follow one another: there is at least the delay that was measured.
-        let least = if self.clients < 2.0 { removal.delay } else { 0.0 };
-        let delay = self.delay().max(least);
+        let single = self.clients < 2.0;
+        let delay = self.delay().max(if single { removal.delay } else { 0.0 });
         let as_is = self.response(delay);
-        let held = self.held.iter().map(|held| {
-            let gone: f64 = removal.held.iter().filter(|(what, _)| *what == held.what).map(|(_, ns)| ns).sum();
-            Held { demand: (held.demand - gone).max(0.0), ..*held }
-        });
-        let without = Network {
-            cpu: (self.cpu - removal.cpu).max(0.0),
-            cpus: self.cpus + removal.cpus,
-            held: held.collect(),
-            ..self.clone()
-        };
-        let gone = as_is - without.response((delay - removal.delay).max(0.0));
+        let undelayed = self.response_without(removal, delay, as_is);
+        let changed = self.response_without(removal, (delay - removal.delay).max(0.0), as_is);
         // A single client queues for nothing, so what is taken away goes as it is, whatever else the network lacks or counts twice.
-        let scale = if self.clients < 2.0 { 1.0 } else { self.latency / as_is };
-        (gone * scale).clamp(0.0, self.latency)
+        // With more, work goes in the proportion of the latencies, and so does a delay, but never more than it is.
+        let scale = if single { 1.0 } else { self.latency / as_is };
+        let delayed = undelayed - changed;
+        ((as_is - undelayed) * scale + (delayed * scale).min(delayed.max(removal.delay))).clamp(0.0, self.latency)
+    }
+
+    /// The latency without the removal's work, with so much delay; `as_is` is what it is with the work.
+    fn response_without(&self, removal: &Removal, delay: f64, as_is: f64) -> f64 {
+        let shared = self.shared(removal);
+        let mut response = as_is;
+        // Each round brings it closer by the share at least; to 1e-6 for the highest.
+        for _ in 0..50 {
+            let left = 1.0 - shared + shared * (response / as_is).min(1.0);
+            let held = self.held.iter().map(|held| {
+                let gone: f64 = removal.held.iter().filter(|(what, _)| *what == held.what).map(|(_, ns)| ns).sum();
+                Held { demand: (held.demand - gone).max(0.0) * left, ..*held }
+            });
+            let without = Network {
+                cpu: (self.cpu - removal.cpu).max(0.0) * left,
+                cpus: self.cpus + removal.cpus,
+                held: held.collect(),
+                ..self.clone()
+            };
+            response = without.response(delay);
+            if shared == 0.0 {
+                break;
+            }
+        }
+        response
+    }
+
+    /// The share of the CPU that queries share (b / X of a + b / X), but for what is removed.
+    fn shared(&self, removal: &Removal) -> f64 {
+        let Some(slower) = self.slower.filter(|_| self.clients >= 2.0) else { return 0.0 };
+        let (here, there) = (self.cpu - removal.cpu, slower.cpu - removal.slower_cpu.unwrap_or(removal.cpu));
+        if here <= 0.0 || there <= here {
+            return 0.0;
+        }
+        ((there / here - 1.0) / (1.0 / slower.throughput - 1.0)).min(MOST_SHARED)
     }
 
     /// The delay with which the network's latency is the measured one; 0 where its queues alone exceed that, and never more than
@@ -151,7 +199,7 @@ mod tests {
     use super::*;
 
     fn network(clients: f64, latency: f64) -> Network {
-        Network { clients, latency, cpu: 20_000.0, cpus: 2.0, held: Vec::new(), most_delay: None }
+        Network { clients, latency, cpu: 20_000.0, cpus: 2.0, held: Vec::new(), most_delay: None, slower: None }
     }
 
     fn within(found: f64, expected: f64, share: f64) {
@@ -196,6 +244,27 @@ mod tests {
         let bounded = Network { most_delay: Some(20_000.0), ..near.clone() };
         within(bounded.effect(&work), 83_000.0, 0.05);
         assert!(near.effect(&work) < 0.9 * bounded.effect(&work));
+    }
+
+    #[test]
+    fn a_pure_delay_takes_no_more_with_it_than_it_is() {
+        // The delay explains only half of the latency; queues of another kind may explain the rest.
+        let queued = Network { most_delay: Some(400_000.0), ..network(4.0, 1_000_000.0) };
+        within(queued.effect(&Removal { delay: 300_000.0, ..Removal::default() }), 300_000.0, 0.02);
+    }
+
+    #[test]
+    fn what_is_left_costs_less_at_a_higher_throughput_as_far_as_it_did_between_levels() {
+        // 20 us a query, half of it removed; at a quarter of the throughput the other 10 us were 20, so a third of them is shared.
+        // The throughput rises by r with r (10 - 10/3 + 10/3 / r) = 20: two and a half times.
+        let saturated = network(64.0, 640_000.0);
+        let gone = Removal { cpu: 10_000.0, ..Removal::default() };
+        within(saturated.effect(&gone), 320_000.0, 0.05);
+        let slower = Some(Slower { throughput: 0.25, cpu: 30_000.0 });
+        within(Network { slower, ..saturated.clone() }.effect(&gone), 384_000.0, 0.05);
+        // Work that got dearer tells nothing.
+        let slower = Some(Slower { throughput: 0.25, cpu: 15_000.0 });
+        within(Network { slower, ..saturated }.effect(&gone), 320_000.0, 0.05);
     }
 
     #[test]
