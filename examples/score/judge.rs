@@ -1,5 +1,5 @@
 //! One case's runs judged: the first verdict against the plant, its effect against the true one. Invariant: an effect within its own
-//! interval of 0 is not held against anything, and the table says so.
+//! interval of 0 is not held against anything; one that is known to an interval only is held against that, and the table says so.
 
 use super::cases::Case;
 use anyhow::{Context, Result};
@@ -26,6 +26,8 @@ pub struct Score {
     attributed: Option<f64>,
     /// Share of the machine that others took, 0..1; they are then found besides.
     others: Option<f64>,
+    /// What else is to be said of a case that passes.
+    note: &'static str,
     failures: Vec<String>,
 }
 
@@ -37,7 +39,7 @@ impl Score {
 
 pub fn heading() -> String {
     format!(
-        "{:<18} {:<34} {:<26} {:>25} {:>10} {:>6} {:>6}  result",
+        "{:<23} {:<41} {:<25} {:>22} {:>10} {:>6} {:>6}  result",
         "planted (level)", "found", "first named", "true effect, us", "attributed", "ratio", "others"
     )
 }
@@ -48,10 +50,11 @@ impl fmt::Display for Score {
         let attributed = self.attributed.map_or("-".into(), |micros| format!("{micros:.0}"));
         let ratio = self.attributed.map_or("-".into(), |micros| format!("{:.2}", micros / effect));
         let others = self.others.map_or("-".into(), |share| format!("{:.0} %", 100.0 * share));
-        let result = if self.passed() { "pass".into() } else { format!("FAIL: {}", self.failures.join("; ")) };
+        let result =
+            if self.passed() { format!("pass{}", self.note) } else { format!("FAIL: {}", self.failures.join("; ")) };
         write!(
             f,
-            "{:<18} {:<34} {:<26} {:>25} {attributed:>10} {ratio:>6} {others:>6}  {result}",
+            "{:<23} {:<41} {:<25} {:>22} {attributed:>10} {ratio:>6} {others:>6}  {result}",
             self.planted,
             self.found,
             self.named,
@@ -81,14 +84,33 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
         effect: (contrast.estimate / 1e3, low / 1e3, high / 1e3),
         attributed: first.effect.map(|effect| effect.latency / 1e3),
         others,
+        note: "",
         failures: Vec::new(),
     };
+    score.note = note(case, &score);
     score.failures = failures(case, first, &score);
     Ok(score)
 }
 
-fn failures(case: &Case, first: &Verdict, score: &Score) -> Vec<String> {
+fn near(attributed: f64, low: f64, high: f64) -> bool {
+    (low * (1.0 - TOLERANCE)..=high * (1.0 + TOLERANCE)).contains(&attributed)
+}
+
+fn note(case: &Case, score: &Score) -> &'static str {
     let (effect, low, high) = score.effect;
+    if case.plant.is_none() && case.beside.is_none() {
+        ""
+    } else if low <= 0.0 && high >= 0.0 {
+        ": no effect to find"
+    } else if score.attributed.is_some_and(|attributed| !near(attributed, effect, effect)) {
+        ", as closely as the true effect is known"
+    } else {
+        ""
+    }
+}
+
+fn failures(case: &Case, first: &Verdict, score: &Score) -> Vec<String> {
+    let (_, low, high) = score.effect;
     let mut failures = Vec::new();
     let mut unless = |right: bool, what: &str| {
         if !right {
@@ -104,7 +126,7 @@ fn failures(case: &Case, first: &Verdict, score: &Score) -> Vec<String> {
     unless(case.causes.contains(&first.cause), "another cause");
     unless(control || first.confidence == Confidence::Confident, "not confident");
     unless(named.contains(case.function), "another function");
-    let near = |attributed: f64| (attributed / effect - 1.0).abs() <= TOLERANCE;
+    let near = |attributed: f64| near(attributed, low, high);
     unless(control || score.attributed.is_none_or(near), "another effect");
     failures
 }

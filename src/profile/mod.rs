@@ -235,6 +235,12 @@ impl Builder {
         })
     }
 
+    /// As [`Builder::push`], for a reader that meets each stack once: it is not looked for, and `push` would not find it.
+    pub fn push_distinct(&mut self, parent: Option<StackId>, frame: FrameId) -> StackId {
+        self.profile.nodes.push(Node { parent, frame });
+        StackId(self.profile.nodes.len() as u32 - 1)
+    }
+
     /// Interns a whole stack given root first.
     pub fn stack(&mut self, root_first: impl IntoIterator<Item = FrameId>) -> Option<StackId> {
         root_first.into_iter().fold(None, |parent, frame| Some(self.push(parent, frame)))

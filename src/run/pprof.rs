@@ -1,11 +1,13 @@
 //! Profiles as pprof files (profile.proto of google/pprof): gzip protobuf that `go tool pprof` and other viewers read.
 //! Invariant: `decode(encode(p))` gives the same samples, stacks and labels, ids apart.
 //!
+//! Samples stand in the order of the call tree walked depth first, which a comment of the file says ([`DEPTH_FIRST`]).
+//!
 //! What pprof has no field for: a miss's reason stands in `Function.system_name` as `[no_symbol]`, the rest of a frame
 //! in the fields of that meaning. A frame inlined into the next outer one shares its `Location`.
 
 use crate::clock::Span;
-use crate::profile::{Builder, Column, Frame, FrameId, Labels, Miss, Profile, Space};
+use crate::profile::{Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Node, Profile, Sample, Space, StackId};
 use anyhow::{Context, Result, bail};
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -14,6 +16,9 @@ use pprof::protos as proto;
 use prost::Message;
 use rustc_hash::FxHashMap;
 use std::io::{Read, Write};
+
+/// Comment of a file whose samples follow one another depth first: what two samples share of their stacks, all between them share.
+const DEPTH_FIRST: &str = "samples in the order of the call tree";
 
 /// Interned strings; `string_table[0]` is empty.
 struct Strings {
@@ -53,7 +58,7 @@ struct Encoder<'p> {
     mappings: FxHashMap<(String, Space), u64>,
     locations: FxHashMap<Vec<FrameId>, u64>,
     /// Locations of each stack already met, leaf first.
-    stacks: FxHashMap<Option<crate::profile::StackId>, Vec<u64>>,
+    stacks: FxHashMap<Option<StackId>, Vec<u64>>,
 }
 
 /// A profile as a gzip pprof file. `span` gives its duration; `period` is ns per sample where the event has one.
@@ -78,7 +83,7 @@ pub fn encode(profile: &Profile, span: Span, period: Option<u64>, comments: &[St
         out.period_type = Some(proto::ValueType { ty: strings.id("cpu"), unit: strings.id("nanoseconds") });
         out.period = period as i64;
     }
-    out.comment = comments.iter().map(|comment| strings.id(comment)).collect();
+    out.comment = comments.iter().map(String::as_str).chain([DEPTH_FIRST]).map(|comment| strings.id(comment)).collect();
     out.string_table = strings.table;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(&out.encode_to_vec())?;
@@ -100,8 +105,12 @@ impl Encoder<'_> {
         }
     }
 
+    /// Depth first, so that one sample shares most of its stack with the next: it packs better, and a reader meets each node once.
     fn samples(&mut self) {
-        for sample in &self.profile.samples {
+        let order = depth_first(&self.profile.nodes);
+        let mut samples: Vec<&Sample> = self.profile.samples.iter().collect();
+        samples.sort_by_key(|sample| sample.stack.map_or(u32::MAX, |stack| order[stack.index()]));
+        for sample in samples {
             if !self.stacks.contains_key(&sample.stack) {
                 let locations = self.stack(sample.stack);
                 self.stacks.insert(sample.stack, locations);
@@ -133,7 +142,7 @@ impl Encoder<'_> {
     }
 
     /// Groups the frames of a stack, leaf first, into locations: inlined ones with the function that holds them.
-    fn stack(&mut self, stack: Option<crate::profile::StackId>) -> Vec<u64> {
+    fn stack(&mut self, stack: Option<StackId>) -> Vec<u64> {
         let (mut ids, mut group) = (Vec::new(), Vec::new());
         for frame in self.profile.walk(stack) {
             group.push(frame);
@@ -183,6 +192,25 @@ impl Encoder<'_> {
     }
 }
 
+/// The place of each node in the tree walked depth first.
+fn depth_first(nodes: &[Node]) -> Vec<u32> {
+    // Nodes come after their callers, so sizes of subtrees are known from the end, and places from the beginning.
+    let mut sizes = vec![1u32; nodes.len()];
+    for at in (0..nodes.len()).rev() {
+        if let Some(parent) = nodes[at].parent {
+            sizes[parent.index()] += sizes[at];
+        }
+    }
+    let (mut places, mut next, mut next_root) = (vec![0; nodes.len()], vec![0; nodes.len()], 0);
+    for (at, node) in nodes.iter().enumerate() {
+        let free = node.parent.map_or(&mut next_root, |parent| &mut next[parent.index()]);
+        let place = *free;
+        *free += sizes[at];
+        (places[at], next[at]) = (place, place + 1);
+    }
+    places
+}
+
 /// Reads a pprof file, gzip or not.
 pub fn decode(bytes: &[u8]) -> Result<Profile> {
     let mut plain = Vec::new();
@@ -193,7 +221,9 @@ pub fn decode(bytes: &[u8]) -> Result<Profile> {
         }
         false => bytes,
     };
-    Decoder::new(&message(raw)?)?.run()
+    let mut proto = message(raw)?;
+    let samples = std::mem::take(&mut proto.sample);
+    Decoder::new(&proto)?.run(samples)
 }
 
 /// What another producer's file tells.
@@ -209,12 +239,14 @@ pub struct Foreign {
 /// # Errors
 /// No pprof profile; references to what it does not have; a profile without samples.
 pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
-    let proto = message(bytes)?;
+    let mut proto = message(bytes)?;
+    let samples = std::mem::take(&mut proto.sample);
     let decoder = Decoder::new(&proto)?;
-    decoder.check_references()?;
-    let comments = proto.comment.iter().map(|id| decoder.text(*id).to_string()).collect();
+    decoder.check_references(&samples)?;
+    let comments = proto.comment.iter().map(|id| decoder.text(*id).to_string());
+    let comments = comments.filter(|comment| comment != DEPTH_FIRST).collect();
     let seconds = (proto.duration_nanos > 0).then(|| proto.duration_nanos as f64 / 1e9);
-    let profile = decoder.run()?;
+    let profile = decoder.run(samples)?;
     if profile.samples.is_empty() {
         bail!("the profile has no samples");
     }
@@ -231,7 +263,19 @@ struct Decoder<'a> {
     locations: FxHashMap<u64, &'a proto::Location>,
     mappings: FxHashMap<u64, &'a proto::Mapping>,
     frames: FxHashMap<(u64, u64, bool), FrameId>,
+    labels: FxHashMap<RawLabels, LabelsId>,
     builder: Builder,
+}
+
+/// Labels as the file has them: indices of strings, and numbers. Thousands of samples share them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct RawLabels {
+    process: i64,
+    thread: i64,
+    state: i64,
+    pid: u32,
+    tid: u32,
+    complete: Option<bool>,
 }
 
 impl<'a> Decoder<'a> {
@@ -247,14 +291,15 @@ impl<'a> Decoder<'a> {
             locations: proto.location.iter().map(|l| (l.id, l)).collect(),
             mappings: proto.mapping.iter().map(|m| (m.id, m)).collect(),
             frames: FxHashMap::default(),
+            labels: FxHashMap::default(),
             builder: Builder::new(columns),
         })
     }
 
     /// Everything that the samples need is there; of a file that was cut short something is not.
-    fn check_references(&self) -> Result<()> {
+    fn check_references(&self, samples: &[proto::Sample]) -> Result<()> {
         let location = |id: &&u64| !self.locations.contains_key(id);
-        if let Some(id) = self.proto.sample.iter().flat_map(|sample| &sample.location_id).find(location) {
+        if let Some(id) = samples.iter().flat_map(|sample| &sample.location_id).find(location) {
             bail!("a sample refers to location {id}, which the profile does not have: it is damaged or cut short");
         }
         let lines = || self.proto.location.iter().flat_map(|location| &location.line);
@@ -278,23 +323,52 @@ impl<'a> Decoder<'a> {
         self.proto.string_table.get(id as usize).map_or("", |s| s.as_str())
     }
 
-    fn run(mut self) -> Result<Profile> {
-        for sample in &self.proto.sample {
-            let mut root_first = Vec::with_capacity(sample.location_id.len() + 8);
-            for id in sample.location_id.iter().rev() {
-                self.location(*id, &mut root_first);
+    fn run(mut self, samples: Vec<proto::Sample>) -> Result<Profile> {
+        let depth_first = self.proto.comment.iter().any(|id| self.text(*id) == DEPTH_FIRST);
+        let types = self.proto.sample_type.len();
+        let mut path = Path::default();
+        for sample in samples {
+            let stack = self.stack(&sample.location_id, &mut path, depth_first);
+            let (labels, at) = self.raw_labels(&sample.label);
+            let labels = self.interned(labels);
+            if sample.value.len() != types {
+                bail!("a pprof sample has {} values for {types} types", sample.value.len());
             }
-            let stack = self.builder.stack(root_first);
-            let (labels, at) = self.labels(&sample.label);
-            let labels = self.builder.labels(labels);
-            if sample.value.len() != self.proto.sample_type.len() {
-                bail!("a pprof sample has {} values for {} types", sample.value.len(), self.proto.sample_type.len());
-            }
-            self.builder.sample(stack, labels, at, sample.value.clone());
+            self.builder.sample(stack, labels, at, sample.value);
         }
         let profile = self.builder.finish();
         profile.check()?;
         Ok(profile)
+    }
+
+    /// The stack of these locations, leaf first. What it shares with the sample before is not looked up again, and where samples come
+    /// depth first the rest cannot have been met either.
+    fn stack(&mut self, leaf_first: &[u64], path: &mut Path, depth_first: bool) -> Option<StackId> {
+        let same = path.locations.iter().zip(leaf_first.iter().rev()).take_while(|(known, id)| known.0 == **id).count();
+        path.locations.truncate(same);
+        let mut depth = path.locations.last().map_or(0, |(_, depth)| *depth);
+        let mut parent = depth.checked_sub(1).map(|last| path.frames[last].1);
+        for id in leaf_first.iter().rev().skip(same) {
+            let mut frames = std::mem::take(&mut path.of_location);
+            self.location(*id, &mut frames);
+            for frame in frames.drain(..) {
+                // Another location can begin with the same function.
+                if path.frames.get(depth).is_none_or(|(known, _)| *known != frame) {
+                    path.frames.truncate(depth);
+                    let stack = match depth_first {
+                        true => self.builder.push_distinct(parent, frame),
+                        false => self.builder.push(parent, frame),
+                    };
+                    path.frames.push((frame, stack));
+                }
+                parent = Some(path.frames[depth].1);
+                depth += 1;
+            }
+            path.of_location = frames;
+            path.locations.push((*id, depth));
+        }
+        path.frames.truncate(depth);
+        parent
     }
 
     /// Appends a location's frames, outermost first.
@@ -343,13 +417,13 @@ impl<'a> Decoder<'a> {
         Frame { name, module: module.to_string(), space, inlined, file, miss }
     }
 
-    fn labels(&self, labels: &[proto::Label]) -> (Labels, Option<u64>) {
-        let (mut out, mut at) = (Labels::default(), None);
+    fn raw_labels(&self, labels: &[proto::Label]) -> (RawLabels, Option<u64>) {
+        let (mut out, mut at) = (RawLabels::default(), None);
         for label in labels {
             match self.text(label.key) {
-                "process" => out.process = self.text(label.str).into(),
-                "thread" => out.thread = self.text(label.str).into(),
-                "state" => out.state = self.text(label.str).into(),
+                "process" => out.process = label.str,
+                "thread" => out.thread = label.str,
+                "state" => out.state = label.str,
                 "pid" => out.pid = label.num as u32,
                 "tid" => out.tid = label.num as u32,
                 "complete" => out.complete = Some(label.num != 0),
@@ -359,6 +433,35 @@ impl<'a> Decoder<'a> {
         }
         (out, at)
     }
+
+    fn interned(&mut self, raw: RawLabels) -> LabelsId {
+        if let Some(known) = self.labels.get(&raw) {
+            return *known;
+        }
+        let text = |id: i64| self.text(id).to_string();
+        let labels = Labels {
+            process: text(raw.process),
+            pid: raw.pid,
+            thread: text(raw.thread),
+            tid: raw.tid,
+            state: text(raw.state),
+            complete: raw.complete,
+        };
+        let id = self.builder.labels(labels);
+        self.labels.insert(raw, id);
+        id
+    }
+}
+
+/// The sample before, root first.
+#[derive(Default)]
+struct Path {
+    /// Each location, and how many frames there are up to its end.
+    locations: Vec<(u64, usize)>,
+    /// Each frame, and the stack that ends with it.
+    frames: Vec<(FrameId, StackId)>,
+    /// Room for the frames of one location, used again.
+    of_location: Vec<FrameId>,
 }
 
 #[cfg(test)]
@@ -397,6 +500,15 @@ mod tests {
         builder.sample(short, two, None, vec![2, 7]);
         builder.sample(None, one, Some(0), vec![1, 1]);
         builder.finish()
+    }
+
+    #[test]
+    fn samples_are_written_in_the_order_of_the_call_tree() {
+        // a;b, c, a, a;d, a;b;e as nodes in the order in which they were first met.
+        let node = |(parent, frame): (Option<u32>, u32)| Node { parent: parent.map(StackId), frame: FrameId(frame) };
+        let nodes = [(None, 0), (Some(0), 1), (None, 2), (Some(0), 3), (Some(1), 4)].map(node);
+        assert_eq!(depth_first(&nodes), [0, 1, 4, 3, 2]);
+        assert_eq!(depth_first(&[]), [] as [u32; 0]);
     }
 
     type Row = (Vec<Frame>, Labels, Option<u64>, Vec<i64>);

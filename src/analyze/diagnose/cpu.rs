@@ -14,7 +14,7 @@ pub(super) fn findings(case: &Case) -> Vec<Finding> {
     let all = owners(case.preset, &case.facts.windows, Within::Everything);
     let allocated = allocated(case);
     let in_thread = match &case.facts.thread {
-        Some(thread) => owners(case.preset, &case.facts.windows, Within::Thread(thread.tid)),
+        Some(thread) => owners(case.preset, &case.facts.windows, Within::Threads(&thread.tids)),
         None => Vec::new(),
     };
     // A function that is called once for many queries costs each of them more where fewer share the call.
@@ -134,7 +134,7 @@ fn thread(case: &Case, in_thread: &[Owner], slower: &[Owner]) -> Option<Finding>
         measure: Some((thread.awake, "time that the thread is on a CPU or waits for one")),
         named: named(case, in_thread, in_thread, slower),
         evidence: vec![
-            case.nanos(&format!("CPU of thread {} ({})", thread.name, thread.tid), thread.demand, "query", SCHEDULER),
+            case.nanos(&format!("CPU of thread {}", thread.name), thread.demand, "query", SCHEDULER),
             case.share("that thread on a CPU", thread.on_cpu, "its time", SCHEDULER),
             case.share("that thread waiting for a CPU", thread.awake - thread.on_cpu, "its time", SCHEDULER),
         ],

@@ -61,7 +61,8 @@ pub struct Threads {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Busiest {
     pub name: String,
-    pub tid: u32,
+    /// Its number in each window; another one after a restart.
+    pub tids: Vec<u32>,
     /// Shares of the time on a CPU, and on one or waiting for one, 0..1.
     pub on_cpu: f64,
     pub awake: f64,
@@ -259,18 +260,27 @@ fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
     Some(Threads { threads, on_cpu: share(on_cpu), runnable: share(runnable), demand: on_cpu + runnable })
 }
 
-/// The thread that was on a CPU most, by the level's first window; its figures over all of them.
+/// The thread that was on a CPU most, by the level's first window; its figures over all of them, after a restart those of the busiest
+/// thread of its name.
 fn busiest(windows: &[&Window]) -> Option<Busiest> {
-    let ThreadDelta { tid, thread, .. } = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
-    let of = |what: fn(&ThreadDelta) -> u64| {
-        move |s: &SchedulerDelta| s.threads.iter().filter(|t| t.tid == *tid).map(what).sum::<u64>()
+    let first = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
+    let same = |s: &'_ SchedulerDelta| -> Option<ThreadDelta> {
+        let named = || s.threads.iter().filter(|t| t.role == Role::Target && t.thread == first.thread);
+        named().find(|t| t.tid == first.tid).or_else(|| named().max_by_key(|t| t.cpu)).cloned()
     };
     let scheduled = || windows.iter().filter_map(|w| w.scheduler.as_ref());
     let span: u64 = scheduled().map(|s| s.span.nanos()).sum();
-    let share = |what: fn(&ThreadDelta) -> u64| scheduled().map(of(what)).sum::<u64>() as f64 / span.max(1) as f64;
+    let share = |what: fn(&ThreadDelta) -> u64| {
+        scheduled().filter_map(same).map(|t| what(&t)).sum::<u64>() as f64 / span.max(1) as f64
+    };
     let (on_cpu, runnable) = (share(|t| t.cpu), share(|t| t.runnable));
-    let demand = per_query(windows, of(|t| t.cpu))?;
-    Some(Busiest { name: thread.clone(), tid: *tid, on_cpu, awake: (on_cpu + runnable).min(1.0), demand })
+    Some(Busiest {
+        name: first.thread.clone(),
+        tids: scheduled().filter_map(same).map(|t| t.tid).collect(),
+        on_cpu,
+        awake: (on_cpu + runnable).min(1.0),
+        demand: per_query(windows, |s| same(s).map_or(0, |t| t.cpu))?,
+    })
 }
 
 fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {

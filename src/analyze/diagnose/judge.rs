@@ -4,6 +4,9 @@
 use super::{Case, Confidence, Effect, Finding, Verdict, behind, cpu, validity, waits};
 use crate::preset::{Cause, Rule};
 
+/// Share of the latency below which a possible cause is not worth its lines.
+const WORTH_SAYING: f64 = 0.01;
+
 /// The verdicts in order, and what could not be looked for.
 pub(super) fn judge(case: &Case) -> (Vec<Verdict>, Vec<String>) {
     let mut findings = validity::findings(case);
@@ -50,7 +53,9 @@ fn verdict(case: &Case, finding: Finding) -> Option<Verdict> {
     let confidence = match bounds {
         [true, true] => Confidence::Confident,
         [large, recognised]
-            if near(large, share, rule.share) && near(recognised, measured(&finding), rule.threshold) =>
+            if near(large, share, rule.share)
+                && near(recognised, measured(&finding), rule.threshold)
+                && share.is_none_or(|share| share >= WORTH_SAYING) =>
         {
             Confidence::Possible
         }

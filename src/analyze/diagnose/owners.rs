@@ -27,8 +27,8 @@ pub struct Owner {
 #[derive(Clone, Copy)]
 pub enum Within<'a> {
     Everything,
-    /// Samples of one thread.
-    Thread(u32),
+    /// Samples of threads of these numbers.
+    Threads(&'a [u32]),
     /// Samples with a frame that matches one of these.
     Frames(&'a [Regex]),
     /// Not CPU but waits of this kind, of threads with such a name.
@@ -96,7 +96,7 @@ fn owned(profile: &Profile, helpers: &[Regex], transport: &[Regex], within: With
             let named = threads.is_match(&profile.labels[sample.labels.index()].thread);
             named && sample.stack.is_some_and(|stack| kinds[stack.index()] == kind)
         }
-        Within::Thread(tid) => profile.labels[sample.labels.index()].tid == tid,
+        Within::Threads(tids) => tids.contains(&profile.labels[sample.labels.index()].tid),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
     };
     let mut builder = Builder::new(profile.columns.clone());
