@@ -89,7 +89,8 @@ fn plants(run: &Run, window: &Window) {
 /// A level's planted lock: its own measured wait a query against spinning, blocked and runnable time under it. Under 10 % is asked
 /// for.
 fn lock(run: &Run) -> anyhow::Result<()> {
-    let (within, except) = ([Regex::new("planted_lock$")?], [Regex::new("planted_lock_hold")?]);
+    // Holding it and waking the next one are no waiting.
+    let (within, except) = ([Regex::new("planted_lock$")?], [Regex::new(r"planted_lock_hold|futex_wake$")?]);
     for (level, windows) in run.levels() {
         let Some(found) = waits(run, level, &within, &except) else { continue };
         let wait: Option<f64> = windows.iter().map(|w| published(w, "wireprof_plant_wait_seconds_total", "lock")).sum();

@@ -14,6 +14,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use pprof::protos as proto;
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use rustc_hash::FxHashMap;
 use std::io::{Read, Write};
 
@@ -221,9 +222,8 @@ pub fn decode(bytes: &[u8]) -> Result<Profile> {
         }
         false => bytes,
     };
-    let mut proto = message(raw)?;
-    let samples = std::mem::take(&mut proto.sample);
-    Decoder::new(&proto)?.run(samples)
+    let file = File::parse(raw)?;
+    Decoder::new(&file.proto)?.run(&file.samples)
 }
 
 /// What another producer's file tells.
@@ -239,22 +239,60 @@ pub struct Foreign {
 /// # Errors
 /// No pprof profile; references to what it does not have; a profile without samples.
 pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
-    let mut proto = message(bytes)?;
-    let samples = std::mem::take(&mut proto.sample);
+    let File { proto, samples } = File::parse(bytes)?;
     let decoder = Decoder::new(&proto)?;
     decoder.check_references(&samples)?;
     let comments = proto.comment.iter().map(|id| decoder.text(*id).to_string());
     let comments = comments.filter(|comment| comment != DEPTH_FIRST).collect();
     let seconds = (proto.duration_nanos > 0).then(|| proto.duration_nanos as f64 / 1e9);
-    let profile = decoder.run(samples)?;
+    let profile = decoder.run(&samples)?;
     if profile.samples.is_empty() {
         bail!("the profile has no samples");
     }
     Ok(Foreign { profile, seconds, comments })
 }
 
-fn message(raw: &[u8]) -> Result<proto::Profile> {
-    proto::Profile::decode(raw).context("not a pprof profile")
+/// A file's samples, still encoded, and all else of it. A profile has tens of thousands of samples, each of several lists: decoded one
+/// after the other into the same room they cost a fraction.
+struct File<'a> {
+    /// Without its samples.
+    proto: proto::Profile,
+    samples: Vec<&'a [u8]>,
+}
+
+impl<'a> File<'a> {
+    fn parse(raw: &'a [u8]) -> Result<Self> {
+        // profile.proto: `repeated Sample sample = 2`.
+        const SAMPLE: u32 = 2;
+        let (mut samples, mut others, mut left) = (Vec::new(), Vec::new(), raw);
+        while !left.is_empty() {
+            let field = left;
+            let (tag, kind) = decode_key(&mut left).context(NO_PROFILE)?;
+            if tag == SAMPLE && kind == WireType::LengthDelimited {
+                let length = decode_varint(&mut left).context(NO_PROFILE)? as usize;
+                let (sample, after) = left.split_at_checked(length).context(NO_PROFILE)?;
+                samples.push(sample);
+                left = after;
+            } else {
+                skip_field(kind, tag, &mut left, DecodeContext::default()).context(NO_PROFILE)?;
+                others.extend_from_slice(&field[..field.len() - left.len()]);
+            }
+        }
+        Ok(File { proto: proto::Profile::decode(&others[..]).context(NO_PROFILE)?, samples })
+    }
+}
+
+const NO_PROFILE: &str = "not a pprof profile";
+
+/// The samples one after the other, each decoded into the same room.
+fn for_each_sample(samples: &[&[u8]], mut visit: impl FnMut(&proto::Sample) -> Result<()>) -> Result<()> {
+    let mut sample = proto::Sample::default();
+    for encoded in samples {
+        sample.clear();
+        sample.merge(*encoded).context(NO_PROFILE)?;
+        visit(&sample)?;
+    }
+    Ok(())
 }
 
 struct Decoder<'a> {
@@ -297,11 +335,14 @@ impl<'a> Decoder<'a> {
     }
 
     /// Everything that the samples need is there; of a file that was cut short something is not.
-    fn check_references(&self, samples: &[proto::Sample]) -> Result<()> {
-        let location = |id: &&u64| !self.locations.contains_key(id);
-        if let Some(id) = samples.iter().flat_map(|sample| &sample.location_id).find(location) {
-            bail!("a sample refers to location {id}, which the profile does not have: it is damaged or cut short");
-        }
+    fn check_references(&self, samples: &[&[u8]]) -> Result<()> {
+        let missing = |id: &&u64| !self.locations.contains_key(id);
+        for_each_sample(samples, |sample| match sample.location_id.iter().find(missing) {
+            Some(id) => {
+                bail!("a sample refers to location {id}, which the profile does not have: it is damaged or cut short")
+            }
+            None => Ok(()),
+        })?;
         let lines = || self.proto.location.iter().flat_map(|location| &location.line);
         if let Some(line) = lines().find(|line| !self.functions.contains_key(&line.function_id)) {
             bail!(
@@ -323,19 +364,20 @@ impl<'a> Decoder<'a> {
         self.proto.string_table.get(id as usize).map_or("", |s| s.as_str())
     }
 
-    fn run(mut self, samples: Vec<proto::Sample>) -> Result<Profile> {
+    fn run(mut self, samples: &[&[u8]]) -> Result<Profile> {
         let depth_first = self.proto.comment.iter().any(|id| self.text(*id) == DEPTH_FIRST);
         let types = self.proto.sample_type.len();
         let mut path = Path::default();
-        for sample in samples {
+        for_each_sample(samples, |sample| {
             let stack = self.stack(&sample.location_id, &mut path, depth_first);
             let (labels, at) = self.raw_labels(&sample.label);
             let labels = self.interned(labels);
             if sample.value.len() != types {
                 bail!("a pprof sample has {} values for {types} types", sample.value.len());
             }
-            self.builder.sample(stack, labels, at, sample.value);
-        }
+            self.builder.sample(stack, labels, at, sample.value.clone());
+            Ok(())
+        })?;
         let profile = self.builder.finish();
         profile.check()?;
         Ok(profile)

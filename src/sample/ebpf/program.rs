@@ -30,9 +30,6 @@ const TRACEPOINTS: [(&str, &str); 3] =
 /// Those that only waits need.
 const WAITING: [(&str, &str); 2] = [("on_wakeup", "sched_wakeup"), ("on_birth", "sched_wakeup_new")];
 
-/// Ends of system calls at which overdue ticks are taken. Linux 6.3 and later; without them switches alone do.
-const CALLS: [(&str, &str); 2] = [("on_sent", "sock_send_length"), ("on_received", "sock_recv_length")];
-
 /// How the program is loaded, beyond its room.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Form {
@@ -54,8 +51,6 @@ pub struct KernelProgram {
     pub window: Arc<WindowEnds>,
     /// Why waits cannot be followed.
     pub waits_refused: Option<String>,
-    /// Whether the kernel has the program at the ends of calls.
-    calls: bool,
     cpus: Array<MapData, CpuCounts>,
     clocks: MmapRaw,
     count: usize,
@@ -90,9 +85,6 @@ impl KernelProgram {
             let loaded = tracing(&mut ebpf, name).and_then(|program| Ok(program.load(tracepoint, &btf)?));
             loaded.err().map(|error| format!("the kernel refuses the program at {tracepoint}: {error:#}"))
         });
-        let mut load =
-            |name: &str, tracepoint: &str| -> Result<()> { Ok(tracing(&mut ebpf, name)?.load(tracepoint, &btf)?) };
-        let calls = CALLS.iter().all(|(name, tracepoint)| load(name, tracepoint).is_ok());
         ticking(&mut ebpf)?.load().context("the kernel refuses the sampling program")?;
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
         let arrays = [take("mappings")?, take("pages")?, take("rows")?, take("rules")?];
@@ -111,7 +103,6 @@ impl KernelProgram {
             stacks: HashMap::try_from(take("stacks")?)?,
             window,
             waits_refused,
-            calls,
             cpus: Array::try_from(take("cpus")?)?,
             clocks: clocks.context("the kernel's clocks cannot be mapped")?,
             count,
@@ -138,8 +129,7 @@ impl KernelProgram {
     /// Follows context switches, births and new programs from now on; with `waits`, wake-ups too.
     pub fn attach(&mut self, waits: bool) -> Result<Attached> {
         let mut links = Vec::new();
-        let optional = WAITING.into_iter().filter(|_| waits).chain(CALLS.into_iter().filter(|_| self.calls));
-        for (name, tracepoint) in TRACEPOINTS.into_iter().chain(optional) {
+        for (name, tracepoint) in TRACEPOINTS.into_iter().chain(WAITING.into_iter().filter(|_| waits)) {
             let program = tracing(&mut self.ebpf, name)?;
             let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
             links.push(program.take_link(link)?);

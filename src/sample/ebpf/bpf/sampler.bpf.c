@@ -4,8 +4,7 @@
  *
  * A timer's interrupt can come late (interrupts were off, or a hypervisor delivered it when it saw fit); by then another
  * thread may run. A thread that gives up the CPU by itself would never be charged for its last microseconds. So a tick
- * that is overdue when a thread is switched out is taken there, and its interrupt, when it comes, is passed over. The same
- * at the end of a send or receive: interrupts are off for long there, and what follows would be charged for it.
+ * that is overdue when a thread is switched out is taken there, and its interrupt, when it comes, is passed over.
  *
  * Shapes are mirrored in src/sample/ebpf/shapes.rs. */
 #include "off_cpu.h"
@@ -34,7 +33,7 @@ struct {
     __uint(max_entries, 1);
 } cpus SEC(".maps");
 
-/* Takes the current task's stack as a sample. `late`: before its interrupt came, at a switch or a call's end. */
+/* Takes the current task's stack as a sample. `late`: it is being switched out. */
 INLINE void take(void *context, const struct target *target, struct cpu *cpu, u32 number, u64 now, u64 weight, int in_kernel, int late) {
     u32 own = number * 2 + late;
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
@@ -86,25 +85,6 @@ int on_tick(struct bpf_perf_event_data *context) {
     return 0;
 }
 
-/* Whether this CPU's next tick is due and has not been taken. */
-INLINE int is_overdue(const struct cpu *cpu, const struct clock *clock, u64 now) {
-    return clock->period && cpu->served && now >= cpu->due;
-}
-
-/* Gives what is overdue to the current thread, of this process; 0: to nobody, the CPU is idle. */
-INLINE void take_overdue(void *context, struct cpu *cpu, const struct clock *clock, u32 number, u32 pid, u64 now) {
-    u64 tick = (now - clock->start) / clock->period, ticks = tick - cpu->served;
-    cpu->served = tick;
-    cpu->due = clock->start + (tick + 1) * clock->period;
-    if (!pid)
-        return;
-    const struct target *target = find_target(pid);
-    if (target)
-        take(context, target, cpu, number, now, ticks * clock->period, 1, 1);
-    else
-        cpu->foreign += ticks;
-}
-
 /* The target's thread of this number, entered where it is a new one. */
 INLINE struct thread *enter_thread(u32 tid, u32 pid) {
     struct thread *thread = find_thread(tid);
@@ -138,26 +118,20 @@ int on_switch(u64 *context) {
         if (leaving)
             leave(context, leaving, cpu, number, now);
     }
-    if (is_overdue(cpu, clock, now))
-        take_overdue(context, cpu, clock, number, tid ? pid : 0, now);
+    if (!clock->period || !cpu->served || now < cpu->due)
+        return 0;
+    u64 tick = (now - clock->start) / clock->period, ticks = tick - cpu->served;
+    cpu->served = tick;
+    cpu->due = clock->start + (tick + 1) * clock->period;
+    if (!tid)
+        return 0;
+    const struct target *target = find_target(pid);
+    if (target)
+        take(context, target, cpu, number, now, ticks * clock->period, 1, 1);
+    else
+        cpu->foreign += ticks;
     return 0;
 }
-
-INLINE int at_end_of_call(void *context) {
-    u64 now = bpf_ktime_get_ns();
-    u32 number = bpf_get_smp_processor_id();
-    struct cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
-    struct clock *clock = bpf_map_lookup_elem(&clocks, &number);
-    if (cpu && clock && is_overdue(cpu, clock, now))
-        take_overdue(context, cpu, clock, number, bpf_get_current_pid_tgid() >> 32, now);
-    return 0;
-}
-
-SEC("tp_btf/sock_send_length")
-int on_sent(u64 *context) { return at_end_of_call(context); }
-
-SEC("tp_btf/sock_recv_length")
-int on_received(u64 *context) { return at_end_of_call(context); }
 
 /* A process is born: it runs in a copy of its parent's mappings. A number that is used again belongs to whoever was born
  * with it. */
