@@ -148,6 +148,7 @@ fn words(subject: &Subject) -> (String, String, f64) {
         Subject::Throughput => ("throughput".into(), "q/s".into(), 1.0),
         Subject::MeanLatency => micros("mean latency".into(), "µs"),
         Subject::Cpu => micros("CPU of the server".into(), "µs/query"),
+        Subject::CpuToGenerator => ("CPU of the server, for each of the generator's".into(), "µs/µs".into(), 1.0),
         Subject::LatencyQuantile { percent } => micros(format!("latency p{percent}"), "µs"),
         Subject::Runnable => micros("server's threads waiting for a CPU".into(), "µs/query"),
         Subject::Place { hop, of_load, place } => {

@@ -301,6 +301,8 @@ struct Decoder<'a> {
     locations: FxHashMap<u64, &'a proto::Location>,
     mappings: FxHashMap<u64, &'a proto::Mapping>,
     frames: FxHashMap<(u64, u64, bool), FrameId>,
+    /// What the labels of these strings' keys tell.
+    keys: FxHashMap<i64, Key>,
     labels: FxHashMap<RawLabels, LabelsId>,
     builder: Builder,
 }
@@ -316,6 +318,33 @@ struct RawLabels {
     complete: Option<bool>,
 }
 
+/// Labels that are read.
+#[derive(Clone, Copy)]
+enum Key {
+    Process,
+    Thread,
+    State,
+    Pid,
+    Tid,
+    Complete,
+    At,
+}
+
+impl Key {
+    fn named(key: &str) -> Option<Key> {
+        Some(match key {
+            "process" => Key::Process,
+            "thread" => Key::Thread,
+            "state" => Key::State,
+            "pid" => Key::Pid,
+            "tid" => Key::Tid,
+            "complete" => Key::Complete,
+            "at" => Key::At,
+            _ => return None,
+        })
+    }
+}
+
 impl<'a> Decoder<'a> {
     fn new(proto: &'a proto::Profile) -> Result<Self> {
         if proto.sample_type.is_empty() || proto.string_table.first().is_none_or(|s| !s.is_empty()) {
@@ -329,6 +358,7 @@ impl<'a> Decoder<'a> {
             locations: proto.location.iter().map(|l| (l.id, l)).collect(),
             mappings: proto.mapping.iter().map(|m| (m.id, m)).collect(),
             frames: FxHashMap::default(),
+            keys: proto.string_table.iter().zip(0..).filter_map(|(key, id)| Some((id, Key::named(key)?))).collect(),
             labels: FxHashMap::default(),
             builder: Builder::new(columns),
         })
@@ -462,15 +492,15 @@ impl<'a> Decoder<'a> {
     fn raw_labels(&self, labels: &[proto::Label]) -> (RawLabels, Option<u64>) {
         let (mut out, mut at) = (RawLabels::default(), None);
         for label in labels {
-            match self.text(label.key) {
-                "process" => out.process = label.str,
-                "thread" => out.thread = label.str,
-                "state" => out.state = label.str,
-                "pid" => out.pid = label.num as u32,
-                "tid" => out.tid = label.num as u32,
-                "complete" => out.complete = Some(label.num != 0),
-                "at" => at = Some(label.num as u64),
-                _ => {}
+            match self.keys.get(&label.key) {
+                Some(Key::Process) => out.process = label.str,
+                Some(Key::Thread) => out.thread = label.str,
+                Some(Key::State) => out.state = label.str,
+                Some(Key::Pid) => out.pid = label.num as u32,
+                Some(Key::Tid) => out.tid = label.num as u32,
+                Some(Key::Complete) => out.complete = Some(label.num != 0),
+                Some(Key::At) => at = Some(label.num as u64),
+                None => {}
             }
         }
         (out, at)

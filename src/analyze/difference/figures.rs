@@ -23,6 +23,9 @@ pub enum Subject {
     MeanLatency,
     /// ns a query on the server's threads, by the kernel's accounting.
     Cpu,
+    /// The same for each ns of the generator's CPU: a machine that is faster for a while makes both cheaper, so that this scatters
+    /// less. Where the generator's own work changes it says nothing of the server.
+    CpuToGenerator,
     /// ns; of the queries in a window, this share in hundredths were at most as slow.
     LatencyQuantile { percent: u8 },
     /// ns a query that the server's threads were runnable and waited for a CPU.
@@ -40,7 +43,7 @@ pub enum Subject {
 impl Subject {
     /// Whether it belongs to the figures that a comparison is made for, which share one familywise error level.
     pub fn is_main(&self) -> bool {
-        matches!(self, Subject::Throughput | Subject::MeanLatency | Subject::Cpu)
+        matches!(self, Subject::Throughput | Subject::MeanLatency | Subject::Cpu | Subject::CpuToGenerator)
     }
 
     pub fn better(&self) -> Better {
@@ -100,7 +103,10 @@ fn load(window: &Window) -> Vec<(Subject, f64)> {
         values.push((Subject::Throughput, load.throughput()));
     }
     values.extend(load.mean_latency().map(|mean| (Subject::MeanLatency, mean)));
-    values.extend(per_query(&[window], |s| s.cpu(Role::Target)).map(|cpu| (Subject::Cpu, cpu)));
+    let cpu = per_query(&[window], |s| s.cpu(Role::Target));
+    let generator = per_query(&[window], |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0);
+    values.extend(cpu.map(|cpu| (Subject::Cpu, cpu)));
+    values.extend(cpu.zip(generator).map(|(cpu, generator)| (Subject::CpuToGenerator, cpu / generator)));
     if !load.latency.is_empty() {
         let quantile = |percent: u8| load.latency.value_at_quantile(f64::from(percent) / 100.0) as f64;
         values.extend([50, 95, 99].map(|percent| (Subject::LatencyQuantile { percent }, quantile(percent))));

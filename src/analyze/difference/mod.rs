@@ -3,7 +3,7 @@
 //! is stated with it, and what cannot be judged says so.
 //!
 //! Families, each with its own cut, which is both the level of its intervals and the bound of its verdicts:
-//! - throughput, mean latency and CPU a query, over all levels: one familywise error level;
+//! - throughput, mean latency, CPU a query and its ratio to the generator's, over all levels: one familywise error level;
 //! - latency quantiles, places, demands and metrics: a false discovery rate, whatever their dependence;
 //! - frames, by self cost: a false discovery rate over all frames and levels (`counts`, `frames`);
 //! - in pictures the stacks through each node of the call tree: a false discovery rate whatever their dependence (`tree`).

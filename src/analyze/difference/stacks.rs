@@ -127,7 +127,7 @@ impl WindowCosts {
             *sum = (sum.0 + weight, sum.1 + squares);
         }
         let outermost = outermost(nodes, of_frame, frames);
-        for ((node, (weight, _)), _) in nodes.iter().zip(&weights.subtree).zip(outermost).filter(|(_, is)| *is) {
+        for ((node, weight), _) in nodes.iter().zip(&weights.subtree).zip(outermost).filter(|(_, is)| *is) {
             under[of_frame[node.frame.index()]] += weight;
         }
         let own = own.into_iter().enumerate().filter(|(_, own)| own.0 > 0.0);
@@ -146,24 +146,26 @@ impl WindowCosts {
 /// Whether no caller of the node is the same frame: the outermost of a recursion counts for all of it. The tree is walked once, with
 /// the frames of the path counted, since looking up all callers of each node takes as many steps as all stacks have frames.
 fn outermost(nodes: &[Node], of_frame: &[usize], frames: usize) -> Vec<bool> {
-    let (mut child, mut sibling, mut root) = (vec![None; nodes.len()], vec![None; nodes.len()], None);
+    // Half a million nodes a window: narrow links, so that more of them fit into the caches.
+    let (mut child, mut sibling, mut root) = (vec![NONE; nodes.len()], vec![NONE; nodes.len()], NONE);
     for (at, node) in nodes.iter().enumerate().rev() {
         let first = node.parent.map_or(&mut root, |parent| &mut child[parent.index()]);
-        sibling[at] = first.replace(at);
+        sibling[at] = std::mem::replace(first, at as u32);
     }
     let mut on_path = vec![0u32; frames];
     let mut outermost = vec![false; nodes.len()];
     let mut next = root;
-    while let Some(mut at) = next {
+    while next != NONE {
+        let mut at = next as usize;
         let frame = of_frame[nodes[at].frame.index()];
         outermost[at] = on_path[frame] == 0;
         on_path[frame] += 1;
         next = child[at];
-        while next.is_none() {
+        while next == NONE {
             on_path[of_frame[nodes[at].frame.index()]] -= 1;
             next = sibling[at];
             match nodes[at].parent {
-                Some(parent) if next.is_none() => at = parent.index(),
+                Some(parent) if next == NONE => at = parent.index(),
                 _ => break,
             }
         }
@@ -171,10 +173,13 @@ fn outermost(nodes: &[Node], of_frame: &[usize], frames: usize) -> Vec<bool> {
     outermost
 }
 
+/// No node.
+const NONE: u32 = u32::MAX;
+
 /// Weight and squared weight of a window's samples by node.
 pub(super) struct Weights {
     pub own: Vec<(f64, f64)>,
-    subtree: Vec<(f64, f64)>,
+    subtree: Vec<f64>,
     /// Of samples without a stack.
     pub none: (f64, f64),
     pub total: f64,
@@ -196,12 +201,10 @@ impl Weights {
             *at = (at.0 + weight, at.1 + squares);
             all = (all.0 + weight, all.1 + squares);
         }
-        let mut subtree = own.clone();
+        let mut subtree: Vec<f64> = own.iter().map(|(weight, _)| *weight).collect();
         for i in (0..profile.nodes.len()).rev() {
             if let Some(parent) = profile.nodes[i].parent {
-                let of_child = subtree[i];
-                let sum = &mut subtree[parent.index()];
-                *sum = (sum.0 + of_child.0, sum.1 + of_child.1);
+                subtree[parent.index()] += subtree[i];
             }
         }
         Weights { own, subtree, none, total: all.0, squares: all.1, counted: counted.is_some() }
