@@ -140,7 +140,13 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
                 node.key
             ));
         }
-        notes.extend(node.shared().into_iter().map(|(part, queries)| shared(level, node, part, queries)));
+        let parts = node.shared();
+        // Places of one hop are shared alike: one note for all of them.
+        notes.extend(
+            parts
+                .chunk_by(|a, b| a.0.per == b.0.per && significant(a.1) == significant(b.1))
+                .map(|alike| shared(level, node, alike)),
+        );
     }
     notes
 }
@@ -151,16 +157,18 @@ fn rest_words(node: &Node, share: f64) -> String {
     format!("{of} ({micros} µs, {:.1} %)", share * 100.0)
 }
 
-fn shared(level: usize, whole: &Node, part: &Node, queries: f64) -> String {
+/// `parts` are shared by as many, and of the same unit.
+fn shared(level: usize, whole: &Node, parts: &[(&Node, f64)]) -> String {
     let micros = |node: &Node| significant(node.mean.unwrap_or(0.0) / 1e3);
+    let (part, queries) = parts[0];
+    let all: Vec<String> = parts.iter().map(|(part, _)| format!("{} {} µs", part.key, micros(part))).collect();
     format!(
-        "Level {level}: {} takes {} µs a {}, {} {} µs a {}; {} of the former share one of the latter, so the means are of different \
+        "Level {level}: {} takes {} µs a {}, {} a {}; {} of the former share one of the latter, so the means are of different \
          weights and are not subtracted.",
         whole.key,
         micros(whole),
         whole.per,
-        part.key,
-        micros(part),
+        all.join(", "),
         part.per,
         significant(queries)
     )

@@ -29,6 +29,8 @@ pub struct Collector<'m> {
     layouts: FxHashMap<Vec<Mapping>, usize>,
     by_pid: FxHashMap<u32, ProcessSpace>,
     threads: FxHashMap<u32, u32>,
+    /// Names that threads took while they were watched: one that ended soon is not in /proc any more when it is met.
+    names: FxHashMap<u32, String>,
     stacks: FxHashMap<Box<[u32]>, u32>,
     /// Interned addresses of the stack under way, leaf first.
     pub stack: Vec<u32>,
@@ -45,6 +47,7 @@ impl<'m> Collector<'m> {
             layouts: FxHashMap::default(),
             by_pid: FxHashMap::default(),
             threads: FxHashMap::default(),
+            names: FxHashMap::default(),
             stacks: FxHashMap::default(),
             stack: Vec::new(),
             raw: RawSamples::default(),
@@ -65,8 +68,9 @@ impl<'m> Collector<'m> {
     }
 
     /// A thread has a new name, with another program where `exec`.
-    pub fn renamed(&mut self, pid: u32, tid: u32, exec: bool) {
+    pub fn renamed(&mut self, pid: u32, tid: u32, name: String, exec: bool) {
         self.threads.remove(&tid);
+        self.names.insert(tid, name);
         if exec {
             self.mapped(pid);
         }
@@ -80,7 +84,7 @@ impl<'m> Collector<'m> {
 
     pub fn thread(&mut self, pid: u32, tid: u32) -> u32 {
         *self.threads.entry(tid).or_insert_with(|| {
-            let name = |tid| comm(pid, tid).unwrap_or_else(|| "?".into());
+            let name = |tid| comm(pid, tid).or_else(|| self.names.get(&tid).cloned()).unwrap_or_else(|| "?".into());
             let thread = RawThread { process: name(pid), pid, thread: name(tid), tid };
             let named = self.processes.named(pid).map(|named| named.pid);
             self.raw.named.extend(named.filter(|named| *named != pid).map(|named| (pid, named)));

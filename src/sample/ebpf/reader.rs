@@ -192,8 +192,8 @@ impl<'s> Reader<'s> {
                 let layout = record::Layout { kernel: false, period: None };
                 match record::parse(record.ty(), record.misc(), &record.to_vec(), layout) {
                     Some(record::Record::Fork { pid, parent }) => self.collector.forked(pid, parent),
-                    Some(record::Record::Comm { pid, tid, exec, .. }) => {
-                        self.collector.renamed(pid, tid, exec);
+                    Some(record::Record::Comm { pid, tid, name, exec }) => {
+                        self.collector.renamed(pid, tid, name, exec);
                         if exec {
                             mapped.push(pid);
                         }

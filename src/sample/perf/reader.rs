@@ -114,7 +114,7 @@ impl<'m> Reader<'m> {
                 }
             }
             Some(Record::Fork { pid, parent }) => self.collector.forked(pid, parent),
-            Some(Record::Comm { pid, tid, exec, .. }) => self.collector.renamed(pid, tid, exec),
+            Some(Record::Comm { pid, tid, name, exec }) => self.collector.renamed(pid, tid, name, exec),
             Some(Record::Mapped { pid }) => {
                 self.collector.mapped(pid);
             }
