@@ -125,13 +125,14 @@ fn threads_and_children_born_while_sampling_are_sampled_under_their_own_numbers_
             do { for (int i = 0; i < 1000; i++) sink++; clock_gettime(CLOCK_MONOTONIC, &b); }
             while ((b.tv_sec - a.tv_sec) + 1e-9 * (b.tv_nsec - a.tv_nsec) < s); }
         static void *thread(void *_) { pthread_setname_np(pthread_self(), "born-later"); burn(0.2); return 0; }
-        int main(void) { usleep(300000);
+        int main(void) { usleep(1000000);
             pthread_t t; pthread_create(&t, 0, thread, 0); pthread_join(t, 0);
             if (!fork()) { burn(0.2); _exit(0); } wait(0); usleep(500000); return 0; }
     "#;
     for way in ways() {
         let (_kept, program) = compile(source, &["-O2", "-pthread"]);
-        let (raw, report) = sample(&program, 1.0, way);
+        // It sleeps until the kernel has surely verified the programs, which can take it half a second.
+        let (raw, report) = sample(&program, 1.7, way);
         let mut pids: Vec<u32> = raw.threads.iter().map(|t| t.pid).collect();
         pids.sort_unstable();
         pids.dedup();
