@@ -17,6 +17,7 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
     sections.extend(whole.iter().enumerate().map(|(at, verdict)| verdict_section(at + 1, verdict)));
     let mut notes: Vec<String> = brief.iter().map(|verdict| format!("Also: {}", headline(verdict))).collect();
     notes.extend(others.iter().map(diagnosis_line));
+    notes.extend(reckoned(diagnosis));
     notes.extend(diagnosis.not_judged.iter().cloned());
     if !notes.is_empty() {
         sections.push(Section { title: "Besides".into(), notes, ..Section::default() });
@@ -30,6 +31,20 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
         significant(diagnosis.throughput)
     );
     Report { title, sections }
+}
+
+/// What effects take for granted of the CPU that is left. A single client queues for nothing, so it makes no difference there.
+fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
+    let said = match diagnosis.slower {
+        _ if diagnosis.clients < 2.0 => return None,
+        Some(level) => format!(
+            "Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is left gets cheaper as \
+             the throughput rises."
+        ),
+        None => "Effects take what is left to cost as much at a higher throughput: no lower level tells how it falls."
+            .into(),
+    };
+    diagnosis.verdicts.iter().any(|verdict| verdict.effect.is_some()).then_some(said)
 }
 
 /// One line: the first verdict of a level.

@@ -34,9 +34,11 @@ fn removal(nanos: f64, in_thread: f64) -> Removal {
     Removal { cpu: nanos, held, ..Removal::default() }
 }
 
-/// What a function costs a query at the slower level; `None`: it was not sampled there.
-fn at_slower(slower: &[Owner], name: &str) -> Option<f64> {
-    slower.iter().find(|owner| owner.name == name).map(|owner| owner.cost.value)
+/// Taking away this much of a function, `in_thread` of it on the busiest thread. At the slower level as large a part of it goes; one
+/// that was not sampled there costs nothing there, and where nothing was sampled it is taken to cost as much a query.
+fn less_of(owner: &Owner, nanos: f64, in_thread: f64, slower: &[Owner]) -> Removal {
+    let there = (!slower.is_empty()).then(|| cost_of(slower, &owner.name) * nanos / owner.cost.value);
+    Removal { slower_cpu: there, ..removal(nanos, in_thread) }
 }
 
 fn cost_of(owners: &[Owner], name: &str) -> f64 {
@@ -48,10 +50,7 @@ fn named(case: &Case, owners: &[Owner], in_thread: &[Owner], slower: &[Owner]) -
         name: owner.name.clone(),
         cost: owner.cost.value,
         interval: owner.cost.interval,
-        effect: case.effect(&Removal {
-            slower_cpu: at_slower(slower, &owner.name),
-            ..removal(owner.cost.value, cost_of(in_thread, &owner.name))
-        }),
+        effect: case.effect(&less_of(owner, owner.cost.value, cost_of(in_thread, &owner.name), slower)),
     };
     owners.iter().take(NAMED).map(name).collect()
 }
@@ -71,11 +70,7 @@ fn function(case: &Case, all: &[Owner], allocated: &[Owner], in_thread: &[Owner]
     // Then it is not the CPUs that the function is too much for, but that thread, whose finding names it.
     let threads = case.facts.thread.as_ref().filter(|thread| thread.awake >= case.threshold(Cause::SaturatedThread));
     (threads.is_none() || in_thread_share < MOSTLY).then_some(())?;
-    let there = at_slower(slower, &first.name);
-    let less = |nanos: f64| Removal {
-        slower_cpu: there.map(|there| there * nanos / first.cost.value),
-        ..removal(nanos, nanos * in_thread_share)
-    };
+    let less = |nanos: f64| less_of(first, nanos, nanos * in_thread_share, slower);
     let server = case.facts.cpu.map(|cpu| case.nanos("CPU of the server", cpu.server, "query", SCHEDULER));
     Some(Finding {
         removal: Some(less(first.cost.value)),
@@ -124,7 +119,7 @@ fn thread(case: &Case, in_thread: &[Owner], slower: &[Owner]) -> Option<Finding>
         1e9 / thread.demand
     );
     let own = Removal { held: vec![(Holding::Thread, thread.demand)], ..Removal::default() };
-    let first = in_thread.first().map(|owner| removal(owner.cost.value, owner.cost.value));
+    let first = in_thread.first().map(|owner| less_of(owner, owner.cost.value, owner.cost.value, slower));
     // Dividing the thread's work among several, or doing less of it: whichever gains more.
     let best = first.filter(|first| case.effect(first) > case.effect(&own)).unwrap_or_else(|| own.clone());
     Some(Finding {

@@ -264,7 +264,7 @@ fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
 /// thread of its name.
 fn busiest(windows: &[&Window]) -> Option<Busiest> {
     let first = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
-    let same = |s: &'_ SchedulerDelta| -> Option<ThreadDelta> {
+    let same = |s: &SchedulerDelta| {
         let named = || s.threads.iter().filter(|t| t.role == Role::Target && t.thread == first.thread);
         named().find(|t| t.tid == first.tid).or_else(|| named().max_by_key(|t| t.cpu)).cloned()
     };

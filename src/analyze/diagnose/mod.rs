@@ -34,6 +34,9 @@ pub struct Diagnosis {
     /// Queries a second.
     pub throughput: f64,
     pub verdicts: Vec<Verdict>,
+    /// The level that tells how CPU a query falls as the throughput rises, which effects reckon with; `None`: they take what is left
+    /// to cost what it costs.
+    pub slower: Option<usize>,
     /// What could not be looked for, and why.
     pub not_judged: Vec<String>,
 }
@@ -114,6 +117,7 @@ pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
         latency: facts.latency,
         throughput: facts.throughput,
         verdicts,
+        slower: facts.slower(&levels).filter(|slower| slower.cpu.is_some()).map(|slower| slower.level),
         not_judged,
     })
 }
