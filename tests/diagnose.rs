@@ -282,6 +282,21 @@ fn a_function_is_named_with_its_effect_whatever_the_level() {
 }
 
 #[test]
+fn what_gets_cheaper_with_the_throughput_is_read_from_the_lowest_level_and_said() {
+    // The costs fall steeply from 16 to 64 clients, by the clients and not by the throughput.
+    let dear = Made { latency: 320.0, generator: 25.0, ..sixteen() };
+    let many = Made { clients: 64, latency: 640.0, ..sixteen() };
+    let found = diagnosed(&[one(), dear.clone(), many.clone()]);
+    assert_eq!(found.slower, Some(1));
+    assert!(terminal(&diagnosis_report(&found, &[]), 200).contains("through level 1 and this one"));
+    let alone = diagnosed(&[many]);
+    assert_eq!(alone.slower, None);
+    assert!(terminal(&diagnosis_report(&alone, &[]), 200).contains("does not tell how it falls"));
+    // As high a throughput as here tells nothing.
+    assert_eq!(diagnosed(&[Made { clients: 8, latency: 160.0, ..sixteen() }, dear]).slower, None);
+}
+
+#[test]
 fn the_allocator_is_told_apart_from_the_function_that_calls_it() {
     let mut made = one();
     (made.latency, made.server[0]) = (200.0, ("serve;a;malloc", 107.0));

@@ -41,7 +41,7 @@ fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
             "Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is left gets cheaper as \
              the throughput rises."
         ),
-        None => "Effects take what is left to cost as much at a higher throughput: no lower level tells how it falls."
+        None => "Effects take what is left to cost as much at a higher throughput: the run's lowest level does not tell how it falls."
             .into(),
     };
     diagnosis.verdicts.iter().any(|verdict| verdict.effect.is_some()).then_some(said)

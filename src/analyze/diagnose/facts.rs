@@ -197,9 +197,12 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The next lower level whose throughput is so much less that the costs' difference tells something.
+    /// The run's lowest level, where its throughput is so much less that the costs' difference tells something. Not the next lower one:
+    /// queries share more with more clients too, and between two high levels that is most of the difference, which nothing that is
+    /// taken away at one level brings about.
     pub fn slower<'l>(&self, levels: &'l BTreeMap<usize, Facts<'a>>) -> Option<&'l Facts<'a>> {
-        levels.range(..self.level).rev().map(|(_, facts)| facts).find(|facts| facts.throughput < 0.8 * self.throughput)
+        let lowest = levels.values().next().filter(|facts| facts.level < self.level);
+        lowest.filter(|facts| facts.throughput < 0.8 * self.throughput)
     }
 
     /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.

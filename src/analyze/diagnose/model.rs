@@ -9,7 +9,7 @@
 //!
 //! A busier server works in larger batches (a wake-up, a system call, a round trip serve several queries), so that what is left
 //! costs less when something is taken away and the throughput rises. By how much is read from the run's own levels: CPU a query
-//! is a + b / X, through this level and a lower one, X the throughput.
+//! is a + b / X, through this level and the lowest one, X the throughput.
 
 /// The network at one level. Times in ns a query.
 #[derive(Clone, Debug, PartialEq)]
