@@ -10,7 +10,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use std::path::Path;
 use std::time::Instant;
-use wireprof::analyze::difference::{Difference, Options, Row, Side, Subject, Verdict, compare};
+use wireprof::analyze::difference::{Difference, FrameTable, Options, Row, Side, Subject, Verdict, compare};
+use wireprof::preset::Preset;
 use wireprof::run::{Parts, Store};
 
 /// Windows below which relabelling says little.
@@ -24,6 +25,7 @@ struct False {
     latency: usize,
     others: usize,
     frames: usize,
+    owners: usize,
     /// Frames said to differ, over all relabellings.
     frame_rows: usize,
 }
@@ -34,7 +36,10 @@ fn main() -> anyhow::Result<()> {
         bail!("relabel RELABELLINGS REPLICATES SEED RUN...");
     };
     let (relabellings, replicates): (usize, usize) = (relabellings.parse()?, replicates.parse()?);
-    let options = Options { top: usize::MAX, ..Options::default() };
+    let first = runs.first().context("no run")?;
+    let run = Store::new(Path::new(".")).load_parts(first, Parts::NONE)?;
+    let preset = Preset::load(&run.manifest.preset)?;
+    let options = Options { top: usize::MAX, preset: Some(&preset), ..Options::default() };
     let side = load(runs, &options)?;
     let (level, windows) = side.windows().into_iter().max_by_key(|(_, windows)| *windows).context("no window")?;
     ensure!(windows >= FEWEST.max(2 * replicates), "{windows} windows at level {level}; {FEWEST} are needed");
@@ -73,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         judge("  mean latency", sum(|f| f.latency), options.familywise),
         judge("quantiles, places, demands: any", sum(|f| f.others), options.false_discovery),
         judge("frames: any", sum(|f| f.frames), options.false_discovery),
+        judge("functions of the program: any", sum(|f| f.owners), options.false_discovery),
     ];
     println!("frames said to differ, of all relabellings: {}", sum(|f| f.frame_rows));
     std::process::exit(i32::from(held.contains(&false)));
@@ -112,10 +118,12 @@ impl False {
         self.throughput += any(&|row| row.subject == Subject::Throughput);
         self.latency += any(&|row| row.subject == Subject::MeanLatency);
         self.others += any(&|row| !row.subject.is_main());
-        let tables = difference.levels.iter().filter_map(|level| level.frames.as_ref());
-        let frames =
-            tables.flat_map(|table| &table.rows).filter(|row| row.verdict.is_some_and(Verdict::differs)).count();
+        let differing =
+            |table: &FrameTable| table.rows.iter().filter(|row| row.verdict.is_some_and(Verdict::differs)).count();
+        let frames: usize = difference.levels.iter().filter_map(|level| level.frames.as_ref()).map(differing).sum();
+        let owners: usize = difference.levels.iter().filter_map(|level| level.owners.as_ref()).map(differing).sum();
         self.frame_rows += frames;
         self.frames += usize::from(frames > 0);
+        self.owners += usize::from(owners > 0);
     }
 }

@@ -15,6 +15,7 @@ pub mod ladder;
 pub mod machine;
 pub mod nodes;
 pub mod observer;
+mod owners;
 pub mod places;
 pub mod populations;
 pub mod prediction;

@@ -1,23 +1,28 @@
 //! What the difference between two sides should come to by what was measured of its parts, against what it came to. Invariant:
 //! a prediction uses nothing of the other side's throughput or latency, which it is held against.
 //!
-//! With one client nothing queues, so a part that one side no longer passes through takes its time with it. Where the CPUs are
-//! saturated, throughput is capacity over demand (the utilisation law, U = X D / m: Denning and Buzen 1978, ACM Computing
+//! With one client nothing queues, so a part that one side no longer passes through takes its time with it, and all else is
+//! expected to stay: where it does not, the places at the sockets tell which part of the latency went otherwise. Where the CPUs
+//! are saturated, throughput is capacity over demand (the utilisation law, U = X D / m: Denning and Buzen 1978, ACM Computing
 //! Surveys 10(3)), so at equal utilisation it grows as the demand falls. Replicates that were measured one after the other are
 //! paired, and intervals are Student's over the pairs.
 
+use super::difference::Mean;
 use super::distribution::two_sided_quantile;
+use super::nodes::place_key;
 use super::quantities::{Inputs, Kind};
 use crate::metrics::Change;
 use crate::preset::{Known, Nested, Preset};
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta};
+use crate::wire::Place;
 use serde::Serialize;
 
-/// Share of the CPUs that must be busy on both sides for the CPU to set the throughput.
+/// Share of the CPUs that must be busy on both sides for the CPUs to set the throughput. Below it they may be wanted by more threads
+/// than there are, and yet one of them idles while threads wait for another: where the scheduler puts them is then the limit.
 const SATURATED: f64 = 0.9;
 
-/// Figures of the two sides and what lies between them: latencies in ns, throughputs in queries a second.
+/// Figures of the two sides and what lies between them: times in ns a query, throughputs in queries a second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     pub level: usize,
@@ -25,9 +30,9 @@ pub struct Prediction {
     pub before: f64,
     pub predicted: f64,
     pub measured: f64,
-    /// Measured over predicted, and its 95 % interval; `None` with fewer than two pairs.
-    pub ratio: f64,
-    pub interval: Option<(f64, f64)>,
+    /// 95 % intervals of measured less before, and of measured less predicted; `None` with fewer than two pairs.
+    pub change: Option<(f64, f64)>,
+    pub beyond: Option<(f64, f64)>,
     pub pairs: usize,
 }
 
@@ -36,15 +41,18 @@ pub struct Prediction {
 pub enum Predicted {
     /// Mean latency less these nodes of the preset, which the second side does not pass through.
     Latency { without: Vec<String> },
+    /// The part of it that these places take: those nodes less where they lie in it, else as before.
+    Places { places: Vec<Place>, without: Vec<String> },
     /// Throughput at the first side's utilisation, with less (or more) CPU a query, in ns: of the server, of the processes
     /// watched beside it.
     Throughput { server: f64, others: f64 },
 }
 
 impl Prediction {
-    /// Whether the prediction lies within the interval; `None` without one.
+    /// Whether the change that was predicted lies within the interval of the one that was measured; `None` without one.
     pub fn holds(&self) -> Option<bool> {
-        self.interval.map(|(low, high)| low <= 1.0 && 1.0 <= high)
+        let predicted = self.predicted - self.before;
+        self.change.map(|(low, high)| low <= predicted && predicted <= high)
     }
 }
 
@@ -58,16 +66,20 @@ pub fn predictions(before: &Run, after: &Run, preset: &Preset) -> (Vec<Predictio
             .into_iter()
             .filter_map(|a| Some((a, *second.iter().find(|b| b.id().replicate == a.id().replicate)?)))
             .collect();
-        let found = if level == 1 { latency(&pairs, preset) } else { throughput(level, &pairs) };
+        let found = match level {
+            1 => latency(&pairs, preset),
+            _ => throughput(level, &pairs).map(|prediction| vec![prediction]),
+        };
         match found {
-            Ok(prediction) => made.push(prediction),
+            Ok(predictions) => made.extend(predictions),
             Err(why) => not.push(format!("Level {level}: not predicted: {why}.")),
         }
     }
     (made, not)
 }
 
-fn latency(pairs: &[(&Window, &Window)], preset: &Preset) -> Result<Prediction, String> {
+/// Of the latency as a whole, and of its places where both sides were followed at the sockets.
+fn latency(pairs: &[(&Window, &Window)], preset: &Preset) -> Result<Vec<Prediction>, String> {
     let gone: Vec<&Nested> = preset.node.iter().filter(|node| vanishes(pairs, node)).collect();
     let inside_gone = |node: &&&Nested| gone.iter().any(|other| lies_inside(preset, node, &other.name));
     let topmost: Vec<&Nested> = gone.iter().filter(|node| !inside_gone(node)).copied().collect();
@@ -76,13 +88,36 @@ fn latency(pairs: &[(&Window, &Window)], preset: &Preset) -> Result<Prediction, 
             "no part of the latency that the server's metrics tell is passed through by the first side only".into()
         );
     }
-    let each = pairs.iter().map(|(a, b)| {
+    let names: Vec<String> = topmost.iter().map(|node| node.name.clone()).collect();
+    let gone = |window: &Window| topmost.iter().map(|node| per_query(window, node)).sum::<Option<f64>>();
+    let whole = pairs.iter().map(|(a, b)| {
         let before = a.load.mean_latency()?;
-        let without: f64 = topmost.iter().map(|node| per_query(a, node)).sum::<Option<f64>>()?;
-        Some((before, before - without, b.load.mean_latency()?))
+        Some((before, before - gone(a)?, b.load.mean_latency()?))
     });
-    let without = topmost.iter().map(|node| node.name.clone()).collect();
-    conclude(1, Predicted::Latency { without }, each).ok_or_else(|| "a window lacks its latency or metrics".into())
+    let whole = conclude(1, Predicted::Latency { without: names }, whole);
+    let mut made = vec![whole.ok_or("a window lacks its latency or metrics")?];
+    for places in PARTS {
+        let inside = |node: &&&Nested| places.iter().any(|place| lies_inside(preset, node, place_key(*place)));
+        let own: Vec<&Nested> = topmost.iter().filter(inside).copied().collect();
+        let each = pairs.iter().map(|(a, b)| {
+            let gone = own.iter().map(|node| per_query(a, node)).sum::<Option<f64>>()?;
+            let before = stays(a, places)?;
+            Some((before, before - gone, stays(b, places)?))
+        });
+        let without = own.iter().map(|node| node.name.clone()).collect();
+        made.extend(conclude(1, Predicted::Places { places: places.into(), without }, each));
+    }
+    Ok(made)
+}
+
+/// The latency in parts.
+const PARTS: [&[Place]; 3] =
+    [&[Place::Server], &[Place::ServerBuffer, Place::ClientBuffer], &[Place::Request, Place::Response]];
+
+/// ns a query in these places of the load's hop.
+fn stays(window: &Window, places: &[Place]) -> Option<f64> {
+    let hop = window.wire.as_ref()?.hops.first().filter(|hop| hop.queries > 0)?;
+    Some(places.iter().map(|place| hop.stay(*place).nanos).sum::<u64>() as f64 / hop.queries as f64)
 }
 
 /// Whether the first side passes through a node in every window, and the second, whose metrics have it, in none.
@@ -132,13 +167,8 @@ fn throughput(level: usize, pairs: &[(&Window, &Window)]) -> Result<Prediction, 
     let (mut server, mut others, mut each) = (0.0, 0.0, Vec::new());
     for (a, b) in pairs {
         let (first, second) = (Demands::of(a).ok_or(why)?, Demands::of(b).ok_or(why)?);
-        let least = first.utilisation.min(second.utilisation);
-        if least < SATURATED {
-            return Err(format!(
-                "the CPUs do not set the throughput of both sides: {:.0} % of them were busy in a window (at least {:.0} % needed)",
-                100.0 * least,
-                100.0 * SATURATED
-            ));
+        if let Some(side) = [&first, &second].into_iter().find(|side| side.busy < SATURATED) {
+            return Err(side.unsaturated());
         }
         let (own, beside) = (second.server - first.server, second.others - first.others);
         (server, others) = (server + own, others + beside);
@@ -155,50 +185,65 @@ struct Demands {
     all: f64,
     server: f64,
     others: f64,
-    /// Busy share of all CPUs, 0..1.
-    utilisation: f64,
+    /// Busy share of all CPUs, 0..1, and the same with the threads that waited for one, which may be more than 1.
+    busy: f64,
+    wanted: f64,
 }
 
 impl Demands {
+    /// Why the CPUs do not set the throughput.
+    fn unsaturated(&self) -> String {
+        let placed = match self.wanted >= 1.0 {
+            true => "; threads waited for one while another idled: more threads of the load (--load-threads) fill them",
+            false => "",
+        };
+        format!(
+            "the CPUs do not set the throughput of both sides: {:.0} % of them were busy in a window (at least {:.0} % needed){placed}",
+            100.0 * self.busy,
+            100.0 * SATURATED
+        )
+    }
+
     fn of(window: &Window) -> Option<Demands> {
         let scheduler: &SchedulerDelta = window.scheduler.as_ref().filter(|s| s.span.nanos() > 0)?;
         let machine = scheduler.machine.as_ref()?;
         let queries = window.load.throughput() * scheduler.span.seconds();
         let each = |nanos: u64| nanos as f64 / queries;
+        let capacity = (machine.busy + machine.idle + machine.steal).max(1) as f64;
+        let waited: u64 = scheduler.threads.iter().map(|thread| thread.runnable).sum();
         (queries > 0.0).then(|| Demands {
             all: each(machine.busy),
             server: each(scheduler.cpu(Role::Target)),
             others: each(scheduler.cpu(Role::Other)),
-            utilisation: machine.busy as f64 / (machine.busy + machine.idle + machine.steal).max(1) as f64,
+            busy: machine.busy as f64 / capacity,
+            wanted: (machine.busy + waited) as f64 / capacity,
         })
     }
 }
 
-/// From (before, predicted, measured) of each pair, all above 0, on the logarithmic scale.
+/// From (before, predicted, measured) of each pair.
 fn conclude(level: usize, of: Predicted, pairs: impl Iterator<Item = Option<(f64, f64, f64)>>) -> Option<Prediction> {
     let pairs: Vec<(f64, f64, f64)> = pairs.collect::<Option<_>>()?;
-    let positive = |(before, predicted, measured): &(f64, f64, f64)| before.min(*predicted).min(*measured) > 0.0;
-    (!pairs.is_empty() && pairs.iter().all(positive)).then_some(())?;
-    let count = pairs.len() as f64;
-    let geometric =
-        |value: &dyn Fn(&(f64, f64, f64)) -> f64| (pairs.iter().map(|p| value(p).ln()).sum::<f64>() / count).exp();
-    let (predicted, measured) = (geometric(&|p| p.1), geometric(&|p| p.2));
-    let ratio = measured / predicted;
-    let squares: f64 = pairs.iter().map(|p| ((p.2 / p.1).ln() - ratio.ln()).powi(2)).sum();
-    let interval = (pairs.len() > 1).then(|| {
-        let half = two_sided_quantile(0.05, count - 1.0) * (squares / (count - 1.0) / count).sqrt();
-        (ratio * (-half).exp(), ratio * half.exp())
-    });
+    (!pairs.is_empty()).then_some(())?;
+    let values = |value: &dyn Fn(&(f64, f64, f64)) -> f64| pairs.iter().map(value).collect::<Vec<f64>>();
+    let mean = |value: &dyn Fn(&(f64, f64, f64)) -> f64| values(value).iter().sum::<f64>() / pairs.len() as f64;
     Some(Prediction {
         level,
         of,
-        before: geometric(&|p| p.0),
-        predicted,
-        measured,
-        ratio,
-        interval,
+        before: mean(&|p| p.0),
+        predicted: mean(&|p| p.1),
+        measured: mean(&|p| p.2),
+        change: interval(&values(&|p| p.2 - p.0)),
+        beyond: interval(&values(&|p| p.2 - p.1)),
         pairs: pairs.len(),
     })
+}
+
+/// 95 % interval of the mean.
+fn interval(values: &[f64]) -> Option<(f64, f64)> {
+    let mean = Mean::of(values)?;
+    let half = two_sided_quantile(0.05, mean.freedom) * mean.variance.sqrt();
+    Some((mean.value - half, mean.value + half))
 }
 
 #[cfg(test)]
@@ -272,11 +317,21 @@ mod tests {
         let Predicted::Throughput { server, others } = made[0].of else { panic!("{made:?}") };
         assert!((server + 60_000.0).abs() < 1.0 && others == 0.0);
         assert!(
-            (made[0].predicted / (10_000.0 / 0.7) - 1.0).abs() < 0.01 && (made[0].ratio - 1.0).abs() < 0.01,
+            (made[0].predicted / (10_000.0 / 0.7) - 1.0).abs() < 0.01
+                && (made[0].measured / made[0].predicted - 1.0).abs() < 0.01,
             "{made:?}"
         );
         let idle = on_machine(run("a", 16, &[(71_400, 100, 60_000), (71_500, 100, 60_000)]), 2_000_000_000);
         let (made, not) = predictions(&before, &idle, &preset());
-        assert!(made.is_empty() && not[0].contains("80 % of them were busy"), "{not:?}");
+        assert!(
+            made.is_empty() && not[0].ends_with("80 % of them were busy in a window (at least 90 % needed)."),
+            "{not:?}"
+        );
+        let waiting = |mut run: Run, nanos: u64| {
+            run.windows.iter_mut().for_each(|w| w.scheduler.as_mut().unwrap().threads[0].runnable = nanos);
+            run
+        };
+        let (made, not) = predictions(&before, &waiting(idle, 2_000_000_000), &preset());
+        assert!(made.is_empty() && not[0].contains("threads waited for one while another idled"), "{not:?}");
     }
 }

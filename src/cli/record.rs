@@ -121,6 +121,7 @@ impl Record {
             timing: Timing { warmup: Duration::ZERO, window: self.window },
             sampling: self.sampling.options(),
             freshness: false,
+            awake: false,
             reset_statements: false,
             setup: false,
             session: Vec::new(),

@@ -116,6 +116,9 @@ pub struct Sweep {
     /// writes?
     #[arg(long, value_enum, value_name = "WHAT")]
     probe: Option<Probe>,
+    /// Keep idle CPUs from sleeping (/dev/cpu_dma_latency): at few clients, waking them can be most of the latency
+    #[arg(long)]
+    awake: bool,
     /// Then measure what each instrument costs the target: short windows with it and without it by turns, at the highest level
     #[arg(long, conflicts_with = "restart")]
     pub(super) observer_cost: bool,
@@ -330,6 +333,7 @@ impl Sweep {
             session: Vec::new(),
             parameters: Vec::new(),
             freshness: self.probe == Some(Probe::ReadAfterWrite),
+            awake: self.awake,
             arguments: std::env::args().map(|argument| without_secrets(&argument)).collect(),
         })
     }

@@ -3,10 +3,12 @@
 use super::difference::main_rows_table;
 use super::figure::significant;
 use super::model::{Cell, Column, Report, Section, Table};
+use super::places;
 use crate::analyze::difference::Difference;
 use crate::analyze::freshness::Freshness;
 use crate::analyze::prediction::{Predicted, Prediction};
 use crate::run::{Look, Manifest};
+use crate::wire::Place;
 
 /// What a comparison came to.
 pub struct Conclusion<'a> {
@@ -132,47 +134,82 @@ fn predicted(conclusion: &Conclusion) -> Option<Section> {
         Column::number("before", "before", ""),
         Column::number("predicted", "predicted", ""),
         Column::number("measured", "measured", ""),
-        Column::number("beyond", "measured beyond", "%"),
+        Column::number("change", "change", "%"),
+        Column::number("beyond", "beyond prediction", "% of before"),
         Column::number("pairs", "pairs", ""),
-        Column::text("holds", "prediction"),
+        Column::text("holds", "in the change's interval"),
         Column::text("by", "by"),
     ];
     let rows: Vec<_> = predictions.iter().map(prediction_row).collect();
     let table = Table { columns, rows, ..Table::default() };
     let tables = if predictions.is_empty() { Vec::new() } else { vec![table] };
-    Some(Section { title: "Predicted by the parts".into(), tables, notes: notes.clone(), ..Section::default() })
+    let mut notes = notes.clone();
+    let asleep = conclusion.sides.iter().all(|manifest| !manifest.host.awake);
+    if asleep && predictions.iter().any(waits_otherwise) {
+        notes.push(
+            "In a socket's buffer a message waits until a thread is awake that reads it. Idle CPUs sleep, and the idler the machine the \
+             longer they take to wake: what that adds is the machine's and not the sides'. With --awake they do not sleep."
+                .into(),
+        );
+    }
+    Some(Section { title: "Predicted by the parts".into(), tables, notes, ..Section::default() })
+}
+
+/// Whether messages wait in sockets' buffers for longer than before.
+fn waits_otherwise(prediction: &Prediction) -> bool {
+    let Predicted::Places { places, .. } = &prediction.of else { return false };
+    places.contains(&Place::ServerBuffer) && prediction.beyond.is_some_and(|(low, _)| low > 0.0)
 }
 
 fn prediction_row(prediction: &Prediction) -> Vec<Cell> {
-    let micros = |nanos: f64| format!("{} µs/query", significant(nanos / 1e3));
-    let (figure, unit, factor, by) = match &prediction.of {
-        Predicted::Latency { without } => ("mean latency", "µs", 1e-3, format!("without {}", without.join(", "))),
-        Predicted::Throughput { server, others } => {
-            let by = format!("CPU: server {}, others that are watched {}", micros(*server), micros(*others));
-            ("throughput", "q/s", 1.0, by)
-        }
+    let (figure, by) = predicted_words(&prediction.of);
+    let (unit, factor) = match prediction.of {
+        Predicted::Throughput { .. } => ("q/s", 1.0),
+        Predicted::Latency { .. } | Predicted::Places { .. } => ("µs", 1e-3),
     };
-    let percent = |ratio: f64| 100.0 * (ratio - 1.0);
     let holds = match prediction.holds() {
-        Some(true) => "within the interval",
-        Some(false) => "OUTSIDE the interval",
-        None => "no interval from one pair",
+        Some(true) => "yes",
+        Some(false) => "NO",
+        None => "one pair has none",
+    };
+    let percent = |value: f64| 100.0 * value / prediction.before;
+    let difference = |from: f64, interval: Option<(f64, f64)>| Cell::Difference {
+        value: percent(prediction.measured - from),
+        interval: interval.map(|(low, high)| (percent(low), percent(high))),
     };
     vec![
         Cell::Count(prediction.level as u64),
-        Cell::Text(figure.into()),
+        Cell::Text(figure),
         Cell::Text(unit.into()),
         Cell::Figure(prediction.before * factor),
         Cell::Figure(prediction.predicted * factor),
         Cell::Figure(prediction.measured * factor),
-        Cell::Difference {
-            value: percent(prediction.ratio),
-            interval: prediction.interval.map(|(low, high)| (percent(low), percent(high))),
-        },
+        difference(prediction.before, prediction.change),
+        difference(prediction.predicted, prediction.beyond),
         Cell::Count(prediction.pairs as u64),
         Cell::Text(holds.into()),
         Cell::Text(by),
     ]
+}
+
+/// What is predicted, and from what.
+fn predicted_words(of: &Predicted) -> (String, String) {
+    let gone = |without: &[String]| match without {
+        [] => "as before".to_string(),
+        nodes => format!("without {}", nodes.join(", ")),
+    };
+    let micros = |nanos: f64| format!("{} µs/query", significant(nanos / 1e3));
+    match of {
+        Predicted::Latency { without } => ("mean latency".into(), gone(without)),
+        Predicted::Places { places, without } => {
+            let places: Vec<&str> = places.iter().map(|place| places::words(*place, true)).collect();
+            (format!("  {}", places.join(", ")), gone(without))
+        }
+        Predicted::Throughput { server, others } => {
+            let by = format!("CPU: server {}, others that are watched {}", micros(*server), micros(*others));
+            ("throughput".into(), by)
+        }
+    }
 }
 
 fn against_itself(differences: usize) -> String {

@@ -42,6 +42,7 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
         100.0 * difference.familywise,
         100.0 * difference.margin
     ));
+    tables.extend(level.owners.as_ref().map(|table| owners(table, difference)));
     tables.extend(level.frames.as_ref().map(|table| frames(table, difference)));
     let marked = level.marked.iter().map(|mark| format!("{} {}: {}", mark.run, mark.window, mark.why));
     let (before, after) = level.windows;
@@ -162,6 +163,30 @@ fn words(subject: &Subject) -> (String, String, f64) {
     }
 }
 
+/// Functions of the program with what they call: what was changed is named before the helpers that do its work.
+fn owners(table: &FrameTable, difference: &Difference) -> Table {
+    let mut shown = frames(table, difference);
+    shown.title = format!(
+        "Functions of the program, with the helpers, libraries and kernel work that they call ({})",
+        table.column
+    );
+    let of_totals = |column: &Column| ["total_before", "total_after"].contains(&column.key.as_str());
+    let kept: Vec<bool> = shown.columns.iter().map(|column| !of_totals(column)).collect();
+    let keep = |cells: &mut Vec<Cell>| {
+        let mut kept = kept.iter();
+        cells.retain(|_| *kept.next().unwrap_or(&true));
+    };
+    shown.rows.iter_mut().for_each(keep);
+    shown.columns.retain(|column| !of_totals(column));
+    shown.notes.insert(
+        0,
+        "Each sample counts for the innermost function of the server's own program that is no helper by the preset; what the kernel does \
+         to carry messages is one row."
+            .into(),
+    );
+    shown
+}
+
 /// Frames by self cost.
 fn frames(table: &FrameTable, difference: &Difference) -> Table {
     let scale = Scale::of(&table.unit);
@@ -213,7 +238,7 @@ fn frame_notes(table: &FrameTable, difference: &Difference) -> Vec<String> {
         return notes;
     };
     notes.push(format!(
-        "{} frames judged by self cost, {} on all levels; at most {} % of those said to differ are expected not to. An interval misses \
+        "{} rows judged, {} on all levels; at most {} % of those said to differ are expected not to. An interval misses \
          with probability {:.2e}. Fewer than {RARE} samples on both sides together are too rare.",
         table.judged,
         table.family,

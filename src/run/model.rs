@@ -143,6 +143,9 @@ pub struct Host {
     pub pmu: bool,
     pub governor: Option<String>,
     pub memory_bytes: u64,
+    /// Idle CPUs were kept from sleeping for this run.
+    #[serde(default)]
+    pub awake: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

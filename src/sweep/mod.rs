@@ -32,7 +32,7 @@ use crate::run::{Manifest, RunWriter, Store, Window, WindowId};
 use crate::sample::{Sampled, Sampler};
 use crate::statements::StatementSource;
 use crate::symbol::Symbolizer;
-use crate::target::Watched;
+use crate::target::{Awake, Watched};
 use crate::wire::WireSource;
 use anyhow::Result;
 use rand::SeedableRng;
@@ -89,6 +89,8 @@ pub struct Sources {
     pub divisor: Option<Divisor>,
     /// Whether reads see acknowledged writes; asked after each window.
     pub freshness: Option<FreshnessProbe>,
+    /// Held while they are open; `None`: idle CPUs sleep as they are set to.
+    pub awake: Option<Awake>,
 }
 
 impl Sources {

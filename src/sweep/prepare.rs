@@ -7,11 +7,11 @@ use super::{Applied, Connections, Divisor, FreshnessProbe, Sources, Timing, appl
 use crate::load::{self, Address, ClientCount, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Preset, Step};
-use crate::run::{BuiltFrom, Manifest, SCHEMA, Target, WorkloadSummary};
+use crate::run::{BuiltFrom, Host, Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::{self, Chosen, Sampled, choose};
 use crate::target::{
-    Forbidden, Role, Watched, WatchedProcess, built, clients, comm, host, identify, listener, named, socket_listener,
-    start_ticks, started,
+    Awake, Forbidden, Role, Watched, WatchedProcess, built, clients, comm, host, identify, listener, named,
+    socket_listener, start_ticks, started,
 };
 use crate::wire::{Hop, SocketProgram, WireSource};
 use crate::workload::Workload;
@@ -64,6 +64,8 @@ pub struct Request {
     pub parameters: Vec<Step>,
     /// Ask after each window whether reads see acknowledged writes.
     pub freshness: bool,
+    /// Keep idle CPUs from sleeping while the sources are open.
+    pub awake: bool,
     /// Arguments as typed, without secrets.
     pub arguments: Vec<String>,
 }
@@ -115,6 +117,13 @@ pub async fn prepare(mut request: Request) -> Result<Prepared> {
     let address = request.address()?;
     let mut notes = Vec::new();
     let pid = find_target(&request, &address, &mut notes)?;
+    let awake = request.awake.then(Awake::keep).transpose()?;
+    if awake.is_some() {
+        notes.push(
+            "idle CPUs are kept awake (/dev/cpu_dma_latency is 0): no latency holds the time that a CPU takes to wake"
+                .into(),
+        );
+    }
     let sampler = open_sampler(&request, pid, &mut notes)?;
     let driver = driver(&request, &address, pid)?;
     if request.driver.is_foreign() {
@@ -164,6 +173,7 @@ pub async fn prepare(mut request: Request) -> Result<Prepared> {
         series: request.preset.metric.iter().map(|wanted| wanted.selector.clone()).collect(),
         divisor,
         freshness,
+        awake,
     };
     Ok(Prepared {
         sources,
@@ -532,7 +542,7 @@ fn manifest(
         arguments: request.arguments.clone(),
         preset: request.preset.name.clone(),
         target,
-        host: host(),
+        host: Host { awake: request.awake, ..host() },
         workload: WorkloadSummary {
             statements: request.workload.distinct_statements().into_iter().map(short).collect(),
             protocol: if request.driver.is_foreign() { "not known".into() } else { request.protocol.to_string() },

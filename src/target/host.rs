@@ -20,5 +20,6 @@ pub fn host() -> Host {
         pmu: crate::sample::perf::has_pmu(),
         governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         memory_bytes: total.map_or(0, |kib: u64| kib * 1024),
+        awake: false,
     }
 }

@@ -1,5 +1,6 @@
 //! Which process is measured, which threads it has, what binary it is and what the host permits.
 
+mod awake;
 mod clients;
 mod host;
 mod locate;
@@ -7,6 +8,7 @@ mod process;
 mod scheduler;
 mod snapshot;
 
+pub use awake::Awake;
 pub use clients::clients;
 pub use host::host;
 pub use locate::{listener, named, socket_listener};

@@ -1,7 +1,8 @@
 //! Findings on the CPU: a function, the allocator, one thread, the machine as a whole. Invariant: a function is named with what it
 //! calls, and what a function's CPU costs the latency is the network's answer, not its share of a profile.
 
-use super::owners::{Owner, TRANSPORT, Within, allocator as allocator_functions, owners};
+use super::super::owners::{TRANSPORT, allocator as allocator_functions};
+use super::owners::{Owner, Within, owners};
 use super::{Case, Evidence, Finding, Holding, Named, PROFILE, Removal, SCHEDULER};
 use crate::preset::Cause;
 

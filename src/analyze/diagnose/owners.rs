@@ -1,20 +1,18 @@
-//! Who the CPU is used by, as a person would name it: the innermost function of the server's own program that is no helper, with
-//! everything that it calls. Invariant: each sample counts for one owner, so owners' costs sum to the total.
+//! What each owner of a level's CPU, or of its waits, costs a query. Invariant: each sample counts for one owner, so owners' costs
+//! sum to the total.
 
 use super::super::hot::By;
 use super::super::interval::{Estimate, WindowCost, estimate};
+use super::super::owners::{Rules, Standing, TRANSPORT, owners as owners_of};
 use super::super::tally::tally;
 use super::super::view::{Source, ViewOptions, WindowView, window_view};
 use super::super::waits::{Kind, kinds_of_stacks};
-use crate::preset::{Pattern, Preset};
-use crate::profile::{Builder, Frame, Profile, Sample, Space, frame_matches, marker};
+use crate::preset::Preset;
+use crate::profile::{Builder, Frame, Profile, Sample, frame_matches, marker};
 use crate::run::Window;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-
-/// Owner of what the kernel does to carry messages: every query needs some, whichever function sends it.
-pub const TRANSPORT: &str = "[sending and receiving]";
 
 /// ns a query of one function with what it calls: of CPU, or blocked.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,18 +38,14 @@ pub fn owners(preset: &Preset, windows: &[&Window], within: Within) -> Vec<Owner
     let plumbing = preset.plumbing.iter().map(|p| p.0.clone()).collect();
     let source = if matches!(within, Within::Waiting(..)) { Source::Blocked } else { Source::OnCpu };
     let options = ViewOptions { source, plumbing, ..ViewOptions::default() };
-    let all = |patterns: &[Pattern]| patterns.iter().map(|p| p.0.clone()).collect::<Vec<Regex>>();
-    let transport = all(&preset.diagnosis.transport);
-    // An allocator that is linked into the program is no more an owner than a library's.
-    let helpers = [all(&preset.diagnosis.helpers), allocator(preset)].concat();
+    let rules = Rules::of(preset);
     let views: Option<Vec<WindowView>> = windows.iter().map(|w| window_view(w, &options)).collect();
     let nanos = |view: &WindowView| view.profile.columns[view.column].unit == "nanoseconds";
     let Some(views) = views.filter(|views| views.iter().all(nanos)) else { return Vec::new() };
     let mut costs: BTreeMap<String, Vec<Option<WindowCost>>> = BTreeMap::new();
     let mut blanks = Vec::new();
     for (at, view) in views.iter().enumerate() {
-        let owned =
-            WindowView { profile: Cow::Owned(owned(&view.profile, &helpers, &transport, within)), ..view.clone() };
+        let owned = WindowView { profile: Cow::Owned(owned(&view.profile, &rules, within)), ..view.clone() };
         let tally = tally(&owned, By::SelfCost, None);
         for (frame, cost) in tally.frames {
             costs.entry(frame.name).or_insert_with(|| vec![None; views.len()])[at] = Some(cost);
@@ -68,23 +62,8 @@ pub fn owners(preset: &Preset, windows: &[&Window], within: Within) -> Vec<Owner
     owners
 }
 
-/// The functions of the allocator, by the preset.
-pub fn allocator(preset: &Preset) -> Vec<Regex> {
-    let name = preset.diagnosis.allocator.as_ref();
-    let focus = preset.focus.iter().find(|focus| Some(&focus.name) == name);
-    focus.iter().flat_map(|focus| focus.patterns.iter().map(|p| p.0.clone())).collect()
-}
-
 /// The profile with each stack replaced by its owner.
-fn owned(profile: &Profile, helpers: &[Regex], transport: &[Regex], within: Within) -> Profile {
-    let program = program(profile);
-    let own: Vec<bool> = profile
-        .frames
-        .iter()
-        .map(|f| f.space == Space::User && !f.inlined && f.module == program && !frame_matches(f, helpers))
-        .collect();
-    let carries: Vec<bool> =
-        profile.frames.iter().map(|f| f.space == Space::Kernel && frame_matches(f, transport)).collect();
+fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
     let wanted: Vec<bool> = match within {
         Within::Frames(patterns) => profile.frames.iter().map(|f| frame_matches(f, patterns)).collect(),
         _ => Vec::new(),
@@ -99,33 +78,19 @@ fn owned(profile: &Profile, helpers: &[Regex], transport: &[Regex], within: With
         Within::Threads(tids) => tids.contains(&profile.labels[sample.labels.index()].tid),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
     };
+    let standings: Vec<Standing> =
+        profile.frames.iter().map(|frame| rules.standing(&frame.name, frame.space)).collect();
+    let owners = owners_of(profile, &standings);
     let mut builder = Builder::new(profile.columns.clone());
     for sample in profile.samples.iter().filter(|sample| counts(sample)) {
-        let leaf = profile.walk(sample.stack).next();
-        let owner = profile.walk(sample.stack).find(|f| own[f.index()]).or(leaf);
-        let carried = profile.walk(sample.stack).any(|f| carries[f.index()]);
-        let frame = owner.map(|f| match (carried, &profile.frames[f.index()]) {
-            (true, _) => marker(TRANSPORT),
-            (false, frame) => Frame { file: String::new(), ..frame.clone() },
-        });
-        let stack = frame.map(|frame| {
-            let frame = builder.frame(frame);
+        let stack = sample.stack.map(|stack| {
+            let owner =
+                owners[stack.index()].map(|f| Frame { file: String::new(), ..profile.frames[f.index()].clone() });
+            let frame = builder.frame(owner.unwrap_or_else(|| marker(TRANSPORT)));
             builder.push(None, frame)
         });
         let labels = builder.labels(profile.labels[sample.labels.index()].clone());
         builder.sample(stack, labels, sample.at, sample.values.clone());
     }
     builder.finish()
-}
-
-/// The module of most user stacks' roots' weight: the server's program, not a library.
-fn program(profile: &Profile) -> String {
-    let mut frames: BTreeMap<&str, usize> = BTreeMap::new();
-    for node in &profile.nodes {
-        let frame = &profile.frames[node.frame.index()];
-        if frame.space == Space::User {
-            *frames.entry(&frame.module).or_default() += 1;
-        }
-    }
-    frames.into_iter().max_by_key(|(_, count)| *count).map_or_else(String::new, |(module, _)| module.into())
 }

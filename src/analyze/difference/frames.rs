@@ -1,4 +1,4 @@
-//! Frames before and after, by self cost. Invariant: the rows of a level, what `top` left out and what is too rare to be judged
+//! Frames before and after, by self cost or by what they own. Invariant: the rows of a level, what `top` left out and what is too rare to be judged
 //! sum to the level's total; a frame's total cost is for reading and has no verdict, because totals of frames overlap.
 
 use super::contrast::{Better, Contrast, Verdict, judge, replicates_needed};
@@ -18,7 +18,7 @@ pub struct FrameRow {
     pub frame: Identity,
     pub before: f64,
     pub after: f64,
-    /// Of all stacks with the frame; `None` for rows that stand for several frames.
+    /// Of all stacks with the frame; `None` for owners and for rows that stand for several frames.
     pub total: Option<(f64, f64)>,
     /// Samples that the self costs rest on; `None`: not counted.
     pub samples: Option<(u64, u64)>,
@@ -52,8 +52,36 @@ pub struct FrameTable {
     pub left_out: usize,
 }
 
+/// What a sample's cost counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The frame in which it was taken.
+    SelfCost,
+    /// The owner of its stack.
+    Owner,
+}
+
+impl By {
+    fn cost(self, frame: &FrameCost) -> &Cost {
+        match self {
+            By::SelfCost => &frame.own,
+            By::Owner => &frame.owned,
+        }
+    }
+
+    /// Cost a query of all stacks with the frame, which an owner may be on without owning them.
+    fn total(self, sides: &[FrameCost; 2], queries: [f64; 2]) -> Option<(f64, f64)> {
+        (self == By::SelfCost).then(|| (sides[0].total / queries[0], sides[1].total / queries[1]))
+    }
+
+    fn both(self, sides: &[FrameCost; 2]) -> [&Cost; 2] {
+        [self.cost(&sides[0]), self.cost(&sides[1])]
+    }
+}
+
 /// A level before the cut over all levels is known.
 struct Draft {
+    by: By,
     frames: Vec<(Identity, [FrameCost; 2])>,
     /// All samples of each side.
     whole: [Cost; 2],
@@ -65,11 +93,11 @@ struct Draft {
 }
 
 /// The tables of the levels at which both sides have profiles of one column, by level.
-pub(super) fn tables(before: &Levels, after: &Levels, options: &Options) -> BTreeMap<usize, FrameTable> {
+pub(super) fn tables(before: &Levels, after: &Levels, options: &Options, by: By) -> BTreeMap<usize, FrameTable> {
     let mut drafts: BTreeMap<usize, Draft> = BTreeMap::new();
     for (level, first) in before {
         let second = after.get(level).filter(|second| comparable(&first.stacks, &second.stacks));
-        drafts.extend(second.map(|second| (*level, Draft::of(&first.stacks, &second.stacks))));
+        drafts.extend(second.map(|second| (*level, Draft::of(by, &first.stacks, &second.stacks))));
     }
     let p = drafts.values().flat_map(|draft| draft.contrasts.iter().flatten().map(Contrast::p)).collect::<Vec<_>>();
     let cut = false_discovery(options.false_discovery, p.iter().copied());
@@ -85,7 +113,7 @@ pub(super) fn comparable(before: &Stacks, after: &Stacks) -> bool {
 }
 
 impl Draft {
-    fn of(before: &Stacks, after: &Stacks) -> Self {
+    fn of(by: By, before: &Stacks, after: &Stacks) -> Self {
         let [(first, first_costs), (second, second_costs)] = [before.sum(), after.sum()];
         let mut frames: BTreeMap<(&str, Space), (Identity, [FrameCost; 2])> = BTreeMap::new();
         for (side, (stacks, costs)) in [(before, first_costs), (after, second_costs)].into_iter().enumerate() {
@@ -95,14 +123,14 @@ impl Draft {
             }
         }
         let frames: Vec<_> =
-            frames.into_values().filter(|(_, costs)| own(costs).iter().any(|c| c.weight > 0.0)).collect();
+            frames.into_values().filter(|(_, costs)| by.both(costs).iter().any(|c| c.weight > 0.0)).collect();
         let sides = Sides::of(&first, &second);
-        let dispersion = sides.as_ref().map(|sides| sides.fit(frames.iter().map(|(_, costs)| own(costs))));
-        let contrast = |costs: &[FrameCost; 2]| sides.as_ref()?.contrast(own(costs), dispersion.as_ref()?);
+        let dispersion = sides.as_ref().map(|sides| sides.fit(frames.iter().map(|(_, costs)| by.both(costs))));
+        let contrast = |costs: &[FrameCost; 2]| sides.as_ref()?.contrast(by.both(costs), dispersion.as_ref()?);
         let contrasts = frames.iter().map(|(_, costs)| contrast(costs)).collect();
         let queries = [first.queries, second.queries];
         let windows = first.windows.len().min(second.windows.len());
-        Draft { frames, whole: [first.cost, second.cost], sides, dispersion, contrasts, queries, windows }
+        Draft { by, frames, whole: [first.cost, second.cost], sides, dispersion, contrasts, queries, windows }
     }
 
     fn finish(self, stacks: [&Stacks; 2], options: &Options, cut: f64, family: usize) -> FrameTable {
@@ -112,8 +140,11 @@ impl Draft {
         let mut rare = Sum::default();
         for ((frame, costs), contrast) in self.frames.into_iter().zip(&self.contrasts) {
             match contrast {
-                None if counted => rare.add(own(&costs)),
-                contrast => rows.push(judging.row(frame, &costs, contrast.as_ref(), counted)),
+                None if counted => rare.add(self.by.both(&costs)),
+                contrast => {
+                    let row = judging.row(frame, self.by.both(&costs), contrast.as_ref(), counted);
+                    rows.push(FrameRow { total: self.by.total(&costs, self.queries), ..row });
+                }
             }
         }
         let size = |row: &FrameRow| (row.verdict.is_some_and(Verdict::differs), row.difference.abs());
@@ -130,12 +161,12 @@ impl Draft {
         }
         let [first, second] = stacks;
         let (column, unit) = first.column.clone().unwrap_or_default();
-        let all = self.whole.map(|cost| FrameCost { own: cost, total: cost.weight });
         let total = self.sides.as_ref().map(Sides::total);
+        let all = judging.row(named("[all sampled]"), [&self.whole[0], &self.whole[1]], total.as_ref(), counted);
         FrameTable {
             column,
             unit,
-            all: judging.row(named("[all sampled]"), &all, total.as_ref(), counted),
+            all: FrameRow { total: Some((all.before, all.after)), ..all },
             rows,
             rest: rest.row("more frames", [1.0, 1.0], counted),
             rare: rare.row("frames too rare to judge", self.queries, counted),
@@ -146,10 +177,6 @@ impl Draft {
             left_out: first.left_out + second.left_out,
         }
     }
-}
-
-fn own(costs: &[FrameCost; 2]) -> [&Cost; 2] {
-    [&costs[0].own, &costs[1].own]
 }
 
 fn named(name: &str) -> Identity {
@@ -179,16 +206,15 @@ impl Judging {
         (interval, verdict)
     }
 
-    fn row(&self, frame: Identity, costs: &[FrameCost; 2], contrast: Option<&Contrast>, counted: bool) -> FrameRow {
-        let each = |side: usize, weight: f64| weight / self.queries[side];
-        let (before, after) = (each(0, costs[0].own.weight), each(1, costs[1].own.weight));
+    fn row(&self, frame: Identity, costs: [&Cost; 2], contrast: Option<&Contrast>, counted: bool) -> FrameRow {
+        let (before, after) = (costs[0].weight / self.queries[0], costs[1].weight / self.queries[1]);
         let judged = contrast.map(|contrast| self.judge(contrast, before));
         FrameRow {
             frame,
             before,
             after,
-            total: Some((each(0, costs[0].total), each(1, costs[1].total))),
-            samples: counted.then(|| (costs[0].own.samples().round() as u64, costs[1].own.samples().round() as u64)),
+            total: None,
+            samples: counted.then(|| (costs[0].samples().round() as u64, costs[1].samples().round() as u64)),
             difference: after - before,
             interval: judged.map(|(interval, _)| interval),
             verdict: judged.map(|(_, verdict)| verdict),
@@ -240,6 +266,7 @@ mod tests {
     use super::super::constructed::{profiled, run};
     use super::super::difference;
     use super::*;
+    use crate::preset::Preset;
     use crate::profile::Rename;
     use crate::run::Run;
     use regex::Regex;
@@ -286,6 +313,31 @@ mod tests {
         assert!(low < 301.0 * 1e6 / 10_000.0 && high > 301.0 * 1e6 / 10_000.0, "{low} {high}");
         let back = table(&after, &before, &Options::default());
         assert_eq!((back.rows[0].frame.name.as_str(), back.rows[0].verdict), ("new", Some(Verdict::Faster)));
+    }
+
+    #[test]
+    fn what_a_new_function_calls_counts_for_it_and_the_rest_stays() {
+        let preset = Preset::load("testbed").unwrap();
+        let before = sampled(&[("main;app::peek", 900), ("main;app::other;core::fmt::write", 600)]);
+        let after = sampled(&[
+            ("main;app::peek", 900),
+            ("main;app::other;core::fmt::write", 600),
+            ("main;app::peek;app::planted", 20),
+            ("main;app::peek;app::planted;core::hint::black_box", 400),
+        ]);
+        let found = difference(&before, &after, &Options { preset: Some(&preset), ..Options::default() });
+        let level = &found.levels[0];
+        let (owners, frames) = (level.owners.as_ref().unwrap(), level.frames.as_ref().unwrap());
+        assert_eq!(frames.rows[0].frame.name, "core::hint::black_box");
+        assert_eq!(
+            (owners.rows[0].frame.name.as_str(), owners.rows[0].verdict),
+            ("app::planted", Some(Verdict::Slower))
+        );
+        let differing = owners.rows.iter().filter(|row| row.verdict.unwrap().differs()).count();
+        assert_eq!((differing, owners.rows.len(), owners.rows[0].total), (1, 3, None));
+        let sum: f64 = owners.rows.iter().map(|row| row.after).sum();
+        assert!((sum - owners.all.after).abs() < 1e-9 * sum && owners.all.after == frames.all.after, "{owners:?}");
+        assert!(difference(&before, &after, &Options::default()).levels[0].owners.is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - throughput, mean latency, CPU a query and its ratio to the generator's, over all levels: one familywise error level;
 //! - latency quantiles, places, demands and metrics: a false discovery rate, whatever their dependence;
 //! - frames, by self cost: a false discovery rate over all frames and levels (`counts`, `frames`);
+//! - functions of the program with what they call, by the owner of each sample: the same;
 //! - in pictures the stacks through each node of the call tree: a false discovery rate whatever their dependence (`tree`).
 
 #[cfg(test)]
@@ -28,11 +29,13 @@ pub use rows::{Basis, Row};
 pub use tree::{Coloured, Ends, Subtree, TreeDifference, trees};
 pub use unlike::Unlike;
 
+use crate::analyze::owners::Rules;
 use crate::analyze::view::{ViewOptions, window_view};
 use crate::preset::Preset;
 use crate::profile::{Focus, Rename};
 use crate::run::{Manifest, Run, Window, WindowId};
 use figures::WindowFigures;
+use frames::By;
 use regex::Regex;
 use serde::Serialize;
 use stacks::Stacks;
@@ -44,7 +47,7 @@ use unlike::{Character, Sampling};
 pub struct Options<'a> {
     /// Only this level.
     pub level: Option<usize>,
-    /// Whose metrics to compare; `None`: none.
+    /// Whose metrics to compare, and who owns CPU by its rules; `None`: neither.
     pub preset: Option<&'a Preset>,
     /// Relative difference up to which two values count as the same.
     pub margin: f64,
@@ -131,7 +134,8 @@ impl Side {
             if options.trees {
                 level.stacks.tree.get_or_insert_default();
             }
-            level.stacks.add(&view, options.renames);
+            let rules = options.preset.map(Rules::of);
+            level.stacks.add(&view, options.renames, rules.as_ref());
         }
     }
 
@@ -183,6 +187,8 @@ pub struct LevelDifference {
     /// Windows in which something was noticed; they are counted all the same.
     pub marked: Vec<Mark>,
     pub rows: Vec<Row>,
+    /// Functions of the program with what they call, each sample counted for one; `None`: without a preset, or as with `frames`.
+    pub owners: Option<FrameTable>,
     /// `None`: not both sides have profiles with the same column.
     pub frames: Option<FrameTable>,
 }
@@ -217,8 +223,13 @@ pub fn compare(before: &Side, after: &Side, options: &Options) -> Difference {
     let common: Vec<usize> = before.levels.keys().filter(|level| after.levels.contains_key(level)).copied().collect();
     let mut levels: Vec<LevelDifference> = common.iter().map(|level| level_difference(*level, before, after)).collect();
     rows::rows(&before.levels, &after.levels, options, &mut levels);
-    let mut tables = frames::tables(&before.levels, &after.levels, options);
-    levels.iter_mut().for_each(|level| level.frames = tables.remove(&level.level));
+    let tables = |by| frames::tables(&before.levels, &after.levels, options, by);
+    let mut frames = tables(By::SelfCost);
+    let mut owners = if options.preset.is_some() { tables(By::Owner) } else { BTreeMap::new() };
+    for level in &mut levels {
+        level.owners = owners.remove(&level.level);
+        level.frames = frames.remove(&level.level);
+    }
     let character = |side: &Side| Character::of(&side.manifest, &side.sampling);
     let (first, second) = (character(before), character(after));
     Difference {
@@ -246,6 +257,7 @@ fn level_difference(level: usize, before: &Side, after: &Side) -> LevelDifferenc
         windows: (windows(before), windows(after)),
         marked: marked.collect(),
         rows: Vec::new(),
+        owners: None,
         frames: None,
     }
 }

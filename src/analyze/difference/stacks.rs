@@ -1,11 +1,12 @@
-//! The stacks of one side at a level, window by window: costs by frame, and by call tree where pictures are wanted. Invariant: each
-//! sample counts once for one frame's self cost, and once for each frame of its stack in total.
+//! The stacks of one side at a level, window by window: costs by frame and by owner, and by call tree where pictures are wanted.
+//! Invariant: each sample counts once for one frame's self cost, once for one owner, and once for each frame of its stack in total.
 
 use super::counts::{Cost, Totals};
 use super::tree::Tree;
 use crate::analyze::Identity;
+use crate::analyze::owners::{Rules, Standing, owners, transport};
 use crate::analyze::view::WindowView;
-use crate::profile::{Node, Rename, Space, lasting_name, marker};
+use crate::profile::{Frame, Node, Rename, Space, lasting_name, marker};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub(super) struct FrameCost {
     pub own: Cost,
     /// Weight of all samples that have the frame in their stack.
     pub total: f64,
+    /// Of all samples that it owns.
+    pub owned: Cost,
 }
 
 /// Windows are kept apart and shared, so that a side made of some of them costs next to nothing.
@@ -34,6 +37,8 @@ pub(super) struct Stacks {
 #[derive(Clone, Debug, Default)]
 struct Frames {
     list: Vec<Identity>,
+    /// As owners; empty where they are not asked for.
+    standings: Vec<Standing>,
     known: FxHashMap<(String, Space), usize>,
 }
 
@@ -42,6 +47,8 @@ struct Frames {
 struct WindowCosts {
     /// Frame, weight and squared weight of its own samples.
     own: Vec<(usize, f64, f64)>,
+    /// The same of the samples that it owns; empty where owners are not asked for.
+    owned: Vec<(usize, f64, f64)>,
     /// Frame, and weight of all samples with it.
     under: Vec<(usize, f64)>,
     weight: f64,
@@ -53,8 +60,8 @@ struct WindowCosts {
 }
 
 impl Stacks {
-    /// Adds a window.
-    pub fn add(&mut self, view: &WindowView, renames: &[Rename]) {
+    /// Adds a window; with owners where there are rules for them, the same ones for each window.
+    pub fn add(&mut self, view: &WindowView, renames: &[Rename], rules: Option<&Rules>) {
         let column = &view.profile.columns[view.column];
         let column = (column.kind.clone(), column.unit.clone());
         let weights = Weights::of(view);
@@ -62,8 +69,10 @@ impl Stacks {
             self.left_out += 1;
             return;
         }
-        let of_frame = Arc::make_mut(&mut self.frames).identify(view, renames);
-        self.windows.push(Arc::new(WindowCosts::of(view, &weights, &of_frame)));
+        let frames = Arc::make_mut(&mut self.frames);
+        let of_frame = frames.identify(view, renames);
+        let owner = rules.map(|rules| frames.owners(view, &of_frame, rules));
+        self.windows.push(Arc::new(WindowCosts::of(view, &weights, &of_frame, owner)));
         if let Some(tree) = &mut self.tree {
             tree.add(&view.profile.nodes, &weights, &of_frame);
         }
@@ -88,6 +97,9 @@ impl Stacks {
             for (frame, weight, squares) in &window.own {
                 costs[*frame].own.add_window(*weight, *squares, window.weight);
             }
+            for (frame, weight, squares) in &window.owned {
+                costs[*frame].owned.add_window(*weight, *squares, window.weight);
+            }
             window.under.iter().for_each(|(frame, weight)| costs[*frame].total += weight);
         }
         (totals, costs)
@@ -98,41 +110,48 @@ impl Frames {
     /// The index of each frame of the profile; the last one is for samples without a stack.
     fn identify(&mut self, view: &WindowView, renames: &[Rename]) -> Vec<usize> {
         let none = marker("[no stack]");
-        let mut of_frame = Vec::with_capacity(view.profile.frames.len() + 1);
-        for frame in view.profile.frames.iter().chain([&none]) {
-            let next = self.list.len();
+        let frames = view.profile.frames.iter().chain([&none]);
+        let identity = |frame: &Frame| {
             let name = lasting_name(frame, renames);
-            let at = *self.known.entry((name, frame.space)).or_insert(next);
-            if at == next {
-                let name = lasting_name(frame, renames);
-                self.list.push(Identity { name, module: frame.module.clone(), space: frame.space });
-            }
-            of_frame.push(at);
+            self.index(Identity { name, module: frame.module.clone(), space: frame.space })
+        };
+        frames.map(identity).collect()
+    }
+
+    fn index(&mut self, frame: Identity) -> usize {
+        let next = self.list.len();
+        let at = *self.known.entry((frame.name.clone(), frame.space)).or_insert(next);
+        if at == next {
+            self.list.push(frame);
         }
-        of_frame
+        at
+    }
+
+    /// The index of each node's owner. What a frame is by its name is found out once.
+    fn owners(&mut self, view: &WindowView, of_frame: &[usize], rules: &Rules) -> Vec<usize> {
+        let transport = self.index(transport());
+        let new = &self.list[self.standings.len()..];
+        self.standings.extend(new.iter().map(|frame| rules.standing(&frame.name, frame.space)));
+        let standings: Vec<Standing> = of_frame.iter().map(|at| self.standings[*at]).collect();
+        let owners = owners(&view.profile, &standings);
+        owners.into_iter().map(|owner| owner.map_or(transport, |frame| of_frame[frame.index()])).collect()
     }
 }
 
 impl WindowCosts {
-    fn of(view: &WindowView, weights: &Weights, of_frame: &[usize]) -> Self {
+    fn of(view: &WindowView, weights: &Weights, of_frame: &[usize], owners: Option<Vec<usize>>) -> Self {
         let nodes = &view.profile.nodes;
         let frames = of_frame.iter().max().map_or(0, |most| most + 1);
         let without = of_frame[of_frame.len() - 1];
-        let mut own = vec![(0.0, 0.0); frames];
         let mut under = vec![0.0; frames];
-        own[without] = weights.none;
         under[without] = weights.none.0;
-        for (node, (weight, squares)) in nodes.iter().zip(&weights.own) {
-            let sum = &mut own[of_frame[node.frame.index()]];
-            *sum = (sum.0 + weight, sum.1 + squares);
-        }
         let outermost = outermost(nodes, of_frame, frames);
         for ((node, weight), _) in nodes.iter().zip(&weights.subtree).zip(outermost).filter(|(_, is)| *is) {
             under[of_frame[node.frame.index()]] += weight;
         }
-        let own = own.into_iter().enumerate().filter(|(_, own)| own.0 > 0.0);
         WindowCosts {
-            own: own.map(|(frame, (weight, squares))| (frame, weight, squares)).collect(),
+            own: weights.by(nodes.iter().map(|node| of_frame[node.frame.index()]), without),
+            owned: owners.map_or_else(Vec::new, |owners| weights.by(owners.into_iter(), without)),
             under: under.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0).collect(),
             weight: weights.total,
             squares: weights.squares,
@@ -208,6 +227,20 @@ impl Weights {
             }
         }
         Weights { own, subtree, none, total: all.0, squares: all.1, counted: counted.is_some() }
+    }
+
+    /// Weights and squared weights by what each node's samples count for; `without` is what those without a stack count for.
+    fn by(&self, of_node: impl Iterator<Item = usize>, without: usize) -> Vec<(usize, f64, f64)> {
+        let mut sums = vec![(0.0, 0.0); without + 1];
+        sums[without] = self.none;
+        for (at, (weight, squares)) in of_node.zip(&self.own) {
+            if at >= sums.len() {
+                sums.resize(at + 1, (0.0, 0.0));
+            }
+            sums[at] = (sums[at].0 + weight, sums[at].1 + squares);
+        }
+        let sums = sums.into_iter().enumerate().filter(|(_, (weight, _))| *weight > 0.0);
+        sums.map(|(at, (weight, squares))| (at, weight, squares)).collect()
     }
 }
 

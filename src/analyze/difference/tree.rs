@@ -5,7 +5,7 @@
 use super::contrast::{Contrast, Verdict};
 use super::counts::{Cost, Sides};
 use super::family::false_discovery_dependent;
-use super::frames::{Judging, comparable};
+use super::frames::{By, FrameRow, Judging, comparable, tables};
 use super::stacks::{Stacks, Weights};
 use super::{Options, Side};
 use crate::analyze::Identity;
@@ -98,6 +98,8 @@ pub struct TreeDifference {
     pub judged: usize,
     pub family: usize,
     pub cut: f64,
+    /// Owners that differ, at most as many rows as [`Options::top`], those with the largest differences first; empty without a preset.
+    pub owners: Vec<FrameRow>,
     tree: Profile,
     /// Weight and samples of what ends in each node.
     own: Vec<[(f64, f64); 2]>,
@@ -180,7 +182,14 @@ pub fn trees(before: &Side, after: &Side, options: &Options) -> Vec<TreeDifferen
     let p = drafts.iter().flat_map(|draft| draft.contrasts.iter().flatten().map(Contrast::p)).collect::<Vec<_>>();
     let cut = false_discovery_dependent(options.false_discovery, &p);
     let runs = [before.run.clone(), after.run.clone()];
-    drafts.into_iter().map(|draft| draft.finish(&runs, options.margin, cut, p.len())).collect()
+    let mut owners =
+        options.preset.map(|_| tables(&before.levels, &after.levels, options, By::Owner)).unwrap_or_default();
+    let finish = |draft: Draft| {
+        let rows = owners.remove(&draft.level).map_or_else(Vec::new, |table| table.rows);
+        let owners = rows.into_iter().filter(|row| row.verdict.is_some_and(Verdict::differs)).collect();
+        TreeDifference { owners, ..draft.finish(&runs, options.margin, cut, p.len()) }
+    };
+    drafts.into_iter().map(finish).collect()
 }
 
 /// A level before the cut over all levels is known.
@@ -303,6 +312,7 @@ impl Draft {
             judged: self.contrasts.iter().flatten().count(),
             family,
             cut,
+            owners: Vec::new(),
             tree: self.joined.tree,
             own: self.joined.own,
         }

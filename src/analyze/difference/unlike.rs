@@ -37,6 +37,8 @@ impl Character {
         let machine = format!("{} ({} CPUs: {})", known(&host.name), host.cpus, known(&host.cpu));
         let facts = vec![
             ("host", machine, true),
+            // Waking a CPU that sleeps can be most of the latency of a few clients.
+            ("idle CPUs", if host.awake { "kept awake" } else { "free to sleep" }.to_string(), true),
             ("sampling event", joined(&sampling.events), true),
             ("build", known(target.build_id.as_deref().unwrap_or_default()), false),
             ("arguments of the server", known(&target.argv.get(1..).unwrap_or_default().join(" ")), false),
@@ -100,6 +102,7 @@ mod tests {
         assert_eq!(like.unlike(&manifest(|_| ())), []);
         let other = manifest(|m| {
             m.host.name = "other".into();
+            m.host.awake = true;
             m.host.kernel = "6.1".into();
             m.target.build_id = None;
         });
@@ -107,7 +110,12 @@ mod tests {
         let named: Vec<_> = found.iter().map(|u| (u.what.as_str(), u.after.as_str(), u.incomparable)).collect();
         assert_eq!(
             named,
-            [("host", "other (2 CPUs: cpu)", true), ("build", "not recorded", false), ("kernel", "6.1", false)]
+            [
+                ("host", "other (2 CPUs: cpu)", true),
+                ("idle CPUs", "kept awake", true),
+                ("build", "not recorded", false),
+                ("kernel", "6.1", false)
+            ]
         );
         let event = Sampling { events: ["cycles".to_string()].into(), ..Sampling::default() };
         let sampled = Character::of(&crate::analyze::difference::constructed::manifest("r", &[1]), &event);

@@ -174,7 +174,7 @@ fn known(mean: Option<f64>, count: Option<f64>, why: &str) -> Known {
 }
 
 /// As `wire.json` names it.
-fn place_key(place: Place) -> &'static str {
+pub(in crate::analyze) fn place_key(place: Place) -> &'static str {
     match place {
         Place::Client => "client",
         Place::Request => "request",

@@ -1,11 +1,12 @@
 //! Differential flamegraphs: one side's stacks, coloured by what they cost a query more or less than on the other. Invariant: colour
 //! stands only where a difference was found; both pictures of a pair have one scale, so that the same width is the same cost.
 
-use super::fold::{Drawn, Folded};
+use super::fold::{Drawn, Folded, own_name};
 use super::tooltip::{self, Dress};
 use super::{Caption, Drawing, Unit, not_drawn, options, plain};
-use crate::analyze::difference::{Subtree, TreeDifference};
+use crate::analyze::difference::{FrameRow, Subtree, TreeDifference};
 use crate::analyze::view::Per;
+use crate::profile::{middle, short_name};
 use crate::render::difference::verdict;
 use crate::render::figure::count;
 use anyhow::{Context, Result};
@@ -16,6 +17,9 @@ const WIDTH: f64 = 1_500.0;
 const NARROWEST: f64 = 60.0;
 /// Pixels that inferno leaves free at both sides together.
 const PADDING: f64 = 20.0;
+/// Functions that the subtitle names, and characters of each.
+const OWNERS: usize = 2;
+const OWNER_WIDTH: usize = 40;
 
 /// Whose stacks are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +63,7 @@ pub fn draw_difference(
     let mut drawing =
         plain(&folded, &mut options).with_context(|| format!("level {} of {}", trees.level, trees.runs[side]))?;
     let largest = trees.subtrees.iter().filter(|s| s.differs()).map(|s| s.difference.abs()).fold(0.0, f64::max);
-    let subtitle = [legend(trees), judged(trees, &drawing)];
+    let subtitle = [legend(trees), format!("{}{}", largest_owners(trees, &unit), judged(trees, &drawing))];
     let dress = |drawn: &Drawn| match drawn.node.map(|node| &trees.subtrees[node.index()]) {
         Some(subtree) => Dress { figures: figures(subtree, &unit, margin), fill: Some(colour(subtree, largest)) },
         None => Dress { figures: whole(trees, &unit), fill: Some(UNCOLOURED.into()) },
@@ -97,6 +101,14 @@ fn legend(trees: &TreeDifference) -> String {
         "{} to {}. Red: more after, magenta: only after; blue: less after, teal: only before; grey: no difference found",
         trees.runs[0], trees.runs[1]
     )
+}
+
+/// `Most: planted_peek +20.9, read_ts -1.2. `; empty where no function of the program is known to differ.
+fn largest_owners(trees: &TreeDifference, unit: &Unit) -> String {
+    let name = |row: &FrameRow| middle(&own_name(&short_name(&row.frame.name)), OWNER_WIDTH);
+    let named = |row: &FrameRow| format!("{} {}", name(row), unit.signed(row.difference));
+    let rows: Vec<String> = trees.owners.iter().take(OWNERS).map(named).collect();
+    if rows.is_empty() { String::new() } else { format!("Most: {}. ", rows.join(", ")) }
 }
 
 fn judged(trees: &TreeDifference, drawing: &Drawing) -> String {
@@ -156,6 +168,7 @@ mod tests {
     use super::*;
     use crate::analyze::difference::constructed::{profiled, run};
     use crate::analyze::difference::{Options, Side, trees};
+    use crate::preset::Preset;
 
     fn compared(before: &[(&str, i64)], after: &[(&str, i64)]) -> TreeDifference {
         let options = Options { trees: true, ..Options::default() };
@@ -180,6 +193,21 @@ mod tests {
     }
 
     const STACKS: [(&str, i64); 3] = [("main;work", 2000), ("main;other", 1000), ("main;work;gone", 1000)];
+
+    #[test]
+    fn the_subtitle_names_the_function_of_the_program_that_differs_most() {
+        let preset = Preset::load("generic").unwrap();
+        let options = Options { trees: true, preset: Some(&preset), ..Options::default() };
+        let side = |stacks: &[(&str, i64)]| {
+            let mut made = run("r", 16, &[(10_000, 100, 50); 6]);
+            made.windows.iter_mut().for_each(|window| profiled(window, stacks));
+            Side::of(&made, &options)
+        };
+        let after = [("main;app::work", 2000), ("main;app::other;core::hint::black_box", 400)];
+        let trees = trees(&side(&after[..1]), &side(&after), &options).remove(0);
+        let svg = draw_difference(&trees, Direction::After, &Caption::default(), 0.03).unwrap().svg;
+        assert!(svg.contains(">Most: app::other +40.0. 3 of 4 frames coloured;"), "{svg}");
+    }
 
     #[test]
     fn new_and_vanished_frames_have_their_own_colour_and_what_stayed_none() {

@@ -166,7 +166,7 @@ fn key(frame: &Frame, shown: &str, keys: &mut HashMap<String, usize>) -> String 
 }
 
 /// The last two parts of a path, closures not counted: what fits into a frame; the rest stands in the tooltip.
-fn own_name(short: &str) -> String {
+pub(super) fn own_name(short: &str) -> String {
     let parts: Vec<&str> = short.split("::").collect();
     let closures = parts.iter().rev().take_while(|p| p.starts_with('{')).count();
     let own = parts[parts.len() - (closures + 2).min(parts.len())..].join("::");
