@@ -83,9 +83,31 @@ fn places_are_divided_by_round_trips_and_populations_by_the_window() {
     assert_eq!(ten.places[Place::ServerBuffer.index()].mean, Some(311_000.0));
     assert!((ten.places[Place::ServerBuffer.index()].population - 6.22).abs() < 1e-9);
     assert_eq!((ten.within_latency(), ten.rest()), (Some(498_000.0), Some(2_000.0)));
+    // By the client's own clock it is at a query all the time: what the sockets call its hands are its system calls.
+    assert_eq!((ten.client_calls, ten.unseen()), (Some(2_000.0), Some(0.0)));
     assert_eq!(ten.round_trips, 1.0);
     let everyone: f64 = ten.places.iter().map(|share| share.population).sum();
     assert!((everyone - 10.0).abs() < 1e-9, "{everyone}");
+}
+
+#[test]
+fn the_clients_system_calls_are_its_hands_less_the_time_between_its_queries() {
+    // Of 100 us a query 98.6 are latency: of the 2 us in the client's hands it thinks for 1.4.
+    let told = |change: fn(&mut Window)| {
+        let mut run = run();
+        run.windows[0].load.latency_sum = Some(10_000 * 98_600);
+        change(&mut run.windows[0]);
+        places(&run)[0].levels[&1].client_calls
+    };
+    assert!((told(|_| ()).unwrap() - 600.0).abs() < 1e-6);
+    assert_eq!(told(|window| window.load.rate = Some(10_000.0)), None, "an open loop counts from the schedule");
+    assert_eq!(told(|window| window.load.sessions.lost = 1), None);
+    assert_eq!(told(|window| window.wire.as_mut().unwrap().sends_seen = false), None);
+    assert_eq!(
+        told(|window| window.load.latency_sum = Some(10_000 * 97_000)),
+        None,
+        "it cannot think longer than it has"
+    );
 }
 
 #[test]

@@ -11,11 +11,20 @@ pub struct Case {
     pub base: &'static [&'static str],
     pub of_base: &'static [Cause],
     pub beside: Option<Beside>,
+    /// Arguments of the sweep on the planted side.
+    pub arguments: &'static [&'static str],
     pub level: usize,
     /// Any of these is right.
     pub causes: &'static [Cause],
     /// Part of the first named function; empty: the cause has none.
     pub function: &'static str,
+}
+
+impl Case {
+    /// Nothing tells its sides apart.
+    pub fn control(&self) -> bool {
+        self.plant.is_none() && self.beside.is_none() && self.arguments.is_empty()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -27,7 +36,7 @@ pub enum Beside {
 const fn case(plant: &'static str, level: usize, causes: &'static [Cause], function: &'static str) -> Case {
     // The name is the plant without its size.
     let (name, _) = plant.split_at(equals(plant));
-    Case { name, plant: Some(plant), base: &[], of_base: &[], beside: None, level, causes, function }
+    Case { name, plant: Some(plant), base: &[], of_base: &[], beside: None, arguments: &[], level, causes, function }
 }
 
 const fn equals(plant: &str) -> usize {
@@ -70,5 +79,11 @@ pub const CASES: &[Case] = &[
     case("allocate=300", 16, &[Cause::Allocator], "planted_allocations"),
     case("starve=200us", 16, &[Cause::BlockedRuntime], "planted_blocking_wait"),
     case("churn=200", 16, &[Cause::Churn], ""),
+    Case {
+        name: "generator",
+        plant: None,
+        arguments: &["--client-work", "40us"],
+        ..case("", 16, &[Cause::Generator], "")
+    },
     Case { name: "hog", plant: None, beside: Some(Beside::Hog), ..case("", 16, &[Cause::OtherProcesses], "") },
 ];

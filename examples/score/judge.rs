@@ -98,7 +98,7 @@ fn near(attributed: f64, low: f64, high: f64) -> bool {
 
 fn note(case: &Case, score: &Score) -> &'static str {
     let (effect, low, high) = score.effect;
-    if case.plant.is_none() && case.beside.is_none() {
+    if case.control() {
         ""
     } else if low <= 0.0 && high >= 0.0 {
         ": no effect to find"
@@ -117,7 +117,7 @@ fn failures(case: &Case, first: &Verdict, score: &Score) -> Vec<String> {
             failures.push(what.to_string());
         }
     };
-    let control = case.plant.is_none() && case.beside.is_none();
+    let control = case.control();
     let nothing_to_find = low <= 0.0 && high >= 0.0 && !control;
     if nothing_to_find {
         return failures;

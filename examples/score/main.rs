@@ -72,6 +72,7 @@ fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<()> {
     command.args(["--window", WINDOW, "--warmup", WARMUP]).arg("--runs").arg(runs);
     let plants = case.base.iter().chain(case.plant.iter().filter(|_| planted));
     command.args(plants.flat_map(|plant| ["--plant", plant]));
+    command.args(case.arguments.iter().filter(|_| planted));
     let output = command.output().with_context(|| format!("cannot run {}", binary.display()))?;
     // A guard that fails is no failure here: some plants are there to make one fail.
     let ended = output.status.code();

@@ -26,6 +26,11 @@ pub struct LevelPlaces {
     pub places: Vec<PlaceShare>,
     /// The client's own mean latency in ns; `None` on hops that are not the load's, or where the driver does not tell it.
     pub latency: Option<f64>,
+    /// The part of the client's hands that lies in the latency, ns a query: from its own clock before sending to the socket, and from
+    /// the socket to its own clock after reading. By both ends' measurements: what the sockets see of its hands less the time
+    /// between its queries by its own clock. `None` on hops that are not the load's, in an open loop, where sessions were lost, and where the two
+    /// cannot both be.
+    pub client_calls: Option<f64>,
     /// Share of requests that were sent before the answer to the one before was read.
     pub pipelined: f64,
     /// Both ends of all connections were seen; else an end is on another host, and its places count for its neighbours.
@@ -52,9 +57,14 @@ impl LevelPlaces {
         self.places.iter().filter(|share| share.place != Place::Client).map(|share| share.mean).sum()
     }
 
-    /// What the client's latency has beyond the places: its own system calls. Negative where they overlap.
+    /// What the client's latency has beyond the places. Negative where they overlap.
     pub fn rest(&self) -> Option<f64> {
         Some(self.latency? - self.within_latency()?)
+    }
+
+    /// What is left of that beyond the client's own system calls, as far as those are known.
+    pub fn unseen(&self) -> Option<f64> {
+        Some(self.rest()? - self.client_calls.unwrap_or(0.0))
     }
 }
 
@@ -97,14 +107,29 @@ pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Op
         }
     };
     let completed: f64 = found.iter().map(|(window, _)| window.load.completed as f64).sum();
+    let sends_seen = found.iter().all(|(window, _)| window.wire.as_ref().is_some_and(|wire| wire.sends_seen));
+    let hands = share(Place::Client).mean.filter(|_| of_load && sends_seen);
+    let between: Option<f64> = found.iter().map(|(window, _)| between_queries(window)).sum();
+    let calls =
+        hands.zip(between).filter(|_| completed > 0.0).map(|(hands, between)| (hands, hands - between / completed));
+    // Outside these bounds the two clocks do not tell of the same queries.
+    let client_calls = calls.filter(|(hands, calls)| (0.0..=*hands).contains(calls)).map(|(_, calls)| calls);
     let latency: Option<f64> = found.iter().map(|(window, _)| window.load.latency_sum.map(|sum| sum as f64)).sum();
     Some(LevelPlaces {
         connections: count(|hop| hop.connections) / windows,
         round_trips: queries / completed.max(1.0),
         places: Place::ALL.into_iter().map(share).collect(),
         latency: latency.filter(|_| of_load && completed > 0.0).map(|sum| sum / completed),
+        client_calls,
         pipelined: count(|hop| hop.pipelined) / queries.max(1.0),
         both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
-        sends_seen: found.iter().all(|(window, _)| window.wire.as_ref().is_some_and(|wire| wire.sends_seen)),
+        sends_seen,
     })
+}
+
+/// ns that all connections together had no query under way, by the client's own clock: in a closed loop the time that is not latency.
+fn between_queries(window: &Window) -> Option<f64> {
+    let load = &window.load;
+    let closed = load.rate.is_none() && load.divisor == "client" && load.sessions.lost == 0;
+    Some(load.connections as f64 * load.span.nanos() as f64 - load.latency_sum.filter(|_| closed)? as f64)
 }

@@ -253,6 +253,8 @@ mod tests {
     use crate::clock::Span;
     use crate::metrics::{MetricsDelta, Scrape};
     use crate::target::MachineDelta;
+    use crate::wire::{Hop, HopDelta, Stay, WireDelta};
+    use std::collections::BTreeMap;
 
     /// Metrics of a window in which `read_ts` was observed so often, 100 us each.
     fn with_metrics(mut run: Run, observed: u64) -> Run {
@@ -285,6 +287,46 @@ mod tests {
         assert!((made[0].predicted / 50_000.0 - 1.0).abs() < 0.01 && made[0].holds() == Some(true), "{:?}", made[0]);
         let slower = with_metrics(run("a", 1, &[(3000, 70_500, 50), (3000, 71_500, 50), (3000, 68_500, 50)]), 0);
         assert_eq!(predictions(&before, &slower, &preset()).0[0].holds(), Some(false));
+    }
+
+    /// us a query in each place, in the order of the path.
+    fn followed(mut run: Run, micros: [u64; 6]) -> Run {
+        for window in &mut run.windows {
+            let queries = window.load.completed;
+            let stay = |(place, micros): (Place, u64)| Stay {
+                place,
+                nanos: micros * 1_000 * queries,
+                count: queries,
+                by_power: BTreeMap::new(),
+            };
+            let hop = HopDelta {
+                hop: Hop { name: "target".into(), port: 1 },
+                connections: 1,
+                client_seen: 1,
+                server_seen: 1,
+                queries,
+                pipelined: 0,
+                pieces: 0,
+                stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
+                sample: None,
+            };
+            window.wire = Some(WireDelta { span: window.load.span, hops: vec![hop], sends_seen: true });
+        }
+        run
+    }
+
+    #[test]
+    fn what_goes_otherwise_is_found_in_its_place() {
+        let before = with_metrics(run("b", 1, &[(1000, 150_000, 50), (1000, 152_000, 50), (1000, 148_000, 50)]), 1000);
+        // 100 us of the server's hands are gone, and the buffers hold a message for 20 us longer.
+        let after = with_metrics(run("a", 1, &[(3000, 70_500, 50), (3000, 71_500, 50), (3000, 68_500, 50)]), 0);
+        let (before, after) = (followed(before, [1, 3, 10, 120, 3, 14]), followed(after, [1, 3, 21, 20, 3, 23]));
+        let (made, _) = predictions(&before, &after, &preset());
+        let found: Vec<_> = made.iter().map(|p| ((p.predicted / 1e3).round(), p.holds())).collect();
+        assert_eq!(found, [(50.0, Some(false)), (20.0, Some(true)), (24.0, Some(false)), (6.0, Some(true))]);
+        let buffers = vec![Place::ServerBuffer, Place::ClientBuffer];
+        assert_eq!(made[2].of, Predicted::Places { places: buffers, without: Vec::new() });
+        assert_eq!((made[2].measured, made[2].beyond), (44_000.0, Some((20_000.0, 20_000.0))));
     }
 
     #[test]

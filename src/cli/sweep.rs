@@ -72,6 +72,9 @@ pub struct Sweep {
     /// Threads that drive the load; the report says when they are the limit
     #[arg(long, value_name = "N", default_value_t = 1)]
     load_threads: usize,
+    /// CPU that the client uses for each answer before it sends the next query, as an application would
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    client_work: Option<Duration>,
     /// Who drives the load: wireprof, or dbbench=PATH
     #[arg(long, value_name = "wireprof|dbbench=PATH", default_value = "wireprof", value_parser = driver)]
     driver: String,
@@ -321,7 +324,9 @@ impl Sweep {
             protocol: self.protocol,
             driver: match self.driver.strip_prefix("dbbench=") {
                 Some(path) => DriverChoice::Dbbench(path.into()),
-                None => DriverChoice::Own { threads: self.load_threads },
+                None => {
+                    DriverChoice::Own { threads: self.load_threads, client_work: self.client_work.unwrap_or_default() }
+                }
             },
             divisor,
             levels: self.levels.clone(),

@@ -332,6 +332,9 @@ impl EventLoop {
         session.answer.rows = 0;
         let latency = end.saturating_sub(session.begun);
         self.notes.record(Record::new(end, latency, lane.job as u16, end.saturating_sub(self.woke), outcome));
+        if self.plan.client_work > 0 {
+            work(self.plan.client_work);
+        }
         session.step += 1;
         if session.step < job.steps && !self.shared.stopping() {
             return self.send(index, None);
@@ -408,6 +411,14 @@ impl EventLoop {
 }
 
 /// The time, where somebody will look at it.
+/// Uses CPU for so many ns, or for fewer where the thread is switched out meanwhile.
+fn work(nanos: u64) {
+    let end = now() + nanos;
+    while now() < end {
+        std::hint::spin_loop();
+    }
+}
+
 fn now_if(wanted: bool) -> Nanos {
     if wanted { now() } else { 0 }
 }

@@ -37,6 +37,8 @@ pub struct Options {
     pub repeat_arguments: bool,
     /// Statements run once on each connection when it is opened, before anything else.
     pub session: Vec<String>,
+    /// CPU that the load thread uses for each answer, as an application does with it, before it sends the next query.
+    pub client_work: Duration,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             statement_timeout: Duration::from_secs(60),
             repeat_arguments: false,
             session: Vec::new(),
+            client_work: Duration::ZERO,
         }
     }
 }
@@ -74,7 +77,11 @@ impl PgwireDriver {
 
 impl Driver for PgwireDriver {
     fn name(&self) -> String {
-        concat!("wireprof ", env!("CARGO_PKG_VERSION")).into()
+        let name = concat!("wireprof ", env!("CARGO_PKG_VERSION"));
+        match self.options.client_work {
+            Duration::ZERO => name.into(),
+            work => format!("{name}, {work:?} of CPU for each answer"),
+        }
     }
 
     /// Opens `level` connections, verifies each statement on the first one and prepares statements on all of them.
@@ -82,6 +89,7 @@ impl Driver for PgwireDriver {
     fn open(&mut self, level: usize) -> Result<Box<dyn Load>> {
         let parts = self.workload.connections(level)?;
         let mut plan = Plan::new(&self.workload, self.options.protocol, self.options.repeat_arguments)?;
+        plan.client_work = self.options.client_work.as_nanos() as u64;
         let connector = Connector::new(&self.address, self.options.connect_timeout)?;
         let mut first = connector.open()?;
         self.options.begin_session(&mut first)?;

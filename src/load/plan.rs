@@ -82,6 +82,8 @@ pub struct Plan {
     pub jobs: Vec<JobPlan>,
     /// Queries scheduled per second; `None` where every job is a closed loop.
     pub rate: Option<f64>,
+    /// ns that a load thread works on each answer.
+    pub client_work: u64,
 }
 
 impl Plan {
@@ -94,7 +96,7 @@ impl Plan {
             Pacing::Closed | Pacing::Recorded(_) => None,
         });
         let rate = open.reduce(|a, b| a + b);
-        Ok(Plan { jobs, rate })
+        Ok(Plan { jobs, rate, client_work: 0 })
     }
 }
 

@@ -100,6 +100,7 @@ pub(super) fn described(what: &What, key: &str) -> String {
     match what {
         What::Latency => "the client's own mean latency".into(),
         What::Place { hop, place } => words(*place, hop.is_none()).into(),
+        What::ClientCalls => "the client's own system calls".into(),
         What::Measured => key.into(),
         What::Compared => format!("compare: {key}, by the database's statistics"),
         What::Rest(Some(words)) => format!("rest: {words}"),

@@ -63,7 +63,7 @@ fn place_row(hop: &HopPlaces, place: Place) -> Vec<Cell> {
 fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
     let row = |name: &str, value: fn(&LevelPlaces) -> Option<f64>, population: fn(&LevelPlaces) -> Option<f64>| {
         let cells = hop.levels.values().flat_map(|level| {
-            let time = Cell::figure(value(level).map(|nanos| nanos / 1e3), "not told by the driver");
+            let time = Cell::figure(value(level).map(|nanos| nanos / 1e3), "the driver or this load does not tell it");
             let there = population(level).map_or(Cell::Empty, Cell::Figure);
             [time, there]
         });
@@ -72,8 +72,9 @@ fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
     let everyone = |level: &LevelPlaces| Some(level.places.iter().map(|share| share.population).sum());
     vec![
         row("sum from sending to reading; all connections", LevelPlaces::within_latency, everyone),
+        row("and the client's own system calls around it", |level| level.client_calls, |_| None),
         row("the client's own mean latency", |level| level.latency, |_| None),
-        row("rest: the client's system calls", LevelPlaces::rest, |_| None),
+        row("rest of it: not seen", LevelPlaces::unseen, |_| None),
     ]
 }
 

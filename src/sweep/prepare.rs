@@ -84,6 +84,8 @@ impl Request {
 pub enum DriverChoice {
     Own {
         threads: usize,
+        /// CPU that each answer costs a load thread.
+        client_work: Duration,
     },
     Dbbench(std::path::PathBuf),
     /// Somebody else, with so many clients; `None`: as many as are connected to the server's port.
@@ -421,12 +423,13 @@ fn watched(request: &Request, pid: Option<u32>, children: bool, also: &[(String,
 
 fn driver(request: &Request, address: &Address, pid: Option<u32>) -> Result<Box<dyn Driver>> {
     Ok(match &request.driver {
-        DriverChoice::Own { threads } => {
+        DriverChoice::Own { threads, client_work } => {
             let options = load::Options {
                 threads: *threads,
                 protocol: request.protocol,
                 repeat_arguments: true,
                 session: request.session.clone(),
+                client_work: *client_work,
                 ..load::Options::default()
             };
             Box::new(load::PgwireDriver::new(address.clone(), request.workload.clone(), options))

@@ -48,7 +48,11 @@ fn generator(case: &Case) -> Option<Finding> {
         100.0 * used
     );
     Some(Finding {
-        removal: Some(Removal { held: vec![(Holding::Generator, generator.demand)], ..Removal::default() }),
+        removal: Some(Removal {
+            cpu: case.facts.cpu.map_or(0.0, |cpu| cpu.generator),
+            held: vec![(Holding::Generator, generator.demand)],
+            ..Removal::default()
+        }),
         measure: Some((used, "time that the load threads are busy")),
         evidence: vec![
             case.share("load threads on a CPU", generator.on_cpu, "their time", SCHEDULER),

@@ -30,6 +30,7 @@ impl Building<'_> {
             source: "load.json".into(),
             parts: self.places(None),
         };
+        root.parts.extend(self.client_calls());
         self.add_rests(&mut root);
         set_shares(&mut root, mean, 1.0);
         root
@@ -45,6 +46,23 @@ impl Building<'_> {
         let level = hop.and_then(|hop| hop.levels.get(&self.level));
         let places = Place::ALL.into_iter().filter(|place| *place != Place::Client);
         places.map(|place| self.place(name, place, level)).collect()
+    }
+
+    /// The client's system calls, where they are known.
+    fn client_calls(&self) -> Option<Node> {
+        let hop = self.hops.iter().find(|hop| hop.of_load)?;
+        let mean = hop.levels.get(&self.level)?.client_calls?;
+        Some(Node {
+            key: "client_calls".into(),
+            what: What::ClientCalls,
+            mean: Some(mean),
+            per: "query".into(),
+            times: Some(1.0),
+            share: None,
+            known: Known::Measured { count: Some(self.queries()) },
+            source: "wire.json, load.json".into(),
+            parts: Vec::new(),
+        })
     }
 
     fn place(&self, name: Option<&str>, place: Place, level: Option<&LevelPlaces>) -> Node {

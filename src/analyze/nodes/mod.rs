@@ -53,6 +53,8 @@ pub enum What {
         hop: Option<String>,
         place: Place,
     },
+    /// Of the client, around its own end of the load's hop.
+    ClientCalls,
     /// By the preset.
     Measured,
     /// What the database's own statistics say of the same time: set against a place, not a part that leaves a rest.
