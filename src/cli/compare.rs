@@ -36,7 +36,7 @@ wireprof starts is started anew for each, and the comparison ends as soon as thr
 Each side is stored as a run: `wireprof diff A B`, `hot` and `explain` read them.
 
 Examples:
-  wireprof compare --testbed --b-sql \"set transaction_isolation = 'serializable'\" --levels 1,16,64
+  wireprof compare --testbed --b-sql \"set transaction_isolation = 'serializable'\" --levels 1,16,64 --awake --load-threads 2
   wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m --max-replicates 30
   wireprof compare --testbed --b-plant stale-reads=100ms --probe read-after-write --levels 16
   wireprof compare --testbed --aa                               a check of the measurement itself

@@ -31,6 +31,7 @@ Examples:
   wireprof sweep --preset postgres --url postgres://app@localhost/db --query 'select 1' --levels 1,16,64
   wireprof sweep --preset materialize --workload bench.ini --levels 1,4,16,64,128 --window 20s --restore
   wireprof sweep --testbed --levels 64 --observer-cost --pairs 40   and what each instrument costs the target
+  wireprof sweep --testbed --levels 1 --awake                  without the time that idle CPUs take to wake
   wireprof sweep --testbed --also postgres                      the database's own profile too (hot --process postgres)
   wireprof sweep --preset generic --url postgres://localhost:7000/db --pid 4711")]
 pub struct Sweep {

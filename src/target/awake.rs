@@ -17,16 +17,59 @@ impl Awake {
     /// # Errors
     /// A host without the file (a container, a kernel without CPU idle states), or no right to write it.
     pub fn keep() -> Result<Awake, Forbidden> {
+        let mut file = open()?;
         // Binary: microseconds as the machine's i32.
-        let written = || {
-            let mut file = OpenOptions::new().write(true).open(FILE)?;
-            file.write_all(&0i32.to_ne_bytes())?;
-            Ok(file)
-        };
-        written().map(Awake).map_err(|error: std::io::Error| Forbidden {
-            what: "keeping idle CPUs awake".into(),
-            cause: format!("{FILE}: {error}"),
-            remedy: "run wireprof as root on the host itself, or leave out --awake".into(),
-        })
+        file.write_all(&0i32.to_ne_bytes()).map_err(forbidden)?;
+        Ok(Awake(file))
+    }
+
+    /// Whether it could be, without doing it: an open file asks for nothing until something is written to it.
+    ///
+    /// # Errors
+    /// As those of [`Awake::keep`].
+    pub fn permitted() -> Result<(), Forbidden> {
+        open().map(drop)
+    }
+}
+
+fn open() -> Result<File, Forbidden> {
+    OpenOptions::new().write(true).open(FILE).map_err(forbidden)
+}
+
+fn forbidden(error: std::io::Error) -> Forbidden {
+    Forbidden {
+        what: "keeping idle CPUs awake".into(),
+        cause: format!("{FILE}: {error}"),
+        remedy: "run wireprof as root on the host itself, or leave out --awake".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// The limit that is in force on this host, microseconds.
+    fn in_force() -> i32 {
+        let mut bytes = [0; 4];
+        File::open(FILE).unwrap().read_exact(&mut bytes).unwrap();
+        i32::from_ne_bytes(bytes)
+    }
+
+    #[test]
+    fn the_limit_is_0_while_it_is_kept_and_then_what_it_was() {
+        if let Err(why) = Awake::permitted() {
+            println!("skipped: {why}");
+            return;
+        }
+        let before = in_force();
+        if before == 0 {
+            println!("skipped: somebody else keeps the CPUs of this host awake");
+            return;
+        }
+        let kept = Awake::keep().unwrap();
+        assert_eq!(in_force(), 0);
+        drop(kept);
+        assert_eq!(in_force(), before);
     }
 }

@@ -6,17 +6,25 @@ use crate::sample::ebpf::EbpfSampler;
 use crate::sample::perf::{self, Options};
 use crate::sample::permitted;
 use crate::sample::unwind::Cache;
-use crate::target::host;
+use crate::target::{Awake, host};
 use crate::testbed;
 use crate::wire::{Hop, SocketProgram, WireSource};
 use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<Check> {
     let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), kernel_programs()];
-    checks.extend([off_cpu(), sockets()]);
+    checks.extend([off_cpu(), sockets(), idle_cpus()]);
     checks.push(runs(&common.runs));
     checks.push(testbed());
     checks
+}
+
+fn idle_cpus() -> Check {
+    const WHAT: &str = "keeping idle CPUs awake";
+    match Awake::permitted() {
+        Ok(()) => Check::good(WHAT, "where it is asked for with --awake"),
+        Err(why) => Check::limited(WHAT, why.cause, why.remedy),
+    }
 }
 
 fn read(path: &str) -> Option<String> {
