@@ -1,5 +1,5 @@
 //! Measures how well a differential flamegraph points at a change that is known: `coloured BEFORE AFTER PATTERN`, two stored runs
-//! (directories) and the functions that were changed. What is coloured counts where it ends, so that callers do not count again.
+//! (directories) and the functions that were changed. Each sample counts once, for the frame that it ends in.
 //! Exits with 1 where the largest difference, or more than 5 % of the coloured weight, lies off the stacks through the functions.
 
 use regex::Regex;

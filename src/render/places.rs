@@ -63,7 +63,10 @@ fn place_row(hop: &HopPlaces, place: Place) -> Vec<Cell> {
 fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
     let row = |name: &str, value: fn(&LevelPlaces) -> Option<f64>, population: fn(&LevelPlaces) -> Option<f64>| {
         let cells = hop.levels.values().flat_map(|level| {
-            let time = Cell::figure(value(level).map(|nanos| nanos / 1e3), "the driver or this load does not tell it");
+            let time = Cell::figure(
+                value(level).map(|nanos| nanos / 1e3),
+                "this load does not tell it, or the client's clock and the sockets differ by more than it",
+            );
             let there = population(level).map_or(Cell::Empty, Cell::Figure);
             [time, there]
         });

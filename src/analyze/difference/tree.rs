@@ -116,7 +116,8 @@ pub struct Coloured {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ends {
     pub nodes: usize,
-    /// Sizes of the differences of those under which no other one differs, in the column's unit per query; and the largest.
+    /// Sizes of the differences of their own samples, those that end in them, in the column's unit per query: each sample counts
+    /// once. And the largest.
     pub weight: f64,
     pub largest: f64,
 }
@@ -151,18 +152,17 @@ impl TreeDifference {
             under[at] |= nodes[at].parent.is_some_and(|parent| under[parent.index()]);
         }
         let mut on = under;
-        let mut end = vec![true; nodes.len()];
         let mut found = Coloured::default();
         for at in (0..nodes.len()).rev() {
             let subtree = &self.subtrees[at];
             if subtree.differs() {
                 let part = if on[at] { &mut found.on } else { &mut found.off };
-                let weight = if end[at] { subtree.difference.abs() } else { 0.0 };
+                let [before, after] = [0, 1].map(|side| self.own[at][side].0 / self.queries[side]);
+                let weight = (after - before).abs();
                 *part = Ends { nodes: part.nodes + 1, weight: part.weight + weight, largest: part.largest.max(weight) };
             }
             if let Some(parent) = nodes[at].parent {
                 on[parent.index()] |= on[at];
-                end[parent.index()] &= end[at] && !subtree.differs();
             }
         }
         found
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn coloured_weight_is_counted_where_it_ends() {
+    fn each_sample_of_what_is_coloured_counts_once() {
         let more = [&AFTER[..], &[("main;run;stray", 100)]].concat();
         let found = compared(&BEFORE, &more).coloured(|frame| frame.name == "work");
         // main, work and new are on its stacks; run and stray are not.
