@@ -137,11 +137,12 @@ fn predicted(conclusion: &Conclusion) -> Option<Section> {
         Column::number("change", "change", "%"),
         Column::number("beyond", "beyond prediction", "% of before"),
         Column::number("pairs", "pairs", ""),
-        Column::text("holds", "in the change's interval"),
+        Column::text("holds", "holds"),
         Column::text("by", "by"),
     ];
     let rows: Vec<_> = predictions.iter().map(prediction_row).collect();
-    let table = Table { columns, rows, ..Table::default() };
+    let holds = "It holds where the predicted change lies within the 95 % interval of the one that was measured, over pairs of replicates.";
+    let table = Table { columns, rows, notes: vec![holds.into()], ..Table::default() };
     let tables = if predictions.is_empty() { Vec::new() } else { vec![table] };
     let mut notes = notes.clone();
     let asleep = conclusion.sides.iter().all(|manifest| !manifest.host.awake);
@@ -170,7 +171,7 @@ fn prediction_row(prediction: &Prediction) -> Vec<Cell> {
     let holds = match prediction.holds() {
         Some(true) => "yes",
         Some(false) => "NO",
-        None => "one pair has none",
+        None => "unknown",
     };
     let percent = |value: f64| 100.0 * value / prediction.before;
     let difference = |from: f64, interval: Option<(f64, f64)>| Cell::Difference {
