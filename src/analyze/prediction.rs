@@ -7,9 +7,9 @@
 //! Surveys 10(3)), so at equal utilisation it grows as the demand falls. Replicates that were measured one after the other are
 //! paired, and intervals are Student's over the pairs.
 
-use super::difference::Mean;
-use super::distribution::two_sided_quantile;
+use super::difference::{Contrast, Mean};
 use super::nodes::place_key;
+use super::places::level_places;
 use super::quantities::{Inputs, Kind};
 use crate::metrics::Change;
 use crate::preset::{Known, Nested, Preset};
@@ -49,7 +49,8 @@ pub enum Predicted {
 }
 
 impl Prediction {
-    /// Whether the change that was predicted lies within the interval of the one that was measured; `None` without one.
+    /// Whether the change that was predicted lies within the interval of the one that was measured; `None` without one. `beyond` asks
+    /// for more: what scatters from pair to pair on both sides alike is not in its interval.
     pub fn holds(&self) -> Option<bool> {
         let predicted = self.predicted - self.before;
         self.change.map(|(low, high)| low <= predicted && predicted <= high)
@@ -116,8 +117,9 @@ const PARTS: [&[Place]; 3] =
 
 /// ns a query in these places of the load's hop.
 fn stays(window: &Window, places: &[Place]) -> Option<f64> {
-    let hop = window.wire.as_ref()?.hops.first().filter(|hop| hop.queries > 0)?;
-    Some(places.iter().map(|place| hop.stay(*place).nanos).sum::<u64>() as f64 / hop.queries as f64)
+    let hop = window.wire.as_ref()?.hops.first()?;
+    let found = level_places(&[window], &hop.hop.name, true)?;
+    places.iter().map(|place| found.places[place.index()].mean).sum()
 }
 
 /// Whether the first side passes through a node in every window, and the second, whose metrics have it, in none.
@@ -241,9 +243,8 @@ fn conclude(level: usize, of: Predicted, pairs: impl Iterator<Item = Option<(f64
 
 /// 95 % interval of the mean.
 fn interval(values: &[f64]) -> Option<(f64, f64)> {
-    let mean = Mean::of(values)?;
-    let half = two_sided_quantile(0.05, mean.freedom) * mean.variance.sqrt();
-    Some((mean.value - half, mean.value + half))
+    let Mean { value, variance, freedom } = Mean::of(values)?;
+    Some(Contrast { estimate: value, error: variance.sqrt(), freedom }.interval(0.05))
 }
 
 #[cfg(test)]
@@ -253,7 +254,7 @@ mod tests {
     use crate::clock::Span;
     use crate::metrics::{MetricsDelta, Scrape};
     use crate::target::MachineDelta;
-    use crate::wire::{Hop, HopDelta, Stay, WireDelta};
+    use crate::wire::{HopDelta, Stay, WireDelta};
     use std::collections::BTreeMap;
 
     /// Metrics of a window in which `read_ts` was observed so often, 100 us each.
@@ -300,15 +301,9 @@ mod tests {
                 by_power: BTreeMap::new(),
             };
             let hop = HopDelta {
-                hop: Hop { name: "target".into(), port: 1 },
-                connections: 1,
-                client_seen: 1,
-                server_seen: 1,
                 queries,
-                pipelined: 0,
-                pieces: 0,
                 stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
-                sample: None,
+                ..HopDelta::default()
             };
             window.wire = Some(WireDelta { span: window.load.span, hops: vec![hop], sends_seen: true });
         }

@@ -305,6 +305,9 @@ impl Sweep {
             (None, Some(query)) => Workload::from_query(query),
             (None, None) => return Err(usage(anyhow!("what is to be repeated? give --query or --workload"))),
         };
+        if self.client_work.is_some() && self.driver != "wireprof" {
+            return Err(usage(anyhow!("--client-work is of wireprof's own load: leave it out, or leave out --driver")));
+        }
         let window = self.window.or(workload.duration).unwrap_or(Duration::from_secs(10));
         let divisor = self.divisor.as_deref().map(Divisor::parse).transpose().map_err(usage)?;
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

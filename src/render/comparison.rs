@@ -141,7 +141,8 @@ fn predicted(conclusion: &Conclusion) -> Option<Section> {
         Column::text("by", "by"),
     ];
     let rows: Vec<_> = predictions.iter().map(prediction_row).collect();
-    let holds = "It holds where the predicted change lies within the 95 % interval of the one that was measured, over pairs of replicates.";
+    let holds = "It holds where the predicted change lies within the 95 % interval of the one that was measured. What lies beyond the \
+                 prediction has an interval of its own, over pairs of replicates, which is narrower: side effects that it shows are real.";
     let table = Table { columns, rows, notes: vec![holds.into()], ..Table::default() };
     let tables = if predictions.is_empty() { Vec::new() } else { vec![table] };
     let mut notes = notes.clone();
@@ -174,9 +175,12 @@ fn prediction_row(prediction: &Prediction) -> Vec<Cell> {
         None => "unknown",
     };
     let percent = |value: f64| 100.0 * value / prediction.before;
-    let difference = |from: f64, interval: Option<(f64, f64)>| Cell::Difference {
-        value: percent(prediction.measured - from),
-        interval: interval.map(|(low, high)| (percent(low), percent(high))),
+    let difference = |from: f64, interval: Option<(f64, f64)>| match prediction.before == 0.0 {
+        true => Cell::Undefined("it was 0 before".into()),
+        false => Cell::Difference {
+            value: percent(prediction.measured - from),
+            interval: interval.map(|(low, high)| (percent(low), percent(high))),
+        },
     };
     vec![
         Cell::Count(prediction.level as u64),

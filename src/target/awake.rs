@@ -11,7 +11,9 @@ const FILE: &str = "/dev/cpu_dma_latency";
 
 /// Idle CPUs poll instead of sleeping, until this is dropped.
 #[derive(Debug)]
-pub struct Awake(#[allow(dead_code)] File);
+pub struct Awake {
+    _request: File,
+}
 
 impl Awake {
     /// # Errors
@@ -20,7 +22,7 @@ impl Awake {
         let mut file = open()?;
         // Binary: microseconds as the machine's i32.
         file.write_all(&0i32.to_ne_bytes()).map_err(forbidden)?;
-        Ok(Awake(file))
+        Ok(Awake { _request: file })
     }
 
     /// Whether it could be, without doing it: an open file asks for nothing until something is written to it.

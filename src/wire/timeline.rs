@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A pair of ends between which queries go: client and server, or server and the database behind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
     /// As tables name it: `target`, `database`.
     pub name: String,
@@ -45,7 +45,7 @@ pub struct Stay {
 }
 
 /// One hop within a window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopDelta {
     pub hop: Hop,
     /// Connections on which anything happened in the window.

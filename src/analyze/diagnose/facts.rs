@@ -211,10 +211,11 @@ impl<'a> Facts<'a> {
         self.cpu.map_or(1.0, threads).min(1.0)
     }
 
-    /// Share of the runtime's workers that a task holds, 0..1; 0 where that is not measured.
-    fn workers_held(&self) -> f64 {
-        let held = |w: WorkersFacts| (w.on_cpu + w.runnable + w.blocked()) * self.throughput / 1e9 / w.count;
-        self.workers.map_or(0.0, held).min(1.0)
+    /// Share of the runtime's workers that a task holds, 0..1; `None` where that is not measured.
+    fn workers_held(&self) -> Option<f64> {
+        let workers = self.workers?;
+        let held = workers.on_cpu + workers.runnable + workers.blocked();
+        Some((held * self.throughput / 1e9 / workers.count).min(1.0))
     }
 
     /// What can be a delay at most, ns: what it is where no queries queue, and what the wait for the round trip behind has
@@ -223,8 +224,9 @@ impl<'a> Facts<'a> {
     fn most_delay(&self, lowest: &Facts) -> Option<f64> {
         let cpu = lowest.cpu.filter(|cpu| lowest.clients <= cpu.cpus && lowest.level < self.level)?;
         let wait = |facts: &Facts| Some(facts.behind.as_ref()?.wait.as_ref()?.0);
+        let queued = self.workers_held().map_or(self.wanted(), |held| held.max(self.wanted()));
         let grown = wait(self).zip(wait(lowest)).map_or(0.0, |(here, there)| (here - there).max(0.0));
-        Some((lowest.latency - cpu.demand).max(0.0) + grown * (1.0 - self.wanted().max(self.workers_held())))
+        Some((lowest.latency - cpu.demand).max(0.0) + grown * (1.0 - queued))
     }
 
     /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip takes on this

@@ -48,8 +48,8 @@ fn generator(case: &Case) -> Option<Finding> {
         100.0 * used
     );
     Some(Finding {
-        removal: Some(Removal {
-            cpu: case.facts.cpu.map_or(0.0, |cpu| cpu.generator),
+        removal: case.facts.cpu.map(|cpu| Removal {
+            cpu: cpu.generator,
             held: vec![(Holding::Generator, generator.demand)],
             ..Removal::default()
         }),
