@@ -230,6 +230,12 @@ fn what_the_sockets_see_before_and_after_the_database_is_not_unexplained() {
     let own = found.own_work.unwrap();
     assert_eq!((own.before, own.behind, own.after, own.queries), (40_000.0, 32_000.0, 18_000.0, 200));
     assert!((found.unexplained().unwrap() - 2.0 / 110.0).abs() < 1e-9, "only what is left outside the server's hands");
+    let rests: f64 = found.by_subtraction().iter().map(|(_, share)| share.abs()).sum();
+    let outside = rests - found.by_subtraction_within_measured();
+    assert!((outside - 2.0 / 110.0).abs() < 1e-9, "the other rests lie in the server's hands");
+    let phases = ["before", "behind", "after"].map(|key| micros(&found, key));
+    assert_eq!(phases, [Some(40.0), Some(32.0), Some(18.0)], "beside the parts, and not subtracted with them");
+    assert_eq!(micros(&found, "rest of server"), Some(10.0));
     assert_eq!(tree(sampled(one(), None)).own_work, None, "queries that ask nothing, or several things");
     let mut two = sampled(one(), Some(Behind { before: 40_000, after: 18_000 }));
     two.wire.as_mut().unwrap().hops[0].connections = 2;

@@ -78,7 +78,7 @@ fn divide(whole: Population, nodes: &[&Node], found: &mut Vec<Population>) {
         nodes.iter().map(|node| node.parts.iter().find(|part| part.key == key && part.share.is_some())).collect()
     };
     let parts: Vec<Vec<&Node>> =
-        keys.iter().filter_map(|key| same(key)).filter(|part| part[0].what != What::Compared).collect();
+        keys.iter().filter_map(|key| same(key)).filter(|part| part[0].what.is_part()).collect();
     // Whole only where all levels' parts fill it, and none exceeds it: else something would be left out of the picture.
     let fills = |at: usize| {
         let sum: f64 = parts.iter().filter_map(|part| part[at].per_query()).sum();

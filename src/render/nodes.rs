@@ -3,7 +3,7 @@
 use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
 use super::places::words;
-use crate::analyze::nodes::{Known, LevelNodes, Node, OwnWork, What};
+use crate::analyze::nodes::{Known, LevelNodes, Node, OwnWork, Phase, What};
 use std::collections::BTreeMap;
 
 /// The tree over all levels, and a sentence a level on what is known only by subtraction.
@@ -25,7 +25,8 @@ fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
         last.map(|last| heading(depth, last).into_iter().chain(cells).collect())
     });
     let notes = vec![
-        "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction. A batch that several queries share is a part \
+        "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction; those that begin with \"by \
+         the sockets\" and \"compare\" stand beside the others and are not summed with them. A batch that several queries share is a part \
          of each one's wait: it has no share, and is not subtracted. From load.json, wire.json, metrics-before.prom, \
          metrics-after.prom and statements.json of each window."
             .to_string(),
@@ -103,6 +104,9 @@ pub(super) fn described(what: &What, key: &str) -> String {
         What::ClientCalls => "the client's own system calls".into(),
         What::Measured => key.into(),
         What::Compared => format!("compare: {key}, by the database's statistics"),
+        What::Phase(Phase::Before) => "by the sockets: until it asks the database".into(),
+        What::Phase(Phase::Behind) => "by the sockets: until it has read the database's answer".into(),
+        What::Phase(Phase::After) => "by the sockets: until it sends its own answer".into(),
         What::Rest(Some(words)) => format!("rest: {words}"),
         What::Rest(None) => "rest".into(),
     }
@@ -115,11 +119,15 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
         let largest = nodes.by_subtraction();
         let named: Vec<String> = largest.iter().take(3).map(|(node, share)| rest_words(node, *share)).collect();
         notes.push(format!(
-            "Level {level}: {:.1} % of the latency is not explained; by subtraction alone {:.1} % are known{}{}.",
+            "Level {level}: {:.1} % of the latency is not explained; by subtraction alone {:.1} % are known{}{}{}.",
             unexplained * 100.0,
             largest.iter().map(|(_, share)| share.abs()).sum::<f64>() * 100.0,
             if named.is_empty() { "" } else { ", most of it " },
-            named.join(", ")
+            named.join(", "),
+            match nodes.by_subtraction_within_measured() {
+                share if share > 0.0 => format!("; {:.1} % of the latency are such rests within the server's hands, whose own work the sockets measured", share * 100.0),
+                _ => String::new(),
+            }
         ));
     }
     if let Some(OwnWork { before, behind, after, queries }) = &nodes.own_work {

@@ -20,7 +20,7 @@ pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 pub use raw::*;
 pub use referee::{Agreement, Findings};
 pub use report::SamplingReport;
-pub use timer::BareTimers;
+pub use timer::{BareTimers, DEAR, SPARING_RATE, USUAL_RATE, interrupt_cost};
 
 use anyhow::Result;
 

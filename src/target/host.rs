@@ -1,6 +1,7 @@
 //! The machine the measurement runs on.
 
 use crate::run::Host;
+use crate::sample::perf::{self, events};
 
 /// Reads host name, kernel, CPU and memory from `/proc` and `/sys`.
 pub fn host() -> Host {
@@ -16,8 +17,8 @@ pub fn host() -> Host {
         name: read("/proc/sys/kernel/hostname").unwrap_or_default(),
         kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
         cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
-        cpus: std::thread::available_parallelism().map_or(1, |n| n.get()),
-        pmu: crate::sample::perf::has_pmu(),
+        cpus: events::online_cpus().len(),
+        pmu: perf::has_pmu(),
         governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         memory_bytes: total.map_or(0, |kib: u64| kib * 1024),
         awake: false,

@@ -1,7 +1,7 @@
 //! A level's tree from its windows: places from the sockets, what the preset has inside them, and what is left of each whole.
 //! Invariant: a node is measured only where its source is; the others say why not.
 
-use super::{Known, LATENCY, Node, What, measured, weight_in};
+use super::{Known, LATENCY, Node, OwnWork, What, measured, weight_in};
 use crate::analyze::places::{HopPlaces, LevelPlaces};
 use crate::analyze::quantities::{Inputs, Kind, source};
 use crate::analyze::summary::mean_latency;
@@ -14,6 +14,7 @@ pub(super) struct Building<'a> {
     pub windows: Vec<&'a Window>,
     pub hops: &'a [HopPlaces],
     pub preset: Option<&'a Preset>,
+    pub own_work: Option<OwnWork>,
 }
 
 impl Building<'_> {
@@ -72,8 +73,12 @@ impl Building<'_> {
         let key = name.map_or(own.into(), |hop| format!("{hop}/{own}"));
         // The load's hop has as many round trips as queries, but for those under way at the window's ends.
         let (per, times) = if name.is_none() { ("query", Some(1.0)) } else { ("round trip", trips) };
+        let mut parts = self.parts(&key);
+        if name.is_none() && place == Place::Server {
+            parts.extend(self.phases());
+        }
         Node {
-            parts: self.parts(&key),
+            parts,
             what: What::Place { hop: name.map(str::to_string), place },
             mean,
             per: per.into(),
@@ -83,6 +88,24 @@ impl Building<'_> {
             source: "wire.json".into(),
             key,
         }
+    }
+
+    /// What the sockets say of the server's hands, where they do.
+    fn phases(&self) -> Vec<Node> {
+        let node = |own: OwnWork| {
+            own.phases().map(|(phase, nanos)| Node {
+                key: format!("{phase:?}").to_lowercase(),
+                what: What::Phase(phase),
+                mean: Some(nanos),
+                per: "query".into(),
+                times: Some(1.0),
+                share: None,
+                known: Known::Measured { count: Some(own.queries as f64) },
+                source: "timelines.json.gz".into(),
+                parts: Vec::new(),
+            })
+        };
+        self.own_work.map(node).into_iter().flatten().collect()
     }
 
     /// What the preset has inside a place or node.

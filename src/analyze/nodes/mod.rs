@@ -5,7 +5,7 @@
 mod build;
 mod own_work;
 
-pub use own_work::OwnWork;
+pub use own_work::{OwnWork, Phase};
 
 use super::places::HopPlaces;
 use crate::preset::{Nested, Preset};
@@ -59,8 +59,17 @@ pub enum What {
     Measured,
     /// What the database's own statistics say of the same time: set against a place, not a part that leaves a rest.
     Compared,
+    /// The same of what the sockets alone say of the server's hands.
+    Phase(Phase),
     /// What the parts of a whole leave of it; in words where the preset has some.
     Rest(Option<String>),
+}
+
+impl What {
+    /// Not set beside the parts of its whole, to be compared with them.
+    pub fn is_part(&self) -> bool {
+        !matches!(self, What::Compared | What::Phase(_))
+    }
 }
 
 /// How a node is known.
@@ -147,16 +156,21 @@ impl LevelNodes {
     /// unexplained: then only what the sockets left there counts. `None` without a latency.
     pub fn unexplained(&self) -> Option<f64> {
         let latency = self.latency.mean?;
-        let sum = |nodes: &[(&Node, f64)]| nodes.iter().map(|(_, share)| share.abs()).sum::<f64>();
-        let all = sum(&self.by_subtraction());
-        let (Some(own), Some(server)) = (&self.own_work, self.get("server").filter(|server| server.mean.is_some()))
-        else {
+        let all: f64 = self.by_subtraction().iter().map(|(_, share)| share.abs()).sum();
+        let (Some(own), Some(server)) = (&self.own_work, self.get("server").and_then(|server| server.mean)) else {
             return Some(all);
         };
-        let within: Vec<_> =
-            self.by_subtraction().into_iter().filter(|(node, _)| server.find(&node.key).is_some()).collect();
-        let left = (server.mean? - own.before - own.behind - own.after).abs() / latency;
-        Some(all - sum(&within) + left.min(sum(&within)))
+        let within = self.by_subtraction_within_measured();
+        let left = (server - own.before - own.behind - own.after).abs() / latency;
+        Some(all - within + left.min(within))
+    }
+
+    /// Share of the latency, 0..1, that is known only by subtraction within the server's hands, where the sockets measured what it
+    /// did itself; 0 where they did not.
+    pub fn by_subtraction_within_measured(&self) -> f64 {
+        let server = self.own_work.and_then(|_| self.get("server")).filter(|server| server.mean.is_some());
+        let within = |node: &Node| server.is_some_and(|server| server.find(&node.key).is_some());
+        self.by_subtraction().iter().filter(|(node, _)| within(node)).map(|(_, share)| share.abs()).sum()
     }
 }
 
@@ -164,7 +178,7 @@ impl LevelNodes {
 pub fn nodes(run: &Run, hops: &[HopPlaces], preset: Option<&Preset>) -> BTreeMap<usize, LevelNodes> {
     let level = |(level, windows): (usize, Vec<&Window>)| {
         let own_work = own_work(&windows);
-        let latency = Building { level, windows, hops, preset }.tree();
+        let latency = Building { level, windows, hops, preset, own_work }.tree();
         (level, LevelNodes { latency, own_work })
     };
     run.levels().into_iter().map(level).collect()
@@ -178,7 +192,7 @@ pub fn misplaced<'p>(levels: &BTreeMap<usize, LevelNodes>, preset: &'p Preset) -
 
 /// The parts that are measured; in the stead of one that is not, its own.
 fn measured(parts: &[Node]) -> Vec<&Node> {
-    let each = parts.iter().filter(|part| part.known != Known::Subtraction && part.what != What::Compared);
+    let each = parts.iter().filter(|part| part.known != Known::Subtraction && part.what.is_part());
     each.flat_map(|part| if part.mean.is_some() { vec![part] } else { measured(&part.parts) }).collect()
 }
 

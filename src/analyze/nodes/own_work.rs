@@ -9,6 +9,18 @@ use serde::Serialize;
 const MOST_OF: f64 = 0.9;
 const FEWEST: usize = 100;
 
+/// A part of the time that a query is in the server's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Until it sends its request to the database.
+    Before,
+    /// Until it has read the answer.
+    Behind,
+    /// Until it sends its own.
+    After,
+}
+
 /// Means over the sampled queries, in ns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct OwnWork {
@@ -20,6 +32,13 @@ pub struct OwnWork {
     pub after: f64,
     /// How many queries these are the means of.
     pub queries: usize,
+}
+
+impl OwnWork {
+    /// ns of each phase, in their order.
+    pub fn phases(&self) -> [(Phase, f64); 3] {
+        [(Phase::Before, self.before), (Phase::Behind, self.behind), (Phase::After, self.after)]
+    }
 }
 
 /// Over a level's windows; `None` where queries overlap, make more or fewer requests, or were not sampled.

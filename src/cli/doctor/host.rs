@@ -4,15 +4,15 @@ use super::super::Common;
 use super::Check;
 use crate::sample::ebpf::EbpfSampler;
 use crate::sample::perf::{self, Options};
-use crate::sample::permitted;
 use crate::sample::unwind::Cache;
+use crate::sample::{DEAR, SPARING_RATE, USUAL_RATE, interrupt_cost, permitted};
 use crate::target::{Awake, host};
 use crate::testbed;
 use crate::wire::{Hop, SocketProgram, WireSource};
 use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<Check> {
-    let mut checks = vec![sampling(), event(), rate(), kernel_symbols(), scheduler(), kernel_programs()];
+    let mut checks = vec![sampling(), event(), rate(), interrupts(), kernel_symbols(), scheduler(), kernel_programs()];
     checks.extend([off_cpu(), sockets(), idle_cpus()]);
     checks.push(runs(&common.runs));
     checks.push(testbed());
@@ -80,7 +80,7 @@ fn event() -> Check {
 }
 
 fn rate() -> Check {
-    let wanted = Options::default().frequency;
+    let wanted = USUAL_RATE;
     let most = setting("perf_event_max_sample_rate");
     match most.parse::<u64>() {
         Ok(rate) if rate < wanted => Check::limited(
@@ -89,6 +89,25 @@ fn rate() -> Check {
             format!("`sudo sysctl kernel.perf_event_max_sample_rate={}`, or --frequency {rate}", wanted.max(10_000)),
         ),
         _ => Check::good("rate of samples", format!("kernel.perf_event_max_sample_rate is {most}")),
+    }
+}
+
+/// Measures what a timer's interrupt takes, as a sweep does that samples by timers.
+fn interrupts() -> Check {
+    const WHAT: &str = "interrupts of a timer";
+    match interrupt_cost() {
+        Err(error) => Check::limited(WHAT, format!("not measured: {error}"), "see the sampling of stacks"),
+        Ok(nanos) if nanos > DEAR && !perf::has_pmu() => Check::limited(
+            WHAT,
+            format!(
+                "one takes {:.1} us of a CPU, so stacks are sampled {SPARING_RATE} times a second and CPU, not {USUAL_RATE}",
+                nanos / 1_000.0
+            ),
+            format!(
+                "--frequency {USUAL_RATE} samples as often all the same; sweep --observer-cost tells what that takes"
+            ),
+        ),
+        Ok(nanos) => Check::good(WHAT, format!("one takes {:.1} us of a CPU", nanos / 1_000.0)),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Invariant: what was chosen instead of something better is named in [`Opened::fallbacks`].
 
 use super::record::REGISTER_MASK;
-use crate::sample::Unwinding;
+use crate::sample::{USUAL_RATE, Unwinding};
 use crate::target::{Forbidden, tasks};
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
@@ -21,6 +21,8 @@ const LARGEST_COPY: u64 = 65_528;
 pub struct Options {
     /// Samples per second and CPU; bounded by [`TOTAL_RATE`].
     pub frequency: u64,
+    /// Why there are fewer than usual, where nobody asked for a number.
+    pub sparing: Option<String>,
     /// `auto`, `cycles` or `cpu-clock`.
     pub event: EventChoice,
     pub unwinding: Unwinding,
@@ -43,7 +45,8 @@ pub enum EventChoice {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            frequency: 997,
+            frequency: USUAL_RATE,
+            sparing: None,
             event: EventChoice::Auto,
             unwinding: Unwinding::Auto,
             stack_bytes: LARGEST_COPY,
@@ -195,15 +198,16 @@ pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static 
     }
 }
 
-/// What to say where the budget gives fewer samples than were asked for.
-pub fn bounded(budget: &Budget, options: &Options, cpus: usize) -> Option<String> {
+/// What to say where there are fewer samples than usual, or than were asked for.
+pub fn fewer(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
     let Budget { frequency, .. } = budget;
     let asked = options.frequency;
-    (*frequency < asked).then(|| {
+    let bounded = (*frequency < asked).then(|| {
         format!(
             "{frequency} samples/s per CPU instead of {asked}: {TOTAL_RATE} samples/s over {cpus} CPUs is the budget"
         )
-    })
+    });
+    options.sparing.clone().into_iter().chain(bounded).collect()
 }
 
 /// The bare clock of one CPU, for a program in the kernel that runs at its ticks.
@@ -233,7 +237,7 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     let cpus = online_cpus();
     let budget = budget(cpus.len(), options);
     let mut fallbacks = Vec::new();
-    fallbacks.extend(bounded(&budget, options, cpus.len()));
+    fallbacks.extend(fewer(&budget, options, cpus.len()));
     let event = event_name(options.event, &mut fallbacks);
     let period = (event == "cpu-clock").then_some(budget.period());
     let whole = cpus.iter().map(|cpu| open_cpu(event, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
@@ -344,6 +348,14 @@ mod tests {
             assert!(budget.ring_bytes.is_power_of_two());
         }
         assert_eq!(budget(2, &Options::default()).frequency, 997);
+    }
+
+    #[test]
+    fn fewer_samples_than_usual_are_told_with_every_reason() {
+        let options = Options { sparing: Some("timers are dear".into()), ..Options::default() };
+        assert_eq!(fewer(&budget(2, &options), &options, 2), ["timers are dear"]);
+        assert_eq!(fewer(&budget(64, &options), &options, 64).len(), 2);
+        assert!(fewer(&budget(2, &Options::default()), &Options::default(), 2).is_empty());
     }
 
     #[test]
