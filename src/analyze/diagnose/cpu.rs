@@ -94,11 +94,8 @@ fn allocated(case: &Case) -> Vec<Owner> {
 fn allocator(case: &Case, allocated: &[Owner]) -> Option<Finding> {
     let total: f64 = allocated.iter().map(|owner| owner.cost.value).sum();
     let first = allocated.first()?;
-    // As much of it on the busiest thread as of everything.
-    let on_thread =
-        case.facts.thread.as_ref().zip(case.facts.cpu).map_or(0.0, |(thread, cpu)| thread.demand / cpu.server);
     Some(Finding {
-        removal: Some(removal(total, total * on_thread)),
+        removal: Some(removal(total, total * case.facts.on_busiest_thread())),
         named: named(case, allocated, &[], &[]),
         evidence: vec![
             case.nanos("CPU in the allocator", total, "query", PROFILE),

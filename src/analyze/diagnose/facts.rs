@@ -205,6 +205,11 @@ impl<'a> Facts<'a> {
         lowest.filter(|facts| facts.throughput < 0.8 * self.throughput)
     }
 
+    /// Share of the server's CPU that its busiest thread has: of what is not told apart by thread, as much is taken to be there.
+    pub fn on_busiest_thread(&self) -> f64 {
+        self.thread.as_ref().zip(self.cpu).map_or(0.0, |(thread, cpu)| thread.demand / cpu.server)
+    }
+
     /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
     fn wanted(&self) -> f64 {
         let threads = |cpu: Cpu| (cpu.demand + cpu.runnable) * self.throughput / 1e9 / cpu.cpus;

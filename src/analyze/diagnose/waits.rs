@@ -111,7 +111,8 @@ fn lock(case: &Case) -> Option<LockWaits> {
 }
 
 fn locked(case: &Case, waits: LockWaits, blocked: f64, mut evidence: Vec<Evidence>) -> Finding {
-    let removal = removal(blocked, waits.cpu);
+    let mut removal = removal(blocked, waits.cpu);
+    removal.held.push((Holding::Thread, waits.cpu * case.facts.on_busiest_thread()));
     if waits.blocked > 0.0 {
         evidence.push(case.nanos("workers blocked in locks, by their stacks", waits.blocked, "query", OFF_CPU));
     }
