@@ -10,7 +10,7 @@ use wireprof::profile::{Builder, Frame, Labels, Space, on_cpu_columns};
 use wireprof::run::{Host, Manifest, Missing, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
 use wireprof::sample::SamplingReport;
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-use wireprof::wire::{Hop, HopDelta, Place, Stay, WireDelta};
+use wireprof::wire::{Hop, HopDelta, Others, Place, Stay, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -414,27 +414,39 @@ fn a_scrape_that_takes_a_large_part_of_the_window_warns() {
     fires("skew", Verdict::Warn, prose, |w| w.facts.skew = Some(0.125));
 }
 
+/// Sixteen clients' 100,000 queries, so long in each place.
+fn followed(micros: u64, others: Option<Others>) -> impl Fn(&mut Window) {
+    move |window: &mut Window| {
+        let stay = |place| Stay { place, nanos: 100_000 * micros * 1_000, count: 1, by_power: BTreeMap::new() };
+        let hop = HopDelta {
+            hop: Hop { name: "target".into(), port: 1 },
+            connections: 16,
+            client_seen: 16,
+            server_seen: 16,
+            queries: 100_000,
+            pipelined: 0,
+            pieces: 0,
+            others,
+            stays: Place::ALL.map(stay).to_vec(),
+            sample: None,
+        };
+        window.wire = Some(WireDelta { span: window.facts.span, hops: vec![hop], sends_seen: true });
+    }
+}
+
+#[test]
+fn other_clients_whose_work_is_divided_among_the_loads_queries_warn() {
+    let others = |queries| followed(317, Some(Others { connections: 2, queries }));
+    let prose =
+        "2 connections of other clients made 5000 requests of the server beside 100000 of the load (4.8 % of all)";
+    fires("other_clients", Verdict::Warn, prose, others(5_000));
+    assert!(bad(&check(others(500))).is_empty(), "half a percent");
+}
+
 #[test]
 fn places_that_do_not_add_up_to_the_latency_warn() {
-    let followed = |micros: u64| {
-        move |window: &mut Window| {
-            let stay = |place| Stay { place, nanos: 100_000 * micros * 1_000, count: 1, by_power: BTreeMap::new() };
-            let hop = HopDelta {
-                hop: Hop { name: "target".into(), port: 1 },
-                connections: 16,
-                client_seen: 16,
-                server_seen: 16,
-                queries: 100_000,
-                pipelined: 0,
-                pieces: 0,
-                stays: Place::ALL.map(stay).to_vec(),
-                sample: None,
-            };
-            window.wire = Some(WireDelta { span: window.facts.span, hops: vec![hop], sends_seen: true });
-        }
-    };
     // Five places of 300 us in a latency of 1,590 us.
     let prose = "the places sum to 1500.0 us, the client's mean latency is 1590.0 us (+5.7 % lie in none)";
-    fires("places_sum", Verdict::Warn, prose, followed(300));
-    assert!(bad(&check(followed(317))).is_empty(), "1,585 us of 1,590");
+    fires("places_sum", Verdict::Warn, prose, followed(300, None));
+    assert!(bad(&check(followed(317, None))).is_empty(), "1,585 us of 1,590");
 }

@@ -32,8 +32,8 @@ fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
     std::thread::sleep(Duration::from_secs(1));
     let after = wire.snapshot().unwrap();
     wire.stop();
-    let mut delta = before.until(&after, &hops, wire.sends_seen());
-    delta.add_timelines(wire.timelines());
+    let mut delta = before.until(&after, &hops, wire.sends_seen(), None);
+    delta.add_timelines(wire.timelines(), None);
     let trace = load.stop(delta.span).unwrap();
     let hop = &delta.hops[0];
     assert_eq!((hop.connections, hop.client_seen, hop.server_seen, hop.pipelined), (8, 8, 8, 0));
@@ -56,6 +56,41 @@ fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
 }
 
 #[test]
+fn other_clients_of_the_server_are_in_no_place_of_the_load() {
+    let Some(server) = Postgres::start("") else { return };
+    let address = server.address("postgres");
+    let hops = vec![Hop { name: "target".into(), port: address.local_port().unwrap() }];
+    let Some(mut wire) = followed(hops.clone()) else { return };
+    let open = |clients, sql| {
+        let mut load = PgwireDriver::new(address.clone(), Workload::from_query(sql), Options::default()).open(clients);
+        load.as_mut().unwrap().start().unwrap();
+        load.unwrap()
+    };
+    let (load, strangers) = (open(2, "select 1"), open(3, "select pg_sleep(0.02)"));
+    wire.start().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let before = wire.snapshot().unwrap();
+    wire.take_timelines(1.0).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let after = wire.snapshot().unwrap();
+    wire.stop();
+    let own = load.ports().unwrap();
+    assert_eq!(own.len(), 2);
+    let mut delta = before.until(&after, &hops, wire.sends_seen(), Some(&own));
+    delta.add_timelines(wire.timelines(), Some(&own));
+    let (trace, others) = (load.stop(delta.span).unwrap(), strangers.stop(delta.span).unwrap());
+    let hop = &delta.hops[0];
+    let found = hop.others.unwrap();
+    assert_eq!((hop.connections, found.connections), (2, 3));
+    assert!(hop.queries.abs_diff(trace.completed) <= 2 + trace.completed / 500, "{} {}", hop.queries, trace.completed);
+    assert!(found.queries.abs_diff(others.completed) <= 3, "{} {}", found.queries, others.completed);
+    let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
+    let latency = trace.mean_latency().unwrap();
+    assert!((sum / latency - 1.0).abs() < 0.05, "places {sum} ns, latency {latency} ns, others 20 ms");
+    assert!(hop.sample.as_ref().unwrap().queries.iter().all(|query| own.contains(&query.port)));
+}
+
+#[test]
 fn the_extended_protocol_is_one_query_a_round_trip() {
     let Some(server) = Postgres::start("") else { return };
     let address = server.address("postgres");
@@ -70,7 +105,7 @@ fn the_extended_protocol_is_one_query_a_round_trip() {
     std::thread::sleep(Duration::from_millis(500));
     let after = wire.snapshot().unwrap();
     wire.stop();
-    let delta = before.until(&after, &hops, wire.sends_seen());
+    let delta = before.until(&after, &hops, wire.sends_seen(), None);
     let trace = load.stop(delta.span).unwrap();
     let hop = &delta.hops[0];
     // A query for each client under way, and 1 ms for a reader that waits for one of two busy CPUs.
@@ -127,7 +162,7 @@ fn a_client_that_sends_before_it_has_read_is_recognised() {
     }
     let after = wire.snapshot().unwrap();
     wire.stop();
-    let hop = &before.until(&after, &hops, wire.sends_seen()).hops[0];
+    let hop = &before.until(&after, &hops, wire.sends_seen(), None).hops[0];
     assert!(hop.pipelined >= 15, "{hop:?}");
 }
 

@@ -33,6 +33,9 @@ pub enum Guard {
     WrongRows { wrong: u64, completed: u64 },
     /// The places between sending and reading, by the sockets, against the client's own mean latency: parts of one whole.
     PlacesSum { places: f64, latency: f64 },
+    /// Requests of clients that are no part of the load, by the sockets: their work is in the server's figures, but not in what
+    /// those are divided by.
+    OtherClients { connections: u64, others: u64, own: u64 },
     /// Reads on other connections that began after a write was acknowledged, and how many of them did not see it.
     StaleReads {
         writes: u64,
@@ -78,6 +81,8 @@ pub enum Guard {
 mod bound {
     /// Of the latency: the client's system calls are 0.1 to 1 % of it, so more is a place that was not seen.
     pub const PLACES_SUM: f64 = 0.03;
+    /// Of all requests: as much as the server's costs per query are then too high.
+    pub const OTHER_CLIENTS: f64 = 0.01;
     /// Of N: beyond it the per-query figures at this level are those of fewer clients.
     pub const GENERATOR_GAP: f64 = 0.03;
     /// Of a core per load thread: above it a queue in the generator doubles a wait at least (M/D/1 at 0.85: 2.8 services).
@@ -110,6 +115,7 @@ impl Guard {
             Guard::GeneratorGap { .. } => fail(self.share().abs() > bound::GENERATOR_GAP),
             Guard::GeneratorCpu { .. } => warn(self.share() > bound::GENERATOR_CPU),
             Guard::PlacesSum { .. } => warn(self.share().abs() > bound::PLACES_SUM),
+            Guard::OtherClients { .. } => warn(self.share() > bound::OTHER_CLIENTS),
             Guard::Errors { errors, .. } => fail(*errors > 0),
             Guard::WrongRows { wrong, .. } => fail(*wrong > 0),
             Guard::StaleReads { reads: 0, .. } => Verdict::NotMeasured,
@@ -143,6 +149,7 @@ impl Guard {
             Guard::GeneratorGap { connections, throughput, mean_latency } => {
                 1.0 - throughput * mean_latency / 1e9 / *connections as f64
             }
+            Guard::OtherClients { others, own, .. } => of(*others, others + own),
             Guard::PlacesSum { places, latency } => 1.0 - places / latency,
             Guard::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
             Guard::LostSamples { lost, recorded, .. } => of(*lost, lost + recorded),

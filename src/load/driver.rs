@@ -4,6 +4,7 @@
 use super::LoadTrace;
 use crate::clock::Span;
 use anyhow::Result;
+use std::collections::BTreeSet;
 
 /// A source of load: our own loop, the user's dbbench, somebody else's load, or a replayed trace in tests.
 pub trait Driver: Send {
@@ -23,6 +24,10 @@ pub trait Load: Send {
     fn start(&mut self) -> Result<()>;
     /// Thread ids of the threads (or the process id of the child) that drive the load, for CPU accounting.
     fn thread_ids(&self) -> Vec<u32>;
+    /// The client's ports of its connections; `None`: it is not known which are its own.
+    fn ports(&self) -> Option<BTreeSet<u16>> {
+        None
+    }
     /// Queries completed and errors since `start`, for progress; cheap.
     fn progress(&self) -> (u64, u64);
     /// Why the load cannot go on (server gone, every connection lost); `None` while it runs.

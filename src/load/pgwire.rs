@@ -14,6 +14,7 @@ use super::{LoadError, probe, tally};
 use crate::clock::{Nanos, Span, now};
 use crate::workload::Workload;
 use anyhow::{Context, Result, anyhow};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
@@ -105,6 +106,7 @@ impl Driver for PgwireDriver {
             plan,
             shared,
             threads: Vec::new(),
+            ports: connections.iter().map(|connection| connection.transport.socket.port()).collect(),
             started: false,
         };
         Ok(Box::new(load.spawn(connections, &jobs)?))
@@ -189,6 +191,8 @@ struct PgwireLoad {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
     threads: Vec<LoadThread>,
+    /// `None`: over a Unix socket.
+    ports: Option<BTreeSet<u16>>,
     started: bool,
 }
 
@@ -272,6 +276,10 @@ impl Load for PgwireLoad {
 
     fn thread_ids(&self) -> Vec<u32> {
         self.threads.iter().map(|thread| thread.id).collect()
+    }
+
+    fn ports(&self) -> Option<BTreeSet<u16>> {
+        self.ports.clone()
     }
 
     fn progress(&self) -> (u64, u64) {

@@ -23,6 +23,14 @@ impl Socket {
         }
     }
 
+    /// This end's port; `None` for a Unix socket.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Socket::Tcp(stream) => stream.local_addr().ok().map(|address| address.port()),
+            Socket::Unix(_) => None,
+        }
+    }
+
     /// Bounds every blocking read and write.
     pub fn set_timeout(&self, limit: Duration) -> io::Result<()> {
         match self {

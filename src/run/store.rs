@@ -300,7 +300,7 @@ fn read_wire(directory: &Path) -> Result<Option<WireDelta>> {
     let path = directory.join("timelines.json.gz");
     if path.exists() {
         let samples = serde_json::from_reader(BufReader::new(GzDecoder::new(open(&path)?)));
-        wire.add_timelines(samples.with_context(|| format!("cannot read {}", path.display()))?);
+        wire.add_timelines(samples.with_context(|| format!("cannot read {}", path.display()))?, None);
     }
     Ok(Some(wire))
 }

@@ -5,7 +5,7 @@ use super::sample::Sample;
 use super::shapes::{BUCKETS, Connection, PLACES, Place};
 use crate::clock::{Nanos, Span};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A pair of ends between which queries go: client and server, or server and the database behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,11 +59,22 @@ pub struct HopDelta {
     pub pipelined: u64,
     /// Further parts of requests and answers.
     pub pieces: u64,
+    /// Of the load's hop: connections of other clients to the same port on which anything happened, and their requests. They are
+    /// in none of the other figures. `None`: it is not known which are the load's own, and all are in them.
+    #[serde(default)]
+    pub others: Option<Others>,
     /// In the order of the path.
     pub stays: Vec<Stay>,
     /// Whole timelines of some of the queries; kept apart, in `timelines.json.gz`. `None`: they were not taken.
     #[serde(skip)]
     pub sample: Option<Sample>,
+}
+
+/// Clients of the server that are no part of the load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Others {
+    pub connections: u64,
+    pub queries: u64,
 }
 
 /// A window's `wire.json`.
@@ -87,15 +98,30 @@ impl Connection {
 }
 
 impl WireSnapshot {
-    /// What happened between two snapshots of the same hops.
-    pub fn until(&self, after: &WireSnapshot, hops: &[Hop], sends_seen: bool) -> WireDelta {
-        let both = self.hops.iter().zip(&after.hops).zip(hops);
-        let hops = both.map(|((before, end), hop)| hop_delta(hop, (before, self.at), (end, after.at))).collect();
-        WireDelta { span: Span::new(self.at, after.at), hops, sends_seen }
+    /// What happened between two snapshots of the same hops. `own`: the client's ports of the load, whose hop is the first; where
+    /// none of them is there (something between the two opens connections of its own), all are taken for the load's.
+    pub fn until(
+        &self,
+        after: &WireSnapshot,
+        hops: &[Hop],
+        sends_seen: bool,
+        own: Option<&BTreeSet<u16>>,
+    ) -> WireDelta {
+        let both = self.hops.iter().zip(&after.hops).zip(hops).enumerate();
+        let delta = |(at, ((before, end), hop)): (usize, ((&HopSnapshot, &HopSnapshot), &Hop))| {
+            let there = |own: &&BTreeSet<u16>| own.iter().any(|port| end.connections.contains_key(port));
+            hop_delta(hop, (before, self.at), (end, after.at), own.filter(|_| at == 0).filter(there))
+        };
+        WireDelta { span: Span::new(self.at, after.at), hops: both.map(delta).collect(), sends_seen }
     }
 }
 
-fn hop_delta(hop: &Hop, (before, from): (&HopSnapshot, Nanos), (after, to): (&HopSnapshot, Nanos)) -> HopDelta {
+fn hop_delta(
+    hop: &Hop,
+    (before, from): (&HopSnapshot, Nanos),
+    (after, to): (&HopSnapshot, Nanos),
+    own: Option<&BTreeSet<u16>>,
+) -> HopDelta {
     let mut delta = HopDelta {
         hop: hop.clone(),
         connections: 0,
@@ -104,6 +130,7 @@ fn hop_delta(hop: &Hop, (before, from): (&HopSnapshot, Nanos), (after, to): (&Ho
         queries: 0,
         pipelined: 0,
         pieces: 0,
+        others: own.map(|_| Others::default()),
         stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
         sample: None,
     };
@@ -112,6 +139,11 @@ fn hop_delta(hop: &Hop, (before, from): (&HopSnapshot, Nanos), (after, to): (&Ho
         let start = before.connections.get(port).unwrap_or(&nothing);
         // Nothing happened: not a connection of this load, or one that has ended.
         if end.since == start.since {
+            continue;
+        }
+        if let Some(others) = delta.others.as_mut().filter(|_| own.is_some_and(|own| !own.contains(port))) {
+            others.connections += 1;
+            others.queries += end.queries - start.queries;
             continue;
         }
         delta.connections += 1;
@@ -123,6 +155,10 @@ fn hop_delta(hop: &Hop, (before, from): (&HopSnapshot, Nanos), (after, to): (&Ho
         for (place, (end, start)) in end.until(to).iter().zip(start.until(from)).enumerate() {
             delta.stays[place].nanos += end.saturating_sub(start);
         }
+    }
+    // The kernel counts stays by hop: where others are among them, whose is whose is not known.
+    if delta.others.is_some_and(|others| others.connections > 0) {
+        delta.stays.iter_mut().for_each(|stay| (stay.count, stay.by_power) = (0, BTreeMap::new()));
     }
     delta
 }
@@ -136,11 +172,15 @@ fn stay(place: Place, before: &HopSnapshot, after: &HopSnapshot) -> Stay {
 }
 
 impl WireDelta {
-    /// Gives each hop its timelines, cut to the window.
-    pub fn add_timelines(&mut self, samples: Vec<Sample>) {
+    /// Gives each hop its timelines, cut to the window; of the first those of the load's `own` ports, as in [`WireSnapshot::until`].
+    pub fn add_timelines(&mut self, samples: Vec<Sample>, own: Option<&BTreeSet<u16>>) {
         for sample in samples {
             if let Some(hop) = self.hops.iter_mut().find(|hop| hop.hop.name == sample.hop) {
-                hop.sample = Some(sample.cut(self.span));
+                let mut sample = sample.cut(self.span);
+                if let Some(own) = own.filter(|_| hop.others.is_some()) {
+                    sample.queries.retain(|query| own.contains(&query.port));
+                }
+                hop.sample = Some(sample);
             }
         }
     }
@@ -227,7 +267,7 @@ mod tests {
                 (3, connection(50, Place::Client, [50, 0, 0, 0, 0, 0], 1)),
             ],
         );
-        let delta = before.until(&after, &[hop()], true);
+        let delta = before.until(&after, &[hop()], true, None);
         let found = &delta.hops[0];
         assert_eq!((found.connections, found.queries), (2, 3));
         assert_eq!(found.stays.iter().map(|stay| stay.nanos).sum::<u64>(), 2 * 1_000);
@@ -239,6 +279,33 @@ mod tests {
         assert_eq!(found.stay(Place::Client).nanos, (700 - 500) + 50 + (1_700 - 800 - 200) + 100);
         let populations: f64 = Place::ALL.iter().map(|place| found.population(*place, delta.span)).sum();
         assert!((populations - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn other_clients_of_the_server_are_counted_apart() {
+        let connection = |since, nanos: [u64; PLACES], queries| Connection {
+            since,
+            sides: 3,
+            nanos,
+            queries,
+            ..Connection::default()
+        };
+        let before =
+            snapshot(1_000, &[(1, connection(900, [900, 0, 0, 0, 0, 0], 3)), (2, connection(800, [800; PLACES], 1))]);
+        let mut after = snapshot(
+            2_000,
+            &[(1, connection(2_000, [1_500, 100, 100, 200, 50, 50], 5)), (2, connection(1_900, [900; PLACES], 2))],
+        );
+        after.hops[0].stays = vec![[1; BUCKETS]; PLACES];
+        let own = BTreeSet::from([1]);
+        let found = &before.until(&after, &[hop()], true, Some(&own)).hops[0];
+        assert_eq!((found.connections, found.queries), (1, 2));
+        assert_eq!(found.others, Some(Others { connections: 1, queries: 1 }));
+        assert_eq!(found.stays.iter().map(|stay| stay.nanos).sum::<u64>(), 1_000, "the load's own connection");
+        assert_eq!(found.stay(Place::Server).quantile(0.5), None, "whose stays they are is not known");
+        let strangers = BTreeSet::from([77]);
+        let found = &before.until(&after, &[hop()], true, Some(&strangers)).hops[0];
+        assert_eq!((found.connections, found.others), (2, None), "something lies between the load and the server");
     }
 
     #[test]

@@ -16,6 +16,7 @@ const SAME_SPAN: f64 = 0.02;
 pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Guard> {
     let mut guards = load(window);
     guards.extend(places(window));
+    guards.extend(other_clients(window));
     guards.extend(server(preset, window));
     guards.extend(sampling(manifest, window));
     match &window.scheduler {
@@ -28,6 +29,13 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
         None => unchecked("skew of the scrapes", missing(window, "metrics")),
     });
     guards
+}
+
+/// Where the sockets were followed and the load's own connections are known: whether others asked the server.
+fn other_clients(window: &Window) -> Option<Guard> {
+    let hop = window.wire.as_ref()?.hops.first()?;
+    let others = hop.others?;
+    Some(Guard::OtherClients { connections: others.connections, others: others.queries, own: hop.queries })
 }
 
 /// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.

@@ -34,6 +34,14 @@ impl fmt::Display for Guard {
                     latency / 1e3
                 )
             }
+            Guard::OtherClients { connections: 0, .. } => write!(f, "nobody but the load asked the server"),
+            Guard::OtherClients { connections, others, own } => {
+                write!(
+                    f,
+                    "{connections} connections of other clients made {others} requests of the server beside {own} of the load \
+                     ({percent:.1} % of all)"
+                )
+            }
             Guard::Errors { errors: 0, .. } => write!(f, "no query failed"),
             Guard::Errors { errors, completed, first } => {
                 write!(f, "{errors} queries failed beside {completed} completed, the most frequent: {first}")
@@ -140,6 +148,9 @@ impl Guard {
             }
             Guard::PlacesSum { .. } => {
                 "do not trust the places of this window: see whether queries are pipelined, or answered over another port"
+            }
+            Guard::OtherClients { .. } => {
+                "stop the other clients (the server's list of sessions names them), or take costs per query as too high by that share"
             }
             Guard::Errors { .. } => {
                 "mend the errors first: failed queries cost the server time that is divided by the others"
