@@ -33,8 +33,8 @@ fn main() -> Result<()> {
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let after = wire.snapshot()?;
     wire.stop();
-    let mut delta = before.until(&after, &hops, wire.sends_seen());
-    delta.add_timelines(wire.timelines());
+    let mut delta = before.until(&after, &hops, wire.sends_seen(), load.ports().as_ref());
+    delta.add_timelines(wire.timelines(), load.ports().as_ref());
     let trace = load.stop(delta.span)?;
     let latency = trace.mean_latency().context("no query was completed")? / 1e3;
     for hop in &delta.hops {
