@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unused_imports)]
 
+#[path = "../../src/cachedir.rs"]
+pub mod cachedir;
 #[path = "../../src/clock.rs"]
 pub mod clock;
 #[path = "../../src/elf/mod.rs"]
