@@ -12,7 +12,7 @@ pub struct Sampling {
     /// Measure without sampling stacks
     #[arg(long)]
     no_sampling: bool,
-    /// Samples per second and CPU [default: 997; 249 where a timer's interrupt takes more than 6 us of a CPU]
+    /// Samples per second and CPU [default: 997; fewer distort less where a timer's interrupt is dear]
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=20_000))]
     frequency: Option<u64>,
     #[arg(long, value_enum, default_value_t = EventChoice::Auto)]
@@ -31,11 +31,9 @@ impl Sampling {
         if self.no_sampling {
             return None;
         }
-        let sparing = self.sparing();
-        let usual = if sparing.is_some() { SPARING_RATE } else { USUAL_RATE };
         Some(perf::Options {
-            frequency: self.frequency.unwrap_or(usual),
-            sparing,
+            frequency: self.frequency.unwrap_or(USUAL_RATE),
+            dear: self.dear(),
             event: self.event,
             unwinding: self.unwind,
             stack_bytes: self.stack_bytes,
@@ -44,8 +42,8 @@ impl Sampling {
         })
     }
 
-    /// Why there are fewer samples than usual; `None` where there are not, or their number was asked for.
-    fn sparing(&self) -> Option<String> {
+    /// What to say where a timer's interrupt is dear; `None` where it is not, or the number of samples was asked for.
+    fn dear(&self) -> Option<String> {
         let timers = self.event == EventChoice::CpuClock || self.event == EventChoice::Auto && !perf::has_pmu();
         if self.frequency.is_some() || !timers {
             return None;
@@ -53,9 +51,10 @@ impl Sampling {
         // Where timers are refused, so is sampling, and that is said where it is tried.
         let cost = interrupt_cost().ok().filter(|nanos| *nanos > DEAR)?;
         Some(format!(
-            "{SPARING_RATE} samples/s per CPU instead of {USUAL_RATE}: a timer's interrupt takes {:.0} us of a CPU here, and more \
-             of a busy server; --frequency {USUAL_RATE} takes them all the same",
-            cost / 1_000.0
+            "a timer's interrupt takes {:.0} us of a CPU here, {:.1} % of it at {USUAL_RATE} Hz, and more of a busy server: \
+             --frequency {SPARING_RATE} takes a quarter, --observer-cost measures it",
+            cost / 1_000.0,
+            cost * USUAL_RATE as f64 / 1e7
         ))
     }
 }

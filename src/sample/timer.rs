@@ -37,7 +37,7 @@ impl BareTimers {
 
 /// Samples per second and CPU where nobody asks for another number: odd, so as not to run in step with work that timers wake.
 pub const USUAL_RATE: u64 = 997;
-/// The same where an interrupt takes more than [`DEAR`].
+/// What is advised where an interrupt takes more than [`DEAR`].
 pub const SPARING_RATE: u64 = 249;
 /// ns that an interrupt may take from a loop in registers: 0.6 % of a CPU at the usual rate. A virtual machine within another
 /// one takes twice that and more, and then several times as long to fill its address translations again: 27 us of a small

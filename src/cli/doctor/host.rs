@@ -100,11 +100,12 @@ fn interrupts() -> Check {
         Ok(nanos) if nanos > DEAR && !perf::has_pmu() => Check::limited(
             WHAT,
             format!(
-                "one takes {:.1} us of a CPU, so stacks are sampled {SPARING_RATE} times a second and CPU, not {USUAL_RATE}",
-                nanos / 1_000.0
+                "one takes {:.1} us of a CPU: at {USUAL_RATE} Hz {:.1} % of it, and more of a busy server",
+                nanos / 1_000.0,
+                nanos * USUAL_RATE as f64 / 1e7
             ),
             format!(
-                "--frequency {USUAL_RATE} samples as often all the same; sweep --observer-cost tells what that takes"
+                "--frequency {SPARING_RATE} takes a quarter; sweep --observer-cost measures what sampling takes of a server"
             ),
         ),
         Ok(nanos) => Check::good(WHAT, format!("one takes {:.1} us of a CPU", nanos / 1_000.0)),

@@ -78,7 +78,7 @@ impl<'s> Reader<'s> {
         let cpus = events::online_cpus();
         let budget = events::budget(cpus.len(), options);
         let mut notes = Vec::new();
-        notes.extend(events::fewer(&budget, options, cpus.len()));
+        notes.extend(events::rate_notes(&budget, options, cpus.len()));
         let event = events::event_name(options.event, &mut notes);
         let waits = (options.off_cpu && !options.referees).then(|| kernel.waits_refused.clone().map_or(Ok(()), Err));
         kernel.clear(waits == Some(Ok(())))?;

@@ -21,8 +21,8 @@ const LARGEST_COPY: u64 = 65_528;
 pub struct Options {
     /// Samples per second and CPU; bounded by [`TOTAL_RATE`].
     pub frequency: u64,
-    /// Why there are fewer than usual, where nobody asked for a number.
-    pub sparing: Option<String>,
+    /// What is to be said of what so many interrupts take of this host.
+    pub dear: Option<String>,
     /// `auto`, `cycles` or `cpu-clock`.
     pub event: EventChoice,
     pub unwinding: Unwinding,
@@ -46,7 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             frequency: USUAL_RATE,
-            sparing: None,
+            dear: None,
             event: EventChoice::Auto,
             unwinding: Unwinding::Auto,
             stack_bytes: LARGEST_COPY,
@@ -198,8 +198,8 @@ pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static 
     }
 }
 
-/// What to say where there are fewer samples than usual, or than were asked for.
-pub fn fewer(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
+/// What to say of the rate: where interrupts are dear, and where there are fewer samples than were asked for.
+pub fn rate_notes(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
     let Budget { frequency, .. } = budget;
     let asked = options.frequency;
     let bounded = (*frequency < asked).then(|| {
@@ -207,7 +207,7 @@ pub fn fewer(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
             "{frequency} samples/s per CPU instead of {asked}: {TOTAL_RATE} samples/s over {cpus} CPUs is the budget"
         )
     });
-    options.sparing.clone().into_iter().chain(bounded).collect()
+    options.dear.clone().into_iter().chain(bounded).collect()
 }
 
 /// The bare clock of one CPU, for a program in the kernel that runs at its ticks.
@@ -237,7 +237,7 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     let cpus = online_cpus();
     let budget = budget(cpus.len(), options);
     let mut fallbacks = Vec::new();
-    fallbacks.extend(fewer(&budget, options, cpus.len()));
+    fallbacks.extend(rate_notes(&budget, options, cpus.len()));
     let event = event_name(options.event, &mut fallbacks);
     let period = (event == "cpu-clock").then_some(budget.period());
     let whole = cpus.iter().map(|cpu| open_cpu(event, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
@@ -351,11 +351,11 @@ mod tests {
     }
 
     #[test]
-    fn fewer_samples_than_usual_are_told_with_every_reason() {
-        let options = Options { sparing: Some("timers are dear".into()), ..Options::default() };
-        assert_eq!(fewer(&budget(2, &options), &options, 2), ["timers are dear"]);
-        assert_eq!(fewer(&budget(64, &options), &options, 64).len(), 2);
-        assert!(fewer(&budget(2, &Options::default()), &Options::default(), 2).is_empty());
+    fn dear_interrupts_and_fewer_samples_than_asked_for_are_told() {
+        let options = Options { dear: Some("timers are dear".into()), ..Options::default() };
+        assert_eq!(rate_notes(&budget(2, &options), &options, 2), ["timers are dear"]);
+        assert_eq!(rate_notes(&budget(64, &options), &options, 64).len(), 2);
+        assert!(rate_notes(&budget(2, &Options::default()), &Options::default(), 2).is_empty());
     }
 
     #[test]
