@@ -441,12 +441,13 @@ fn other_clients_whose_work_is_divided_among_the_loads_queries_warn() {
         "2 connections of other clients made 5000 requests of the server beside 100000 of the load (4.8 % of all)";
     fires("other_clients", Verdict::Warn, prose, others(5_000));
     assert!(bad(&check(others(500))).is_empty(), "half a percent");
+    assert_eq!(bad(&check(followed(317, None))), [("unchecked", Verdict::NotMeasured)], "whose they are is not known");
 }
 
 #[test]
 fn places_that_do_not_add_up_to_the_latency_warn() {
     // Five places of 300 us in a latency of 1,590 us.
     let prose = "the places sum to 1500.0 us, the client's mean latency is 1590.0 us (+5.7 % lie in none)";
-    fires("places_sum", Verdict::Warn, prose, followed(300, None));
-    assert!(bad(&check(followed(317, None))).is_empty(), "1,585 us of 1,590");
+    fires("places_sum", Verdict::Warn, prose, followed(300, Some(Others::default())));
+    assert!(bad(&check(followed(317, Some(Others::default())))).is_empty(), "1,585 us of 1,590");
 }

@@ -4,27 +4,29 @@
 mod postgres;
 
 use postgres::Postgres;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use wireprof::load::{Driver, Options, PgwireDriver, Protocol};
-use wireprof::wire::{Hop, Place, SocketProgram, WireSource};
+use wireprof::load::{Address, Driver, Options, PgwireDriver, Protocol};
+use wireprof::wire::{Hop, Place, SocketProgram, WireDelta, WireSource};
 use wireprof::workload::Workload;
 
 fn followed(hops: Vec<Hop>) -> Option<SocketProgram> {
     SocketProgram::open(hops).map_err(|why| println!("skipped: {why:#}")).ok()
 }
 
-#[test]
-fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
-    let Some(server) = Postgres::start("") else { return };
+/// A PostgreSQL whose port is followed.
+fn followed_server() -> Option<(Postgres, Address, Vec<Hop>, SocketProgram)> {
+    let server = Postgres::start("")?;
     let address = server.address("postgres");
     let hops = vec![Hop { name: "target".into(), port: address.local_port().unwrap() }];
-    let Some(mut wire) = followed(hops.clone()) else { return };
-    let clients = 8;
-    let workload = Workload::from_query("select count(*) from generate_series(1, 200)");
-    let mut load = PgwireDriver::new(address, workload, Options::default()).open(clients).unwrap();
-    load.start().unwrap();
+    let wire = followed(hops.clone())?;
+    Some((server, address, hops, wire))
+}
+
+/// A second under load with its timelines.
+fn second(wire: &mut SocketProgram, hops: &[Hop], own: Option<&BTreeSet<u16>>) -> WireDelta {
     wire.start().unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let before = wire.snapshot().unwrap();
@@ -32,8 +34,19 @@ fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
     std::thread::sleep(Duration::from_secs(1));
     let after = wire.snapshot().unwrap();
     wire.stop();
-    let mut delta = before.until(&after, &hops, wire.sends_seen(), None);
-    delta.add_timelines(wire.timelines(), None);
+    let mut delta = before.until(&after, hops, wire.sends_seen(), own);
+    delta.add_timelines(wire.timelines(), own);
+    delta
+}
+
+#[test]
+fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
+    let Some((_server, address, hops, mut wire)) = followed_server() else { return };
+    let clients = 8;
+    let workload = Workload::from_query("select count(*) from generate_series(1, 200)");
+    let mut load = PgwireDriver::new(address, workload, Options::default()).open(clients).unwrap();
+    load.start().unwrap();
+    let delta = second(&mut wire, &hops, None);
     let trace = load.stop(delta.span).unwrap();
     let hop = &delta.hops[0];
     assert_eq!((hop.connections, hop.client_seen, hop.server_seen, hop.pipelined), (8, 8, 8, 0));
@@ -57,27 +70,16 @@ fn places_sum_to_the_clients_latency_and_populations_to_the_clients() {
 
 #[test]
 fn other_clients_of_the_server_are_in_no_place_of_the_load() {
-    let Some(server) = Postgres::start("") else { return };
-    let address = server.address("postgres");
-    let hops = vec![Hop { name: "target".into(), port: address.local_port().unwrap() }];
-    let Some(mut wire) = followed(hops.clone()) else { return };
+    let Some((_server, address, hops, mut wire)) = followed_server() else { return };
     let open = |clients, sql| {
         let mut load = PgwireDriver::new(address.clone(), Workload::from_query(sql), Options::default()).open(clients);
         load.as_mut().unwrap().start().unwrap();
         load.unwrap()
     };
     let (load, strangers) = (open(2, "select 1"), open(3, "select pg_sleep(0.02)"));
-    wire.start().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    let before = wire.snapshot().unwrap();
-    wire.take_timelines(1.0).unwrap();
-    std::thread::sleep(Duration::from_secs(1));
-    let after = wire.snapshot().unwrap();
-    wire.stop();
     let own = load.ports().unwrap();
     assert_eq!(own.len(), 2);
-    let mut delta = before.until(&after, &hops, wire.sends_seen(), Some(&own));
-    delta.add_timelines(wire.timelines(), Some(&own));
+    let delta = second(&mut wire, &hops, Some(&own));
     let (trace, others) = (load.stop(delta.span).unwrap(), strangers.stop(delta.span).unwrap());
     let hop = &delta.hops[0];
     let found = hop.others.unwrap();
@@ -92,10 +94,7 @@ fn other_clients_of_the_server_are_in_no_place_of_the_load() {
 
 #[test]
 fn the_extended_protocol_is_one_query_a_round_trip() {
-    let Some(server) = Postgres::start("") else { return };
-    let address = server.address("postgres");
-    let hops = vec![Hop { name: "target".into(), port: address.local_port().unwrap() }];
-    let Some(mut wire) = followed(hops.clone()) else { return };
+    let Some((_server, address, hops, mut wire)) = followed_server() else { return };
     let options = Options { protocol: Protocol::Extended, ..Options::default() };
     let mut load = PgwireDriver::new(address, Workload::from_query("select 1"), options).open(2).unwrap();
     load.start().unwrap();

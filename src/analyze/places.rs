@@ -47,7 +47,7 @@ pub struct PlaceShare {
     pub mean: Option<f64>,
     /// Connections in this place on average (Little's law).
     pub population: f64,
-    /// Bounds in ns between which the 99th percentile of the stays lies.
+    /// Bounds in ns between which the 99th percentile of the stays lies; `None` where there were none, or others' among them.
     pub p99: Option<(u64, u64)>,
 }
 
@@ -96,6 +96,8 @@ pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Op
     let count = |of: fn(&HopDelta) -> u64| found.iter().map(|(_, hop)| of(hop)).sum::<u64>() as f64;
     let (windows, queries) = (found.len() as f64, count(|hop| hop.queries));
     (seconds > 0.0).then_some(())?;
+    // Then whose stays are whose is not known.
+    let others = found.iter().any(|(_, hop)| hop.others.is_some_and(|others| others.connections > 0));
     let share = |place: Place| {
         let nanos: u64 = found.iter().map(|(_, hop)| hop.stay(place).nanos).sum();
         let stays = found.iter().map(|(_, hop)| hop.stay(place).clone()).reduce(crate::wire::Stay::plus);
@@ -103,7 +105,7 @@ pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Op
             place,
             mean: (queries > 0.0).then(|| nanos as f64 / queries),
             population: nanos as f64 / 1e9 / seconds,
-            p99: stays.and_then(|stays| stays.quantile(0.99)),
+            p99: stays.filter(|_| !others).and_then(|stays| stays.quantile(0.99)),
         }
     };
     let completed: f64 = found.iter().map(|(window, _)| window.load.completed as f64).sum();

@@ -38,7 +38,7 @@ pub struct Stay {
     pub place: Place,
     /// ns, summed over the hop's connections.
     pub nanos: u64,
-    /// Stays that ended in the window.
+    /// Stays that ended in the window; the kernel counts them by hop, so that those of [`Others`] are among them.
     pub count: u64,
     /// Of those, how many took 2^k ns and more, and less than twice that; by k, without those that nobody took.
     pub by_power: BTreeMap<u32, u64>,
@@ -155,10 +155,6 @@ fn hop_delta(
         for (place, (end, start)) in end.until(to).iter().zip(start.until(from)).enumerate() {
             delta.stays[place].nanos += end.saturating_sub(start);
         }
-    }
-    // The kernel counts stays by hop: where others are among them, whose is whose is not known.
-    if delta.others.is_some_and(|others| others.connections > 0) {
-        delta.stays.iter_mut().for_each(|stay| (stay.count, stay.by_power) = (0, BTreeMap::new()));
     }
     delta
 }
@@ -292,17 +288,15 @@ mod tests {
         };
         let before =
             snapshot(1_000, &[(1, connection(900, [900, 0, 0, 0, 0, 0], 3)), (2, connection(800, [800; PLACES], 1))]);
-        let mut after = snapshot(
+        let after = snapshot(
             2_000,
             &[(1, connection(2_000, [1_500, 100, 100, 200, 50, 50], 5)), (2, connection(1_900, [900; PLACES], 2))],
         );
-        after.hops[0].stays = vec![[1; BUCKETS]; PLACES];
         let own = BTreeSet::from([1]);
         let found = &before.until(&after, &[hop()], true, Some(&own)).hops[0];
         assert_eq!((found.connections, found.queries), (1, 2));
         assert_eq!(found.others, Some(Others { connections: 1, queries: 1 }));
         assert_eq!(found.stays.iter().map(|stay| stay.nanos).sum::<u64>(), 1_000, "the load's own connection");
-        assert_eq!(found.stay(Place::Server).quantile(0.5), None, "whose stays they are is not known");
         let strangers = BTreeSet::from([77]);
         let found = &before.until(&after, &[hop()], true, Some(&strangers)).hops[0];
         assert_eq!((found.connections, found.others), (2, None), "something lies between the load and the server");

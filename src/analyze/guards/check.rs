@@ -31,11 +31,15 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
     guards
 }
 
-/// Where the sockets were followed and the load's own connections are known: whether others asked the server.
+/// Where the sockets were followed: whether others asked the server.
 fn other_clients(window: &Window) -> Option<Guard> {
     let hop = window.wire.as_ref()?.hops.first()?;
-    let others = hop.others?;
-    Some(Guard::OtherClients { connections: others.connections, others: others.queries, own: hop.queries })
+    Some(match hop.others {
+        Some(others) => {
+            Guard::OtherClients { connections: others.connections, others: others.queries, own: hop.queries }
+        }
+        None => unchecked("other clients of the server", "which of the connections are the load's is not known"),
+    })
 }
 
 /// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.
