@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use wireprof::load::{Address, Driver, Options, PgwireDriver};
 use wireprof::testbed::spawn::{Options as TestbedOptions, Testbed};
-use wireprof::wire::{Hop, Place, SocketProgram, WireSource};
+use wireprof::wire::{Hop, Listens, Place, SocketProgram, WireSource};
 use wireprof::workload::Workload;
 
 fn main() -> Result<()> {
@@ -16,11 +16,9 @@ fn main() -> Result<()> {
         Testbed::start(&TestbedOptions { arguments: vec!["--frontend-peek".into()], ..TestbedOptions::default() })?;
     let address = Address::parse(&testbed.ready.sql)?;
     let database = Address::parse(&testbed.ready.postgres.url)?;
-    let port = |address: &Address| address.local_port().context("a TCP port of this host");
-    let hops = vec![
-        Hop { name: "target".into(), port: port(&address)? },
-        Hop { name: "database".into(), port: port(&database)? },
-    ];
+    let port = |address: &Address| address.local_port().map(Listens::Port).context("a TCP port of this host");
+    let hops =
+        vec![Hop { name: "target".into(), at: port(&address)? }, Hop { name: "database".into(), at: port(&database)? }];
     let mut wire = SocketProgram::open(hops.clone())?;
     let mut load =
         PgwireDriver::new(address, Workload::from_query("select * from t"), Options::default()).open(clients)?;
@@ -33,8 +31,8 @@ fn main() -> Result<()> {
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let after = wire.snapshot()?;
     wire.stop();
-    let mut delta = before.until(&after, &hops, wire.sends_seen(), load.ports().as_ref());
-    delta.add_timelines(wire.timelines(), load.ports().as_ref());
+    let mut delta = before.until(&after, &hops, wire.sends_seen(), load.ends().as_ref());
+    delta.add_timelines(wire.timelines(), load.ends().as_ref());
     let trace = load.stop(delta.span)?;
     let latency = trace.mean_latency().context("no query was completed")? / 1e3;
     for hop in &delta.hops {

@@ -15,7 +15,7 @@ use wireprof::render::{diagnosis_report, terminal};
 use wireprof::run::Window;
 use wireprof::statements::{StatementDelta, StatementsDelta};
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-use wireprof::wire::{Hop, HopDelta, Place, Stay, WireDelta};
+use wireprof::wire::{Hop, HopDelta, Listens, Place, Stay, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 const READ_TS: &str = "SELECT read_ts FROM timestamp_oracle WHERE timeline = $1";
@@ -223,7 +223,7 @@ fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopDelta
         by_power: BTreeMap::from([(10, queries)]),
     };
     HopDelta {
-        hop: Hop { name: name.into(), port: 1 },
+        hop: Hop { name: name.into(), at: Listens::Port(1) },
         connections,
         client_seen: connections,
         server_seen: connections,

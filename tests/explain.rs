@@ -11,7 +11,7 @@ use wireprof::clock::Span;
 use wireprof::render::{demands_section, growth_section, places_section};
 use wireprof::run::{Run, Window};
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-use wireprof::wire::{Hop, HopDelta, Place, Stay, WireDelta};
+use wireprof::wire::{Hop, HopDelta, Listens, Place, Stay, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -24,7 +24,7 @@ fn hop(name: &str, queries: u64, connections: u64, micros: [u64; 6]) -> HopDelta
         by_power: BTreeMap::from([(10, queries)]),
     };
     HopDelta {
-        hop: Hop { name: name.into(), port: 1 },
+        hop: Hop { name: name.into(), at: Listens::Port(1) },
         connections,
         client_seen: connections,
         server_seen: connections,

@@ -10,7 +10,7 @@ use wireprof::profile::{Builder, Frame, Labels, Space, on_cpu_columns};
 use wireprof::run::{Host, Manifest, Missing, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
 use wireprof::sample::SamplingReport;
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-use wireprof::wire::{Hop, HopDelta, Others, Place, Stay, WireDelta};
+use wireprof::wire::{Hop, HopDelta, Listens, Others, Place, Stay, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -419,7 +419,7 @@ fn followed(micros: u64, others: Option<Others>) -> impl Fn(&mut Window) {
     move |window: &mut Window| {
         let stay = |place| Stay { place, nanos: 100_000 * micros * 1_000, count: 1, by_power: BTreeMap::new() };
         let hop = HopDelta {
-            hop: Hop { name: "target".into(), port: 1 },
+            hop: Hop { name: "target".into(), at: Listens::Port(1) },
             connections: 16,
             client_seen: 16,
             server_seen: 16,

@@ -12,6 +12,7 @@ use sweeps::*;
 use wireprof::run::Window;
 use wireprof::target::Role;
 use wireprof::testbed::spawn::{Options, Testbed};
+use wireprof::wire::Listens;
 
 const WINDOW: [&str; 4] = ["--levels", "2", "--window", "600ms"];
 
@@ -217,6 +218,14 @@ fn a_postgres_is_found_by_its_port_by_its_socket_and_by_its_number() {
         let run = place.the_run();
         assert_eq!(run.manifest.target.pid, Some(pid), "{url}");
         assert!(run.manifest.target.executable.as_ref().unwrap().ends_with("postgres"));
+        if let Some(wire) = &run.windows[0].wire {
+            let at = [
+                Listens::Port(server.port),
+                Listens::Socket(format!("{}/.s.PGSQL.{}", server.directory().display(), server.port).into()),
+            ];
+            assert_eq!(wire.hops[0].hop.at, at[usize::from(url == &socket)].clone());
+            assert!(wire.hops[0].queries > 0 && wire.hops[0].others.is_some(), "{:?}", wire.hops[0]);
+        }
         assert!(run.manifest.target.version.as_ref().unwrap().starts_with("PostgreSQL "));
         if preset == "postgres" {
             assert_whole_family(&run.windows[0], pid);

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 use wireprof::load::{Address, Driver, Options, PgwireDriver, Protocol};
-use wireprof::wire::{Hop, Place, SocketProgram, WireDelta, WireSource};
+use wireprof::wire::{Hop, Listens, Place, SocketProgram, WireDelta, WireSource};
 use wireprof::workload::Workload;
 
 fn followed(hops: Vec<Hop>) -> Option<SocketProgram> {
@@ -20,13 +20,13 @@ fn followed(hops: Vec<Hop>) -> Option<SocketProgram> {
 fn followed_server() -> Option<(Postgres, Address, Vec<Hop>, SocketProgram)> {
     let server = Postgres::start("")?;
     let address = server.address("postgres");
-    let hops = vec![Hop { name: "target".into(), port: address.local_port().unwrap() }];
+    let hops = vec![Hop { name: "target".into(), at: Listens::Port(address.local_port().unwrap()) }];
     let wire = followed(hops.clone())?;
     Some((server, address, hops, wire))
 }
 
 /// A second under load with its timelines.
-fn second(wire: &mut SocketProgram, hops: &[Hop], own: Option<&BTreeSet<u16>>) -> WireDelta {
+fn second(wire: &mut SocketProgram, hops: &[Hop], own: Option<&BTreeSet<u32>>) -> WireDelta {
     wire.start().unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let before = wire.snapshot().unwrap();
@@ -77,7 +77,7 @@ fn other_clients_of_the_server_are_in_no_place_of_the_load() {
         load.unwrap()
     };
     let (load, strangers) = (open(2, "select 1"), open(3, "select pg_sleep(0.02)"));
-    let own = load.ports().unwrap();
+    let own = load.ends().unwrap();
     assert_eq!(own.len(), 2);
     let delta = second(&mut wire, &hops, Some(&own));
     let (trace, others) = (load.stop(delta.span).unwrap(), strangers.stop(delta.span).unwrap());
@@ -89,7 +89,47 @@ fn other_clients_of_the_server_are_in_no_place_of_the_load() {
     let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
     let latency = trace.mean_latency().unwrap();
     assert!((sum / latency - 1.0).abs() < 0.05, "places {sum} ns, latency {latency} ns, others 20 ms");
-    assert!(hop.sample.as_ref().unwrap().queries.iter().all(|query| own.contains(&query.port)));
+    assert!(hop.sample.as_ref().unwrap().queries.iter().all(|query| own.contains(&query.client)));
+}
+
+#[test]
+fn over_a_unix_socket_places_sum_to_the_latency_and_none_is_on_a_network() {
+    let Some(server) = Postgres::start("") else { return };
+    let directory = server.directory().display().to_string().replace('/', "%2F");
+    let address = Address::parse(&format!("postgres://postgres@{directory}:{}/postgres", server.port)).unwrap();
+    let at = Listens::Socket(address.socket().unwrap().into());
+    let hops = vec![Hop { name: "target".into(), at }];
+    let Some(mut wire) = followed(hops.clone()) else { return };
+    let open = |address: &Address, clients, sql| {
+        let mut load = PgwireDriver::new(address.clone(), Workload::from_query(sql), Options::default()).open(clients);
+        load.as_mut().unwrap().start().unwrap();
+        load.unwrap()
+    };
+    let load = open(&address, 4, "select count(*) from generate_series(1, 200)");
+    let strangers = open(&address, 2, "select pg_sleep(0.02)");
+    let by_network = open(&server.address("postgres"), 1, "select pg_sleep(0.01)");
+    let own = load.ends().unwrap();
+    let delta = second(&mut wire, &hops, Some(&own));
+    let (trace, others) = (load.stop(delta.span).unwrap(), strangers.stop(delta.span).unwrap());
+    by_network.stop(delta.span).unwrap();
+    let hop = &delta.hops[0];
+    assert_eq!((hop.connections, hop.client_seen, hop.server_seen, hop.pipelined), (4, 4, 4, 0));
+    assert_eq!(hop.others.unwrap().connections, 2, "whoever comes by TCP is on another hop");
+    assert!(hop.others.unwrap().queries.abs_diff(others.completed) <= 2, "{:?} {}", hop.others, others.completed);
+    assert!(hop.queries.abs_diff(trace.completed) <= 4 + trace.completed / 500, "{} {}", hop.queries, trace.completed);
+    assert!([Place::Request, Place::Response].map(|place| hop.stay(place).nanos) == [0, 0], "{hop:?}");
+    let populations: f64 = Place::ALL.iter().map(|place| hop.population(*place, delta.span)).sum();
+    assert!((populations - 4.0).abs() < 0.04, "{populations}");
+    let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
+    let latency = trace.mean_latency().unwrap();
+    // The client's own sending is no place of its own here.
+    assert!((0.9..1.01).contains(&(sum / latency)), "places {sum} ns, latency {latency} ns");
+    assert!(hop.mean(Place::Server).unwrap() > 1_000.0, "{hop:?}");
+    let sample = hop.sample.as_ref().unwrap();
+    assert!(sample.queries.len() > 100 && sample.queries.iter().all(|query| own.contains(&query.client)));
+    // Started again, it knows nothing of before.
+    let again = second(&mut wire, &hops, None);
+    assert_eq!((again.hops[0].connections, again.hops[0].queries), (0, 0));
 }
 
 #[test]
@@ -139,7 +179,7 @@ fn until_ready(socket: &mut TcpStream) {
 #[test]
 fn a_client_that_sends_before_it_has_read_is_recognised() {
     let Some(server) = Postgres::start("") else { return };
-    let hops = vec![Hop { name: "target".into(), port: server.port }];
+    let hops = vec![Hop { name: "target".into(), at: Listens::Port(server.port) }];
     let Some(mut wire) = followed(hops.clone()) else { return };
     if !wire.sends_seen() {
         println!("skipped: this kernel does not tell of sending (6.16 and later do)");
@@ -167,7 +207,7 @@ fn a_client_that_sends_before_it_has_read_is_recognised() {
 
 #[test]
 fn before_it_starts_and_after_it_stops_nothing_is_seen_and_a_fifth_hop_is_refused() {
-    let hop = |port| Hop { name: "target".into(), port };
+    let hop = |port| Hop { name: "target".into(), at: Listens::Port(port) };
     let Some(wire) = followed(vec![hop(5432)]) else { return };
     let snapshot = wire.snapshot().unwrap();
     assert!(snapshot.hops[0].connections.is_empty());

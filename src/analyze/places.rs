@@ -35,7 +35,9 @@ pub struct LevelPlaces {
     pub pipelined: f64,
     /// Both ends of all connections were seen; else an end is on another host, and its places count for its neighbours.
     pub both_ends: bool,
-    /// Sending was seen; else a request's way counts for the client and an answer's for the server.
+    /// There is a network between the two ends; what is sent into a Unix socket is readable at once.
+    pub over_network: bool,
+    /// Sending was seen, or is all there is of the way; else a request's way counts for the client and an answer's for the server.
     pub sends_seen: bool,
 }
 
@@ -49,6 +51,14 @@ pub struct PlaceShare {
     pub population: f64,
     /// Bounds in ns between which the 99th percentile of the stays lies; `None` where there were none, or others' among them.
     pub p99: Option<(u64, u64)>,
+}
+
+impl HopPlaces {
+    /// The places that a query passes on this hop, in the order of the path.
+    pub fn passed(&self) -> Vec<Place> {
+        let over_network = self.levels.values().any(|level| level.over_network);
+        Place::ALL.into_iter().filter(|place| over_network || !place.on_network()).collect()
+    }
 }
 
 impl LevelPlaces {
@@ -109,7 +119,9 @@ pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Op
         }
     };
     let completed: f64 = found.iter().map(|(window, _)| window.load.completed as f64).sum();
-    let sends_seen = found.iter().all(|(window, _)| window.wire.as_ref().is_some_and(|wire| wire.sends_seen));
+    let over_network = found.iter().any(|(_, hop)| hop.hop.at.over_network());
+    let seen = |window: &Window| window.wire.as_ref().is_some_and(|wire| wire.sends_seen);
+    let sends_seen = found.iter().all(|(window, hop)| seen(window) || !hop.hop.at.over_network());
     let hands = share(Place::Client).mean.filter(|_| of_load && sends_seen);
     let between: Option<f64> = found.iter().map(|(window, _)| between_queries(window)).sum();
     let calls =
@@ -125,6 +137,7 @@ pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Op
         client_calls,
         pipelined: count(|hop| hop.pipelined) / queries.max(1.0),
         both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
+        over_network,
         sends_seen,
     })
 }

@@ -133,7 +133,7 @@ mod tests {
     fn queries(slow: impl Fn(u64) -> bool) -> Vec<QueryTimeline> {
         let query = |at: u64| QueryTimeline {
             sent: at * 1_000_000,
-            port: 1,
+            client: 1,
             spent: [10_000, if slow(at) { 920_000 } else { 20_000 }, 50_000, 10_000, 10_000],
             behind: None,
         };

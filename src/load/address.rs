@@ -5,7 +5,7 @@ use super::LoadError;
 use super::password::{self, Lookup};
 use super::tls::Verify;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 
@@ -91,6 +91,14 @@ impl Address {
                 (loopback || host == "localhost").then_some(*port)
             }
             Endpoint::Unix(_) => None,
+        }
+    }
+
+    /// The Unix socket, by its path; `None` for TCP.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.endpoint {
+            Endpoint::Tcp { .. } => None,
+            Endpoint::Unix(path) => Some(path),
         }
     }
 

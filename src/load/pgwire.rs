@@ -106,7 +106,7 @@ impl Driver for PgwireDriver {
             plan,
             shared,
             threads: Vec::new(),
-            ports: connections.iter().map(|connection| connection.transport.socket.port()).collect(),
+            ends: connections.iter().map(|connection| connection.transport.socket.end()).collect(),
             started: false,
         };
         Ok(Box::new(load.spawn(connections, &jobs)?))
@@ -192,7 +192,7 @@ struct PgwireLoad {
     shared: Arc<Shared>,
     threads: Vec<LoadThread>,
     /// `None`: over a Unix socket.
-    ports: Option<BTreeSet<u16>>,
+    ends: Option<BTreeSet<u32>>,
     started: bool,
 }
 
@@ -278,8 +278,8 @@ impl Load for PgwireLoad {
         self.threads.iter().map(|thread| thread.id).collect()
     }
 
-    fn ports(&self) -> Option<BTreeSet<u16>> {
-        self.ports.clone()
+    fn ends(&self) -> Option<BTreeSet<u32>> {
+        self.ends.clone()
     }
 
     fn progress(&self) -> (u64, u64) {

@@ -23,11 +23,14 @@ impl Socket {
         }
     }
 
-    /// This end's port; `None` for a Unix socket.
-    pub fn port(&self) -> Option<u16> {
+    /// This end's port, or the inode of its Unix socket (sockfs counts them in 32 bits); `None` where the kernel does not tell it.
+    pub fn end(&self) -> Option<u32> {
         match self {
-            Socket::Tcp(stream) => stream.local_addr().ok().map(|address| address.port()),
-            Socket::Unix(_) => None,
+            Socket::Tcp(stream) => stream.local_addr().ok().map(|address| address.port().into()),
+            Socket::Unix(stream) => {
+                let link = std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).ok()?;
+                link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+            }
         }
     }
 

@@ -21,12 +21,13 @@ fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
     }
     let rows = rows(levels).into_iter().map(|(depth, node)| {
         let last = node.iter().rev().find_map(|node| *node);
-        let cells = node.iter().flat_map(|node| time_and_share(*node));
+        let cells = node.iter().zip(levels.values()).flat_map(|(node, level)| time_and_share(*node, level));
         last.map(|last| heading(depth, last).into_iter().chain(cells).collect())
     });
     let notes = vec![
-        "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction; those that begin with \"by \
-         the sockets\" and \"compare\" stand beside the others and are not summed with them. A batch that several queries share is a part \
+        "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction, and have no share where the sockets \
+         measured the parts of what they lie in (\"by the sockets\"); those parts and \"compare\" stand beside the server's metrics and \
+         are not summed with them. A batch that several queries share is a part \
          of each one's wait: it has no share, and is not subtracted. From load.json, wire.json, metrics-before.prom, \
          metrics-after.prom and statements.json of each window."
             .to_string(),
@@ -78,12 +79,15 @@ fn add_rows<'n>(node: Vec<Option<&'n Node>>, depth: usize, rows: &mut Vec<(usize
     parts.into_iter().for_each(|part| add_rows(part, depth + 1, rows));
 }
 
-fn time_and_share(node: Option<&Node>) -> [Cell; 2] {
+fn time_and_share(node: Option<&Node>, level: &LevelNodes) -> [Cell; 2] {
     let Some(node) = node else {
         let why = "not to be subtracted at this level: several queries share one";
         return [Cell::Undefined(why.into()), Cell::Undefined(why.into())];
     };
     let share = match (&node.known, node.share) {
+        (Known::Subtraction, Some(_)) if level.within_measured(node) => {
+            Cell::Undefined("it lies within what the sockets measured".into())
+        }
         (_, Some(share)) => Cell::Figure(share * 100.0),
         (Known::Not(why), None) => Cell::Missing(why.clone()),
         (_, None) => Cell::Undefined("several queries share one".into()),
@@ -115,32 +119,8 @@ pub(super) fn described(what: &What, key: &str) -> String {
 /// What is not explained, what does not fit, what is shared, and what is not measured.
 fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(unexplained) = nodes.unexplained() {
-        let largest = nodes.by_subtraction();
-        let named: Vec<String> = largest.iter().take(3).map(|(node, share)| rest_words(node, *share)).collect();
-        notes.push(format!(
-            "Level {level}: {:.1} % of the latency is not explained; by subtraction alone {:.1} % are known{}{}{}.",
-            unexplained * 100.0,
-            largest.iter().map(|(_, share)| share.abs()).sum::<f64>() * 100.0,
-            if named.is_empty() { "" } else { ", most of it " },
-            named.join(", "),
-            match nodes.by_subtraction_within_measured() {
-                share if share > 0.0 => format!("; {:.1} % of the latency are such rests within the server's hands, whose own work the sockets measured", share * 100.0),
-                _ => String::new(),
-            }
-        ));
-    }
-    if let Some(OwnWork { before, behind, after, queries }) = &nodes.own_work {
-        let micros = |nanos: &f64| significant(nanos / 1e3);
-        notes.push(format!(
-            "Level {level}: by the sockets alone the server works {} µs on a query before it asks the database, waits {} µs, and works {} µs \
-             until it answers (means of {queries} sampled queries): the rests within its hands lie there, and are not counted as \
-             unexplained.",
-            micros(before),
-            micros(behind),
-            micros(after)
-        ));
-    }
+    notes.extend(unexplained(level, nodes));
+    notes.extend(nodes.own_work.as_ref().map(|own| own_work(level, nodes, own)));
     for node in nodes.latency.all() {
         if let Some(excess) = node.excess() {
             let percent = excess * 100.0;
@@ -158,6 +138,44 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
         );
     }
     notes
+}
+
+/// What no instrument saw itself, and where most of it lies.
+fn unexplained(level: usize, nodes: &LevelNodes) -> Option<String> {
+    let percent = nodes.unexplained()? * 100.0;
+    let mut named = largest(&nodes.by_subtraction());
+    let unsampled = nodes.unsampled() * 100.0;
+    if nodes.own_work.is_some() && unsampled >= 0.05 {
+        named.push(format!("what the sampled queries differ from all in the server's hands ({unsampled:.1} %)"));
+    }
+    let most = if named.is_empty() { String::new() } else { format!(", most of it {}", named.join(", ")) };
+    Some(format!(
+        "Level {level}: {percent:.1} % of the latency is known only by subtraction, and so not explained{most}."
+    ))
+}
+
+/// What the sockets measured of the server's hands, and how far its own metrics divide that.
+fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
+    let [before, behind, after] = [own.before, own.behind, own.after].map(|nanos| significant(nanos / 1e3));
+    let rests = nodes.rests_within_measured();
+    let percent = rests.iter().map(|(_, share)| share.abs()).sum::<f64>() * 100.0;
+    let further = match largest(&rests) {
+        none if none.is_empty() => String::new(),
+        largest => format!(
+            " The server's own metrics divide that further, and leave {percent:.1} % of the latency within it: {}.",
+            largest.join(", ")
+        ),
+    };
+    format!(
+        "Level {level}: in the server's hands the sockets measured {before} µs until it asks the database, {behind} µs until it has the answer, \
+         and {after} µs until it sends its own (means of {} sampled queries).{further}",
+        own.queries
+    )
+}
+
+/// The three largest, in words.
+fn largest(rests: &[(&Node, f64)]) -> Vec<String> {
+    rests.iter().take(3).map(|(node, share)| rest_words(node, *share)).collect()
 }
 
 fn rest_words(node: &Node, share: f64) -> String {

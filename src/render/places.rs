@@ -24,7 +24,7 @@ pub fn places_table(hop: &HopPlaces) -> Table {
         columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), per));
         columns.push(Column::number(&format!("L{level}_population"), &format!("there {level}"), "connections"));
     }
-    let mut rows: Vec<Vec<Cell>> = Place::ALL.into_iter().map(|place| place_row(hop, place)).collect();
+    let mut rows: Vec<Vec<Cell>> = hop.passed().into_iter().map(|place| place_row(hop, place)).collect();
     rows.extend(if hop.of_load { sums(hop) } else { vec![round_trips(hop)] });
     let title = match hop.of_load {
         true => "Client to server".to_string(),
@@ -94,6 +94,10 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
     let any = |of: fn(&LevelPlaces) -> bool| hop.levels.values().any(of);
     if any(|level| !level.both_ends) {
         notes.push("An end of some connections is on another host: its places count for their neighbours.".into());
+    }
+    if any(|level| !level.over_network) {
+        let why = "It goes through a Unix socket: what is sent is readable at once, and the sending call itself counts for who sends.";
+        notes.push(why.into());
     }
     if any(|level| !level.sends_seen) {
         notes.push("This kernel does not tell of sending (6.16 and later do): a request's way counts for the client, an answer's for the server.".into());

@@ -13,7 +13,7 @@ type Tails = BTreeMap<usize, Result<Tail, String>>;
 /// The section; of levels without a sample the bounds of the stays stand alone.
 pub fn tails_section(hop: &HopPlaces, tails: &Tails) -> Section {
     let any = tails.values().any(Result::is_ok);
-    let tables = any.then(|| slowest_table(tails)).into_iter().chain([quantiles_table(hop, tails)]).collect();
+    let tables = any.then(|| slowest_table(hop, tails)).into_iter().chain([quantiles_table(hop, tails)]).collect();
     let notes = tails.iter().map(|(level, tail)| match tail {
         Ok(tail) => sentence(*level, tail),
         Err(why) => format!("Level {level}: what the slowest did differently is not measured: {why}."),
@@ -27,7 +27,7 @@ pub fn tails_section(hop: &HopPlaces, tails: &Tails) -> Section {
 }
 
 /// Per place, the mean of all sampled queries and that of the slowest.
-fn slowest_table(tails: &Tails) -> Table {
+fn slowest_table(hop: &HopPlaces, tails: &Tails) -> Table {
     let known: Vec<(&usize, &Tail)> =
         tails.iter().filter_map(|(level, tail)| Some((level, tail.as_ref().ok()?))).collect();
     let mut columns = vec![Column::text("place", "place")];
@@ -40,7 +40,9 @@ fn slowest_table(tails: &Tails) -> Table {
         std::iter::once(Cell::Text(name.into())).chain(cells).collect()
     };
     let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).enumerate();
+    let passed = hop.passed();
     let mut rows: Vec<Vec<Cell>> = places
+        .filter(|(_, place)| passed.contains(place))
         .map(|(at, place)| row(words(place, true), &|tail| (tail.places[at].all, tail.places[at].of_slowest)))
         .collect();
     rows.push(row("sum from sending to reading", &|tail| (tail.all, tail.of_slowest)));
@@ -73,7 +75,7 @@ fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
     Table {
         title: "99th percentile of each place".into(),
         columns,
-        rows: Place::ALL.into_iter().map(row).collect(),
+        rows: hop.passed().into_iter().map(row).collect(),
         notes,
     }
 }

@@ -13,7 +13,7 @@ use crate::target::{
     Awake, Forbidden, Role, Watched, WatchedProcess, built, clients, comm, host, identify, listener, named,
     socket_listener, start_ticks, started,
 };
-use crate::wire::{Hop, SocketProgram, WireSource};
+use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use crate::workload::Workload;
 use anyhow::{Context, Result, bail};
 use std::sync::Arc;
@@ -253,10 +253,8 @@ pub fn listens(address: &Address) -> Option<(String, Result<u32, Forbidden>)> {
     if let Some(port) = address.local_port() {
         return Some((format!("port {port}"), listener(port)));
     }
-    let (hosts, ports) = (address.config().get_hosts(), address.config().get_ports());
-    let Some(tokio_postgres::config::Host::Unix(directory)) = hosts.first() else { return None };
-    let path = directory.join(format!(".s.PGSQL.{}", ports.first().copied().unwrap_or(5432)));
-    Some((format!("socket {}", path.display()), socket_listener(&path)))
+    let path = address.socket()?;
+    Some((format!("socket {}", path.display()), socket_listener(path)))
 }
 
 fn open_sampler(
@@ -353,7 +351,7 @@ async fn open_freshness(request: &Request, address: &Address) -> Result<Option<F
     FreshnessProbe::open(address, &request.session, &preset).await.map(Some)
 }
 
-/// The program at the sockets of the target and of the database behind it, where both are reached by TCP on this host.
+/// The program at the sockets of the target and of the database behind it, as far as they are on this host.
 fn open_wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Option<Box<dyn WireSource>> {
     if !request.wire {
         notes.push("places were not followed at the sockets".into());
@@ -361,7 +359,7 @@ fn open_wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> O
     }
     let hops = hops(request, address);
     if hops.first().is_none_or(|hop| hop.name != TARGET) {
-        notes.push("places were not followed: the server is not reached by TCP on this host".into());
+        notes.push("places were not followed: the server is not on this host".into());
         return None;
     }
     match tokio::task::block_in_place(|| SocketProgram::open(hops)) {
@@ -377,10 +375,17 @@ const TARGET: &str = "target";
 const DATABASE: &str = "database";
 
 fn hops(request: &Request, address: &Address) -> Vec<Hop> {
-    let target = address.local_port();
-    let behind = request.statements_url.as_ref().and_then(|url| Address::parse(url).ok()?.local_port());
-    let hop = |(name, port): (&str, Option<u16>)| Some(Hop { name: name.into(), port: port? });
-    [(TARGET, target), (DATABASE, behind.filter(|port| Some(*port) != target))].into_iter().filter_map(hop).collect()
+    let target = at(address);
+    let behind = request.statements_url.as_ref().and_then(|url| at(&Address::parse(url).ok()?));
+    let behind = behind.filter(|at| Some(at) != target.as_ref());
+    let hop = |(name, at): (&str, Option<Listens>)| Some(Hop { name: name.into(), at: at? });
+    [(TARGET, target), (DATABASE, behind)].into_iter().filter_map(hop).collect()
+}
+
+/// Where the server at an address listens; `None` for other hosts.
+fn at(address: &Address) -> Option<Listens> {
+    let socket = || Some(Listens::Socket(address.socket()?.into()));
+    address.local_port().map(Listens::Port).or_else(socket)
 }
 
 /// The processes to sample beside the target, each with its name. One that was started for this run stands for all of its name.

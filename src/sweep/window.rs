@@ -79,7 +79,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     sources.wire.iter_mut().for_each(|wire| wire.stop());
     let mut observed = observed?;
     if let (Some(seen), Some(wire)) = (&mut observed.wire, &mut sources.wire) {
-        seen.add_timelines(wire.timelines(), load.ports().as_ref());
+        seen.add_timelines(wire.timelines(), load.ends().as_ref());
     }
     tokio::time::sleep(RUN_ON).await;
     let samples = recording.and_then(|recording| match tokio::task::block_in_place(|| recording.stop()) {
@@ -227,7 +227,7 @@ async fn observe(
     recording.iter().for_each(|recording| recording.end_window());
     let wire = wire_before.and_then(|before| {
         let (after, wire) = (wire_snapshot(sources, missing)?, sources.wire.as_ref()?);
-        Some(before.until(&after, wire.hops(), wire.sends_seen(), load.ports().as_ref()))
+        Some(before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()))
     });
     readings.push(sources.watched.read());
     let after = match before.is_some() {

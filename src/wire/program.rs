@@ -2,16 +2,19 @@
 
 use super::WireSource;
 use super::sample::{QueryTimeline, Sample, every};
-use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS, Sampling, Timeline};
-use super::timeline::{Hop, HopSnapshot, WireSnapshot};
+use super::shapes::{BUCKETS, Connection, HOPS, NAME_WORDS, PLACES, PORTS, SOCKETS, Sampling, Timeline};
+use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, Ebpf, EbpfLoader};
 use memmap2::{MmapOptions, MmapRaw};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Compiled from `bpf/wire.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
@@ -20,7 +23,7 @@ const TRACEPOINTS: [(&str, &str); 2] = [("on_readable", "sk_data_ready"), ("on_r
 /// Kernel 6.16 and later.
 const SENDS: (&str, &str) = ("on_send", "tcp_sendmsg_locked");
 
-/// Follows TCP connections of this host at the kernel's tracepoints.
+/// Follows connections of this host, over TCP and Unix sockets, at the kernel's tracepoints.
 pub struct SocketProgram {
     hops: Vec<Hop>,
     ebpf: Ebpf,
@@ -28,6 +31,8 @@ pub struct SocketProgram {
     stays: PerCpuArray<MapData, u64>,
     sampling: MmapRaw,
     timelines: RingBuf<MapData>,
+    /// Where among `connections` one over a Unix socket is, by the inode of the client's end.
+    numbers: HashMap<MapData, u32, u32>,
     sends_seen: bool,
     started: Nanos,
     attached: Vec<BtfTracePointLink>,
@@ -38,14 +43,7 @@ impl SocketProgram {
     pub fn open(hops: Vec<Hop>) -> Result<SocketProgram> {
         ensure!((1..=HOPS).contains(&hops.len()), "between one and {HOPS} hops can be followed");
         let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
-        let ports: Vec<u16> = (0..HOPS).map(|at| hops.get(at).map_or(0, |hop| hop.port)).collect();
-        let names = ["server_port_0", "server_port_1", "server_port_2", "server_port_3"];
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf));
-        for (name, port) in names.iter().zip(&ports) {
-            loader.override_global(name, port, true);
-        }
-        let mut ebpf = loader.load(OBJECT).context("the kernel refuses the maps of the program at the sockets")?;
+        let mut ebpf = load(&hops, &btf)?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = || format!("the kernel refuses the program at {tracepoint} (kernel 6.3 and later have it)");
             program(&mut ebpf, name)?.load(tracepoint, &btf).with_context(refused)?;
@@ -56,8 +54,20 @@ impl SocketProgram {
         let sampling = mapped(take("sampling")?, size_of::<Sampling>())?;
         let stays = PerCpuArray::try_from(take("stays")?)?;
         let timelines = RingBuf::try_from(take("timelines")?)?;
+        let numbers = HashMap::try_from(take("numbers")?)?;
         let (started, attached) = (0, Vec::new());
-        Ok(SocketProgram { hops, ebpf, connections, stays, sampling, timelines, sends_seen, started, attached })
+        Ok(SocketProgram {
+            hops,
+            ebpf,
+            connections,
+            stays,
+            sampling,
+            timelines,
+            numbers,
+            sends_seen,
+            started,
+            attached,
+        })
     }
 
     /// Read as it is now: the kernel may be writing, so that one event of one connection can be half seen.
@@ -75,6 +85,25 @@ impl SocketProgram {
         // SAFETY: the mapping holds one, page-aligned; nobody else writes to it, as above.
         unsafe { self.sampling.as_mut_ptr().cast::<Sampling>().write_volatile(Sampling::default()) };
         while self.timelines.next().is_some() {}
+        let known: Vec<u32> = self.numbers.keys().flatten().collect();
+        // One that cannot be removed keeps its number, and so does its connection: nothing is mixed up.
+        known.iter().for_each(|client| drop(self.numbers.remove(client)));
+    }
+
+    /// The inode of the client's end of each connection over a Unix socket, by where it is among the connections.
+    fn inodes(&self) -> BTreeMap<usize, u32> {
+        self.numbers.iter().flatten().map(|(inode, index)| (index as usize, inode)).collect()
+    }
+
+    /// Of the connections that a hop has in use: which they are, and the client's end of each.
+    fn used(&self, hop: usize, inodes: &BTreeMap<usize, u32>) -> Vec<(usize, u32)> {
+        let used = (0..PORTS).filter(|number| self.connection(hop, *number).since > 0);
+        match self.hops[hop].at {
+            Listens::Port(_) => used.map(|port| (port, port as u32)).collect(),
+            Listens::Socket(_) => {
+                used.filter_map(|number| Some((number, *inodes.get(&(hop * PORTS + number))?))).collect()
+            }
+        }
     }
 
     fn sampling(&self) -> Sampling {
@@ -121,11 +150,13 @@ impl WireSource for SocketProgram {
         let hops = 0..self.hops.len();
         let mut stays = hops.clone().map(|hop| self.stays(hop)).collect::<Result<Vec<_>>>()?;
         // Going through all ports takes ms, in which queries end: the few that are in use are read after the moment is taken.
-        let used = |hop| (0..PORTS).filter(move |port| self.connection(hop, *port).since > 0).collect::<Vec<_>>();
-        let used: Vec<Vec<usize>> = hops.clone().map(used).collect();
+        let inodes = self.inodes();
+        let used: Vec<Vec<(usize, u32)>> = hops.clone().map(|hop| self.used(hop, &inodes)).collect();
         let at = clock::now();
+        let lost = self.sampling().unnumbered;
+        ensure!(lost == 0, "more than {SOCKETS} connections over Unix sockets were opened, which are not all followed");
         let hops = hops.map(|hop| {
-            let connections = used[hop].iter().map(|port| (*port as u16, self.connection(hop, *port))).collect();
+            let connections = used[hop].iter().map(|(at, client)| (*client, self.connection(hop, *at))).collect();
             HopSnapshot { connections, stays: std::mem::take(&mut stays[hop]) }
         });
         Ok(WireSnapshot { at, hops: hops.collect() })
@@ -153,14 +184,20 @@ impl WireSource for SocketProgram {
             queries: Vec::new(),
         };
         let mut samples: Vec<Sample> = self.hops.iter().enumerate().map(sample).collect();
+        let inodes = self.inodes();
         while let Some(record) = self.timelines.next() {
             if record.len() < size_of::<Timeline>() {
                 continue;
             }
             // SAFETY: it is as long as a `Timeline`, any bytes of which are one; it may lie unaligned.
             let timeline = unsafe { record.as_ptr().cast::<Timeline>().read_unaligned() };
-            if let Some(sample) = samples.get_mut(usize::from(timeline.hop)) {
-                sample.queries.push(QueryTimeline::from(&timeline));
+            let hop = usize::from(timeline.hop);
+            if let Some(sample) = samples.get_mut(hop) {
+                let mut query = QueryTimeline::from(&timeline);
+                if let Some(inode) = inodes.get(&(hop * PORTS + usize::from(timeline.port))) {
+                    query.client = *inode;
+                }
+                sample.queries.push(query);
             }
         }
         samples
@@ -169,6 +206,35 @@ impl WireSource for SocketProgram {
     fn stop(&mut self) {
         self.attached.clear();
     }
+}
+
+/// The object with these hops in it. Its programs, loaded later, lose what is for other kinds of hops to the kernel's verifier.
+fn load(hops: &[Hop], btf: &Btf) -> Result<Ebpf> {
+    let at = |hop: usize| hops.get(hop).map(|hop| &hop.at);
+    let ports: Vec<u16> =
+        (0..HOPS).map(|hop| if let Some(Listens::Port(port)) = at(hop) { *port } else { 0 }).collect();
+    let words = |hop: usize| if let Some(Listens::Socket(path)) = at(hop) { words(path) } else { Ok([0; NAME_WORDS]) };
+    let names = (0..HOPS).map(words).collect::<Result<Vec<_>>>()?;
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    let port_of = ["server_port_0", "server_port_1", "server_port_2", "server_port_3"];
+    let name_of = ["server_name_0", "server_name_1", "server_name_2", "server_name_3"];
+    for hop in 0..HOPS {
+        loader.override_global(port_of[hop], &ports[hop], true).override_global(name_of[hop], &names[hop], true);
+    }
+    if hops.iter().any(|hop| !hop.at.over_network()) {
+        loader.map_max_entries("numbers", SOCKETS as u32);
+    }
+    loader.load(OBJECT).context("the kernel refuses the maps of the program at the sockets")
+}
+
+/// The name of a Unix socket as the program compares it.
+fn words(path: &Path) -> Result<[u64; NAME_WORDS]> {
+    let name = path.as_os_str().as_bytes();
+    ensure!((1..=108).contains(&name.len()), "{} is longer than a socket's name can be", path.display());
+    let mut bytes = [0; NAME_WORDS * 8];
+    bytes[..name.len()].copy_from_slice(name);
+    Ok(std::array::from_fn(|at| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at * 8 + byte]))))
 }
 
 /// An array that the kernel lets us map.

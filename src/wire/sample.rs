@@ -22,15 +22,15 @@ pub struct Sample {
     pub queries: Vec<QueryTimeline>,
 }
 
-/// One query, or round trip; in JSON `[sent, port, [request, server_buffer, server, response, client_buffer], behind]`, times in
+/// One query, or round trip; in JSON `[sent, client, [request, server_buffer, server, response, client_buffer], behind]`, times in
 /// ns, `behind` null or `[before, after]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct QueryTimeline {
     /// `CLOCK_MONOTONIC`.
     pub sent: Nanos,
-    /// The client's.
-    pub port: u16,
+    /// The client's port, or the inode of its Unix socket.
+    pub client: u32,
     /// ns in each place but the client's, in the order of the path.
     pub spent: [u32; PLACES - 1],
     /// While the server had it, exactly one request was sent to the hops behind, by whichever connection.
@@ -46,17 +46,17 @@ pub struct Behind {
     pub after: u32,
 }
 
-type Written = (Nanos, u16, [u32; PLACES - 1], Option<[u32; 2]>);
+type Written = (Nanos, u32, [u32; PLACES - 1], Option<[u32; 2]>);
 
 impl From<Written> for QueryTimeline {
-    fn from((sent, port, spent, behind): Written) -> Self {
-        QueryTimeline { sent, port, spent, behind: behind.map(|[before, after]| Behind { before, after }) }
+    fn from((sent, client, spent, behind): Written) -> Self {
+        QueryTimeline { sent, client, spent, behind: behind.map(|[before, after]| Behind { before, after }) }
     }
 }
 
 impl From<QueryTimeline> for Written {
     fn from(query: QueryTimeline) -> Self {
-        (query.sent, query.port, query.spent, query.behind.map(|behind| [behind.before, behind.after]))
+        (query.sent, query.client, query.spent, query.behind.map(|behind| [behind.before, behind.after]))
     }
 }
 
@@ -72,7 +72,7 @@ impl From<&Timeline> for QueryTimeline {
         let Timeline { sent, spent, requests, before, after, port, hop: _, reserved: _ } = *timeline;
         // Both are 0 where the request's times do not lie within the query's: of a connection that does something else.
         let behind = (requests == 1 && before > 0).then_some(Behind { before, after });
-        QueryTimeline { sent, port, spent, behind }
+        QueryTimeline { sent, client: port.into(), spent, behind }
     }
 }
 
@@ -80,7 +80,7 @@ impl Sample {
     /// Those sent within the window, by time.
     pub fn cut(mut self, window: Span) -> Sample {
         self.queries.retain(|query| window.contains(query.sent));
-        self.queries.sort_by_key(|query| (query.sent, query.port));
+        self.queries.sort_by_key(|query| (query.sent, query.client));
         self
     }
 }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn only_what_was_sent_within_the_window_is_kept() {
-        let query = |sent| QueryTimeline { sent, port: 1, spent: [1; 5], behind: None };
+        let query = |sent| QueryTimeline { sent, client: 1, spent: [1; 5], behind: None };
         let sample = Sample { queries: vec![query(30), query(9), query(10)], ..Sample::default() };
         let sent: Vec<u64> = sample.cut(Span::new(10, 31)).queries.iter().map(|query| query.sent).collect();
         assert_eq!(sent, [10, 30]);

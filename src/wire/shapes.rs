@@ -27,12 +27,21 @@ impl Place {
     pub fn index(self) -> usize {
         self as usize
     }
+
+    /// Sent by one end, not yet at the other.
+    pub fn on_network(self) -> bool {
+        matches!(self, Place::Request | Place::Response)
+    }
 }
 
 pub const PLACES: usize = Place::ALL.len();
-/// Hops that the program tells apart, and connections of each: one a client's port.
+/// Hops that the program tells apart, and connections of each: one a client's port, or a number given to a Unix socket.
 pub const HOPS: usize = 4;
 pub const PORTS: usize = 65_536;
+/// Connections over Unix sockets that are followed at most, of all hops; of those that have ended too.
+pub const SOCKETS: usize = 16_384;
+/// u64 words of the name of a Unix socket, zeros behind it (108 bytes at most: unix(7)).
+pub const NAME_WORDS: usize = 14;
 /// Stays are counted by powers of two of ns.
 pub const BUCKETS: usize = 64;
 
@@ -78,7 +87,10 @@ pub struct Sampling {
     pub asked: u64,
     pub answered: u64,
     pub requests: u64,
-    pub reserved: [u64; 3],
+    pub numbered: u64,
+    /// Events over Unix sockets whose connection had no number left.
+    pub unnumbered: u64,
+    pub reserved: u64,
 }
 
 const _: () = assert!(size_of::<Connection>() == 128 && size_of::<Timeline>() == 48 && size_of::<Sampling>() == 96);

@@ -6,21 +6,46 @@ use super::shapes::{BUCKETS, Connection, PLACES, Place};
 use crate::clock::{Nanos, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// A pair of ends between which queries go: client and server, or server and the database behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
     /// As tables name it: `target`, `database`.
     pub name: String,
-    /// The port on which its server listens.
-    pub port: u16,
+    #[serde(flatten)]
+    pub at: Listens,
+}
+
+/// Where the server of a hop listens, on this host; in JSON `"port": 5432` or `"socket": "/run/postgresql/.s.PGSQL.5432"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listens {
+    /// TCP.
+    #[serde(rename = "port")]
+    Port(u16),
+    /// A Unix socket, by the name that the server bound it to.
+    #[serde(rename = "socket")]
+    Socket(PathBuf),
+}
+
+impl Default for Listens {
+    fn default() -> Self {
+        Listens::Port(0)
+    }
+}
+
+impl Listens {
+    /// There is a network between the two ends, if only within this host. What is sent into a Unix socket is readable at once.
+    pub fn over_network(&self) -> bool {
+        matches!(self, Listens::Port(_))
+    }
 }
 
 /// All connections of a hop at an instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HopSnapshot {
-    /// By the client's port.
-    pub connections: BTreeMap<u16, Connection>,
+    /// By the client's end: its port, or the inode of its Unix socket.
+    pub connections: BTreeMap<u32, Connection>,
     /// Stays that have ended, by place and power of two of ns.
     pub stays: Vec<[u64; BUCKETS]>,
 }
@@ -98,18 +123,18 @@ impl Connection {
 }
 
 impl WireSnapshot {
-    /// What happened between two snapshots of the same hops. `own`: the client's ports of the load, whose hop is the first; where
+    /// What happened between two snapshots of the same hops. `own`: the ends of the load, whose hop is the first; where
     /// none of them is there (something between the two opens connections of its own), all are taken for the load's.
     pub fn until(
         &self,
         after: &WireSnapshot,
         hops: &[Hop],
         sends_seen: bool,
-        own: Option<&BTreeSet<u16>>,
+        own: Option<&BTreeSet<u32>>,
     ) -> WireDelta {
         let both = self.hops.iter().zip(&after.hops).zip(hops).enumerate();
         let delta = |(at, ((before, end), hop)): (usize, ((&HopSnapshot, &HopSnapshot), &Hop))| {
-            let there = |own: &&BTreeSet<u16>| own.iter().any(|port| end.connections.contains_key(port));
+            let there = |own: &&BTreeSet<u32>| own.iter().any(|client| end.connections.contains_key(client));
             hop_delta(hop, (before, self.at), (end, after.at), own.filter(|_| at == 0).filter(there))
         };
         WireDelta { span: Span::new(self.at, after.at), hops: both.map(delta).collect(), sends_seen }
@@ -120,7 +145,7 @@ fn hop_delta(
     hop: &Hop,
     (before, from): (&HopSnapshot, Nanos),
     (after, to): (&HopSnapshot, Nanos),
-    own: Option<&BTreeSet<u16>>,
+    own: Option<&BTreeSet<u32>>,
 ) -> HopDelta {
     let mut delta = HopDelta {
         hop: hop.clone(),
@@ -135,13 +160,13 @@ fn hop_delta(
         sample: None,
     };
     let nothing = Connection::default();
-    for (port, end) in &after.connections {
-        let start = before.connections.get(port).unwrap_or(&nothing);
+    for (client, end) in &after.connections {
+        let start = before.connections.get(client).unwrap_or(&nothing);
         // Nothing happened: not a connection of this load, or one that has ended.
         if end.since == start.since {
             continue;
         }
-        if let Some(others) = delta.others.as_mut().filter(|_| own.is_some_and(|own| !own.contains(port))) {
+        if let Some(others) = delta.others.as_mut().filter(|_| own.is_some_and(|own| !own.contains(client))) {
             others.connections += 1;
             others.queries += end.queries - start.queries;
             continue;
@@ -168,13 +193,13 @@ fn stay(place: Place, before: &HopSnapshot, after: &HopSnapshot) -> Stay {
 }
 
 impl WireDelta {
-    /// Gives each hop its timelines, cut to the window; of the first those of the load's `own` ports, as in [`WireSnapshot::until`].
-    pub fn add_timelines(&mut self, samples: Vec<Sample>, own: Option<&BTreeSet<u16>>) {
+    /// Gives each hop its timelines, cut to the window; of the first those of the load's `own`, as in [`WireSnapshot::until`].
+    pub fn add_timelines(&mut self, samples: Vec<Sample>, own: Option<&BTreeSet<u32>>) {
         for sample in samples {
             if let Some(hop) = self.hops.iter_mut().find(|hop| hop.hop.name == sample.hop) {
                 let mut sample = sample.cut(self.span);
                 if let Some(own) = own.filter(|_| hop.others.is_some()) {
-                    sample.queries.retain(|query| own.contains(&query.port));
+                    sample.queries.retain(|query| own.contains(&query.client));
                 }
                 hop.sample = Some(sample);
             }
@@ -227,10 +252,10 @@ mod tests {
     use super::*;
 
     fn hop() -> Hop {
-        Hop { name: "target".into(), port: 5432 }
+        Hop { name: "target".into(), at: Listens::Port(5432) }
     }
 
-    fn snapshot(at: Nanos, connections: &[(u16, Connection)]) -> WireSnapshot {
+    fn snapshot(at: Nanos, connections: &[(u32, Connection)]) -> WireSnapshot {
         let hop = HopSnapshot { connections: connections.iter().copied().collect(), stays: Vec::new() };
         WireSnapshot { at, hops: vec![hop] }
     }

@@ -145,32 +145,44 @@ impl LevelNodes {
 
     /// What of the latency is known only by subtraction, largest first, with its share of the latency.
     pub fn by_subtraction(&self) -> Vec<(&Node, f64)> {
-        let rests = self.latency.all().into_iter().filter(|node| node.known == Known::Subtraction);
+        self.rests(|node| !self.within_measured(node))
+    }
+
+    /// What the means of the server's metrics leave within its hands, likewise, where the sockets measured all that it did there itself.
+    /// They say how the measured parts divide further, and are no part of what is unexplained.
+    pub fn rests_within_measured(&self) -> Vec<(&Node, f64)> {
+        self.rests(|node| self.within_measured(node))
+    }
+
+    fn rests(&self, which: impl Fn(&Node) -> bool) -> Vec<(&Node, f64)> {
+        let rests = self.latency.all().into_iter().filter(|node| node.known == Known::Subtraction && which(node));
         let mut rests: Vec<_> = rests.filter_map(|node| Some((node, node.share?))).collect();
         rests.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
         rests
     }
 
-    /// Share of the latency, 0..1, that no instrument saw itself: what is known only by subtraction. Where the sockets saw all that
-    /// the server did of a query, before and after its one request behind, the rests of the metrics within its hands are not
-    /// unexplained: then only what the sockets left there counts. `None` without a latency.
-    pub fn unexplained(&self) -> Option<f64> {
-        let latency = self.latency.mean?;
-        let all: f64 = self.by_subtraction().iter().map(|(_, share)| share.abs()).sum();
-        let (Some(own), Some(server)) = (&self.own_work, self.get("server").and_then(|server| server.mean)) else {
-            return Some(all);
-        };
-        let within = self.by_subtraction_within_measured();
-        let left = (server - own.before - own.behind - own.after).abs() / latency;
-        Some(all - within + left.min(within))
+    /// It lies within the server's hands, and the sockets measured what the server did there.
+    pub fn within_measured(&self, node: &Node) -> bool {
+        let server = self.own_work.and_then(|_| self.get("server")).filter(|server| server.mean.is_some());
+        server.is_some_and(|server| server.find(&node.key).is_some())
     }
 
-    /// Share of the latency, 0..1, that is known only by subtraction within the server's hands, where the sockets measured what it
-    /// did itself; 0 where they did not.
-    pub fn by_subtraction_within_measured(&self) -> f64 {
-        let server = self.own_work.and_then(|_| self.get("server")).filter(|server| server.mean.is_some());
-        let within = |node: &Node| server.is_some_and(|server| server.find(&node.key).is_some());
-        self.by_subtraction().iter().filter(|(node, _)| within(node)).map(|(_, share)| share.abs()).sum()
+    /// Share of the latency, 0..1, that the sampled queries spent in the server's hands beyond what the sockets saw of its parts: these
+    /// are means of a sample, the whole is of all queries. 0 where the parts were not measured.
+    pub fn unsampled(&self) -> f64 {
+        let server = self.get("server").and_then(|server| server.mean);
+        let all = self.own_work.zip(server).zip(self.latency.mean);
+        all.map_or(0.0, |((own, server), latency)| (server - own.before - own.behind - own.after).abs() / latency)
+    }
+
+    /// Share of the latency, 0..1, that no instrument saw itself: what is known only by subtraction, with what the sampled parts
+    /// leave of the server's hands. `None` without a latency.
+    pub fn unexplained(&self) -> Option<f64> {
+        self.latency.mean?;
+        let rests: f64 = self.by_subtraction().iter().map(|(_, share)| share.abs()).sum();
+        let within: f64 = self.rests_within_measured().iter().map(|(_, share)| share.abs()).sum();
+        // What the metrics explain of it all is not unexplained for the sockets' sample differing.
+        Some(rests + self.unsampled().min(within))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::sample::unwind::Cache;
 use crate::sample::{DEAR, SPARING_RATE, USUAL_RATE, interrupt_cost, permitted};
 use crate::target::{Awake, host};
 use crate::testbed;
-use crate::wire::{Hop, SocketProgram, WireSource};
+use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<Check> {
@@ -175,7 +175,7 @@ fn off_cpu() -> Check {
 /// Loads the program that follows queries at the sockets, and lets it go again.
 fn sockets() -> Check {
     const WHAT: &str = "places of queries (eBPF at the sockets)";
-    let nowhere = Hop { name: "none".into(), port: 1 };
+    let nowhere = Hop { name: "none".into(), at: Listens::Port(1) };
     match SocketProgram::open(vec![nowhere]).map(|program| program.sends_seen()) {
         Ok(true) => Check::good(WHAT, "the program is accepted, and sending is seen"),
         Ok(false) => Check::limited(

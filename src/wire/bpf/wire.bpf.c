@@ -7,7 +7,8 @@
  *     -> server reads -> [in the server's hands] -> server sends -> [response on the network]
  *     -> client's socket readable -> [in the client's socket buffer] -> client reads -> [in the client's hands] -> ...
  *
- * A connection has the number of the client's port, on its hop: client to server, server to the database behind.
+ * A connection has the number of the client's port, on its hop: client to server, server to the database behind. One over a
+ * Unix socket is numbered as it is met; what is sent there is readable at once, so that it is never on the network.
  * Shapes are mirrored in src/wire/shapes.rs. */
 #include "../../sample/ebpf/bpf/kernel.h"
 
@@ -19,13 +20,48 @@ enum place { CLIENT, REQUEST, SERVER_BUFFER, SERVER, RESPONSE, CLIENT_BUFFER, PL
 /* The server's port of each hop, 0 for none; set when the program is loaded. */
 const volatile u16 server_port_0 = 0, server_port_1 = 0, server_port_2 = 0, server_port_3 = 0;
 
+/* The name to which the server's Unix socket of each hop is bound, with zeros behind it; all zeros for none. */
+#define NAME_WORDS 14
+const volatile u64 server_name_0[NAME_WORDS] = {}, server_name_1[NAME_WORDS] = {}, server_name_2[NAME_WORDS] = {},
+                   server_name_3[NAME_WORDS] = {};
+
 struct sock_common {
     u16 skc_dport;
     u16 skc_num;
+    u16 skc_family;
 } RELOCATED;
+
+struct socket;
 
 struct sock {
     struct sock_common __sk_common;
+    struct socket *sk_socket;
+} RELOCATED;
+
+/* include/uapi/linux/un.h, include/linux/socket.h */
+struct sockaddr_un {
+    u16 sun_family;
+    char sun_path[108];
+};
+#define AF_UNIX 1
+
+struct unix_address {
+    int len;
+    struct sockaddr_un name[];
+} RELOCATED;
+
+struct unix_sock {
+    struct sock sk;
+    struct unix_address *addr;
+    struct sock *peer;
+} RELOCATED;
+
+struct inode {
+    unsigned long i_ino;
+} RELOCATED;
+
+struct socket_alloc {
+    struct inode vfs_inode;
 } RELOCATED;
 
 /* 128 bytes. */
@@ -67,7 +103,9 @@ struct sampling {
     /* Of the hops behind, whichever connection: the last request sent, the last answer read, and how many requests. */
     u64 asked, answered;
     u64 requests;
-    u64 reserved[3];
+    /* Connections over Unix sockets that were numbered, and events of those for which there was no number left. */
+    u64 numbered, unnumbered;
+    u64 reserved;
 };
 
 struct {
@@ -77,6 +115,14 @@ struct {
     __uint(max_entries, HOPS * PORTS);
     __uint(map_flags, BPF_F_MMAPABLE);
 } connections SEC(".maps");
+
+/* The index among `connections` of one over a Unix socket, by the inode of the client's end. Its size is set when it is loaded. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __type(key, u32);
+    __type(value, u32);
+    __uint(max_entries, 1);
+} numbers SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -102,8 +148,89 @@ struct {
 
 enum side { AT_CLIENT, AT_SERVER };
 
+INLINE struct sampling *sampled(void) {
+    u32 only = 0;
+    return bpf_map_lookup_elem(&sampling, &only);
+}
+
+/* What the program reads of kernel memory beyond its argument. */
+#define READ(into, from) bpf_probe_read_kernel(&(into), sizeof(into), from)
+
+/* The number by which fstat knows a socket; 0 for one that its process has closed. */
+INLINE u32 inode_of(const struct sock *sk) {
+    struct socket *socket = 0;
+    unsigned long inode = 0;
+    if (!sk || READ(socket, &sk->sk_socket) || !socket)
+        return 0;
+    READ(inode, &((struct socket_alloc *)socket)->vfs_inode.i_ino);
+    return inode;
+}
+
+INLINE int same(const u64 *name, const volatile u64 *other) {
+    u64 differs = 0;
+#pragma unroll
+    for (u32 at = 0; at < NAME_WORDS; at++)
+        differs |= name[at] ^ other[at];
+    return !differs;
+}
+
+/* The hop whose server's socket is bound to this one's name; HOPS for none. An accepted socket has the name of the one that listens. */
+INLINE u32 hop_of(const struct sock *sk) {
+    struct unix_address *address = 0;
+    u64 name[NAME_WORDS] = {};
+    if (!sk || READ(address, &((struct unix_sock *)sk)->addr) || !address)
+        return HOPS;
+    if (bpf_probe_read_kernel_str(name, sizeof(name), (char *)&address->name + 2) <= 1)
+        return HOPS;
+    return same(name, server_name_0) ? 0 : same(name, server_name_1) ? 1 : same(name, server_name_2) ? 2 : same(name, server_name_3) ? 3 : HOPS;
+}
+
+/* Numbers a connection that is met for the first time. */
+INLINE u32 *number(u32 client, u32 hop) {
+    struct sampling *all = sampled();
+    if (!all || !client)
+        return 0;
+    u64 next = __sync_fetch_and_add(&all->numbered, 1);
+    u32 index = hop * PORTS + next;
+    if (next >= PORTS || bpf_map_update_elem(&numbers, &client, &index, BPF_NOEXIST))
+        __sync_fetch_and_add(&all->unnumbered, 1);
+    return bpf_map_lookup_elem(&numbers, &client);
+}
+
+/* As `find`, for a Unix socket. No part of the programs where all hops are TCP. */
+static __attribute__((noinline)) struct connection *find_unix(const struct sock *sk, enum side *side, u32 *hop, u32 *port) {
+    struct sock *peer = 0;
+    READ(peer, &((struct unix_sock *)sk)->peer);
+    u32 own = inode_of(sk), other = inode_of(peer);
+    *side = AT_CLIENT;
+    u32 *index = bpf_map_lookup_elem(&numbers, &own);
+    if (!index) {
+        *side = AT_SERVER;
+        index = bpf_map_lookup_elem(&numbers, &other);
+    }
+    if (!index) {
+        u32 at = hop_of(sk);
+        if (at < HOPS) {
+            index = number(other, at);
+        } else if ((at = hop_of(peer)) < HOPS) {
+            *side = AT_CLIENT;
+            index = number(own, at);
+        }
+    }
+    if (!index)
+        return 0;
+    u32 found = *index;
+    *hop = found / PORTS;
+    *port = found % PORTS;
+    return bpf_map_lookup_elem(&connections, &found);
+}
+
 /* The connection of a socket, and which end of it the socket is; 0 for sockets that are nobody's here. */
 INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop, u32 *port) {
+    if (server_name_0[0] || server_name_1[0] || server_name_2[0] || server_name_3[0]) {
+        if (sk->__sk_common.skc_family == AF_UNIX)
+            return find_unix(sk, side, hop, port);
+    }
     u16 own = sk->__sk_common.skc_num, other = __builtin_bswap16(sk->__sk_common.skc_dport);
     const u16 ports[HOPS] = { server_port_0, server_port_1, server_port_2, server_port_3 };
     u32 client = 0;
@@ -156,11 +283,6 @@ INLINE void move(struct connection *connection, u32 hop, u32 spent_in, u32 next,
     }
     connection->since = now;
     connection->place = next;
-}
-
-INLINE struct sampling *sampled(void) {
-    u32 only = 0;
-    return bpf_map_lookup_elem(&sampling, &only);
 }
 
 /* A query begins: the timeline of the one before is whole. */
@@ -272,6 +394,8 @@ int on_readable(u64 *context) {
     u64 now = bpf_ktime_get_ns();
     u32 place = connection->place;
     if (side == AT_CLIENT) {
+        if (place == SERVER)
+            mark_answer(connection, hop, now);
         if (place == RESPONSE || place == SERVER)
             move(connection, hop, place, CLIENT_BUFFER, now);
         else if (place == REQUEST && connection->sides == 1)
@@ -285,10 +409,11 @@ int on_readable(u64 *context) {
     if (place == REQUEST) {
         move(connection, hop, REQUEST, SERVER_BUFFER, now);
     } else if (place == CLIENT || (place == RESPONSE && !(connection->sides & 1))) {
-        /* The client's sending was not seen; of one on another host nothing is: since the answer left, the query was on the
-         * network or at the client. */
+        /* The client's sending was not seen, as on a Unix socket; of one on another host nothing is: since the answer left, the
+         * query was on the network or at the client. */
         move(connection, hop, place, SERVER_BUFFER, now);
         begin(connection, hop, port, now);
+        mark_behind(hop, 1, now);
     }
     return 0;
 }
