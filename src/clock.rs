@@ -1,5 +1,6 @@
 //! The one clock: every sample, completion and scrape carries nanoseconds of `CLOCK_MONOTONIC`, so that all of
-//! them can be cut to the same window. Invariant: no other clock's reading is ever compared with these.
+//! them can be cut to the same window. Invariant: no other clock's reading is ever compared with these; a thread's CPU time is one
+//! of its own, of which only differences are used.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +9,20 @@ pub type Nanos = u64;
 
 /// The present reading of `CLOCK_MONOTONIC` in nanoseconds. Goes through the vdso: no system call.
 pub fn now() -> Nanos {
+    reading(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds that the calling thread has been on CPU, user and system. A system call: not for every query.
+pub fn thread_cpu() -> u64 {
+    reading(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// clock_gettime(2) of a clock that every Linux has.
+#[inline]
+fn reading(clock: libc::clockid_t) -> u64 {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid, writable timespec for the duration of the call; CLOCK_MONOTONIC always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut ts) };
+    // SAFETY: `ts` is a valid, writable timespec for the duration of the call; both clocks always exist (Linux 2.6.12).
+    unsafe { libc::clock_gettime(clock, &mut ts) };
     ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
 }
 

@@ -301,6 +301,8 @@ fn a_wrong_argument_of_a_sweep_is_usage_and_starts_nothing() {
         (&["--workload", "nosuch.ini"], "nosuch.ini: cannot read the workload: No such file or directory"),
         (&["--workload", "bad.ini"], "bad.ini:3: "),
         (&["--driver", "pgbench"], "write wireprof, or dbbench=PATH"),
+        (&["--driver", "dbbench=x", "--load-threads", "2"], "--load-threads is of wireprof's own load: leave it out"),
+        (&["--driver", "dbbench=x", "--protocol", "simple"], "--protocol is of wireprof's own load: leave it out"),
         (&["--frequency", "0"], "0 is not in 1..=20000"),
         (&["--divisor", "delta("], "delta("),
         (&["--url", "postgres://x"], "cannot be used with"),

@@ -68,11 +68,12 @@ pub struct Sweep {
     /// A dbbench script (.ini)
     #[arg(long, value_name = "FILE")]
     workload: Option<PathBuf>,
-    #[arg(long, value_enum, default_value_t = Protocol::Simple)]
-    protocol: Protocol,
-    /// Threads that drive the load; the report says when they are the limit
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    load_threads: usize,
+    /// How statements are sent [default: simple]
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
+    /// Threads that drive the load; the report says when they are the limit [default: 1]
+    #[arg(long, value_name = "N")]
+    load_threads: Option<usize>,
     /// CPU that the client uses for each answer before it sends the next query, as an application would
     #[arg(long, value_name = "TIME", value_parser = duration)]
     client_work: Option<Duration>,
@@ -298,6 +299,16 @@ impl Sweep {
         Preset::load(&name).map_err(|e| anyhow!(Usage(e.into())))
     }
 
+    /// An option that was given and means nothing to another driver.
+    fn of_own_load(&self) -> Option<&'static str> {
+        let given = [
+            ("--client-work", self.client_work.is_some()),
+            ("--load-threads", self.load_threads.is_some()),
+            ("--protocol", self.protocol.is_some()),
+        ];
+        given.into_iter().find_map(|(option, given)| given.then_some(option))
+    }
+
     pub(super) fn request(&self, preset: Preset) -> Result<Request> {
         let usage = |error: anyhow::Error| anyhow!(Usage(error));
         let workload = match (&self.workload, self.query.as_ref().or(preset.workload.query.as_ref())) {
@@ -305,8 +316,8 @@ impl Sweep {
             (None, Some(query)) => Workload::from_query(query),
             (None, None) => return Err(usage(anyhow!("what is to be repeated? give --query or --workload"))),
         };
-        if self.client_work.is_some() && self.driver != "wireprof" {
-            return Err(usage(anyhow!("--client-work is of wireprof's own load: leave it out, or leave out --driver")));
+        if let Some(option) = self.of_own_load().filter(|_| self.driver != "wireprof") {
+            return Err(usage(anyhow!("{option} is of wireprof's own load: leave it out, or leave out --driver")));
         }
         let window = self.window.or(workload.duration).unwrap_or(Duration::from_secs(10));
         let divisor = self.divisor.as_deref().map(Divisor::parse).transpose().map_err(usage)?;
@@ -325,11 +336,12 @@ impl Sweep {
             also: self.also.clone(),
             accounted: Vec::new(),
             workload,
-            protocol: self.protocol,
+            protocol: self.protocol.unwrap_or(Protocol::Simple),
             driver: match self.driver.strip_prefix("dbbench=") {
                 Some(path) => DriverChoice::Dbbench(path.into()),
                 None => {
-                    DriverChoice::Own { threads: self.load_threads, client_work: self.client_work.unwrap_or_default() }
+                    let client_work = self.client_work.unwrap_or_default();
+                    DriverChoice::Own { threads: self.load_threads.unwrap_or(1), client_work }
                 }
             },
             divisor,

@@ -20,7 +20,7 @@ mod record;
 mod scanner;
 mod shared;
 mod tally;
-mod thread_clock;
+mod thread_id;
 mod timer;
 mod tls;
 mod trace;

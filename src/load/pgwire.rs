@@ -8,7 +8,7 @@ use super::lane::Lane;
 use super::plan::{Plan, Protocol};
 use super::record::Notes;
 use super::shared::Shared;
-use super::thread_clock::thread_id;
+use super::thread_id::thread_id;
 use super::trace::LoadTrace;
 use super::{LoadError, probe, tally};
 use crate::clock::{Nanos, Span, now};

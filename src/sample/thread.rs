@@ -63,11 +63,3 @@ fn prefer_this_thread() {
     // SAFETY: setpriority takes numbers only; 0 is the calling thread on Linux (setpriority(2), "C library/kernel differences").
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
 }
-
-/// CPU time of the calling thread in ns.
-pub fn thread_cpu() -> u64 {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid, writable timespec; the clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut ts) };
-    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
-}

@@ -2,7 +2,7 @@
 //! they count nobody reads, and they are gone with their value.
 
 use super::perf::{Options, events};
-use super::thread::thread_cpu;
+use crate::clock::thread_cpu;
 use anyhow::{Context, Result};
 use perf_event::events::Software;
 use perf_event::{Builder, Counter};

@@ -1,16 +1,7 @@
-//! The clocks and sleeps that plants need and the standard library does not give: a thread's CPU time, and a sleep
-//! until an instant of `CLOCK_MONOTONIC` that does not round up. Invariant: all durations are nanoseconds.
+//! The sleep that plants need and the standard library does not give: until an instant of `CLOCK_MONOTONIC`, without rounding up.
+//! Invariant: all durations are nanoseconds.
 
 use crate::clock::Nanos;
-
-/// CPU time that the calling thread has used, in nanoseconds (`CLOCK_THREAD_CPUTIME_ID`; a system call).
-#[inline(always)]
-pub fn thread_cpu() -> Nanos {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid, writable timespec for the duration of the call; the clock exists since Linux 2.6.12.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut ts) };
-    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
-}
 
 /// Sleeps until `deadline` of `CLOCK_MONOTONIC`; returns at once if it has passed.
 pub fn sleep_until(deadline: Nanos) {
@@ -52,8 +43,8 @@ mod tests {
 
     #[test]
     fn thread_cpu_does_not_advance_while_the_thread_sleeps() {
-        let before = thread_cpu();
+        let before = crate::clock::thread_cpu();
         sleep_until(crate::clock::now() + 20_000_000);
-        assert!(thread_cpu() - before < 10_000_000);
+        assert!(crate::clock::thread_cpu() - before < 10_000_000);
     }
 }

@@ -9,8 +9,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock;
-use crate::testbed::precise::thread_cpu;
+use crate::clock::{self, thread_cpu};
 
 /// Weight of one burn in the running mean of a reading's cost: slow enough that a single burn disturbed by interrupts
 /// does not show, quick enough to follow a change of frequency within some hundred burns.

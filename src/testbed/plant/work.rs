@@ -61,7 +61,7 @@ fn planted_lock_hold(spinner: &Spinner, duration: Duration) -> Duration {
 
 #[inline(never)]
 pub fn planted_allocations(plant: &Counted<usize>) {
-    let before = precise::thread_cpu();
+    let before = clock::thread_cpu();
     let blocks: Vec<Box<[u8]>> = (0..plant.size)
         .map(|index| {
             // 16 to 4,096 bytes, spread over the allocator's size classes by a multiplicative hash.
@@ -72,7 +72,7 @@ pub fn planted_allocations(plant: &Counted<usize>) {
         })
         .collect();
     drop(std::hint::black_box(blocks));
-    plant.tally.add(Duration::from_nanos(precise::thread_cpu() - before), Duration::ZERO);
+    plant.tally.add(Duration::from_nanos(clock::thread_cpu() - before), Duration::ZERO);
 }
 
 #[inline(never)]

@@ -10,8 +10,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::clock::thread_cpu;
 use crate::testbed::plant::Planted;
-use crate::testbed::precise::thread_cpu;
 
 /// Bytes of one frame: below the size from which compilers touch the pages of a new frame in a loop, which would change
 /// the frame's rule for finding its caller at every instruction of it.
