@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use wireprof::analyze::demands::{bounds, demands};
 use wireprof::analyze::growth::growth;
 use wireprof::analyze::places::places;
+use wireprof::analyze::populations::populations;
 use wireprof::clock::Span;
 use wireprof::render::{demands_section, growth_section, places_section};
 use wireprof::run::{Run, Window};
@@ -89,6 +90,30 @@ fn places_are_divided_by_round_trips_and_populations_by_the_window() {
     assert_eq!(ten.round_trips, 1.0);
     let everyone: f64 = ten.places.iter().map(|share| share.population).sum();
     assert!((everyone - 10.0).abs() < 1e-9, "{everyone}");
+}
+
+#[test]
+fn a_unix_socket_has_no_place_on_a_network_and_needs_no_kernel_that_tells_of_sending() {
+    let mut run = run();
+    run.windows.remove(0);
+    for wire in run.windows.iter_mut().filter_map(|window| window.wire.as_mut()) {
+        wire.sends_seen = false;
+        wire.hops[0].hop.at = Listens::Socket("/run/postgresql/.s.PGSQL.5432".into());
+        for place in [Place::Request, Place::Response] {
+            wire.hops[0].stays[place.index()].nanos = 0;
+        }
+    }
+    let hops = places(&run);
+    let ten = &hops[0].levels[&10];
+    assert_eq!((ten.sends_seen, ten.over_network, ten.client_calls), (true, false, Some(2_000.0)));
+    assert!(ten.places[Place::ServerBuffer.index()].population > 0.0 && !hops[1].levels[&10].sends_seen);
+    let section = places_section(&hops).unwrap();
+    let text = format!("{:?}", section.tables[0]);
+    assert!(!text.contains("on the network") && text.contains("It goes through a Unix socket"), "{text}");
+    assert!(format!("{:?}", section.tables[1]).contains("request on the network"), "the other hop is by TCP");
+    let shown = populations(&hops, &BTreeMap::new());
+    assert_eq!(shown.iter().map(|there| there.place).filter(|place| place.on_network()).count(), 0);
+    assert!(shown.iter().any(|there| there.place == Place::ServerBuffer));
 }
 
 #[test]

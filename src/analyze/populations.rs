@@ -28,7 +28,7 @@ pub fn populations(hops: &[HopPlaces], levels: &BTreeMap<usize, LevelNodes>) -> 
     let trees: BTreeMap<usize, &LevelNodes> =
         levels.iter().filter(|(level, _)| hop.levels.contains_key(level)).map(|(level, tree)| (*level, tree)).collect();
     let mut found = Vec::new();
-    for place in Place::ALL {
+    for place in hop.passed() {
         let there: BTreeMap<usize, f64> =
             hop.levels.iter().map(|(level, places)| (*level, places.places[place.index()].population)).collect();
         let same = |node: &&Node| matches!(&node.what, What::Place { hop: None, place: other } if *other == place);
