@@ -10,7 +10,7 @@ use crate::preset::{Preset, Step};
 use crate::run::{BuiltFrom, Host, Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::{self, Chosen, Sampled, choose};
 use crate::target::{
-    Awake, Forbidden, Role, Watched, WatchedProcess, built, clients, comm, host, identify, listener, named,
+    Awake, Forbidden, Role, Watched, WatchedProcess, bound_name, built, clients, comm, host, identify, listener, named,
     socket_listener, start_ticks, started,
 };
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
@@ -384,7 +384,7 @@ fn hops(request: &Request, address: &Address) -> Vec<Hop> {
 
 /// Where the server at an address listens; `None` for other hosts.
 fn at(address: &Address) -> Option<Listens> {
-    let socket = || Some(Listens::Socket(address.socket()?.into()));
+    let socket = || Some(Listens::Socket(bound_name(address.socket()?)));
     address.local_port().map(Listens::Port).or_else(socket)
 }
 

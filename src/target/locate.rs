@@ -3,8 +3,10 @@
 
 use super::{Forbidden, comm, parent, processes};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The process that listens on a local TCP port.
 pub fn listener(port: u16) -> Result<u32, Forbidden> {
@@ -12,9 +14,10 @@ pub fn listener(port: u16) -> Result<u32, Forbidden> {
     holder(&listening_inodes(port), &format!("port {port}"), remedy)
 }
 
-/// The process that listens on a Unix socket, by the name that it was bound to.
+/// The process that listens on a Unix socket, by whichever path leads to it.
 pub fn socket_listener(path: &Path) -> Result<u32, Forbidden> {
     let text = std::fs::read("/proc/net/unix").unwrap_or_default();
+    let path = &bound_in(&text, path);
     let remedy = "start the server, or correct the socket's directory and the port in --url; for a server in another \
                   network namespace give --pid";
     holder(&socket_inodes(&text, path), &format!("socket {}", path.display()), remedy)
@@ -45,25 +48,49 @@ fn listening_inodes(port: u16) -> BTreeSet<u64> {
     listening.filter(|entry| entry.local_address.port() == port).map(|entry| entry.inode).collect()
 }
 
-/// Listening stream sockets of this name in the text of `/proc/net/unix` (kernel documentation filesystems/proc.rst):
-/// `Num RefCount Protocol Flags Type St Inode Path`; the path may hold spaces and any other bytes.
+/// The name that the server bound a Unix socket to, which is how the kernel knows it: another path can lead to the same file
+/// (`/run` and `/var/run`). The path itself where nobody listens there.
+pub fn bound_name(path: &Path) -> PathBuf {
+    bound_in(&std::fs::read("/proc/net/unix").unwrap_or_default(), path)
+}
+
+fn bound_in(text: &[u8], path: &Path) -> PathBuf {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let names: Vec<&Path> = listening(text).map(|(_, name)| name).collect();
+    let wanted = file(path).filter(|_| !names.contains(&path));
+    let same = names.into_iter().find(|name| wanted.is_some() && file(name) == wanted);
+    same.unwrap_or(path).to_path_buf()
+}
+
+/// Inodes of the listening sockets of this name.
 fn socket_inodes(text: &[u8], path: &Path) -> BTreeSet<u64> {
+    listening(text).filter(|(_, name)| *name == path).map(|(inode, _)| inode).collect()
+}
+
+/// Listening stream sockets with a name, in the text of `/proc/net/unix` (kernel documentation filesystems/proc.rst):
+/// `Num RefCount Protocol Flags Type St Inode Path`; the path may hold spaces and any other bytes.
+fn listening(text: &[u8]) -> impl Iterator<Item = (u64, &Path)> {
     /// `__SO_ACCEPTCON` of include/uapi/linux/net.h.
     const LISTENS: u64 = 1 << 16;
-    let entry = |line: &[u8]| {
-        let mut rest = line;
-        let mut found = Vec::new();
-        while found.len() < 7 {
-            let start = rest.iter().position(|byte| *byte != b' ')?;
-            let end = rest[start..].iter().position(|byte| *byte == b' ').map_or(rest.len(), |end| start + end);
-            found.push(std::str::from_utf8(&rest[start..end]).ok()?);
-            rest = &rest[end..];
-        }
-        let listens = u64::from_str_radix(found[3], 16).ok()? & LISTENS != 0;
-        let named = rest.strip_prefix(b" ")? == path.as_os_str().as_bytes();
-        (listens && named).then(|| found[6].parse().ok())?
+    let entry = |line| {
+        let (words, name): (Vec<&str>, &[u8]) = split(line)?;
+        let listens = u64::from_str_radix(words[3], 16).ok()? & LISTENS != 0;
+        listens.then(|| Some((words[6].parse().ok()?, Path::new(OsStr::from_bytes(name)))))?
     };
-    text.split(|byte| *byte == b'\n').filter_map(entry).collect()
+    text.split(|byte| *byte == b'\n').filter_map(entry)
+}
+
+/// The seven words of a line, and the path behind them.
+fn split(line: &[u8]) -> Option<(Vec<&str>, &[u8])> {
+    let mut rest = line;
+    let mut words = Vec::new();
+    while words.len() < 7 {
+        let start = rest.iter().position(|byte| *byte != b' ')?;
+        let end = rest[start..].iter().position(|byte| *byte == b' ').map_or(rest.len(), |end| start + end);
+        words.push(std::str::from_utf8(&rest[start..end]).ok()?);
+        rest = &rest[end..];
+    }
+    Some((words, rest.strip_prefix(b" ")?))
 }
 
 /// Inodes of the sockets that a process has open.
@@ -92,6 +119,12 @@ mod tests {
         let path = folder.path().join(".s.PGSQL.1");
         let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert_eq!(socket_listener(&path).unwrap(), std::process::id());
+        let other = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(folder.path(), other.path().join("run")).unwrap();
+        let by_another_path = other.path().join("run/.s.PGSQL.1");
+        assert_eq!(bound_name(&by_another_path), path);
+        assert_eq!(socket_listener(&by_another_path).unwrap(), std::process::id());
+        assert_eq!(bound_name(&path.join("nothing")), path.join("nothing"));
         let told = socket_listener(&folder.path().join("other")).unwrap_err().to_string();
         assert!(told.contains("nothing on this host listens there"), "{told}");
         drop(socket);

@@ -11,7 +11,7 @@ mod snapshot;
 pub use awake::Awake;
 pub use clients::clients;
 pub use host::host;
-pub use locate::{listener, named, socket_listener};
+pub use locate::{bound_name, listener, named, socket_listener};
 pub use process::{
     built, comm, family, identify, is_blocked, parent, processes, start_ticks, started, tasks, without_secrets,
 };
