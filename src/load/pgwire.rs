@@ -191,7 +191,7 @@ struct PgwireLoad {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
     threads: Vec<LoadThread>,
-    /// `None`: over a Unix socket.
+    /// `None`: the kernel does not tell one of them.
     ends: Option<BTreeSet<u32>>,
     started: bool,
 }
