@@ -144,9 +144,8 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
 fn unexplained(level: usize, nodes: &LevelNodes) -> Option<String> {
     let percent = nodes.unexplained()? * 100.0;
     let mut named = largest(&nodes.by_subtraction());
-    let unsampled = nodes.unsampled() * 100.0;
-    if nodes.own_work.is_some() && unsampled >= 0.05 {
-        named.push(format!("what the sampled queries differ from all in the server's hands ({unsampled:.1} %)"));
+    if let Some(percent) = nodes.unsampled().map(|share| share * 100.0).filter(|percent| *percent >= 0.05) {
+        named.push(format!("what the sampled queries differ from all in the server's hands ({percent:.1} %)"));
     }
     let most = if named.is_empty() { String::new() } else { format!(", most of it {}", named.join(", ")) };
     Some(format!(

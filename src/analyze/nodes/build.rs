@@ -45,9 +45,8 @@ impl Building<'_> {
     fn places(&self, name: Option<&str>) -> Vec<Node> {
         let hop = self.hops.iter().find(|hop| name.map_or(hop.of_load, |name| hop.hop == name));
         let level = hop.and_then(|hop| hop.levels.get(&self.level));
-        let over_network = level.is_none_or(|level| level.over_network);
-        let there = |place: &Place| *place != Place::Client && (over_network || !place.on_network());
-        let places = Place::ALL.into_iter().filter(there);
+        let passed = hop.map_or_else(|| Place::ALL.to_vec(), HopPlaces::passed);
+        let places = passed.into_iter().filter(|place| *place != Place::Client);
         places.map(|place| self.place(name, place, level)).collect()
     }
 

@@ -168,11 +168,11 @@ impl LevelNodes {
     }
 
     /// Share of the latency, 0..1, that the sampled queries spent in the server's hands beyond what the sockets saw of its parts: these
-    /// are means of a sample, the whole is of all queries. 0 where the parts were not measured.
-    pub fn unsampled(&self) -> f64 {
+    /// are means of a sample, the whole is of all queries. `None` where the parts were not measured.
+    pub fn unsampled(&self) -> Option<f64> {
         let server = self.get("server").and_then(|server| server.mean);
         let all = self.own_work.zip(server).zip(self.latency.mean);
-        all.map_or(0.0, |((own, server), latency)| (server - own.before - own.behind - own.after).abs() / latency)
+        all.map(|((own, server), latency)| (server - own.before - own.behind - own.after).abs() / latency)
     }
 
     /// Share of the latency, 0..1, that no instrument saw itself: what is known only by subtraction, with what the sampled parts
@@ -182,7 +182,7 @@ impl LevelNodes {
         let rests: f64 = self.by_subtraction().iter().map(|(_, share)| share.abs()).sum();
         let within: f64 = self.rests_within_measured().iter().map(|(_, share)| share.abs()).sum();
         // What the metrics explain of it all is not unexplained for the sockets' sample differing.
-        Some(rests + self.unsampled().min(within))
+        Some(rests + self.unsampled().map_or(0.0, |left| left.min(within)))
     }
 }
 
