@@ -3,6 +3,8 @@
 
 pub mod analyze;
 pub mod cachedir;
+pub mod check;
+pub mod child;
 pub mod cli;
 pub mod clock;
 pub mod elf;

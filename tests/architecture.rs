@@ -4,39 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Which rooms a room may import. `cli` and `sweep` see every room.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("cachedir", &[]),
-    ("clock", &[]),
-    ("elf", &[]),
-    ("workload", &[]),
-    ("profile", &[]),
-    ("load", &["clock", "workload"]),
-    ("target", &["clock", "elf", "run"]),
-    ("sample", &["cachedir", "clock", "elf", "target"]),
-    ("symbol", &["cachedir", "clock", "elf", "profile", "sample"]),
-    ("metrics", &["clock"]),
-    ("statements", &["clock"]),
-    ("wire", &["clock"]),
-    ("preset", &["metrics", "statements"]),
-    ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target", "vcs", "wire"]),
-    ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "symbol", "target"]),
-    ("analyze", &["clock", "load", "metrics", "preset", "profile", "run", "statements", "target", "wire"]),
-    ("render", &["analyze", "clock", "profile", "run", "target", "wire"]),
-    ("perflog", &["analyze", "profile", "render", "run"]),
-    ("testbed", &["clock"]),
-    ("vcs", &[]),
+/// The rooms in layers, the lowest first. A room imports rooms of lower layers only, so no circle can form; this holds for
+/// the conductor and the command line, and for C headers, as for every other room.
+const LAYERS: &[&[&str]] = &[
+    &["bpf", "cachedir", "check", "child", "clock", "elf", "profile", "vcs", "workload"],
+    &["load", "metrics", "statements", "target", "testbed", "wire"],
+    &["preset", "sample"],
+    &["run", "symbol"],
+    &["analyze", "import"],
+    &["render"],
+    &["perflog", "sweep"],
+    &["cli"],
 ];
-/// Single imports beyond that, each with its reason.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    (
-        "src/profile/short.rs",
-        "symbol",
-        "shortening a name is text to text, without I/O; the symbolizer's rules are the only ones",
-    ),
-    ("src/target/host.rs", "sample", "whether there is a PMU is asked by opening an event"),
+/// Rooms that a room must not even reach by way of others, each with its reason.
+const NEVER_REACHED: &[(&str, &str, &str)] = &[
+    ("sample", "symbol", "a sampler leaves addresses; naming them is another stage"),
+    ("sample", "profile", "a sampler leaves addresses; naming them is another stage"),
+    ("wire", "sample", "either instrument works without the other"),
 ];
-const SEE_EVERYTHING: [&str; 2] = ["cli", "sweep"];
+/// All that the testbed may use of the product: it knows nothing of what measures it.
+const TESTBED_MAY_USE: &[&str] = &["child", "clock"];
 
 /// What does I/O or knows a format; `profile` and `analyze` may not contain it.
 const NOT_PURE: &[&str] = &[
@@ -74,41 +61,89 @@ struct Source {
     depth: usize,
     /// Without comments and without unit tests.
     code: String,
+    /// Rooms that this file imports, its own left out.
+    imports: BTreeSet<String>,
 }
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+fn files(directory: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files(&path, endings, found);
+        } else if path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending)) {
             found.push(path);
         }
     }
 }
 
-/// Every file of a room; `lib.rs` and the two `main`s belong to none.
+/// Every Rust and C file of a room; `lib.rs` and `main.rs` belong to none.
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
-    files(&root().join("src"), &mut paths);
+    files(&root().join("src"), &["rs", "c", "h"], &mut paths);
     paths.sort();
-    let outside = ["lib", "main", "testbed_main"];
-    let all = paths.into_iter().map(|path| {
-        let inside = path.strip_prefix(root().join("src")).unwrap().with_extension("");
-        let mut modules: Vec<&str> = inside.iter().map(|part| part.to_str().unwrap()).collect();
-        modules.pop_if(|last| *last == "mod");
-        Source {
-            room: modules[0].into(),
-            depth: modules.len(),
-            code: code(&std::fs::read_to_string(&path).unwrap()),
-            path: path.strip_prefix(root()).unwrap().into(),
+    let all = paths.into_iter().map(|path| source(path.strip_prefix(root()).unwrap()));
+    all.filter(|source| !["lib", "main"].contains(&source.room.as_str())).collect()
+}
+
+fn source(path: &Path) -> Source {
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    let rust = path.extension().is_some_and(|extension| extension == "rs");
+    let mut modules = modules_of(path);
+    modules.pop_if(|last| last == "mod");
+    let room = modules[0].clone();
+    let code = code(&text);
+    let mut imports = if rust { imports(&code) } else { includes(path, &text) };
+    imports.remove(&room);
+    Source { room, depth: modules.len(), code, imports, path: path.into() }
+}
+
+/// `["sample", "perf", "events"]` of `src/sample/perf/events.rs`.
+fn modules_of(path: &Path) -> Vec<String> {
+    let inside = path.strip_prefix("src").unwrap().with_extension("");
+    inside.iter().map(|part| part.to_str().unwrap().to_owned()).collect()
+}
+
+/// The rooms whose headers a C file includes by `#include "..."`.
+fn includes(path: &Path, text: &str) -> BTreeSet<String> {
+    let named = text.lines().filter_map(|line| line.trim().strip_prefix("#include \"")?.split('"').next());
+    named.map(|name| modules_of(&normal(&path.parent().unwrap().join(name)))[0].clone()).collect()
+}
+
+/// Without `..`, which the file system need not be asked for.
+fn normal(path: &Path) -> PathBuf {
+    let mut parts: Vec<&std::ffi::OsStr> = Vec::new();
+    for part in path.iter() {
+        if part == ".." { drop(parts.pop()) } else { parts.push(part) }
+    }
+    parts.iter().collect()
+}
+
+/// The layer of a room, from 0.
+fn layer(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// What is wrong with the imports of these sources, a line each.
+fn out_of_order(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources {
+        let Some(own) = layer(&source.room) else {
+            wrong.push(format!("{}: the room {} is in no layer", source.path.display(), source.room));
+            continue;
+        };
+        for import in &source.imports {
+            match layer(import) {
+                Some(other) if other < own => {}
+                Some(_) => wrong.push(format!("{}: {} may not import {import}", source.path.display(), source.room)),
+                None => wrong.push(format!("{}: {import} is in no layer", source.path.display())),
+            }
         }
-    });
-    all.filter(|source| !outside.contains(&source.room.as_str())).collect()
+    }
+    wrong
 }
 
 fn code(text: &str) -> String {
@@ -155,32 +190,85 @@ fn imports_are_read_from_paths_and_groups_but_not_from_comments_or_unit_tests() 
 }
 
 #[test]
-fn a_room_imports_only_the_rooms_it_may() {
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        MAY_IMPORT.iter().map(|(room, rooms)| (*room, rooms.iter().copied().collect())).collect();
-    let mut wrong = Vec::new();
-    let mut edges = 0;
-    let mut used = BTreeSet::new();
-    for source in sources().iter().filter(|source| !SEE_EVERYTHING.contains(&source.room.as_str())) {
-        let Some(may) = allowed.get(source.room.as_str()) else {
-            wrong.push(format!("{}: the room {} has no line in MAY_IMPORT", source.path.display(), source.room));
-            continue;
-        };
-        for import in imports(&source.code).iter().filter(|import| **import != source.room) {
-            edges += 1;
-            let excepted = |(path, room, _): &&(&str, &str, &str)| source.path == Path::new(path) && import == room;
-            if let Some((path, ..)) = EXCEPTIONS.iter().find(excepted) {
-                used.insert(*path);
-            } else if !may.contains(import.as_str()) {
-                wrong.push(format!("{}: {} may not import {import}", source.path.display(), source.room));
+fn a_room_imports_only_rooms_of_lower_layers() {
+    let sources = sources();
+    let edges: usize = sources.iter().map(|source| source.imports.len()).sum();
+    assert!(edges > 100, "only {edges} imports were found: are they still written as crate::ROOM?");
+    let wrong = out_of_order(&sources);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_import_upwards_a_circle_and_an_include_of_another_rooms_header_are_found() {
+    let file = |path: &str, imports: &[&str]| Source {
+        path: path.into(),
+        room: modules_of(Path::new(path))[0].clone(),
+        depth: 1,
+        code: String::new(),
+        imports: imports.iter().map(|room| room.to_string()).collect(),
+    };
+    for (path, import) in [
+        ("src/run/model.rs", "analyze"),
+        ("src/target/host.rs", "run"),
+        ("src/target/host.rs", "sample"),
+        ("src/profile/short.rs", "symbol"),
+        ("src/sweep/mod.rs", "cli"),
+    ] {
+        assert_eq!(out_of_order(&[file(path, &[import])]).len(), 1, "{path} imports {import}");
+    }
+    let circle = [file("src/load/x.rs", &["wire"]), file("src/wire/y.rs", &["load"])];
+    assert_eq!(out_of_order(&circle).len(), 2);
+    let header = includes(
+        Path::new("src/wire/bpf/w.c"),
+        "#include \"../../sample/ebpf/bpf/kernel.h\"\n#include <linux/bpf.h>\n",
+    );
+    assert_eq!(header.iter().collect::<Vec<_>>(), ["sample"]);
+    assert_eq!(out_of_order(&[file("src/wire/bpf/w.c", &["sample"])]).len(), 1);
+    assert_eq!(out_of_order(&[file("src/nowhere/x.rs", &[])]).len(), 1);
+}
+
+/// The rooms that a room reaches by imports, directly or by way of others.
+fn reached(from: &str, edges: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![from.to_owned()];
+    while let Some(room) = open.pop() {
+        for next in edges.get(&room).into_iter().flatten() {
+            if found.insert(next.clone()) {
+                open.push(next.clone());
             }
         }
     }
-    assert!(edges > 50, "only {edges} imports were found: are they still written as crate::ROOM?");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for (path, import, reason) in EXCEPTIONS {
-        assert!(used.contains(path), "{path} no longer imports {import} ({reason}): take it out of EXCEPTIONS");
+    found
+}
+
+#[test]
+fn what_a_room_must_not_know_it_does_not_reach_by_way_of_others_either() {
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        edges.entry(source.room).or_default().extend(source.imports);
     }
+    for (from, to, reason) in NEVER_REACHED {
+        assert!(edges.contains_key(*from) && layer(to).is_some(), "{from} and {to} are rooms");
+        assert!(!reached(from, &edges).contains(*to), "{from} reaches {to}: {reason}");
+    }
+    assert!(reached("cli", &edges).contains("elf"), "reaching is followed over several rooms");
+}
+
+#[test]
+fn the_testbed_uses_nothing_of_the_product_that_measures() {
+    let mut paths = Vec::new();
+    files(&root().join("testbed/src"), &["rs"], &mut paths);
+    assert!(paths.len() > 20, "{} files", paths.len());
+    let mut used = BTreeSet::new();
+    for path in paths {
+        used.extend(product_imports(&std::fs::read_to_string(&path).unwrap()));
+    }
+    assert_eq!(used.iter().collect::<Vec<_>>(), TESTBED_MAY_USE);
+}
+
+/// Rooms of the product that another crate's code names.
+fn product_imports(text: &str) -> BTreeSet<String> {
+    imports(&code(&text.replace("crate::", "own::").replace("wireprof::", "crate::")))
 }
 
 #[test]
@@ -225,13 +313,14 @@ fn the_architecture_document_names_every_room() {
 #[test]
 fn the_architecture_document_names_every_dependency() {
     let document = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
-    let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
-    let dependencies: BTreeSet<String> = tables
-        .iter()
-        .filter_map(|table| manifest.get(*table)?.as_table())
-        .flat_map(|table| table.keys().cloned())
-        .collect();
+    let mut dependencies = BTreeSet::new();
+    for manifest in ["Cargo.toml", "testbed/Cargo.toml"] {
+        let manifest: toml::Table = std::fs::read_to_string(root().join(manifest)).unwrap().parse().unwrap();
+        let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
+        let tables = tables.iter().filter_map(|table| manifest.get(*table)?.as_table());
+        dependencies.extend(tables.flat_map(|table| table.keys().cloned()));
+    }
+    dependencies.remove("wireprof");
     assert_eq!(named_in_table(&document, "## Dependencies"), dependencies);
 }
 

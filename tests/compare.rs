@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sweeps::*;
 use wireprof::analyze::freshness::freshness;
 use wireprof::run::{Run, Store};
-use wireprof::testbed::spawn::Options;
+use wireprof::testbed::Options;
 
 const SHORT: [&str; 6] = ["--levels", "1", "--window", "500ms", "--warmup", "100ms"];
 

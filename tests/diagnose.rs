@@ -6,7 +6,7 @@ mod build;
 use build::{Stack, frame};
 use std::collections::BTreeMap;
 use wireprof::analyze::diagnose::{Confidence, Diagnosis, diagnose};
-use wireprof::analyze::guards::Guard;
+use wireprof::check::Guard;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::{Cause, Preset};

@@ -1,14 +1,16 @@
 //! Guards: a window in which all is well passes every one of them, and for each there is a window that makes it fire.
 
 use std::collections::BTreeMap;
-use wireprof::analyze::guards::{Guard, Verdict, check_window};
+use wireprof::analyze::guards::check_window;
+use wireprof::check::{Guard, Verdict};
 use wireprof::clock::Span;
 use wireprof::load::{ErrorCount, Generator, LoadTrace, Sessions, empty_histogram};
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::Preset;
 use wireprof::profile::{Builder, Frame, Labels, Space, on_cpu_columns};
-use wireprof::run::{Host, Manifest, Missing, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
+use wireprof::run::{Manifest, Missing, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
 use wireprof::sample::SamplingReport;
+use wireprof::target::Host;
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 use wireprof::wire::{Hop, HopDelta, Listens, Others, Place, Stay, WireDelta};
 

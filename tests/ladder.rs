@@ -5,7 +5,7 @@ mod sweeps;
 
 use sweeps::*;
 use wireprof::run::{Run, Store};
-use wireprof::testbed::spawn::Options;
+use wireprof::testbed::Options;
 
 const SHORT: [&str; 8] = ["--levels", "1", "--window", "500ms", "--warmup", "100ms", "--replicates", "2"];
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use wireprof::sample::Options;
 use wireprof::sample::ebpf::EbpfSampler;
-use wireprof::sample::perf::Options;
 use wireprof::sample::unwind::Cache;
 use wireprof::sample::{Address, Incomplete, ModuleKind, RawOffCpu, RawSamples, Sampled, Sampler};
 

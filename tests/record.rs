@@ -7,7 +7,7 @@ use sweeps::*;
 use wireprof::clock::now;
 use wireprof::load::{Address, Driver, Load, LoadTrace, Options as LoadOptions, PgwireDriver};
 use wireprof::run::Window;
-use wireprof::testbed::spawn::{Options, Testbed};
+use wireprof::testbed::{Options, Testbed};
 use wireprof::workload::Workload;
 
 const CLIENTS: usize = 4;

@@ -318,7 +318,7 @@ fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
 
 #[test]
 fn guards_that_do_not_pass_are_told_whole_with_their_remedies_the_worst_first() {
-    use wireprof::analyze::guards::Guard;
+    use wireprof::check::Guard;
     let mut run = small_run();
     run.windows[0].guards = vec![
         Guard::Unchecked { what: "steal".into(), why: "the machine does not tell".into() },

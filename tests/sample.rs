@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use wireprof::sample::perf::Options;
+use wireprof::sample::Options;
 use wireprof::sample::{ModuleKind, RawSamples, Sampled, SamplingReport, Unwinding, choose};
 
 /// The ways of following stacks that this host permits; prints why for those that it does not.

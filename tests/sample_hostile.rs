@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wireprof::sample::perf::Options;
+use wireprof::sample::Options;
 use wireprof::sample::{Incomplete, RawSamples, RawStack, Recording, Sampled, SamplingReport, Unwinding, choose};
 
 /// The ways of following stacks that this host permits; prints why for those that it does not.

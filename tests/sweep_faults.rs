@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use sweeps::*;
 use wireprof::target::Role;
-use wireprof::testbed::spawn::{Options, Testbed};
+use wireprof::testbed::{Options, Testbed};
 
 /// One testbed for all tests that leave it as it is; the kernel ends it with this process.
 fn shared() -> Option<&'static Testbed> {

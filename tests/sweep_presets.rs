@@ -11,7 +11,7 @@ use std::process::Command;
 use sweeps::*;
 use wireprof::run::Window;
 use wireprof::target::Role;
-use wireprof::testbed::spawn::{Options, Testbed};
+use wireprof::testbed::{Options, Testbed};
 use wireprof::wire::Listens;
 
 const WINDOW: [&str; 4] = ["--levels", "2", "--window", "600ms"];

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
-use wireprof::testbed::spawn::{Options, Testbed};
+use wireprof::testbed::{Options, Testbed};
 
 fn options() -> Options {
     Options { binary: Some(PathBuf::from(env!("CARGO_BIN_EXE_wireprof-testbed"))), ..Options::default() }

@@ -1,7 +1,7 @@
 //! Whether a run's reads saw the writes that were acknowledged before them: the windows' counts taken together. Invariant: a run
 //! without a probe has no answer, not a clean one.
 
-use super::guards::Guard;
+use crate::check::Guard;
 use crate::run::Run;
 use serde::Serialize;
 

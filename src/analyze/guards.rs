@@ -1,164 +1,243 @@
-//! Guards: checks that must hold for a window's numbers to mean what they say. Each carries its evidence; its prose
-//! and remedy are made in `Display` and [`Guard::remedy`]. Invariant: a verdict is computed from the evidence alone, so
-//! a stored guard read back says the same.
+//! Which guards a window gets, and where their evidence comes from. Pure.
 
-mod check;
-mod prose;
+use crate::analyze::quantities::Inputs;
+use crate::check::Guard;
+use crate::metrics::{Change, MetricsDelta};
+use crate::preset::Preset;
+use crate::run::{Manifest, Window};
+use crate::target::{MachineDelta, Role, SchedulerDelta};
+use crate::wire::Place;
 
-pub use check::check_window;
+/// How much of the window the profile may miss before rates of the two are no longer compared: the scheduler's
+/// readings and the samples' cut lie within a scrape of each other.
+const SAME_SPAN: f64 = 0.02;
 
-use serde::{Deserialize, Serialize};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Pass,
-    /// Could not be checked; the evidence says why.
-    NotMeasured,
-    Warn,
-    Fail,
-}
-
-/// One check with its evidence. CPU times and latencies in ns unless a name says otherwise; shares are 0..1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "guard")]
-pub enum Guard {
-    /// In a closed loop N = X * R; what is left of N is time in which a client had no query under way.
-    GeneratorGap { connections: usize, throughput: f64, mean_latency: f64 },
-    /// CPU of the generator over its threads' wall time, and the least time that answers waited for it.
-    GeneratorCpu { cpu: u64, threads: usize, nanos: u64, delay_per_query: Option<f64> },
-    /// Queries that failed.
-    Errors { errors: u64, completed: u64, first: String },
-    /// Queries that answered another number of rows than before the warm-up.
-    WrongRows { wrong: u64, completed: u64 },
-    /// The places between sending and reading, by the sockets, against the client's own mean latency: parts of one whole.
-    PlacesSum { places: f64, latency: f64 },
-    /// Requests of clients that are no part of the load, by the sockets: their work is in the server's figures, but not in what
-    /// those are divided by.
-    OtherClients { connections: u64, others: u64, own: u64 },
-    /// Reads on other connections that began after a write was acknowledged, and how many of them did not see it.
-    StaleReads {
-        writes: u64,
-        reads: u64,
-        stale: u64,
-        /// The isolation level permits it.
-        permitted: bool,
-        isolation: Option<String>,
-        /// The first stale read in words.
-        first: Option<String>,
-    },
-    /// Sessions that the client lost.
-    SessionsLost { lost: u64, opened: u64 },
-    /// A server's figure that says that sessions come and go.
-    ServerChurn { name: String, unit: String, value: f64, at_most: f64 },
-    /// Whether the code path in focus is the one that was measured.
-    Focus { name: String, value: f64, at_least: f64, remedy: String },
-    /// Samples that the kernel dropped or suppressed.
-    LostSamples { lost: u64, throttled: u64, recorded: u64 },
-    /// Samples whose stack reaches its root.
-    CompleteStacks { complete: u64, samples: u64, reasons: Vec<(String, u64)> },
-    /// CPU by samples against CPU by the scheduler, as shares of one CPU; steal may lie in the former only.
-    SampledCpu { sampled: f64, accounted: f64, stolen: f64, samples: u64 },
-    /// CPU of processes that are no part of the measurement, of the machine's capacity.
-    OtherProcesses { others: u64, capacity: u64 },
-    /// CPU taken by the hypervisor, of the machine's capacity.
-    Steal { stolen: u64, capacity: u64 },
-    /// The machine's CPUs are all busy.
-    MachineBusy { busy: u64, capacity: u64 },
-    /// The target's busiest thread, of the window.
-    BusiestThread { thread: String, tid: u32, cpu: u64, nanos: u64 },
-    /// Samples whose leaf has a name, and whether the executable has symbols.
-    Symbols { symbolized: Option<f64>, executable: Option<bool>, misses: Vec<(String, u64)> },
-    /// The target is still the process that the manifest describes.
-    TargetRestarted { started: String, now: String, resets: usize },
-    /// How far metrics and completions can be apart: the longest scrape over the window.
-    Skew { skew: f64 },
-    /// What could not be checked, and why.
-    Unchecked { what: String, why: String },
-}
-
-/// Bounds. Each says why it is what it is; a window beyond a bound is not wrong, but says something else than it seems to.
-mod bound {
-    /// Of the latency: the client's system calls are 0.1 to 1 % of it, so more is a place that was not seen.
-    pub const PLACES_SUM: f64 = 0.03;
-    /// Of all requests: as much as the server's costs per query are then too high.
-    pub const OTHER_CLIENTS: f64 = 0.01;
-    /// Of N: beyond it the per-query figures at this level are those of fewer clients.
-    pub const GENERATOR_GAP: f64 = 0.03;
-    /// Of a core per load thread: above it a queue in the generator doubles a wait at least (M/D/1 at 0.85: 2.8 services).
-    pub const GENERATOR_CPU: f64 = 0.85;
-    /// Of the weight: the share whose callers are unknown must stay below the differences one looks for (1 %).
-    pub const COMPLETE_STACKS: f64 = 0.99;
-    /// Of the sampled weight lost: a hundredth moves a frame's cost less than the interval of 10,000 samples does.
-    pub const LOST_SAMPLES: f64 = 0.01;
-    /// Relative difference, beside two standard errors: /proc's accounting and the sampler's cut differ by that much.
-    pub const SAMPLED_CPU: f64 = 0.02;
-    /// Of the machine: as much as a small level's whole load; it moves latencies through the run queue.
-    pub const OTHER_PROCESSES: f64 = 0.10;
-    /// Of the machine: stolen time is charged to whoever runs, so it is an error of the same size on every cost.
-    pub const STEAL: f64 = 0.02;
-    /// Of the machine: beyond it the run queue's length, not the server, sets the latency.
-    pub const MACHINE_BUSY: f64 = 0.95;
-    /// Of the window: a thread that runs all the time is a bound on the throughput whatever the other CPUs do.
-    pub const BUSIEST_THREAD: f64 = 0.95;
-    /// Of the sampled weight without a name: the largest part that a table may hide.
-    pub const SYMBOLIZED: f64 = 0.95;
-    /// Of the window: means per query can be off by as much.
-    pub const SKEW: f64 = 0.10;
-}
-
-impl Guard {
-    pub fn verdict(&self) -> Verdict {
-        let fail = |bad: bool| if bad { Verdict::Fail } else { Verdict::Pass };
-        let warn = |bad: bool| if bad { Verdict::Warn } else { Verdict::Pass };
-        match self {
-            Guard::GeneratorGap { .. } => fail(self.share().abs() > bound::GENERATOR_GAP),
-            Guard::GeneratorCpu { .. } => warn(self.share() > bound::GENERATOR_CPU),
-            Guard::PlacesSum { .. } => warn(self.share().abs() > bound::PLACES_SUM),
-            Guard::OtherClients { .. } => warn(self.share() > bound::OTHER_CLIENTS),
-            Guard::Errors { errors, .. } => fail(*errors > 0),
-            Guard::WrongRows { wrong, .. } => fail(*wrong > 0),
-            Guard::StaleReads { reads: 0, .. } => Verdict::NotMeasured,
-            Guard::StaleReads { stale, permitted, .. } => fail(*stale > 0 && !permitted),
-            Guard::SessionsLost { lost, .. } => fail(*lost > 0),
-            Guard::ServerChurn { value, at_most, .. } => fail(value > at_most),
-            Guard::Focus { value, at_least, .. } => fail(value < at_least),
-            Guard::LostSamples { throttled, .. } => warn(self.share() > bound::LOST_SAMPLES || *throttled > 0),
-            Guard::CompleteStacks { .. } => warn(self.share() < bound::COMPLETE_STACKS),
-            Guard::SampledCpu { sampled, accounted, stolen, samples } => {
-                let tolerance = accounted * (bound::SAMPLED_CPU + 2.0 / (*samples as f64).sqrt());
-                fail(*sampled < accounted - tolerance || *sampled > accounted + stolen + tolerance)
-            }
-            Guard::OtherProcesses { .. } => warn(self.share() > bound::OTHER_PROCESSES),
-            Guard::Steal { .. } => warn(self.share() > bound::STEAL),
-            Guard::MachineBusy { .. } => warn(self.share() > bound::MACHINE_BUSY),
-            Guard::BusiestThread { .. } => warn(self.share() > bound::BUSIEST_THREAD),
-            Guard::Symbols { symbolized, executable, .. } => {
-                warn(*executable == Some(false) || symbolized.is_some_and(|s| s < bound::SYMBOLIZED))
-            }
-            Guard::TargetRestarted { started, now, .. } => fail(started != now),
-            Guard::Skew { skew } => warn(*skew > bound::SKEW),
-            Guard::Unchecked { .. } => Verdict::NotMeasured,
-        }
+/// All guards of a window, those not checkable included. `window.guards` is not looked at.
+pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Guard> {
+    let mut guards = load(window);
+    guards.extend(places(window));
+    guards.extend(other_clients(window));
+    guards.extend(server(preset, window));
+    guards.extend(sampling(manifest, window));
+    match &window.scheduler {
+        Some(scheduler) => guards.extend(machine(scheduler)),
+        None => guards.push(unchecked("the machine's and the threads' CPU", missing(window, "scheduler"))),
     }
+    guards.push(restarted(manifest, window));
+    guards.push(match window.facts.skew {
+        Some(skew) => Guard::Skew { skew },
+        None => unchecked("skew of the scrapes", missing(window, "metrics")),
+    });
+    guards
+}
 
-    /// The evidence as the share that is compared with the bound; 0 where the check has none.
-    fn share(&self) -> f64 {
-        let of = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        match self {
-            Guard::GeneratorGap { connections, throughput, mean_latency } => {
-                1.0 - throughput * mean_latency / 1e9 / *connections as f64
-            }
-            Guard::OtherClients { others, own, .. } => of(*others, others + own),
-            Guard::PlacesSum { places, latency } => 1.0 - places / latency,
-            Guard::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
-            Guard::LostSamples { lost, recorded, .. } => of(*lost, lost + recorded),
-            Guard::CompleteStacks { complete, samples, .. } => of(*complete, *samples),
-            Guard::OtherProcesses { others, capacity } => of(*others, *capacity),
-            Guard::Steal { stolen, capacity } => of(*stolen, *capacity),
-            Guard::MachineBusy { busy, capacity } => of(*busy, *capacity),
-            Guard::BusiestThread { cpu, nanos, .. } => of(*cpu, *nanos),
-            _ => 0.0,
+/// Where the sockets were followed: whether others asked the server.
+fn other_clients(window: &Window) -> Option<Guard> {
+    let hop = window.wire.as_ref()?.hops.first()?;
+    Some(match hop.others {
+        Some(others) => {
+            Guard::OtherClients { connections: others.connections, others: others.queries, own: hop.queries }
         }
+        None => unchecked("other clients of the server", "which of the connections are the load's is not known"),
+    })
+}
+
+/// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.
+fn places(window: &Window) -> Option<Guard> {
+    let hop = window.wire.as_ref()?.hops.first()?;
+    let latency = window.load.mean_latency().filter(|_| window.load.rate.is_none())?;
+    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
+    Some(Guard::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
+}
+
+fn unchecked(what: &str, why: impl Into<String>) -> Guard {
+    Guard::Unchecked { what: what.to_string(), why: why.into() }
+}
+
+/// The check, unless the window says that what it needs was not measured.
+fn measured(window: &Window, part: &str, what: &str, guard: Guard) -> Guard {
+    match window.facts.missing.iter().find(|m| m.what == part) {
+        Some(missing) => unchecked(what, missing.why.clone()),
+        None => guard,
     }
+}
+
+/// Why the window lacks a part.
+fn missing(window: &Window, part: &str) -> String {
+    let missing = window.facts.missing.iter().find(|m| m.what == part);
+    missing.map_or_else(|| format!("the window has no {part}"), |m| m.why.clone())
+}
+
+/// What the client saw.
+fn load(window: &Window) -> Vec<Guard> {
+    let load = &window.load;
+    let completed = load.completed;
+    let gap = match (load.rate, load.mean_latency()) {
+        (Some(_), _) => {
+            unchecked("the generator's gap", "an open loop has none: its latencies count from the schedule")
+        }
+        (None, None) => unchecked("the generator's gap", "the driver does not tell the latencies' sum"),
+        (None, Some(mean_latency)) => {
+            Guard::GeneratorGap { connections: load.connections, throughput: load.throughput(), mean_latency }
+        }
+    };
+    let generator = &load.generator;
+    let cpu = match generator.cpu.filter(|_| generator.threads > 0) {
+        Some(cpu) => Guard::GeneratorCpu {
+            cpu,
+            threads: generator.threads,
+            nanos: load.span.nanos(),
+            delay_per_query: generator.dispatch_delay.filter(|_| completed > 0).map(|d| d as f64 / completed as f64),
+        },
+        None => unchecked("the generator's CPU", "the driver does not tell it"),
+    };
+    let worst = load.errors.iter().filter(|e| !e.accepted).max_by_key(|e| e.count);
+    let first = worst.map(|e| format!("{} {} ({} times)", e.sqlstate, e.message, e.count)).unwrap_or_default();
+    let rows = Guard::WrongRows { wrong: load.wrong_rows, completed };
+    let rows = measured(window, "row counts", "row counts", rows);
+    let lost = Guard::SessionsLost { lost: load.sessions.lost, opened: load.sessions.opened };
+    let lost = measured(window, "sessions", "sessions that the client lost", lost);
+    let errors = Guard::Errors { errors: load.error_count(), completed, first: first.trim().to_string() };
+    let errors = measured(window, "errors", "failed queries", errors);
+    vec![gap, cpu, errors, rows, lost]
+}
+
+/// What the preset expects of the server's own metrics.
+fn server(preset: &Preset, window: &Window) -> Vec<Guard> {
+    let inputs = Inputs::of(window);
+    let mut guards = Vec::new();
+    if let Some(focus) = &preset.guards.focus {
+        guards.push(match inputs.number(&focus.value) {
+            Ok(value) => {
+                Guard::Focus { name: focus.name.clone(), value, at_least: focus.at_least, remedy: focus.remedy.clone() }
+            }
+            Err(why) => unchecked(&focus.name, why),
+        });
+    }
+    for churn in &preset.guards.churn {
+        let values = inputs.number(&churn.value).and_then(|value| Ok((value, inputs.number(&churn.at_most)?)));
+        guards.push(match values {
+            Ok((value, at_most)) => {
+                Guard::ServerChurn { name: churn.name.clone(), unit: churn.unit.clone(), value, at_most }
+            }
+            Err(why) => unchecked(&churn.name, why),
+        });
+    }
+    guards
+}
+
+/// Whether the samples are all there, whole and named.
+fn sampling(manifest: &Manifest, window: &Window) -> Vec<Guard> {
+    let Some(sampling) = &window.sampling else {
+        return vec![unchecked("samples", missing(window, "profile"))];
+    };
+    let lost = Guard::LostSamples { lost: sampling.lost, throttled: sampling.throttled, recorded: sampling.recorded };
+    let lost = measured(window, "lost samples", "lost samples", lost);
+    let complete = match sampling.complete {
+        Some(complete) => {
+            Guard::CompleteStacks { complete, samples: sampling.samples, reasons: sampling.incomplete.clone() }
+        }
+        None => unchecked("share of complete stacks", "the recording does not say where a stack ends"),
+    };
+    let symbols = Guard::Symbols {
+        symbolized: sampling.symbolized,
+        executable: manifest.target.symbols,
+        misses: sampling.misses.clone(),
+    };
+    vec![lost, complete, symbols, sampled_cpu(window)]
+}
+
+/// The CPU that samples stand for against the scheduler's, both per second of their own interval.
+fn sampled_cpu(window: &Window) -> Guard {
+    const WHAT: &str = "sampled CPU against the kernel's accounting";
+    let (Some(profile), Some(scheduler)) = (&window.profile, &window.scheduler) else {
+        return unchecked(WHAT, "it needs a profile and the scheduler's statistics");
+    };
+    let (Some(cpu), Some(samples)) = (profile.column("cpu"), window.sampling.as_ref().map(|s| s.samples)) else {
+        return unchecked(WHAT, "the profile's weights are not CPU time");
+    };
+    let (sampled, accounted) = (window.profile_span(), scheduler.span);
+    if (sampled.seconds() / accounted.seconds() - 1.0).abs() > SAME_SPAN {
+        let why = format!(
+            "the samples cover {:.1} s and the accounting {:.1} s: not the same load",
+            sampled.seconds(),
+            accounted.seconds()
+        );
+        return unchecked(WHAT, why);
+    }
+    // The switches are the more exact account where there is one; see `ThreadDelta::switched`.
+    let target = scheduler.switched(Role::Target).unwrap_or_else(|| scheduler.cpu(Role::Target));
+    if samples == 0 || target == 0 {
+        return unchecked(WHAT, "the target used no CPU");
+    }
+    // How far samples and accounting may part depends on the steal.
+    let Some(machine) = &scheduler.machine else { return unchecked(WHAT, NO_STAT) };
+    Guard::SampledCpu {
+        sampled: profile.total(cpu) as f64 / sampled.nanos() as f64,
+        accounted: target as f64 / accounted.nanos() as f64,
+        stolen: machine.steal as f64 / accounted.nanos() as f64,
+        samples,
+    }
+}
+
+/// Why nothing is known of the machine as a whole.
+const NO_STAT: &str = "/proc/stat could not be read";
+
+/// Whether the machine left the target alone.
+fn machine(scheduler: &SchedulerDelta) -> Vec<Guard> {
+    let nanos = scheduler.span.nanos();
+    let mut guards = match &scheduler.machine {
+        Some(machine) => whole_machine(scheduler, machine),
+        None => vec![unchecked("CPU of the whole machine and steal", NO_STAT)],
+    };
+    if let Some(thread) = scheduler.busiest(Role::Target) {
+        let (name, tid) = (thread.thread.clone(), thread.tid);
+        guards.push(Guard::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos });
+    }
+    guards
+}
+
+fn whole_machine(scheduler: &SchedulerDelta, machine: &MachineDelta) -> Vec<Guard> {
+    let nanos = scheduler.span.nanos();
+    let capacity = machine.cpus as u64 * nanos;
+    let known: u64 = scheduler.threads.iter().map(|t| t.cpu).sum();
+    // Where the kernel accounts interrupts apart they are charged to no thread, so they are not held against others.
+    let others = machine.busy.saturating_sub(known + machine.interrupts);
+    // Where the generator is not accounted for, what is left is mostly the generator.
+    let generator = scheduler.threads.iter().any(|t| t.role == Role::Generator);
+    vec![
+        match generator {
+            true => Guard::OtherProcesses { others, capacity },
+            false => unchecked("CPU of other processes", "the generator's own CPU is not in the accounting"),
+        },
+        Guard::Steal { stolen: machine.steal, capacity },
+        Guard::MachineBusy { busy: machine.busy + machine.steal, capacity },
+    ]
+}
+
+fn restarted(manifest: &Manifest, window: &Window) -> Guard {
+    let resets = window.metrics.as_ref().map_or(0, |m| m.resets().len());
+    let restarted = |started: &str, now: &str| Guard::TargetRestarted {
+        started: started.to_string(),
+        now: now.to_string(),
+        resets,
+    };
+    match (&manifest.target.started, &window.facts.target_started) {
+        (Some(started), Some(now)) => restarted(started, now),
+        // A single counter may be set back by the server itself; a process that starts anew sets back most that move.
+        _ if 2 * resets > window.metrics.as_ref().map_or(0, moving) => {
+            restarted("before the first scrape", "after it, by its metrics")
+        }
+        _ => unchecked("that the target is the same process", missing(window, "target start time")),
+    }
+}
+
+/// Counters and histograms that changed between the scrapes.
+fn moving(metrics: &MetricsDelta) -> usize {
+    let moved = |change: &&Change| match change {
+        Change::Counter { delta, .. } => *delta != 0.0,
+        Change::Histogram { count, .. } => *count != 0.0,
+        Change::Gauge { .. } => false,
+    };
+    metrics.series.values().filter(moved).count()
 }

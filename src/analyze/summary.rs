@@ -1,8 +1,8 @@
 //! The level table: throughput, latency, CPU and waits of each level. Invariant: rates of different sources are
 //! divided by their own spans before they are set against each other, and what was not measured is `None`.
 
-use super::guards::{Guard, Verdict};
 use super::view::{ViewOptions, window_view};
+use crate::check::{Guard, Verdict};
 use crate::load::empty_histogram;
 use crate::run::{Run, Window};
 use crate::target::Role;

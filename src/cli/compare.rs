@@ -12,7 +12,7 @@ use crate::render::{Conclusion, comparison_report};
 use crate::run::{Parts, Run, Store};
 use crate::sweep::{self, Arm, Asked, Compared, Launch, Limits, Request, Turns, compare, pairs};
 use crate::target::without_secrets;
-use crate::testbed::spawn::Options as TestbedOptions;
+use crate::testbed::Options as TestbedOptions;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! The overview of a run: what a sweep prints when it ends, and `wireprof runs RUN` again later.
 
 use super::input;
-use crate::analyze::guards::Verdict;
 use crate::analyze::hot::{By, HotOptions, HotTable, hot};
 use crate::analyze::machine::machine_notes;
 use crate::analyze::observer::observer_costs;
@@ -9,6 +8,7 @@ use crate::analyze::places::places;
 use crate::analyze::processes::processes;
 use crate::analyze::quantities::quantities;
 use crate::analyze::summary::{sampling_notes, summary};
+use crate::check::Verdict;
 use crate::preset::Preset;
 use crate::render::{
     Picture, Report, Section, frames_table, guards_report, manifest_lines, observer_section, places_section,

@@ -1,7 +1,7 @@
 //! How stacks are sampled, as arguments of the verbs that measure.
 
-use crate::sample::perf::EventChoice;
-use crate::sample::{DEAR, SPARING_RATE, USUAL_RATE, Unwinding, interrupt_cost, perf};
+use crate::sample::{self, DEAR, EventChoice, SPARING_RATE, USUAL_RATE, Unwinding, interrupt_cost};
+use crate::target::has_pmu;
 use clap::Args;
 
 #[derive(Args)]
@@ -27,24 +27,24 @@ pub struct Sampling {
 
 impl Sampling {
     /// `None`: no sampling.
-    pub fn options(&self) -> Option<perf::Options> {
+    pub fn options(&self) -> Option<sample::Options> {
         if self.no_sampling {
             return None;
         }
-        Some(perf::Options {
+        Some(sample::Options {
             frequency: self.frequency.unwrap_or(USUAL_RATE),
             dear: self.dear(),
             event: self.event,
             unwinding: self.unwind,
             stack_bytes: self.stack_bytes,
             off_cpu: !self.no_off_cpu,
-            ..perf::Options::default()
+            ..sample::Options::default()
         })
     }
 
     /// What to say where a timer's interrupt is dear; `None` where it is not, or the number of samples was asked for.
     fn dear(&self) -> Option<String> {
-        let timers = self.event == EventChoice::CpuClock || self.event == EventChoice::Auto && !perf::has_pmu();
+        let timers = self.event == EventChoice::CpuClock || self.event == EventChoice::Auto && !has_pmu();
         if self.frequency.is_some() || !timers {
             return None;
         }

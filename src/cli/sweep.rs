@@ -14,8 +14,7 @@ use crate::sweep::{
     Turn, Turns, observer_windows, prepare, restore,
 };
 use crate::target::without_secrets;
-use crate::testbed::plant::Plant;
-use crate::testbed::spawn::Options as TestbedOptions;
+use crate::testbed::{self, Options as TestbedOptions};
 use crate::workload::Workload;
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -154,7 +153,7 @@ enum Probe {
 
 /// Understood here, so that a slip of the pen is told before anything is started.
 pub(super) fn plant(text: &str) -> Result<String, String> {
-    text.parse::<Plant>().map(|_| text.to_string()).map_err(|error| error.to_string())
+    testbed::check_plant(text).map(|()| text.to_string())
 }
 
 fn driver(text: &str) -> Result<String, String> {

@@ -19,7 +19,8 @@ pub use profiles::{ProfileFile, ProfileOptions, Told, Weights, import_profiles};
 
 use crate::metrics::Scrape;
 use crate::preset::Preset;
-use crate::run::{Host, Manifest, Run, SCHEMA, Target, Window, WindowId, WorkloadSummary};
+use crate::run::{Manifest, Run, SCHEMA, Target, Window, WindowId, WorkloadSummary};
+use crate::target::Host;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 

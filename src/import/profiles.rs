@@ -8,10 +8,9 @@ use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::preset::Preset;
 use crate::profile::{Column, Profile, on_cpu_columns};
-use crate::run::{
-    Host, Manifest, Missing, QUERIES, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary, pprof,
-};
+use crate::run::{Manifest, Missing, QUERIES, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary, pprof};
 use crate::sample::SamplingReport;
+use crate::target::Host;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

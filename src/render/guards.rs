@@ -1,7 +1,7 @@
 //! Guards as a report: every one that does not pass, with its evidence and remedy; those that pass are counted.
 
 use super::model::{Cell, Column, Report, Section, Table};
-use crate::analyze::guards::{Guard, Verdict};
+use crate::check::{Guard, Verdict};
 use crate::run::{Run, WindowId};
 
 /// The guards of all windows.

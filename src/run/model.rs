@@ -1,14 +1,14 @@
 //! What a stored run holds. Everything right of the run (analysis, rendering, the log) reads only this.
 //! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
 
-use crate::analyze::guards::Guard;
+use crate::check::Guard;
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::MetricsDelta;
 use crate::profile::Profile;
 use crate::sample::{OffCpuReport, SamplingReport};
 use crate::statements::StatementsDelta;
-use crate::target::SchedulerDelta;
+use crate::target::{Host, SchedulerDelta};
 use crate::vcs::WorkingCopy;
 use crate::wire::WireDelta;
 use serde::{Deserialize, Serialize};
@@ -131,21 +131,6 @@ pub enum BuiltFrom {
     NotNamed,
     WorkingCopy(WorkingCopy),
     Missing(Missing),
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Host {
-    pub name: String,
-    pub kernel: String,
-    pub cpu: String,
-    pub cpus: usize,
-    /// The CPU's own counters are usable.
-    pub pmu: bool,
-    pub governor: Option<String>,
-    pub memory_bytes: u64,
-    /// Idle CPUs were kept from sleeping for this run.
-    #[serde(default)]
-    pub awake: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! Which sampler a host permits: the kernel's program first, copies of the stack else. Invariant: whatever is not the best
 //! there is stands in every report of what it took.
 
-use super::Sampler;
 use super::ebpf::EbpfSampler;
-use super::perf::{self, Options, PerfSampler};
+use super::perf::{self, PerfSampler};
 use super::unwind::Cache;
+use super::{Options, Sampler};
 use crate::target::Forbidden;
 
 /// How stacks are followed.

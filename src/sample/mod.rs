@@ -5,6 +5,7 @@ mod collect;
 pub mod ebpf;
 mod fields;
 mod off_cpu;
+mod options;
 pub mod perf;
 mod processes;
 mod raw;
@@ -17,6 +18,8 @@ pub mod unwind;
 
 pub use choose::{Chosen, Unwinding, choose, permitted};
 pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
+use options::LARGEST_COPY;
+pub use options::{EventChoice, Options};
 pub use raw::*;
 pub use referee::{Agreement, Findings};
 pub use report::SamplingReport;

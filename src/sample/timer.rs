@@ -1,8 +1,10 @@
 //! Timers that interrupt for nothing: what of a sampler's cost is the host's own, and how often it can be borne. Invariant: what
 //! they count nobody reads, and they are gone with their value.
 
-use super::perf::{Options, events};
+use super::Options;
+use super::perf::events;
 use crate::clock::thread_cpu;
+use crate::target::online_cpus;
 use anyhow::{Context, Result};
 use perf_event::events::Software;
 use perf_event::{Builder, Counter};
@@ -16,7 +18,7 @@ impl BareTimers {
     /// # Errors
     /// What the host does not permit.
     pub fn open(options: &Options) -> Result<BareTimers> {
-        let cpus = events::online_cpus();
+        let cpus = online_cpus();
         let budget = events::budget(cpus.len(), options);
         let timers = cpus.iter().map(|cpu| events::clock("cpu-clock", &budget, *cpu)).collect::<Result<_, _>>();
         Ok(BareTimers(timers.context("the kernel refuses a timer on each CPU")?))

@@ -3,7 +3,7 @@
 //! nothing; the table is dropped at the end.
 
 use super::Stop;
-use crate::analyze::guards::Guard;
+use crate::check::Guard;
 use crate::load::{self, Address};
 use crate::preset::Freshness;
 use anyhow::{Context, Result, anyhow};

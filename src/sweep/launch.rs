@@ -2,10 +2,10 @@
 //! the kernel when wireprof is killed.
 
 use super::{Cut, Request, Stop, listens};
+use crate::child;
 use crate::load::{self, Address, LoadError};
 use crate::target::without_secrets;
-use crate::testbed::child;
-use crate::testbed::spawn::{Options as TestbedOptions, Testbed};
+use crate::testbed::{Options as TestbedOptions, Testbed};
 use anyhow::{Context, Result, anyhow, bail};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};

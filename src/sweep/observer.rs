@@ -7,7 +7,7 @@ use super::{Event, Sources, Stop, pairs};
 use crate::clock;
 use crate::load::Load;
 use crate::run::{Instrument, InstrumentPairs, Missing, ObservedPair, ObservedWindow, ObserverWindows};
-use crate::sample::{BareTimers, Recording, Sampler, choose, perf};
+use crate::sample::{self, BareTimers, Recording, Sampler, choose};
 use crate::target::{Role, difference};
 use anyhow::{Context, Result, anyhow, bail};
 use rand::SeedableRng;
@@ -28,7 +28,7 @@ pub struct ObserverAsked {
     pub warmup: Duration,
     pub seed: u64,
     /// `None`: stacks are not sampled.
-    pub sampling: Option<perf::Options>,
+    pub sampling: Option<sample::Options>,
 }
 
 /// What runs in one window.
@@ -287,8 +287,8 @@ impl<'a> Bench<'a> {
 }
 
 /// A sampler as the run's own, without waits.
-fn on_cpu_only(options: &perf::Options, pid: u32, sources: &Sources) -> Result<Box<dyn Sampler>> {
-    let mut sampler = choose(&perf::Options { off_cpu: false, ..options.clone() }, pid)?.sampler;
+fn on_cpu_only(options: &sample::Options, pid: u32, sources: &Sources) -> Result<Box<dyn Sampler>> {
+    let mut sampler = choose(&sample::Options { off_cpu: false, ..options.clone() }, pid)?.sampler;
     sampler.prepare(&sources.sampled(), &|_| {})?;
     Ok(sampler)
 }

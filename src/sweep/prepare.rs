@@ -7,11 +7,11 @@ use super::{Applied, Connections, Divisor, FreshnessProbe, Sources, Timing, appl
 use crate::load::{self, Address, ClientCount, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Preset, Step};
-use crate::run::{BuiltFrom, Host, Manifest, SCHEMA, Target, WorkloadSummary};
+use crate::run::{BuiltFrom, Manifest, SCHEMA, Target, WorkloadSummary};
 use crate::sample::{self, Chosen, Sampled, choose};
 use crate::target::{
-    Awake, Forbidden, Role, Watched, WatchedProcess, bound_name, built, clients, comm, host, identify, listener, named,
-    socket_listener, start_ticks, started,
+    Awake, Forbidden, Host, Role, Watched, WatchedProcess, bound_name, built, clients, comm, host, identify, listener,
+    named, socket_listener, start_ticks, started,
 };
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use crate::workload::Workload;
@@ -56,7 +56,7 @@ pub struct Request {
     pub seed: u64,
     pub timing: Timing,
     /// `None`: no sampling.
-    pub sampling: Option<sample::perf::Options>,
+    pub sampling: Option<sample::Options>,
     pub setup: bool,
     /// Statements run on each of the load's connections when it is opened.
     pub session: Vec<String>,

@@ -3,7 +3,7 @@
 //! that fails costs its own numbers only and leaves a [`Missing`].
 
 use super::{Sources, Stop, Timing};
-use crate::analyze::guards::Guard;
+use crate::check::Guard;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
 use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};

@@ -1,7 +1,23 @@
-//! The machine the measurement runs on.
+//! The machine the measurement runs on. Invariant: what cannot be read is empty or `None`, never an error.
 
-use crate::run::Host;
-use crate::sample::perf::{self, events};
+use super::cpus::{has_pmu, online_cpus};
+use serde::{Deserialize, Serialize};
+
+/// What the machine is. A stored run keeps it, and runs of unlike hosts are not compared silently.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Host {
+    pub name: String,
+    pub kernel: String,
+    pub cpu: String,
+    pub cpus: usize,
+    /// The CPU's own counters are usable.
+    pub pmu: bool,
+    pub governor: Option<String>,
+    pub memory_bytes: u64,
+    /// Idle CPUs were kept from sleeping for this run.
+    #[serde(default)]
+    pub awake: bool,
+}
 
 /// Reads host name, kernel, CPU and memory from `/proc` and `/sys`.
 pub fn host() -> Host {
@@ -17,8 +33,8 @@ pub fn host() -> Host {
         name: read("/proc/sys/kernel/hostname").unwrap_or_default(),
         kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
         cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
-        cpus: events::online_cpus().len(),
-        pmu: perf::has_pmu(),
+        cpus: online_cpus().len(),
+        pmu: has_pmu(),
         governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         memory_bytes: total.map_or(0, |kib: u64| kib * 1024),
         awake: false,

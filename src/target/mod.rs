@@ -2,6 +2,7 @@
 
 mod awake;
 mod clients;
+mod cpus;
 mod host;
 mod locate;
 mod process;
@@ -10,7 +11,8 @@ mod snapshot;
 
 pub use awake::Awake;
 pub use clients::clients;
-pub use host::host;
+pub use cpus::{has_pmu, online_cpus};
+pub use host::{Host, host};
 pub use locate::{bound_name, listener, named, socket_listener};
 pub use process::{
     built, comm, family, identify, is_blocked, parent, processes, start_ticks, started, tasks, without_secrets,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use wireprof::run::{Run, Store};
-use wireprof::testbed::spawn::{Options, Testbed};
+use wireprof::testbed::{Options, Testbed};
 
 /// A directory of a test's own, with the runs in it.
 pub struct Place {

@@ -3,7 +3,7 @@
 
 use super::{Case, Finding, GUARDS, Removal, SCHEDULER};
 use crate::analyze::diagnose::{Evidence, Holding};
-use crate::analyze::guards::{Guard, Verdict};
+use crate::check::{Guard, Verdict};
 use crate::preset::Cause;
 
 pub(super) fn findings(case: &Case) -> Vec<Finding> {

@@ -3,7 +3,8 @@
 use crate::clock::Span;
 use crate::load::{Generator, LoadTrace, Sessions, Slice, empty_histogram};
 use crate::profile::{Builder, Frame, Labels, Space, marker, on_cpu_columns};
-use crate::run::{Host, Manifest, Run, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
+use crate::run::{Manifest, Run, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
+use crate::target::Host;
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 
 /// Length of a window in ns.

@@ -3,10 +3,10 @@
 use super::contrast::{Better, Mean};
 use crate::analyze::autocorrelation::sum_variance;
 use crate::analyze::demands;
-use crate::analyze::guards::{Guard, Verdict};
 use crate::analyze::places::level_places;
 use crate::analyze::quantities::quantities;
 use crate::analyze::summary::per_query;
+use crate::check::{Guard, Verdict};
 use crate::preset::{Per, Preset};
 use crate::run::{Window, WindowId};
 use crate::target::Role;

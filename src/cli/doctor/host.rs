@@ -3,10 +3,10 @@
 use super::super::Common;
 use super::Check;
 use crate::sample::ebpf::EbpfSampler;
-use crate::sample::perf::{self, Options};
+use crate::sample::perf;
 use crate::sample::unwind::Cache;
-use crate::sample::{DEAR, SPARING_RATE, USUAL_RATE, interrupt_cost, permitted};
-use crate::target::{Awake, host};
+use crate::sample::{DEAR, Options, SPARING_RATE, USUAL_RATE, interrupt_cost, permitted};
+use crate::target::{Awake, has_pmu, host};
 use crate::testbed;
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use std::path::Path;
@@ -97,7 +97,7 @@ fn interrupts() -> Check {
     const WHAT: &str = "interrupts of a timer";
     match interrupt_cost() {
         Err(error) => Check::limited(WHAT, format!("not measured: {error}"), "see the sampling of stacks"),
-        Ok(nanos) if nanos > DEAR && !perf::has_pmu() => Check::limited(
+        Ok(nanos) if nanos > DEAR && !has_pmu() => Check::limited(
             WHAT,
             format!(
                 "one takes {:.1} us of a CPU: at {USUAL_RATE} Hz {:.1} % of it, and more of a busy server",
@@ -206,11 +206,11 @@ fn runs(directory: &Path) -> Check {
 }
 
 fn testbed() -> Check {
-    match testbed::find_binaries(None) {
+    match testbed::postgres_binaries() {
         Ok(binaries) => Check::good("PostgreSQL for the testbed", binaries.display().to_string()),
-        Err(_) => Check::limited(
+        Err(error) => Check::limited(
             "PostgreSQL for the testbed",
-            "neither PATH nor /usr/lib/postgresql/*/bin has initdb and postgres",
+            error.to_string(),
             "`sudo apt-get install postgresql` (only `sweep --testbed` needs it)",
         ),
     }

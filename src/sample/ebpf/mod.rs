@@ -9,13 +9,13 @@ mod shapes;
 mod waits;
 mod window;
 
-use super::perf::Options;
+use super::Options;
 use super::perf::events;
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::{Cache, Modules, Space, read_mappings};
 use super::{RawSamples, Recording, Sampled, Sampler, SamplingReport};
-use crate::target::family;
+use crate::target::{family, online_cpus};
 use anyhow::{Context, Result};
 use memory::{Room, Tables};
 use program::{Form, KernelProgram};
@@ -57,7 +57,7 @@ impl EbpfSampler {
 
     fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {
         // The events are opened and closed again: what is not permitted is said before the load, not after it.
-        let budget = events::budget(events::online_cpus().len(), &options);
+        let budget = events::budget(online_cpus().len(), &options);
         let event = events::event_name(options.event, &mut Vec::new());
         events::clock(event, &budget, 0).context("the kernel refuses a sampling event of all processes")?;
         let nothing = Room { mappings: 0, pages: 0, rows: 0, rules: 0 };

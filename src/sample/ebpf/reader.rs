@@ -8,8 +8,8 @@ use super::shapes::{Ended, Record, Sample, parse};
 use super::waits::{self, Divided};
 use super::window::WindowEnds;
 use crate::clock::{self, Span, thread_cpu};
+use crate::sample::Options;
 use crate::sample::collect::Collector;
-use crate::sample::perf::Options;
 use crate::sample::perf::events::{self, Budget};
 use crate::sample::perf::record;
 use crate::sample::processes::Processes;
@@ -17,7 +17,7 @@ use crate::sample::referee::Referees;
 use crate::sample::start;
 use crate::sample::unwind::{Modules, Registers, StackCopy};
 use crate::sample::{Incomplete, OffCpuReport, RawOffCpu, RawSample, RawSamples, RawWait, Sampled, SamplingReport};
-use crate::target::{is_blocked, tasks};
+use crate::target::{is_blocked, online_cpus, tasks};
 use anyhow::{Context, Result};
 use perf_event::{Counter, Sampler};
 use rustc_hash::FxHashMap;
@@ -74,7 +74,7 @@ impl<'s> Reader<'s> {
         options: &Options,
     ) -> Result<Reader<'s>> {
         let cpu_before = thread_cpu();
-        let cpus = events::online_cpus();
+        let cpus = online_cpus();
         let budget = events::budget(cpus.len(), options);
         let mut notes = Vec::new();
         notes.extend(events::rate_notes(&budget, options, cpus.len()));

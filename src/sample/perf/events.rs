@@ -2,8 +2,8 @@
 //! Invariant: what was chosen instead of something better is named in [`Opened::fallbacks`].
 
 use super::record::REGISTER_MASK;
-use crate::sample::{USUAL_RATE, Unwinding};
-use crate::target::{Forbidden, tasks};
+use crate::sample::{EventChoice, LARGEST_COPY, Options};
+use crate::target::{Forbidden, has_pmu, online_cpus, tasks};
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
 use std::io;
@@ -13,48 +13,6 @@ use std::os::fd::AsRawFd;
 pub const TOTAL_RATE: u64 = 8_000;
 /// Bytes of stack per second that the kernel may at most copy for us.
 const COPY_BYTES: u64 = 134_000_000;
-/// The kernel's bound on a stack copy: below 64 KiB and a multiple of 8 (perf_copy_attr in kernel/events/core.c).
-const LARGEST_COPY: u64 = 65_528;
-
-/// What to sample and how often.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Samples per second and CPU; bounded by [`TOTAL_RATE`].
-    pub frequency: u64,
-    /// What is to be said of what so many interrupts take of this host.
-    pub dear: Option<String>,
-    /// `auto`, `cycles` or `cpu-clock`.
-    pub event: EventChoice,
-    pub unwinding: Unwinding,
-    /// Upper bound of the stack copy in bytes.
-    pub stack_bytes: u64,
-    /// Follow waits too: how long threads are blocked or runnable, by stack. In the kernel only.
-    pub off_cpu: bool,
-    /// Have each stack found by framehop and along frame pointers too (see [`super::Findings`]).
-    pub referees: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum EventChoice {
-    /// CPU cycles where there is a PMU, else cpu-clock.
-    Auto,
-    Cycles,
-    CpuClock,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            frequency: USUAL_RATE,
-            dear: None,
-            event: EventChoice::Auto,
-            unwinding: Unwinding::Auto,
-            stack_bytes: LARGEST_COPY,
-            off_cpu: false,
-            referees: false,
-        }
-    }
-}
 
 /// Rate and sizes that hold on this number of CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,24 +124,6 @@ fn what_to_take(builder: &mut Builder, event: &str, kernel: bool, budget: &Budge
         .exclude_hv(true)
         .exclude_callchain_user(!budget.user_chains)
         .clockid(Clock::MONOTONIC);
-}
-
-/// Whether this host has hardware cycle counters that can be used.
-pub fn has_pmu() -> bool {
-    let mut builder = Builder::new(Hardware::CPU_CYCLES);
-    builder.observe_self().any_cpu().build().is_ok()
-}
-
-pub fn online_cpus() -> Vec<usize> {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_else(|_| "0".into());
-    let mut cpus = Vec::new();
-    for part in text.trim().split(',') {
-        let (from, to) = part.split_once('-').unwrap_or((part, part));
-        if let (Ok(from), Ok(to)) = (from.parse::<usize>(), to.parse::<usize>()) {
-            cpus.extend(from..=to);
-        }
-    }
-    cpus
 }
 
 pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static str {

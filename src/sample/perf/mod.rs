@@ -7,12 +7,12 @@ mod reader;
 pub mod record;
 mod timeline;
 
-pub use events::{Budget, EventChoice, Opened, Options, TOTAL_RATE, budget, has_pmu, open};
+pub use events::{Budget, Opened, TOTAL_RATE, budget, open};
 
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::Modules;
-use super::{Recording, Sampled, Sampler};
+use super::{Options, Recording, Sampled, Sampler};
 use anyhow::Result;
 use reader::Reader;
 use std::sync::Arc;

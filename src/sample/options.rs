@@ -1,0 +1,48 @@
+//! What to sample and how often: the options of both samplers, eBPF and perf events. Invariant: they say what is asked for;
+//! what was taken instead stands in the sampling report.
+
+use super::{USUAL_RATE, Unwinding};
+
+/// Bytes of a stack that the kernel copies at most: below 64 KiB and a multiple of 8 (perf_copy_attr in
+/// kernel/events/core.c).
+pub(super) const LARGEST_COPY: u64 = 65_528;
+
+/// What to sample and how often.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Samples per second and CPU; bounded by [`super::perf::TOTAL_RATE`].
+    pub frequency: u64,
+    /// What is to be said of what so many interrupts take of this host.
+    pub dear: Option<String>,
+    /// `auto`, `cycles` or `cpu-clock`.
+    pub event: EventChoice,
+    pub unwinding: Unwinding,
+    /// Upper bound of the stack copy in bytes.
+    pub stack_bytes: u64,
+    /// Follow waits too: how long threads are blocked or runnable, by stack. In the kernel only.
+    pub off_cpu: bool,
+    /// Have each stack found by framehop and along frame pointers too (see [`super::Findings`]).
+    pub referees: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EventChoice {
+    /// CPU cycles where there is a PMU, else cpu-clock.
+    Auto,
+    Cycles,
+    CpuClock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            frequency: USUAL_RATE,
+            dear: None,
+            event: EventChoice::Auto,
+            unwinding: Unwinding::Auto,
+            stack_bytes: LARGEST_COPY,
+            off_cpu: false,
+            referees: false,
+        }
+    }
+}
