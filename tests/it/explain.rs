@@ -1,8 +1,7 @@
 //! Both views of a run whose figures are constructed: places that add up, demands that bound, growth that is divided without
 //! remainder.
 
-mod build;
-
+use crate::build;
 use std::collections::BTreeMap;
 use wireprof::analyze::demands::{bounds, demands};
 use wireprof::analyze::growth::growth;

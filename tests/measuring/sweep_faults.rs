@@ -1,14 +1,12 @@
 //! What goes wrong with a sweep, by the real binaries: each fault names the thing, the cause and the remedy, has its
 //! exit code, and loses nothing that was finished.
 
-mod sweeps;
-
+use crate::sweeps::*;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
-use sweeps::*;
 use wireprof::target::Role;
 use wireprof::testbed::spawn::{Options, Testbed};
 

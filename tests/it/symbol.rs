@@ -72,7 +72,7 @@ fn inlined_rust_functions_are_told_apart_from_the_function_they_are_in() {
         let frames = frames(&mut symbolizer, &module, at);
         let outermost = frames.last().unwrap();
         assert_eq!((outermost.name.as_str(), outermost.inlined), ("symbol::outlined_whole", false));
-        assert!(outermost.file.ends_with("tests/symbol.rs"), "{}", outermost.file);
+        assert!(outermost.file.ends_with("tests/it/symbol.rs"), "{}", outermost.file);
         inlined +=
             usize::from(frames.iter().any(|frame| frame.inlined && short_name(&frame.name).ends_with("inlined_part")));
     }
@@ -277,5 +277,5 @@ fn markers_are_no_code() {
     let (profile, _) = to_profile(&raw(), &mut symbolizer, Span::new(20, 21), on_cpu_columns());
     let root = &profile.frames[profile.path(profile.samples[0].stack)[0].index()];
     assert_eq!((root.space, root.module.as_str(), root.miss), (Space::Marker, "", None));
-    assert!(Path::new(&profile.frames[1].file).ends_with("tests/symbol.rs"));
+    assert!(Path::new(&profile.frames[1].file).ends_with("tests/it/symbol.rs"));
 }

@@ -1,13 +1,10 @@
 //! Recordings of a real server through the command line: imported, stored, and read again by the other verbs with the
 //! figures that the files hold.
 
-mod recordings;
-mod sweeps;
-
-use recordings::recorded;
+use crate::recordings::recorded;
+use crate::sweeps::Place;
 use serde_json::Value;
 use std::path::Path;
-use sweeps::Place;
 use wireprof::run::Store;
 
 /// Standard output of a verb that reads; no line may be wider than asked.

@@ -1,8 +1,6 @@
 //! Our own driver against a real PostgreSQL: counts, pace, checks of the answers, and the end of the server.
 
-mod postgres;
-
-use postgres::Postgres;
+use crate::postgres::{self, Postgres};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};

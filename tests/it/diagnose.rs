@@ -1,9 +1,8 @@
 //! Runs constructed so that their cause is known: each is concluded first, with the effect that the construction has, and what was
 //! not measured is named.
 
-mod build;
-
-use build::{Stack, frame};
+use crate::build;
+use crate::build::{Stack, frame};
 use std::collections::BTreeMap;
 use wireprof::analyze::diagnose::{Confidence, Diagnosis, diagnose};
 use wireprof::analyze::guards::Guard;

@@ -1,8 +1,6 @@
 //! The log keeps every byte a person wrote, numbers its entries on, and takes the same attachment twice without a change.
 
-mod build;
-
-use build::*;
+use crate::build::*;
 use std::path::Path;
 use wireprof::perflog::*;
 

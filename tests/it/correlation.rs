@@ -1,8 +1,6 @@
 //! What goes together in runs built by hand: a tick in the slowest slices, and a function and a metric that rise together.
 
-mod build;
-
-use build::*;
+use crate::build::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use wireprof::analyze::correlation::*;
 use wireprof::clock::Span;

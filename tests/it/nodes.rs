@@ -1,7 +1,6 @@
 //! The tree of a latency whose parts are constructed: what is subtracted, what is not, and how much is left unexplained.
 
-mod build;
-
+use crate::build;
 use std::collections::BTreeMap;
 use wireprof::analyze::nodes::{Known, LevelNodes, Node, misplaced, nodes};
 use wireprof::analyze::places::places;

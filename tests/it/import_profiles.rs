@@ -1,14 +1,12 @@
 //! Profiles that other tools took: each form becomes a run that the verbs read; what is damaged is named.
 
-mod sweeps;
-
+use crate::sweeps::{self, Place};
 use flate2::{Compression, write::GzEncoder};
 use pprof::protos as proto;
 use prost::Message;
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use sweeps::Place;
 
 const FOLDED: &str = "main;serve;work 300\nmain;serve;work;malloc 100\nmain;idle 601\n";
 

@@ -1,8 +1,6 @@
 //! The reading verbs, end to end on a run stored in a temporary directory: answers, exit codes, remedies.
 
-mod build;
-
-use build::*;
+use crate::build::*;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use wireprof::run::{Store, WindowId};

@@ -1,8 +1,7 @@
 //! What threads wait for, from a constructed run: exact figures a query, the stacks that are named, and that a stored run gives
 //! the same.
 
-mod build;
-
+use crate::build;
 use regex::Regex;
 use wireprof::analyze::waits::{Kind, blocked_stacks, waits};
 use wireprof::clock::Span;

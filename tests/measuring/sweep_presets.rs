@@ -1,14 +1,11 @@
 //! Sweeps by preset, on the real binaries: set-up and its undoing, the process found, other drivers and workloads.
 
-mod postgres;
-mod sweeps;
-
-use postgres::Postgres;
+use crate::postgres::Postgres;
+use crate::sweeps::*;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use sweeps::*;
 use wireprof::run::Window;
 use wireprof::target::Role;
 use wireprof::testbed::spawn::{Options, Testbed};

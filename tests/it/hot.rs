@@ -1,8 +1,6 @@
 //! Profile operations conserve totals; the hot table and the level table give exact numbers for runs built by hand.
 
-mod build;
-
-use build::*;
+use crate::build::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use regex::Regex;
 use std::collections::BTreeMap;

@@ -1,9 +1,7 @@
 //! Recording under somebody else's load, on the real binaries: what is counted, without touching server or load.
 
-mod sweeps;
-
+use crate::sweeps::*;
 use std::time::Duration;
-use sweeps::*;
 use wireprof::clock::now;
 use wireprof::load::{Address, Driver, Load, LoadTrace, Options as LoadOptions, PgwireDriver};
 use wireprof::run::Window;

@@ -1,9 +1,7 @@
 //! Places at real sockets: a PostgreSQL under load, followed by the kernel's program. Skipped, with the reason printed, where
 //! the host permits no such program or has no PostgreSQL.
 
-mod postgres;
-
-use postgres::Postgres;
+use crate::postgres::Postgres;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,8 +1,6 @@
 //! The exposition reader against `prometheus-parse`: where the crate is wrong, and that both agree elsewhere.
 
-mod recordings;
-
-use recordings::recorded;
+use crate::recordings::recorded;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::time::Instant;

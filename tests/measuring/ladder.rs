@@ -1,9 +1,7 @@
 //! A ladder by the real binaries: every rung is a run of its own, taken by turns, of the statement and the session that the preset
 //! says. Windows are too short for any figure but the order of the whole: an empty query costs less than the workload.
 
-mod sweeps;
-
-use sweeps::*;
+use crate::sweeps::*;
 use wireprof::run::{Run, Store};
 use wireprof::testbed::spawn::Options;
 

@@ -1,14 +1,10 @@
 //! The reader of CockroachDB's statement statistics against a stand-in whose figures are a real PostgreSQL's (see
 //! `cockroachdb`), in three versions; and sweeps in which a database behind goes away.
 
-mod cockroachdb;
-mod postgres;
-mod sweeps;
-
-use cockroachdb::{StandIn, Version};
-use postgres::Postgres;
+use crate::cockroachdb::{StandIn, Version};
+use crate::postgres::{self, Postgres};
+use crate::sweeps::{Place, Running};
 use std::time::Duration;
-use sweeps::{Place, Running};
 use wireprof::load::connect;
 use wireprof::statements::{
     PgStatStatements, Reader, Reset, StatementSource, StatementsDelta, StatementsError, open, reset, same_statement,

@@ -1,8 +1,6 @@
 //! Recordings of a real server, imported: the tables of a run of three levels, with exact figures from the files.
 
-mod recordings;
-
-use recordings::recorded;
+use crate::recordings::recorded;
 use std::sync::OnceLock;
 use wireprof::analyze::quantities::{Quantity, quantities};
 use wireprof::import::{ImportOptions, Imported, import};

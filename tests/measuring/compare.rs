@@ -1,10 +1,8 @@
 //! Comparisons by the real binaries: the order of the turns, a target of its own for each, and that nothing is left of them.
 //! Windows are too short for verdicts, so none is asserted but that of a difference of half the latency.
 
-mod sweeps;
-
+use crate::sweeps::*;
 use std::collections::BTreeSet;
-use sweeps::*;
 use wireprof::analyze::freshness::freshness;
 use wireprof::run::{Run, Store};
 use wireprof::testbed::spawn::Options;

@@ -1,8 +1,6 @@
 //! Reports read well in a bounded width, in Markdown and in JSON; flamegraphs carry exact widths and per-query figures.
 
-mod build;
-
-use build::*;
+use crate::build::*;
 use regex::Regex;
 use std::collections::BTreeMap;
 use wireprof::analyze::hot::{HotOptions, hot};

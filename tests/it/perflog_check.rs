@@ -1,9 +1,7 @@
 //! A log can be trusted: what wireprof wrote passes its check, one changed digit fails it with its line, and a long log that
 //! people wrote survives byte for byte.
 
-mod build;
-
-use build::*;
+use crate::build::*;
 use std::path::PathBuf;
 use wireprof::perflog::*;
 use wireprof::run::{Run, Store, WindowId};

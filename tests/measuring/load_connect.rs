@@ -1,8 +1,6 @@
 //! Opening connections: every way of authenticating, TLS, and every way it fails with its own words.
 
-mod postgres;
-
-use postgres::{Postgres, parse};
+use crate::postgres::{Postgres, parse};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
