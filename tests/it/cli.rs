@@ -1,5 +1,6 @@
 //! The reading verbs, end to end on a run stored in a temporary directory: answers, exit codes, remedies.
 
+use crate::binaries::WIREPROF;
 use crate::build::*;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -36,7 +37,7 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wireprof"));
+        let mut command = Command::new(WIREPROF);
         command.args(arguments).current_dir(self.path()).env_remove("COLUMNS").env_remove("WIREPROF_RUNS");
         command
     }

@@ -1,5 +1,6 @@
 //! Handing work on, by the real binary: steps of a prompt are listed, marked and added, and nothing else of it changes.
 
+use crate::binaries::WIREPROF;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -7,7 +8,7 @@ use std::process::{Command, Output};
 const PROMPT: &[u8] = b"Tune it \xff.\r\n\r\nImmediate next steps (handoff):\r\n - Fixed pools:\r\n   `-force-pre-auth`.\r\n - Sweep `1,4`\r\n";
 
 fn handoff(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wireprof"));
+    let mut command = Command::new(WIREPROF);
     command.args(["log", "handoff", "prompt.txt"]).args(arguments).current_dir(directory);
     command.output().unwrap()
 }

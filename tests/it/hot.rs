@@ -1,9 +1,11 @@
 //! Profile operations conserve totals; the hot table and the level table give exact numbers for runs built by hand.
 
 use crate::build::*;
+use crate::recordings;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use regex::Regex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use wireprof::analyze::hot::*;
 use wireprof::analyze::summary::summary;
 use wireprof::profile::*;
@@ -289,7 +291,20 @@ fn the_level_table_divides_by_queries_and_leaves_unknowns_out() {
 
 #[test]
 fn a_real_servers_runtime_folds_away_and_its_weight_stays() {
-    let Some(source) = recorded("t/c16") else { return };
+    let Some(recorded) = recordings::environmentd() else { return };
+    runtime_folds_away(&recorded.join("t/c16"));
+}
+
+#[test]
+fn the_testbeds_runtime_folds_away_and_its_weight_stays() {
+    let (total, depths, frames) = runtime_folds_away(&recordings::testbed().join("c16"));
+    assert_eq!(total, 1_437_185_750);
+    assert_eq!((depths, frames), ((47, 36), (153, 135)));
+}
+
+/// ns of CPU, and the deepest stack and the number of frames, each before and after folding.
+fn runtime_folds_away(level: &Path) -> (i64, (usize, usize), (usize, usize)) {
+    let source = folded(&recordings::text(&level.join("folded.txt.gz")));
     let preset = wireprof::preset::Preset::built_in("materialize").unwrap();
     let plumbing: Vec<Regex> = preset.plumbing.iter().map(|p| p.0.clone()).collect();
     let folded = fold_plumbing(&source, &plumbing);
@@ -298,41 +313,43 @@ fn a_real_servers_runtime_folds_away_and_its_weight_stays() {
     let runtime: Vec<&String> = left.iter().filter(|name| name.starts_with("tokio::runtime")).collect();
     assert!(runtime.is_empty(), "{runtime:?}");
     let depth = |p: &Profile| p.samples.iter().map(|s| p.path(s.stack).len()).max().unwrap();
-    println!(
-        "deepest stack {} -> {}, {} -> {} frames",
-        depth(&source),
-        depth(&folded),
-        source.frames.len(),
-        left.len()
-    );
     assert!(depth(&folded) < depth(&source));
+    (source.total(0), (depth(&source), depth(&folded)), (source.frames.len(), left.len()))
 }
 
 #[test]
 fn a_real_servers_peek_path_has_costs_in_the_focus_and_outside_that_sum_to_the_total() {
-    let mut windows = Vec::new();
-    for level in [1, 16, 64] {
-        let Some(profile) = recorded(&format!("t/c{level}")) else { return };
-        windows.push(window(level, 1, 20, 100_000, Some(profile)));
+    let Some(recorded) = recordings::environmentd() else { return };
+    let table = sums_to_the_total(&recorded.join("t"), [1, 16, 64], "try_frontend_peek_cached");
+    for (level, share) in table {
+        assert!((0.07..0.11).contains(&share), "level {level}: the recording's own account is 8-10 %: {share}");
     }
-    let focus = Some(Focus::new("peek", &["try_frontend_peek_cached"]).unwrap());
-    let table = hot(&run(windows), &HotOptions { focus, top: usize::MAX, ..HotOptions::default() });
-    for (index, level) in table.levels.iter().enumerate() {
+}
+
+#[test]
+fn the_testbeds_planted_work_has_costs_in_the_focus_and_outside_that_sum_to_the_total() {
+    let shares = sums_to_the_total(&recordings::testbed(), [1, 4, 16], "planted_|::plant::");
+    // ns of CPU in the planted work and in all, from the files.
+    let wanted = [(321_608_000.0, 597_989_875.0), (603_015_000.0, 939_698_375.0), (1_165_829_000.0, 1_437_185_750.0)];
+    for ((level, share), (planted, all)) in shares.into_iter().zip(wanted) {
+        assert!((share - planted / all).abs() < 1e-9, "level {level}: {share}");
+    }
+}
+
+/// (level, share of its CPU in the focus)
+fn sums_to_the_total(directory: &Path, levels: [usize; 3], focus: &str) -> Vec<(usize, f64)> {
+    let read = |level: usize| folded(&recordings::text(&directory.join(format!("c{level}/folded.txt.gz"))));
+    let windows = levels.map(|level| window(level, 1, 20, 100_000, Some(read(level))));
+    let focus = Some(Focus::new("focus", &[focus]).unwrap());
+    let table = hot(&run(windows.into()), &HotOptions { focus, top: usize::MAX, ..HotOptions::default() });
+    let share = |(index, level): (usize, &HotLevel)| {
         let inside: f64 = table.rows.iter().map(|r| r.costs[index].as_ref().unwrap().value).sum();
         let (total, outside) = (level.total.as_ref().unwrap(), level.outside.as_ref().unwrap());
         assert!((inside + outside.value - total.value).abs() < 1e-6 * total.value);
-        let share = inside / total.value;
-        println!("level {}: {:.1} % of the CPU weight in the focus", level.level, share * 100.0);
-        assert!((0.07..0.11).contains(&share), "the recording's own account is 8-10 %: {share}");
         assert_eq!((total.samples, total.interval), (None, None));
-    }
-    println!(
-        "{}",
-        wireprof::render::terminal(
-            &wireprof::render::hot_report(&HotTable { rows: table.rows[..15].to_vec(), ..table }),
-            140
-        )
-    );
+        (level.level, inside / total.value)
+    };
+    table.levels.iter().enumerate().map(share).collect()
 }
 
 fn with_metrics(level: usize, replicate: usize, queries: u64, before: &str, after: &str) -> wireprof::run::Window {

@@ -1,5 +1,6 @@
 //! Profiles that other tools took: each form becomes a run that the verbs read; what is damaged is named.
 
+use crate::skip::skip;
 use crate::sweeps::{self, Place};
 use flate2::{Compression, write::GzEncoder};
 use pprof::protos as proto;
@@ -66,7 +67,7 @@ fn folded_stacks_without_a_divisor_give_shares_and_nothing_per_query() {
     let place = Place::new();
     write(&place, "old.folded.gz", zipped(FOLDED.as_bytes()));
     let made = place.run(&["import", "old.folded.gz"]);
-    made.assert_done();
+    made.assert(0, &[]);
     let run = place.the_run();
     assert!(!run.windows[0].counted());
     let (rows, text) = answer(&place, &["hot"]);
@@ -93,7 +94,7 @@ fn files_are_levels_and_replicates_and_a_told_divisor_makes_costs_that_diff_comp
     let import = |id: &str, more: &[&str]| {
         let files =
             ["--level", "4=a.txt", "--level", "16=a.txt", "--level", "16=b.txt", "--id", id, "--weights", "samples"];
-        place.run(&[&["import"], &files[..], more].concat()).assert_done();
+        place.run(&[&["import"], &files[..], more].concat()).assert(0, &[]);
     };
     import("one", &["--queries", "4=100", "--queries", "200"]);
     let (rows, _) = answer(&place, &["hot", "one"]);
@@ -111,7 +112,7 @@ fn files_are_levels_and_replicates_and_a_told_divisor_makes_costs_that_diff_comp
 fn pprof_of_another_producer_keeps_inlines_modules_and_units() {
     let place = Place::new();
     write(&place, "go.pb.gz", zipped(&foreign(&[[3, 3_000], [1, 1_000]], 10).encode_to_vec()));
-    place.run(&["import", "go.pb.gz", "--qps", "100"]).assert_done();
+    place.run(&["import", "go.pb.gz", "--qps", "100"]).assert(0, &[]);
     let (rows, _) = answer(&place, &["hot"]);
     // 1,000 queries in the 10 s that the file tells; costs in µs.
     assert_eq!((cost(&rows, "inlined", "L1"), cost(&rows, "[all sampled]", "L1")), (3.0, 4.0));
@@ -134,7 +135,7 @@ fn the_text_of_perf_script_is_read_where_there_is_no_perf() {
     };
     let text: String = (0..10).map(|i| sample("worker", i, if i < 4 { "a" } else { "b" })).collect();
     write(&place, "perf.txt", &text);
-    place.run(&["import", "perf.txt", "--queries", "1000"]).assert_done();
+    place.run(&["import", "perf.txt", "--queries", "1000"]).assert(0, &[]);
     let (rows, _) = answer(&place, &["hot"]);
     assert_eq!((cost(&rows, "a", "L1"), cost(&rows, "b", "L1")), (4.0, 6.0));
     assert_eq!(place.the_run().windows[0].facts.span.seconds(), 9.0);
@@ -146,18 +147,17 @@ fn the_text_of_perf_script_is_read_where_there_is_no_perf() {
 #[test]
 fn a_real_recording_of_perf_is_read() {
     let place = Place::new();
-    let spin = "import time,sys\nend=time.time()+0.4\nwhile time.time()<end: sum(range(100))";
+    let spin = "import time\nend=time.process_time()+0.4\nwhile time.process_time()<end: sum(range(100))";
     let record = ["record", "-q", "-e", "cpu-clock", "-F", "999", "-g", "-o", "perf.data", "--", "python3", "-c", spin];
     let recorded = Command::new("perf").args(record).current_dir(place.path()).stderr(Stdio::null()).status();
     if !recorded.is_ok_and(|status| status.success()) || !place.path().join("perf.data").exists() {
-        eprintln!("skipped: perf or python3 is not here, or perf may not record");
-        return;
+        return skip("perf or python3 is not here, or perf may not record");
     }
-    place.run(&["import", "perf.data", "--queries", "100"]).assert_done();
+    place.run(&["import", "perf.data", "--queries", "100"]).assert(0, &[]);
     let run = place.the_run();
     let profile = run.windows[0].profile.as_ref().unwrap();
     let count = profile.samples.len();
-    assert!(count > 100, "{count} samples of 0.4 s at 999 Hz");
+    assert!(count > 100, "{count} samples of 0.4 s of CPU at 999 Hz");
     let named = |name: &str| profile.labels.iter().any(|labels| labels.process.contains(name));
     assert!(named("python3"), "{:?}", profile.labels);
     assert!(profile.samples.iter().all(|sample| sample.at.is_some()));

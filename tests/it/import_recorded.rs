@@ -1,6 +1,6 @@
 //! Recordings of a real server, imported: the tables of a run of three levels, with exact figures from the files.
 
-use crate::recordings::recorded;
+use crate::recordings::environmentd;
 use std::sync::OnceLock;
 use wireprof::analyze::quantities::{Quantity, quantities};
 use wireprof::import::{ImportOptions, Imported, import};
@@ -20,8 +20,10 @@ fn run(table: &str) -> Option<&'static Imported> {
     let read = || {
         // The stacks were recorded for 15 s inside the window.
         let options = ImportOptions { profile_seconds: Some(15.0), ..ImportOptions::default() };
-        recorded().map(|path| import(&path.join(name), &preset(), &options).unwrap())
+        environmentd().map(|path| import(&path.join(name), &preset(), &options).unwrap())
     };
+    // Asked each time, so that each test that needs it says that it is skipped.
+    environmentd()?;
     cell.get_or_init(read).as_ref()
 }
 
@@ -29,11 +31,11 @@ fn window(imported: &Imported, level: usize) -> &Window {
     &imported.windows.iter().find(|w| w.window.id().level == level).unwrap().window
 }
 
-fn quantity(window: &Window, name: &str) -> Quantity {
+pub fn quantity(window: &Window, name: &str) -> Quantity {
     quantities(&preset(), window).into_iter().find(|q| q.name == name).unwrap_or_else(|| panic!("no quantity {name}"))
 }
 
-fn rounded(value: Option<f64>, digits: i32) -> f64 {
+pub fn rounded(value: Option<f64>, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
     (value.unwrap() * scale).round() / scale
 }

@@ -1,5 +1,6 @@
 //! The user's own dbbench: a stand-in that prints a recorded result, and real recorded outputs where they are there.
 
+use crate::recordings;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -122,32 +123,37 @@ fn a_load_that_is_dropped_leaves_no_process() {
 }
 
 #[test]
-fn recorded_outputs_agree_with_themselves() {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd");
-    let root = std::env::var_os("WIREPROF_RECORDED").map_or(default, PathBuf::from);
-    let Ok(tables) = fs::read_dir(&root) else {
-        eprintln!("skipped: no recorded runs in {}; set WIREPROF_RECORDED", root.display());
-        return;
-    };
-    let levels = tables.flatten().filter_map(|table| fs::read_dir(table.path()).ok()).flatten().flatten();
+fn outputs_of_a_real_dbbench_agree_with_themselves() {
+    let Some(recorded) = recordings::environmentd() else { return };
     let mut read = 0;
-    for level in levels {
+    for level in ["t/c1", "t/c16", "t/c64", "bench/c1", "bench/c16", "bench/c64"] {
         for name in ["dbbench.txt", "dbbench-noperf.txt"] {
-            let Ok(text) = fs::read_to_string(level.path().join(name)) else { continue };
-            let jobs = parse_output(&text).unwrap();
-            assert_eq!(jobs.len(), 1, "{}", level.path().display());
-            let job = &jobs[0];
-            assert_eq!(job.histogram.iter().map(|b| b.count).sum::<u64>(), job.transactions);
-            assert_eq!(job.queries, Some(job.transactions));
-            let seconds = job.transactions as f64 / job.tps;
+            let seconds = agrees_with_itself(&recorded.join(level).join(name));
             assert!((19.9..20.2).contains(&seconds), "{seconds}");
-            // The mean lies within the bounds that the histogram sets.
-            let bound = |edge: fn(&wireprof::load::Bucket) -> u64| {
-                job.histogram.iter().map(|b| (edge(b) * b.count) as f64).sum::<f64>() / job.transactions as f64
-            };
-            assert!((bound(|b| b.from)..bound(|b| b.to)).contains(&(job.latency_mean as f64)));
             read += 1;
         }
     }
     assert_eq!(read, 12);
+}
+
+#[test]
+fn outputs_of_the_testbeds_recording_agree_with_themselves() {
+    for level in ["c1", "c4", "c16"] {
+        assert_eq!(agrees_with_itself(&recordings::testbed().join(level).join("dbbench.txt")), 4.0);
+    }
+}
+
+/// The seconds that it ran for.
+fn agrees_with_itself(path: &Path) -> f64 {
+    let jobs = parse_output(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(jobs.len(), 1, "{}", path.display());
+    let job = &jobs[0];
+    assert_eq!(job.histogram.iter().map(|b| b.count).sum::<u64>(), job.transactions);
+    assert_eq!(job.queries, Some(job.transactions));
+    // The mean lies within the bounds that the histogram sets.
+    let bound = |edge: fn(&wireprof::load::Bucket) -> u64| {
+        job.histogram.iter().map(|b| (edge(b) * b.count) as f64).sum::<f64>() / job.transactions as f64
+    };
+    assert!((bound(|b| b.from)..bound(|b| b.to)).contains(&(job.latency_mean as f64)));
+    job.transactions as f64 / job.tps
 }

@@ -2,6 +2,8 @@
 //! What measures, or must run alone for another reason, is in `tests/measuring`.
 
 mod architecture;
+#[path = "../support/binaries.rs"]
+mod binaries;
 mod build;
 mod cli;
 mod cli_import;
@@ -13,6 +15,7 @@ mod handoff;
 mod hot;
 mod import_profiles;
 mod import_recorded;
+mod import_testbed;
 mod load_dbbench;
 mod load_wire;
 mod metrics_exposition;
@@ -24,6 +27,8 @@ mod preset;
 #[path = "../support/recordings.rs"]
 mod recordings;
 mod render;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/sweeps.rs"]
 mod sweeps;
 mod symbol;

@@ -1,9 +1,7 @@
 //! The exposition reader against `prometheus-parse`: where the crate is wrong, and that both agree elsewhere.
 
-use crate::recordings::recorded;
+use crate::recordings;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::time::Instant;
 use wireprof::metrics::{Exposition, Reading, Series};
 
 fn series(name: &str, labels: &[(&str, &str)]) -> Series {
@@ -78,30 +76,32 @@ fn garbled_lines_are_counted_one_by_one() {
 
 /// The crate gets the recorded series with a comma in a label's value wrong: `format="t,d,k_s,v_s"` becomes `format="t"`.
 #[test]
-fn on_recorded_expositions_the_reader_and_the_crate_agree() {
-    let Some(recorded) = recorded() else { return };
+fn on_expositions_of_a_real_server_the_reader_and_the_crate_agree() {
+    let Some(recorded) = recordings::environmentd() else { return };
     for path in ["t/c16/metrics-after.prom.gz", "bench/c64/metrics-before.prom.gz"] {
-        let file = std::fs::File::open(recorded.join(path)).unwrap();
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-        let start = Instant::now();
-        let ours = Exposition::parse(&text);
-        eprintln!("{path}: {} series in {:?}", ours.readings.len(), start.elapsed());
-        let start = Instant::now();
-        let theirs = crate_parse(&text);
-        eprintln!("{path}: the crate in {:?}", start.elapsed());
-        assert_eq!(ours.garbled, 0);
-        compare(&ours, theirs);
+        let (cut, histograms) = compare(&recordings::text(&recorded.join(path)));
+        assert!(cut.contains("mz_persist_parquet_encoded_size") && cut.len() < 10, "{cut:?}");
+        assert!(histograms > 100, "only {histograms} histograms were compared");
     }
 }
 
-fn compare(ours: &Exposition, theirs: prometheus_parse::Scrape) {
+#[test]
+fn on_expositions_of_the_testbed_the_reader_and_the_crate_agree() {
+    for path in ["c1/metrics-before.prom.gz", "c16/metrics-after.prom.gz"] {
+        let (cut, histograms) = compare(&recordings::text(&recordings::testbed().join(path)));
+        assert_eq!((cut.len(), histograms), (0, 15), "{path}");
+    }
+}
+
+/// Names of the series that the crate cuts, which are left out, and the number of histograms compared.
+fn compare(text: &str) -> (BTreeSet<String>, usize) {
+    let (ours, theirs) = (Exposition::parse(text), crate_parse(text));
+    assert_eq!(ours.garbled, 0);
     use prometheus_parse::Value;
     let mut seen = 0;
     let cut = |series: &&Series| series.labels.values().any(|v| v.contains(','));
-    let cut: BTreeSet<&str> = ours.readings.keys().filter(cut).map(|s| s.name.as_str()).collect();
-    assert!(cut.contains("mz_persist_parquet_encoded_size") && cut.len() < 10, "{cut:?}");
-    for sample in theirs.samples.into_iter().filter(|s| !cut.contains(s.metric.as_str())) {
+    let cut: BTreeSet<String> = ours.readings.keys().filter(cut).map(|s| s.name.clone()).collect();
+    for sample in theirs.samples.into_iter().filter(|s| !cut.contains(&s.metric)) {
         let key = |name: &str| Series { name: name.to_string(), labels: sample.labels.clone().into_iter_sorted() };
         let family = |suffix: &str| sample.metric.strip_suffix(suffix).and_then(|f| ours.readings.get(&key(f)));
         match sample.value {
@@ -133,5 +133,5 @@ fn compare(ours: &Exposition, theirs: prometheus_parse::Scrape) {
             Value::Summary(_) => {}
         }
     }
-    assert!(seen > 100, "only {seen} histograms were compared");
+    (cut, seen)
 }

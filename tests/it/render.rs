@@ -1,8 +1,10 @@
 //! Reports read well in a bounded width, in Markdown and in JSON; flamegraphs carry exact widths and per-query figures.
 
 use crate::build::*;
+use crate::recordings;
 use regex::Regex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use wireprof::analyze::hot::{HotOptions, hot};
 use wireprof::analyze::quantities::Quantity;
 use wireprof::analyze::summary::summary;
@@ -280,27 +282,32 @@ fn hostile_names_neither_break_the_picture_nor_change_its_weights() {
 
 #[test]
 fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
-    let Some(profile) = recorded("t/c16") else { return };
+    let Some(recorded) = recordings::environmentd() else { return };
+    let drawn = pictures_are_small(&recorded.join("t/c16"), "try_frontend_peek_cached");
+    assert!(drawn > 100, "{drawn} boxes");
+}
+
+#[test]
+fn the_testbeds_picture_has_a_box_for_each_path() {
+    assert_eq!(pictures_are_small(&recordings::testbed().join("c16"), "pgwire::"), 245);
+}
+
+/// Draws everything and one focus; boxes of the former.
+fn pictures_are_small(level: &Path, focus: &str) -> usize {
+    let profile = folded(&recordings::text(&level.join("folded.txt.gz")));
     let total = profile.total(0);
+    let mut drawn = Vec::new();
     let run = run(vec![window(16, 1, 20, 84_700, Some(profile))]);
-    let focus = Some(Focus::new("peek", &["try_frontend_peek_cached"]).unwrap());
-    for (name, options) in [("all", ViewOptions::default()), ("peek", ViewOptions { focus, ..ViewOptions::default() })]
+    let focus = Some(Focus::new("focus", &[focus]).unwrap());
+    for (name, options) in [("all", ViewOptions::default()), ("focus", ViewOptions { focus, ..ViewOptions::default() })]
     {
-        let begun = std::time::Instant::now();
         let view = view(&run, 16, &options);
         let focus = options.focus.as_ref().map(|f| f.name.clone());
         let caption = Caption { run: "recorded".into(), focus, ..Caption::default() };
         let drawing = draw(&view, &caption).unwrap();
-        let taken = begun.elapsed();
         let full = draw(&view, &Caption { full_names: true, ..caption }).unwrap();
         assert!(full.svg.len() < 3_000_000, "{} bytes with full names", full.svg.len());
         let found = boxes(&drawing.svg);
-        println!(
-            "{name}: drawn in {taken:?}, {} bytes, {} drawn, {} pruned",
-            drawing.svg.len(),
-            drawing.drawn,
-            drawing.pruned
-        );
         assert!(drawing.svg.len() < 3_000_000, "{}", drawing.svg.len());
         assert_eq!(found.len(), drawing.drawn);
         assert!(found.iter().any(|b| b.0.starts_with("all ") && b.2 == total as u64));
@@ -308,10 +315,12 @@ fn a_real_servers_names_of_kilobytes_give_a_picture_below_3_megabytes() {
         if let Ok(directory) = std::env::var("WIREPROF_KEEP_PICTURES") {
             std::fs::write(format!("{directory}/{name}.svg"), &drawing.svg).unwrap();
         }
+        drawn.push(drawing.drawn);
     }
     let table = hot(&run, &HotOptions { top: 10, ..HotOptions::default() });
     let text = terminal(&hot_report(&table), 100);
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
+    drawn[0]
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Symbols of C programs in every form they are shipped in: with debug information of several versions and places, without,
 //! deleted, replaced and damaged. The programs are compiled here with gcc; without gcc the tests say so and pass.
 
+use crate::skip::skip;
 use object::{Object, ObjectSymbol};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,11 +66,11 @@ fn run(folder: &Path, tool: &str, arguments: &[&str]) -> bool {
     match Command::new(tool).args(arguments).current_dir(folder).output() {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
-            println!("skipped: {tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            skip(format!("{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)));
             false
         }
         Err(error) => {
-            println!("skipped: {tool}: {error}");
+            skip(format!("{tool}: {error}"));
             false
         }
     }
@@ -416,8 +417,7 @@ fn a_program_deleted_or_replaced_while_it_runs_is_read_through_its_mapping() {
         }
         let entry = format!("/proc/{}/map_files/{:x}-{:x}", child.0.id(), mapping.0, mapping.1);
         if let Err(error) = std::fs::File::open(&entry) {
-            println!("skipped: {entry}: {error}");
-            return;
+            return skip(format!("a mapped file cannot be opened below /proc/PID/map_files: {error}"));
         }
         finds_inlines(&mut built.symbolizer(), &running, offsets.clone());
         // Without a build-id the mapping itself is proof enough.
@@ -456,8 +456,7 @@ fn a_file_is_found_below_the_root_of_its_process() {
     let mut ready = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(child.0.stdout.take().unwrap(), 6), &mut ready).unwrap();
     if ready.is_empty() {
-        println!("skipped: chroot is not permitted");
-        return;
+        return skip("chroot is not permitted");
     }
     let inside = Module { pid: child.0.id(), path: "/program".into(), ..known };
     finds_inlines(&mut built.symbolizer(), &inside, offsets);

@@ -1,6 +1,7 @@
 //! What the symbolizer keeps on disk: a later look-up has the same frames, from the cache alone where nothing changed, and from
 //! the files where anything did.
 
+use crate::skip::skip;
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -48,7 +49,7 @@ impl Built {
         let output = Command::new(tool).args(arguments).current_dir(self.folder.path()).output();
         let ran = output.as_ref().is_ok_and(|output| output.status.success());
         if !ran {
-            println!("skipped: {tool} {arguments:?}: {output:?}");
+            skip(format!("{tool} {arguments:?}: {output:?}"));
         }
         ran
     }

@@ -1,5 +1,6 @@
 //! Damaged object files cost their own frames and nothing else: no panic, no hang, no wrong module.
 
+use crate::skip::skip;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::path::Path;
@@ -18,7 +19,7 @@ fn program(folder: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
     match Command::new("gcc").args(base).args(arguments).current_dir(folder).status() {
         Ok(status) if status.success() => Some(std::fs::read(folder.join("program")).unwrap()),
         other => {
-            println!("skipped: gcc: {other:?}");
+            skip(format!("gcc: {other:?}"));
             None
         }
     }
@@ -118,8 +119,7 @@ fn deeply_nested_inlined_functions_do_not_overflow_the_stack() {
         .current_dir(folder.path())
         .status();
     if !built.is_ok_and(|status| status.success()) {
-        println!("skipped: gcc cannot build deep.s");
-        return;
+        return skip("gcc cannot build deep.s");
     }
     let bytes = std::fs::read(folder.path().join("deep")).unwrap();
     let (misses, notes) = look_up(&folder.path().join("nested"), &bytes);

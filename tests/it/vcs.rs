@@ -1,6 +1,7 @@
 //! Working copies of the real git and jj: what a directory is at, the change of one file alone, and a description where it was asked
 //! for. Skipped, with the reason printed, where a tool is not installed.
 
+use crate::skip::skip;
 use std::path::Path;
 use std::process::Command;
 use wireprof::vcs::{Tool, commit_file, describe_and_begin, is_unchanged, working_copy};
@@ -15,7 +16,7 @@ fn run(directory: &Path, program: &str, arguments: &[&str]) -> String {
 fn installed(program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
-        println!("skipped: {program} is not installed");
+        skip(format!("{program} is not installed"));
     }
     there
 }

@@ -1,6 +1,7 @@
 //! Comparisons by the real binaries: the order of the turns, a target of its own for each, and that nothing is left of them.
 //! Windows are too short for verdicts, so none is asserted but that of a difference of half the latency.
 
+use crate::binaries::testbed_binary;
 use crate::sweeps::*;
 use std::collections::BTreeSet;
 use wireprof::analyze::freshness::freshness;
@@ -32,8 +33,9 @@ fn turns_alternate_each_with_a_target_of_its_own_and_both_sides_are_runs() {
     let own = ["compare", "--testbed", "--b-sql", sql, "--b-name", "weak", "--max-replicates", "2", "--seed", "3"];
     let mut command = place.command(&[&own[..], &SHORT].concat());
     let answer = answer(command.env("TMPDIR", scratch.path()).output().unwrap());
-    assert!(answer.code <= 1 && answer.out.starts_with("A and weak compared"), "{}\n{}", answer.out, answer.err);
-    let [a, b] = sides(&place);
+    let runs = sides(&place);
+    answer.assert_measured("A and weak compared", &runs);
+    let [a, b] = runs;
     let (side, partner) = (a.manifest.side.as_ref().unwrap(), b.manifest.side.as_ref().unwrap());
     assert_eq!((&side.partner, &partner.partner), (&b.manifest.id, &a.manifest.id));
     assert_eq!((side.setup.len(), partner.setup.as_slice()), (0, &[format!("session: {sql}")][..]));
@@ -96,7 +98,7 @@ fn replicates_of_a_sweep_can_have_a_target_of_their_own_each() {
     }
     let place = Place::new();
     let sweep = ["--testbed", "--restart", "--replicates", "2", "--levels", "1", "--window", "500ms"];
-    place.sweep(&sweep).assert_done();
+    place.sweep(&sweep).assert_done(&place);
     let run = place.the_run();
     let starts: BTreeSet<_> = run.windows.iter().map(|window| window.facts.target_started.clone().unwrap()).collect();
     assert!(run.manifest.restarted && run.windows.len() == 2 && run.manifest.ended == "complete");
@@ -112,8 +114,9 @@ fn parameters_of_a_side_are_put_back_and_one_that_cannot_be_is_refused() {
         ["compare", "--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal, "--no-metrics"];
     let own = ["--b-internal-sql", parameter, "--max-replicates", "1", "--restore"];
     let answer = place.run(&[&target[..], &own, &SHORT].concat());
-    assert!(answer.code <= 1, "{}\n{}", answer.out, answer.err);
-    let [a, b] = sides(&place);
+    let runs = sides(&place);
+    answer.assert_measured("A and B compared", &runs);
+    let [a, b] = runs;
     let set = |run: &Run| run.manifest.changes.iter().any(|change| change == "max_connections: 5000 -> 77");
     assert!(!set(&a) && set(&b) && !a.manifest.restarted, "{:?} {:?}", a.manifest.changes, b.manifest.changes);
     assert_eq!(value(&ready.internal, "SHOW max_connections"), "5000");
@@ -128,14 +131,15 @@ fn a_server_by_a_command_is_started_for_each_turn_and_gone_after() {
     let place = Place::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://materialize@127.0.0.1:{port}/materialize");
-    let binary = env!("CARGO_BIN_EXE_wireprof-testbed");
+    let binary = testbed_binary().display().to_string();
     let command = |more: &str| format!("exec {binary} --sql-port {port} --frontend-peek {more}");
     let (a, b) = (command(""), command("--plant cpu:peek=100us"));
     let sides_given =
         ["compare", "--preset", "generic", "--url", &url, "--query", "select * from t", "--a-command", &a];
     let answer = place.run(&[&sides_given[..], &["--b-command", &b, "--max-replicates", "1"], &SHORT].concat());
-    assert!(answer.code <= 1 && answer.out.contains("compared"), "{}\n{}", answer.out, answer.err);
-    for run in sides(&place) {
+    let runs = sides(&place);
+    answer.assert_measured("A and B compared", &runs);
+    for run in runs {
         assert!(run.manifest.restarted && run.windows.len() == 1);
         await_gone(run.manifest.target.pid.unwrap());
     }

@@ -22,8 +22,8 @@ fn every_rung_is_a_run_of_its_own_taken_by_turns_and_tied_to_the_one_below() {
     }
     let place = Place::new();
     let answer = place.run(&[&["ladder", "--testbed", "--seed", "1"][..], &SHORT].concat());
-    assert!(answer.code <= 1 && answer.out.starts_with("Ladder of 4 rungs"), "{}\n{}", answer.out, answer.err);
     let runs = rungs(&place);
+    answer.assert_measured("Ladder of 4 rungs", &runs);
     let sides: Vec<_> = runs.iter().map(|run| run.manifest.side.clone().unwrap()).collect();
     let names: Vec<&str> = sides.iter().map(|side| side.name.as_str()).collect();
     assert_eq!(names, ["empty query", "select 1", "serializable", "strict serializable"]);

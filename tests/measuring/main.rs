@@ -1,6 +1,8 @@
 //! Tests that put load on servers, sample processes, or must run alone for another reason: with `--test-threads=1`,
 //! as two loads at once would disturb each other's figures.
 
+#[path = "../support/binaries.rs"]
+mod binaries;
 mod cockroachdb;
 mod compare;
 mod ladder;
@@ -13,6 +15,8 @@ mod record;
 mod recordings;
 mod sample;
 mod sample_hostile;
+#[path = "../support/skip.rs"]
+mod skip;
 mod statements_cockroachdb;
 mod statements_postgres;
 mod sweep_faults;

@@ -1,6 +1,7 @@
 //! Waits of real threads by stack: blocked and runnable time against the clock, ids that collide, births and deaths. Skipped,
 //! with the reason printed, where the host does not permit the kernel's program.
 
+use crate::skip::skip;
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -39,7 +40,7 @@ fn run(source: &str) -> Running {
 fn sampler(id_mask: u64) -> Option<EbpfSampler> {
     let options = Options { off_cpu: true, ..Options::default() };
     let opened = EbpfSampler::open_with_few_ids(options, Cache::default(), id_mask);
-    opened.map_err(|why| println!("skipped: {why:#}")).ok()
+    opened.map_err(|why| skip(format!("{why:#}"))).ok()
 }
 
 fn follow(sampler: &mut EbpfSampler, pid: u32, seconds: f64) -> (RawSamples, RawOffCpu) {

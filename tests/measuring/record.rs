@@ -1,5 +1,6 @@
 //! Recording under somebody else's load, on the real binaries: what is counted, without touching server or load.
 
+use crate::skip::skip;
 use crate::sweeps::*;
 use std::time::Duration;
 use wireprof::clock::now;
@@ -26,7 +27,7 @@ fn load(url: &str, sql: &str) -> Box<dyn Load> {
 fn one_window(place: &Place, url: &str, sql: &str, arguments: &[&str]) -> (Window, LoadTrace) {
     let load = load(url, sql);
     let answer = place.run(&[&["record", "--url", url, "--window", "1500ms", "--no-flamegraphs"], arguments].concat());
-    answer.assert_done();
+    answer.assert_done(place);
     let window = place.the_run().windows.remove(0);
     std::thread::sleep(Duration::from_millis(50));
     let trace = load.stop(window.facts.span).unwrap();
@@ -74,7 +75,7 @@ fn wireprof_follows_sockets() -> bool {
     if is_root() && std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
         return true;
     }
-    eprintln!("skipped: the sockets cannot be followed here");
+    skip("the sockets cannot be followed here");
     false
 }
 

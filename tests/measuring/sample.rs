@@ -1,18 +1,27 @@
 //! Sampling of real processes by real perf events: complete stacks without frame pointers, children and threads born
 //! while it samples. Skipped, with the reason printed, where the host permits no perf events.
 
+use crate::skip::{skip, skip_in_part};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use wireprof::sample::perf::Options;
 use wireprof::sample::{ModuleKind, RawSamples, Sampled, SamplingReport, Unwinding, choose};
 
-/// The ways of following stacks that this host permits; prints why for those that it does not.
-fn ways() -> Vec<Unwinding> {
-    let permitted = |unwinding: &Unwinding| {
-        let options = Options { unwinding: *unwinding, ..Options::default() };
-        choose(&options, std::process::id()).map_err(|why| println!("skipped: {why}")).is_ok()
-    };
-    [Unwinding::Kernel, Unwinding::Copy].into_iter().filter(permitted).collect()
+/// The ways of following stacks that this host permits; says why for those that it does not.
+pub fn ways() -> Vec<Unwinding> {
+    let (mut permitted, mut refused) = (Vec::new(), Vec::new());
+    for unwinding in [Unwinding::Kernel, Unwinding::Copy] {
+        match choose(&Options { unwinding, ..Options::default() }, std::process::id()) {
+            Ok(_) => permitted.push(unwinding),
+            Err(why) => refused.push(why.to_string()),
+        }
+    }
+    if permitted.is_empty() {
+        skip(refused.join("; "));
+    } else {
+        refused.iter().for_each(skip_in_part);
+    }
+    permitted
 }
 
 /// Compiles a C program with the given flags; the directory must be kept while it runs.

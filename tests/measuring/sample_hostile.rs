@@ -2,20 +2,13 @@
 //! call-frame information, files replaced and libraries unloaded under way, the sampler itself killed. Real processes, both
 //! ways of following stacks; skipped, with the reason printed, where the host permits no sampling.
 
+use crate::sample::ways;
+use crate::skip::skip;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use wireprof::sample::perf::Options;
 use wireprof::sample::{Incomplete, RawSamples, RawStack, Recording, Sampled, SamplingReport, Unwinding, choose};
-
-/// The ways of following stacks that this host permits; prints why for those that it does not.
-fn ways() -> Vec<Unwinding> {
-    let permitted = |unwinding: &Unwinding| {
-        let options = Options { unwinding: *unwinding, ..Options::default() };
-        choose(&options, std::process::id()).map_err(|why| println!("skipped: {why}")).is_ok()
-    };
-    [Unwinding::Kernel, Unwinding::Copy].into_iter().filter(permitted).collect()
-}
 
 /// Compiles a C program or library.
 fn compile(source: &str, flags: &[&str], into: PathBuf) -> PathBuf {
@@ -278,10 +271,10 @@ fn a_killed_sampler_leaves_no_program_no_map_and_no_file_behind() {
     }
     let before = match loaded() {
         Ok(before) => before,
-        Err(why) => return println!("skipped: the kernel does not list its programs: {why}"),
+        Err(why) => return skip(format!("the kernel does not list its programs: {why}")),
     };
     if before > 0 {
-        return println!("skipped: another sampler is at work");
+        return skip("another sampler is at work");
     }
     let folder = tempfile::tempdir().unwrap();
     let program = compile(&format!("{WORK}int main(void) {{ for (;;) good(3); }}"), &[], folder.path().join("program"));
@@ -289,7 +282,7 @@ fn a_killed_sampler_leaves_no_program_no_map_and_no_file_behind() {
     std::fs::create_dir(&temporary).unwrap();
     let target = Running::start(&program, &[]);
     let others = maps_and_links();
-    let name = "a_killed_sampler_leaves_no_program_no_map_and_no_file_behind";
+    let name = "sample_hostile::a_killed_sampler_leaves_no_program_no_map_and_no_file_behind";
     let mut sampler = Command::new(std::env::current_exe().unwrap());
     sampler.args([name, "--exact"]).env(VICTIM, target.0.id().to_string()).env("TMPDIR", &temporary);
     let sampler = Running(sampler.stdout(Stdio::null()).spawn().unwrap());

@@ -156,7 +156,7 @@ fn a_sweep_reads_the_database_behind_and_tells_of_a_reset_without_effect() {
         &stand_in.url(),
         "--reset-statements",
     ]);
-    answer.assert_done();
+    answer.assert_done(&place);
     let run = place.the_run();
     let told = |text: &str| run.manifest.notes.iter().any(|note| note.contains(text));
     assert!(told("statement statistics were not reset: the database answered"), "{:?}", run.manifest.notes);
@@ -204,7 +204,7 @@ fn a_database_that_goes_away_within_a_window_costs_its_own_numbers_only() {
     // The window has begun, and its first reading is taken.
     std::thread::sleep(Duration::from_millis(1500));
     behind.shut_down();
-    sweep.finish().assert_done();
+    sweep.finish().assert_done(&place);
     let run = place.the_run();
     let window = &run.windows[0];
     assert_eq!(run.manifest.ended, "complete");

@@ -1,5 +1,6 @@
 //! The reader of pg_stat_statements against a real PostgreSQL, where its server binaries are installed.
 
+use crate::skip::skip;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -80,7 +81,7 @@ impl Drop for Postgres {
 
 #[tokio::test]
 async fn statements_are_counted_between_two_readings() {
-    let Some(binaries) = binaries() else { return eprintln!("skipped: no PostgreSQL server binaries") };
+    let Some(binaries) = binaries() else { return skip("no PostgreSQL server found") };
     let postgres = Postgres::start(&binaries, "pg_stat_statements");
     let client = postgres.connect("postgres").await;
     let missing = PgStatStatements::open(postgres.connect("postgres").await, "here").await.err().unwrap();
@@ -119,7 +120,7 @@ async fn statements_are_counted_between_two_readings() {
 
 #[tokio::test]
 async fn an_extension_that_is_not_loaded_is_said_with_its_remedy() {
-    let Some(binaries) = binaries() else { return eprintln!("skipped: no PostgreSQL server binaries") };
+    let Some(binaries) = binaries() else { return skip("no PostgreSQL server found") };
     let postgres = Postgres::start(&binaries, "");
     let client = postgres.connect("postgres").await;
     client.simple_query("CREATE EXTENSION pg_stat_statements").await.unwrap();

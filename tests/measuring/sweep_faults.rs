@@ -1,6 +1,8 @@
 //! What goes wrong with a sweep, by the real binaries: each fault names the thing, the cause and the remedy, has its
 //! exit code, and loses nothing that was finished.
 
+use crate::binaries::{WIREPROF, testbed_binary};
+use crate::skip::skip;
 use crate::sweeps::*;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -13,7 +15,10 @@ use wireprof::testbed::spawn::{Options, Testbed};
 /// One testbed for all tests that leave it as it is; the kernel ends it with this process.
 fn shared() -> Option<&'static Testbed> {
     static SHARED: OnceLock<Option<Testbed>> = OnceLock::new();
-    SHARED.get_or_init(|| testbed(Options::default())).as_ref()
+    let shared = SHARED.get_or_init(|| testbed(Options::default())).as_ref();
+    // Said again, so that each test that needs it counts as skipped.
+    shared.is_none().then(|| skip("no PostgreSQL server found"));
+    shared
 }
 
 fn generic<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -59,7 +64,7 @@ fn a_wrong_password_is_said_without_showing_it() {
     place.assert_no_run();
     let right = format!("postgres://me:right@127.0.0.1:{port}/materialize");
     let answer = place.sweep(&generic(&right, &[]));
-    answer.assert_done();
+    answer.assert_done(&place);
     let stored =
         std::fs::read_to_string(place.runs().join(&place.the_run().manifest.id).join("manifest.json")).unwrap();
     assert!(!stored.contains("me:right") && stored.contains("me:***@"), "{stored}");
@@ -118,7 +123,7 @@ fn metrics_that_die_meanwhile_cost_only_their_own_numbers() {
     // One before the load, and the first window's two.
     let metrics = dying_proxy(&testbed.ready.metrics, 3);
     let more = ["--metrics-url", &metrics, "--replicates", "3"];
-    place.sweep(&generic(&testbed.ready.sql, &more)).assert_done();
+    place.sweep(&generic(&testbed.ready.sql, &more)).assert_done(&place);
     let run = place.the_run();
     let order: Vec<bool> = run.windows.iter().map(|window| window.metrics.is_some()).collect();
     assert_eq!(order, [true, false, false]);
@@ -136,35 +141,25 @@ fn without_permission_to_sample_the_remedy_is_said_and_ones_own_server_is_sample
     let Some(testbed) = shared() else { return };
     let place = Place::new();
     if !is_root() {
-        eprintln!("skipped: only root can become another user");
-        return;
+        return skip("only root can become another user");
     }
     std::fs::create_dir(place.runs()).unwrap();
     std::os::unix::fs::chown(place.runs(), Some(65_534), Some(65_534)).unwrap();
     let as_nobody = |arguments: &[&str]| {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_wireprof")]);
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", WIREPROF]);
         command.args(arguments).current_dir(place.path()).stdin(Stdio::null()).output()
     };
     // setpriv itself may reach what nobody may not, such as a checkout in root's home.
     let mut reaches = Command::new("setpriv");
-    reaches.args([
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "test",
-        "-x",
-        env!("CARGO_BIN_EXE_wireprof-testbed"),
-    ]);
+    reaches.args(["--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x"]).arg(testbed_binary());
     let reached = reaches.status().is_ok_and(|status| status.success());
     if !reached || !as_nobody(&["--version"]).is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: the user nobody cannot run {}", env!("CARGO_BIN_EXE_wireprof"));
-        return;
+        return skip(format!("the user nobody cannot run {WIREPROF}"));
     }
     let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap();
     if paranoid.trim().parse::<i32>().unwrap() < 1 {
-        eprintln!("skipped: this kernel lets everybody sample everything (kernel.perf_event_paranoid)");
-        return;
+        return skip("this kernel lets everybody sample everything (kernel.perf_event_paranoid)");
     }
     let pid = testbed.ready.pid.to_string();
     let sweep = [&["sweep"], &generic(&testbed.ready.sql, &["--pid", &pid])[..]].concat();
@@ -177,7 +172,7 @@ fn without_permission_to_sample_the_remedy_is_said_and_ones_own_server_is_sample
     answer(as_nobody(&sweep).unwrap()).assert(3, &told);
     place.assert_no_run();
     let own = ["sweep", "--testbed", "--levels", "2", "--window", "600ms", "--warmup", "100ms", "--no-flamegraphs"];
-    answer(as_nobody(&own).unwrap()).assert_done();
+    answer(as_nobody(&own).unwrap()).assert_done(&place);
     let run = place.the_run();
     let report = run.windows[0].sampling.as_ref().unwrap();
     assert!(report.fallbacks.iter().any(|why| why.starts_with("one event per thread")), "{:?}", report.fallbacks);
@@ -231,8 +226,7 @@ fn a_full_disk_ends_the_sweep_and_keeps_what_is_finished() {
     let place = Place::new();
     let runs = place.runs();
     let Some(disk) = SmallDisk::mount(&runs, 1_000) else {
-        eprintln!("skipped: no file system can be mounted here");
-        return;
+        return skip("no file system can be mounted here");
     };
     let url =
         ["--preset", "testbed", "--url", &testbed.ready.sql, "--metrics-url", &testbed.ready.metrics, "--no-setup"];

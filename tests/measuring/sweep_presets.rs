@@ -1,6 +1,7 @@
 //! Sweeps by preset, on the real binaries: set-up and its undoing, the process found, other drivers and workloads.
 
 use crate::postgres::Postgres;
+use crate::skip::skip;
 use crate::sweeps::*;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +18,7 @@ const WINDOW: [&str; 4] = ["--levels", "2", "--window", "600ms"];
 fn on_the_presets_ports() -> Option<Testbed> {
     for port in [6875, 6877, 6878] {
         if let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
-            eprintln!("skipped: port {port} is taken: {error}");
+            skip(format!("port {port} is taken: {error}"));
             return None;
         }
     }
@@ -47,7 +48,7 @@ fn the_materialize_preset_finds_its_server_sets_it_up_and_puts_it_back() {
     assert_eq!(settings(&testbed), former);
 
     let (place, restored) = sweep(&["--restore"]);
-    restored.assert_done();
+    restored.assert_done(&place);
     let told = [
         "set up: enable_frontend_peek_sequencing: off -> true",
         "set up: made: CREATE TABLE t (id text, value int4)",
@@ -72,11 +73,11 @@ fn the_materialize_preset_finds_its_server_sets_it_up_and_puts_it_back() {
     answer.assert(2, &["statement `select * from t` fails"]);
     drop(again);
 
-    let (_, kept) = sweep(&["--no-sampling"]);
-    kept.assert_done();
+    let (kept_in, kept) = sweep(&["--no-sampling"]);
+    kept.assert_done(&kept_in);
     assert_eq!(settings(&testbed)[0], "on");
-    let (_, nothing_left_to_do) = sweep(&["--no-sampling"]);
-    nothing_left_to_do.assert_done();
+    let (place, nothing_left_to_do) = sweep(&["--no-sampling"]);
+    nothing_left_to_do.assert_done(&place);
     assert!(
         !nothing_left_to_do.err.contains("CREATE") && !nothing_left_to_do.err.contains("INSERT"),
         "{}",
@@ -104,7 +105,7 @@ fn the_database_behind_is_counted_with_all_its_processes() {
         &ready.metrics,
     ];
     let answer = place.sweep(&[&server[..], &["--also", &pid], &WINDOW].concat());
-    answer.assert_done();
+    answer.assert_done(&place);
     let scheduler = place.the_run().windows.remove(0).scheduler.unwrap();
     let others: Vec<_> = scheduler.threads.iter().filter(|thread| thread.role == Role::Other).collect();
     assert!(others.len() > 3 && others.iter().all(|thread| thread.process == "postgres"), "{others:?}");
@@ -132,7 +133,7 @@ fn a_process_beside_the_target_has_a_profile_of_its_own_and_is_in_no_other() {
     let place = Place::new();
     place
         .run(&[&["sweep", "--testbed", "--also", "postgres", "--warmup", "100ms"], &WINDOW[..]].concat())
-        .assert_done();
+        .assert_done(&place);
     let run = place.the_run();
     let window = &run.windows[0];
     let pids = |role| -> std::collections::BTreeSet<u32> {
@@ -164,7 +165,7 @@ fn each_instrument_is_measured_in_pairs_and_kept_with_the_run() {
     let place = Place::new();
     let cost = ["--testbed", "--observer-cost", "--pairs", "3", "--pair-window", "400ms", "--seed", "1"];
     let answer = place.sweep(&[&cost[..], &WINDOW].concat());
-    answer.assert_done();
+    answer.assert_done(&place);
     let observer = place.the_run().observer.unwrap();
     assert_eq!(observer.instruments.len(), 6);
     for found in &observer.instruments {
@@ -211,7 +212,7 @@ fn a_postgres_is_found_by_its_port_by_its_socket_and_by_its_number() {
     {
         let place = Place::new();
         let answer = place.sweep(&[&["--preset", preset, "--url", url], &WINDOW[..], more].concat());
-        answer.assert_done();
+        answer.assert_done(&place);
         let run = place.the_run();
         assert_eq!(run.manifest.target.pid, Some(pid), "{url}");
         assert!(run.manifest.target.executable.as_ref().unwrap().ends_with("postgres"));
@@ -267,7 +268,7 @@ fn fake_dbbench(directory: &Path, psql: &Path) -> PathBuf {
 fn psql() -> Option<PathBuf> {
     let found = std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join("psql")).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("skipped: no psql on the PATH");
+        skip("no psql on the PATH");
     }
     found
 }
@@ -283,7 +284,7 @@ fn a_dbbench_of_the_users_is_counted_by_the_servers_own_counter() {
     alone.assert(2, &["queries are counted by the server, and its metrics are not read: give --metrics-url"]);
     assert_eq!(value(&ready.internal, "SHOW enable_frontend_peek_sequencing"), "off", "nothing was set up yet");
     let answer = place.sweep(&[&target[..], &["--metrics-url", &ready.metrics, "--driver", &driver], &WINDOW].concat());
-    answer.assert_done();
+    answer.assert_done(&place);
     let window = place.the_run().windows.remove(0);
     let counted = r#"count(mz_frontend_peek_seconds{*="try_frontend_peek_cached"})"#;
     assert_eq!(window.load.divisor, counted);
@@ -303,7 +304,7 @@ fn a_script_of_several_jobs_is_set_up_driven_and_torn_down_and_a_rate_is_kept() 
     std::fs::write(place.path().join("jobs.ini"), script).unwrap();
     let url = server.url("postgres");
     let target = ["--preset", "postgres", "--url", &url, "--no-sampling", "--no-statements"];
-    place.sweep(&[&target[..], &["--workload", "jobs.ini", "--levels", "4"]].concat()).assert_done();
+    place.sweep(&[&target[..], &["--workload", "jobs.ini", "--levels", "4"]].concat()).assert_done(&place);
     let load = place.the_run().windows.remove(0).load;
     let jobs: Vec<_> = load.jobs.iter().map(|job| (job.name.as_str(), job.rows == job.completed * 2)).collect();
     assert_eq!(jobs, [("reads", true), ("paced", false)]);

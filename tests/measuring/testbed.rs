@@ -1,6 +1,9 @@
 //! The testbed as a user meets it: started as a process, spoken to over its ports. Skipped, with the reason printed,
 //! where there is no PostgreSQL to run.
 
+use crate::binaries::testbed_binary;
+use crate::recordings;
+use crate::skip::skip;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +13,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use wireprof::testbed::spawn::{Options, Testbed};
 
 fn options() -> Options {
-    Options { binary: Some(PathBuf::from(env!("CARGO_BIN_EXE_wireprof-testbed"))), ..Options::default() }
+    Options { binary: Some(testbed_binary()), ..Options::default() }
 }
 
 /// `None`, with the reason printed, where PostgreSQL is not installed.
@@ -18,7 +21,7 @@ fn start(options: &Options) -> Option<Testbed> {
     match Testbed::start(options) {
         Ok(testbed) => Some(testbed),
         Err(error) if format!("{error:#}").contains("no PostgreSQL server found") => {
-            println!("skipped: {error:#}");
+            skip(format!("{error:#}"));
             None
         }
         Err(error) => panic!("{error:#}"),
@@ -224,20 +227,29 @@ async fn kept_timestamps_make_reads_miss_acknowledged_writes_which_otherwise_non
 }
 
 #[tokio::test]
-async fn metrics_have_the_names_types_and_buckets_of_the_recorded_server() {
-    let recorded = std::env::var("WIREPROF_RECORDED").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd"),
-        PathBuf::from,
-    );
-    let path = recorded.join("t/c16/metrics-after.prom.gz");
-    let Ok(file) = std::fs::File::open(&path) else {
-        println!("skipped: {} is not there", path.display());
-        return;
-    };
-    let Some(testbed) = start(&Options { arguments: vec!["--frontend-peek".into()], ..options() }) else { return };
-    let client = connect(&testbed.ready.sql).await;
+async fn metrics_have_the_names_types_and_buckets_of_a_real_server() {
+    let Some(recorded) = recordings::environmentd() else { return };
+    let Some((testbed, client)) = with_peeks().await else { return };
     client.query("select * from t", &[]).await.unwrap();
-    let recorded = std::io::read_to_string(flate2::read::GzDecoder::new(file)).unwrap();
+    exports_only_what_is_in(&testbed, &recorded.join("t/c16/metrics-after.prom.gz")).await;
+}
+
+/// Which was made by the simple protocol, and has no series of the other.
+#[tokio::test]
+async fn metrics_have_the_names_types_and_buckets_of_the_recording_of_the_testbed() {
+    let Some((testbed, client)) = with_peeks().await else { return };
+    client.simple_query("select * from t").await.unwrap();
+    exports_only_what_is_in(&testbed, &recordings::testbed().join("c16/metrics-after.prom.gz")).await;
+}
+
+async fn with_peeks() -> Option<(Testbed, Client)> {
+    let testbed = start(&Options { arguments: vec!["--frontend-peek".into()], ..options() })?;
+    let client = connect(&testbed.ready.sql).await;
+    Some((testbed, client))
+}
+
+async fn exports_only_what_is_in(testbed: &Testbed, recording: &std::path::Path) {
+    let recorded = recordings::text(recording);
     let own = reqwest::get(&testbed.ready.metrics).await.unwrap().text().await.unwrap();
     let recorded_lines: std::collections::BTreeSet<&str> = recorded.lines().map(without_value).collect();
     let ours: Vec<&str> = own.lines().map(without_value).filter(|line| line.contains("mz_")).collect();
@@ -428,7 +440,7 @@ fn nothing_is_left_after_it_is_ended_in_order_or_killed_outright() {
 #[test]
 fn usage_errors_exit_with_2_and_name_what_is_allowed() {
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_wireprof-testbed")).args(arguments).output().unwrap();
+        let output = Command::new(testbed_binary()).args(arguments).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (code, text) = run(&["--plant", "cpu:nowhere=20us"]);

@@ -2,6 +2,7 @@
 //! the host permits no such program or has no PostgreSQL.
 
 use crate::postgres::Postgres;
+use crate::skip::skip;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +12,7 @@ use wireprof::wire::{Hop, Listens, Place, SocketProgram, WireDelta, WireSource};
 use wireprof::workload::Workload;
 
 fn followed(hops: Vec<Hop>) -> Option<SocketProgram> {
-    SocketProgram::open(hops).map_err(|why| println!("skipped: {why:#}")).ok()
+    SocketProgram::open(hops).map_err(|why| skip(format!("{why:#}"))).ok()
 }
 
 /// A PostgreSQL whose port is followed.
@@ -180,8 +181,7 @@ fn a_client_that_sends_before_it_has_read_is_recognised() {
     let hops = vec![Hop { name: "target".into(), at: Listens::Port(server.port) }];
     let Some(mut wire) = followed(hops.clone()) else { return };
     if !wire.sends_seen() {
-        println!("skipped: this kernel does not tell of sending (6.16 and later do)");
-        return;
+        return skip("this kernel does not tell of sending (6.16 and later do)");
     }
     let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     socket.set_nodelay(true).unwrap();

@@ -3,10 +3,13 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use crate::binaries::{WIREPROF, testbed_binary};
+use crate::skip::skip;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use wireprof::analyze::guards::Verdict;
 use wireprof::run::{Run, Store};
 use wireprof::testbed::spawn::{Options, Testbed};
 
@@ -41,7 +44,7 @@ impl Place {
 
     /// Without the caller's environment of passwords and places.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wireprof"));
+        let mut command = Command::new(WIREPROF);
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         for variable in ["COLUMNS", "WIREPROF_RUNS", "PGPASSWORD", "PGPASSFILE"] {
             command.env_remove(variable);
@@ -91,12 +94,32 @@ impl Answer {
         }
     }
 
-    /// Done; a guard may have failed, as windows of a test are short and its machine is shared.
-    pub fn assert_done(&self) {
-        let failed = self.out.contains("FAIL");
-        assert_eq!(self.code, i32::from(failed), "{}\n{}", self.out, self.err);
-        assert!(self.out.starts_with("Run "), "{}\n{}", self.out, self.err);
+    /// The latest run was measured and printed, with the exit code that its stored guards call for.
+    pub fn assert_done(&self, place: &Place) {
+        let run =
+            Store::new(place.runs()).load("latest").unwrap_or_else(|e| panic!("{e:#}\n{}\n{}", self.out, self.err));
+        self.assert_measured("Run ", &[run]);
     }
+
+    /// It begins so, and its exit code is the one that the guards of these runs call for.
+    pub fn assert_measured(&self, begins: &str, runs: &[Run]) {
+        assert_eq!(self.code, code_of(runs), "{}\n{}", self.out, self.err);
+        assert!(self.out.starts_with(begins), "{}\n{}", self.out, self.err);
+    }
+}
+
+/// What a machine that is shared, and windows that are short, can make fail. No other guard may.
+const OF_THE_MACHINE: [&str; 4] = ["generator_gap", "sampled_cpu", "server_churn", "focus"];
+
+/// The exit code of a verb that stored these runs: 1 where a guard failed, else 0.
+pub fn code_of(runs: &[Run]) -> i32 {
+    let guards = runs.iter().flat_map(|run| &run.windows).flat_map(|window| &window.guards);
+    let failed: Vec<_> = guards.filter(|guard| guard.verdict() == Verdict::Fail).collect();
+    for guard in &failed {
+        let name = serde_json::to_value(guard).unwrap()["guard"].as_str().unwrap().to_string();
+        assert!(OF_THE_MACHINE.contains(&name.as_str()), "{name} failed: {guard}");
+    }
+    i32::from(!failed.is_empty())
 }
 
 pub fn answer(output: Output) -> Answer {
@@ -151,11 +174,11 @@ impl Drop for Running {
 
 /// `None`, with the reason printed, where PostgreSQL is not installed.
 pub fn testbed(options: Options) -> Option<Testbed> {
-    let binary = Some(PathBuf::from(env!("CARGO_BIN_EXE_wireprof-testbed")));
+    let binary = Some(testbed_binary());
     match Testbed::start(&Options { binary, ..options }) {
         Ok(testbed) => Some(testbed),
         Err(error) if format!("{error:#}").contains("no PostgreSQL server found") => {
-            eprintln!("skipped: {error:#}");
+            skip(format!("{error:#}"));
             None
         }
         Err(error) => panic!("{error:#}"),

@@ -136,17 +136,8 @@ pub fn lines(profile: &Profile) -> BTreeMap<String, i64> {
     lines
 }
 
-/// The recorded folded stacks of one level, or `None` with a reason printed where the recording is not there.
-pub fn recorded(level: &str) -> Option<Profile> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/recorded/environmentd");
-    let root = std::env::var("WIREPROF_RECORDED").unwrap_or_else(|_| beside.into());
-    let path = format!("{root}/{level}/folded.txt.gz");
-    let Ok(file) = std::fs::File::open(&path) else {
-        println!("skipped: no recording at {path} (set WIREPROF_RECORDED)");
-        return None;
-    };
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).unwrap();
+/// Folded stacks, thread first, as a profile of one column, `cpu`.
+pub fn folded(text: &str) -> Profile {
     let mut builder = Builder::new(vec![on_cpu_columns()[1].clone()]);
     for line in text.lines() {
         let (stack, weight) = line.rsplit_once(' ').unwrap();
@@ -156,7 +147,7 @@ pub fn recorded(level: &str) -> Option<Profile> {
         let stack = builder.stack(frames);
         builder.sample(stack, labels, None, vec![weight.parse().unwrap()]);
     }
-    Some(builder.finish())
+    builder.finish()
 }
 
 /// Splits at `;` outside of brackets: array types hold one, too.

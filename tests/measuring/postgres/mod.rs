@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use crate::skip::skip;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -36,7 +37,7 @@ impl Postgres {
     /// Starts a server, with further lines of postgresql.conf; `None`, with the reason printed, where there is none to start.
     pub fn start(settings: &str) -> Option<Self> {
         let Some(bin) = binaries() else {
-            eprintln!("skipped: no PostgreSQL server binaries; install the package `postgresql`");
+            skip("no PostgreSQL server found; install the package `postgresql`");
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
