@@ -3,7 +3,7 @@
 //!
 //! `prometheus-parse` 0.2.5 reads the comment lines (`# TYPE`). Sample lines are read here, because the crate
 //! drops a label whose value holds `,` or `=`, drops a line whose value holds `}` or whose braces are empty, leaves
-//! escapes in, and skips what it cannot read without a count (`tests/metrics_exposition.rs` shows each, one of them in a
+//! escapes in, and skips what it cannot read without a count (`tests/it/metrics_exposition.rs` shows each, one of them in a
 //! real exposition, and that on recorded expositions both agree wherever the crate can read the line).
 
 use super::{Series, quoted};

@@ -1,7 +1,7 @@
 //! Writes two large runs to compare: `constructed DIRECTORY LEVELS REPLICATES STACKS`. Each has LEVELS levels of REPLICATES windows,
 //! each window a profile of STACKS stacks of 30 frames, one sample or several a stack; `after` costs more under one function.
 
-#[path = "../../../../tests/build/mod.rs"]
+#[path = "../../../../tests/it/build/mod.rs"]
 mod build;
 
 use build::{frame, run, window};

@@ -4,9 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use wireprof::sample::ebpf::EbpfSampler;
-use wireprof::sample::perf::{Options, PerfSampler};
+use wireprof::sample::perf::PerfSampler;
 use wireprof::sample::unwind::Cache;
-use wireprof::sample::{Sampled, Sampler};
+use wireprof::sample::{Options, Sampled, Sampler};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,236 @@
+//! The reading verbs, end to end on a run stored in a temporary directory: answers, exit codes, remedies.
+
+use crate::binaries::WIREPROF;
+use crate::build::*;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use wireprof::run::{Store, WindowId};
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// A directory with one stored run of two levels; preset testbed.
+    fn new() -> Place {
+        let place = Place { folder: tempfile::tempdir().unwrap() };
+        let low = spread("main;tokio::runtime::run;serve;a", 2000, 5);
+        let high: Vec<Stack> =
+            spread("main;tokio::runtime::run;serve;a", 2000, 5).into_iter().chain(spread("main;b", 1000, 5)).collect();
+        let mut made = run(vec![
+            window(1, 1, 5, 1_000_000, Some(profile(&low))),
+            window(16, 1, 5, 2_000_000, Some(profile(&high))),
+        ]);
+        made.manifest.order = [16, 1].map(|level| WindowId { level, replicate: 1 }).to_vec();
+        let mut writer = Store::new(place.runs()).create(made.manifest).unwrap();
+        made.windows.iter().for_each(|w| writer.write_window(w, None).unwrap());
+        writer.finish("complete").unwrap();
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.path().join("runs")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(WIREPROF);
+        command.args(arguments).current_dir(self.path()).env_remove("COLUMNS").env_remove("WIREPROF_RUNS");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a run that must end with 0.
+    fn done(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.done(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    /// Exit code and standard error of a run that must fail.
+    fn failed(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(arguments);
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+#[test]
+fn hot_answers_the_latest_run_as_text_and_as_json() {
+    let place = Place::new();
+    let text = place.done(&["hot", "--width", "100"]);
+    assert!(text.starts_with("Hot frames, self cost, run 20261122-101530-testbed\n"), "{text}");
+    assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
+    let rows = &place.json(&["hot", "20261122-101530-testbed", "--frame", "^a$"])["sections"][0]["tables"][0]["rows"];
+    assert_eq!(
+        (&rows[1]["frame"], &rows[1]["L1"]["value"], &rows[1]["L16"]["value"]),
+        (&"a".into(), &2.0.into(), &1.0.into())
+    );
+    let path = place.runs().join("20261122-101530-testbed");
+    assert_eq!(place.done(&["hot", path.to_str().unwrap(), "--width", "100"]), text);
+}
+
+#[test]
+fn hot_takes_a_pattern_as_focus_and_shows_the_rest_as_outside() {
+    let rows = &Place::new().json(&["hot", "--focus", "^serve$", "--by", "total"])["sections"][0]["tables"][0]["rows"];
+    assert_eq!((&rows[1]["frame"], &rows[1]["L16"]["value"]), (&"[outside focus]".into(), &0.5.into()));
+}
+
+#[test]
+fn folding_takes_the_runtimes_frames_out() {
+    let place = Place::new();
+    assert!(place.done(&["hot", "--by", "total"]).contains("tokio::runtime"));
+    assert!(!place.done(&["hot", "--by", "total", "--fold-plumbing"]).contains("tokio::runtime"));
+}
+
+#[test]
+fn runs_lists_them_and_shows_one() {
+    let place = Place::new();
+    assert_eq!(place.json(&["runs"])["sections"][0]["tables"][0]["rows"][0]["run"], "20261122-101530-testbed");
+    let one = place.json(&["runs", "latest"]);
+    assert_eq!(one["sections"][0]["tables"][0]["rows"][1]["throughput"], 400_000.0);
+    assert!(place.done(&["runs", "--runs", "nowhere"]).contains("No run in nowhere yet"));
+}
+
+#[test]
+fn flamegraphs_go_into_the_runs_directory_or_where_asked() {
+    let place = Place::new();
+    place.done(&["flamegraph"]);
+    let folder = place.runs().join("20261122-101530-testbed/flamegraphs");
+    let svg = std::fs::read_to_string(folder.join("20261122-101530-testbed-L0016-all.svg")).unwrap();
+    assert!(svg.contains("Level 16: 1.50 µs CPU per query (20261122-101530-testbed)"));
+    let text = place.done(&["flamegraph", "--level", "16", "--focus", "^b$", "-o", "pictures"]);
+    assert!(text.contains("level 16, ^b$: pictures/20261122-101530-testbed-L0016-b.svg"), "{text}");
+    assert_eq!(std::fs::read_dir(place.path().join("pictures")).unwrap().count(), 1);
+    let none = place.done(&["flamegraph", "--level", "1", "--focus", "^b$", "-o", "pictures"]);
+    assert!(none.contains("level 1, ^b$: no sample in it, nothing was drawn"), "{none}");
+}
+
+#[test]
+fn a_log_entry_is_made_attached_to_and_shown() {
+    let place = Place::new();
+    assert_eq!(place.json(&["log", "new", "--title", "first", "--problem", "slow"])["session"], 1);
+    assert_eq!(place.json(&["log", "new", "--title", "second"])["session"], 2);
+    let attached = place.json(&["log", "attach", "--session", "1"]);
+    assert_eq!((&attached["session"], &attached["attached"]), (&1.into(), &4.into()));
+    let path = place.path().join("pgwire-server-perf-log.md");
+    let once = std::fs::read(&path).unwrap();
+    place.done(&["log", "attach", "--session", "1"]);
+    assert!(once == std::fs::read(&path).unwrap());
+    for name in ["L0001-all.svg", "L0016-all.svg", "L0001-R1.pb.gz", "L0016-R1.pb.gz"] {
+        assert!(place.path().join(format!("flamegraphs/20261122-101530-testbed-{name}")).exists(), "{name}");
+    }
+    let checked = place.done(&["log", "check"]);
+    assert!(checked.contains("5 held against the copies beside the log, 2 made again"), "{checked}");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = text.lines().position(|line| line.contains("| 400,000 |")).unwrap() + 1;
+    std::fs::write(&path, text.replacen("| 400,000 |", "| 500,000 |", 1)).unwrap();
+    let output = place.run(&["log", "check", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["sections"][0]["tables"][0]["rows"][0]["line"], line);
+    assert!(place.done(&["log", "check", "--from", "2"]).contains("0 wrong"));
+    std::fs::write(&path, text).unwrap();
+    assert!(place.done(&["log", "show"]).starts_with("## Session 2: second\n"));
+    let both = place.json(&["log", "show", "--last", "5"]);
+    assert_eq!(both["entries"].as_array().unwrap().len(), 2);
+    assert!(both["entries"][0]["text"].as_str().unwrap().contains("attachments -->"));
+}
+
+#[test]
+fn a_wrong_argument_is_usage_with_a_remedy() {
+    let place = Place::new();
+    for (arguments, message) in [
+        (&["hot", "nosuch"][..], "no run `nosuch`"),
+        (&["hot", "--runs", "empty"], "there is no run in empty yet: `wireprof sweep` makes one"),
+        (&["hot", "--by", "sideways"], "possible values: self, total"),
+        (&["hot", "--frame", "("], "regex parse error"),
+        (&["hot", "--column", "cycles"], "has a column `cycles`; there are: cpu, samples"),
+        (&["hot", "--focus", "("], "is neither a focus of preset testbed"),
+        (&["hot", "--focus", "x", "--preset", "nosuch"], "there is no preset `nosuch`"),
+        (&["flamegraph", "--level", "3"], "has no level 3; it has [1, 16]"),
+        (&["log", "attach"], "there is no log pgwire-server-perf-log.md: `wireprof log new` makes one"),
+        (&["nosuchverb"], "unrecognized subcommand"),
+    ] {
+        let (code, error) = place.failed(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {error}");
+        assert!(error.contains(message), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn what_the_environment_refuses_is_3_and_names_the_file() {
+    let place = Place::new();
+    std::fs::write(place.path().join("file"), "").unwrap();
+    let (code, error) = place.failed(&["flamegraph", "-o", "file/pictures"]);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("cannot create file/pictures: "), "{error}");
+    std::fs::write(place.runs().join("20261122-101530-testbed/L0016-R1/load.json"), "{").unwrap();
+    let (code, error) = place.failed(&["hot"]);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("L0016-R1/load.json is damaged: "), "{error}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let place = Place::new();
+    let mut child = place.command(&["hot"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn every_verbs_help_has_examples_and_completions_name_the_verbs() {
+    let place = Place::new();
+    for verb in
+        ["sweep", "import", "doctor", "hot", "runs", "metrics", "statements", "flamegraph", "log", "completions"]
+    {
+        assert!(place.done(&[verb, "--help"]).contains("Example"), "{verb}");
+    }
+    assert!(place.done(&["--help"]).contains("Exit codes: 0 done; 1 a check or guard failed; 2 usage"));
+    assert!(place.done(&["completions", "bash"]).contains("flamegraph"));
+}
+
+#[test]
+fn runs_of_unlike_hosts_are_compared_only_anyway_and_differences_are_drawn() {
+    let place = Place::new();
+    let store = Store::new(place.runs());
+    let first = store.load("latest").unwrap();
+    let mut manifest = first.manifest.clone();
+    (manifest.id, manifest.host.name) = ("20261122-111530-testbed".into(), "another".into());
+    let mut writer = store.create(manifest).unwrap();
+    first.windows.iter().for_each(|w| writer.write_window(w, None).unwrap());
+    writer.finish("complete").unwrap();
+    let both = ["diff", &first.manifest.id, "20261122-111530-testbed"];
+
+    let (code, error) = place.failed(&both);
+    assert_eq!(code, 1);
+    assert!(error.contains("unlike host") && error.contains("another") && error.contains("--anyway"), "{error}");
+    assert!(place.done(&[&both[..], &["--anyway"]].concat()).contains("Level 16: 1 windows before, 1 after"));
+
+    let text = place.done(&[&both[..], &["--anyway", "--level", "16", "--focus", "^b$", "--svg", "pictures"]].concat());
+    for side in ["before", "after"] {
+        let found: Vec<String> = std::fs::read_dir(place.path().join("pictures"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(text.contains(side) && found.iter().any(|file| file.ends_with(&format!("{side}.svg"))), "{found:?}");
+    }
+
+    let renamed = place.json(&[&both[..], &["--anyway", "--level", "16", "--rename", "^b$=renamed"]].concat());
+    let text = renamed.to_string();
+    assert!(text.contains("renamed") && !text.contains("\"b\""), "{text}");
+    assert_eq!(place.failed(&[&both[..], &["--rename", "nothing"]].concat()).0, 2);
+}

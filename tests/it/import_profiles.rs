@@ -1,0 +1,216 @@
+//! Profiles that other tools took: each form becomes a run that the verbs read; what is damaged is named.
+
+use crate::skip::skip;
+use crate::sweeps::{self, Place};
+use flate2::{Compression, write::GzEncoder};
+use pprof::protos as proto;
+use prost::Message;
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const FOLDED: &str = "main;serve;work 300\nmain;serve;work;malloc 100\nmain;idle 601\n";
+
+fn zipped(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn write(place: &Place, name: &str, bytes: impl AsRef<[u8]>) {
+    std::fs::write(place.path().join(name), bytes).unwrap();
+}
+
+/// The rows of a verb's first table, and all that it says.
+fn answer(place: &Place, arguments: &[&str]) -> (Vec<Value>, String) {
+    let answer = place.run(&[arguments, &["--json"]].concat());
+    answer.assert(0, &[]);
+    let report: Value = serde_json::from_str(&answer.out).unwrap();
+    (report["sections"][0]["tables"][0]["rows"].as_array().unwrap().clone(), answer.out)
+}
+
+fn cost(rows: &[Value], frame: &str, level: &str) -> f64 {
+    let row = rows.iter().find(|row| row["frame"] == frame).unwrap_or_else(|| panic!("no {frame} in {rows:?}"));
+    row[level]["value"].as_f64().unwrap()
+}
+
+/// A profile as another producer writes it: microseconds, whole paths, an inlined line, a location without a name.
+fn foreign(values: &[[i64; 2]], seconds: i64) -> proto::Profile {
+    let strings =
+        ["", "samples", "count", "cpu", "microseconds", "outer", "inlined", "/opt/bin/server", "[kernel.kallsyms]"];
+    let line = |function_id| proto::Line { function_id, line: 7 };
+    let function = |id, name| proto::Function { id, name, ..Default::default() };
+    let location =
+        |id, mapping_id, line| proto::Location { id, mapping_id, address: 0x40 + id, line, ..Default::default() };
+    proto::Profile {
+        string_table: strings.map(String::from).to_vec(),
+        sample_type: vec![proto::ValueType { ty: 1, unit: 2 }, proto::ValueType { ty: 3, unit: 4 }],
+        function: vec![function(1, 5), function(2, 6)],
+        mapping: [(1, 7), (2, 8)].map(|(id, filename)| proto::Mapping { id, filename, ..Default::default() }).to_vec(),
+        location: vec![location(1, 1, vec![line(2), line(1)]), location(2, 2, Vec::new())],
+        sample: values
+            .iter()
+            .enumerate()
+            .map(|(i, value)| proto::Sample {
+                location_id: if i == 0 { vec![1] } else { vec![2, 1] },
+                value: value.to_vec(),
+                ..Default::default()
+            })
+            .collect(),
+        duration_nanos: seconds * 1_000_000_000,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn folded_stacks_without_a_divisor_give_shares_and_nothing_per_query() {
+    let place = Place::new();
+    write(&place, "old.folded.gz", zipped(FOLDED.as_bytes()));
+    let made = place.run(&["import", "old.folded.gz"]);
+    made.assert(0, &[]);
+    let run = place.the_run();
+    assert!(!run.windows[0].counted());
+    let (rows, text) = answer(&place, &["hot"]);
+    assert!((cost(&rows, "work", "L1") - 100.0 * 300.0 / 1001.0).abs() < 1e-9, "{rows:?}");
+    assert!((cost(&rows, "[all sampled]", "L1") - 100.0).abs() < 1e-9);
+    assert!(text.contains("Cost per query is not measured") && text.contains("% of weight"), "{text}");
+    let drawn = place.run(&["flamegraph"]);
+    drawn.assert(0, &[]);
+    let folder = place.runs().join(&run.manifest.id).join("flamegraphs");
+    let svg = std::fs::read_to_string(folder.join(format!("{}-L0001-all.svg", run.manifest.id))).unwrap();
+    assert!(svg.contains("% of samples") && !svg.contains("per query") && svg.contains("queries not counted"));
+    place
+        .run(&["diff", "latest", "latest"])
+        .assert(2, &["no window of it has its queries counted", "--queries or --qps"]);
+    place.run(&["explain"]).assert(0, &[]);
+    place.run(&["runs", "latest"]).assert(0, &[]);
+}
+
+#[test]
+fn files_are_levels_and_replicates_and_a_told_divisor_makes_costs_that_diff_compares() {
+    let place = Place::new();
+    write(&place, "a.txt", FOLDED);
+    write(&place, "b.txt", FOLDED.replace("300", "600"));
+    let import = |id: &str, more: &[&str]| {
+        let files =
+            ["--level", "4=a.txt", "--level", "16=a.txt", "--level", "16=b.txt", "--id", id, "--weights", "samples"];
+        place.run(&[&["import"], &files[..], more].concat()).assert(0, &[]);
+    };
+    import("one", &["--queries", "4=100", "--queries", "200"]);
+    let (rows, _) = answer(&place, &["hot", "one"]);
+    assert_eq!(cost(&rows, "work", "L4"), 3.0);
+    assert_eq!(cost(&rows, "work", "L16"), 900.0 / 400.0);
+    import("two", &["--qps", "10", "--seconds", "20"]);
+    let (rows, _) = answer(&place, &["hot", "two"]);
+    assert_eq!(cost(&rows, "work", "L4"), 1.5);
+    let diff = place.run(&["diff", "one", "two"]);
+    diff.assert(0, &[]);
+    assert!(diff.out.contains("work"), "{}", diff.out);
+}
+
+#[test]
+fn pprof_of_another_producer_keeps_inlines_modules_and_units() {
+    let place = Place::new();
+    write(&place, "go.pb.gz", zipped(&foreign(&[[3, 3_000], [1, 1_000]], 10).encode_to_vec()));
+    place.run(&["import", "go.pb.gz", "--qps", "100"]).assert(0, &[]);
+    let (rows, _) = answer(&place, &["hot"]);
+    // 1,000 queries in the 10 s that the file tells; costs in µs.
+    assert_eq!((cost(&rows, "inlined", "L1"), cost(&rows, "[all sampled]", "L1")), (3.0, 4.0));
+    let run = place.the_run();
+    let profile = run.windows[0].profile.as_ref().unwrap();
+    assert_eq!(profile.columns, wireprof::profile::on_cpu_columns());
+    let inlined = profile.frames.iter().find(|frame| frame.name == "inlined").unwrap();
+    assert!(inlined.inlined && inlined.module == "server", "{inlined:?}");
+    let nameless = profile.frames.iter().find(|frame| frame.miss.is_some()).unwrap();
+    assert_eq!((nameless.name.as_str(), nameless.module.as_str()), ("0x42", "[kernel]"));
+}
+
+#[test]
+fn the_text_of_perf_script_is_read_where_there_is_no_perf() {
+    let place = Place::new();
+    let sample = |thread: &str, second: u32, function: &str| {
+        format!(
+            "{thread} 10/11 {second}.000000:   1000000 cpu-clock: \n\t    1f {function}+0x1 (/opt/server)\n\t    2f main+0x1 (/opt/server)\n\n"
+        )
+    };
+    let text: String = (0..10).map(|i| sample("worker", i, if i < 4 { "a" } else { "b" })).collect();
+    write(&place, "perf.txt", &text);
+    place.run(&["import", "perf.txt", "--queries", "1000"]).assert(0, &[]);
+    let (rows, _) = answer(&place, &["hot"]);
+    assert_eq!((cost(&rows, "a", "L1"), cost(&rows, "b", "L1")), (4.0, 6.0));
+    assert_eq!(place.the_run().windows[0].facts.span.seconds(), 9.0);
+    write(&place, "perf.data", b"PERFILE2 and no more");
+    let without = place.command(&["import", "perf.data"]).env("PATH", "/nonexistent").output().unwrap();
+    sweeps::answer(without).assert(3, &["profile perf.data", "perf cannot be started", "perf script -F"]);
+}
+
+#[test]
+fn a_real_recording_of_perf_is_read() {
+    let place = Place::new();
+    let spin = "import time\nend=time.process_time()+0.4\nwhile time.process_time()<end: sum(range(100))";
+    let record = ["record", "-q", "-e", "cpu-clock", "-F", "999", "-g", "-o", "perf.data", "--", "python3", "-c", spin];
+    let recorded = Command::new("perf").args(record).current_dir(place.path()).stderr(Stdio::null()).status();
+    if !recorded.is_ok_and(|status| status.success()) || !place.path().join("perf.data").exists() {
+        return skip("perf or python3 is not here, or perf may not record");
+    }
+    place.run(&["import", "perf.data", "--queries", "100"]).assert(0, &[]);
+    let run = place.the_run();
+    let profile = run.windows[0].profile.as_ref().unwrap();
+    let count = profile.samples.len();
+    assert!(count > 100, "{count} samples of 0.4 s of CPU at 999 Hz");
+    let named = |name: &str| profile.labels.iter().any(|labels| labels.process.contains(name));
+    assert!(named("python3"), "{:?}", profile.labels);
+    assert!(profile.samples.iter().all(|sample| sample.at.is_some()));
+    let script = Command::new("perf")
+        .args(["script", "-i", "perf.data", "-F", "period"])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    let total: i64 =
+        String::from_utf8_lossy(&script.stdout).split_whitespace().filter_map(|word| word.parse::<i64>().ok()).sum();
+    assert_eq!(profile.total(profile.column("cpu").unwrap()), total, "the weight that perf itself prints");
+}
+
+#[test]
+fn what_is_damaged_or_contradictory_is_named_and_nothing_is_stored() {
+    let place = Place::new();
+    write(&place, "empty", "");
+    write(&place, "bad.folded", "main;f 5\nmain;g\n");
+    write(&place, "cut.gz", &zipped(FOLDED.repeat(5_000).as_bytes())[..60]);
+    write(&place, "noise", [0u8, 255, 3, 9, 200, 17]);
+    let mut dangling = foreign(&[[1, 1]], 0);
+    dangling.sample[0].location_id = vec![99];
+    write(&place, "dangling.pb", dangling.encode_to_vec());
+    write(&place, "minus.pb", foreign(&[[1, -5]], 0).encode_to_vec());
+    write(&place, "huge.pb", foreign(&[[1, i64::MAX]], 0).encode_to_vec());
+    write(&place, "none.pb", foreign(&[], 0).encode_to_vec());
+    write(&place, "good.pb", foreign(&[[1, 5]], 0).encode_to_vec());
+    for (file, told) in [
+        ("empty", "profile empty: it is empty"),
+        ("bad.folded", "profile bad.folded: folded stacks, line 2: no weight at the end of the line"),
+        ("cut.gz", "profile cut.gz"),
+        ("noise", "as a pprof profile it is damaged"),
+        ("dangling.pb", "refers to location 99"),
+        ("minus.pb", "it is the difference of two profiles"),
+        ("huge.pb", "is beyond 292 years"),
+        ("none.pb", "the profile has no samples"),
+    ] {
+        place.run(&["import", file]).assert(3, &[told]);
+        place.assert_no_run();
+    }
+    let whole = foreign(&[[3, 3_000], [1, 1_000]], 10).encode_to_vec();
+    for cut in 0..whole.len() {
+        write(&place, "cut.pb", &whole[..cut]);
+        let code = place.run(&["import", "cut.pb"]).code;
+        // A protobuf that ends between two fields is whole; then it must be one that is all there.
+        assert!(code == 3 || (code <= 1 && cut > whole.len() - 12), "cut at {cut}: {code}");
+    }
+    place.run(&["import", "good.pb", "--qps", "5"]).assert(3, &["give --seconds beside --qps"]);
+    place.run(&["import", "good.pb", "--pid", "7"]).assert(3, &["has the label pid=7"]);
+    place.run(&["import", "good.pb", "nosuch"]).assert(2, &["nosuch is no file"]);
+    place.run(&["import", "nosuch"]).assert(2, &["nosuch is no directory"]);
+    place.run(&["import", "good.pb", "--queries", "16=5"]).assert(2, &["queries are given of level 16"]);
+    place.run(&["import", "good.pb", "--queries", "0"]).assert(2, &["is no number of queries"]);
+    place.run(&["import", "--level", "x=good.pb"]).assert(2, &["names no level and file"]);
+    place.run(&["import"]).assert(2, &["required"]);
+}

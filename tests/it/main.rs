@@ -1,0 +1,40 @@
+//! Quiet tests: they put no load on a server and sample no process, so they run at once, in one process.
+//! What measures, or must run alone for another reason, is in `tests/measuring`.
+
+mod architecture;
+#[path = "../support/binaries.rs"]
+mod binaries;
+mod build;
+mod cli;
+mod cli_import;
+mod correlation;
+mod diagnose;
+mod explain;
+mod guards;
+mod handoff;
+mod hot;
+mod import_profiles;
+mod import_recorded;
+mod import_testbed;
+mod load_dbbench;
+mod load_wire;
+mod metrics_exposition;
+mod metrics_http;
+mod nodes;
+mod perflog;
+mod perflog_check;
+mod preset;
+#[path = "../support/recordings.rs"]
+mod recordings;
+mod render;
+#[path = "../support/skip.rs"]
+mod skip;
+#[path = "../support/sweeps.rs"]
+mod sweeps;
+mod symbol;
+mod symbol_c;
+mod symbol_cache;
+mod symbol_damage;
+mod vcs;
+mod waits;
+mod workload;

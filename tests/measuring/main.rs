@@ -1,0 +1,27 @@
+//! Tests that put load on servers, sample processes, or must run alone for another reason: with `--test-threads=1`,
+//! as two loads at once would disturb each other's figures.
+
+#[path = "../support/binaries.rs"]
+mod binaries;
+mod cockroachdb;
+mod compare;
+mod ladder;
+mod load;
+mod load_connect;
+mod off_cpu;
+mod postgres;
+mod record;
+#[path = "../support/recordings.rs"]
+mod recordings;
+mod sample;
+mod sample_hostile;
+#[path = "../support/skip.rs"]
+mod skip;
+mod statements_cockroachdb;
+mod statements_postgres;
+mod sweep_faults;
+mod sweep_presets;
+#[path = "../support/sweeps.rs"]
+mod sweeps;
+mod testbed;
+mod wire;

@@ -1,0 +1,141 @@
+//! Waits of real threads by stack: blocked and runnable time against the clock, ids that collide, births and deaths. Skipped,
+//! with the reason printed, where the host does not permit the kernel's program.
+
+use crate::skip::skip;
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use wireprof::sample::Options;
+use wireprof::sample::ebpf::EbpfSampler;
+use wireprof::sample::unwind::Cache;
+use wireprof::sample::{Address, Incomplete, ModuleKind, RawOffCpu, RawSamples, Sampled, Sampler};
+
+/// A program, and the directory that it lies in.
+struct Running {
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Compiles and starts a C program.
+fn run(source: &str) -> Running {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, program) = (directory.path().join("program.c"), directory.path().join("program"));
+    std::fs::write(&file, source).unwrap();
+    let flags = ["-O1", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-fno-inline", "-pthread", "-o"];
+    let built = Command::new("cc").args(flags).arg(&program).arg(&file).status().expect("cc is installed");
+    assert!(built.success());
+    let child = Command::new(&program).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    Running { child, _directory: directory }
+}
+
+/// A sampler that follows waits, with ids of these bits; `None`, with the reason printed, where that is not permitted.
+fn sampler(id_mask: u64) -> Option<EbpfSampler> {
+    let options = Options { off_cpu: true, ..Options::default() };
+    let opened = EbpfSampler::open_with_few_ids(options, Cache::default(), id_mask);
+    opened.map_err(|why| skip(format!("{why:#}"))).ok()
+}
+
+fn follow(sampler: &mut EbpfSampler, pid: u32, seconds: f64) -> (RawSamples, RawOffCpu) {
+    let recording = sampler.start(&[Sampled::family(pid)]).unwrap();
+    recording.begin_window();
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    recording.end_window();
+    let (mut raw, _) = recording.stop().unwrap();
+    let off_cpu = raw.off_cpu.take().expect("it was asked for").expect("it is permitted");
+    (raw, off_cpu)
+}
+
+const THREADS: &str = r#"
+    #define _GNU_SOURCE
+    #include <pthread.h>
+    #include <time.h>
+    #include <unistd.h>
+    static void *idle(void *_) { pthread_setname_np(pthread_self(), "idle"); for (;;) pause(); }
+    static void nap(void) { struct timespec t = { 0, 2000000 }; nanosleep(&t, 0); }
+    static void *sleeper(void *_) { pthread_setname_np(pthread_self(), "sleeper"); for (;;) nap(); }
+    static void *brief(void *_) { pthread_setname_np(pthread_self(), "brief"); usleep(20000); return 0; }
+    int main(void) { pthread_t t; pthread_create(&t, 0, idle, 0); pthread_create(&t, 0, sleeper, 0);
+        for (;;) { pthread_create(&t, 0, brief, 0); pthread_join(t, 0); } }
+"#;
+
+#[test]
+fn blocked_time_is_the_windows_where_a_thread_never_wakes_and_the_sleeps_where_it_does() {
+    let Some(mut sampler) = sampler(u64::MAX) else { return };
+    let program = run(THREADS);
+    let (raw, off_cpu) = follow(&mut sampler, program.child.id(), 1.0);
+    let window = off_cpu.report.span.nanos() as f64;
+    let of = |name: &'static str| {
+        let raw = &raw;
+        off_cpu.waits.iter().filter(move |wait| raw.threads[wait.thread as usize].thread == name)
+    };
+    let idle: Vec<_> = of("idle").collect();
+    let unseen =
+        |wait: &&wireprof::sample::RawWait| raw.stacks[wait.stack as usize].incomplete == Some(Incomplete::NotSeen);
+    assert!(idle.len() == 1 && unseen(&idle[0]) && idle[0].waits == 0, "{idle:?}");
+    assert_eq!(idle[0].blocked as f64, window, "the whole window, to the nanosecond");
+    let sleeper: Vec<_> = of("sleeper").filter(|wait| !unseen(wait)).collect();
+    let (waits, blocked): (u64, u64) = sleeper.iter().fold((0, 0), |sum, w| (sum.0 + w.waits, sum.1 + w.blocked));
+    let mean = blocked as f64 / waits as f64;
+    // Timer slack adds 50 us; a late timer on a busy machine more.
+    assert!(waits > 100 && (2.0e6..3.0e6).contains(&mean), "{waits} naps of {mean} ns, {sleeper:?}");
+    let all: u64 = sleeper.iter().map(|wait| wait.blocked + wait.runnable).sum();
+    assert!(all as f64 > 0.9 * window && all as f64 <= window, "{all} of {window}");
+    let complete = sleeper.iter().filter(|wait| raw.stacks[wait.stack as usize].incomplete.is_none());
+    assert!(complete.map(|wait| wait.waits).sum::<u64>() == waits, "{sleeper:?}");
+    let born: Vec<_> = off_cpu
+        .waits
+        .iter()
+        .filter(|wait| raw.stacks[wait.stack as usize].incomplete == Some(Incomplete::Newborn))
+        .collect();
+    assert!(born.len() > 20 && born.iter().all(|wait| wait.blocked == 0 && wait.waits == 1), "{born:?}");
+    let report = &off_cpu.report;
+    assert!(report.lost_waits == 0 && report.lost_stacks == 0 && report.lost_nanos == 0, "{report:?}");
+}
+
+/// 1,024 stacks of ten functions, all waiting at one place: the same system call, instruction and stack pointer.
+const MANY_STACKS: &str = r#"
+    #include <time.h>
+    volatile unsigned long sink;
+    static void nap(void) { struct timespec t = { 0, 300000 }; nanosleep(&t, 0); }
+    void right(int n, unsigned way);
+    void left(int n, unsigned way) { if (!n) nap(); else if (way & 1) right(n - 1, way >> 1); else left(n - 1, way >> 1); sink += 1; }
+    void right(int n, unsigned way) { if (!n) nap(); else if (way & 1) right(n - 1, way >> 1); else left(n - 1, way >> 1); sink += 2; }
+    int main(void) { for (;;) for (unsigned way = 0; way < 1024; way++) left(10, way); }
+"#;
+
+#[test]
+fn a_thousand_stacks_whose_ids_collide_lose_nothing() {
+    let Some(mut sampler) = sampler(0xff) else { return };
+    let program = run(MANY_STACKS);
+    let (raw, off_cpu) = follow(&mut sampler, program.child.id(), 2.5);
+    let report = &off_cpu.report;
+    assert!(report.collisions > 1024 && report.lost_stacks == 0 && report.lost_waits == 0, "{report:?}");
+    let napping =
+        |wait: &&wireprof::sample::RawWait| wait.blocked > 0 && raw.stacks[wait.stack as usize].incomplete.is_none();
+    // By user frames: the kernel's also tell whether somebody else follows context switches at the time.
+    let mut naps: BTreeMap<Vec<Address>, (u64, u64)> = BTreeMap::new();
+    for wait in off_cpu.waits.iter().filter(napping) {
+        let user = raw.stacks[wait.stack as usize].addresses.iter().filter(|address| !in_kernel(&raw, address));
+        let sums = naps.entry(user.copied().collect()).or_default();
+        *sums = (sums.0 + wait.waits, sums.1 + wait.blocked);
+    }
+    assert_eq!(naps.len(), 1024, "{report:?}");
+    // In turn; on a busy machine a nap can be over before its thread has left the CPU.
+    let counts = naps.values().map(|(waits, _)| *waits);
+    let (least, most) = (counts.clone().min().unwrap(), counts.clone().max().unwrap());
+    assert!(most <= 2 * least + 2, "between {least} and {most} of {}, {report:?}", counts.sum::<u64>());
+    assert!(naps.values().all(|(waits, blocked)| *blocked >= 290_000 * waits), "{report:?}");
+    assert_eq!(report.divided_among_several, 0, "each was followed: {report:?}");
+}
+
+fn in_kernel(raw: &RawSamples, address: &Address) -> bool {
+    address.module.is_some_and(|id| raw.modules[id.0 as usize].kind == ModuleKind::Kernel)
+}
