@@ -117,7 +117,11 @@ fn includes(path: &Path, text: &str) -> BTreeSet<String> {
 fn normal(path: &Path) -> PathBuf {
     let mut parts: Vec<&std::ffi::OsStr> = Vec::new();
     for part in path.iter() {
-        if part == ".." { drop(parts.pop()) } else { parts.push(part) }
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
     }
     parts.iter().collect()
 }

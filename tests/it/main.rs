@@ -9,6 +9,7 @@ mod cli;
 mod cli_import;
 mod correlation;
 mod diagnose;
+mod documents;
 mod explain;
 mod guards;
 mod handoff;

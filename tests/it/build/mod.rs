@@ -7,6 +7,7 @@ use wireprof::load::{Generator, LoadTrace, SLICE, Sessions, Slice, empty_histogr
 use wireprof::profile::{Builder, Frame, Labels, Profile, Space, on_cpu_columns};
 use wireprof::run::*;
 use wireprof::sample::SamplingReport;
+use wireprof::target::Host;
 
 /// One sample of 1 ms at `at` ms, its stack root first, separated by `;`. A frame named `k:x` is a kernel frame `x`.
 #[derive(Clone, Copy)]

@@ -1,0 +1,119 @@
+//! The documents: links and paths lead somewhere, every decision is in the index and has its sections, and lines fit into
+//! 120 columns. Invariant: the tests read the repository and change nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Columns of a line, tables and listings aside.
+const COLUMNS: usize = 120;
+/// What a decision is made of, in this order.
+const SECTIONS: [&str; 5] = ["Question", "Answer", "Measurement", "Alternatives", "Code"];
+/// Written by `wireprof log`, or by others.
+const NOT_OURS: [&str; 1] = ["pgwire-server-perf-log.md"];
+
+/// Folders whose files documents name.
+const FOLDERS: [&str; 6] = ["src/", "tests/", "scripts/", "presets/", "fuzz/", "docs/"];
+
+struct Document {
+    /// From the repository's root.
+    path: PathBuf,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn in_directory(directory: &str) -> Vec<Document> {
+    let entries = std::fs::read_dir(root().join(directory)).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    paths.sort();
+    let read = |path: PathBuf| Document {
+        text: std::fs::read_to_string(&path).unwrap(),
+        path: path.strip_prefix(root()).unwrap().into(),
+    };
+    paths.into_iter().map(read).filter(|document| !NOT_OURS.iter().any(|name| document.path.ends_with(name))).collect()
+}
+
+fn documents() -> Vec<Document> {
+    ["", "docs", "docs/decisions"].into_iter().flat_map(in_directory).collect()
+}
+
+/// Lines outside listings, with their numbers from 1.
+fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut listing = false;
+    text.lines().enumerate().filter_map(move |(at, line)| {
+        let border = line.starts_with("```");
+        listing ^= border;
+        (!listing && !border && !line.starts_with("    ")).then_some((at + 1, line))
+    })
+}
+
+/// Targets of `[text](target)` within the repository.
+fn links(text: &str) -> Vec<String> {
+    let parts = text.split("](").skip(1).filter_map(|part| part.split(')').next());
+    let own = parts.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    own.map(|target| target.split('#').next().unwrap().into()).collect()
+}
+
+/// Paths that begin an expression in backticks, without those in which NAME stands for a name.
+fn paths(text: &str) -> Vec<&str> {
+    let quoted = text.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_whitespace().next());
+    let in_folder = |path: &&str| FOLDERS.iter().any(|folder| path.trim_start_matches("./").starts_with(folder));
+    let plain = |path: &&str| path.chars().all(|c| c.is_ascii_alphanumeric() || "/_.-".contains(c));
+    quoted.filter(in_folder).filter(plain).filter(|path| !path.contains("NAME")).collect()
+}
+
+#[test]
+fn links_and_paths_are_found_in_a_text() {
+    let text = "see [a](b.md#c), [d](https://e/f) and `src/g.rs`, `src/NAME.rs`, `./scripts/h i`, `j/src/k.rs`";
+    assert_eq!(links(text), ["b.md"]);
+    assert_eq!(paths(text), ["src/g.rs", "./scripts/h"]);
+    let lines: Vec<_> = prose("one\n```\ntwo\n```\n    three\nfour").collect();
+    assert_eq!(lines, [(1, "one"), (6, "four")]);
+}
+
+#[test]
+fn lines_fit_tables_aside() {
+    let mut wide = Vec::new();
+    for Document { path, text } in documents() {
+        let fits = |line: &str| line.chars().count() <= COLUMNS || line.starts_with('|') || line.starts_with("![");
+        wide.extend(prose(&text).filter(|(_, line)| !fits(line)).map(|(at, _)| format!("{}:{at}", path.display())));
+    }
+    assert!(wide.is_empty(), "more than {COLUMNS} columns: {}", wide.join(", "));
+}
+
+#[test]
+fn links_and_paths_lead_somewhere() {
+    let mut lost = Vec::new();
+    let mut seen = 0;
+    for Document { path, text } in documents() {
+        let folder = root().join(path.parent().unwrap());
+        let files = paths(&text).into_iter().map(|path| root().join(path));
+        for target in links(&text).iter().map(|target| folder.join(target)).chain(files) {
+            seen += 1;
+            if !target.exists() {
+                lost.push(format!("{} names {}", path.display(), target.display()));
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} links and paths were found");
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+}
+
+#[test]
+fn every_decision_is_in_the_index_and_has_its_sections() {
+    let (index, decisions): (Vec<_>, Vec<_>) =
+        in_directory("docs/decisions").into_iter().partition(|document| document.path.ends_with("README.md"));
+    let index = &index[0].text;
+    let listed: BTreeSet<String> = links(index).into_iter().filter(|target| !target.starts_with("..")).collect();
+    let files: BTreeSet<String> =
+        decisions.iter().map(|document| document.path.file_name().unwrap().to_str().unwrap().into()).collect();
+    assert_eq!(listed, files);
+    for Document { path, text } in &decisions {
+        let title = text.lines().next().unwrap().strip_prefix("# ").unwrap_or_else(|| panic!("{}", path.display()));
+        assert!(index.contains(&format!("[{title}](")), "{}: the index has another title", path.display());
+        let sections: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        assert_eq!(sections, SECTIONS, "{}", path.display());
+    }
+}
