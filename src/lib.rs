@@ -1,6 +1,10 @@
 //! wireprof says why a server that speaks the PostgreSQL wire protocol gets slower as clients are added.
 //! Data flows one way: stages (load, samples, metrics, statements) -> run -> analysis -> rendering; see ARCHITECTURE.md.
 
+// Tests in the sources share builders with those beside them, which know the crate by its name.
+#[cfg(test)]
+extern crate self as wireprof;
+
 pub mod analyze;
 pub mod cachedir;
 pub mod check;

@@ -211,7 +211,10 @@ fn row(name: Identity, frames: &[&Identity], tallies: &[Vec<Tally>]) -> HotRow {
 fn others(left_out: &[HotRow], tallies: &[Vec<Tally>], options: &HotOptions) -> Option<HotRow> {
     let additive = options.by == By::SelfCost || options.callers_of.is_some();
     let frames: Vec<&Identity> = left_out.iter().map(|r| &r.frame).collect();
-    let name =
-        Identity { name: format!("[{} more frames]", frames.len()), module: String::new(), space: Space::Marker };
+    let name = Identity {
+        name: format!("[{} more {}]", frames.len(), if frames.len() == 1 { "frame" } else { "frames" }),
+        module: String::new(),
+        space: Space::Marker,
+    };
     (additive && !frames.is_empty()).then(|| row(name, &frames, tallies))
 }

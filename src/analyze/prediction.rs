@@ -253,9 +253,9 @@ mod tests {
     use crate::analyze::difference::constructed::run;
     use crate::clock::Span;
     use crate::metrics::{MetricsDelta, Scrape};
+    use crate::run::build;
     use crate::target::MachineDelta;
-    use crate::wire::{HopDelta, Stay, WireDelta};
-    use std::collections::BTreeMap;
+    use crate::wire::WireDelta;
 
     /// Metrics of a window in which `read_ts` was observed so often, 100 us each.
     fn with_metrics(mut run: Run, observed: u64) -> Run {
@@ -294,17 +294,7 @@ mod tests {
     fn followed(mut run: Run, micros: [u64; 6]) -> Run {
         for window in &mut run.windows {
             let queries = window.load.completed;
-            let stay = |(place, micros): (Place, u64)| Stay {
-                place,
-                nanos: micros * 1_000 * queries,
-                count: queries,
-                by_power: BTreeMap::new(),
-            };
-            let hop = HopDelta {
-                queries,
-                stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
-                ..HopDelta::default()
-            };
+            let hop = build::hop("", queries, 0, micros.map(|micros| micros as f64));
             window.wire = Some(WireDelta { span: window.load.span, hops: vec![hop], sends_seen: true });
         }
         run

@@ -3,6 +3,11 @@
 use super::{Guard, Verdict};
 use std::fmt;
 
+/// A count with what is counted, as English has it.
+fn plural(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = 100.0 * self.share();
@@ -20,7 +25,9 @@ impl fmt::Display for Guard {
                 )
             }
             Guard::GeneratorCpu { threads, delay_per_query, .. } => {
-                write!(f, "the generator used {percent:.0} % of a core on each of its {threads} threads")?;
+                let whose =
+                    if *threads == 1 { "its one thread".into() } else { format!("each of its {threads} threads") };
+                write!(f, "the generator used {percent:.0} % of a core on {whose}")?;
                 match delay_per_query {
                     Some(ns) => write!(f, "; answers waited for it {:.1} us a query at least", ns / 1e3),
                     None => write!(f, "; how long answers waited for it was not measured"),
@@ -36,15 +43,17 @@ impl fmt::Display for Guard {
             }
             Guard::OtherClients { connections: 0, .. } => write!(f, "nobody but the load asked the server"),
             Guard::OtherClients { connections, others, own } => {
+                let (connections, requests) = (plural(*connections, "connection"), plural(*others, "request"));
                 write!(
                     f,
-                    "{connections} connections of other clients made {others} requests of the server beside {own} of the load \
+                    "{connections} of other clients made {requests} of the server beside {own} of the load \
                      ({percent:.1} % of all)"
                 )
             }
             Guard::Errors { errors: 0, .. } => write!(f, "no query failed"),
             Guard::Errors { errors, completed, first } => {
-                write!(f, "{errors} queries failed beside {completed} completed, the most frequent: {first}")
+                let queries = if *errors == 1 { "query" } else { "queries" };
+                write!(f, "{errors} {queries} failed beside {completed} completed, the most frequent: {first}")
             }
             Guard::WrongRows { wrong, completed } => {
                 write!(f, "{wrong} of {completed} queries answered another number of rows than before the warm-up")
@@ -70,10 +79,8 @@ impl fmt::Display for Guard {
                 write!(f, "{name}: {value:.4} (at least {at_least} expected)")
             }
             Guard::LostSamples { lost, throttled, recorded } => {
-                write!(
-                    f,
-                    "{lost} samples lost beside {recorded} taken ({percent:.2} %), sampling throttled {throttled} times"
-                )
+                let (lost, times) = (plural(*lost, "sample"), plural(*throttled, "time"));
+                write!(f, "{lost} lost beside {recorded} taken ({percent:.2} %), sampling throttled {times}")
             }
             Guard::CompleteStacks { complete, samples, reasons } => {
                 write!(f, "{complete} of {samples} stacks are complete ({percent:.2} %){}", shown(reasons))
@@ -118,7 +125,8 @@ impl fmt::Display for Guard {
             Guard::TargetRestarted { started, now, resets } => {
                 write!(
                     f,
-                    "the target started {started} at the run's begin and {now} at the window's end; {resets} metrics went back to 0"
+                    "the target started {started} at the run's begin and {now} at the window's end; {} went back to 0",
+                    plural(*resets as u64, "metric")
                 )
             }
             Guard::Skew { skew } => {

@@ -83,7 +83,8 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
             let absent = preset.absent(metrics);
             notes.extend(absent.iter().map(|selector| format!("level {level}: the server exports no {selector}")));
             if metrics.garbled > 0 {
-                notes.push(format!("level {level}: {} lines of the metrics could not be read", metrics.garbled));
+                let lines = if metrics.garbled == 1 { "line" } else { "lines" };
+                notes.push(format!("level {level}: {} {lines} of the metrics could not be read", metrics.garbled));
             }
         }
         windows.push(ImportedWindow { window: recorded.window, scrapes: recorded.scrapes });

@@ -46,8 +46,9 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
     tables.extend(level.frames.as_ref().map(|table| frames(table, difference)));
     let marked = level.marked.iter().map(|mark| format!("{} {}: {}", mark.run, mark.window, mark.why));
     let (before, after) = level.windows;
+    let windows = if before == 1 { "window" } else { "windows" };
     Section {
-        title: format!("Level {}: {before} windows before, {after} after", level.level),
+        title: format!("Level {}: {before} {windows} before, {after} after", level.level),
         tables,
         notes: marked.collect(),
         ..Section::default()
@@ -238,9 +239,10 @@ fn frame_notes(table: &FrameTable, difference: &Difference) -> Vec<String> {
         return notes;
     };
     notes.push(format!(
-        "{} rows judged, {} on all levels; at most {} % of those said to differ are expected not to. An interval misses \
+        "{} {} judged, {} on all levels; at most {} % of those said to differ are expected not to. An interval misses \
          with probability {:.2e}. Fewer than {RARE} samples on both sides together are too rare.",
         table.judged,
+        if table.judged == 1 { "row" } else { "rows" },
         table.family,
         100.0 * difference.false_discovery,
         table.cut

@@ -228,25 +228,17 @@ async fn one(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::build;
 
     #[test]
     fn clients_within_a_tenth_of_an_earlier_window_are_a_replicate_of_it() {
         let planned: Vec<WindowId> = order(&[16], 5, 0);
-        let mut manifest = Manifest { order: planned, ..blank() };
+        let mut manifest = Manifest { order: planned, ..build::manifest("x", &[]) };
         let placed: Vec<_> =
             [16, 17, 40, 16, 39].into_iter().enumerate().map(|(at, n)| place(&mut manifest, at, n)).collect();
         let found: Vec<_> = placed.iter().map(|id| (id.level, id.replicate)).collect();
         assert_eq!(found, [(16, 1), (16, 2), (40, 1), (16, 3), (40, 2)]);
         assert_eq!((manifest.order, manifest.levels), (placed, vec![16, 40]));
-    }
-
-    fn blank() -> Manifest {
-        let text = r#"{"schema":1,"id":"x","created":"","tool":"","arguments":[],"preset":"generic","target":{"url":"","pid":null,
-            "executable":null,"build_id":null,"argv":[],"started":null,"version":null,"deleted":false,"symbols":null},
-            "host":{"name":"","kernel":"","cpu":"","cpus":2,"pmu":false,"governor":null,"memory_bytes":0},
-            "workload":{"statements":[],"protocol":"","source":null,"driver":""},"levels":[],"replicates":1,"seed":0,
-            "order":[],"window_seconds":1,"warmup_seconds":0,"changes":[],"notes":[],"ended":""}"#;
-        serde_json::from_str(text).unwrap()
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Runs constructed so that their cause is known: each is concluded first, with the effect that the construction has, and what was
 //! not measured is named.
 
-use crate::build;
-use crate::build::{Stack, frame};
-use std::collections::BTreeMap;
+use crate::build::{self, Stack, frame, hop};
 use wireprof::analyze::diagnose::{Confidence, Diagnosis, diagnose};
 use wireprof::check::Guard;
 use wireprof::clock::Span;
@@ -13,8 +11,8 @@ use wireprof::profile::{Builder, Labels, on_cpu_columns};
 use wireprof::render::{diagnosis_report, terminal};
 use wireprof::run::Window;
 use wireprof::statements::{StatementDelta, StatementsDelta};
-use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-use wireprof::wire::{Hop, HopDelta, Listens, Place, Stay, WireDelta};
+use wireprof::target::{MachineDelta, Role, SchedulerDelta};
+use wireprof::wire::{HopDelta, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 const READ_TS: &str = "SELECT read_ts FROM timestamp_oracle WHERE timeline = $1";
@@ -177,19 +175,7 @@ impl Made {
 
     fn scheduler(&self) -> SchedulerDelta {
         let nanos = |micros: f64| (micros * 1e3 * self.queries() as f64) as u64;
-        let thread = |role, name: &str, tid, cpu| ThreadDelta {
-            role,
-            process: "p".into(),
-            pid: tid,
-            thread: name.into(),
-            tid,
-            cpu,
-            runnable: 0,
-            switched: None,
-            slices: 1,
-            born: false,
-            gone: false,
-        };
+        let thread = |role, name: &str, tid, cpu| build::thread(role, "p", name, tid, cpu);
         let mut threads = vec![
             thread(Role::Target, "tokio:work-0", 11, nanos(self.cpu() * self.on_one_thread)),
             thread(Role::Target, "tokio:work-1", 12, nanos(self.cpu() * (1.0 - self.on_one_thread))),
@@ -211,27 +197,6 @@ impl Made {
             hop("target", self.queries(), self.clients as u64, [0.0, 2.0, 8.0, within, 2.0, 8.0]),
             hop("database", calls, 3, behind),
         ]
-    }
-}
-
-fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopDelta {
-    let stay = |(place, micros): (Place, f64)| Stay {
-        place,
-        nanos: (micros * 1e3 * queries as f64) as u64,
-        count: queries,
-        by_power: BTreeMap::from([(10, queries)]),
-    };
-    HopDelta {
-        hop: Hop { name: name.into(), at: Listens::Port(1) },
-        connections,
-        client_seen: connections,
-        server_seen: connections,
-        queries,
-        pipelined: 0,
-        pieces: 0,
-        others: None,
-        sample: None,
-        stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
     }
 }
 

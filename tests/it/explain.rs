@@ -10,47 +10,14 @@ use wireprof::analyze::populations::populations;
 use wireprof::clock::Span;
 use wireprof::render::{demands_section, growth_section, places_section};
 use wireprof::run::{Run, Window};
-use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-use wireprof::wire::{Hop, HopDelta, Listens, Place, Stay, WireDelta};
+use wireprof::target::{MachineDelta, Role, SchedulerDelta};
+use wireprof::wire::{HopDelta, Listens, Place, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Mean us in each place, in the order of the path; the connections' time is whole.
 fn hop(name: &str, queries: u64, connections: u64, micros: [u64; 6]) -> HopDelta {
-    let stay = |(place, micros): (Place, u64)| Stay {
-        place,
-        nanos: micros * 1_000 * queries,
-        count: queries,
-        by_power: BTreeMap::from([(10, queries)]),
-    };
-    HopDelta {
-        hop: Hop { name: name.into(), at: Listens::Port(1) },
-        connections,
-        client_seen: connections,
-        server_seen: connections,
-        queries,
-        pipelined: 0,
-        pieces: 0,
-        others: None,
-        stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
-        sample: None,
-    }
-}
-
-fn thread(role: Role, thread: &str, tid: u32, cpu: u64) -> ThreadDelta {
-    ThreadDelta {
-        role,
-        process: "p".into(),
-        pid: 1,
-        thread: thread.into(),
-        tid,
-        cpu,
-        runnable: 0,
-        switched: None,
-        slices: 1,
-        born: false,
-        gone: false,
-    }
+    build::hop(name, queries, connections, micros.map(|micros| micros as f64))
 }
 
 /// A window of one second.
@@ -62,7 +29,10 @@ fn window(level: usize, queries: u64, latency: u64, hops: Vec<HopDelta>, cpu: [u
     window.wire = Some(WireDelta { span, hops, sends_seen: true });
     window.scheduler = Some(SchedulerDelta {
         span,
-        threads: vec![thread(Role::Target, "worker", 1, cpu[0]), thread(Role::Generator, "load", 2, cpu[1])],
+        threads: vec![
+            build::thread(Role::Target, "p", "worker", 1, cpu[0]),
+            build::thread(Role::Generator, "p", "load", 2, cpu[1]),
+        ],
         machine: Some(MachineDelta { cpus: 2, busy: cpu[0] + cpu[1], ..MachineDelta::default() }),
     });
     window

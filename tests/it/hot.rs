@@ -185,7 +185,7 @@ fn a_focus_always_shows_what_lies_outside() {
 fn rows_left_out_are_summed_into_one() {
     let table = hot(&two_levels(), &HotOptions { top: 1, ..HotOptions::default() });
     let others = table.others.unwrap();
-    assert_eq!((others.frame.name.as_str(), values(&others)), ("[1 more frames]", vec![2000.0, 2000.0]));
+    assert_eq!((others.frame.name.as_str(), values(&others)), ("[1 more frame]", vec![2000.0, 2000.0]));
 }
 
 #[test]
@@ -397,19 +397,8 @@ fn series_pool_their_replicates_and_leave_out_what_did_not_move() {
 fn the_level_table_scales_the_schedulers_span_to_the_windows() {
     use wireprof::clock::Span;
     use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
-    let thread = |role, name: &str, tid, cpu, runnable| ThreadDelta {
-        switched: None,
-        role,
-        process: "server".into(),
-        pid: 1,
-        thread: name.into(),
-        tid,
-        cpu,
-        runnable,
-        slices: 1,
-        born: false,
-        gone: false,
-    };
+    let thread =
+        |role, name: &str, tid, cpu, runnable| ThreadDelta { runnable, ..thread(role, "server", name, tid, cpu) };
     let mut made = window(16, 1, 1, 1000, None);
     made.load.generator.cpu = None;
     made.scheduler = Some(SchedulerDelta {

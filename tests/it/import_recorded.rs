@@ -330,7 +330,7 @@ fn metrics_that_the_preset_wants_and_the_server_lacks_are_noted() {
         notes.contains(&"level 4: the server exports no mz_frontend_peek_read_ts_seconds".to_string()),
         "{notes:#?}"
     );
-    assert!(notes.contains(&"level 4: 1 lines of the metrics could not be read".to_string()), "{notes:#?}");
+    assert!(notes.contains(&"level 4: 1 line of the metrics could not be read".to_string()), "{notes:#?}");
     assert!(!notes.iter().any(|n| n.contains("append_table")), "{notes:#?}");
 }
 

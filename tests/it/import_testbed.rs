@@ -1,5 +1,5 @@
-//! The recording of the testbed that is in the repository, imported: the same checks as `import_recorded` has for a real
-//! server, so that they run everywhere, with exact figures from the files.
+//! The recording of the testbed that is in the repository, imported: the same checks as `import_recorded` has for a
+//! real server, so that they run everywhere, with exact figures from the files.
 
 use crate::import_recorded::{quantity, rounded};
 use crate::recordings;

@@ -10,7 +10,7 @@ use wireprof::preset::{BUILT_IN, Preset};
 use wireprof::render::{Cell, nodes_section};
 use wireprof::run::{Run, Window};
 use wireprof::statements::{StatementDelta, StatementsDelta};
-use wireprof::wire::{Behind, Hop, HopDelta, Listens, Place, QueryTimeline, Sample, Stay, WireDelta};
+use wireprof::wire::{Behind, HopDelta, QueryTimeline, Sample, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 const QUERIES: u64 = 1_000;
@@ -44,24 +44,7 @@ call = "encoding"
 
 /// Mean us in each place, in the order of the path.
 fn hop(name: &str, queries: u64, micros: [u64; 6]) -> HopDelta {
-    let stay = |(place, micros): (Place, u64)| Stay {
-        place,
-        nanos: micros * 1_000 * queries,
-        count: queries,
-        by_power: BTreeMap::new(),
-    };
-    HopDelta {
-        hop: Hop { name: name.into(), at: Listens::Port(1) },
-        connections: 1,
-        client_seen: 1,
-        server_seen: 1,
-        queries,
-        pipelined: 0,
-        pieces: 0,
-        others: None,
-        stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
-        sample: None,
-    }
+    build::hop(name, queries, 1, micros.map(|micros| micros as f64))
 }
 
 /// Histograms by name, count and mean us.

@@ -1,7 +1,7 @@
 //! Reports read well in a bounded width, in Markdown and in JSON; flamegraphs carry exact widths and per-query figures.
 
 use crate::build::*;
-use crate::recordings;
+use crate::{golden, recordings};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,26 +24,7 @@ fn small_run() -> Run {
 #[test]
 fn the_hot_table_reads_as_expected_in_a_terminal() {
     let text = terminal(&hot_report(&hot(&small_run(), &HotOptions::default())), 120);
-    let expected = "\
-Hot frames, self cost, run 20261122-101530-testbed
-
-frame          module       level 1      level 16  16 / 1         16 - 1     samples
-                           µs/query      µs/query   ratio       µs/query  last level
--------------  ------  ------------  ------------  ------  -------------  ----------
-[all sampled]          2.000 ±0.090  1.500 ±0.055                              3,000
-a              server  2.000 ±0.090  1.000 ±0.045   0.500  -1.000 ±0.100       2,000
-b              server        <0.004  0.500 ±0.032       -  +0.500 ±0.032       1,000
-2 of 2 frames, by cost at the last level; ± is half of the 95 % interval.
-
-== What these figures rest on ==
-
-level  windows    queries  samples     complete        named  lost  throttled  event      unwinder
-                                    % of weight  % of weight
------  -------  ---------  -------  -----------  -----------  ----  ---------  ---------  --------
-    1  1 of 1   1,000,000    2,000        100.0        100.0     0          0  cpu-clock  framehop
-   16  1 of 1   2,000,000    3,000        100.0        100.0     0          0  cpu-clock  framehop
-";
-    assert_eq!(text, expected);
+    golden::assert("hot-table.txt", &text);
 }
 
 fn wide_table() -> Table {

@@ -8,6 +8,7 @@ mod compare;
 mod ladder;
 mod load;
 mod load_connect;
+mod load_wire;
 mod off_cpu;
 mod postgres;
 mod record;

@@ -1,6 +1,7 @@
-//! Recordings of servers, in the form that `wireprof import` reads: where they are, and their parts. Invariant: the small
-//! one, of the testbed, is in the repository, so that what rests on it runs everywhere; the large one is of a real
-//! environmentd and not in it (16 MB), so that what rests on that alone is skipped, with the reason, where it is absent.
+//! Recordings of servers, in the form that `wireprof import` reads: where they are, and their parts. Invariant: the
+//! small one, of the testbed, is in the repository, so that what rests on it runs everywhere; the large one is of a
+//! real environmentd and not in it (16 MB), so that what rests on that alone is skipped, with the reason, where it is
+//! absent.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 

@@ -168,8 +168,8 @@ impl Draft {
             unit,
             all: FrameRow { total: Some((all.before, all.after)), ..all },
             rows,
-            rest: rest.row("more frames", [1.0, 1.0], counted),
-            rare: rare.row("frames too rare to judge", self.queries, counted),
+            rest: rest.row(["more ", ""], [1.0, 1.0], counted),
+            rare: rare.row(["", " too rare to judge"], self.queries, counted),
             judged,
             family,
             cut,
@@ -242,11 +242,12 @@ impl Sum {
         self.samples = self.samples.map(|(a, b)| (a + costs[0].samples(), b + costs[1].samples()));
     }
 
-    /// `divisors` turn the sums into costs a query.
-    fn row(self, what: &str, divisors: [f64; 2], counted: bool) -> Option<FrameRow> {
+    /// Words before and after "frames"; `divisors` turn the sums into costs a query.
+    fn row(self, [before_it, after_it]: [&str; 2], divisors: [f64; 2], counted: bool) -> Option<FrameRow> {
         let [before, after] = [self.costs[0] / divisors[0], self.costs[1] / divisors[1]];
+        let frames = if self.rows == 1 { "frame" } else { "frames" };
         (self.rows > 0).then(|| FrameRow {
-            frame: named(&format!("[{} {what}]", self.rows)),
+            frame: named(&format!("[{} {before_it}{frames}{after_it}]", self.rows)),
             before,
             after,
             total: None,
@@ -296,7 +297,7 @@ mod tests {
         let parts = found.rows.iter().chain(&found.rest).chain(&found.rare);
         let sum: f64 = parts.map(|row| row.before).sum();
         assert!((sum - found.all.before).abs() < 1e-9 * sum, "{sum} {found:?}");
-        assert_eq!(found.rare.as_ref().unwrap().frame.name, "[1 frames too rare to judge]");
+        assert_eq!(found.rare.as_ref().unwrap().frame.name, "[1 frame too rare to judge]");
         assert!(found.rows.iter().all(|row| !row.verdict.unwrap().differs()));
         let work = table(&made, &made, &Options::default());
         let work = work.rows.iter().find(|row| row.frame.name == "work").unwrap().total.unwrap();

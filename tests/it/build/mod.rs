@@ -1,5 +1,6 @@
-//! Builds runs and profiles by hand for the tests of what reads them.
-#![allow(dead_code)]
+//! Builds runs, their parts and profiles by hand for the tests of what reads them. Invariant: each type of a stored run is
+//! written out here alone, so that a new field is added in one place; unit tests reach it as `crate::run::build`.
+#![allow(dead_code, reason = "each user has use for a part of it")]
 
 use std::collections::BTreeMap;
 use wireprof::clock::Span;
@@ -8,6 +9,8 @@ use wireprof::profile::{Builder, Frame, Labels, Profile, Space, on_cpu_columns};
 use wireprof::run::*;
 use wireprof::sample::SamplingReport;
 use wireprof::target::Host;
+use wireprof::target::{Role, ThreadDelta};
+use wireprof::wire::{Hop, HopDelta, Listens, Place, Stay};
 
 /// One sample of 1 ms at `at` ms, its stack root first, separated by `;`. A frame named `k:x` is a kernel frame `x`.
 #[derive(Clone, Copy)]
@@ -37,19 +40,9 @@ pub fn spread(stack: &str, count: u64, seconds: u64) -> Vec<Stack<'_>> {
     (0..count).map(|i| Stack(stack, i * seconds * 1000 / count)).collect()
 }
 
-/// A window of `seconds` with `queries` completed evenly, each 1 ms long.
-pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profile: Option<Profile>) -> Window {
-    let span = Span::new(1_000_000_000, 1_000_000_000 * (1 + seconds));
-    let count = seconds * 20;
-    let slices = (0..count)
-        .map(|i| {
-            let completed = queries * (i + 1) / count - queries * i / count;
-            Slice { at: i * SLICE, nanos: SLICE, completed, latency_sum: completed * 1_000_000, latency: None }
-        })
-        .collect();
-    let mut latency = empty_histogram();
-    latency.record_n(1_000_000, queries).unwrap();
-    let load = LoadTrace {
+/// A load of `level` clients, `queries` completed, each of which took `latency` ns; without slices or a histogram.
+pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
+    LoadTrace {
         driver: "wireprof".into(),
         span,
         connections: level,
@@ -59,22 +52,19 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
         rows: queries,
         wrong_rows: 0,
         errors: vec![],
-        latency_sum: Some(queries * 1_000_000),
-        slices,
-        latency,
-        generator: Generator { threads: 1, cpu: Some(queries * 5_000), dispatch_delay: None, wakes: None },
+        latency_sum: Some(queries * latency),
+        slices: vec![],
+        latency: empty_histogram(),
+        generator: Generator::default(),
         sessions: Sessions::default(),
         jobs: vec![],
-    };
-    let sampling = profile.as_ref().map(|p| SamplingReport {
-        event: "cpu-clock".into(),
-        unwinder: "framehop".into(),
-        samples: p.samples.len() as u64,
-        symbolized: Some(1.0),
-        ..SamplingReport::default()
-    });
+    }
+}
+
+/// A window in which nothing but the load was measured.
+pub fn bare(id: WindowId, span: Span, queries: u64, latency: u64) -> Window {
     let facts = WindowFacts {
-        id: WindowId { level, replicate },
+        id,
         span,
         skew: None,
         wall: "2026-11-22T10:15:30Z".into(),
@@ -84,9 +74,9 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
     };
     Window {
         facts,
-        load,
-        sampling,
-        profile,
+        load: load(id.level, span, queries, latency),
+        sampling: None,
+        profile: None,
         off_cpu: None,
         beside: Vec::new(),
         metrics: None,
@@ -97,12 +87,72 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
     }
 }
 
-pub fn run(windows: Vec<Window>) -> Run {
-    let mut levels: Vec<usize> = windows.iter().map(|w| w.facts.id.level).collect();
-    levels.dedup();
-    let manifest = Manifest {
+/// A window of `seconds` with `queries` completed evenly, each 1 ms long.
+pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profile: Option<Profile>) -> Window {
+    let span = Span::new(1_000_000_000, 1_000_000_000 * (1 + seconds));
+    let mut window = bare(WindowId { level, replicate }, span, queries, 1_000_000);
+    let count = seconds * 20;
+    let slice = |i| {
+        let completed = queries * (i + 1) / count - queries * i / count;
+        Slice { at: i * SLICE, nanos: SLICE, completed, latency_sum: completed * 1_000_000, latency: None }
+    };
+    window.load.slices = (0..count).map(slice).collect();
+    window.load.latency.record_n(1_000_000, queries).unwrap();
+    window.load.generator = Generator { threads: 1, cpu: Some(queries * 5_000), dispatch_delay: None, wakes: None };
+    window.sampling = profile.as_ref().map(|p| SamplingReport {
+        event: "cpu-clock".into(),
+        unwinder: "framehop".into(),
+        samples: p.samples.len() as u64,
+        symbolized: Some(1.0),
+        ..SamplingReport::default()
+    });
+    window.profile = profile;
+    window
+}
+
+/// A thread that was `cpu` ns on CPU and waited for none; its process has its number.
+pub fn thread(role: Role, process: &str, thread: &str, tid: u32, cpu: u64) -> ThreadDelta {
+    ThreadDelta {
+        role,
+        process: process.into(),
+        pid: tid,
+        thread: thread.into(),
+        tid,
+        cpu,
+        runnable: 0,
+        switched: None,
+        slices: 1,
+        born: false,
+        gone: false,
+    }
+}
+
+/// A hop whose queries were so long in each place (mean in us, in the order of the path), both ends seen.
+pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopDelta {
+    let stay = |(place, micros): (Place, f64)| Stay {
+        place,
+        nanos: (micros * 1e3 * queries as f64) as u64,
+        count: queries,
+        by_power: BTreeMap::from([(10, queries)]),
+    };
+    HopDelta {
+        hop: Hop { name: name.into(), at: Listens::Port(1) },
+        connections,
+        client_seen: connections,
+        server_seen: connections,
+        queries,
+        pipelined: 0,
+        pieces: 0,
+        others: None,
+        stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
+        sample: None,
+    }
+}
+
+pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
+    Manifest {
         schema: SCHEMA,
-        id: "20261122-101530-testbed".into(),
+        id: id.into(),
         created: "2026-11-22T10:15:30Z".into(),
         tool: "wireprof 0.1.0".into(),
         arguments: vec!["sweep".into(), "--levels".into(), "1,16".into()],
@@ -110,7 +160,7 @@ pub fn run(windows: Vec<Window>) -> Run {
         target: Target { url: "postgres://127.0.0.1:6875/db".into(), pid: Some(42), ..Target::default() },
         host: Host { name: "host".into(), kernel: "6.1".into(), cpu: "cpu".into(), cpus: 2, ..Host::default() },
         workload: WorkloadSummary { statements: vec!["select * from t".into()], ..WorkloadSummary::default() },
-        levels,
+        levels: levels.to_vec(),
         replicates: 1,
         seed: 7,
         order: vec![],
@@ -121,8 +171,13 @@ pub fn run(windows: Vec<Window>) -> Run {
         ended: "complete".into(),
         restarted: false,
         side: None,
-    };
-    Run { manifest, windows, observer: None }
+    }
+}
+
+pub fn run(windows: Vec<Window>) -> Run {
+    let mut levels: Vec<usize> = windows.iter().map(|w| w.facts.id.level).collect();
+    levels.dedup();
+    Run { manifest: manifest("20261122-101530-testbed", &levels), windows, observer: None }
 }
 
 /// A profile as (stack root first, weight) lines, summed.
