@@ -2,6 +2,7 @@
 //! Data flows one way: stages (load, samples, metrics, statements) -> run -> analysis -> rendering; see ARCHITECTURE.md.
 
 pub mod analyze;
+pub mod bpf;
 pub mod cachedir;
 pub mod cli;
 pub mod clock;

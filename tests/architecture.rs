@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which rooms a room may import. `cli` and `sweep` see every room.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("bpf", &[]),
     ("cachedir", &[]),
     ("clock", &[]),
     ("elf", &[]),
@@ -13,11 +14,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("profile", &[]),
     ("load", &["clock", "workload"]),
     ("target", &["clock", "elf", "run"]),
-    ("sample", &["cachedir", "clock", "elf", "target"]),
+    ("sample", &["bpf", "cachedir", "clock", "elf", "target"]),
     ("symbol", &["cachedir", "clock", "elf", "profile", "sample"]),
     ("metrics", &["clock"]),
     ("statements", &["clock"]),
-    ("wire", &["clock"]),
+    ("wire", &["bpf", "clock"]),
     ("preset", &["metrics", "statements"]),
     ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target", "vcs", "wire"]),
     ("import", &["clock", "load", "metrics", "preset", "profile", "run", "sample", "statements", "symbol", "target"]),
@@ -80,12 +81,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+fn files(directory: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files(&path, extensions, found);
+        } else if path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted)) {
             found.push(path);
         }
     }
@@ -94,7 +95,7 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
 /// Every file of a room; `lib.rs` and the two `main`s belong to none.
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
-    files(&root().join("src"), &mut paths);
+    files(&root().join("src"), &["rs"], &mut paths);
     paths.sort();
     let outside = ["lib", "main", "testbed_main"];
     let all = paths.into_iter().map(|path| {
@@ -192,6 +193,21 @@ fn no_room_is_left_by_way_of_super() {
             "{}: {leaving} leads out of the room; write crate::",
             source.path.display()
         );
+    }
+}
+
+/// C is found beside itself, or in the one folder that `scripts/bpf` names to the compiler: the room `bpf`.
+#[test]
+fn c_includes_its_own_room_and_the_room_bpf_only() {
+    let mut paths = Vec::new();
+    files(&root().join("src"), &["c", "h"], &mut paths);
+    assert!(paths.len() > 6, "{paths:?}");
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for name in text.lines().filter_map(|line| line.strip_prefix("#include \"")?.strip_suffix('"')) {
+            let found = [path.parent().unwrap(), &root().join("src/bpf")].iter().any(|at| at.join(name).is_file());
+            assert!(found && !name.contains('/'), "{}: includes {name}", path.display());
+        }
     }
 }
 

@@ -230,6 +230,7 @@ fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopDelta
         queries,
         pipelined: 0,
         pieces: 0,
+        reversed: None,
         others: None,
         sample: None,
         stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),

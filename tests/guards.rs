@@ -426,6 +426,7 @@ fn followed(micros: u64, others: Option<Others>) -> impl Fn(&mut Window) {
             queries: 100_000,
             pipelined: 0,
             pieces: 0,
+            reversed: None,
             others,
             stays: Place::ALL.map(stay).to_vec(),
             sample: None,

@@ -59,6 +59,7 @@ fn hop(name: &str, queries: u64, micros: [u64; 6]) -> HopDelta {
         queries,
         pipelined: 0,
         pieces: 0,
+        reversed: None,
         others: None,
         stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
         sample: None,
