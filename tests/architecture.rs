@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 /// Which rooms a room may import. `cli` and `sweep` see every room.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bpf", &[]),
-    ("cachedir", &[]),
+    ("cachedir", &["mapped"]),
     ("clock", &[]),
-    ("elf", &[]),
+    ("elf", &["mapped"]),
+    ("mapped", &[]),
     ("workload", &[]),
     ("profile", &[]),
     ("load", &["clock", "workload"]),
     ("target", &["clock", "elf", "run"]),
     ("sample", &["bpf", "cachedir", "clock", "elf", "target"]),
-    ("symbol", &["cachedir", "clock", "elf", "profile", "sample"]),
+    ("symbol", &["cachedir", "clock", "elf", "mapped", "profile", "sample"]),
     ("metrics", &["clock"]),
-    ("statements", &["clock"]),
+    ("sql", &[]),
+    ("statements", &["clock", "sql"]),
     ("wire", &["bpf", "clock"]),
     ("preset", &["metrics", "statements"]),
     ("run", &["analyze", "clock", "load", "metrics", "profile", "sample", "statements", "target", "vcs", "wire"]),
@@ -29,14 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("vcs", &[]),
 ];
 /// Single imports beyond that, each with its reason.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    (
-        "src/profile/short.rs",
-        "symbol",
-        "shortening a name is text to text, without I/O; the symbolizer's rules are the only ones",
-    ),
-    ("src/target/host.rs", "sample", "whether there is a PMU is asked by opening an event"),
-];
+const EXCEPTIONS: &[(&str, &str, &str)] =
+    &[("src/target/host.rs", "sample", "whether there is a PMU is asked by opening an event")];
 const SEE_EVERYTHING: [&str; 2] = ["cli", "sweep"];
 
 /// What does I/O or knows a format; `profile` and `analyze` may not contain it.

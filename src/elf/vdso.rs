@@ -2,28 +2,19 @@
 //! have the same image, so our own copy serves for the target's.
 
 use super::Image;
+use procfs::FromRead;
+use procfs::process::{MMapPath, MemoryMaps};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The vdso's image, copied once (some 8 kB); `None` where the kernel maps none.
+/// The vdso's image, a copy of some 8 kB; `None` where the kernel maps none.
 pub fn vdso() -> Option<Image> {
-    // SAFETY: getauxval has no preconditions.
-    let start = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
-    let (_, end) = own_mapping(start)?;
-    // SAFETY: `start..end` is a readable mapping of our own process, as /proc/self/maps has just said, and the
-    // vdso is never unmapped during a process's life.
-    let bytes = unsafe { std::slice::from_raw_parts(start as *const u8, end - start) }.to_vec();
+    let maps = MemoryMaps::from_file("/proc/self/maps").ok()?;
+    let (start, end) = maps.into_iter().find(|map| map.pathname == MMapPath::Vdso)?.address;
+    // SAFETY: `start..end` is a readable mapping of our own process, as the kernel has just said; it is never written, and
+    // never unmapped while the process runs (nothing here calls munmap or mremap on it).
+    let bytes = unsafe { std::slice::from_raw_parts(start as *const u8, usize::try_from(end - start).ok()?) }.to_vec();
     Image::from_bytes(Arc::new(bytes), Path::new("[vdso]")).ok()
-}
-
-fn own_mapping(start: usize) -> Option<(usize, usize)> {
-    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    maps.lines().find_map(|line| {
-        let (from, rest) = line.split_once('-')?;
-        let (to, _) = rest.split_once(' ')?;
-        let from = usize::from_str_radix(from, 16).ok()?;
-        (from == start && start != 0).then_some((from, usize::from_str_radix(to, 16).ok()?))
-    })
 }
 
 #[cfg(test)]
