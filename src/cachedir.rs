@@ -2,6 +2,7 @@
 //! and is never written in place; what is in it is for its reader to verify, and whatever fails here costs time, never an
 //! answer.
 
+use crate::mapped;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -41,7 +42,7 @@ impl CacheDir {
 
     /// The contents of the file with this key; `None` where there is none, or an empty one.
     pub fn map(&self, key: &str) -> Option<Mmap> {
-        map(&self.open(key)?).ok()
+        mapped::map(&self.open(key)?).ok()
     }
 
     /// Keeps `bytes` under a key, in place of what was there.
@@ -97,18 +98,6 @@ impl CacheDir {
         }
         Ok(())
     }
-}
-
-/// Maps a file that nobody writes to any more: one from a [`CacheDir`], or an unlinked one of our own.
-///
-/// # Errors
-/// A file that cannot be mapped; an empty one is of kind `InvalidInput`.
-pub fn map(file: &File) -> io::Result<Mmap> {
-    if file.metadata()?.len() == 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is empty"));
-    }
-    // SAFETY: the mapping is private and read-only; files here are only ever replaced by a rename, never written in place.
-    unsafe { Mmap::map(file) }
 }
 
 #[cfg(test)]

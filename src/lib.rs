@@ -5,7 +5,14 @@
 #[cfg(test)]
 extern crate self as wireprof;
 
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!(
+    "wireprof runs on Linux on x86-64 only: it follows stacks by that architecture's registers and call-frame tables, and \
+     measures through Linux's perf events, eBPF and /proc"
+);
+
 pub mod analyze;
+pub mod bpf;
 pub mod cachedir;
 pub mod check;
 pub mod child;
@@ -14,6 +21,7 @@ pub mod clock;
 pub mod elf;
 pub mod import;
 pub mod load;
+pub mod mapped;
 pub mod metrics;
 pub mod perflog;
 pub mod preset;
@@ -21,6 +29,7 @@ pub mod profile;
 pub mod render;
 pub mod run;
 pub mod sample;
+pub mod sql;
 pub mod statements;
 pub mod sweep;
 pub mod symbol;

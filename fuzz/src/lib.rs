@@ -11,6 +11,8 @@ pub mod clock;
 pub mod elf;
 pub mod feed;
 pub mod hold;
+#[path = "../../src/mapped.rs"]
+pub mod mapped;
 #[path = "../../src/profile/mod.rs"]
 pub mod profile;
 pub mod sample;

@@ -1,8 +1,14 @@
 //! Student's t distribution, and the derivatives of the log gamma function. Invariant: both directions agree: the tail beyond
 //! a quantile is the probability that the quantile was asked for.
 //!
-//! The incomplete beta function is Lentz's continued fraction (Press et al., *Numerical Recipes*, 3rd ed., 6.4; Abramowitz and
-//! Stegun 26.5.8 and 26.7.1), the gamma function Lanczos's approximation with g = 7 (relative error below 1e-13).
+//! The incomplete beta function, ln gamma and its first derivative are statrs's. Its quantiles are not: see
+//! docs/decisions/own-code.md.
+
+use statrs::function::beta::checked_beta_reg;
+use statrs::function::gamma::ln_gamma;
+
+/// First derivative of ln gamma, x > 0.
+pub use statrs::function::gamma::digamma;
 
 /// Above this Student's t is the normal distribution, to four digits of any quantile that is asked for here.
 const NORMAL: f64 = 1e4;
@@ -49,69 +55,10 @@ fn density(t: f64, freedom: f64) -> f64 {
 
 /// I_x(a, b), regularised.
 fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
-    if x <= 0.0 || x >= 1.0 {
-        return x.clamp(0.0, 1.0);
-    }
-    let log = ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p();
-    if x < (a + 1.0) / (a + b + 2.0) {
-        log.exp() * continued_fraction(x, a, b) / a
-    } else {
-        1.0 - log.exp() * continued_fraction(1.0 - x, b, a) / b
-    }
+    checked_beta_reg(a, b, x.clamp(0.0, 1.0)).unwrap_or(f64::NAN)
 }
 
-fn continued_fraction(x: f64, a: f64, b: f64) -> f64 {
-    let safe = |value: f64| if value.abs() < 1e-300 { 1e-300 } else { value };
-    let mut c = 1.0;
-    let mut d = 1.0 / safe(1.0 - (a + b) * x / (a + 1.0));
-    let mut product = d;
-    for step in 1..10_000 {
-        let m = f64::from(step);
-        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
-        d = 1.0 / safe(1.0 + even * d);
-        c = safe(1.0 + even / c);
-        product *= c * d;
-        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
-        d = 1.0 / safe(1.0 + odd * d);
-        c = safe(1.0 + odd / c);
-        product *= c * d;
-        if (c * d - 1.0).abs() < 1e-14 {
-            break;
-        }
-    }
-    product
-}
-
-fn ln_gamma(x: f64) -> f64 {
-    const LANCZOS: [f64; 8] = [
-        676.520_368_121_885_1,
-        -1_259.139_216_722_402_8,
-        771.323_428_777_653_1,
-        -176.615_029_162_140_6,
-        12.507_343_278_686_905,
-        -0.138_571_095_265_720_12,
-        9.984_369_578_019_572e-6,
-        1.505_632_735_149_311_6e-7,
-    ];
-    let x = x - 1.0;
-    let terms = LANCZOS.iter().enumerate().map(|(i, term)| term / (x + i as f64 + 1.0));
-    let sum = 0.999_999_999_999_809_9 + terms.sum::<f64>();
-    let t = x + 7.5;
-    0.5 * (2.0 * std::f64::consts::PI).ln() + (x + 0.5) * t.ln() - t + sum.ln()
-}
-
-/// First derivative of ln gamma, x > 0: recurrence to 6, then the asymptotic series (Abramowitz and Stegun 6.3.18).
-pub fn digamma(mut x: f64) -> f64 {
-    let mut sum = 0.0;
-    while x < 6.0 {
-        sum -= 1.0 / x;
-        x += 1.0;
-    }
-    let square = 1.0 / (x * x);
-    sum + x.ln() - 0.5 / x - square * (1.0 / 12.0 - square * (1.0 / 120.0 - square / 252.0))
-}
-
-/// Second derivative of ln gamma, x > 0: as [`digamma`], by Abramowitz and Stegun 6.4.12.
+/// Second derivative of ln gamma, x > 0: recurrence to 6, then the asymptotic series (Abramowitz and Stegun 6.4.12).
 pub fn trigamma(mut x: f64) -> f64 {
     let mut sum = 0.0;
     while x < 6.0 {

@@ -33,6 +33,9 @@ pub struct LevelPlaces {
     pub client_calls: Option<f64>,
     /// Share of requests that were sent before the answer to the one before was read.
     pub pipelined: f64,
+    /// Changes of place that came in the reverse order of their clocks, each of which counts as no time; `None`: a window was
+    /// recorded before they were counted.
+    pub reversed: Option<u64>,
     /// Both ends of all connections were seen; else an end is on another host, and its places count for its neighbours.
     pub both_ends: bool,
     /// There is a network between the two ends; what is sent into a Unix socket is readable at once.
@@ -136,6 +139,7 @@ pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Op
         latency: latency.filter(|_| of_load && completed > 0.0).map(|sum| sum / completed),
         client_calls,
         pipelined: count(|hop| hop.pipelined) / queries.max(1.0),
+        reversed: found.iter().map(|(_, hop)| hop.reversed).sum(),
         both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
         over_network,
         sends_seen,

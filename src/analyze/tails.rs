@@ -68,12 +68,12 @@ fn tail(windows: &[&Window]) -> Result<Tail, String> {
     queries.sort_by_key(|query| std::cmp::Reverse(query.latency()));
     let slowest = &queries[..queries.len().div_ceil(100)];
     let latency = |query: &&QueryTimeline| query.latency() as f64;
-    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).enumerate();
-    let in_place = |(at, place): (usize, Place)| TailPlace {
+    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client);
+    let in_place = |place: Place| TailPlace {
         place,
-        all: mean(&queries, |query| f64::from(query.spent[at])),
-        of_slowest: mean(slowest, |query| f64::from(query.spent[at])),
-        p99: quantile(queries.iter().map(|query| u64::from(query.spent[at])).collect(), 0.99),
+        all: mean(&queries, |query| f64::from(query.spent_in(place))),
+        of_slowest: mean(slowest, |query| f64::from(query.spent_in(place))),
+        p99: quantile(queries.iter().map(|query| u64::from(query.spent_in(place))).collect(), 0.99),
     };
     Ok(Tail {
         sampled: queries.len(),

@@ -1,16 +1,18 @@
 //! ELF images as they run: the mapped file itself, not whatever now lies under its name. Invariant: bytes are
 //! memory-mapped read-only and never copied whole; a damaged file gives an error, never a panic.
 
+mod running;
 mod vdso;
 
+pub use running::{MappedFile, Opened, below, root_of};
 pub use vdso::vdso;
 
+use crate::mapped;
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSection};
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A parsed view of an image's bytes.
@@ -41,32 +43,21 @@ pub struct Segment {
     pub address: u64,
 }
 
-/// A mapped file of a running process, as its line in `/proc/PID/maps` tells.
-#[derive(Clone, Debug)]
-pub struct MappedFile<'a> {
-    pub pid: u32,
-    pub mapping: (u64, u64),
-    pub path: &'a Path,
-    pub inode: u64,
-}
-
 impl Image {
     /// Opens the file behind a mapping: through `/proc/PID/map_files`, which leads to the mapped inode even when the
     /// name is gone; else by its name in the mount namespace of the process, or in ours, where the inode must agree.
     pub fn open(file: &MappedFile) -> Result<Image, ImageError> {
-        let (start, end) = file.mapping;
-        let exact = PathBuf::from(format!("/proc/{}/map_files/{start:x}-{end:x}", file.pid));
-        if let Ok(opened) = File::open(&exact) {
-            return Image::map(&opened, file.path);
+        let path = || file.path.display().to_string();
+        let mut worst = None;
+        for opened in file.opened() {
+            match opened {
+                Ok(opened) if opened.is_inode_of(file) => return Image::map(&opened.file, file.path),
+                Ok(_) => worst = Some(ImageError::Replaced { path: path() }),
+                Err(_) if matches!(worst, Some(ImageError::Replaced { .. })) => {}
+                Err(cause) => worst = Some(ImageError::Unreadable { path: path(), cause }),
+            }
         }
-        let inside = PathBuf::from(format!("/proc/{}/root{}", file.pid, file.path.display()));
-        let opened = File::open(&inside).or_else(|_| File::open(file.path));
-        let opened = opened.map_err(|cause| ImageError::Unreadable { path: file.path.display().to_string(), cause })?;
-        let inode = opened.metadata().map(|m| m.ino()).unwrap_or(0);
-        if file.inode != 0 && inode != file.inode {
-            return Err(ImageError::Replaced { path: file.path.display().to_string() });
-        }
-        Image::map(&opened, file.path)
+        Err(worst.unwrap_or_else(|| ImageError::Replaced { path: path() }))
     }
 
     /// Maps a file by name, for images that nobody runs.
@@ -78,12 +69,7 @@ impl Image {
 
     fn map(file: &File, path: &Path) -> Result<Image, ImageError> {
         let unreadable = |cause| ImageError::Unreadable { path: path.display().to_string(), cause };
-        if !file.metadata().map_err(unreadable)?.is_file() {
-            return Err(unreadable(std::io::Error::other("not a regular file")));
-        }
-        // SAFETY: the mapping is private and read-only. A file truncated by somebody else while it is mapped would
-        // raise SIGBUS; executables that run cannot be written (ETXTBSY), package managers replace and do not truncate.
-        let bytes = unsafe { memmap2::Mmap::map(file) }.map_err(unreadable)?;
+        let bytes = mapped::map(file).map_err(unreadable)?;
         Image::from_bytes(Arc::new(bytes), path)
     }
 

@@ -13,10 +13,10 @@ use super::trace::{Generator, JobCount, LoadTrace, Sessions, empty_histogram};
 use crate::clock::Span;
 use crate::workload::Workload;
 use anyhow::{Context, Result};
+use parking_lot::{Mutex, MutexGuard};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
@@ -149,7 +149,7 @@ struct DbbenchLoad {
 
 impl DbbenchLoad {
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
-        self.child.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.child.lock()
     }
 
     fn text(&self) -> String {

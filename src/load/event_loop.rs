@@ -409,7 +409,6 @@ impl EventLoop {
     }
 }
 
-/// The time, where somebody will look at it.
 /// Uses CPU for so many ns, or for fewer where the thread is switched out meanwhile.
 fn work(nanos: u64) {
     let end = now() + nanos;
@@ -418,6 +417,7 @@ fn work(nanos: u64) {
     }
 }
 
+/// The time, where somebody will look at it; else 0.
 fn now_if(wanted: bool) -> Nanos {
     if wanted { now() } else { 0 }
 }

@@ -14,9 +14,10 @@ use super::{LoadError, probe, tally};
 use crate::clock::{Nanos, Span, now};
 use crate::workload::Workload;
 use anyhow::{Context, Result, anyhow};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ fn open_all(
     let next = AtomicUsize::new(0);
     let first = Mutex::new(Some(first));
     let open_one = |at: usize| -> Result<Connection, LoadError> {
-        let present = if at == 0 { lock(&first).take() } else { None };
+        let present = if at == 0 { first.lock().take() } else { None };
         let mut connection = match present {
             Some(connection) => connection,
             None => {
@@ -146,34 +147,30 @@ fn open_all(
     thread::scope(|scope| {
         for _ in 0..OPENERS.min(jobs.len()) {
             scope.spawn(|| {
-                while lock(&failure).is_none() {
+                while failure.lock().is_none() {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     if at >= jobs.len() {
                         break;
                     }
                     match open_one(at) {
-                        Ok(connection) => lock(&opened)[at] = Some(connection),
+                        Ok(connection) => opened.lock()[at] = Some(connection),
                         Err(error) => {
-                            lock(&failure).get_or_insert(error);
+                            failure.lock().get_or_insert(error);
                         }
                     }
                 }
             });
         }
     });
-    let opened = opened.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let opened = opened.into_inner();
     let complete = opened.iter().flatten().count();
-    match failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+    match failure.into_inner() {
         None => Ok(opened.into_iter().flatten().collect()),
         Some(LoadError::TooMany { at, message, .. }) => {
             Err(LoadError::TooMany { at, opened: complete, wanted: jobs.len(), message })
         }
         Some(error) => Err(error),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 struct LoadThread {

@@ -2,7 +2,7 @@
 //! their own, each on its own cache line; nothing here is locked in the steady state.
 
 use super::record::Loss;
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// SQLSTATE of a connection that ended without a word of the server.
@@ -73,17 +73,17 @@ impl Shared {
 
     /// Keeps the first reason why the load cannot go on.
     pub fn fail(&self, why: String) {
-        let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut failure = self.failure.lock();
         failure.get_or_insert(why);
     }
 
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.failure.lock().clone()
     }
 
     /// One connection less; with the last one the load has failed.
     pub fn lost_one(&self, loss: &Loss) {
-        let mut kept = self.loss.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut kept = self.loss.lock();
         if kept.as_ref().is_none_or(|kept| kept.sqlstate == CONNECTION_FAILURE) {
             *kept = Some(loss.clone());
         }

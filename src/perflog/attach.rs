@@ -41,7 +41,7 @@ fn copy(log: &Path, attachments: &[Attachment]) -> Result<()> {
 /// Copies the files and splices the table of them into the log, replacing the run's earlier one.
 ///
 /// # Errors
-/// As [`copy`]; a log that the table cannot be put into, before anything is written.
+/// As `copy`; a log that the table cannot be put into, before anything is written.
 pub fn attach(
     path: &Path,
     log: &Document,

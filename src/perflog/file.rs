@@ -41,7 +41,7 @@ pub fn read_prompt(path: &Path) -> Result<Prompt> {
 /// Replaces a prompt's file.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_prompt(path: &Path, prompt: &Prompt) -> Result<()> {
     write_bytes(path, &encode(prompt.text()))
 }

@@ -6,6 +6,7 @@
 //! - stored values are counts or nanoseconds as measured, never rescaled: "per query" is a divisor applied when rendering.
 
 mod apart;
+mod clones;
 mod focus;
 mod fold;
 mod merge;
@@ -19,7 +20,7 @@ pub use fold::{RUNTIME, fold_plumbing};
 pub use merge::merge;
 pub use rebuild::marker;
 pub use same::{Rename, lasting_name};
-pub use short::{middle, short_name};
+pub use short::{LONGEST, middle, short_name};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! By which name a function is known from one build to the next. Invariant: what a compiler or linker appends and changes at
 //! will is no part of the name; a rename that the user gives comes after that.
 
-use super::{Frame, Space};
+use super::{Frame, Space, clones};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -14,17 +14,9 @@ pub struct Rename {
     pub new: String,
 }
 
-/// Hashes of crates (`core[846817f741e54dfd]`) and of instances (`::h0123456789abcdef`), and suffixes of clones of a function
-/// that the compiler made (`.llvm.1234`, `.constprop.0`).
-static APPENDED: LazyLock<Regex> = LazyLock::new(|| {
-    let parts = [
-        r"\[[0-9a-f]{8,16}\]",
-        r"::h[0-9a-f]{16}\b",
-        r"\.llvm\.\d+",
-        r"(?:\.(?:constprop|isra|part|cold|lto_priv)(?:\.\d+)*)+$",
-    ];
-    Regex::new(&parts.join("|")).expect("a constant pattern")
-});
+/// Hashes of crates (`core[846817f741e54dfd]`) and of instances (`::h0123456789abcdef`).
+static HASHES: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\[[0-9a-f]{8,16}\]|::h[0-9a-f]{16}\b").expect("a constant pattern"));
 
 /// The frame's name without what differs between builds of the same source. All code without a symbol is one function a module:
 /// its addresses mean nothing in another build.
@@ -36,7 +28,8 @@ pub fn lasting_name(frame: &Frame, renames: &[Rename]) -> String {
         let module = if frame.module.is_empty() { "any module" } else { &frame.module };
         return format!("[no symbol in {module}]");
     }
-    let plain = APPENDED.replace_all(&frame.name, "").into_owned();
+    let (function, _) = clones::split(&frame.name);
+    let plain = HASHES.replace_all(function, "").into_owned();
     renames.iter().fold(plain, |name, rename| match rename.old.replace_all(&name, rename.new.as_str()) {
         std::borrow::Cow::Borrowed(_) => name,
         std::borrow::Cow::Owned(renamed) => renamed,
@@ -58,6 +51,7 @@ mod tests {
         assert_eq!(same("core[846817f741e54dfd]::slice::sort"), "core::slice::sort");
         assert_eq!(same("a::b::h0123456789abcdef"), "a::b");
         assert_eq!(same("a::b.llvm.8812"), "a::b");
+        assert_eq!(same("a::b::h0123456789abcdef.llvm.8812"), "a::b");
         assert_eq!(same("tcp_sendmsg.constprop.0.cold"), "tcp_sendmsg");
         assert_eq!(same("<[u8; 4] as A>::h"), "<[u8; 4] as A>::h");
     }

@@ -106,6 +106,15 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
         let share = 100.0 * places.pipelined;
         notes.push(format!("Level {level}: {share:.0} % of the requests were sent before the last answer was read (pipelining), so places overlap."));
     }
+    for (level, reversed) in hop.levels.iter().filter_map(|(level, places)| Some((level, places.reversed?))) {
+        if reversed > 0 {
+            let changes = if reversed == 1 { "1 change".into() } else { format!("{reversed} changes") };
+            notes.push(format!(
+                "Level {level}: {changes} of place came in the reverse order of their clocks (the two ends of a connection \
+                 are on two CPUs); each counts as 0 ns."
+            ));
+        }
+    }
     notes
 }
 

@@ -1,4 +1,4 @@
-//! Runs on disk: `runs/ID/manifest.json` and a directory a window, in standard formats (the list is in DESIGN order
+//! Runs on disk: `runs/ID/manifest.json` and a directory a window, in standard formats (listed
 //! below). Invariant: a window's directory appears whole or not at all (written under a temporary name, renamed), so
 //! a run that was cut short stays readable up to its last whole window.
 //!

@@ -16,7 +16,8 @@ pub struct SamplingReport {
     /// ns of CPU time that one sample stands for (cpu-clock), on the first CPU: on each other one up to 6 % more, so that no
     /// two tick in step; the profile's ns are exact. `None` where the event has another unit.
     pub period: Option<u64>,
-    /// How user stacks were unwound: `framehop, stack copy of 32768 bytes`, `frame pointers`, `as recorded`.
+    /// How user stacks were unwound: `call-frame tables in the kernel (eBPF)`, `call-frame information over stack copies
+    /// of up to 65528 bytes`, `as recorded`.
     pub unwinder: String,
     /// Kernel frames are in the stacks.
     pub kernel_stacks: bool,

@@ -4,11 +4,12 @@
 //! `execution_statistics` holds is sampled and has a count of its own: waits for other transactions in seconds, CPU in ns.
 //! Invariant: a sum is a mean times the count that it was taken over, never another one.
 
-use super::{SampledRow, StatementRow, StatementSource, StatementsError, StatementsSnapshot, cause, first_value};
+use super::{SampledRow, StatementRow, StatementSource, StatementsError, StatementsSnapshot, first_value};
 use crate::clock::{self, Span};
+use crate::sql::{self, cause};
 use futures::future::BoxFuture;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryRow};
 
 const NANOS: f64 = 1e9;
 /// The session variable without which newer versions (26.1 on) refuse the internal tables.
@@ -57,8 +58,8 @@ impl Cockroachdb {
         };
         let source = format!("{} of {} at {place}", table.name(), version.join(" "));
         let mut reader = Cockroachdb { client, source, table, select, user };
-        match reader.client.simple_query(&reader.select).await {
-            Ok(_) => {}
+        match sql::run(&reader.client, &reader.select).await {
+            Ok(()) => {}
             Err(error) if is_gate(&error) => reader.open_gate().await?,
             Err(error) => return Err(reader.explain(&error)),
         }
@@ -67,22 +68,19 @@ impl Cockroachdb {
 
     /// On this session only, and gone with it.
     async fn open_gate(&mut self) -> Result<(), StatementsError> {
-        let set = format!("SET {GATE} = true");
-        self.client.simple_query(&set).await.map_err(|error| self.explain(&error))?;
-        self.client.simple_query(&self.select).await.map_err(|error| self.explain(&error))?;
+        for statement in [&format!("SET {GATE} = true"), &self.select] {
+            sql::run(&self.client, statement).await.map_err(|error| self.explain(&error))?;
+        }
         self.source += &format!(" ({GATE} set on wireprof's own session)");
         Ok(())
     }
 
     async fn read(&self) -> Result<StatementsSnapshot, StatementsError> {
         let start = clock::now();
-        let messages = self.client.simple_query(&self.select).await.map_err(|error| self.explain(&error))?;
+        let rows = sql::rows(&self.client, &self.select).await.map_err(|error| self.explain(&error))?;
         let span = Span::new(start, clock::now());
-        let rows = messages.iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(self.row(row)),
-            _ => None,
-        });
-        Ok(StatementsSnapshot { source: self.source.clone(), span, rows: rows.collect::<Result<_, _>>()? })
+        let rows = rows.iter().map(|row| self.row(row)).collect::<Result<_, _>>()?;
+        Ok(StatementsSnapshot { source: self.source.clone(), span, rows })
     }
 
     /// Columns as both queries have them.
@@ -139,7 +137,7 @@ impl StatementSource for Cockroachdb {
         Box::pin(async {
             const RESET: &str = "SELECT crdb_internal.reset_sql_stats()";
             let failed = |error| StatementsError::Query { what: RESET.into(), why: cause(&error) };
-            self.client.simple_query(RESET).await.map(drop).map_err(failed)
+            sql::run(&self.client, RESET).await.map_err(failed)
         })
     }
 }

@@ -16,9 +16,10 @@ pub use pg_stat_statements::PgStatStatements;
 pub use reset::{Reset, reset};
 
 use crate::clock::Span;
+use crate::sql;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 /// One statement's difference over the window. Times in ns.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,18 +109,8 @@ pub async fn open(reader: Reader, client: Client, place: &str) -> Result<Box<dyn
 
 /// The first column of a query's first row as text; empty where there is none.
 async fn first_value(client: &Client, query: &str) -> Result<String, StatementsError> {
-    let failed = |error: tokio_postgres::Error| StatementsError::Query { what: query.into(), why: cause(&error) };
-    let messages = client.simple_query(query).await.map_err(failed)?;
-    let value = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
-        _ => None,
-    });
-    Ok(value.unwrap_or_default())
-}
-
-/// What the server said, or why it said nothing.
-fn cause(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |answer| answer.message().to_string())
+    let failed = |error: tokio_postgres::Error| StatementsError::Query { what: query.into(), why: sql::cause(&error) };
+    Ok(sql::first_value(client, query).await.map_err(failed)?.unwrap_or_default())
 }
 
 /// Why there are no statement statistics.

@@ -4,6 +4,7 @@
 
 use super::{StatementRow, StatementSource, StatementsError, StatementsSnapshot};
 use crate::clock::{self, Span};
+use crate::sql;
 use futures::future::BoxFuture;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -76,15 +77,12 @@ fn select(columns: &[String], schema: &str, planning: bool) -> String {
 }
 
 fn explain(error: tokio_postgres::Error, user: &str) -> StatementsError {
-    let Some(answer) = error.as_db_error() else {
-        return StatementsError::Query { what: WHAT.into(), why: error.to_string() };
-    };
-    match *answer.code() {
-        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => StatementsError::NotLoaded,
-        SqlState::INSUFFICIENT_PRIVILEGE => {
+    match error.code() {
+        Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => StatementsError::NotLoaded,
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             StatementsError::Permission { what: WHAT, remedy: format!("GRANT pg_read_all_stats TO {user}") }
         }
-        _ => StatementsError::Query { what: WHAT.into(), why: answer.message().to_string() },
+        _ => StatementsError::Query { what: WHAT.into(), why: sql::cause(&error) },
     }
 }
 
@@ -94,7 +92,7 @@ impl StatementSource for PgStatStatements {
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), StatementsError>> {
-        Box::pin(async { self.client.simple_query(&self.reset).await.map(drop).map_err(|e| explain(e, &self.user)) })
+        Box::pin(async { sql::run(&self.client, &self.reset).await.map_err(|e| explain(e, &self.user)) })
     }
 }
 

@@ -6,9 +6,10 @@ use super::Stop;
 use crate::check::Guard;
 use crate::load::{self, Address};
 use crate::preset::Freshness;
+use crate::sql;
 use anyhow::{Context, Result, anyhow};
 use std::time::{Duration, Instant};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryRow};
 
 /// Connections that read after each write.
 const READERS: usize = 3;
@@ -40,7 +41,7 @@ impl FreshnessProbe {
             clients.push(client);
         }
         let writer = clients.pop().context("no connection")?;
-        let isolation = first_value(&writer, &preset.isolation).await.ok().flatten();
+        let isolation = sql::first_value(&writer, &preset.isolation).await.ok().flatten();
         let table = format!("wireprof_probe_{}", std::process::id());
         let probe = FreshnessProbe { writer, readers: clients, preset: preset.clone(), table, written: 0, isolation };
         for sql in &probe.preset.create {
@@ -101,32 +102,17 @@ impl FreshnessProbe {
     }
 }
 
-async fn run(client: &Client, sql: &str) -> Result<()> {
-    client.simple_query(sql).await.map(drop).map_err(|error| explain(&error, sql))
+async fn run(client: &Client, statement: &str) -> Result<()> {
+    sql::run(client, statement).await.map_err(|error| explain(&error, statement))
 }
 
-fn explain(error: &tokio_postgres::Error, sql: &str) -> anyhow::Error {
-    let cause = error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), |db| format!("{} (SQLSTATE {})", db.message(), db.code().code()));
-    anyhow!("the probe's statement `{sql}` failed: {cause}")
+fn explain(error: &tokio_postgres::Error, statement: &str) -> anyhow::Error {
+    anyhow!("the probe's statement `{statement}` failed: {}", sql::cause(error))
 }
 
 /// The largest number that a read answers; 0 for an empty table.
-async fn newest(client: &Client, sql: &str) -> Result<u64> {
-    let messages = client.simple_query(sql).await.map_err(|error| explain(&error, sql))?;
-    let number = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => row.get(0)?.parse::<u64>().ok(),
-        _ => None,
-    };
-    Ok(messages.iter().filter_map(number).max().unwrap_or(0))
-}
-
-/// The first column of the first row.
-async fn first_value(client: &Client, sql: &str) -> Result<Option<String>> {
-    let messages = client.simple_query(sql).await.map_err(|error| explain(&error, sql))?;
-    Ok(messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
-        _ => None,
-    }))
+async fn newest(client: &Client, query: &str) -> Result<u64> {
+    let rows = sql::rows(client, query).await.map_err(|error| explain(&error, query))?;
+    let number = |row: &SimpleQueryRow| row.get(0)?.parse::<u64>().ok();
+    Ok(rows.iter().filter_map(number).max().unwrap_or(0))
 }

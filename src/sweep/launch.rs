@@ -7,8 +7,9 @@ use crate::load::{self, Address, LoadError};
 use crate::target::without_secrets;
 use crate::testbed::{Options as TestbedOptions, Testbed};
 use anyhow::{Context, Result, anyhow, bail};
+use parking_lot::Mutex;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
@@ -117,7 +118,7 @@ impl Server {
             if stop.requested() {
                 bail!(Cut::Interrupted);
             }
-            if let Some(status) = *self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            if let Some(status) = *self.status.lock() {
                 bail!("`{shown}` ended before it listened on {place} ({status}){}", self.last_words());
             }
             let refused = match load::check(address) {
@@ -185,7 +186,7 @@ fn keep(
     }
     // The shell may have ended before what it started.
     child::signal_group(pid, libc::SIGKILL);
-    *status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = server.wait().ok();
+    *status.lock() = server.wait().ok();
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! answers (the former value of a parameter, whether a statement made something), so that it can be printed and put back.
 
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
+use crate::sql;
 use anyhow::{Context, Result, bail};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 /// The two connections that set-up may use.
 pub struct Connections {
@@ -68,17 +69,17 @@ async fn apply_step(step: &Step, connections: &Connections, applied: &mut Applie
         Step::Statement { on, statement, tolerate, only_if_empty, undo, .. } => {
             let client = connections.get(*on)?;
             if let Some(query) = only_if_empty
-                && first_value(client, query).await?.is_some()
+                && !sql::rows(client, query).await.map_err(|error| explain(&error, query))?.is_empty()
             {
                 return Ok(());
             }
-            match client.simple_query(statement).await {
-                Ok(_) => {
+            match sql::run(client, statement).await {
+                Ok(()) => {
                     applied.changes.push(format!("made: {statement}"));
                     applied.undo.extend(undo.iter().map(|undo| (*on, undo.clone())));
                 }
                 Err(error) if error.code().is_some_and(|c| tolerate.iter().any(|t| t == c.code())) => {}
-                Err(error) => return Err(explain(error, statement)),
+                Err(error) => return Err(explain(&error, statement)),
             }
         }
     }
@@ -128,22 +129,15 @@ fn same(shown: &str, wanted: &str) -> bool {
 }
 
 async fn run(client: &Client, statement: &str) -> Result<()> {
-    client.simple_query(statement).await.map(drop).map_err(|error| explain(error, statement))
+    sql::run(client, statement).await.map_err(|error| explain(&error, statement))
 }
 
 async fn first_value(client: &Client, query: &str) -> Result<Option<String>> {
-    let messages = client.simple_query(query).await.map_err(|error| explain(error, query))?;
-    Ok(messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("").to_string()),
-        _ => None,
-    }))
+    sql::first_value(client, query).await.map_err(|error| explain(&error, query))
 }
 
-fn explain(error: tokio_postgres::Error, statement: &str) -> anyhow::Error {
-    let cause = match error.as_db_error() {
-        Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
-        None => error.to_string(),
-    };
+fn explain(error: &tokio_postgres::Error, statement: &str) -> anyhow::Error {
+    let cause = sql::cause(error);
     anyhow::anyhow!("set-up statement `{statement}` failed: {cause}; --no-setup leaves the server as it is")
 }
 

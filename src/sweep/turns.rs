@@ -284,8 +284,8 @@ impl Running {
 pub(super) fn warm(sources: &mut Sources, tell: &mut (dyn FnMut(Event) + Send)) {
     let sampled = sources.sampled();
     if let Some(sampler) = &mut sources.sampler {
-        let tell = std::sync::Mutex::new(&mut *tell);
-        let progress = |text: &str| (tell.lock().unwrap_or_else(|e| e.into_inner()))(Event::Preparing(text));
+        let tell = parking_lot::Mutex::new(&mut *tell);
+        let progress = |text: &str| (tell.lock())(Event::Preparing(text));
         // What fails here fails again, and is told, when the first window begins to sample.
         let _ = tokio::task::block_in_place(|| sampler.prepare(&sampled, &progress));
     }

@@ -2,7 +2,7 @@
 
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
-use crate::profile::{Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId};
+use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, Profile, StackId, marker};
 use crate::sample::{Address, Incomplete, RawSamples, RawStack};
 use std::collections::{BTreeMap, HashMap};
 
@@ -243,15 +243,4 @@ fn leaf(addresses: &[Address], found: &HashMap<Address, Symbols>, symbolizer: &S
     };
     let frame = symbolizer.frame(innermost);
     frame.miss.map_or(Leaf::Named, |miss| Leaf::Missed(frame.module.clone(), miss))
-}
-
-fn marker(name: &str) -> Frame {
-    Frame {
-        name: name.into(),
-        module: String::new(),
-        space: Space::Marker,
-        inlined: false,
-        file: String::new(),
-        miss: None,
-    }
 }

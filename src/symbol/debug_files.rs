@@ -1,10 +1,11 @@
 //! Files with a module's debug information that lie apart from it. Invariant: a file is taken only where its build-id (or,
 //! without one, the checksum or unit id that the module records) says that it belongs to the module.
 
-use super::locate::{Place, below};
+use super::locate::Place;
 use super::map::Bytes;
 use super::source::{Elf, Naming, Source, hex};
 use crate::cachedir::CacheDir;
+use crate::elf::below;
 use object::Object;
 use std::ffi::OsStr;
 use std::fs::File;

@@ -2,10 +2,9 @@
 
 use super::map::Bytes;
 use super::source::build_id;
+use crate::elf::{self, MappedFile, Opened, below, root_of};
 use crate::profile::Miss;
 use crate::sample::Module;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A module's file.
@@ -33,10 +32,9 @@ pub(super) struct Unusable {
 pub(super) fn open(modules: &[&Module]) -> Result<Located, Unusable> {
     let mut worst = Unusable { miss: Miss::FileUnreadable, note: None };
     for module in modules {
-        for (index, candidate) in candidates(module).into_iter().enumerate() {
-            let Ok(file) = File::open(&candidate) else { continue };
-            let Ok(bytes) = Bytes::map(&file) else { continue };
-            match check(module, index == 0, &file, &bytes) {
+        for opened in mapped(module).opened().flatten() {
+            let Ok(bytes) = Bytes::map(&opened.file) else { continue };
+            match check(module, &opened, &bytes) {
                 Ok(()) => {
                     return Ok(Located { bytes, place: Place { path: module.path.clone(), roots: roots(module) } });
                 }
@@ -47,22 +45,18 @@ pub(super) fn open(modules: &[&Module]) -> Result<Located, Unusable> {
     Err(worst)
 }
 
-/// Where the module's file may be found; the first is the mapping itself.
-fn candidates(module: &Module) -> [PathBuf; 3] {
-    let (start, end) = module.mapping;
-    [
-        PathBuf::from(format!("/proc/{}/map_files/{start:x}-{end:x}", module.pid)),
-        below(&root(module), &module.path),
-        module.path.clone(),
-    ]
+/// This process's vdso as a module's file.
+pub(super) fn vdso() -> Option<Located> {
+    let bytes = Bytes::Owned(elf::vdso()?.bytes().into());
+    Some(Located { bytes, place: Place { path: "[vdso]".into(), roots: Vec::new() } })
 }
 
-fn root(module: &Module) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/root", module.pid))
+fn mapped(module: &Module) -> MappedFile<'_> {
+    MappedFile { pid: module.pid, mapping: module.mapping, path: &module.path, inode: module.inode }
 }
 
 fn roots(module: &Module) -> Vec<PathBuf> {
-    let own = root(module);
+    let own = root_of(module.pid);
     if own.is_dir() { vec![own, PathBuf::from("/")] } else { vec![PathBuf::from("/")] }
 }
 
@@ -73,13 +67,8 @@ impl Place {
     }
 }
 
-/// An absolute path as seen from another root.
-pub(super) fn below(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
 /// Whether this is the file that runs: by build-id where the module has one, else by what the kernel says of the inode.
-fn check(module: &Module, is_mapping: bool, file: &File, bytes: &[u8]) -> Result<(), Unusable> {
+fn check(module: &Module, opened: &Opened, bytes: &[u8]) -> Result<(), Unusable> {
     let path = module.path.display();
     let Ok(found) = build_id(bytes) else {
         let note = Some(format!("{path}: not a readable 64-bit ELF file; its frames have no names"));
@@ -96,11 +85,9 @@ fn check(module: &Module, is_mapping: bool, file: &File, bytes: &[u8]) -> Result
         (Some(running), found) => {
             Err(replaced(format!("build-id {}, running {running}", found.as_deref().unwrap_or("absent"))))
         }
-        (None, _) if is_mapping => Ok(()),
+        (None, _) if opened.through_mapping => Ok(()),
         (None, _) if module.deleted => Err(replaced("the running one was deleted".into())),
-        (None, _) => match file.metadata() {
-            Ok(facts) if module.inode == 0 || facts.ino() == module.inode => Ok(()),
-            _ => Err(replaced(format!("another inode than {}", module.inode))),
-        },
+        (None, _) if opened.is_inode_of(&mapped(module)) => Ok(()),
+        (None, _) => Err(replaced(format!("another inode than {}", module.inode))),
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes of a file, mapped or unpacked. Invariant: a file is mapped, never read whole; the address of the bytes does not
 //! change while their [`Bytes`] lives, even when it is moved.
 
+use crate::mapped;
 use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::io;
@@ -25,20 +26,12 @@ pub(super) struct Stamp {
 }
 
 impl Bytes {
-    /// Maps the whole file. An empty file is an error of kind `InvalidInput`.
+    /// Maps the whole file; errors as of [`mapped::map`].
     pub(super) fn map(file: &File) -> io::Result<Bytes> {
         let facts = file.metadata()?;
-        if facts.len() == 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is empty"));
-        }
         let modified = i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec());
         let stamp = Stamp { device: facts.dev(), inode: facts.ino(), bytes: facts.len(), modified };
-        // SAFETY: the map is private and only read. Contents that another process changes under it can make the parsers
-        // see other bytes on a second look; all of them check bounds on every read, so that costs wrong names and not
-        // soundness. The kernel refuses to write to a file that is being executed (ETXTBSY), and package managers and
-        // linkers replace debug files by renaming, so that truncation in place (SIGBUS) does not happen in practice.
-        let map = unsafe { Mmap::map(file)? };
-        Ok(Bytes::Mapped(map, Some(stamp)))
+        Ok(Bytes::Mapped(mapped::map(file)?, Some(stamp)))
     }
 
     /// Which state of which file these bytes are; `None` where they are no file of their own.

@@ -26,18 +26,15 @@ mod locate;
 mod map;
 mod name;
 mod off_cpu;
-mod short;
 mod source;
 mod stubs;
 mod symbolizer;
 mod table;
 mod units;
 mod unpack;
-mod vdso;
 
 pub use answers::Cache;
 pub use convert::{Missed, SymbolReport, to_profile};
 pub use name::demangle;
 pub use off_cpu::off_cpu_profile;
-pub use short::{LONGEST, short_name};
 pub use symbolizer::{Options, Symbol, Symbolizer, Symbols};

@@ -5,13 +5,13 @@ use super::answers::Cache;
 use super::image::{Function, Functions, Image, Task};
 use super::kernel::{KERNEL, Kernel};
 use super::locate::{self, Unusable};
-use super::vdso;
 use crate::profile::{Frame, Miss, Space};
 use crate::sample::{Address, Module, ModuleKind};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Stack of a look-up thread in bytes, reserved and not used: parsers recurse as deep as inlined functions nest, which a
 /// damaged file can exaggerate.
@@ -300,7 +300,7 @@ impl Slot {
                 self.state = State::Kernel(Box::new(Kernel::read(&options.kallsyms)));
                 return;
             }
-            Space::Vdso => vdso::located().ok_or(Unusable { miss: Miss::FileUnreadable, note: None }),
+            Space::Vdso => locate::vdso().ok_or(Unusable { miss: Miss::FileUnreadable, note: None }),
             Space::User | Space::Marker => locate::open(modules),
         };
         let image = located.and_then(|located| {
@@ -371,11 +371,11 @@ fn in_parallel<T: Send, R: Send>(tasks: Vec<T>, threads: usize, work: impl Fn(T)
     let count = tasks.len();
     let queue = Mutex::new(tasks.into_iter().enumerate());
     let done = Mutex::new(Vec::with_capacity(count));
-    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let take = || queue.lock().next();
     let run = || {
         while let Some((index, task)) = take() {
             let result = work(task);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+            done.lock().push((index, result));
         }
     };
     std::thread::scope(|scope| {
@@ -386,7 +386,7 @@ fn in_parallel<T: Send, R: Send>(tasks: Vec<T>, threads: usize, work: impl Fn(T)
             run();
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut done = done.into_inner();
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
 }

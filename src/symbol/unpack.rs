@@ -2,7 +2,8 @@
 //! and mapped; sizes that a section claims for itself are not believed; a file that was kept is used only whole and unchanged.
 
 use super::map::Bytes;
-use crate::cachedir::{self, CacheDir};
+use crate::cachedir::CacheDir;
+use crate::mapped;
 use object::{CompressedData, CompressionFormat};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -74,13 +75,13 @@ fn find(directory: &CacheDir, key: &str, length: u64) -> Option<Bytes> {
     let mut trailer = [0; TRAILER];
     file.read_exact(&mut trailer).ok()?;
     (copied == length && trailer == trailer_of(length, crc)).then_some(())?;
-    Some(cachedir::map(&file).ok()?.into())
+    Some(mapped::map(&file).ok()?.into())
 }
 
 fn into_cache(data: &CompressedData<'_>, file: &Bytes, directory: &CacheDir, key: &str) -> io::Result<Bytes> {
     let mut unpacked = directory.begin(data.uncompressed_size + TRAILER as u64)?;
     write(data, file, unpacked.as_file_mut())?;
-    Ok(cachedir::map(&directory.finish(unpacked, key)?)?.into())
+    Ok(mapped::map(&directory.finish(unpacked, key)?)?.into())
 }
 
 fn into_nameless(data: &CompressedData<'_>, file: &Bytes) -> io::Result<Bytes> {
@@ -88,7 +89,7 @@ fn into_nameless(data: &CompressedData<'_>, file: &Bytes) -> io::Result<Bytes> {
     let directory = std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into());
     let mut unpacked = tempfile::tempfile_in(Path::new(&directory))?;
     write(data, file, &mut unpacked)?;
-    Ok(cachedir::map(&unpacked)?.into())
+    Ok(mapped::map(&unpacked)?.into())
 }
 
 fn write(data: &CompressedData<'_>, file: &Bytes, unpacked: &mut File) -> io::Result<()> {

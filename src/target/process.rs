@@ -2,33 +2,28 @@
 //! number that is used again is another process.
 
 use crate::elf::Image;
+use procfs::FromRead;
+use procfs::process::Stat;
 use std::path::Path;
 
 /// The parent of a process.
 pub fn parent(pid: u32) -> Option<u32> {
-    stat_fields(pid)?.get(1)?.parse().ok()
+    u32::try_from(stat(pid)?.ppid).ok()
 }
 
-/// Fields of `/proc/PID/stat` from the third on (state, ppid, ...): the second may hold spaces and parentheses.
-fn stat_fields(pid: u32) -> Option<Vec<String>> {
-    fields_of(&format!("/proc/{pid}/stat"))
+fn stat(pid: u32) -> Option<Stat> {
+    Stat::from_file(format!("/proc/{pid}/stat")).ok()
 }
 
 /// Whether a thread is off CPU and waits for something: neither running nor runnable (state R of proc(5)), nor gone.
 pub fn is_blocked(pid: u32, tid: u32) -> bool {
-    let state = fields_of(&format!("/proc/{pid}/task/{tid}/stat")).and_then(|fields| fields.into_iter().next());
-    state.is_some_and(|state| !["R", "Z", "X"].contains(&state.as_str()))
-}
-
-fn fields_of(path: &str) -> Option<Vec<String>> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let (_, rest) = text.rsplit_once(')')?;
-    Some(rest.split_whitespace().map(str::to_string).collect())
+    let thread = Stat::from_file(format!("/proc/{pid}/task/{tid}/stat"));
+    thread.is_ok_and(|thread| !['R', 'Z', 'X'].contains(&thread.state))
 }
 
 /// Clock ticks after boot at which the process started (field 22 of stat).
 pub fn start_ticks(pid: u32) -> Option<u64> {
-    stat_fields(pid)?.get(19)?.parse().ok()
+    Some(stat(pid)?.starttime)
 }
 
 /// When the process started, RFC 3339 in UTC. The boot time is read once, so that the same process always gives the
@@ -72,10 +67,11 @@ pub fn family(pid: u32) -> Vec<u32> {
     family
 }
 
-/// Name of a thread or, with `tid == pid`, of the process.
+/// Name of a thread or, with `tid == pid`, of the process. The kernel cuts names to 15 bytes, in the midst of a character too: what
+/// is no UTF-8 is replaced.
 pub fn comm(pid: u32, tid: u32) -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
-    Some(name.trim_end().to_string())
+    let name = std::fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end().to_string())
 }
 
 /// What the running process is: its executable, arguments, start time and build-id.
@@ -117,6 +113,18 @@ mod tests {
         assert_eq!(without_secrets("postgres://u:p@ss@h:1/d"), "postgres://u:***@h:1/d");
         assert_eq!(without_secrets("--url=host=h password='a b' user=x"), "--url=host=h password=*** user=x");
         assert_eq!(without_secrets("postgres://u@h/d"), "postgres://u@h/d");
+    }
+
+    #[test]
+    fn a_thread_whose_name_was_cut_within_a_character_has_a_name_and_a_state() {
+        let thread = std::thread::spawn(|| {
+            // 16 bytes, of which the kernel keeps 15: seven characters and a half.
+            std::fs::write("/proc/thread-self/comm", "\u{434}".repeat(8)).unwrap();
+            // SAFETY: gettid has no preconditions.
+            let tid = unsafe { libc::gettid() } as u32;
+            (comm(std::process::id(), tid), Stat::from_file(format!("/proc/self/task/{tid}/stat")).is_ok())
+        });
+        assert_eq!(thread.join().unwrap(), (Some("\u{434}".repeat(7) + "\u{fffd}"), true));
     }
 
     #[test]

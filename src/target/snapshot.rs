@@ -84,7 +84,7 @@ fn read_process(pid: u32, role: impl Fn(u32) -> Role, threads: &mut BTreeMap<u32
     }
 }
 
-/// ns on CPU, ns runnable but waiting, slices.
+/// ns on CPU, ns runnable but waiting, slices. By hand: see docs/decisions/own-code.md, as of [`parse_machine`].
 fn parse_schedstat(text: &str) -> Option<[u64; 3]> {
     let mut fields = text.split_whitespace().map(|field| field.parse().ok());
     Some([fields.next()??, fields.next()??, fields.next()??])

@@ -9,7 +9,7 @@ mod timeline;
 
 pub use program::SocketProgram;
 pub use sample::{Behind, MOST_A_SECOND, QueryTimeline, Sample};
-pub use shapes::{Connection, PLACES, Place};
+pub use shapes::{Connection, PLACES, Place, Side};
 pub use timeline::{Hop, HopDelta, HopSnapshot, Listens, Others, Stay, WireDelta, WireSnapshot};
 
 use anyhow::Result;

@@ -4,17 +4,19 @@ use super::WireSource;
 use super::sample::{QueryTimeline, Sample, every};
 use super::shapes::{BUCKETS, Connection, HOPS, NAME_WORDS, PLACES, PORTS, SOCKETS, Sampling, Timeline};
 use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
+use crate::bpf::map_array;
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, Ebpf, EbpfLoader};
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::MmapRaw;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Compiled from `bpf/wire.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
@@ -50,8 +52,8 @@ impl SocketProgram {
         }
         let sends_seen = program(&mut ebpf, SENDS.0)?.load(SENDS.1, &btf).is_ok();
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
-        let connections = mapped(take("connections")?, HOPS * PORTS * size_of::<Connection>())?;
-        let sampling = mapped(take("sampling")?, size_of::<Sampling>())?;
+        let connections = mapped(take("connections")?, HOPS * PORTS * size_of::<Connection>(), "connections")?;
+        let sampling = mapped(take("sampling")?, size_of::<Sampling>(), "sampling")?;
         let stays = PerCpuArray::try_from(take("stays")?)?;
         let timelines = RingBuf::try_from(take("timelines")?)?;
         let numbers = HashMap::try_from(take("numbers")?)?;
@@ -70,13 +72,39 @@ impl SocketProgram {
         })
     }
 
-    /// Read as it is now: the kernel may be writing, so that one event of one connection can be half seen.
-    fn connection(&self, hop: usize, port: usize) -> Connection {
+    fn connection_at(&self, hop: usize, port: usize) -> *mut Connection {
         assert!(hop < HOPS && port < PORTS);
-        let at = self.connections.as_mut_ptr().cast::<Connection>();
-        // SAFETY: the mapping holds HOPS * PORTS connections, page-aligned, and lives as long as `self`; any bytes are a
-        // connection, and a volatile read takes them as they are.
-        unsafe { at.add(hop * PORTS + port).read_volatile() }
+        // SAFETY: the mapping holds HOPS * PORTS connections, so that this one lies within it (asserted).
+        unsafe { self.connections.as_mut_ptr().cast::<Connection>().add(hop * PORTS + port) }
+    }
+
+    /// When a connection came into its place; 0: it was never seen.
+    fn since(&self, hop: usize, port: usize) -> Nanos {
+        let at = self.connection_at(hop, port);
+        // SAFETY: the mapping lives as long as `self`, and this word of it is aligned; the kernel's programs write it whole.
+        unsafe { AtomicU64::from_ptr(&raw mut (*at).since) }.load(Ordering::Relaxed)
+    }
+
+    /// A connection as it is now. The kernel's program may be in the midst of an event, some ten stores in no order that C
+    /// promises, and then this would see the instant of one event with the place of another. So it is read until two readings
+    /// agree. They can still agree on half an event where an interrupt holds up the program between its stores for as long as
+    /// both take (some 100 ns): then one stay of one connection is given to the wrong place in this snapshot.
+    fn connection(&self, hop: usize, port: usize) -> Connection {
+        /// Events of one connection are microseconds apart: the second reading nearly always agrees.
+        const READINGS: usize = 16;
+        let at = self.connection_at(hop, port);
+        // SAFETY: the mapping lives as long as `self`, and is aligned. A volatile read takes what is there word by word, whoever
+        // writes meanwhile; every bit pattern of every word is a valid value, and which words belong together is seen to below.
+        let read = || unsafe { at.read_volatile() };
+        let mut last = read();
+        for _ in 1..READINGS {
+            let again = read();
+            if again == last {
+                break;
+            }
+            last = again;
+        }
+        last
     }
 
     fn forget(&mut self) {
@@ -97,7 +125,7 @@ impl SocketProgram {
 
     /// Of the connections that a hop has in use: which they are, and the client's end of each.
     fn used(&self, hop: usize, inodes: &BTreeMap<usize, u32>) -> Vec<(usize, u32)> {
-        let used = (0..PORTS).filter(|number| self.connection(hop, *number).since > 0);
+        let used = (0..PORTS).filter(|number| self.since(hop, *number) > 0);
         match self.hops[hop].at {
             Listens::Port(_) => used.map(|port| (port, port as u32)).collect(),
             Listens::Socket(_) => {
@@ -107,7 +135,8 @@ impl SocketProgram {
     }
 
     fn sampling(&self) -> Sampling {
-        // SAFETY: the mapping holds one, page-aligned, and any bytes are one.
+        // SAFETY: the mapping holds one, page-aligned, and any bytes are one. Its words are counts of their own: nothing is
+        // concluded from two of them together, so that they may be of different instants.
         unsafe { self.sampling.as_mut_ptr().cast::<Sampling>().read_volatile() }
     }
 
@@ -153,11 +182,14 @@ impl WireSource for SocketProgram {
         let inodes = self.inodes();
         let used: Vec<Vec<(usize, u32)>> = hops.clone().map(|hop| self.used(hop, &inodes)).collect();
         let at = clock::now();
-        let lost = self.sampling().unnumbered;
-        ensure!(lost == 0, "more than {SOCKETS} connections over Unix sockets were opened, which are not all followed");
+        let Sampling { unnumbered, reversed, .. } = self.sampling();
+        ensure!(
+            unnumbered == 0,
+            "more than {SOCKETS} connections over Unix sockets were opened, which are not all followed"
+        );
         let hops = hops.map(|hop| {
             let connections = used[hop].iter().map(|(at, client)| (*client, self.connection(hop, *at))).collect();
-            HopSnapshot { connections, stays: std::mem::take(&mut stays[hop]) }
+            HopSnapshot { connections, stays: std::mem::take(&mut stays[hop]), reversed: reversed[hop] }
         });
         Ok(WireSnapshot { at, hops: hops.collect() })
     }
@@ -170,7 +202,7 @@ impl WireSource for SocketProgram {
             let queries: u64 = hop.connections.values().map(|connection| connection.queries).sum();
             *every_so_many = every(queries as f64 / since, seconds);
         }
-        // SAFETY: the mapping holds a `Sampling`, whose first field this is; the program only reads it.
+        // SAFETY: the mapping holds a `Sampling`, whose first field this is (asserted in `shapes`); the program only reads it.
         unsafe { self.sampling.as_mut_ptr().cast::<[u32; HOPS]>().write_volatile(all) };
         Ok(())
     }
@@ -238,10 +270,9 @@ fn words(path: &Path) -> Result<[u64; NAME_WORDS]> {
 }
 
 /// An array that the kernel lets us map.
-fn mapped(map: Map, bytes: usize) -> Result<MmapRaw> {
-    let Map::Array(array) = map else { return Err(anyhow!("the program's map is no array")) };
-    let mapped = MmapOptions::new().len(bytes).map_raw(array.fd().as_fd().as_raw_fd());
-    mapped.context("the kernel's tables cannot be mapped")
+fn mapped(map: Map, bytes: usize, name: &str) -> Result<MmapRaw> {
+    let Map::Array(array) = map else { return Err(anyhow!("the program's map {name} is no array")) };
+    map_array(array.fd().as_fd(), bytes, name)
 }
 
 fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint> {

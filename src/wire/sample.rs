@@ -1,7 +1,7 @@
 //! Whole timelines of every k-th query of a connection. Invariant: which queries are taken is decided by their number
 //! when they are sent, never by how long they take; what was lost is counted.
 
-use super::shapes::{PLACES, Timeline};
+use super::shapes::{PLACES, Place, Timeline};
 use crate::clock::{Nanos, Span};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,11 @@ impl From<QueryTimeline> for Written {
 }
 
 impl QueryTimeline {
+    /// ns in a place; 0 in the client's hands, in which a query is not between its sending and its reading.
+    pub fn spent_in(&self, place: Place) -> u32 {
+        place.index().checked_sub(1).map_or(0, |at| self.spent[at])
+    }
+
     /// ns from sending to reading.
     pub fn latency(&self) -> u64 {
         self.spent.iter().map(|nanos| u64::from(*nanos)).sum()
@@ -116,6 +121,7 @@ mod tests {
         };
         let query = QueryTimeline::from(&timeline);
         assert_eq!((query.latency(), query.behind), (15, Some(Behind { before: 2, after: 1 })));
+        assert_eq!([Place::Server, Place::Client].map(|place| query.spent_in(place)), [3, 0]);
         let text = serde_json::to_string(&query).unwrap();
         assert_eq!(text, "[7,9,[1,2,3,4,5],[2,1]]");
         assert_eq!(serde_json::from_str::<QueryTimeline>(&text).unwrap(), query);

@@ -2,7 +2,7 @@
 //! times its connections, to the exactness with which the two snapshots were taken.
 
 use super::sample::Sample;
-use super::shapes::{BUCKETS, Connection, PLACES, Place};
+use super::shapes::{BUCKETS, Connection, PLACES, Place, Side};
 use crate::clock::{Nanos, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,8 @@ pub struct HopSnapshot {
     pub connections: BTreeMap<u32, Connection>,
     /// Stays that have ended, by place and power of two of ns.
     pub stays: Vec<[u64; BUCKETS]>,
+    /// Changes of place so far by a clock that was read before the change that came first.
+    pub reversed: u64,
 }
 
 /// All hops at an instant.
@@ -84,6 +86,10 @@ pub struct HopDelta {
     pub pipelined: u64,
     /// Further parts of requests and answers.
     pub pieces: u64,
+    /// Changes of place that came in the reverse order of their clocks, read on two CPUs at once: each counts as no time. The
+    /// kernel counts them by hop, those of [`Others`] among them. `None`: recorded before they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reversed: Option<u64>,
     /// Of the load's hop: connections of other clients to the same port on which anything happened, and their requests. They are
     /// in none of the other figures. `None`: it is not known which are the load's own, and all are in them.
     #[serde(default)]
@@ -155,6 +161,7 @@ fn hop_delta(
         queries: 0,
         pipelined: 0,
         pieces: 0,
+        reversed: Some(after.reversed.saturating_sub(before.reversed)),
         others: own.map(|_| Others::default()),
         stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
         sample: None,
@@ -172,8 +179,8 @@ fn hop_delta(
             continue;
         }
         delta.connections += 1;
-        delta.client_seen += u64::from(end.sides & 1 != 0);
-        delta.server_seen += u64::from(end.sides & 2 != 0);
+        delta.client_seen += u64::from(Side::Client.seen_in(end));
+        delta.server_seen += u64::from(Side::Server.seen_in(end));
         delta.queries += end.queries - start.queries;
         delta.pipelined += end.pipelined - start.pipelined;
         delta.pieces += end.pieces - start.pieces;
@@ -256,7 +263,8 @@ mod tests {
     }
 
     fn snapshot(at: Nanos, connections: &[(u32, Connection)]) -> WireSnapshot {
-        let hop = HopSnapshot { connections: connections.iter().copied().collect(), stays: Vec::new() };
+        let connections = connections.iter().copied().collect();
+        let hop = HopSnapshot { connections, ..HopSnapshot::default() };
         WireSnapshot { at, hops: vec![hop] }
     }
 

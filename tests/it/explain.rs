@@ -62,6 +62,22 @@ fn places_are_divided_by_round_trips_and_populations_by_the_window() {
 }
 
 #[test]
+fn changes_of_place_against_their_clocks_are_told_where_there_were_any_and_absent_where_nobody_counted() {
+    let notes = |counted: [Option<u64>; 2]| {
+        let mut run = run();
+        let wires = run.windows.iter_mut().filter_map(|window| window.wire.as_mut());
+        wires.zip(counted).for_each(|(wire, counted)| wire.hops[0].reversed = counted);
+        let section = places_section(&places(&run)).unwrap();
+        section.tables[0].notes.iter().filter(|note| note.contains("reverse order")).cloned().collect::<Vec<_>>()
+    };
+    assert!(notes([None, None]).is_empty() && notes([Some(0), Some(0)]).is_empty());
+    let told = notes([Some(0), Some(3)]);
+    assert!(told.len() == 1 && told[0].starts_with("Level 10: 3 changes of place"), "{told:?}");
+    let wire = serde_json::to_string(run().windows[0].wire.as_ref().unwrap()).unwrap();
+    assert!(!wire.contains("reversed"), "what was not counted is not written: {wire}");
+}
+
+#[test]
 fn a_unix_socket_has_no_place_on_a_network_and_needs_no_kernel_that_tells_of_sending() {
     let mut run = run();
     run.windows.remove(0);

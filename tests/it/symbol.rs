@@ -4,9 +4,10 @@ use crate::skip::skip;
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::path::{Path, PathBuf};
 use wireprof::clock::Span;
+use wireprof::profile::short_name;
 use wireprof::profile::{Frame, Miss, Profile, Space, on_cpu_columns};
 use wireprof::sample::{Address, Incomplete, Module, ModuleId, ModuleKind, RawSample, RawSamples, RawStack, RawThread};
-use wireprof::symbol::{Options, Symbolizer, short_name, to_profile};
+use wireprof::symbol::{Options, Symbolizer, to_profile};
 
 /// Nothing is kept from one test to the next.
 fn options() -> Options {

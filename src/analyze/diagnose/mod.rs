@@ -1,5 +1,5 @@
 //! Why queries take as long as they do at a level: causes with their evidence, judged by the preset's rules. Invariant: a verdict is
-//! computed from a stored run alone; its effect is what the network of [`model`] says goes with the cause, and a cause that
+//! computed from a stored run alone; its effect is what the network of `model.rs` says goes with the cause, and a cause that
 //! could not be looked for is named with what was missing.
 //!
 //! Serialized as it is, a [`Diagnosis`] is the JSON of `wireprof diagnose --json`. Times are ns.

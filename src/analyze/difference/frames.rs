@@ -39,7 +39,7 @@ pub struct FrameTable {
     pub all: FrameRow,
     /// Those that differ first, by the size of the difference.
     pub rows: Vec<FrameRow>,
-    /// Frames that `top` left out, and those with fewer than [`FEWEST`] samples on both sides together.
+    /// Frames that `top` left out, and those with fewer than [`RARE`] samples on both sides together.
     pub rest: Option<FrameRow>,
     pub rare: Option<FrameRow>,
     /// Frames judged, over how many a false discovery rate is held on all levels together, and the cut.

@@ -3,6 +3,7 @@
 //! doubt whose request it is.
 
 use crate::run::Window;
+use crate::wire::Place;
 use serde::Serialize;
 
 /// Of the sampled queries, how many must have made exactly one request, and the fewest to tell a mean of.
@@ -50,8 +51,7 @@ pub(super) fn own_work(windows: &[&Window]) -> Option<OwnWork> {
         all += sample.queries.len();
         for query in &sample.queries {
             let Some(asked) = query.behind else { continue };
-            // In the order of the path without the client: the third is the server.
-            let server = f64::from(query.spent[2]);
+            let server = f64::from(query.spent_in(Place::Server));
             before += f64::from(asked.before);
             after += f64::from(asked.after);
             behind += server - f64::from(asked.before) - f64::from(asked.after);

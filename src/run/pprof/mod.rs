@@ -1,7 +1,7 @@
 //! Profiles as pprof files (profile.proto of google/pprof): gzip protobuf that `go tool pprof` and other viewers read.
 //! Invariant: `decode(encode(p))` gives the same samples, stacks and labels, ids apart.
 //!
-//! Samples stand in the order of the call tree walked depth first, which a comment of the file says ([`DEPTH_FIRST`]).
+//! Samples stand in the order of the call tree walked depth first, which a comment of the file says (`DEPTH_FIRST`).
 //!
 //! What pprof has no field for: a miss's reason stands in `Function.system_name` as `[no_symbol]`, the rest of a frame
 //! in the fields of that meaning. A frame inlined into the next outer one shares its `Location`.

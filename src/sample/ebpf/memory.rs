@@ -1,13 +1,14 @@
-//! The unwinder's tables in the kernel's memory: written through shared mappings, published by a process's entry in `spaces`.
+//! The unwinder's tables in the kernel's memory: written through shared mappings, published by a process's entry in `targets`.
 //! Invariant: what is published is never written again while programs run; what finds no room is left out and said.
 
 use super::shapes::{KernelMapping, KernelSpace};
+use crate::bpf::map_array;
 use crate::sample::ModuleId;
 use crate::sample::unwind::{Cache, Modules, Placed, Space, Table, TableRule};
-use anyhow::{Context, Result};
-use memmap2::{MmapOptions, MmapRaw};
+use anyhow::Result;
+use memmap2::MmapRaw;
 use rustc_hash::FxHashMap;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 /// How many elements each of the kernel's arrays has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,17 +111,13 @@ pub struct Memory {
 impl Memory {
     /// Maps the arrays `mappings`, `pages`, `rows` and `rules`.
     pub fn new(room: Room, [mappings, pages, rows, rules]: [BorrowedFd; 4]) -> Result<Memory> {
-        let map = |fd: BorrowedFd, bytes: usize| {
-            let bytes = bytes.next_multiple_of(page_size());
-            MmapOptions::new().len(bytes).map_raw(fd.as_raw_fd()).context("the kernel's tables cannot be mapped")
-        };
         Ok(Memory {
             room,
             used: Room { mappings: 0, pages: 0, rows: 0, rules: 0 },
-            mappings: map(mappings, room.mappings * KernelMapping::SIZE)?,
-            pages: map(pages, room.pages * 8)?,
-            rows: map(rows, room.rows * 4)?,
-            rules: map(rules, room.rules * TableRule::SIZE)?,
+            mappings: map_array(mappings, room.mappings * KernelMapping::SIZE, "mappings")?,
+            pages: map_array(pages, room.pages * 8, "pages")?,
+            rows: map_array(rows, room.rows * 4, "rows")?,
+            rules: map_array(rules, room.rules * TableRule::SIZE, "rules")?,
             modules: FxHashMap::default(),
             spaces: FxHashMap::default(),
             users: FxHashMap::default(),
@@ -173,6 +170,7 @@ impl Memory {
                 first_page: 0,
                 pages: 0,
                 first_rule: 0,
+                padding: [0; 7],
             };
             if let (Some(module), Some(address)) = (module, placed.file_address) {
                 mapping.bias = address.wrapping_sub(placed.range.start).wrapping_sub(module.base);
@@ -227,12 +225,10 @@ impl Memory {
 /// Writes into a shared mapping. The bounds are the map's own: a table that does not fit is not written at all.
 fn write(map: &MmapRaw, at: usize, bytes: &[u8]) {
     assert!(at.checked_add(bytes.len()).is_some_and(|end| end <= map.len()), "within the map");
-    // SAFETY: the range lies within the mapping (asserted), which lives as long as `map`. The kernel's programs read these
-    // places only after the entry in `spaces` that names them was made, by a system call, after this.
+    // SAFETY: the range lies within the mapping (asserted), which lives as long as `map` and overlaps no slice of ours. Nobody
+    // reads these places meanwhile: the kernel's programs come to them only by the entry in `targets` that names them, which
+    // bpf(BPF_MAP_UPDATE_ELEM) makes after this. A system call is opaque to the compiler, x86-64 keeps the order of stores,
+    // and the kernel publishes an element of a hash map by a store with release (hlist_nulls_add_head_rcu), which the
+    // program's look-up acquires: whoever sees the entry sees these bytes.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr().add(at), bytes.len()) };
-}
-
-fn page_size() -> usize {
-    // SAFETY: sysconf has no preconditions.
-    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

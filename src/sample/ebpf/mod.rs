@@ -18,9 +18,10 @@ use super::{RawSamples, Recording, Sampled, Sampler, SamplingReport};
 use crate::target::{family, online_cpus};
 use anyhow::{Context, Result};
 use memory::{Room, Tables};
+use parking_lot::Mutex;
 use program::{Form, KernelProgram};
 use reader::Reader;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use window::WindowEnds;
 
 /// Samples processes by a program in the kernel.
@@ -52,7 +53,7 @@ impl EbpfSampler {
 
     /// Why waits cannot be followed on this host; `None`: they can.
     pub fn waits_refused(&self) -> Option<String> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner()).kernel.waits_refused.clone()
+        self.state.lock().kernel.waits_refused.clone()
     }
 
     fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {
@@ -96,7 +97,7 @@ fn members(sampled: &[Sampled]) -> Vec<Sampled> {
 
 impl Sampler for EbpfSampler {
     fn prepare(&mut self, sampled: &[Sampled], progress: &dyn Fn(&str)) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        let mut state = self.state.lock();
         state.prepare(sampled, self.form, progress)
     }
 
@@ -105,7 +106,7 @@ impl Sampler for EbpfSampler {
         let sampled = sampled.to_vec();
         let (ready, started) = mpsc::channel();
         let thread = SamplingThread::start(move |stop| {
-            let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
+            let mut state = state.lock();
             let prepared = state.prepare(&sampled, form, &|_| {});
             let State { modules, tables, kernel } = &mut *state;
             let processes = Processes::new(&sampled);

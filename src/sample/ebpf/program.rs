@@ -2,20 +2,21 @@
 //! pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
 
 use super::memory::{Memory, Room};
-use super::shapes::{CpuCounts, KernelSpace, Target};
+use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
 use super::waits::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::window::WindowEnds;
+use crate::bpf::map_array;
 use crate::sample::start::Started;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use aya::programs::{BtfTracePoint, PerfEvent, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::MmapRaw;
 use perf_event::Counter;
 use rustc_hash::FxHashMap;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
@@ -91,8 +92,7 @@ impl KernelProgram {
         let [mappings, pages, rows, rules] = arrays.each_ref().map(array);
         let fds = [mappings?.fd().as_fd(), pages?.fd().as_fd(), rows?.fd().as_fd(), rules?.fd().as_fd()];
         let clocks = take("clocks")?;
-        let bytes = (count * 16).next_multiple_of(4096);
-        let clocks = MmapOptions::new().len(bytes).map_raw(array(&clocks)?.fd().as_fd().as_raw_fd());
+        let clocks = map_array(array(&clocks)?.fd().as_fd(), count * size_of::<Clock>(), "clocks")?;
         let window = Arc::new(WindowEnds::map(array(&take("window")?)?.fd().as_fd())?);
         Ok(KernelProgram {
             memory: Memory::new(room, fds)?,
@@ -104,7 +104,7 @@ impl KernelProgram {
             window,
             waits_refused,
             cpus: Array::try_from(take("cpus")?)?,
-            clocks: clocks.context("the kernel's clocks cannot be mapped")?,
+            clocks,
             count,
             ebpf,
         })
@@ -157,16 +157,17 @@ impl KernelProgram {
         }
         let (start, period) = clock.map_or((0, 0), |(start, period)| (start.at, period));
         // The program looks at the period first: while it is 0 nothing else counts.
-        self.clock_word(cpu, 1).store(0, Ordering::SeqCst);
-        self.clock_word(cpu, 0).store(start, Ordering::SeqCst);
-        self.clock_word(cpu, 1).store(period, Ordering::SeqCst);
+        let clock = self.clock(cpu);
+        clock.period.store(0, Ordering::SeqCst);
+        clock.start.store(start, Ordering::SeqCst);
+        clock.period.store(period, Ordering::SeqCst);
     }
 
-    fn clock_word(&self, cpu: usize, word: usize) -> &AtomicU64 {
-        assert!(cpu < self.count && word < 2);
-        // SAFETY: the mapping holds two aligned words for each of `count` CPUs and lives as long as `self`; the kernel's
-        // programs only read them.
-        unsafe { AtomicU64::from_ptr(self.clocks.as_mut_ptr().cast::<u64>().add(cpu * 2 + word)) }
+    fn clock(&self, cpu: usize) -> &Clock {
+        assert!(cpu < self.count);
+        // SAFETY: the mapping begins at a page, holds a `Clock` for each of `count` CPUs (it was mapped so) and lives as long as
+        // `self`; its words are atomic, and the kernel's programs only read them, each whole.
+        unsafe { &*self.clocks.as_ptr().cast::<Clock>().add(cpu) }
     }
 
     /// Enters a process of the target; `children`: processes that it gives birth to belong to the target too.

@@ -1,8 +1,10 @@
-//! Shapes shared with the kernel's program (`bpf/unwind.h`, `bpf/samples.h`), which asserts the same sizes when it is
-//! compiled. Invariant: a record that is shorter than its fields say gives `None`.
+//! Shapes shared with the kernel's program (`bpf/unwind.h`, `bpf/samples.h`, `bpf/sampler.bpf.c`), which asserts the same
+//! offsets when it is compiled. Invariant: a record that is shorter than its fields say gives `None`.
 
+use crate::bpf::assert_shape;
 use crate::sample::Incomplete;
 use crate::sample::fields::Fields;
+use std::sync::atomic::AtomicU64;
 
 /// `struct space`: a run in `mappings`.
 #[repr(C)]
@@ -61,9 +63,24 @@ pub struct CpuCounts {
 // SAFETY: integers without padding: every bit pattern is a value.
 unsafe impl aya::Pod for CpuCounts {}
 
-const _: () = assert!(size_of::<KernelSpace>() == 8 && size_of::<Target>() == 12 && size_of::<CpuCounts>() == 192);
+/// `struct clock` of a CPU, mapped. `period` 0: it is not known.
+#[repr(C)]
+pub struct Clock {
+    pub start: AtomicU64,
+    pub period: AtomicU64,
+}
 
-/// `struct mapping` in the bytes of the map.
+assert_shape!(KernelSpace, 8: first 0, count 4);
+assert_shape!(Target, 12: space 0, children 8);
+assert_shape!(
+    CpuCounts, 192: served 0, due 8, slice_start 16, slice_thread 24, walks 28, part 32, foreign 40, lost 48, delays 56,
+    delay_sum 64, spent 72, copies 80, walked 88, walk_spent 96, stacks_lost 104, waits_lost 112, nanos_lost 120,
+    collisions 128, reserved 136
+);
+assert_shape!(Clock, 16: start 0, period 8);
+
+/// `struct mapping`, as [`KernelMapping::bytes`] writes it.
+#[repr(C)]
 pub struct KernelMapping {
     pub start: u64,
     pub end: u64,
@@ -71,10 +88,15 @@ pub struct KernelMapping {
     pub first_page: u32,
     pub pages: u32,
     pub first_rule: u32,
+    pub padding: [u32; 7],
 }
 
+assert_shape!(
+    KernelMapping, 64: start 0, end 8, bias 16, first_page 24, pages 28, first_rule 32, padding 36
+);
+
 impl KernelMapping {
-    pub const SIZE: usize = 64;
+    pub const SIZE: usize = size_of::<KernelMapping>();
 
     pub fn bytes(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];

@@ -1,8 +1,9 @@
 //! From the kernel's sums of waits to waits by thread and stack. Invariant: dividing a place's waits keeps their number and
 //! their ns exactly.
 //!
-//! Shapes as in `bpf/off_cpu.h`, which asserts the same sizes when it is compiled.
+//! Shapes as in `bpf/off_cpu.h`, which asserts the same offsets when it is compiled.
 
+use crate::bpf::assert_shape;
 use crate::clock::{Nanos, Span};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -67,7 +68,10 @@ unsafe impl aya::Pod for Sum {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Thread {}
 
-const _: () = assert!(size_of::<Wait>() == 32 && size_of::<Sum>() == 32 && size_of::<Thread>() == 64);
+assert_shape!(Wait, 32: thread 0, call 4, ip 8, sp 16, stack 24, how 28, preempted 30);
+assert_shape!(Sum, 32: waits 0, blocked 8, runnable 16, last 24, same 28);
+assert_shape!(Thread, 64: on_cpu 0, since 8, woken 16, pid 24, padding 28, wait 32);
+const _: () = assert!(size_of::<Id>() == 16 && size_of::<Known>() == 24);
 
 /// What a thread waited at one stack; and what of it was divided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,33 +1,47 @@
 //! The window's ends in the memory of the kernel's program. Invariant: while `follow` is 0 the program follows no waits, and
 //! outside of the ends none counts.
 
+use crate::bpf::{assert_shape, map_array};
 use crate::clock::{self, Nanos, Span};
-use anyhow::{Context, Result};
-use memmap2::{MmapOptions, MmapRaw};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use anyhow::Result;
+use memmap2::MmapRaw;
+use std::mem::offset_of;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `struct window`, mapped; shared between who conducts and who reads.
 pub struct WindowEnds(MmapRaw);
 
-const START: usize = 0;
-const END: usize = 1;
-const FOLLOW: usize = 2;
-const WORDS_USED: usize = 3;
+/// `struct window` of `bpf/off_cpu.h`.
+#[repr(C)]
+struct Window {
+    start: u64,
+    end: u64,
+    follow: u64,
+    words_used: u64,
+}
+
+assert_shape!(Window, 32: start 0, end 8, follow 16, words_used 24);
+
+const START: usize = offset_of!(Window, start);
+const END: usize = offset_of!(Window, end);
+const FOLLOW: usize = offset_of!(Window, follow);
+const WORDS_USED: usize = offset_of!(Window, words_used);
 
 impl WindowEnds {
     pub fn map(fd: BorrowedFd) -> Result<WindowEnds> {
-        let mapped = MmapOptions::new().len(4096).map_raw(fd.as_raw_fd());
-        let ends = WindowEnds(mapped.context("the kernel's window cannot be mapped")?);
+        let ends = WindowEnds(map_array(fd, size_of::<Window>(), "window")?);
         ends.reset(false);
         Ok(ends)
     }
 
-    fn word(&self, word: usize) -> &AtomicU64 {
-        assert!(word <= WORDS_USED);
-        // SAFETY: the mapping holds four aligned words and more, and lives as long as `self`; the kernel's programs read and
-        // write them as whole words.
-        unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().cast::<u64>().add(word)) }
+    /// The word at this offset.
+    fn word(&self, at: usize) -> &AtomicU64 {
+        assert!(at.is_multiple_of(8) && at < size_of::<Window>());
+        // SAFETY: the mapping begins at a page, holds a whole `Window` (it was mapped so) and lives as long as `self`, so that
+        // this is an aligned word of it (asserted). The kernel's programs read and write such words whole, `words_used` by an
+        // atomic addition; in this process they are reached through here alone.
+        unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().byte_add(at).cast::<u64>()) }
     }
 
     /// Forgets the recording before; nothing counts until [`WindowEnds::begin`].

@@ -20,7 +20,7 @@ pub struct Budget {
     pub frequency: u64,
     pub stack_bytes: u32,
     pub ring_bytes: usize,
-    /// User addresses along frame pointers are in the samples too, for [`super::Findings`].
+    /// User addresses along frame pointers are in the samples too, for [`Findings`](crate::sample::Findings).
     pub user_chains: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Clocked {
     pub period: Option<u64>,
 }
 
-/// The period of one CPU's clock, at most [`SPREAD`] above the common one and unlike every other CPU's: fractional parts
+/// The period of one CPU's clock, at most `SPREAD` above the common one and unlike every other CPU's: fractional parts
 /// of multiples of the golden ratio never meet (three-distance theorem). With equal periods the clocks would keep
 /// the phase between them for the whole window. A tick halts its CPU for tens of microseconds, and with it a query that
 /// was there; another CPU that is always looked at just then is seen idle too often (by 12 % at one client).

@@ -27,7 +27,7 @@ pub struct PerfSampler {
     /// Why not a better one; in every report.
     because: Option<String>,
     /// Survives from window to window, so that each file is opened once.
-    modules: Arc<std::sync::Mutex<Modules>>,
+    modules: Arc<parking_lot::Mutex<Modules>>,
 }
 
 impl PerfSampler {
@@ -50,7 +50,7 @@ impl Sampler for PerfSampler {
         let modules = self.modules.clone();
         let waits = self.options.off_cpu.then(|| self.because.clone().unwrap_or_else(|| NO_WAITS.into()));
         let recording = SamplingThread::start(move |stop| {
-            let mut modules = modules.lock().unwrap_or_else(|e| e.into_inner());
+            let mut modules = modules.lock();
             let (mut raw, report) = Reader::new(opened, processes, &mut modules).run(stop);
             raw.off_cpu = waits.map(Err);
             (raw, report)

@@ -1,21 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
-/* Where each query is, seen at the sockets: a state for each connection, and how long it has been in each state so far.
- * Invariant: a connection is in exactly one place at every instant since its first event, so the sums of all places grow by
- * exactly the time that passes, times the connections.
- *
- *     client sends -> [request on the network] -> server's socket readable -> [in the server's socket buffer]
- *     -> server reads -> [in the server's hands] -> server sends -> [response on the network]
- *     -> client's socket readable -> [in the client's socket buffer] -> client reads -> [in the client's hands] -> ...
+/* The kernel's program at the sockets: whose socket an event is of, and the maps that hold what `places.h` makes of it.
  *
  * A connection has the number of the client's port, on its hop: client to server, server to the database behind. One over a
  * Unix socket is numbered as it is met; what is sent there is readable at once, so that it is never on the network.
  * Shapes are mirrored in src/wire/shapes.rs. */
-#include "../../sample/ebpf/bpf/kernel.h"
-
-#define HOPS 4
-#define PORTS 65536
-
-enum place { CLIENT, REQUEST, SERVER_BUFFER, SERVER, RESPONSE, CLIENT_BUFFER, PLACES };
+#include "kernel.h"
+#include "places.h"
 
 /* The server's port of each hop, 0 for none; set when the program is loaded. */
 const volatile u16 server_port_0 = 0, server_port_1 = 0, server_port_2 = 0, server_port_3 = 0;
@@ -64,50 +54,6 @@ struct socket_alloc {
     struct inode vfs_inode;
 } RELOCATED;
 
-/* 128 bytes. */
-struct connection {
-    u64 since;
-    u32 place;
-    /* Which sides' events were seen: 1 client's, 2 server's. */
-    u32 sides;
-    u64 nanos[PLACES];
-    u64 queries;
-    /* Requests that were sent before the answer to the one before was read. */
-    u64 pipelined;
-    /* Times that the server or the client went on reading or sending within one query. */
-    u64 pieces;
-    /* The query whose whole timeline is taken, if one is: when it was sent (0: none is), ns in each place but the client's. */
-    u64 sampled;
-    u32 spent[PLACES - 1];
-    /* Requests to the hops behind: all there were when the server read the query; then those until its answer was sent. */
-    u32 requests;
-    /* Where there was one: ns from reading the query to sending that, and from reading its answer to sending the query's. */
-    u32 before, after;
-};
-
-/* One query's whole way. 48 bytes. */
-struct timeline {
-    u64 sent;
-    u32 spent[PLACES - 1];
-    u32 requests, before, after;
-    u16 port;
-    u16 hop;
-    u32 reserved;
-};
-
-/* 96 bytes. */
-struct sampling {
-    /* Every how many queries of a hop one's timeline is taken; 0: none. */
-    u32 every[HOPS];
-    u64 lost[HOPS];
-    /* Of the hops behind, whichever connection: the last request sent, the last answer read, and how many requests. */
-    u64 asked, answered;
-    u64 requests;
-    /* Connections over Unix sockets that were numbered, and events of those for which there was no number left. */
-    u64 numbered, unnumbered;
-    u64 reserved;
-};
-
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __type(key, u32);
@@ -146,11 +92,19 @@ struct {
     __uint(max_entries, HOPS * PLACES * 64);
 } stays SEC(".maps");
 
-enum side { AT_CLIENT, AT_SERVER };
-
 INLINE struct sampling *sampled(void) {
     u32 only = 0;
     return bpf_map_lookup_elem(&sampling, &only);
+}
+
+INLINE void count_stay(u32 slot) {
+    u64 *count = bpf_map_lookup_elem(&stays, &slot);
+    if (count)
+        *count += 1;
+}
+
+INLINE long keep_timeline(struct timeline *timeline) {
+    return bpf_ringbuf_output(&timelines, timeline, sizeof(*timeline), BPF_RB_NO_WAKEUP);
 }
 
 /* What the program reads of kernel memory beyond its argument. */
@@ -258,198 +212,38 @@ INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop,
     return bpf_map_lookup_elem(&connections, &index);
 }
 
-/* Counts the time since the last change for a place, and moves on to the next. */
-INLINE void move(struct connection *connection, u32 hop, u32 spent_in, u32 next, u64 now) {
-    if (connection->since && spent_in < PLACES) {
-        u64 nanos = now - connection->since;
-        connection->nanos[spent_in] += nanos;
-        if (connection->sampled && spent_in != CLIENT) {
-            u64 spent = connection->spent[spent_in - 1] + nanos;
-            connection->spent[spent_in - 1] = spent > 0xffffffff ? 0xffffffff : spent;
-        }
-        /* The exponent of the highest bit, by halves. */
-        u32 bits = 0;
-        u64 rest = nanos;
-        if (rest >> 32) { bits += 32; rest >>= 32; }
-        if (rest >> 16) { bits += 16; rest >>= 16; }
-        if (rest >> 8) { bits += 8; rest >>= 8; }
-        if (rest >> 4) { bits += 4; rest >>= 4; }
-        if (rest >> 2) { bits += 2; rest >>= 2; }
-        if (rest >> 1) bits += 1;
-        u32 slot = (hop * PLACES + spent_in) * 64 + bits;
-        u64 *count = bpf_map_lookup_elem(&stays, &slot);
-        if (count)
-            *count += 1;
-    }
-    connection->since = now;
-    connection->place = next;
-}
-
-/* A query begins: the timeline of the one before is whole. */
-INLINE void begin(struct connection *connection, u32 hop, u32 port, u64 now) {
-    connection->queries++;
-    struct sampling *all = sampled();
-    if (!all || hop >= HOPS)
-        return;
-    if (connection->sampled) {
-        struct timeline timeline = {
-            .sent = connection->sampled,
-            .requests = connection->requests,
-            .before = connection->before,
-            .after = connection->after,
-            .port = port,
-            .hop = hop,
-        };
-        __builtin_memcpy(timeline.spent, connection->spent, sizeof(timeline.spent));
-        if (bpf_ringbuf_output(&timelines, &timeline, sizeof(timeline), BPF_RB_NO_WAKEUP))
-            __sync_fetch_and_add(&all->lost[hop], 1);
-        connection->sampled = 0;
-    }
-    /* Connections that go in step are taken at different times. */
-    u32 every = all->every[hop];
-    if (!every || ((u32)connection->queries + port) % every)
-        return;
-    connection->sampled = now;
-    __builtin_memset(connection->spent, 0, sizeof(connection->spent));
-    connection->requests = connection->before = connection->after = 0;
-}
-
-/* The server has read a query of the load, or sends its answer: what it asked of the hops behind in between. */
-INLINE void mark_read(struct connection *connection, u32 hop) {
-    struct sampling *all = sampled();
-    if (all && hop == 0 && connection->sampled)
-        connection->requests = all->requests;
-}
-
-INLINE void mark_answer(struct connection *connection, u32 hop, u64 now) {
-    struct sampling *all = sampled();
-    if (!all || hop != 0 || !connection->sampled)
-        return;
-    connection->requests = (u32)all->requests - connection->requests;
-    u64 read = connection->since, asked = all->asked, answered = all->answered;
-    if (connection->requests == 1 && read <= asked && asked <= answered && answered <= now) {
-        connection->before = asked - read;
-        connection->after = now - answered;
-    }
-}
-
-/* The server asks something behind, or has read the answer. */
-INLINE void mark_behind(u32 hop, int asks, u64 now) {
-    struct sampling *all = sampled();
-    if (!all || hop == 0 || !all->every[0])
-        return;
-    if (asks) {
-        all->asked = now;
-        __sync_fetch_and_add(&all->requests, 1);
-    } else {
-        all->answered = now;
-    }
+/* The event of a socket, as it is now; 0 for sockets that are nobody's here. */
+INLINE int is_followed(const u64 *context, struct event *event) {
+    event->connection = find((void *)context[0], &event->side, &event->hop, &event->port);
+    if (!event->connection)
+        return 0;
+    event->now = bpf_ktime_get_ns();
+    return 1;
 }
 
 /* Kernel 6.16 and later; before that a query is in the client's hands until the server's socket is readable. */
 SEC("tp_btf/tcp_sendmsg_locked")
 int on_send(u64 *context) {
-    enum side side = AT_CLIENT;
-    u32 hop = 0, port = 0;
-    struct connection *connection = find((void *)context[0], &side, &hop, &port);
-    if (!connection)
-        return 0;
-    u64 now = bpf_ktime_get_ns();
-    u32 place = connection->place;
-    if (side == AT_CLIENT) {
-        connection->sides |= 1;
-        if (place == CLIENT) {
-            move(connection, hop, CLIENT, REQUEST, now);
-            begin(connection, hop, port, now);
-            mark_behind(hop, 1, now);
-        } else if (place == REQUEST || place == SERVER_BUFFER) {
-            connection->pieces++;
-        } else {
-            connection->pipelined++;
-        }
-        return 0;
-    }
-    connection->sides |= 2;
-    if (place == SERVER || place == SERVER_BUFFER) {
-        if (place == SERVER)
-            mark_answer(connection, hop, now);
-        move(connection, hop, place, RESPONSE, now);
-    } else if (place == CLIENT) {
-        /* The client has read a part of the answer and waits: the query was in the server's hands all the while. */
-        connection->pieces++;
-        move(connection, hop, SERVER, RESPONSE, now);
-    } else {
-        connection->pieces++;
-    }
+    struct event event = { .side = AT_CLIENT };
+    if (is_followed(context, &event))
+        send(&event);
     return 0;
 }
 
 SEC("tp_btf/sk_data_ready")
 int on_readable(u64 *context) {
-    enum side side = AT_CLIENT;
-    u32 hop = 0, port = 0;
-    struct connection *connection = find((void *)context[0], &side, &hop, &port);
-    if (!connection)
-        return 0;
-    u64 now = bpf_ktime_get_ns();
-    u32 place = connection->place;
-    if (side == AT_CLIENT) {
-        if (place == SERVER)
-            mark_answer(connection, hop, now);
-        if (place == RESPONSE || place == SERVER)
-            move(connection, hop, place, CLIENT_BUFFER, now);
-        else if (place == REQUEST && connection->sides == 1)
-            /* The server is on another host: on the network or in its hands, which of them is not seen. */
-            move(connection, hop, SERVER, CLIENT_BUFFER, now);
-        else if (place == CLIENT && connection->since && connection->sides == 1)
-            move(connection, hop, SERVER, CLIENT_BUFFER, now);
-        return 0;
-    }
-    connection->sides |= 2;
-    if (place == REQUEST) {
-        move(connection, hop, REQUEST, SERVER_BUFFER, now);
-    } else if (place == CLIENT || (place == RESPONSE && !(connection->sides & 1))) {
-        /* The client's sending was not seen, as on a Unix socket; of one on another host nothing is: since the answer left, the
-         * query was on the network or at the client. */
-        move(connection, hop, place, SERVER_BUFFER, now);
-        begin(connection, hop, port, now);
-        mark_behind(hop, 1, now);
-    }
+    struct event event = { .side = AT_CLIENT };
+    if (is_followed(context, &event))
+        readable(&event);
     return 0;
 }
 
 SEC("tp_btf/sock_recv_length")
 int on_receive(u64 *context) {
-    if ((int)context[1] <= 0)
-        return 0;
-    enum side side = AT_CLIENT;
-    u32 hop = 0, port = 0;
-    struct connection *connection = find((void *)context[0], &side, &hop, &port);
-    if (!connection)
-        return 0;
-    u64 now = bpf_ktime_get_ns();
-    u32 place = connection->place;
-    if (side == AT_SERVER) {
-        if (place == SERVER_BUFFER || place == REQUEST) {
-            move(connection, hop, place, SERVER, now);
-            mark_read(connection, hop);
-        }
-        return 0;
-    }
-    connection->sides |= 1;
-    if (place == CLIENT_BUFFER || place == RESPONSE) {
-        move(connection, hop, place, CLIENT, now);
-        mark_behind(hop, 0, now);
-    } else if (place == CLIENT && connection->since) {
-        /* A further part of the answer: it was in the client's buffer since the first was read. */
-        connection->pieces++;
-        move(connection, hop, CLIENT_BUFFER, CLIENT, now);
-    }
+    struct event event = { .side = AT_CLIENT };
+    if ((int)context[1] > 0 && is_followed(context, &event))
+        receive(&event);
     return 0;
 }
 
-_Static_assert(sizeof(struct connection) == 128, "shapes.rs");
-_Static_assert(sizeof(struct timeline) == 48, "shapes.rs");
-_Static_assert(sizeof(struct sampling) == 96, "shapes.rs");
-
-char terms[] SEC("license") = "Dual MIT/GPL";
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

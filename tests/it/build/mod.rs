@@ -143,6 +143,7 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
         queries,
         pipelined: 0,
         pieces: 0,
+        reversed: None,
         others: None,
         stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
         sample: None,

@@ -7,8 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 use wireprof::clock::Span;
 use wireprof::profile::on_cpu_columns;
+use wireprof::profile::short_name;
 use wireprof::sample::{Address, Module, ModuleId, ModuleKind, RawSample, RawSamples, RawStack, RawThread};
-use wireprof::symbol::{Options, Symbolizer, short_name, to_profile};
+use wireprof::symbol::{Options, Symbolizer, to_profile};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);

@@ -365,4 +365,15 @@ int on_birth(u64 *context) {
     return 0;
 }
 
-_Static_assert(sizeof(struct wait) == 32 && sizeof(struct sum) == 32 && sizeof(struct thread) == 64 && sizeof(struct window) == 32, "waits.rs");
+AT(wait, thread, 0); AT(wait, call, 4); AT(wait, ip, 8); AT(wait, sp, 16); AT(wait, stack, 24); AT(wait, how, 28);
+AT(wait, preempted, 30);
+SIZE(wait, 32);
+AT(sum, waits, 0); AT(sum, blocked, 8); AT(sum, runnable, 16); AT(sum, last, 24); AT(sum, same, 28);
+SIZE(sum, 32);
+AT(thread, on_cpu, 0); AT(thread, since, 8); AT(thread, woken, 16); AT(thread, pid, 24); AT(thread, padding, 28);
+AT(thread, wait, 32);
+SIZE(thread, 64);
+AT(window, start, 0); AT(window, end, 8); AT(window, follow, 16); AT(window, words_used, 24);
+SIZE(window, 32);
+SIZE(id, 16);
+SIZE(known, 24);

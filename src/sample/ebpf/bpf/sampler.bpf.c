@@ -161,6 +161,7 @@ int on_exec(u64 *context) {
     return 0;
 }
 
-char terms[] SEC("license") = "Dual MIT/GPL";
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-_Static_assert(sizeof(struct clock) == 16, "shapes.rs");
+AT(clock, start, 0); AT(clock, period, 8);
+SIZE(clock, 16);

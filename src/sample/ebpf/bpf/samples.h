@@ -224,5 +224,24 @@ INLINE int send_stack(void *context, struct scratch *scratch, const struct walk 
     return bpf_ringbuf_output(&ring, sample, sizeof *sample + words * 8, BPF_RB_NO_WAKEUP) == 0;
 }
 
-_Static_assert(sizeof(struct rule) == 16 && sizeof(struct mapping) == 64 && sizeof(struct space) == 8 && sizeof(struct target) == 12, "shapes.rs");
-_Static_assert(sizeof(struct cpu) == 192 && sizeof(struct sample) == 80 && __builtin_offsetof(struct piece, bytes) == 24, "shapes.rs");
+AT(rule, cfa_offset, 0); AT(rule, saved_offset, 4); AT(rule, kind, 8); AT(rule, reg, 9); AT(rule, saved, 10);
+SIZE(rule, 16);
+AT(mapping, start, 0); AT(mapping, end, 8); AT(mapping, bias, 16); AT(mapping, first_page, 24); AT(mapping, pages, 28);
+AT(mapping, first_rule, 32); AT(mapping, padding, 36);
+SIZE(mapping, 64);
+AT(space, first, 0); AT(space, count, 4);
+SIZE(space, 8);
+AT(target, space, 0); AT(target, children, 8);
+SIZE(target, 12);
+AT(cpu, served, 0); AT(cpu, due, 8); AT(cpu, slice_start, 16); AT(cpu, slice_thread, 24); AT(cpu, walks, 28);
+AT(cpu, part, 32); AT(cpu, foreign, 40); AT(cpu, lost, 48); AT(cpu, delays, 56); AT(cpu, delay_sum, 64);
+AT(cpu, spent, 72); AT(cpu, copies, 80); AT(cpu, walked, 88); AT(cpu, walk_spent, 96); AT(cpu, stacks_lost, 104);
+AT(cpu, waits_lost, 112); AT(cpu, nanos_lost, 120); AT(cpu, collisions, 128); AT(cpu, reserved, 136);
+SIZE(cpu, 192);
+/* Read field by field: `parse` of shapes.rs. */
+AT(sample, kind, 0); AT(sample, cpu, 4); AT(sample, time, 8); AT(sample, weight, 16); AT(sample, pid, 24);
+AT(sample, tid, 28); AT(sample, kernel_frames, 32); AT(sample, user_frames, 34); AT(sample, ended, 36);
+AT(sample, late, 37); AT(sample, copied, 40); AT(sample, space, 44); AT(sample, lookup, 56); AT(sample, sp, 64);
+AT(sample, bp, 72);
+SIZE(sample, 80);
+AT(piece, kind, 0); AT(piece, cpu, 4); AT(piece, time, 8); AT(piece, size, 16); AT(piece, bytes, 24);

@@ -6,7 +6,7 @@
  * page (binary search among the rows of 4 KiB of code), the rule that the row names. What was found is kept by address
  * in a small table of each CPU, since hot addresses return with every sample.
  *
- * Shapes are mirrored in src/sample/ebpf/shapes.rs; a test there compiles in both sizes. */
+ * Shapes are mirrored in src/sample/ebpf/shapes.rs. */
 #pragma once
 #include "kernel.h"
 

@@ -2,16 +2,9 @@
 /* What the programs use of the kernel: helpers by their numbers (include/uapi/linux/bpf.h) and the few fields of its
  * structures, whose offsets are relocated against the running kernel's BTF when the object is loaded. */
 #pragma once
-
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef int s32;
-typedef long long s64;
+#include "types.h"
 
 #define SEC(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
 #define __uint(name, value) int (*name)[value]
 #define __type(name, value) typeof(value) *name
 

@@ -1,0 +1,40 @@
+//! What the kernel's programs have in common, the sampler's (`sample/ebpf/bpf`) and the one at the sockets (`wire/bpf`): in C
+//! the kernel's helpers and structures (`kernel.h`) and the names of types (`types.h`), in Rust the mapping of their arrays.
+//! Invariant: an array is mapped whole and to the end of its last page, which is what the kernel gives it.
+//!
+//! Each program's own shapes are mirrored in its own room; both languages assert the offset of every field when they are
+//! compiled. `scripts/bpf` compiles the programs with this folder as the only one that they include from besides their own.
+
+use anyhow::{Context, Result};
+use memmap2::{MmapOptions, MmapRaw};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Maps an array of a program (made with `BPF_F_MMAPABLE`) of this many bytes, for reading and writing. The kernel's programs
+/// may write to it at any time, so that it is for raw and atomic access only.
+///
+/// # Errors
+/// What the kernel says; `what` names the array.
+pub fn map_array(array: BorrowedFd, bytes: usize, what: &str) -> Result<MmapRaw> {
+    let whole = bytes.next_multiple_of(page_size());
+    let mapped = MmapOptions::new().len(whole).map_raw(array.as_raw_fd());
+    mapped.with_context(|| format!("the array `{what}` of the kernel's program cannot be mapped"))
+}
+
+/// Asserts when it is compiled that a shape shared with C has its fields where C has them, and its size.
+macro_rules! assert_shape {
+    ($shape:ty, $size:literal: $($field:ident $offset:literal),+ $(,)?) => {
+        const _: () = {
+            assert!(size_of::<$shape>() == $size, concat!("size of ", stringify!($shape)));
+            $(assert!(
+                std::mem::offset_of!($shape, $field) == $offset,
+                concat!(stringify!($shape), ".", stringify!($field))
+            );)+
+        };
+    };
+}
+pub(crate) use assert_shape;
+
+fn page_size() -> usize {
+    // SAFETY: sysconf has no preconditions.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
