@@ -5,6 +5,7 @@ pub mod analyze;
 pub mod cachedir;
 pub mod cli;
 pub mod clock;
+pub mod connection;
 pub mod elf;
 pub mod import;
 pub mod load;
