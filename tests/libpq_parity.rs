@@ -22,6 +22,7 @@ const HBA: &str = "local all by_scram scram-sha-256
 local all all trust
 hostssl all tls_only all trust
 hostnossl all plain_only all trust
+host all tls_only,plain_only all reject
 hostssl all by_cert all cert
 host all by_scram all scram-sha-256
 host all by_password all password
@@ -133,7 +134,7 @@ impl Bench {
         };
         let address = Address::parse_in(&row.string, &variable).map_err(|error| error.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let administrator = runtime.block_on(async {
+        let administrator: Result<String, String> = runtime.block_on(async {
             let client = load::connect(&address).await.map_err(|error| format!("{error:#}"))?;
             let row = client.simple_query(WHO).await.unwrap().into_iter().find_map(|message| match message {
                 tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(String::from),

@@ -212,6 +212,7 @@ mod tests {
         for (text, at, shown) in [
             ("postgres://me@[::1]:7/db", "[::1]:7", "postgres://me@[::1]:7/db"),
             ("host=::1 port=7 user=me dbname=db", "[::1]:7", "postgres://me@[::1]:7/db"),
+            ("postgres://me@[fe80::1%25lo]:7/db", "[fe80::1%lo]:7", "postgres://me@[fe80::1%25lo]:7/db"),
             ("postgres://a%20b@h/%2Fd?port=1", "h:1", "postgres://a%20b@h:1/%2Fd"),
             ("hostaddr=127.0.0.1 user=me", "127.0.0.1:5432", "postgres://me@127.0.0.1:5432/me"),
             ("host=h hostaddr=::1 user=me", "h:5432", "postgres://me@h:5432/me?hostaddr=::1"),

@@ -2,7 +2,7 @@
 //! told is refused by name, and no password stands in a URL.
 
 use super::endpoint::bracketed;
-use super::shown::encode;
+use super::shown::{encode, encode_value};
 use super::{Address, Encryption, Endpoint, Roots, SettingError, TlsMode, Verify};
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslMode};
@@ -56,7 +56,7 @@ impl Address {
                 if named && name != host {
                     return Err(refused("hostaddr"));
                 }
-                let host = if host.contains(':') { bracketed(host) } else { encode(host) };
+                let host = if host.contains(':') { bracketed(&encode_value(host)) } else { encode(host) };
                 format!("postgres://{}@{host}:{port}/{database}", encode(&self.user))
             }
             Endpoint::Unix { directory, port } => {

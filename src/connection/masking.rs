@@ -34,6 +34,9 @@ fn shown_value(option: &str, value: &str) -> String {
     if is_secret_name(option) {
         return HIDDEN.into();
     }
+    if option == "-c" || last == "command" {
+        return without_secrets(value);
+    }
     if ["url", "uri", "dsn", "conninfo"].contains(&last.as_str()) {
         return shown_connection(value);
     }

@@ -21,7 +21,8 @@ pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-fn encode_value(text: &str) -> String {
+/// As [`encode`], for a place where `/`, `:` and `,` have no meaning.
+pub fn encode_value(text: &str) -> String {
     utf8_percent_encode(text, IN_VALUE).to_string()
 }
 
@@ -30,7 +31,7 @@ pub fn shown_address(address: &Address) -> String {
     let (user, database) = (encode(&address.user), encode(&address.database));
     match &address.endpoint {
         Endpoint::Tcp { name, host, port } => {
-            let place = if name.contains(':') { bracketed(name) } else { encode(name) };
+            let place = if name.contains(':') { bracketed(&encode_value(name)) } else { encode(name) };
             let to = if name == host { String::new() } else { format!("?hostaddr={}", encode_value(host)) };
             format!("postgres://{user}@{place}:{port}/{database}{to}")
         }
@@ -47,8 +48,10 @@ pub fn shown_connection(text: &str) -> String {
         return shown_url(text);
     }
     let plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+    // A password without `@` behind it is cut as a port.
+    let port = |name: &str, value: &str| name == "port" && value.contains(|c: char| !c.is_ascii_digit() && c != ',');
     match conninfo::parse(text) {
-        Ok(pairs) if !pairs.iter().all(|(name, _)| plain(name)) => HIDDEN.into(),
+        Ok(pairs) if !pairs.iter().all(|(name, value)| plain(name) && !port(name, value)) => HIDDEN.into(),
         Ok(pairs) if pairs.iter().any(|(name, _)| is_secret(name)) => match uri::rest(text) {
             Some(_) => rebuilt_url(pairs),
             None => rebuilt_words(&pairs),
@@ -124,7 +127,7 @@ fn rebuilt_url(mut pairs: Pairs) -> String {
     let mut parameters = Vec::new();
     let plain = !host.starts_with('/') && !host.contains(',') && port.as_ref().is_none_or(|port| !port.contains(','));
     let place = if plain {
-        let host = if host.contains(':') { bracketed(&host) } else { encode(&host) };
+        let host = if host.contains(':') { bracketed(&encode_value(&host)) } else { encode(&host) };
         format!("{host}{}", port.map_or(String::new(), |port| format!(":{}", encode(&port))))
     } else {
         parameters.push(("host".to_string(), host));

@@ -1,7 +1,7 @@
 //! Why a load cannot be driven. Invariant: each error names the thing, the cause and the remedy; none holds a password.
 
 use crate::connection::SettingError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What can go wrong before and while a load runs. All but [`LoadError::Usage`], [`LoadError::Setting`] and
@@ -35,7 +35,8 @@ pub enum LoadError {
     WrongPassword { at: String, user: String, message: String, from: String },
     #[error(
         "{at} wants a password of user {user:?} and there is none; put it into the URL, PGPASSWORD or {}{}",
-        passfile.display(), ignored.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+        if passfile.as_os_str().is_empty() { Path::new("the file that PGPASSFILE names") } else { passfile }.display(),
+        ignored.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
     )]
     NoPassword { at: String, user: String, passfile: PathBuf, ignored: Option<String> },
     #[error("{at} has no database {database:?}: {message}; create it, or name another one at the end of the URL")]
