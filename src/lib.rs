@@ -18,6 +18,7 @@ pub mod check;
 pub mod child;
 pub mod cli;
 pub mod clock;
+pub mod connection;
 pub mod elf;
 pub mod import;
 pub mod load;

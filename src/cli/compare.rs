@@ -7,11 +7,11 @@ use super::sweep::{Sweep, plant};
 use super::{Common, Outcome, Usage};
 use crate::analyze::freshness::{Freshness, freshness};
 use crate::analyze::prediction::predictions;
+use crate::connection::{shown_argument, shown_connection, without_secrets};
 use crate::preset::{Preset, Step};
 use crate::render::{Conclusion, comparison_report};
 use crate::run::{Parts, Run, Store};
 use crate::sweep::{self, Arm, Asked, Compared, Launch, Limits, Request, Turns, compare, pairs};
-use crate::target::without_secrets;
 use crate::testbed::Options as TestbedOptions;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -134,8 +134,9 @@ impl Given<'_> {
         });
         let mut setup: Vec<String> = self.sql.iter().map(|sql| format!("session: {sql}")).collect();
         setup.extend(parameters.map(|text| format!("parameter: {text}")));
-        setup.extend(self.url.map(|url| format!("url: {url}")));
-        setup.extend(self.environment.iter().map(|(key, value)| format!("environment: {key}={value}")));
+        setup.extend(self.url.map(|url| format!("url: {}", shown_connection(url))));
+        let variable = |(key, value): &(String, String)| shown_argument(&format!("{key}={value}"));
+        setup.extend(self.environment.iter().map(|pair| format!("environment: {}", variable(pair))));
         setup.extend(self.command.map(|command| format!("command: {command}")));
         setup.extend(self.plants.iter().map(|plant| format!("plant: {plant}")));
         setup.iter().map(|line| without_secrets(line)).collect()

@@ -1,5 +1,6 @@
 //! Exit codes and how errors are told. Invariant: an error is printed once, with its causes, on standard error.
 
+use crate::connection::{SettingError, without_secrets};
 use crate::import::NoLevels;
 use crate::load::LoadError;
 use crate::target::Forbidden;
@@ -63,7 +64,11 @@ fn code(error: &Error) -> u8 {
     }
     let said = |cause: &(dyn std::error::Error + 'static)| {
         let of_load = cause.downcast_ref::<LoadError>().is_some_and(|error| !error.is_environment());
-        of_load || cause.is::<Usage>() || cause.is::<NoLevels>() || cause.is::<WorkloadError>()
+        of_load
+            || cause.is::<SettingError>()
+            || cause.is::<Usage>()
+            || cause.is::<NoLevels>()
+            || cause.is::<WorkloadError>()
     };
     if error.chain().any(said) { 2 } else { 3 }
 }
@@ -82,7 +87,12 @@ fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 
 /// Help and version go to standard output with 0, everything else is usage.
 pub fn of_parsing(error: &clap::Error) -> ExitCode {
-    // A closed pipe while printing help is not worth a message.
-    let _ = error.print();
+    let text = error.render().to_string();
+    match without_secrets(&text) {
+        // A URL in the wrong place is repeated by the message.
+        masked if error.use_stderr() && masked != text => eprint!("{masked}"),
+        // A closed pipe while printing help is not worth a message.
+        _ => drop(error.print()),
+    }
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

@@ -6,10 +6,10 @@ use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::{Common, Outcome, Usage};
 use crate::analyze::guards::check_window;
+use crate::connection::shown_arguments;
 use crate::import::{ImportOptions, Imported, ProfileFile, ProfileOptions, Told, Weights, import, import_profiles};
 use crate::preset::Preset;
 use crate::run::{Expositions, Store};
-use crate::target::without_secrets;
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -136,7 +136,7 @@ impl Import {
             ([directory], []) if directory.is_dir() || !directory.exists() => self.directory(directory, &preset)?,
             _ => import_profiles(&self.files()?, &preset, &self.profile_options())?,
         };
-        imported.manifest.arguments = std::env::args().map(|argument| without_secrets(&argument)).collect();
+        imported.manifest.arguments = shown_arguments(std::env::args());
         let store = Store::new(&common.runs);
         let id = &imported.manifest.id;
         if store.holds(id) {

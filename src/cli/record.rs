@@ -5,11 +5,11 @@ use super::names::Names;
 use super::progress::Progress;
 use super::sampling::Sampling;
 use super::{Common, Outcome, Usage};
+use crate::connection::shown_arguments;
 use crate::load::Protocol;
 use crate::preset::Preset;
 use crate::run::Store;
 use crate::sweep::{self, Divisor, DriverChoice, Prepared, Request, Timing, prepare};
-use crate::target::without_secrets;
 use crate::workload::Workload;
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -126,7 +126,7 @@ impl Record {
             setup: false,
             session: Vec::new(),
             parameters: Vec::new(),
-            arguments: std::env::args().map(|argument| without_secrets(&argument)).collect(),
+            arguments: shown_arguments(std::env::args()),
         })
     }
 }

@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::sampling::Sampling;
 use super::source::Source;
 use super::{Common, Outcome, Usage};
+use crate::connection::shown_arguments;
 use crate::load::{Protocol, run_script};
 use crate::preset::Preset;
 use crate::run::{Manifest, RUNNING, Store};
@@ -13,7 +14,6 @@ use crate::sweep::{
     self, Arm, Cut, Divisor, DriverChoice, Ended, Launch, ObserverAsked, Prepared, Request, Sources, Stop, Timing,
     Turn, Turns, observer_windows, prepare, restore,
 };
-use crate::target::without_secrets;
 use crate::testbed::{self, Options as TestbedOptions};
 use crate::workload::Workload;
 use anyhow::{Result, anyhow};
@@ -354,7 +354,7 @@ impl Sweep {
             parameters: Vec::new(),
             freshness: self.probe == Some(Probe::ReadAfterWrite),
             awake: self.awake,
-            arguments: std::env::args().map(|argument| without_secrets(&argument)).collect(),
+            arguments: shown_arguments(std::env::args()),
         })
     }
 }

@@ -1,31 +1,47 @@
-//! Connections for set-up and administration, by tokio-postgres; the load has a loop of its own.
+//! Connections for set-up and administration, by tokio-postgres; the load has a loop of its own. Invariant: they use
+//! TLS where the load's do.
 
-use super::address::Endpoint;
 use super::connect::Connector;
-use super::{Address, LoadError, tls};
+use super::{LoadError, tls};
+use crate::connection::{Address, TlsMode};
 use anyhow::{Context, Result};
 use std::time::Duration;
+use tokio_postgres::Client;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Connects as the address says. The connection's task ends with the client.
 pub async fn connect(address: &Address) -> Result<Client> {
     let shown = address.shown();
     let hint = || format!("cannot connect to {shown}; correct the URL, or start the server");
-    // As libpq does: a Unix socket has no TLS, and no host name that a certificate could hold.
-    if matches!(address.endpoint, Endpoint::Unix(_)) {
-        let mut server = address.config().clone();
-        server.ssl_mode(SslMode::Disable);
-        let (client, connection) = server.connect(NoTls).await.with_context(hint)?;
-        tokio::spawn(connection);
-        return Ok(client);
+    let tls = tls::configure(&address.encryption, &shown)?;
+    let modes: &[SslMode] = match address.encryption.mode {
+        TlsMode::Disable => &[SslMode::Disable],
+        TlsMode::Allow => &[SslMode::Disable, SslMode::Require],
+        TlsMode::Prefer => &[SslMode::Prefer, SslMode::Disable],
+        TlsMode::Require => &[SslMode::Require],
+    };
+    let mut first = None;
+    for mode in modes {
+        let mut config = address.config();
+        config.ssl_mode(*mode);
+        match config.connect(MakeRustlsConnect::new((*tls).clone())).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                return Ok(client);
+            }
+            Err(error) => {
+                // A server that refuses the user or the password will not think better of it.
+                let other_way = error.code().is_none_or(|code| *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+                first = first.or(Some(error));
+                if !other_way {
+                    break;
+                }
+            }
+        }
     }
-    let tls: Result<_, LoadError> = tls::configure(&address.verify, &shown);
-    let connected = address.config().connect(MakeRustlsConnect::new((*tls?).clone())).await;
-    let (client, connection) = connected.with_context(hint)?;
-    tokio::spawn(connection);
-    Ok(client)
+    Err(first.expect("there is a first mode")).with_context(hint)
 }
 
 /// Connects, authenticates and closes again, on the load's own terms, whose errors tell cause and remedy.

@@ -2,19 +2,20 @@
 //! for a query, and every way it can fail has an error of its own.
 
 use super::LoadError;
-use super::address::{Address, Endpoint};
 use super::scanner::{Answer, Scanner, error_fields};
-use super::tls::{self, Verify};
+use super::tls;
 use super::transport::{Socket, Transport};
+use crate::connection::{Address, Endpoint, Secret, TlsMode, Verify};
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::authentication::{md5_hash, sasl};
 use postgres_protocol::message::frontend;
+use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_postgres::config::{ChannelBinding, SslMode};
 
 /// What all connections of a load share: the address, looked up once.
 pub struct Connector {
@@ -30,11 +31,33 @@ pub struct Connection {
     at: String,
 }
 
+/// Whether one attempt asks for TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Never,
+    IfOffered,
+    Required,
+}
+
+/// Why an attempt came to nothing.
+struct Failure {
+    error: LoadError,
+    encrypted: bool,
+}
+
+impl Failure {
+    /// The server, or its TLS, does not take a session of this kind and may take one of the other kind.
+    fn is_of_the_kind(&self) -> bool {
+        matches!(&self.error, LoadError::Tls { .. })
+            || matches!(&self.error, LoadError::Refused { sqlstate, .. } if sqlstate == "28000")
+    }
+}
+
 impl Connector {
     /// Looks the host up. `limit` bounds the connect, and each answer until the connection is ready.
     pub fn new(address: &Address, limit: Duration) -> Result<Self, LoadError> {
         let targets = match &address.endpoint {
-            Endpoint::Unix(_) => Vec::new(),
+            Endpoint::Unix { .. } => Vec::new(),
             Endpoint::Tcp { host, port, .. } => {
                 let failed = |cause: String| LoadError::NoAddress { host: host.clone(), cause };
                 let found: Vec<_> =
@@ -45,39 +68,55 @@ impl Connector {
                 found
             }
         };
-        let config = address.config();
-        if config.get_channel_binding() == ChannelBinding::Require {
-            return Err(LoadError::Usage("channel_binding=require is not supported; leave it out".into()));
-        }
-        let plain = config.get_ssl_mode() == SslMode::Disable || targets.is_empty();
-        let tls = if plain { None } else { Some(tls::configure(&address.verify, &address.at())?) };
-        Ok(Connector {
-            address: address.clone(),
-            targets,
-            tls,
-            limit: config.get_connect_timeout().copied().unwrap_or(limit),
-        })
+        let plain = address.encryption.mode == TlsMode::Disable;
+        let tls = if plain { None } else { Some(tls::configure(&address.encryption, &address.at())?) };
+        Ok(Connector { address: address.clone(), targets, tls, limit: address.timeout.unwrap_or(limit) })
     }
 
-    /// Connects, authenticates and waits until the server is ready for a query.
+    /// Connects, authenticates and waits until the server is ready for a query. Two modes of TLS have a second attempt.
     pub fn open(&self) -> Result<Connection, LoadError> {
-        let socket = self.connect()?;
-        socket.set_timeout(self.limit).map_err(|cause| self.broken("while it was opened", cause))?;
-        let transport = self.secure(socket)?;
+        let (first, second) = match self.address.encryption.mode {
+            TlsMode::Disable => (Ask::Never, None),
+            TlsMode::Allow => (Ask::Never, Some(Ask::Required)),
+            TlsMode::Prefer => (Ask::IfOffered, Some(Ask::Never)),
+            TlsMode::Require => (Ask::Required, None),
+        };
+        let failure = match self.attempt(first) {
+            Ok(connection) => return Ok(connection),
+            Err(failure) => failure,
+        };
+        // After a refusal in plain text, plain text is not tried again.
+        let other = second.filter(|ask| failure.is_of_the_kind() && (*ask == Ask::Required || failure.encrypted));
+        other.and_then(|ask| self.attempt(ask).ok()).ok_or(failure.error)
+    }
+
+    fn attempt(&self, ask: Ask) -> Result<Connection, Failure> {
+        let plain = |error| Failure { error, encrypted: false };
+        let socket = self.connect().map_err(plain)?;
+        socket.set_timeout(self.limit).map_err(|cause| plain(self.broken("while it was opened", cause)))?;
+        let transport = self.secure(socket, ask).map_err(|error| {
+            let encrypted = matches!(error, LoadError::Tls { .. });
+            Failure { error, encrypted }
+        })?;
+        let encrypted = transport.is_encrypted();
         let mut startup = Startup { connector: self, transport, input: BytesMut::with_capacity(1024) };
-        startup.run()?;
+        startup.run().map_err(|error| Failure { error, encrypted })?;
         Ok(Connection { transport: startup.transport, at: self.address.at() })
     }
 
     fn connect(&self) -> Result<Socket, LoadError> {
-        if let Endpoint::Unix(path) = &self.address.endpoint {
-            return UnixStream::connect(path).map(Socket::Unix).map_err(|cause| self.unreachable(cause));
+        if let Some(path) = self.address.socket() {
+            let stream = match path.to_str().and_then(|path| path.strip_prefix('@')) {
+                Some(name) => UnixAddress::from_abstract_name(name).and_then(|name| UnixStream::connect_addr(&name)),
+                None => UnixStream::connect(path),
+            };
+            return stream.map(Socket::Unix).map_err(|cause| self.unreachable(cause));
         }
         let mut last = None;
         for target in &self.targets {
             match TcpStream::connect_timeout(target, self.limit) {
                 Ok(stream) => {
-                    stream.set_nodelay(true).map_err(|cause| self.broken("while it was opened", cause))?;
+                    self.tune(&stream).map_err(|cause| self.broken("while it was opened", cause))?;
                     return Ok(Socket::Tcp(stream));
                 }
                 Err(cause) => last = Some(cause),
@@ -86,8 +125,23 @@ impl Connector {
         Err(self.unreachable(last.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into())))
     }
 
-    fn secure(&self, mut socket: Socket) -> Result<Transport, LoadError> {
-        let Some(config) = &self.tls else { return Ok(Transport::plain(socket)) };
+    fn tune(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        if let Some(limit) = self.address.tcp_timeout {
+            socket.set_tcp_user_timeout(Some(limit))?;
+        }
+        let Some(wanted) = self.address.keepalive else { return Ok(()) };
+        socket.set_keepalive(true)?;
+        let mut keepalive = TcpKeepalive::new();
+        keepalive = wanted.idle.map_or(keepalive.clone(), |idle| keepalive.with_time(idle));
+        keepalive = wanted.interval.map_or(keepalive.clone(), |interval| keepalive.with_interval(interval));
+        keepalive = wanted.count.map_or(keepalive.clone(), |count| keepalive.with_retries(count));
+        socket.set_tcp_keepalive(&keepalive)
+    }
+
+    fn secure(&self, mut socket: Socket, ask: Ask) -> Result<Transport, LoadError> {
+        let Some(config) = self.tls.as_ref().filter(|_| ask != Ask::Never) else { return Ok(Transport::plain(socket)) };
         let mut request = BytesMut::new();
         frontend::ssl_request(&mut request);
         let mut reply = [0];
@@ -99,12 +153,12 @@ impl Connector {
             b'S' => {
                 let name = match &self.address.endpoint {
                     Endpoint::Tcp { name, .. } => name.as_str(),
-                    Endpoint::Unix(_) => "localhost",
+                    Endpoint::Unix { .. } => "localhost",
                 };
                 let connection = tls::connection(config, name, &at)?;
                 Transport::tls(socket, connection).map_err(|cause| self.tls_failed(cause))
             }
-            b'N' if self.address.config().get_ssl_mode() == SslMode::Require => Err(LoadError::NoTls { at }),
+            b'N' if ask == Ask::Required => Err(LoadError::NoTls { at }),
             b'N' => Ok(Transport::plain(socket)),
             other => Err(LoadError::NotPostgres { at, got: format!("{:?} to a request for TLS", other as char) }),
         }
@@ -114,10 +168,12 @@ impl Connector {
         if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&cause.kind()) {
             return self.failed("during the TLS handshake", cause);
         }
-        let remedy = match &self.address.verify {
+        let remedy = match self.address.encryption.verify {
             Verify::Nothing => "use sslmode=disable if the network is safe, or mend the server's TLS",
-            Verify::Full { .. } => {
-                "give the authority's certificate as sslrootcert and the host by the certificate's name, or use sslmode=require"
+            Verify::Authority => "give the authority's certificate as sslrootcert",
+            Verify::AuthorityAndName => {
+                "give the authority's certificate as sslrootcert and the host by the certificate's name, or use \
+                 sslmode=verify-ca"
             }
         };
         LoadError::Tls { at: self.address.at(), cause: cause.to_string(), remedy }
@@ -162,11 +218,10 @@ struct Startup<'a> {
 impl Startup<'_> {
     fn run(&mut self) -> Result<(), LoadError> {
         let address = &self.connector.address;
-        let config = address.config();
         let mut parameters = vec![("user", address.user.as_str()), ("database", address.database.as_str())];
-        parameters.push(("application_name", config.get_application_name().unwrap_or("wireprof")));
+        parameters.push(("application_name", &address.application));
         parameters.push(("client_encoding", "UTF8"));
-        parameters.extend(config.get_options().map(|options| ("options", options)));
+        parameters.extend(address.options.as_deref().map(|options| ("options", options)));
         let mut message = BytesMut::new();
         frontend::startup_message(parameters, &mut message)
             .map_err(|cause| self.connector.broken("at start-up", cause))?;
@@ -191,12 +246,12 @@ impl Startup<'_> {
             (0, _) => Ok(()),
             (3, _) => {
                 let password = self.password()?;
-                self.send_password(password.as_bytes())
+                self.send_password(password.expose())
             }
             (5, &[a, b, c, d, ..]) => {
                 let password = self.password()?;
                 let user = self.connector.address.user.as_bytes();
-                self.send_password(md5_hash(user, password.as_bytes(), [a, b, c, d]).as_bytes())
+                self.send_password(md5_hash(user, password.expose(), [a, b, c, d]).as_bytes())
             }
             (10, mechanisms) => self.scram(mechanisms),
             (2, _) => Err(self.method("Kerberos")),
@@ -214,7 +269,7 @@ impl Startup<'_> {
             return Err(self.method(&offered.join(", ")));
         }
         let password = self.password()?;
-        let mut scram = sasl::ScramSha256::new(password.as_bytes(), sasl::ChannelBinding::unsupported());
+        let mut scram = sasl::ScramSha256::new(password.expose(), sasl::ChannelBinding::unsupported());
         let mut message = BytesMut::new();
         let encoded = frontend::sasl_initial_response(sasl::SCRAM_SHA_256, scram.message(), &mut message);
         encoded.map_err(|cause| self.connector.broken("at start-up", cause))?;
@@ -248,17 +303,15 @@ impl Startup<'_> {
             at: address.at(),
             user: address.user.clone(),
             message,
-            from: address.lookup.from.clone(),
+            from: address.password_from().into(),
         }
     }
 
-    fn password(&self) -> Result<String, LoadError> {
+    fn password(&self) -> Result<Secret, LoadError> {
         let address = &self.connector.address;
-        address.password().map(String::from).ok_or_else(|| LoadError::NoPassword {
-            at: address.at(),
-            user: address.user.clone(),
-            passfile: address.lookup.passfile.clone(),
-            ignored: address.lookup.ignored.clone(),
+        address.password().cloned().ok_or_else(|| {
+            let (passfile, ignored) = address.passfile();
+            LoadError::NoPassword { at: address.at(), user: address.user.clone(), passfile, ignored }
         })
     }
 

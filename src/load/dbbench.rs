@@ -5,16 +5,18 @@
 //! run, not a window of it: queries completed in a window must come from a counter of the server's.
 
 use super::LoadError;
-use super::address::Address;
 use super::dbbench_output::{DbbenchJob, parse_output};
 use super::driver::{Driver, Load};
 use super::interrupt::interrupt;
 use super::trace::{Generator, JobCount, LoadTrace, Sessions, empty_histogram};
 use crate::clock::Span;
+use crate::connection::{Address, variables};
 use crate::workload::Workload;
 use anyhow::{Context, Result};
 use parking_lot::{Mutex, MutexGuard};
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -31,6 +33,8 @@ const NEEDED: [&str; 4] = ["-url", "-driver", "-max-active-conns", "-max-idle-co
 pub struct DbbenchDriver {
     program: PathBuf,
     address: Address,
+    /// The address for its arguments, without the password.
+    url: String,
     workload: Workload,
     version: String,
     /// The build can authenticate its connections before it starts the clock.
@@ -40,6 +44,7 @@ pub struct DbbenchDriver {
 impl DbbenchDriver {
     /// Asks the program what it can do.
     pub fn new(program: &Path, address: Address, workload: Workload) -> Result<Self, LoadError> {
+        let url = address.url_for_go()?;
         let help = ask(program, "-help")?;
         let has = |flag: &str| help.split_whitespace().any(|word| word.trim_start_matches('-') == &flag[1..]);
         if let Some(missing) = NEEDED.iter().find(|flag| !has(flag)) {
@@ -51,13 +56,14 @@ impl DbbenchDriver {
             ));
         }
         let version = if has("-version") { ask(program, "-version")?.trim().to_string() } else { String::new() };
-        Ok(DbbenchDriver { program: program.into(), address, workload, version, pre_auth: has("-force-pre-auth") })
+        let pre_auth = has("-force-pre-auth");
+        Ok(DbbenchDriver { program: program.into(), address, url, workload, version, pre_auth })
     }
 
     /// Arguments for a level, without the script's path. No password is in them.
     fn arguments(&self, level: usize) -> Vec<String> {
         let n = level.to_string();
-        let mut arguments = vec!["-url".to_string(), self.address.url_for_go(), "-driver".into(), "postgres".into()];
+        let mut arguments = vec!["-url".to_string(), self.url.clone(), "-driver".into(), "postgres".into()];
         arguments.extend(["-max-active-conns".into(), n.clone(), "-max-idle-conns".into(), n]);
         if self.pre_auth {
             arguments.push("-force-pre-auth".into());
@@ -85,8 +91,10 @@ impl Driver for DbbenchDriver {
         let handle = || output.reopen().map(Stdio::from).map_err(system);
         let mut command = Command::new(&self.program);
         command.args(self.arguments(level)).arg(script.path()).stdin(Stdio::null()).stdout(handle()?).stderr(handle()?);
+        // All settings are in the URL; its driver would read some of these otherwise, or refuse them.
+        variables().for_each(|name| _ = command.env_remove(name));
         if let Some(password) = self.address.password() {
-            command.env("PGPASSWORD", password);
+            command.env("PGPASSWORD", OsStr::from_bytes(password.expose()));
         }
         let load = DbbenchLoad {
             name: self.name(),

@@ -1,14 +1,17 @@
 //! Why a load cannot be driven. Invariant: each error names the thing, the cause and the remedy; none holds a password.
 
-use std::path::PathBuf;
+use crate::connection::SettingError;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What can go wrong before and while a load runs. All but [`LoadError::Usage`] and [`LoadError::Statement`] mean
-/// that the environment does not permit it.
+/// What can go wrong before and while a load runs. All but [`LoadError::Usage`], [`LoadError::Setting`] and
+/// [`LoadError::Statement`] mean that the environment does not permit it.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("{0}")]
     Usage(String),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     #[error(
         "statement `{sql}` fails: {message} (SQLSTATE {sqlstate}); correct it, or create what it needs (the workload's \
          [setup] section runs statements first)"
@@ -32,7 +35,8 @@ pub enum LoadError {
     WrongPassword { at: String, user: String, message: String, from: String },
     #[error(
         "{at} wants a password of user {user:?} and there is none; put it into the URL, PGPASSWORD or {}{}",
-        passfile.display(), ignored.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+        if passfile.as_os_str().is_empty() { Path::new("the file that PGPASSFILE names") } else { passfile }.display(),
+        ignored.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
     )]
     NoPassword { at: String, user: String, passfile: PathBuf, ignored: Option<String> },
     #[error("{at} has no database {database:?}: {message}; create it, or name another one at the end of the URL")]
@@ -62,6 +66,6 @@ pub enum LoadError {
 impl LoadError {
     /// The environment is at fault, not the user's command or statement.
     pub fn is_environment(&self) -> bool {
-        !matches!(self, LoadError::Usage(_) | LoadError::Statement { .. })
+        !matches!(self, LoadError::Usage(_) | LoadError::Setting(_) | LoadError::Statement { .. })
     }
 }

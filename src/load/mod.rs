@@ -1,6 +1,5 @@
 //! The load: N pre-authenticated connections that repeat a workload, and what they saw.
 
-mod address;
 mod administration;
 mod connect;
 mod dbbench;
@@ -12,7 +11,6 @@ mod foreign;
 mod interrupt;
 mod lane;
 mod latency_log;
-mod password;
 mod pgwire;
 mod plan;
 mod probe;
@@ -26,7 +24,6 @@ mod tls;
 mod trace;
 mod transport;
 
-pub use address::Address;
 pub use administration::{check, connect};
 pub use dbbench::DbbenchDriver;
 pub use dbbench_output::{Bucket, DbbenchJob, parse_output};
@@ -38,3 +35,5 @@ pub use pgwire::{Options, PgwireDriver};
 pub use plan::Protocol;
 pub use probe::run_script;
 pub use trace::*;
+
+pub use crate::connection::Address;

@@ -1,6 +1,5 @@
 //! The driver of our own: opens and checks the connections, runs the load threads, cuts their notes to the window.
 
-use super::address::Address;
 use super::connect::{Connection, Connector};
 use super::driver::{Driver, Load};
 use super::event_loop::{EventLoop, Session};
@@ -12,6 +11,7 @@ use super::thread_id::thread_id;
 use super::trace::LoadTrace;
 use super::{LoadError, probe, tally};
 use crate::clock::{Nanos, Span, now};
+use crate::connection::Address;
 use crate::workload::Workload;
 use anyhow::{Context, Result, anyhow};
 use parking_lot::Mutex;

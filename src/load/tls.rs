@@ -1,45 +1,80 @@
-//! TLS for the load's connections. Invariant: as with libpq, `require` encrypts without asking who the server is, and
-//! `verify-full` asks for a certificate of a known authority with the host's name in it.
+//! TLS for all connections. Invariant: as with libpq, `require` encrypts without asking who the server is unless
+//! there is a file of authorities, `verify-ca` asks for a certificate of a known authority, `verify-full` for the
+//! host's name in it, too.
 
 use super::LoadError;
+use crate::connection::{ClientCertificate, Encryption, Roots, Verify};
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::path::{Path, PathBuf};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::path::Path;
 use std::sync::Arc;
 
-/// What is asked of the server's certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verify {
-    Nothing,
-    /// Signed by an authority of the file, or of the public ones where there is no file, and made out to the host.
-    Full {
-        roots: Option<PathBuf>,
-    },
-}
-
-/// A TLS configuration to be shared by all connections.
-pub fn configure(verify: &Verify, at: &str) -> Result<Arc<ClientConfig>, LoadError> {
+/// A TLS configuration to be shared by all connections. The settings' files are read here.
+pub fn configure(encryption: &Encryption, at: &str) -> Result<Arc<ClientConfig>, LoadError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
     let failed = |cause: String, remedy| LoadError::Tls { at: at.into(), cause, remedy };
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+    let known = [&rustls::version::TLS12, &rustls::version::TLS13];
+    let versions: Vec<_> =
+        known.into_iter().zip(encryption.versions).filter_map(|(v, used)| used.then_some(v)).collect();
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&versions)
         .map_err(|cause| failed(cause.to_string(), "use sslmode=disable"))?;
-    let config = match verify {
-        Verify::Nothing => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(schemes))).with_no_client_auth()
-        }
-        Verify::Full { roots } => {
-            let store = match roots {
-                Some(file) => read_roots(file).map_err(|cause| failed(cause, "give a PEM file as sslrootcert"))?,
-                None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-            };
-            builder.with_root_certificates(store).with_no_client_auth()
+    let verifier: Arc<dyn ServerCertVerifier> = match (&encryption.roots, encryption.verify) {
+        (None, _) | (_, Verify::Nothing) => Arc::new(Unverified(schemes)),
+        (Some(roots), verify) => {
+            let remedy = "give PEM files as sslrootcert and sslcrl";
+            let chain = chain(roots, encryption, provider).map_err(|cause| failed(cause, remedy))?;
+            if verify == Verify::AuthorityAndName { chain } else { Arc::new(AnyName(chain)) }
         }
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match &encryption.client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let read = identity(client)
+                .and_then(|(chain, key)| builder.with_client_auth_cert(chain, key).map_err(|cause| cause.to_string()));
+            read.map_err(|cause| failed(cause, "give PEM files as sslcert and sslkey, the key without a password"))?
+        }
+    };
+    config.enable_sni = encryption.names_host;
     Ok(Arc::new(config))
+}
+
+/// Asks for a certificate that an authority has signed and not revoked, made out to the host.
+fn chain(
+    roots: &Roots,
+    encryption: &Encryption,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, String> {
+    let store = match roots {
+        Roots::File(file) => read_roots(file)?,
+        Roots::Public => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+    };
+    let revoked = match &encryption.revoked {
+        None => Vec::new(),
+        Some(file) => pem::<CertificateRevocationListDer>(file, "list of revoked certificates")?,
+    };
+    let builder = WebPkiServerVerifier::builder_with_provider(store.into(), provider).with_crls(revoked);
+    builder.build().map_err(|cause| cause.to_string())
+}
+
+fn identity(client: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let key =
+        PrivateKeyDer::from_pem_file(&client.key).map_err(|cause| format!("{}: {cause}", client.key.display()))?;
+    Ok((pem(&client.certificate, "certificate")?, key))
+}
+
+/// All items of a kind in a PEM file, at least one.
+fn pem<T: PemObject>(file: &Path, what: &str) -> Result<Vec<T>, String> {
+    let said = |cause: String| format!("{}: {cause}", file.display());
+    let items = T::pem_file_iter(file).and_then(Iterator::collect).map_err(|cause: pem::Error| said(cause.to_string()));
+    let items: Vec<T> = items?;
+    if items.is_empty() { Err(said(format!("no {what} in it"))) } else { Ok(items) }
 }
 
 /// A connection for one socket to the host of this name.
@@ -51,16 +86,59 @@ pub fn connection(config: &Arc<ClientConfig>, name: &str, at: &str) -> Result<Cl
 }
 
 fn read_roots(file: &Path) -> Result<RootCertStore, String> {
-    let said = |cause: String| format!("{}: {cause}", file.display());
     let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|cause| said(cause.to_string()))? {
-        let certificate = certificate.map_err(|cause| said(cause.to_string()))?;
-        store.add(certificate).map_err(|cause| said(cause.to_string()))?;
+    for certificate in pem::<CertificateDer>(file, "certificate")? {
+        store.add(certificate).map_err(|cause| format!("{}: {cause}", file.display()))?;
     }
-    if store.is_empty() { Err(said("no certificate in it".into())) } else { Ok(store) }
+    Ok(store)
 }
 
-/// Accepts any certificate, for `prefer` and `require`.
+/// Asks for a known authority and leaves the name alone, for `verify-ca`.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            // The name is looked at last, after chain, validity and revocation.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// Accepts any certificate, for `prefer` and `require` without authorities.
 #[derive(Debug)]
 struct Unverified(Vec<SignatureScheme>);
 

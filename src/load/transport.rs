@@ -86,6 +86,11 @@ impl Transport {
         Transport { socket, tls: None }
     }
 
+    /// The peer sees encrypted bytes.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Completes the handshake on a blocking socket.
     pub fn tls(mut socket: Socket, mut connection: ClientConnection) -> io::Result<Self> {
         while connection.is_handshaking() {

@@ -61,7 +61,7 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             target.version.clone().unwrap_or_else(unknown)
         ),
         built_from(target),
-        format!("arguments: {}", target.argv.join(" ")),
+        format!("arguments: {}", legible(&target.argv)),
         format!(
             "host: {}, Linux {}, {} x {}, {}, {}",
             host.name,
@@ -85,11 +85,24 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             significant(manifest.warmup_seconds),
             manifest.seed
         ),
-        format!("tool: {} {}", manifest.tool, manifest.arguments.join(" ")),
+        format!("tool: {} {}", manifest.tool, legible(&manifest.arguments)),
     ];
     lines.extend(manifest.changes.iter().map(|c| format!("set up: {c}")));
     lines.extend(manifest.notes.iter().map(|n| format!("note: {n}")));
     lines
+}
+
+/// Arguments in a line for people: a very long one is cut, and its length told. The manifest has it whole.
+fn legible(arguments: &[String]) -> String {
+    const LONGEST: usize = 400;
+    let cut = |argument: &String| match argument.chars().count() {
+        length if length > LONGEST => {
+            let start: String = argument.chars().take(LONGEST / 2).collect();
+            format!("{start}... ({length} characters)")
+        }
+        _ => argument.clone(),
+    };
+    arguments.iter().map(cut).collect::<Vec<_>>().join(" ")
 }
 
 /// `built from: ...`, and whether the binary can have the working copy's last change.
@@ -112,4 +125,16 @@ fn built_from(target: &Target) -> String {
         None => "which of binary and last change is newer is not known".into(),
     };
     format!("built from: {revision}, {title}, {changed}, in {}; {age}", copy.directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_very_long_argument_is_cut_and_its_length_told() {
+        let long = "x".repeat(1000);
+        let shown = legible(&["server".into(), long, "--port=1".into()]);
+        assert_eq!(shown, format!("server {}... (1000 characters) --port=1", "x".repeat(200)));
+    }
 }

@@ -3,8 +3,8 @@
 
 use super::{Cut, Request, Stop, listens};
 use crate::child;
+use crate::connection::without_secrets;
 use crate::load::{self, Address, LoadError};
-use crate::target::without_secrets;
 use crate::testbed::{Options as TestbedOptions, Testbed};
 use anyhow::{Context, Result, anyhow, bail};
 use parking_lot::Mutex;
@@ -49,10 +49,12 @@ impl Launch {
             Launch::Testbed(options) => {
                 let testbed = Testbed::start(options)?;
                 let ready = &testbed.ready;
-                request.url = Some(ready.sql.clone());
-                request.internal_url = Some(ready.internal.clone());
+                // Whatever the environment asks of other servers: this one is wireprof's own, and has no TLS.
+                let plain = |url: &str| format!("{url}?sslmode=disable");
+                request.url = Some(plain(&ready.sql));
+                request.internal_url = Some(plain(&ready.internal));
                 request.metrics_url = Some(ready.metrics.clone());
-                request.statements_url.get_or_insert_with(|| ready.postgres.url.clone());
+                request.statements_url.get_or_insert_with(|| plain(&ready.postgres.url));
                 request.pid = Some(ready.pid);
                 request.accounted.push(ready.postgres.pid);
                 Ok(Launched::Testbed(testbed))

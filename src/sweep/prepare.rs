@@ -74,7 +74,8 @@ impl Request {
     /// The server under load.
     pub fn address(&self) -> Result<Address> {
         let url = self.url.clone().or(self.preset.connect.url.clone());
-        let url = url.context("which server? give --url, or a preset that knows its address (--preset materialize)")?;
+        let which = "which server? give --url, or a preset that knows its address (--preset materialize)";
+        let url = url.ok_or_else(|| LoadError::Usage(which.into()))?;
         Ok(Address::parse(&url)?)
     }
 }
@@ -117,7 +118,7 @@ pub struct Prepared {
 pub async fn prepare(mut request: Request) -> Result<Prepared> {
     check(&request)?;
     let address = request.address()?;
-    let mut notes = Vec::new();
+    let mut notes = Vec::from_iter(address.warning());
     let pid = find_target(&request, &address, &mut notes)?;
     let awake = request.awake.then(Awake::keep).transpose()?;
     if awake.is_some() {
@@ -198,6 +199,9 @@ pub fn check(request: &Request) -> Result<()> {
     if request.timing.window < Duration::from_millis(500) {
         bail!(LoadError::Usage("a window under 500 ms holds too few samples: give --window 1s or more".into()));
     }
+    for url in [&request.url, &request.internal_url, &request.statements_url].into_iter().flatten() {
+        Address::parse(url)?;
+    }
     for level in &request.levels {
         request.workload.connections(*level)?;
     }
@@ -254,7 +258,7 @@ pub fn listens(address: &Address) -> Option<(String, Result<u32, Forbidden>)> {
         return Some((format!("port {port}"), listener(port)));
     }
     let path = address.socket()?;
-    Some((format!("socket {}", path.display()), socket_listener(path)))
+    Some((format!("socket {}", path.display()), socket_listener(&path)))
 }
 
 fn open_sampler(
@@ -384,7 +388,7 @@ fn hops(request: &Request, address: &Address) -> Vec<Hop> {
 
 /// Where the server at an address listens; `None` for other hosts.
 fn at(address: &Address) -> Option<Listens> {
-    let socket = || Some(Listens::Socket(bound_name(address.socket()?)));
+    let socket = || Some(Listens::Socket(bound_name(&address.socket()?)));
     address.local_port().map(Listens::Port).or_else(socket)
 }
 
@@ -457,7 +461,7 @@ fn driver(request: &Request, address: &Address, pid: Option<u32>) -> Result<Box<
 
 /// Counts the connections to the server's port, where it is a port of this host.
 fn counting(address: &Address, pid: Option<u32>) -> ClientCount {
-    let given = pid.and_then(|_| address.config().get_ports().first().copied());
+    let given = pid.map(|_| address.port());
     let port = address.local_port().or(given);
     Arc::new(move || clients(pid, port?))
 }

@@ -14,9 +14,7 @@ pub use clients::clients;
 pub use cpus::{has_pmu, online_cpus};
 pub use host::{Host, host};
 pub use locate::{bound_name, listener, named, socket_listener};
-pub use process::{
-    built, comm, family, identify, is_blocked, parent, processes, start_ticks, started, tasks, without_secrets,
-};
+pub use process::{built, comm, family, identify, is_blocked, parent, processes, start_ticks, started, tasks};
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 pub use snapshot::{Snapshot, Watched, WatchedProcess, difference};
 

@@ -1,6 +1,7 @@
 //! Processes as `/proc` tells them (proc(5)). Invariant: a process is named by its number and its start time, so a
 //! number that is used again is another process.
 
+use crate::connection::shown_arguments;
 use crate::elf::Image;
 use procfs::FromRead;
 use procfs::process::Stat;
@@ -86,34 +87,16 @@ pub fn identify(pid: u32) -> super::Identity {
         executable: link.map(|l| l.trim_end_matches(" (deleted)").to_string()),
         deleted,
         build_id: image.as_ref().and_then(Image::build_id),
-        argv: argv
-            .split(|b| *b == 0)
-            .filter(|a| !a.is_empty())
-            .map(|a| without_secrets(&String::from_utf8_lossy(a)))
-            .collect(),
+        argv: shown_arguments(
+            argv.split(|b| *b == 0).filter(|a| !a.is_empty()).map(|a| String::from_utf8_lossy(a).into_owned()),
+        ),
         symbols: image.map(|i| ["symtab", "debug_line"].iter().any(|s| i.section(&format!(".{s}")).is_some())),
     }
-}
-
-/// An argument with the password of a URL or a `password=` setting replaced.
-pub fn without_secrets(argument: &str) -> String {
-    let url = regex::Regex::new(r"(\w+://[^:/@\s]*):\S*@").expect("constant pattern");
-    let setting =
-        regex::Regex::new(r"(?i)((?:password|passwd|secret|token)[\w-]*=)('[^']*'|\S+)").expect("constant pattern");
-    let hidden = url.replace_all(argument, "$1:***@");
-    setting.replace_all(&hidden, "$1***").into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_of_urls_and_settings_are_hidden() {
-        assert_eq!(without_secrets("postgres://u:p@ss@h:1/d"), "postgres://u:***@h:1/d");
-        assert_eq!(without_secrets("--url=host=h password='a b' user=x"), "--url=host=h password=*** user=x");
-        assert_eq!(without_secrets("postgres://u@h/d"), "postgres://u@h/d");
-    }
 
     #[test]
     fn a_thread_whose_name_was_cut_within_a_character_has_a_name_and_a_state() {

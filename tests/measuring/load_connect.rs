@@ -67,10 +67,13 @@ fn tls_is_used_as_the_mode_says() {
     ask(&url("localhost", &format!("{full}&hostaddr=127.0.0.1"))).unwrap();
     let other_name = refusal(&url("127.0.0.1", &full));
     assert!(other_name.contains("TLS with 127.0.0.1:") && other_name.contains("not valid for name"), "{other_name}");
-    let unknown = refusal(&url("localhost", "hostaddr=127.0.0.1&sslmode=verify-full"));
+    let unknown = refusal(&url("localhost", "hostaddr=127.0.0.1&sslrootcert=system"));
     assert!(unknown.contains("UnknownIssuer") && unknown.contains("sslrootcert"), "{unknown}");
-    let missing = refusal(&url("localhost", "sslmode=verify-full&sslrootcert=/nonexistent.pem"));
-    assert!(missing.contains("/nonexistent.pem: "), "{missing}");
+    let missing = |rest: &str| Address::parse_in(&url("localhost", rest), &|_| None).unwrap_err().to_string();
+    let named = missing("sslmode=verify-full&sslrootcert=/nonexistent.pem");
+    assert!(named.starts_with("sslrootcert is /nonexistent.pem: "), "{named}");
+    let none = missing("hostaddr=127.0.0.1&sslmode=verify-full");
+    assert!(none.contains("give one as sslrootcert, or sslrootcert=system"), "{none}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod binaries;
 mod cockroachdb;
 mod compare;
 mod ladder;
+mod libpq_parity;
 mod load;
 mod load_connect;
 mod load_wire;

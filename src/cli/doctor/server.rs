@@ -120,7 +120,12 @@ fn sampling(pid: u32) -> Check {
 
 fn connection(what: &'static str, address: &Address) -> Check {
     match connects(address) {
-        Ok(()) => Check::good(what, address.shown()),
+        Ok(()) => match address.warning() {
+            None => Check::good(what, address.shown()),
+            Some(why) => {
+                Check::limited(what, format!("{}; {why}", address.shown()), "chmod 600 the file, or remove it")
+            }
+        },
         Err(error) => {
             let (cause, remedy) = split_remedy(&error.to_string());
             Check::refused(what, cause, remedy)

@@ -1,0 +1,217 @@
+//! Command lines and other text of programs, shown without secrets. Invariant: what has a form that a parser
+//! understands is understood first; the rest is searched for names of secrets, and rather too much than too little is
+//! hidden.
+
+use super::conninfo;
+use super::keywords;
+use super::shown::{HIDDEN, shown_connection, shown_url};
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// A command line's arguments without secrets.
+pub fn shown_arguments(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut option: Option<String> = None;
+    let show = |argument: String| {
+        let of = option.take();
+        let named =
+            argument.split_once('=').filter(|(name, _)| name.starts_with('-') && !name.contains(char::is_whitespace));
+        match (of, named) {
+            (Some(of), _) if !argument.starts_with("--") => shown_value(&of, &argument),
+            (_, Some((name, value))) => format!("{name}={}", shown_value(name, value)),
+            (_, None) => {
+                option = argument.starts_with('-').then(|| argument.clone());
+                shown_value("", &argument)
+            }
+        }
+    };
+    arguments.into_iter().map(show).collect()
+}
+
+/// The value of an option of this name; an argument by itself has none.
+fn shown_value(option: &str, value: &str) -> String {
+    let last = option.rsplit(['-', '_']).next().unwrap_or_default().to_lowercase();
+    let known = |name: &str| keywords::find(name).is_some();
+    if is_secret_name(option) {
+        return HIDDEN.into();
+    }
+    if option == "-c" || last == "command" {
+        return without_secrets(value);
+    }
+    if ["url", "uri", "dsn", "conninfo"].contains(&last.as_str()) {
+        return shown_connection(value);
+    }
+    let is_url = URL.find(value).is_some_and(|found| found.as_str() == value) && !value.contains(['\'', '"']);
+    match conninfo::parse(value) {
+        _ if is_url => shown_connection(value),
+        Ok(pairs) if !pairs.is_empty() && pairs.iter().all(|(name, _)| known(name)) => shown_connection(value),
+        _ => match value.split_once('=') {
+            Some((name, _)) if is_secret_name(name) && !name.contains(char::is_whitespace) => {
+                format!("{name}={HIDDEN}")
+            }
+            _ => without_secrets(value),
+        },
+    }
+}
+
+/// One argument without secrets.
+pub fn shown_argument(argument: &str) -> String {
+    shown_value("", argument)
+}
+
+static URL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[A-Za-z][A-Za-z0-9+.-]*://\S+"));
+/// A name, perhaps quoted, and the sign before its value.
+static SETTING: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([\w.-]*\w)["']?[ \t]*[=:][ \t]*"#));
+/// An option with its value behind a blank.
+static OPTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"(--?[\w-]*\w)[ \t]+"));
+/// SQL's `PASSWORD 'x'` and `IDENTIFIED BY 'x'`.
+static SQL: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?i)\b(password|identified[ \t]+by)[ \t]+(?:e?'(?:''|\\.|[^'\\])*'?)"));
+/// What may be a value: quoted, with or without its end, or up to the next blank that no backslash stands before.
+static VALUE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"^(?s:'(?:\\.|''|[^'\\])*'?|"(?:\\.|[^"\\])*"?|(?:\\.|\S)+)"#));
+static LINE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[^\n]+"));
+
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("constant pattern")
+}
+
+/// A text (a shell's command, a line of a log) with the secrets of URLs, settings and options replaced.
+pub fn without_secrets(text: &str) -> String {
+    let text = URL.replace_all(text, |found: &regex::Captures| shown_in_text(&found[0]));
+    let text = replace(&text, &SETTING, |name| is_secret_name(name).then_some(&*VALUE));
+    let text = replace(&text, &SETTING, |name| name.to_lowercase().ends_with("authorization").then_some(&*LINE));
+    let text = replace(&text, &OPTION, |name| is_secret_name(name).then_some(&*VALUE));
+    SQL.replace_all(&text, format!("$1 '{HIDDEN}'")).into_owned()
+}
+
+/// Replaces the value behind each name for which there is a pattern.
+fn replace<'a>(text: &str, names: &Regex, value: impl Fn(&str) -> Option<&'a Regex>) -> String {
+    let (mut shown, mut done) = (String::new(), 0);
+    for found in names.captures_iter(text) {
+        let whole = found.get_match();
+        let Some(length) = value(&found[1]).and_then(|value| Some(value.find(&text[whole.end()..])?.end())) else {
+            continue;
+        };
+        let hidden_already = text[whole.end()..].starts_with(HIDDEN);
+        if whole.start() < done || hidden_already {
+            continue;
+        }
+        shown.push_str(&text[done..whole.end()]);
+        shown.push_str(HIDDEN);
+        done = whole.end() + length;
+    }
+    shown + &text[done..]
+}
+
+/// A URL inside a text, up to a quote that follows it.
+fn shown_in_text(token: &str) -> String {
+    let (url, rest) = token.split_at(token.find(['\'', '"', '`']).unwrap_or(token.len()));
+    if rest.contains('@') && !url.contains('@') {
+        // The quote may be the password's own.
+        let scheme = token.split_once("://").map_or("", |(scheme, _)| scheme);
+        return format!("{scheme}://{HIDDEN}");
+    }
+    let bare = url.trim_end_matches([')', ']', '}', ',', ';', '.']);
+    let shown = if super::uri::rest(bare).is_some() { shown_connection(bare) } else { shown_url(bare) };
+    format!("{shown}{}{rest}", &url[bare.len()..])
+}
+
+/// Whether a setting, option or variable of this name holds a secret: its last word says so. What is about secrets
+/// and holds none (`--secrets-controller`, `password_encryption`, `--token-file`) ends in another word.
+pub fn is_secret_name(name: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "password",
+        "passwords",
+        "passwd",
+        "passphrase",
+        "passwort",
+        "pass",
+        "pwd",
+        "token",
+        "secret",
+        "apikey",
+        "credential",
+        "credentials",
+    ];
+    const ENDS: [&str; 8] = ["password", "passwd", "passphrase", "token", "secret", "apikey", "accesskey", "secretkey"];
+    let lower = name.to_lowercase();
+    let last = lower.rsplit(['-', '_', '.']).next().unwrap_or_default();
+    let joined: String = lower.chars().filter(|c| c.is_alphanumeric()).collect();
+    // The shell's directory.
+    name != "PWD" && (WORDS.contains(&last) || ENDS.iter().any(|end| joined.ends_with(end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(given: &[&str]) -> Vec<String> {
+        shown_arguments(given.iter().map(|argument| argument.to_string()))
+    }
+
+    #[test]
+    fn secrets_of_a_command_line_are_hidden() {
+        for (given, shown) in [
+            (vec!["--url=host=h password='a b' user=x"], vec!["--url=host=h password=*** user=x"]),
+            (vec!["--url", "postgres://u:p@ss@h:1/d"], vec!["--url", "postgres://u:***@h:1/d"]),
+            (vec!["--b-url", "host=h password = S3CR"], vec!["--b-url", "host=h password=***"]),
+            (vec!["--internal-url", "postgres://u:a/S3CR@h/d"], vec!["--internal-url", "postgres://***"]),
+            (vec!["--metrics-url=http://u:S3CR@h/m"], vec!["--metrics-url=http://u:***@h/m"]),
+            (vec!["--metrics-url", "http://h/m?token=S3CR"], vec!["--metrics-url", "http://h/m?token=***"]),
+            (vec!["psql", "postgres://h/d?%70assword=S3CR"], vec!["psql", "postgres://:***@h/d"]),
+            (vec!["psql", "host=h password=a\\ S3CR"], vec!["psql", "host=h password=***"]),
+            (vec!["--password", "S3CR", "--port", "1"], vec!["--password", "***", "--port", "1"]),
+            (vec!["--db-password=S3CR"], vec!["--db-password=***"]),
+            (vec!["--api_key", "-S3CR"], vec!["--api_key", "***"]),
+            (vec!["--a-env", "API_TOKEN=a S3CR"], vec!["--a-env", "API_TOKEN=***"]),
+            (vec!["--set=password=S3CR"], vec!["--set=password=***"]),
+            (vec!["sh", "-c", "PGPASSWORD=S3CR psql -h h"], vec!["sh", "-c", "PGPASSWORD=*** psql -h h"]),
+            (vec!["--header", "Authorization: Bearer S3CR"], vec!["--header", "Authorization: ***"]),
+            (vec!["--b-sql", "alter role x password 'S3''CR'"], vec!["--b-sql", "alter role x password '***'"]),
+        ] {
+            assert_eq!(arguments(&given), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays_as_it_is() {
+        let given = [
+            "environmentd",
+            "--secrets-controller=local-file",
+            "--orchestrator-process-secrets-directory=/mzdata/secrets",
+            "--persist-consensus-url=postgresql://root@localhost:26257?options=--search_path=consensus",
+            "--token-file=/x",
+            "--password-file",
+            "/x",
+            "-c",
+            "password_encryption=scram-sha-256",
+            "-c",
+            "hba_file=/etc/postgresql/pg_hba.conf",
+            "--max-tokens=5",
+            "PWD=/home/me",
+            "--query",
+            "select 'a@b', x from t where password_hash = 1",
+        ];
+        assert_eq!(arguments(&given), given);
+    }
+
+    #[test]
+    fn secrets_in_other_text_are_hidden() {
+        for (text, shown) in [
+            ("postgres://u:p@ss@h:1/d", "postgres://u:***@h:1/d"),
+            ("./s --db 'postgres://u:S3CR@h/d' --port 1", "./s --db 'postgres://u:***@h/d' --port 1"),
+            ("x --db postgres://u:a'S3CR@h/d", "x --db postgres://***"),
+            (
+                r#"{"url":"postgres://u:S3CR@h/d","password": "S3\"CR"}"#,
+                r#"{"url":"postgres://u:***@h/d","password": ***}"#,
+            ),
+            ("environment: API_TOKEN=S3CR", "environment: API_TOKEN=***"),
+            ("./s --password S3CR -p 1", "./s --password *** -p 1"),
+            ("connecting (http://a/?apikey=S3CR).", "connecting (http://a/?apikey=***)."),
+            ("FATAL: password authentication failed for x", "FATAL: password authentication failed for x"),
+            ("password='S3CR", "password=***"),
+        ] {
+            assert_eq!(without_secrets(text), shown, "{text}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Connection settings: where a server is, as whom to connect, and how. A connection string, a service file and the
+//! environment are read into one [`Address`], with libpq's meaning and precedence (PostgreSQL documentation, "Database
+//! Connection Control Functions"). Invariants: a setting that wireprof does not follow is refused by its name, never
+//! passed over; a secret leaves this room towards a server only, and what is shown is rebuilt from what was understood.
+
+mod address;
+mod conninfo;
+mod driver;
+mod encryption;
+mod endpoint;
+mod keywords;
+mod masking;
+mod os_user;
+mod passfile;
+mod secret;
+mod service;
+mod settings;
+mod shown;
+mod uri;
+
+pub use address::{Address, Keepalive};
+pub use encryption::{ClientCertificate, Encryption, Roots, TlsMode, Verify};
+pub use endpoint::Endpoint;
+pub use keywords::variables;
+pub use masking::{shown_argument, shown_arguments, without_secrets};
+pub use secret::Secret;
+pub use shown::{shown_connection, shown_url};
+
+/// A setting that is not understood or not supported; the text names it and the remedy, and holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingError(String);
+
+impl SettingError {
+    /// What is wrong with the text of an address.
+    fn syntax(cause: impl std::fmt::Display) -> Self {
+        let form = "write postgres://user@host:port/database, or host=... port=... user=... dbname=...";
+        SettingError(format!("the server's address is not understood: {cause}; {form}"))
+    }
+}

@@ -1,0 +1,102 @@
+//! The connection service file (PostgreSQL documentation, "The Connection Service File"). Invariant: a service that
+//! is named is found, or the error names the files that were looked into.
+
+use super::SettingError;
+use super::keywords::{self, Keyword};
+use super::settings::Variable;
+use std::path::{Path, PathBuf};
+
+/// Where packages of PostgreSQL keep the machine's file: the compiled-in default upstream, and that of Debian.
+const SYSTEM: [&str; 2] = ["/usr/local/pgsql/etc", "/etc/postgresql-common"];
+
+/// The settings of a service. A file that is named must be there; the default ones need not.
+pub fn read(
+    service: &str,
+    file: Option<&str>,
+    variable: Variable,
+) -> Result<Vec<(&'static Keyword, String)>, SettingError> {
+    let named = file.map(PathBuf::from).or_else(|| variable("PGSERVICEFILE").map(PathBuf::from));
+    let own = named.clone().or_else(|| Some(PathBuf::from(variable("HOME")?).join(".pg_service.conf")));
+    let directories = variable("PGSYSCONFDIR").map_or(SYSTEM.map(String::from).to_vec(), |directory| vec![directory]);
+    let system = directories.into_iter().map(|directory| PathBuf::from(directory).join("pg_service.conf"));
+    let files: Vec<PathBuf> = own.into_iter().chain(system).collect();
+    for file in &files {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(cause) if named.as_ref() == Some(file) => {
+                return Err(SettingError(format!("service file {}: {cause}; correct PGSERVICEFILE", file.display())));
+            }
+            Err(_) => continue,
+        };
+        if let Some(settings) = group(&text, service, file)? {
+            return Ok(settings);
+        }
+    }
+    let files = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
+    Err(SettingError(format!("service {service:?} (service or PGSERVICE) is not in {files}; define it there")))
+}
+
+/// The settings of one group of a file; the first of a name counts.
+fn group(text: &str, service: &str, file: &Path) -> Result<Option<Vec<(&'static Keyword, String)>>, SettingError> {
+    let mut found: Option<Vec<(&'static Keyword, String)>> = None;
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let wrong = |cause: &str| SettingError(format!("{} line {}: {cause}", file.display(), at + 1));
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[') {
+            if found.is_some() {
+                return Ok(found);
+            }
+            found = name.strip_prefix(service).filter(|rest| rest.starts_with(']')).map(|_| Vec::new());
+            continue;
+        }
+        let Some(settings) = &mut found else { continue };
+        if line.starts_with("ldap") {
+            return Err(wrong("LDAP is not supported; write the settings into the file"));
+        }
+        let (name, value) = line.split_once('=').ok_or_else(|| wrong("no `=`; write name=value"))?;
+        let keyword = keywords::find(name).ok_or_else(|| wrong("no setting of libpq has this name; correct it"))?;
+        if ["service", "servicefile"].contains(&name) {
+            return Err(wrong("a service cannot name another; write its settings here"));
+        }
+        if settings.iter().all(|(known, _)| known.name != name) {
+            settings.push((keyword, value.into()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(service: &str, text: &str) -> Result<Vec<(&'static str, String)>, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let path = file.path().display().to_string();
+        let none = |name: &str| (name == "PGSYSCONFDIR").then(|| "/nonexistent".to_string());
+        let read = read(service, Some(&path), &none).map_err(|error| error.to_string())?;
+        Ok(read.into_iter().map(|(keyword, value)| (keyword.name, value)).collect())
+    }
+
+    #[test]
+    fn a_group_is_read_as_libpq_reads_it() {
+        let text = "[ab]\nhost=no\n# x\n [a]\n host=h\nhost=second\npassword=p = q\n[a]\nport=1\n";
+        assert_eq!(look("a", text).unwrap(), [("host", "h".into()), ("password", "p = q".to_string())]);
+    }
+
+    #[test]
+    fn a_service_that_is_missing_or_damaged_is_said() {
+        assert!(look("b", "[a]\n").unwrap_err().contains("service \"b\" (service or PGSERVICE) is not in "));
+        for (text, named) in
+            [("[a]\nhost\n", "line 2: no `=`"), ("[a]\nS3CR=1", "line 2: no setting"), ("[a]\nservice=b", "another")]
+        {
+            let told = look("a", text).unwrap_err();
+            assert!(told.contains(named) && !told.contains("S3CR"), "{told}");
+        }
+        let told = read("a", Some("/nonexistent"), &|_| None).unwrap_err().to_string();
+        assert!(told.starts_with("service file /nonexistent: "), "{told}");
+    }
+}
