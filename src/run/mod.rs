@@ -1,11 +1,13 @@
 //! The stored run: one directory of standard formats, written atomically, readable up to its last whole window.
 
 mod beside;
+mod id;
 mod model;
 mod observer;
 pub mod pprof;
 mod store;
 
+pub use id::{Reserved, run_id};
 pub use model::*;
 pub use observer::{Instrument, InstrumentPairs, ObservedPair, ObservedWindow, ObserverWindows};
 pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};
