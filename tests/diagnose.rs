@@ -173,7 +173,14 @@ impl Made {
             new: false,
         };
         let at = Span::new(0, 0);
-        StatementsDelta { source: "s".into(), before: at, after: at, statements: vec![statement], vanished: 0 }
+        StatementsDelta {
+            source: "s".into(),
+            before: at,
+            after: at,
+            statements: vec![statement],
+            vanished: 0,
+            hidden: 0,
+        }
     }
 
     fn scheduler(&self) -> SchedulerDelta {
