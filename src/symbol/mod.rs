@@ -37,6 +37,7 @@ mod vdso;
 
 pub use answers::Cache;
 pub use convert::{Missed, SymbolReport, to_profile};
+pub use kernel::hidden_kernel_names;
 pub use name::demangle;
 pub use off_cpu::off_cpu_profile;
 pub use short::{LONGEST, short_name};
