@@ -232,12 +232,12 @@ fn restarted(manifest: &Manifest, window: &Window) -> Guard {
     }
 }
 
-/// Counters and histograms that changed between the scrapes.
+/// Declared counters and histograms that changed between the scrapes.
 fn moving(metrics: &MetricsDelta) -> usize {
     let moved = |change: &&Change| match change {
         Change::Counter { delta, .. } => *delta != 0.0,
         Change::Histogram { count, .. } => *count != 0.0,
-        Change::Gauge { .. } => false,
+        Change::Untyped { .. } | Change::Gauge { .. } => false,
     };
     metrics.series.values().filter(moved).count()
 }

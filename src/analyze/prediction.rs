@@ -134,6 +134,7 @@ fn vanishes(pairs: &[(&Window, &Window)], node: &Nested) -> bool {
             && changes.all(|change| match change {
                 Change::Histogram { count, .. } => *count == 0.0,
                 Change::Counter { delta, .. } => *delta == 0.0,
+                Change::Untyped { before, after } => *after == before.unwrap_or(0.0),
                 Change::Gauge { .. } => false,
             })
     };

@@ -138,15 +138,20 @@ impl<'a> Inputs<'a> {
             true => Ok(count),
             false => Err(format!("registered, never observed in the window: {selector}")),
         };
+        let exposed = |sum: Option<f64>| sum.ok_or_else(|| format!("the histogram's sum is not exposed: {selector}"));
         match (function, &change) {
             (Function::Count, Change::Histogram { count, .. }) => figure(observed(*count)?, Some(*count)),
             (Function::Sum, Change::Histogram { count, sum, .. }) => {
                 observed(*count)?;
-                figure(*sum, Some(*count))
+                figure(exposed(*sum)?, Some(*count))
             }
-            (Function::Mean, Change::Histogram { count, sum, .. }) => figure(sum / observed(*count)?, Some(*count)),
+            (Function::Mean, Change::Histogram { count, sum, .. }) => {
+                let count = observed(*count)?;
+                figure(exposed(*sum)? / count, Some(count))
+            }
             (Function::Delta, Change::Histogram { count, .. }) => figure(*count, None),
             (Function::Delta, Change::Counter { delta, .. }) => figure(*delta, None),
+            (Function::Delta, Change::Untyped { before, after }) => figure(after - before.unwrap_or(0.0), None),
             (Function::Delta, Change::Gauge { before: Some(before), after }) => figure(after - before, None),
             (Function::Delta, Change::Gauge { before: None, .. }) => {
                 Err(format!("a gauge that the first scrape lacks has no difference: {selector}"))

@@ -32,6 +32,8 @@ pub struct StatementSources {
     pub windows: (usize, usize),
     /// Statements that were evicted or reset within a window.
     pub vanished: usize,
+    /// Statements of other roles that the reader's role may not see, at most in one window.
+    pub hidden: usize,
     /// Watched fingerprints that nobody called.
     pub unseen: Vec<String>,
     /// Why windows have none.
@@ -71,6 +73,7 @@ pub fn statement_sources(run: &Run, watched: &[String], costs: &[StatementCost])
         sources: deltas().map(|delta| delta.source.clone()).collect(),
         windows: (deltas().count(), run.windows.len()),
         vanished: deltas().map(|delta| delta.vanished).sum(),
+        hidden: deltas().map(|delta| delta.hidden).max().unwrap_or(0),
         unseen: watched.iter().filter(|wanted| !seen(wanted)).cloned().collect(),
         missing: missing.filter(|missing| missing.what == "statements").map(|missing| missing.why.clone()).collect(),
     }

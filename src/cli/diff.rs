@@ -80,7 +80,8 @@ impl Diff {
             trees: self.svg.is_some(),
             ..Options::default()
         };
-        let (before, after) = sides(common, [&self.before, &self.after], &options)?;
+        let ((before, seen), (after, seen_after)) = sides(common, [&self.before, &self.after], &options)?;
+        self.check_focus(preset.as_ref(), seen || seen_after)?;
         for (side, reference) in [(&before, &self.before), (&after, &self.after)] {
             if !side.counted() {
                 let why = "no window of it has its queries counted, so there is no cost per query to compare";
@@ -98,6 +99,18 @@ impl Diff {
         let mut report = difference_report(&difference);
         self.draw(&mut report, [&before, &after], &options)?;
         self.names.report(common, report)
+    }
+
+    /// A pattern that matches nothing is a slip of the pen; a focus of the preset may match nothing.
+    fn check_focus(&self, preset: Option<&Preset>, seen: bool) -> Result<()> {
+        let Some(focus) = self.focus.as_ref().filter(|_| !seen) else { return Ok(()) };
+        let foci: Vec<&str> = preset.iter().flat_map(|preset| &preset.focus).map(|focus| focus.name.as_str()).collect();
+        if foci.contains(&focus.as_str()) {
+            return Ok(());
+        }
+        let known = if foci.is_empty() { "none".into() } else { foci.join(", ") };
+        let why = "matches no function of either run, and is no focus of the preset";
+        Err(anyhow!(Usage(anyhow!("--focus {focus} {why} (it has {known}); `wireprof hot` lists the functions"))))
     }
 
     /// Draws what is asked for, and says where it is.
@@ -157,8 +170,8 @@ impl Diff {
     }
 }
 
-/// Both runs, read beside each other and window by window.
-fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Result<(Side, Side)> {
+/// Both runs, read beside each other and window by window, each with whether it has a function of the focus.
+fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Result<((Side, bool), (Side, bool))> {
     std::thread::scope(|threads| {
         let first = threads.spawn(|| side(common, before, options));
         let second = side(common, after, options);
@@ -167,15 +180,20 @@ fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Resu
     })
 }
 
-fn side(common: &Common, reference: &str, options: &Options) -> Result<Side> {
+fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bool)> {
     let store = Store::new(&common.runs);
     store.find(reference).map_err(Usage)?;
-    let mut side: Option<Side> = None;
+    let (mut side, mut seen): (Option<Side>, bool) = (None, false);
     let parts = Parts { profiles: true, metrics: options.preset.is_some() };
     let manifest = store.load_each(reference, parts, |manifest, window| {
+        let matches = |focus: &Focus| match &window.profile {
+            Some(profile) => profile.frames.iter().any(|frame| focus.matches(frame)),
+            None => true,
+        };
+        seen |= options.focus.is_none_or(matches);
         side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);
     })?;
-    Ok(side.unwrap_or_else(|| Side::new(&manifest)))
+    Ok((side.unwrap_or_else(|| Side::new(&manifest)), seen))
 }
 
 /// Says why the runs are not compared.

@@ -34,6 +34,9 @@ pub struct Explain {
     /// Run: its id, its path, or `latest`
     #[arg(default_value = "latest")]
     run: String,
+    /// Only this level
+    #[arg(long, value_name = "N")]
+    level: Option<usize>,
     /// Preset that says how the server's metrics divide its time [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
@@ -47,7 +50,8 @@ pub struct Explain {
 
 impl Explain {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts::ALL)?;
+        let mut loaded = input::load(common, &self.run, Parts::ALL)?;
+        input::keep_level(&mut loaded.run, self.level)?;
         let run = &loaded.run;
         let (hops, demands) = (places(run), demands(run));
         let levels =

@@ -57,7 +57,7 @@ impl Flamegraph {
             level: self.level,
             everything: self.focus.is_none(),
             foci: match &self.focus {
-                Some(focus) => vec![input::focus(&preset, focus)?],
+                Some(focus) => vec![input::focus_of(run, &preset, focus)?],
                 None => input::foci(&preset),
             },
             plumbing: input::plumbing(&preset, self.fold_plumbing)?,

@@ -25,6 +25,9 @@ pub struct Hot {
     /// Run: its id, its path, or `latest`
     #[arg(default_value = "latest")]
     run: String,
+    /// Only this level
+    #[arg(long, value_name = "N")]
+    level: Option<usize>,
     /// Only what runs under these functions: a focus of the preset by name, or a regular expression
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
@@ -87,10 +90,16 @@ impl Hot {
     pub fn run(mut self, common: &Common) -> Result<Outcome> {
         let mut loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
         loaded.run = input::seen_from(loaded.run, self.process.as_deref())?;
+        for (option, pattern) in [("--frame", &self.frame), ("--callers-of", &self.callers_of)] {
+            let check = |pattern| input::check_matches(&loaded.run, option, std::slice::from_ref(pattern));
+            pattern.iter().try_for_each(check)?;
+        }
         self.check_column(&loaded)?;
         let names = std::mem::take(&mut self.names);
         let process = self.process.take();
+        let level = self.level;
         let options = self.options(&loaded)?;
+        input::keep_level(&mut loaded.run, level)?;
         let mut report = hot_report(&hot(&loaded.run, &options));
         if let Some(process) = process {
             report.title = format!("{}: {process}, beside the target", report.title);
@@ -122,7 +131,7 @@ impl Hot {
         // The preset is read only where it is needed, so that runs of a preset that is gone can still be looked at.
         if self.focus.is_some() || self.fold_plumbing {
             let preset = input::preset(&loaded.run.manifest, self.preset.as_deref())?;
-            focus = self.focus.map(|f| input::focus(&preset, &f)).transpose()?;
+            focus = self.focus.map(|f| input::focus_of(&loaded.run, &preset, &f)).transpose()?;
             plumbing = input::plumbing(&preset, self.fold_plumbing)?;
         }
         Ok(HotOptions {

@@ -2,10 +2,12 @@
 
 use super::{Common, Usage};
 use crate::preset::Preset;
-use crate::profile::Focus;
+use crate::profile::{Focus, Profile, frame_matches};
 use crate::run::{Manifest, Parts, Run, Store};
+use crate::symbol::short_name;
 use anyhow::{Context, Result, anyhow};
 use regex::Regex;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A run and where it lies.
@@ -14,15 +16,76 @@ pub struct Loaded {
     pub directory: PathBuf,
 }
 
-/// Loads `id`, a path, or `latest`.
+/// Loads `id`, a path, or `latest`: a run that has windows.
+///
+/// # Errors
+/// [`Usage`] where there is no such run, or it has no window; otherwise what of it cannot be read.
+pub fn load(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
+    let loaded = load_any(common, reference, parts)?;
+    let manifest = &loaded.run.manifest;
+    if loaded.run.windows.is_empty() {
+        let why = anyhow!(
+            "run {} has no window, so there is nothing to show of it ({}); `wireprof runs` lists the runs",
+            manifest.id,
+            manifest.ended
+        );
+        return Err(anyhow!(Usage(why)));
+    }
+    if reference == "latest"
+        && let Some(newer) = Store::new(&common.runs).list()?.pop().filter(|newer| newer.id != manifest.id)
+    {
+        eprintln!("wireprof: latest is {}: the newer run {} has no window ({})", manifest.id, newer.id, newer.ended);
+    }
+    Ok(loaded)
+}
+
+/// As [`load`], and runs that were cut short before their first window.
 ///
 /// # Errors
 /// [`Usage`] where there is no such run; otherwise what of it cannot be read.
-pub fn load(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
+pub fn load_any(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
     let store = Store::new(&common.runs);
     let directory = store.find(reference).map_err(Usage)?;
     let run = store.load_parts(reference, parts)?;
     Ok(Loaded { run, directory })
+}
+
+/// Leaves one level of the run, where one is asked for.
+///
+/// # Errors
+/// [`Usage`] where it has no window at that level.
+pub fn keep_level(run: &mut Run, level: Option<usize>) -> Result<()> {
+    let Some(level) = level else { return Ok(()) };
+    let known: Vec<String> = run.levels().into_keys().map(|level| level.to_string()).collect();
+    run.windows.retain(|window| window.id().level == level);
+    if run.windows.is_empty() {
+        let why = anyhow!("run {} has no level {level}; it has {}", run.manifest.id, known.join(", "));
+        return Err(anyhow!(Usage(why)));
+    }
+    Ok(())
+}
+
+/// A pattern that matches no function of the run is a slip of the pen, not an empty answer.
+///
+/// # Errors
+/// [`Usage`], with functions that are alike.
+pub fn check_matches(run: &Run, option: &str, patterns: &[Regex]) -> Result<()> {
+    let mut profiles: Vec<&Profile> = run.windows.iter().filter_map(|window| window.profile.as_ref()).collect();
+    profiles.extend(run.windows.iter().filter_map(|window| window.off_cpu.as_ref()?.profile.as_ref()));
+    let frames = || profiles.iter().flat_map(|profile| &profile.frames);
+    if profiles.is_empty() || frames().any(|frame| frame_matches(frame, patterns)) {
+        return Ok(());
+    }
+    let written = patterns.iter().map(Regex::as_str).collect::<Vec<_>>().join("|");
+    let word = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
+    let start: String = word(&written).chars().take(4).collect();
+    let alike = frames().map(|frame| short_name(&frame.name)).filter(|name| word(name).contains(&start));
+    let alike: BTreeSet<String> = alike.take(6).collect();
+    let known = match alike.len() {
+        0 => "`wireprof hot` lists those that there are".to_string(),
+        _ => format!("there are {}", alike.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    Err(anyhow!(Usage(anyhow!("{option} {written} matches no function of run {}; {known}", run.manifest.id))))
 }
 
 /// The run as seen from a process that was sampled beside the target; from the target itself where none is named.
@@ -68,14 +131,29 @@ pub fn focus(preset: &Preset, argument: &str) -> Result<Focus> {
     if let Some(focus) = known.iter().find(|f| f.name == argument) {
         return Ok(focus.clone());
     }
-    let names: Vec<&str> = known.iter().map(|f| f.name.as_str()).collect();
-    Focus::new(argument, &[argument]).map_err(|error| {
-        let known = if names.is_empty() { "none".into() } else { names.join(", ") };
-        anyhow!(Usage(anyhow!(
-            "--focus {argument} is neither a focus of preset {} ({known}) nor a pattern: {error}",
-            preset.name
-        )))
-    })
+    Focus::new(argument, &[argument]).map_err(|error| neither(preset, argument, &error.to_string()))
+}
+
+/// As [`focus`], of functions that the run has.
+///
+/// # Errors
+/// [`Usage`] for what is neither, and for a pattern that matches nothing; one of the preset's may match nothing.
+pub fn focus_of(run: &Run, preset: &Preset, argument: &str) -> Result<Focus> {
+    let focus = focus(preset, argument)?;
+    if !preset.focus.iter().any(|known| known.name == argument) {
+        check_matches(run, "--focus", &focus.patterns)
+            .map_err(|error| neither(preset, argument, &error.to_string()))?;
+    }
+    Ok(focus)
+}
+
+fn neither(preset: &Preset, argument: &str, why: &str) -> anyhow::Error {
+    let names: Vec<&str> = preset.focus.iter().map(|focus| focus.name.as_str()).collect();
+    let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+    anyhow!(Usage(anyhow!(
+        "--focus {argument} is neither a focus of preset {} ({known}) nor a pattern: {why}",
+        preset.name
+    )))
 }
 
 /// The frames that folding takes out.

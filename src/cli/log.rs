@@ -60,6 +60,11 @@ fn existing(path: &Path) -> Result<Document> {
     read(path)
 }
 
+/// What is said of a log in which nothing was understood.
+fn no_entry(path: &Path) -> String {
+    format!("{} has no entry: the heading of one is `## Session N: title`, or the same with ###.", path.display())
+}
+
 fn told(
     common: &Common,
     path: &Path,

@@ -1,15 +1,15 @@
 //! `wireprof metrics`: what the server's own metrics say of each level.
 
-use super::{Common, Outcome, input, output};
+use super::{Common, Outcome, Usage, input, output};
 use crate::analyze::quantities::quantities;
 use crate::analyze::series::series;
 use crate::preset::Preset;
 use crate::render::{Report, Section, quantities_table, series_table};
 use crate::run::{Parts, Run};
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use regex::Regex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The preset's figures per level, or any series that match
 #[derive(Args)]
@@ -24,6 +24,9 @@ pub struct Metrics {
     /// Series whose `name{label=\"value\"}` matches
     #[arg(long = "match", value_name = "REGEX")]
     matching: Option<Regex>,
+    /// Only this level
+    #[arg(long, value_name = "N")]
+    level: Option<usize>,
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 60)]
     top: usize,
@@ -34,13 +37,34 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts { profiles: false, metrics: true })?;
+        let mut loaded = input::load(common, &self.run, Parts { profiles: false, metrics: true })?;
+        input::keep_level(&mut loaded.run, self.level)?;
         let report = match &self.matching {
-            Some(pattern) => series_report(&loaded.run, pattern, self.top),
+            Some(pattern) => {
+                check_match(&loaded.run, pattern)?;
+                series_report(&loaded.run, pattern, self.top)
+            }
             None => figures(&loaded.run, &input::preset(&loaded.run.manifest, self.preset.as_deref())?),
         };
         output::report(common, &report)
     }
+}
+
+/// A pattern that matches no series at all is a slip of the pen; one whose series did not change has its answer.
+fn check_match(run: &Run, pattern: &Regex) -> Result<()> {
+    let series =
+        || run.windows.iter().filter_map(|window| window.metrics.as_ref()).flat_map(|metrics| metrics.series.keys());
+    if series().next().is_none() || series().any(|series| pattern.is_match(&series.to_string())) {
+        return Ok(());
+    }
+    let names = series().map(|series| series.name.as_str()).collect::<BTreeSet<_>>();
+    let some: Vec<&str> = names.iter().copied().take(8).collect();
+    Err(anyhow!(Usage(anyhow!(
+        "--match {pattern} matches none of the {} metrics of run {}; there are {} ... (--match . lists them)",
+        names.len(),
+        run.manifest.id,
+        some.join(", ")
+    ))))
 }
 
 fn series_report(run: &Run, pattern: &Regex, top: usize) -> Report {

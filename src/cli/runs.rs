@@ -23,7 +23,7 @@ pub struct Runs {
 impl Runs {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         if let Some(reference) = &self.run {
-            let loaded = input::load(common, reference, Parts::ALL)?;
+            let loaded = input::load_any(common, reference, Parts::ALL)?;
             return output::report(common, &run_report(&loaded.run));
         }
         let manifests = Store::new(&common.runs).list()?;

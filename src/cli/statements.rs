@@ -18,6 +18,9 @@ pub struct Statements {
     /// Run: its id, its path, or `latest`
     #[arg(default_value = "latest")]
     run: String,
+    /// Only this level
+    #[arg(long, value_name = "N")]
+    level: Option<usize>,
     /// Statements at most
     #[arg(long, value_name = "N", default_value_t = 8)]
     top: usize,
@@ -28,7 +31,8 @@ pub struct Statements {
 
 impl Statements {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts { profiles: false, metrics: false })?;
+        let mut loaded = input::load(common, &self.run, Parts { profiles: false, metrics: false })?;
+        input::keep_level(&mut loaded.run, self.level)?;
         let run = &loaded.run;
         let preset = input::preset(&run.manifest, self.preset.as_deref())?;
         let none = || Section {

@@ -1,25 +1,33 @@
-//! The text format of Prometheus into readings by series. Invariant: a line that cannot be read is counted, never
-//! guessed at, and buckets leave here sorted by their bound.
+//! The text formats of Prometheus and OpenMetrics into readings by series. Invariant: a line that cannot be read is
+//! counted, never guessed at, a part of a histogram that is not exposed is absent, and buckets leave here sorted by
+//! their bound, the last one `+Inf`.
 //!
-//! `prometheus-parse` 0.2.5 reads the comment lines (`# TYPE`). Sample lines are read here, because the crate
-//! drops a label whose value holds `,` or `=`, drops a line whose value holds `}` or whose braces are empty, leaves
-//! escapes in, and skips what it cannot read without a count (`tests/it/metrics_exposition.rs` shows each, one of them in a
-//! real exposition, and that on recorded expositions both agree wherever the crate can read the line).
+//! The types and their suffixes are those of the OpenMetrics specification 1.0 ("Metric Types"). Lines are read here
+//! and not by `prometheus-parse` 0.2.5, because the crate drops a label whose value holds `,` or `=`, drops a line whose
+//! value holds `}` or whose braces are empty, leaves escapes in, does not know quoted names and skips what it cannot
+//! read without a count (`tests/it/metrics_exposition.rs` shows it, and that on recorded expositions both agree wherever
+//! the crate can read the line).
 
-use super::{Series, quoted};
-use prometheus_parse::{LineInfo, SampleType};
+use super::Series;
+use super::line::{Line, number, sample_line, type_line};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// The value of one series in one exposition.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
-    /// Declared `counter`, or untyped.
+    /// Declared `counter`.
     Counter(f64),
+    /// Declared `unknown` or `untyped`, or not declared: it may be a counter or a gauge.
+    Untyped(f64),
+    /// Declared `gauge`; a state of a `stateset`, an `info`, a part of a `gaugehistogram`: all may fall.
     Gauge(f64),
-    /// Cumulative buckets `(le, count)`, ascending; empty for a summary.
+    /// Cumulative buckets `(le, count)`, ascending, the last one `+Inf`; empty for a summary.
     Histogram {
+        /// `_count`, or the `+Inf` bucket where there is none.
         count: f64,
-        sum: f64,
+        /// `None` where it is not exposed, or is not a number.
+        sum: Option<f64>,
         buckets: Vec<(f64, f64)>,
     },
 }
@@ -28,78 +36,31 @@ pub enum Reading {
 #[derive(Clone, Debug, Default)]
 pub struct Exposition {
     pub readings: BTreeMap<Series, Reading>,
-    /// Lines that are neither comment nor readable sample.
+    /// Lines that are neither comment nor readable sample, samples given twice, histograms whose count is not told.
     pub garbled: usize,
 }
 
-/// One sample line, taken apart.
-pub(super) struct Line<'a> {
-    pub name: &'a str,
-    pub labels: BTreeMap<String, String>,
-    pub value: f64,
-    /// As written: milliseconds in Prometheus' format, seconds in OpenMetrics'.
-    pub timestamp: Option<f64>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+    GaugeHistogram,
+    Summary,
+    Info,
+    StateSet,
+    Unknown,
 }
 
-impl Exposition {
-    /// Parses an exposition. Values that are not a number (NaN) are left out: such a series is not measured.
-    pub fn parse(text: &str) -> Exposition {
-        let mut exposition = Exposition::default();
-        let mut types = HashMap::new();
-        for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
-            if line.starts_with('#') {
-                if let LineInfo::Type { metric_name, metric_alias, sample_type } = LineInfo::parse(line) {
-                    types.insert(metric_alias.unwrap_or(metric_name), sample_type);
-                }
-                continue;
-            }
-            match sample_line(line) {
-                Some(line) if line.value.is_nan() => {}
-                Some(line) => exposition.add(line, &types),
-                None => exposition.garbled += 1,
-            }
-        }
-        for reading in exposition.readings.values_mut() {
-            if let Reading::Histogram { buckets, .. } = reading {
-                buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-            }
-        }
-        exposition
-    }
-
-    fn add(&mut self, line: Line<'_>, types: &HashMap<String, SampleType>) {
-        let Line { name, mut labels, value, .. } = line;
-        for (suffix, part) in [("_bucket", Part::Bucket), ("_sum", Part::Sum), ("_count", Part::Count)] {
-            let Some(family) = name.strip_suffix(suffix) else { continue };
-            match types.get(family) {
-                Some(SampleType::Histogram) => {}
-                Some(SampleType::Summary) if !matches!(part, Part::Bucket) => {}
-                _ => continue,
-            }
-            let bound = labels.remove("le").map(|le| number(&le));
-            let series = Series { name: family.to_string(), labels };
-            let empty = || Reading::Histogram { count: 0.0, sum: 0.0, buckets: Vec::new() };
-            let Reading::Histogram { count, sum, buckets } = self.readings.entry(series).or_insert_with(empty) else {
-                self.garbled += 1;
-                return;
-            };
-            match (part, bound) {
-                (Part::Sum, _) => *sum = value,
-                (Part::Count, _) => *count = value,
-                (Part::Bucket, Some(Some(bound))) => buckets.push((bound, value)),
-                (Part::Bucket, _) => self.garbled += 1,
-            }
-            return;
-        }
-        let reading = match types.get(name) {
-            Some(SampleType::Gauge) => Reading::Gauge(value),
-            Some(SampleType::Summary) => return, // a quantile over the server's own span, not over the window
-            _ => Reading::Counter(value),
-        };
-        if self.readings.insert(Series { name: name.to_string(), labels }, reading).is_some() {
-            self.garbled += 1; // the same series twice
-        }
-    }
+/// What a sample is, by its name and the declared types.
+enum Meaning<'a> {
+    Plain(fn(f64) -> Reading),
+    /// Of the histogram or summary `family`.
+    Part(&'a str, Part),
+    /// A time (`_created`), or a quantile over the server's own span instead of the window.
+    Aside,
+    /// A sample that its family's type does not have.
+    Misplaced,
 }
 
 #[derive(Clone, Copy)]
@@ -109,56 +70,153 @@ enum Part {
     Count,
 }
 
-/// Takes `name{key="value",...} value [timestamp] [# exemplar]` apart; `None` where the line is something else.
-pub(super) fn sample_line(line: &str) -> Option<Line<'_>> {
-    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
-    let (name, mut rest) = line.split_at(end);
-    if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-        return None;
-    }
-    let mut labels = BTreeMap::new();
-    rest = rest.trim_start();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = label_list(inside, &mut labels)?;
-    } else if end == line.len() || !line[end..].starts_with(char::is_whitespace) {
-        return None;
-    }
-    let mut words = rest.split_whitespace().take_while(|word| !word.starts_with('#'));
-    let value = number(words.next()?)?;
-    let timestamp = match words.next() {
-        Some(word) => Some(word.parse::<f64>().ok()?),
-        None => None,
-    };
-    words.next().is_none().then_some(Line { name, labels, value, timestamp })
+/// A histogram or summary, as far as it was read.
+#[derive(Default)]
+struct Parts {
+    count: Option<f64>,
+    sum: Option<f64>,
+    buckets: Vec<(f64, f64)>,
 }
 
-/// Reads labels up to the closing brace; answers what follows it.
-fn label_list<'a>(mut rest: &'a str, labels: &mut BTreeMap<String, String>) -> Option<&'a str> {
-    loop {
-        rest = rest.trim_start();
-        if let Some(after) = rest.strip_prefix('}') {
-            return Some(after);
+impl Exposition {
+    /// Parses an exposition. Values that are not a number (NaN) are left out: such a series is not measured. Types hold
+    /// for samples before them, too.
+    pub fn parse(text: &str) -> Exposition {
+        let mut exposition = Exposition::default();
+        let text = text.trim_start_matches('\u{feff}');
+        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut types = HashMap::new();
+        for (name, of) in lines().filter_map(type_line) {
+            let declared = kind(of);
+            match types.entry(name.into_owned()) {
+                Entry::Vacant(free) => drop(free.insert(declared)),
+                Entry::Occupied(earlier) => exposition.garbled += usize::from(*earlier.get() != declared),
+            }
         }
-        let (key, after) = rest.split_once('=')?;
-        let key = key.trim();
-        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return None;
+        let mut histograms = BTreeMap::new();
+        for line in exposition.samples(lines().filter(|line| !line.starts_with('#'))) {
+            exposition.add(line, &types, &mut histograms);
         }
-        let after = after.trim_start();
-        let (value, length) = quoted::read(after)?;
-        if labels.insert(key.to_string(), value).is_some() {
-            return None;
+        for (series, parts) in histograms {
+            exposition.close(series, parts);
         }
-        rest = after[length..].trim_start();
-        if let Some(after) = rest.strip_prefix(',') {
-            rest = after;
-        } else if !rest.starts_with('}') {
-            return None;
+        exposition
+    }
+
+    /// The sample lines that can be read. Of a sample given at several times the newest.
+    fn samples<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> Vec<Line<'a>> {
+        let mut samples: Vec<Line<'a>> = Vec::new();
+        let mut timed: HashMap<&str, usize> = HashMap::new();
+        for line in lines {
+            let Some(line) = sample_line(line) else {
+                self.garbled += 1;
+                continue;
+            };
+            if let Some(at) = line.timestamp {
+                match timed.entry(line.head) {
+                    Entry::Vacant(free) => drop(free.insert(samples.len())),
+                    Entry::Occupied(earlier) => {
+                        let earlier = &mut samples[*earlier.get()];
+                        if earlier.timestamp < Some(at) {
+                            *earlier = line;
+                            continue;
+                        } else if earlier.timestamp > Some(at) {
+                            continue;
+                        }
+                    }
+                }
+            }
+            samples.push(line);
+        }
+        samples
+    }
+
+    fn add(&mut self, line: Line<'_>, types: &HashMap<String, Type>, histograms: &mut BTreeMap<Series, Parts>) {
+        let Line { name, mut labels, value, .. } = line;
+        match meaning(&name, types) {
+            Meaning::Aside => {}
+            Meaning::Misplaced => self.garbled += 1,
+            _ if value.is_nan() => {}
+            Meaning::Plain(reading) => match self.readings.entry(Series { name: name.into_owned(), labels }) {
+                std::collections::btree_map::Entry::Vacant(free) => drop(free.insert(reading(value))),
+                std::collections::btree_map::Entry::Occupied(_) => self.garbled += 1, // the same series twice
+            },
+            Meaning::Part(family, part) => {
+                let bound = if matches!(part, Part::Bucket) { labels.remove("le") } else { None };
+                let parts = histograms.entry(Series { name: family.to_string(), labels }).or_default();
+                let given_before = match part {
+                    Part::Sum => parts.sum.replace(value).is_some(),
+                    Part::Count => parts.count.replace(value).is_some(),
+                    Part::Bucket => match bound.as_deref().and_then(number).filter(|bound| !bound.is_nan()) {
+                        Some(bound) => {
+                            let twice = parts.buckets.iter().any(|known| known.0 == bound);
+                            parts.buckets.extend((!twice).then_some((bound, value)));
+                            twice
+                        }
+                        None => true,
+                    },
+                };
+                self.garbled += usize::from(given_before);
+            }
+        }
+    }
+
+    /// Makes a reading of what was exposed of a histogram or summary.
+    fn close(&mut self, series: Series, parts: Parts) {
+        let Parts { count, sum, mut buckets } = parts;
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let all = buckets.last().filter(|last| last.0 == f64::INFINITY).map(|last| last.1);
+        match (count.or(all), sum) {
+            (Some(count), sum) => {
+                if all.is_none() && !buckets.is_empty() {
+                    buckets.push((f64::INFINITY, count));
+                }
+                self.readings.insert(series, Reading::Histogram { count, sum, buckets });
+            }
+            (None, Some(sum)) if buckets.is_empty() => {
+                let name = format!("{}_sum", series.name);
+                self.readings.insert(Series { name, ..series }, Reading::Counter(sum));
+            }
+            (None, _) => self.garbled += 1,
         }
     }
 }
 
-/// A float as Go writes it (`+Inf`, `NaN`, `1e-05`).
-fn number(word: &str) -> Option<f64> {
-    word.parse().ok()
+fn kind(word: &str) -> Type {
+    match word.to_ascii_lowercase().as_str() {
+        "counter" => Type::Counter,
+        "gauge" => Type::Gauge,
+        "histogram" => Type::Histogram,
+        "gaugehistogram" => Type::GaugeHistogram,
+        "summary" => Type::Summary,
+        "info" => Type::Info,
+        "stateset" => Type::StateSet,
+        _ => Type::Unknown,
+    }
+}
+
+/// A name that is declared itself is what it is declared as, whatever it ends in.
+fn meaning<'a>(name: &'a str, types: &HashMap<String, Type>) -> Meaning<'a> {
+    match types.get(name) {
+        Some(Type::Counter) => return Meaning::Plain(Reading::Counter),
+        Some(Type::Gauge | Type::GaugeHistogram | Type::Info | Type::StateSet) => {
+            return Meaning::Plain(Reading::Gauge);
+        }
+        Some(Type::Summary) => return Meaning::Aside,
+        Some(Type::Histogram) => return Meaning::Misplaced,
+        Some(Type::Unknown) => return Meaning::Plain(Reading::Untyped),
+        None => {}
+    }
+    let Some((family, suffix)) = name.rsplit_once('_') else { return Meaning::Plain(Reading::Untyped) };
+    match (types.get(family), suffix) {
+        (Some(Type::Histogram), "bucket") => Meaning::Part(family, Part::Bucket),
+        (Some(Type::Histogram | Type::Summary), "sum") => Meaning::Part(family, Part::Sum),
+        (Some(Type::Histogram | Type::Summary), "count") => Meaning::Part(family, Part::Count),
+        (Some(Type::GaugeHistogram), "bucket" | "gsum" | "gcount" | "sum" | "count") => Meaning::Plain(Reading::Gauge),
+        (Some(Type::Counter), "total") => Meaning::Plain(Reading::Counter),
+        (Some(Type::Counter | Type::Histogram | Type::Summary), "created") => Meaning::Aside,
+        (Some(Type::Info), "info") => Meaning::Plain(Reading::Gauge),
+        (None, "created") if types.get(&format!("{family}_total")) == Some(&Type::Counter) => Meaning::Aside,
+        _ => Meaning::Plain(Reading::Untyped),
+    }
 }

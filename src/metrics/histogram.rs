@@ -4,16 +4,18 @@
 use super::Change;
 
 /// The bounds `(lower, upper]` of the bucket that holds the `q`-quantile (0..=1) of the window's observations, in the
-/// metric's unit. `None` without observations, without buckets, or where `change` is no histogram. The lower bound of
-/// the first bucket is 0, the upper bound of the last one infinite.
+/// metric's unit. `None` without observations, without buckets, or where `change` is no histogram. The upper bound of
+/// the last bucket is infinite. The lower bound of the first one is 0 where its upper bound is above 0 and the sum is not
+/// below, as Prometheus' `histogram_quantile` has it; else there is none (minus infinity).
 pub fn quantile_bounds(change: &Change, q: f64) -> Option<(f64, f64)> {
-    let Change::Histogram { count, buckets, .. } = change else { return None };
+    let Change::Histogram { count, sum, buckets, .. } = change else { return None };
     if *count <= 0.0 || !(0.0..=1.0).contains(&q) {
         return None;
     }
     // The rank of an observation is a whole number: the median of three is the second.
     let rank = (q * count).ceil().max(1.0);
-    let mut lower = 0.0;
+    let positive = buckets.first().is_some_and(|first| first.0 > 0.0) && sum.is_none_or(|sum| sum >= 0.0);
+    let mut lower = if positive { 0.0 } else { f64::NEG_INFINITY };
     for &(bound, below) in buckets {
         if below >= rank {
             return Some((lower, bound));
@@ -24,10 +26,11 @@ pub fn quantile_bounds(change: &Change, q: f64) -> Option<(f64, f64)> {
 }
 
 impl Change {
-    /// delta(sum) / delta(count) of a histogram; `None` where nothing was observed or `self` is no histogram.
+    /// delta(sum) / delta(count) of a histogram; `None` where nothing was observed, the sum is not exposed or `self` is no
+    /// histogram.
     pub fn mean(&self) -> Option<f64> {
         match self {
-            Change::Histogram { count, sum, .. } if *count > 0.0 => Some(sum / count),
+            Change::Histogram { count, sum: Some(sum), .. } if *count > 0.0 => Some(sum / count),
             _ => None,
         }
     }
@@ -43,7 +46,7 @@ mod tests {
     use super::*;
 
     fn histogram(buckets: &[(f64, f64)], count: f64) -> Change {
-        Change::Histogram { count, sum: 10.0, buckets: buckets.to_vec(), reset: false }
+        Change::Histogram { count, sum: Some(10.0), buckets: buckets.to_vec(), reset: false }
     }
 
     #[test]
@@ -61,6 +64,18 @@ mod tests {
     fn the_first_bucket_starts_at_zero() {
         let change = histogram(&[(0.000128, 3.0), (f64::INFINITY, 3.0)], 3.0);
         assert_eq!(quantile_bounds(&change, 0.5), Some((0.0, 0.000128)));
+    }
+
+    #[test]
+    fn a_first_bucket_that_is_not_above_zero_has_no_lower_bound() {
+        for first in [-1.0, 0.0] {
+            let change = histogram(&[(first, 3.0), (2.0, 4.0), (f64::INFINITY, 4.0)], 4.0);
+            assert_eq!(quantile_bounds(&change, 0.5), Some((f64::NEG_INFINITY, first)));
+            assert_eq!(quantile_bounds(&change, 0.99), Some((first, 2.0)));
+        }
+        let buckets = vec![(1.0, 3.0), (f64::INFINITY, 3.0)];
+        let change = Change::Histogram { count: 3.0, sum: Some(-9.0), buckets, reset: false };
+        assert_eq!(quantile_bounds(&change, 0.5), Some((f64::NEG_INFINITY, 1.0)), "something below 0 was observed");
     }
 
     #[test]

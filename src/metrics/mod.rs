@@ -1,9 +1,11 @@
 //! Prometheus metrics: scrape, parse, difference. Invariant: a series that is absent, or whose count did not move,
-//! is "not measured"; it never becomes 0. A counter that went down was reset, and the reset is said.
+//! is "not measured"; it never becomes 0. A declared counter that went down was reset, and the reset is said; what may
+//! be no counter is never called one that was reset.
 
 mod delta;
 mod exposition;
 mod histogram;
+mod line;
 mod quoted;
 mod scrape;
 mod selector;
@@ -35,27 +37,45 @@ pub struct Series {
 }
 
 impl fmt::Display for Series {
-    /// As the exposition writes it: `name{key="value"}`.
+    /// As the exposition writes it: `name{key="value"}`, `{"a name","a key"="value"}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        for (i, (key, value)) in self.labels.iter().enumerate() {
-            write!(f, "{}{key}=\"{}\"", if i == 0 { '{' } else { ',' }, quoted::escape(value))?;
+        let bare = is_name(&self.name);
+        if bare {
+            f.write_str(&self.name)?;
+        } else {
+            write!(f, "{{\"{}\"", quoted::escape(&self.name))?;
         }
-        f.write_str(if self.labels.is_empty() { "" } else { "}" })
+        for (i, (key, value)) in self.labels.iter().enumerate() {
+            f.write_str(if i == 0 && bare { "{" } else { "," })?;
+            match is_name(key) && !key.contains(':') {
+                true => f.write_str(key)?,
+                false => write!(f, "\"{}\"", quoted::escape(key))?,
+            }
+            write!(f, "=\"{}\"", quoted::escape(value))?;
+        }
+        f.write_str(if bare && self.labels.is_empty() { "" } else { "}" })
     }
+}
+
+/// Whether a name needs no quotes.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(line::is_bare) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// How a series changed between the window's two scrapes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Change {
-    /// Declared `counter`, or untyped: `delta` since the first scrape (since the reset where `reset`).
+    /// Declared `counter`: `delta` since the first scrape (since the reset where `reset`).
     Counter { delta: f64, reset: bool },
+    /// Of no declared type: a counter as far as is seen, until it falls. `before` is `None` where the first scrape lacks
+    /// it; it then counts from 0.
+    Untyped { before: Option<f64>, after: f64 },
     /// Declared `gauge`. Some servers export monotone values as gauges, so both readings are kept.
     Gauge { before: Option<f64>, after: f64 },
     /// Bucket counts are cumulative over `le`, as in the exposition, ascending, the last one `+Inf`.
-    /// A summary is one without buckets.
-    Histogram { count: f64, sum: f64, buckets: Vec<(f64, f64)>, reset: bool },
+    /// A summary is one without buckets. `sum` is `None` where it is not exposed.
+    Histogram { count: f64, sum: Option<f64>, buckets: Vec<(f64, f64)>, reset: bool },
 }
 
 /// All series of one window, and the scrapes it was made from.

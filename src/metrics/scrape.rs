@@ -2,7 +2,7 @@
 //! exposition; everything else is an error that says what to mend, and never shows a password of the URL.
 
 use super::Scrape;
-use super::exposition::sample_line;
+use super::line::sample_line;
 use crate::clock::{self, Span};
 use crate::connection::shown_url;
 use futures::future::BoxFuture;
@@ -120,6 +120,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 /// Whether the text's first lines hold a readable sample. An error page of a proxy holds none; a single garbled line
 /// between good ones is counted by the parser instead.
 fn looks_like_exposition(text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
     lines.take(20).any(|line| sample_line(line).is_some())
 }

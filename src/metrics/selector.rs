@@ -1,4 +1,5 @@
-//! Which series are meant: `name{key="value", key=~"regex", *="value"}`. A matcher on `*` holds where any label has
+//! Which series are meant: `name{key="value", key=~"regex", *="value"}`, with quoted names as in expositions:
+//! `{"a name", "a key"="value"}`. A matcher on `*` holds where any label has
 //! the value, for servers whose revisions disagree about a label's key. Invariant: a selection sums only alike things
 //! (counters, gauges, histograms with the same buckets), otherwise it says why not.
 
@@ -61,7 +62,7 @@ impl Selector {
     pub fn parse(text: &str) -> Result<Selector, BadSelector> {
         let bad = |at: usize, what: &str| BadSelector { text: text.to_string(), at, what: what.to_string() };
         let end = text.find('{').unwrap_or(text.len());
-        let name = text[..end].trim();
+        let mut name = text[..end].trim().to_string();
         if let Some(at) = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')) {
             return Err(bad(at, "a metric's name holds letters, digits, `_` and `:` only"));
         }
@@ -73,6 +74,13 @@ impl Selector {
                 if text[at..].starts_with('}') {
                     break;
                 }
+                if let Some((quoted, next)) = quoted_name(text, at) {
+                    if !name.is_empty() {
+                        return Err(bad(at, "the name is given twice"));
+                    }
+                    (name, at) = (quoted, next);
+                    continue;
+                }
                 at = matcher(text, at, &mut matchers)?;
             }
             if !text[at + 1..].trim().is_empty() {
@@ -82,7 +90,7 @@ impl Selector {
         if name.is_empty() && matchers.is_empty() {
             return Err(bad(0, "a name or a matcher is needed"));
         }
-        Ok(Selector { text: text.to_string(), name: name.to_string(), matchers })
+        Ok(Selector { text: text.to_string(), name, matchers })
     }
 
     /// The name that every series meant has; `None` where the selector matches names by a pattern.
@@ -120,15 +128,32 @@ impl Selector {
     }
 }
 
+/// The metric's name where it stands in quotes at byte `at`, and where the next matcher starts.
+fn quoted_name(text: &str, at: usize) -> Option<(String, usize)> {
+    let (name, length) = quoted::read(&text[at..])?;
+    let rest = text[at + length..].trim_start();
+    let next = text.len() - rest.len();
+    match rest.as_bytes().first()? {
+        b',' => Some((name, next + 1)),
+        b'}' => Some((name, next)),
+        _ => None,
+    }
+}
+
 /// Reads one `key=value` matcher at byte `at`; answers where the next one starts.
 fn matcher(text: &str, at: usize, matchers: &mut Vec<Matcher>) -> Result<usize, BadSelector> {
     let bad = |at: usize, what: &str| BadSelector { text: text.to_string(), at, what: what.to_string() };
     let rest = &text[at..];
-    let end = rest.find(['=', '!']).ok_or_else(|| bad(at, "`=`, `!=`, `=~` or `!~` is missing"))?;
-    let key = rest[..end].trim();
-    if key.is_empty() || (key != "*" && !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
-        return Err(bad(at, "a label's key holds letters, digits and `_`, or is `*`"));
-    }
+    let quoted = quoted::read(rest);
+    let from = quoted.as_ref().map_or(0, |(_, length)| *length);
+    let end = rest[from..].find(['=', '!']).ok_or_else(|| bad(at, "`=`, `!=`, `=~` or `!~` is missing"))? + from;
+    let bare = rest[..end].trim();
+    let key = match quoted {
+        Some((key, length)) if rest[length..end].trim().is_empty() => key,
+        _ if bare == "*" => bare.to_string(),
+        _ if !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => bare.to_string(),
+        _ => return Err(bad(at, "a label's key holds letters, digits and `_`, stands in quotes, or is `*`")),
+    };
     let operators = [("=~", true, false), ("!~", true, true), ("!=", false, true), ("=", false, false)];
     let (operator, regex, negated) = operators
         .into_iter()
@@ -143,7 +168,7 @@ fn matcher(text: &str, at: usize, matchers: &mut Vec<Matcher>) -> Result<usize, 
     } else {
         Test::Equals(value)
     };
-    matchers.push(Matcher { key: key.to_string(), test, negated });
+    matchers.push(Matcher { key, test, negated });
     next += length;
     next += text[next..].len() - text[next..].trim_start().len();
     match text.as_bytes().get(next) {
@@ -175,6 +200,11 @@ fn add(sum: &mut Change, more: &Change) -> Result<(), &'static str> {
             *delta += delta1;
             *reset |= reset1;
         }
+        // What the first scrape lacks counts from 0.
+        (Change::Untyped { before, after }, Change::Untyped { before: before1, after: after1 }) => {
+            *before = Some(before.unwrap_or(0.0) + before1.unwrap_or(0.0));
+            *after += after1;
+        }
         (Change::Gauge { before, after }, Change::Gauge { before: before1, after: after1 }) => {
             *before = before.zip(*before1).map(|(a, b)| a + b);
             *after += after1;
@@ -187,7 +217,7 @@ fn add(sum: &mut Change, more: &Change) -> Result<(), &'static str> {
                 return Err("have different buckets");
             }
             *count += count1;
-            *sum += sum1;
+            *sum = sum.zip(*sum1).map(|(a, b)| a + b);
             buckets.iter_mut().zip(buckets1).for_each(|(a, b)| a.1 += b.1);
             *reset |= reset1;
         }
@@ -234,7 +264,9 @@ mod tests {
 
     fn delta(selector: &str, metrics: &MetricsDelta) -> Option<(f64, usize)> {
         match Selector::parse(selector).unwrap().select(metrics) {
-            Ok(Selection { change: Change::Counter { delta, .. }, series }) => Some((delta, series)),
+            Ok(Selection { change: Change::Untyped { before, after }, series }) => {
+                Some((after - before.unwrap_or(0.0), series))
+            }
             Ok(other) => panic!("{other:?}"),
             Err(Unselected::Absent(_)) => None,
             Err(other) => panic!("{other}"),
@@ -258,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn names_and_keys_in_quotes_select_too() {
+        let m = metrics("{\"a.b\",\"c d\"=\"x\"} 1\n{\"a.b\",\"c d\"=\"y\"} 2\nplain{\"c d\"=\"x\"} 4\n");
+        assert_eq!(delta(r#"{"a.b"}"#, &m), Some((3.0, 2)));
+        assert_eq!(delta(r#"{"a.b", "c d"="y"}"#, &m), Some((2.0, 1)));
+        assert_eq!(delta(r#"plain{"c d"!="y"}"#, &m), Some((4.0, 1)));
+        let twice = Selector::parse(r#"a{"b"}"#).unwrap_err();
+        assert_eq!((twice.at, twice.what.as_str()), (2, "the name is given twice"));
+    }
+
+    #[test]
     fn unlike_series_are_not_summed() {
         let m = metrics("# TYPE g gauge\ng{a=\"1\"} 1\nx{a=\"1\"} 1\n");
         let error = Selector::parse(r#"{a="1"}"#).unwrap().select(&m).unwrap_err();
@@ -274,7 +316,7 @@ mod tests {
         ));
         let buckets = vec![(1.0, 6.0), (f64::INFINITY, 7.0)];
         let sum = Selector::parse(r#"h{op=~"a|b"}"#).unwrap().select(&m).unwrap();
-        assert_eq!(sum.change, Change::Histogram { count: 7.0, sum: 7.0, buckets, reset: false });
+        assert_eq!(sum.change, Change::Histogram { count: 7.0, sum: Some(7.0), buckets, reset: false });
         let unlike = Selector::parse("h").unwrap().select(&m).unwrap_err();
         assert!(matches!(unlike, Unselected::Unlike { why: "have different buckets", .. }));
     }

@@ -5,7 +5,7 @@
 //! OpenMetrics' timestamps are Unix seconds. The first line keeps which reading of `CLOCK_MONOTONIC` that origin
 //! was, so that a reader gets back the one clock all else is cut by.
 
-use super::exposition::sample_line;
+use super::line::sample_line;
 use super::{Exposition, Reading, Scrape, Selector, Series};
 use crate::clock::Nanos;
 use anyhow::{Context, Result, bail};
@@ -78,9 +78,13 @@ impl<W: Write> SeriesLog<W> {
     fn candidates(&self, text: &str) -> String {
         let names: Option<Vec<&str>> = self.wanted.iter().map(Selector::name).collect();
         let Some(names) = names else { return text.to_string() };
+        // Names in quotes are rare; the count of a histogram may be told by its last bucket alone.
+        let counts = |rest: &str| !rest.starts_with("_bucket") || rest.contains("Inf\"");
         let wanted = |line: &&str| {
-            let line = line.strip_prefix("# TYPE ").unwrap_or(line);
-            names.iter().any(|name| line.strip_prefix(name).is_some_and(|rest| !rest.starts_with("_bucket")))
+            let line = line.trim_start();
+            let of = line.strip_prefix('#').and_then(|comment| comment.trim_start().strip_prefix("TYPE"));
+            let line = of.map_or(line, str::trim_start);
+            line.starts_with(['"', '{']) || names.iter().any(|name| line.strip_prefix(name).is_some_and(counts))
         };
         text.split_inclusive('\n').filter(wanted).collect()
     }
@@ -94,8 +98,10 @@ impl<W: Write> SeriesLog<W> {
 
 fn values(reading: &Reading) -> Vec<(&'static str, f64)> {
     match reading {
-        Reading::Counter(value) | Reading::Gauge(value) => vec![("", *value)],
-        Reading::Histogram { count, sum, .. } => vec![("_count", *count), ("_sum", *sum)],
+        Reading::Counter(value) | Reading::Untyped(value) | Reading::Gauge(value) => vec![("", *value)],
+        Reading::Histogram { count, sum, .. } => {
+            std::iter::once(("_count", *count)).chain(sum.map(|sum| ("_sum", sum))).collect()
+        }
     }
 }
 
@@ -109,7 +115,7 @@ pub fn read_series_log(text: &str) -> Result<BTreeMap<Series, Vec<Point>>> {
             bail!("line {} of the series log is no reading with a timestamp: {}", number + 2, line.trim());
         };
         let at = (origin.monotonic as i128 + ((timestamp - origin.unix) * 1e6).round() as i128 * 1000).max(0) as Nanos;
-        let key = Series { name: line.name.to_string(), labels: line.labels };
+        let key = Series { name: line.name.into_owned(), labels: line.labels };
         series.entry(key).or_default().push(Point { at, value: line.value });
     }
     Ok(series)
@@ -169,6 +175,19 @@ mod tests {
         let series = read_series_log(&String::from_utf8(file).unwrap()).unwrap();
         let names: Vec<_> = series.keys().map(Series::to_string).collect();
         assert_eq!(names, ["busy", "h_count", "h_sum"]);
+    }
+
+    #[test]
+    fn quoted_names_and_histograms_without_count_are_logged_too() {
+        let mut file = Vec::new();
+        let wanted = ["{\"a.b\"}", "h"].map(|text| Selector::parse(text).unwrap()).to_vec();
+        let mut log = SeriesLog::new(&mut file, ORIGIN, wanted, 10_000).unwrap();
+        let text = "# TYPE \"a.b\" gauge\n{\"a.b\",\"c d\"=\"x\"} 1\n#\tTYPE h histogram\nh_bucket{le=\"1\"} 1\n h_bucket{le=\"+Inf\"} 2\n";
+        log.append(&scrape(6_000_000_000, text)).unwrap();
+        log.finish().unwrap();
+        let series = read_series_log(&String::from_utf8(file).unwrap()).unwrap();
+        let names: Vec<_> = series.keys().map(Series::to_string).collect();
+        assert_eq!(names, [r#"{"a.b","c d"="x"}"#, "h_count"]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! `<!-- wireprof:begin RUN results {"wireprof":"0.1.0",...} -->` and `<!-- wireprof:end RUN results -->`. Invariant: a block has
 //! both its markers; half of a pair is an error with its line, never the start of a block.
 
-use super::document::{Fences, lines};
+use super::document::lines;
+use super::markdown::{MARK, Markdown};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -109,7 +110,7 @@ enum Marker<'a> {
 }
 
 fn marker(line: &str) -> Option<Marker<'_>> {
-    let inside = line.trim().strip_prefix("<!-- wireprof:")?.strip_suffix(" -->")?;
+    let inside = line.trim_start_matches(MARK).trim().strip_prefix("<!-- wireprof:")?.strip_suffix(" -->")?;
     if let Some(key) = inside.strip_prefix("end ") {
         return Some(Marker::End(key.trim()));
     }
@@ -118,15 +119,14 @@ fn marker(line: &str) -> Option<Marker<'_>> {
     Some(Marker::Begin(key.trim(), made.and_then(|made| serde_json::from_str(made).ok())))
 }
 
-/// The blocks of a text in their order, and the markers that stand alone. Markers in fenced code are somebody's quotation.
-pub fn blocks(text: &str) -> (Vec<Block>, Vec<HalfMarker>) {
+/// The blocks of a text in their order, and the markers that stand alone. Markers in code are somebody's quotation.
+pub(super) fn blocks(text: &str, markdown: &Markdown) -> (Vec<Block>, Vec<HalfMarker>) {
     let (mut found, mut half) = (Vec::new(), Vec::new());
     let mut open: Option<Block> = None;
-    let mut fences = Fences::default();
     let alone = |block: Block| HalfMarker { line: block.line, marker: text[block.whole].trim().to_string() };
     for (number, range) in lines(text) {
         let line = &text[range.clone()];
-        if open.is_none() && fences.hold(line) {
+        if open.is_none() && markdown.is_code(range.start) {
             continue;
         }
         let trimmed = range.start..range.start + line.trim_end_matches(['\n', '\r']).len();
@@ -162,7 +162,7 @@ mod tests {
         let made = Made { top: Some(12), focus: Some(focus), ..Made::now() };
         let generated = Generated { key: "A B difference".into(), made: made.clone(), text: "x\n".into() };
         let text = format!("before\n{}\nafter\n", generated.whole());
-        let (found, half) = blocks(&text);
+        let (found, half) = blocks(&text, &Markdown::of(&text));
         assert_eq!((found.len(), half.len(), text.matches("-->").count()), (1, 0, 2));
         assert_eq!((found[0].made.as_ref(), found[0].line, &text[found[0].inside.clone()]), (Some(&made), 2, "x\n"));
         assert_eq!((found[0].runs(), found[0].kind()), (vec!["A", "B"], "difference"));
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn half_a_pair_is_told_with_its_line_and_a_quotation_is_no_marker() {
         let text = "```\n<!-- wireprof:begin A x -->\n```\n<!-- wireprof:begin B x -->\n<!-- wireprof:begin C x -->\nc\n<!-- wireprof:end C x -->\n<!-- wireprof:end D x -->";
-        let (found, half) = blocks(text);
+        let (found, half) = blocks(text, &Markdown::of(text));
         assert_eq!(found.iter().map(|b| b.key.as_str()).collect::<Vec<_>>(), ["C x"]);
         assert!(found[0].made.is_none());
         assert_eq!(half.iter().map(|h| h.line).collect::<Vec<_>>(), [4, 8]);

@@ -2,12 +2,14 @@
 //! writing back gives the same bytes.
 
 use super::block::{Block, Generated, HalfMarker, blocks};
+use super::markdown::{Heading, MARK, Markdown};
 use std::ops::Range;
 
 /// A log in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     text: String,
+    markdown: Markdown,
     entries: Vec<Entry>,
     blocks: Vec<Block>,
     half: Vec<HalfMarker>,
@@ -38,13 +40,18 @@ pub enum Unspliceable {
 
 impl Document {
     pub fn parse(text: String) -> Self {
-        let entries = find_entries(&text);
-        let (blocks, half) = blocks(&text);
-        Document { text, entries, blocks, half }
+        let markdown = Markdown::of(&text);
+        let entries = find_entries(&text, &markdown);
+        let (blocks, half) = blocks(&text, &markdown);
+        Document { text, markdown, entries, blocks, half }
     }
 
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn markdown(&self) -> &Markdown {
+        &self.markdown
     }
 
     /// The entries in the order in which they stand.
@@ -136,7 +143,7 @@ impl Document {
         let (before, after) = self.text.split_at(at);
         let lines_before = before.len() - before.trim_end_matches(['\n', '\r']).len();
         let feeds = before[before.len() - lines_before..].matches('\n').count();
-        let gap = if before.is_empty() { 0 } else { 2usize.saturating_sub(feeds) };
+        let gap = if before.trim_start_matches(MARK).is_empty() { 0 } else { 2usize.saturating_sub(feeds) };
         let mut added = format!("{}{}\n", "\n".repeat(gap), part.trim_end_matches('\n'));
         if !after.is_empty() && !after.starts_with(['\n', '\r']) {
             added.push('\n');
@@ -159,60 +166,29 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, Range<usize>)> +
     })
 }
 
-/// Entries run from their heading to the next heading of a session, or of the same or a higher rank.
-fn find_entries(text: &str) -> Vec<Entry> {
+/// Entries run from their heading to the next heading of a session, or of the same or a higher rank. A line of dashes below
+/// a paragraph makes a heading of it, but mostly is meant as a rule: it ends no entry.
+fn find_entries(text: &str, markdown: &Markdown) -> Vec<Entry> {
     let (mut entries, mut open): (Vec<Entry>, Option<Entry>) = (Vec::new(), None);
-    let mut fences = Fences::default();
-    for (_, range) in lines(text) {
-        let line = &text[range.clone()];
-        if fences.hold(line) {
-            continue;
-        }
-        let Some(rank) = heading_rank(line) else { continue };
-        let session = session_heading(line, rank);
-        if let Some(mut entry) = open.take_if(|e| session.is_some() || rank <= e.level) {
+    for Heading { rank, hashes, range, words } in markdown.headings() {
+        let session = session_heading(words, *rank);
+        let ends = |entry: &mut Entry| session.is_some() || *rank <= entry.level && (*hashes || *rank == 1);
+        if let Some(mut entry) = open.take_if(ends) {
             entry.range.end = range.start;
             entries.push(entry);
         }
         if let Some((number, title)) = session {
-            open = Some(Entry { number, title, level: rank, range: range.start..text.len() });
+            open = Some(Entry { number, title, level: *rank, range: range.start..text.len() });
         }
     }
     entries.extend(open);
     entries
 }
 
-/// Fenced blocks, in which `#` is no heading and a marker no marker; fed line by line.
-#[derive(Default)]
-pub(super) struct Fences {
-    open: Option<&'static str>,
-}
-
-impl Fences {
-    /// Whether the next line belongs to a fenced block.
-    pub(super) fn hold(&mut self, line: &str) -> bool {
-        let trimmed = line.trim_start();
-        let mark = ["```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark));
-        match (self.open, mark) {
-            (None, Some(mark)) => self.open = Some(mark),
-            (Some(open), Some(mark)) if open == mark => self.open = None,
-            (None, None) => return false,
-            _ => {}
-        }
-        true
-    }
-}
-
-pub(super) fn heading_rank(line: &str) -> Option<usize> {
-    let rank = line.bytes().take_while(|b| *b == b'#').count();
-    (1..=6).contains(&rank).then_some(())?;
-    line[rank..].starts_with([' ', '\t']).then_some(rank)
-}
-
-/// Number and title of `## Session 48: title`.
-fn session_heading(line: &str, rank: usize) -> Option<(u64, String)> {
+/// Number and title of `Session 48: title`.
+fn session_heading(words: &str, rank: usize) -> Option<(u64, String)> {
     (2..=3).contains(&rank).then_some(())?;
-    let rest = line[rank..].trim().strip_prefix("Session ")?;
+    let rest = words.strip_prefix("Session ")?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let title = rest[digits..].trim_start_matches([':', ' ', '-', '.']).trim();
     Some((rest[..digits].parse().ok()?, title.to_string()))

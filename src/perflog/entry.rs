@@ -66,8 +66,10 @@ fn paragraph(name: &str, words: &Option<String>, wanted: &str) -> String {
 
 /// A person's words cannot open an entry or a marker of their own.
 fn harmless(words: &str) -> String {
-    let lines: Vec<String> =
-        words.lines().map(|l| if l.starts_with('#') { format!("\\{l}") } else { l.to_string() }).collect();
+    let lines: Vec<String> = words
+        .lines()
+        .map(|l| if l.trim_start().starts_with('#') { l.replacen('#', "\\#", 1) } else { l.into() })
+        .collect();
     lines.join("\n").replace("<!-- wireprof:", "&lt;!-- wireprof:")
 }
 

@@ -13,6 +13,7 @@ mod document;
 mod entry;
 mod file;
 mod kept;
+mod markdown;
 mod open;
 mod results;
 mod steps;

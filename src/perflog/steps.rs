@@ -1,7 +1,8 @@
 //! The list of next steps in a prompt: ` - ` items under a line such as `Immediate next steps (handoff):`. Invariant: marking a
 //! step and adding one change nothing else, byte for byte.
 
-use super::document::{Fences, heading_rank, lines};
+use super::document::lines;
+use super::markdown::{MARK, Markdown};
 use std::ops::Range;
 
 /// A prompt in memory.
@@ -137,19 +138,20 @@ fn indent(line: &str) -> usize {
 
 /// A heading, or a line that ends in a colon, about next steps.
 fn announces(line: &str) -> bool {
-    let line = line.trim();
-    line.to_lowercase().contains("next steps")
-        && (heading_rank(line).is_some() || line.trim_end_matches('*').ends_with(':'))
+    let line = line.trim_start_matches(MARK).trim();
+    let heading = line.trim_start_matches('#').starts_with([' ', '\t']) && line.starts_with('#');
+    line.to_lowercase().contains("next steps") && (heading || line.trim_end_matches('*').ends_with(':'))
 }
 
 fn find(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut fences = Fences::default();
+    // Prompts are free text: what is only indented is no code in them.
+    let markdown = Markdown::of(text);
     // Indent of the list's bullets, once the first one has been seen.
     let mut list: Option<Option<usize>> = None;
     for (line, Range { start, end }) in lines(text) {
         let content = text[start..end].trim_end_matches(['\n', '\r']);
-        if fences.hold(content) || content.trim().is_empty() {
+        if markdown.is_fenced(start) || content.trim().is_empty() {
             continue;
         }
         let (deep, behind) = (indent(content), bullet(content));

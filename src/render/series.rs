@@ -26,7 +26,7 @@ pub fn series_table(series: &[SeriesLevel]) -> Table {
 }
 
 fn row(series: &SeriesLevel) -> Vec<Cell> {
-    let seconds = series.series.split('{').next().is_some_and(|name| name.ends_with("_seconds"));
+    let seconds = series.name.ends_with("_seconds") || series.name.ends_with(".seconds");
     let (factor, unit) = if seconds { (1e6, "µs") } else { (1.0, "as exposed") };
     let bounds = |quantile: Option<(f64, f64)>| {
         quantile.map_or(Cell::Missing("has no buckets".into()), |(low, high)| Cell::Within(low * factor, high * factor))
@@ -38,7 +38,8 @@ fn row(series: &SeriesLevel) -> Vec<Cell> {
             ("gauge", rise, Cell::Empty, Cell::Empty, Cell::Empty)
         }
         LevelChange::Histogram { count, mean, p50, p99 } => {
-            ("histogram", Cell::Figure(count), Cell::Figure(mean * factor), bounds(p50), bounds(p99))
+            let mean = Cell::figure(mean.map(|mean| mean * factor), "its sum is not exposed");
+            ("histogram", Cell::Figure(count), mean, bounds(p50), bounds(p99))
         }
     };
     let kind = if series.reset { format!("{kind}, reset") } else { kind.to_string() };

@@ -78,6 +78,13 @@ fn notes(sources: &StatementSources) -> Vec<String> {
             sources.vanished
         ));
     }
+    if sources.hidden > 0 {
+        notes.push(format!(
+            "{} statements of other roles (<insufficient privilege>) are left out: the role that read them may not see them, so \
+             nothing tells them apart; as a superuser run: GRANT pg_read_all_stats TO ROLE",
+            sources.hidden
+        ));
+    }
     if with > 0 {
         notes.extend(sources.unseen.iter().map(|query| format!("Watched and not called in any window: {query}")));
     }

@@ -4,11 +4,13 @@ mod beside;
 #[cfg(test)]
 #[path = "../../tests/it/build/mod.rs"]
 pub mod build;
+mod id;
 mod model;
 mod observer;
 pub mod pprof;
 mod store;
 
+pub use id::{Reserved, run_id};
 pub use model::*;
 pub use observer::{Instrument, InstrumentPairs, ObservedPair, ObservedWindow, ObserverWindows};
 pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};

@@ -62,7 +62,11 @@ impl Store {
 
     /// Where a run lies.
     pub fn directory(&self, manifest: &Manifest) -> PathBuf {
-        self.directory.join(&manifest.id)
+        self.place(&manifest.id)
+    }
+
+    pub(super) fn place(&self, id: &str) -> PathBuf {
+        self.directory.join(id)
     }
 
     /// All runs, oldest first. Directories without a readable manifest are left out.
@@ -77,14 +81,10 @@ impl Store {
         Ok(runs)
     }
 
-    /// A run by its id, by the path of its directory, or `latest`.
+    /// A run by its id, by the path of its directory, or `latest`: the newest that has a window.
     pub fn find(&self, reference: &str) -> Result<PathBuf> {
         if reference == "latest" {
-            let newest = self.list()?.pop();
-            let newest = newest.ok_or_else(|| {
-                anyhow!("there is no run in {} yet: `wireprof sweep` makes one", self.directory.display())
-            })?;
-            return Ok(self.directory(&newest));
+            return self.latest();
         }
         let candidates = [self.directory.join(reference), PathBuf::from(reference)];
         candidates.into_iter().find(|path| path.join("manifest.json").exists()).ok_or_else(|| {
@@ -92,6 +92,24 @@ impl Store {
                 "no run `{reference}`: neither {}/{reference} nor that path holds a manifest.json; `wireprof runs` lists them",
                 self.directory.display()
             )
+        })
+    }
+
+    fn latest(&self) -> Result<PathBuf> {
+        let runs = self.list()?;
+        let has_window = |run: &&Manifest| {
+            let directory = self.directory(run);
+            run.order.iter().any(|id| directory.join(id.directory()).is_dir())
+        };
+        let newest = runs.iter().rev().find(has_window).map(|run| self.directory(run));
+        newest.ok_or_else(|| match runs.last() {
+            None => anyhow!("there is no run in {} yet: `wireprof sweep` makes one", self.directory.display()),
+            Some(last) => anyhow!(
+                "no run in {} has a window; of the newest, {}, is told: {}",
+                self.directory.display(),
+                last.id,
+                last.ended
+            ),
         })
     }
 
@@ -139,15 +157,15 @@ impl Store {
         write_json(&self.directory(manifest).join(OBSERVER), observer)
     }
 
-    /// Starts a run's directory.
+    /// Starts the directory of a run whose id was chosen by somebody.
+    ///
+    /// # Errors
+    /// There is one of this id already, or it cannot be written.
     pub fn create(&self, manifest: Manifest) -> Result<RunWriter> {
-        let directory = self.directory(&manifest);
-        fs::create_dir_all(&directory).with_context(|| {
-            format!("cannot create {}: choose another place with --runs, or make it writable", directory.display())
-        })?;
-        let writer = RunWriter { directory, manifest };
-        writer.write_manifest()?;
-        Ok(writer)
+        match self.claim(&manifest.id)? {
+            Some(reserved) => reserved.begin(manifest),
+            None => bail!("there is a run {} already, at {}", manifest.id, self.directory(&manifest).display()),
+        }
     }
 }
 
@@ -158,6 +176,12 @@ pub struct RunWriter {
 }
 
 impl RunWriter {
+    pub(super) fn begin(directory: PathBuf, manifest: Manifest) -> Result<RunWriter> {
+        let writer = RunWriter { directory, manifest };
+        writer.write_manifest()?;
+        Ok(writer)
+    }
+
     pub fn directory(&self) -> &Path {
         &self.directory
     }

@@ -27,7 +27,9 @@ pub fn read_csv(text: &str, source: &str, span: Span) -> Result<StatementsSnapsh
             let why = format!("{} fields, the header has {}", record.len(), header.len());
             return Err(StatementsError::Csv { line, why });
         }
-        let key = others.iter().flatten().fold(record[id].clone(), |key, &at| format!("{key}/{}", record[at]));
+        // Without an id the text is what tells statements apart.
+        let own = if record[id].is_empty() { &record[query] } else { &record[id] };
+        let key = others.iter().flatten().fold(own.clone(), |key, &at| format!("{key}/{}", record[at]));
         Ok(StatementRow {
             key,
             query: record[query].clone(),
@@ -102,6 +104,8 @@ mod tests {
     fn the_older_names_and_planning_are_understood() {
         let rows = read("queryid,userid,calls,total_time,total_plan_time,rows,query\n1,10,1,2,3,0,x\n").unwrap();
         assert_eq!((rows[0].key.as_str(), rows[0].exec, rows[0].plan), ("1/10", 2e6, Some(3e6)));
+        let rows = read("queryid,calls,total_time,rows,query\n,1,2,0,x\n,1,2,0,y\n").unwrap();
+        assert_eq!((rows[0].key.as_str(), rows[1].key.as_str()), ("x", "y"), "statements without an id");
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! Two readings of statement statistics, subtracted. Invariant: statements are matched by the source's own key, never by
-//! text alone; a counter that went down counts as vanished, not as a negative.
+//! text alone, and what the source does not tell apart is summed before it is subtracted; a counter that went down counts as
+//! vanished, not as a negative; what the role may not see is left out and counted.
 
 use super::{SampledDelta, StatementDelta, StatementsDelta};
 use crate::clock::Span;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+/// What pg_stat_statements shows instead of the statements of other roles, which then have no id either.
+const HIDDEN: &str = "<insufficient privilege>";
+/// What shows them; it goes on with the role's name.
+pub const HIDDEN_REMEDY: &str = "GRANT pg_read_all_stats TO";
 
 /// One statement in one reading: totals since the source's own start. Times in ns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +31,32 @@ pub struct StatementRow {
     pub sampled: Option<SampledRow>,
 }
 
+impl StatementRow {
+    /// Whether the role may not see this statement.
+    pub fn is_hidden(&self) -> bool {
+        self.query == HIDDEN
+    }
+
+    /// The totals of two rows that the source does not tell apart.
+    fn plus(mut self, other: &StatementRow) -> StatementRow {
+        let both = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
+        self.calls += other.calls;
+        self.rows += other.rows;
+        self.exec += other.exec;
+        self.plan = both(self.plan, other.plan);
+        self.service = both(self.service, other.service);
+        self.sampled = match (self.sampled, other.sampled) {
+            (Some(a), Some(b)) => Some(SampledRow {
+                calls: a.calls + b.calls,
+                cpu: both(a.cpu, b.cpu),
+                contention: both(a.contention, b.contention),
+            }),
+            (a, b) => a.or(b),
+        };
+        self
+    }
+}
+
 /// Totals over the calls that the source sampled. Times in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SampledRow {
@@ -41,15 +73,36 @@ pub struct StatementsSnapshot {
     pub rows: Vec<StatementRow>,
 }
 
+impl StatementsSnapshot {
+    /// How many statements the role may not see.
+    pub fn hidden(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_hidden()).count()
+    }
+
+    /// The statements that can be told apart, by the source's key.
+    fn by_key(&self) -> BTreeMap<&str, StatementRow> {
+        let mut rows: BTreeMap<&str, StatementRow> = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| !row.is_hidden()) {
+            let sum = match rows.remove(row.key.as_str()) {
+                Some(former) => former.plus(row),
+                None => row.clone(),
+            };
+            rows.insert(&row.key, sum);
+        }
+        rows
+    }
+}
+
 impl StatementsDelta {
     /// What was called between two readings of the same source, the most execution time first. Statements without a
     /// call in between are left out.
     pub fn between(before: &StatementsSnapshot, after: &StatementsSnapshot) -> StatementsDelta {
-        let mut first: HashMap<&str, &StatementRow> = before.rows.iter().map(|r| (r.key.as_str(), r)).collect();
+        let mut first: HashMap<&str, StatementRow> = before.by_key().into_iter().collect();
         let mut vanished = 0;
         let mut statements = Vec::new();
-        for row in &after.rows {
-            let former = first.remove(row.key.as_str());
+        for (key, row) in &after.by_key() {
+            let former = first.remove(key);
+            let former = former.as_ref();
             if former.is_some_and(|f| f.calls > row.calls || f.exec > row.exec * (1.0 + 1e-9)) {
                 vanished += 1;
                 continue;
@@ -65,6 +118,7 @@ impl StatementsDelta {
             after: after.span,
             statements,
             vanished: vanished + first.len(),
+            hidden: after.hidden(),
         }
     }
 }
@@ -141,6 +195,27 @@ mod tests {
         let after = snapshot(vec![row("reset", 3, 30.0, None)]);
         let delta = StatementsDelta::between(&before, &after);
         assert_eq!((delta.vanished, delta.statements.len()), (2, 0));
+    }
+
+    #[test]
+    fn rows_of_one_key_are_subtracted_together() {
+        let before = snapshot(vec![row("a", 1000, 100.0, None), row("a", 3, 30.0, None)]);
+        let after = snapshot(vec![row("a", 7, 70.0, None), row("a", 1010, 110.0, None), row("b", 1, 5.0, None)]);
+        let delta = StatementsDelta::between(&before, &after);
+        let of = |s: &StatementDelta| (s.query.clone(), s.calls, s.exec, s.new);
+        let all: Vec<_> = delta.statements.iter().map(of).collect();
+        assert_eq!(all, [("select\n a".into(), 14, 50, false), ("select\n b".into(), 1, 5, true)]);
+        assert_eq!((delta.vanished, delta.hidden), (0, 0));
+    }
+
+    #[test]
+    fn what_the_role_may_not_see_is_left_out_and_counted() {
+        let hidden = |calls| StatementRow { query: HIDDEN.into(), ..row("same", calls, 10.0, None) };
+        let before = snapshot(vec![hidden(1000), hidden(3), row("own", 1, 1.0, None)]);
+        let after = snapshot(vec![hidden(7), hidden(1010), hidden(1), row("own", 2, 2.0, None)]);
+        let delta = StatementsDelta::between(&before, &after);
+        let calls: Vec<_> = delta.statements.iter().map(|s| (s.query.as_str(), s.calls)).collect();
+        assert_eq!((calls, delta.vanished, delta.hidden), (vec![("select\n own", 1)], 0, 3));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod reset;
 
 pub use cockroachdb::{Cockroachdb, Table};
 pub use csv::read_csv;
-pub use delta::{SampledRow, StatementRow, StatementsSnapshot};
+pub use delta::{HIDDEN_REMEDY, SampledRow, StatementRow, StatementsSnapshot};
 pub use fingerprint::same_statement;
 pub use pg_stat_statements::PgStatStatements;
 pub use reset::{Reset, reset};
@@ -66,6 +66,9 @@ pub struct StatementsDelta {
     pub statements: Vec<StatementDelta>,
     /// Statements of the first reading that the second lacks, or whose counters went down.
     pub vanished: usize,
+    /// Statements of the second reading that the role may not see, and that are left out for it: nothing tells them apart.
+    #[serde(default)]
+    pub hidden: usize,
 }
 
 /// A source of statement statistics.

@@ -26,7 +26,8 @@ pub async fn reset(source: &dyn StatementSource) -> Result<Reset, StatementsErro
 /// A reset that works takes the calls of the most called statement with it: in the moment between the two readings it cannot be
 /// called as often again as in all the time before. Under two calls nothing can be told, and nothing need be.
 fn verdict(before: &StatementsSnapshot, after: &StatementsSnapshot) -> Reset {
-    let most = before.rows.iter().max_by_key(|row| row.calls).filter(|row| row.calls > 1);
+    let most =
+        before.rows.iter().filter(|row| !row.is_hidden()).max_by_key(|row| row.calls).filter(|row| row.calls > 1);
     let kept = most.filter(|most| after.rows.iter().any(|row| row.key == most.key && row.calls >= most.calls));
     kept.map_or(Reset::Done, |row| Reset::WithoutEffect { query: row.query.clone() })
 }

@@ -19,7 +19,7 @@ pub use divisor::Divisor;
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};
 pub use observer::{ObserverAsked, observer_windows};
-pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare, run_id};
+pub use prepare::{DriverChoice, Prepared, Request, check, listens, prepare};
 pub use setup::{Applied, Connections, apply, restore};
 pub use statements::{open_reader, statements_address};
 pub use turns::{Arm, Asked, Ended, Turn, Turns, letters, pairs, rounds};
@@ -166,7 +166,7 @@ pub async fn run(
     stop: &Stop,
     tell: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Outcome> {
-    let mut writer = store.create(manifest)?;
+    let mut writer = store.reserve(&manifest.id)?.begin(manifest)?;
     let mut symbolizer = Symbolizer::new(Default::default());
     let windows = writer.manifest.order.len();
     turns::warm(sources, tell);

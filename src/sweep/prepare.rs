@@ -7,15 +7,16 @@ use super::{Applied, Connections, Divisor, FreshnessProbe, Sources, Timing, appl
 use crate::load::{self, Address, ClientCount, Driver, LoadError};
 use crate::metrics::{HttpScraper, Scraper};
 use crate::preset::{Preset, Step};
-use crate::run::{BuiltFrom, Manifest, SCHEMA, Target, WorkloadSummary};
+use crate::run::{BuiltFrom, Manifest, SCHEMA, Target, WorkloadSummary, run_id};
 use crate::sample::{self, Chosen, Sampled, choose};
 use crate::target::{
     Awake, Forbidden, Host, Role, Watched, WatchedProcess, bound_name, built, clients, comm, host, identify, listener,
-    named, socket_listener, start_ticks, started,
+    named, processes, related, socket_listener, start_ticks, started,
 };
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use crate::workload::Workload;
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::SimpleQueryMessage;
@@ -127,6 +128,7 @@ pub async fn prepare(mut request: Request) -> Result<Prepared> {
                 .into(),
         );
     }
+    let also = also(&request, pid)?;
     let sampler = open_sampler(&request, pid, &mut notes)?;
     let driver = driver(&request, &address, pid)?;
     if request.driver.is_foreign() {
@@ -154,7 +156,6 @@ pub async fn prepare(mut request: Request) -> Result<Prepared> {
         return Err(LoadError::Usage(format!("--divisor statements(): {why}")).into());
     }
     let children = request.preset.process.children == Some(true);
-    let also = also(&request, pid, &mut notes);
     let watched = Watched { processes: watched(&request, pid, children, &also), ..Watched::default() };
     let version = match &connections {
         Some(connections) => server_version(&connections.sql).await,
@@ -217,6 +218,7 @@ fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) ->
                 .into(),
         };
         start_ticks(pid).with_context(cause).map_err(|_| cause())?;
+        notes.extend(another_listens(pid, address));
         return Ok(Some(pid));
     }
     let Some((place, found)) = listens(address) else {
@@ -250,6 +252,22 @@ fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) ->
         ));
     }
     Ok(Some(pid))
+}
+
+/// What is said of a process that was given although another one answers there: a proxy in front of it, or a slip of the pen.
+fn another_listens(pid: u32, address: &Address) -> Option<String> {
+    let (place, owner) = listens(address)?;
+    let owner = owner.ok().filter(|owner| !related(*owner, pid))?;
+    let name = |pid| comm(pid, pid).unwrap_or_default();
+    let warning = format!(
+        "process {pid} ({}) is measured as the server, but {place} belongs to process {owner} ({}): leave --pid out, unless \
+         that is a proxy in front of the server",
+        name(pid),
+        name(owner)
+    );
+    // Before the load, and not after it: figures of the wrong process are worth nothing.
+    eprintln!("wireprof: warning: {warning}");
+    Some(warning)
 }
 
 /// Who listens at an address of this host, and what to call the place; `None` for other hosts.
@@ -393,7 +411,7 @@ fn at(address: &Address) -> Option<Listens> {
 }
 
 /// The processes to sample beside the target, each with its name. One that was started for this run stands for all of its name.
-fn also(request: &Request, target: Option<u32>, notes: &mut Vec<String>) -> Vec<(String, u32)> {
+fn also(request: &Request, target: Option<u32>) -> Result<Vec<(String, u32)>> {
     let mut also: Vec<u32> = Vec::new();
     for name in &request.also {
         let mut found = match name.parse::<u32>() {
@@ -404,13 +422,27 @@ fn also(request: &Request, target: Option<u32>, notes: &mut Vec<String>) -> Vec<
             found.retain(|pid| request.accounted.contains(pid));
         }
         if found.is_empty() {
-            notes.push(format!("--also {name}: no such process"));
+            bail!(LoadError::Usage(format!("--also {name}: there is no such process on this host{}", alike(name))));
         }
         also.extend(found.into_iter().filter(|pid| Some(*pid) != target));
     }
     also.sort_unstable();
     also.dedup();
-    also.into_iter().filter_map(|pid| Some((comm(pid, pid)?, pid))).collect()
+    Ok(also.into_iter().filter_map(|pid| Some((comm(pid, pid)?, pid))).collect())
+}
+
+/// Names of processes that may be meant.
+fn alike(name: &str) -> String {
+    let wanted = name.to_lowercase();
+    let near = |known: &String| {
+        let known = known.to_lowercase();
+        wanted.contains(&known) || known.contains(&wanted) || known.starts_with(wanted.get(..3).unwrap_or(&wanted))
+    };
+    let names: BTreeSet<String> = processes().into_iter().filter_map(|pid| comm(pid, pid)).filter(near).collect();
+    match names.len() {
+        0 => "; `ps -e -o pid,comm` lists them".into(),
+        _ => format!("; there are {}", names.into_iter().take(8).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// The target and the other processes that CPU is accounted to.
@@ -572,24 +604,5 @@ fn manifest(
         ended: crate::run::RUNNING.into(),
         restarted: false,
         side: None,
-    }
-}
-
-/// `20261122-101530-testbed`, with the preset's name as far as it suits a directory.
-pub fn run_id(created: std::time::SystemTime, preset: &str) -> String {
-    let digits: String =
-        humantime::format_rfc3339_seconds(created).to_string().chars().filter(char::is_ascii_digit).collect();
-    let name: String = preset.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    format!("{}-{}-{name}", &digits[..8], &digits[8..14])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_runs_id_is_its_time_and_preset_and_fits_a_directory() {
-        let at = std::time::UNIX_EPOCH + Duration::from_secs(1_795_342_530);
-        assert_eq!(run_id(at, "my/preset x"), "20261122-101530-my_preset_x");
     }
 }

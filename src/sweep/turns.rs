@@ -4,7 +4,7 @@
 
 use super::{Applied, Connections, Event, Launch, Launched, Prepared, Request, Sources, Stop, one, prepare, restore};
 use crate::load::run_script;
-use crate::run::{Look, Manifest, RunWriter, Side, Store};
+use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use crate::symbol::Symbolizer;
 use anyhow::{Result, bail};
 use rand::seq::SliceRandom;
@@ -92,7 +92,9 @@ pub struct Turns<'a> {
 
 struct Running {
     arm: Arm,
-    /// The run's id; `None` until the first turn of an arm by itself.
+    /// The directory of an arm among several, from the first turn of any of them until its own; arms name each other.
+    reserved: Option<Reserved>,
+    /// The run's id; `None` until the first turn.
     id: Option<String>,
     writer: Option<RunWriter>,
     finished: usize,
@@ -111,18 +113,26 @@ pub struct Ended {
 impl<'a> Turns<'a> {
     /// One arm, or several by `turns`.
     pub fn new(store: &'a Store, stop: &'a Stop, arms: Vec<Arm>, turns: Vec<Turn>) -> Self {
-        let now = std::time::SystemTime::now();
-        let running = |arm: Arm| {
-            let named = arm.side.as_ref().map(|side| format!("{}-{}", arm.request.preset.name, side.name));
-            let id = named.map(|name| super::prepare::run_id(now, &name));
-            Running { arm, id, writer: None, finished: 0, build: None }
-        };
+        let running = |arm: Arm| Running { arm, reserved: None, id: None, writer: None, finished: 0, build: None };
         Turns { store, stop, arms: arms.into_iter().map(running).collect(), turns, changed: Vec::new() }
     }
 
     /// All turns planned.
     pub fn planned(&self) -> &[Turn] {
         &self.turns
+    }
+
+    /// Gives each arm of several its id, before the first of them tells the others'.
+    fn reserve(&mut self) -> Result<()> {
+        let now = std::time::SystemTime::now();
+        for running in self.arms.iter_mut().filter(|running| running.id.is_none()) {
+            let Some(side) = &running.arm.side else { continue };
+            let name = format!("{}-{}", running.arm.request.preset.name, side.name);
+            let reserved = self.store.reserve(&run_id(now, &name))?;
+            running.id = Some(reserved.id().to_string());
+            running.reserved = Some(reserved);
+        }
+        Ok(())
     }
 
     /// Plans fewer.
@@ -140,6 +150,7 @@ impl<'a> Turns<'a> {
         if self.stop.requested() {
             bail!(super::Cut::Interrupted);
         }
+        self.reserve()?;
         let of = self.turns.len() / self.arms.len();
         let whose = self.arms[turn.arm].arm.side.as_ref().map_or(String::new(), |side| format!(" of {}", side.name));
         tell(Event::Preparing(&format!("replicate {} of {of}{whose}", turn.replicate)));
@@ -262,12 +273,14 @@ impl Running {
             );
         }
         let Some(writer) = &mut self.writer else {
-            if let Some(id) = &self.id {
-                manifest.id.clone_from(id);
-            }
             manifest.restarted = self.arm.launch.restarts();
             manifest.side = side;
-            self.writer = Some(store.create(manifest)?);
+            let reserved = match self.reserved.take() {
+                Some(reserved) => reserved,
+                None => store.reserve(&manifest.id)?,
+            };
+            self.id = Some(reserved.id().to_string());
+            self.writer = Some(reserved.begin(manifest)?);
             return Ok(());
         };
         writer.manifest.target = manifest.target;

@@ -9,6 +9,38 @@ use std::path::Path;
 /// Beyond the last symbol of all, an address this much further (bytes) is not taken to belong to it: kallsyms has no sizes.
 const LAST_SYMBOL_REACH: u64 = 64 * 1024;
 
+/// Why `/proc/kallsyms` shows no addresses, and what shows them, by the settings `kernel.kptr_restrict` and
+/// `kernel.perf_event_paranoid` (`kallsyms_show_value` of the kernel's `ksyms_common.c`; admin-guide/sysctl/kernel.rst).
+pub fn hidden_kernel_names(restrict: &str, paranoid: &str) -> (String, String) {
+    let capability = "`sudo setcap` with cap_syslog (`wireprof doctor` has the whole line)";
+    let unprofiled = paranoid.parse::<i32>().is_ok_and(|paranoid| paranoid > 1);
+    let mut settings = Vec::new();
+    if restrict != "0" {
+        settings.push("kernel.kptr_restrict=0");
+    }
+    if unprofiled {
+        settings.push("kernel.perf_event_paranoid=1");
+    }
+    let settings = format!("`sudo sysctl {}`", settings.join(" "));
+    match restrict {
+        "0" if unprofiled => (
+            format!(
+                "kernel.kptr_restrict is 0, but kernel.perf_event_paranoid is {paranoid} and this process has no CAP_SYSLOG"
+            ),
+            format!("run as root, or {capability}, or {settings}"),
+        ),
+        "0" => (
+            "they are masked here, as in some containers: neither kernel.kptr_restrict nor perf_event_paranoid hides them".into(),
+            "run wireprof on the host itself".into(),
+        ),
+        "2" => ("kernel.kptr_restrict is 2, which hides them from everybody".into(), settings),
+        _ => (
+            format!("kernel.kptr_restrict is {restrict} and this process has no CAP_SYSLOG"),
+            format!("run as root, or {capability}, or {settings}"),
+        ),
+    }
+}
+
 /// Stands for the kernel itself, its modules apart.
 pub(super) const KERNEL: &str = "[kernel]";
 
@@ -60,7 +92,12 @@ impl Kernel {
         // Stable, and of names at one address the file's last wins: section marks such as `_text` come first.
         entries.sort_by_key(|entry| entry.at);
         let hidden = entries.is_empty().then(|| {
-            "kernel symbols are hidden: every address in /proc/kallsyms is 0; run as root, or set kernel.kptr_restrict=0".into()
+            let setting = |name: &str| {
+                let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+                text.trim().to_string()
+            };
+            let (cause, remedy) = hidden_kernel_names(&setting("kptr_restrict"), &setting("perf_event_paranoid"));
+            format!("kernel symbols are hidden: every address in /proc/kallsyms is 0, since {cause}; {remedy}")
         });
         Kernel { text, entries, hidden }
     }
@@ -122,7 +159,25 @@ mod tests {
     fn zero_addresses_mean_hidden_and_are_said_to_be() {
         let kernel = Kernel::parse("0000000000000000 T _text\n0000000000000000 t tcp_sendmsg\n".into());
         assert_eq!(kernel.entry(0xffff_ffff_8100_0190), Err(Miss::KernelHidden));
-        assert!(kernel.hidden().unwrap().contains("kptr_restrict=0"));
+        assert!(kernel.hidden().unwrap().contains("kptr_restrict"));
+    }
+
+    #[test]
+    fn the_cause_of_hidden_names_is_told_and_no_remedy_is_in_force_already() {
+        let (cause, remedy) = hidden_kernel_names("0", "2");
+        assert!(cause.contains("perf_event_paranoid is 2") && cause.contains("CAP_SYSLOG"), "{cause}");
+        assert!(
+            remedy.contains("cap_syslog") && remedy.contains("`sudo sysctl kernel.perf_event_paranoid=1`"),
+            "{remedy}"
+        );
+        let (cause, remedy) = hidden_kernel_names("1", "1");
+        assert!(
+            cause.contains("kptr_restrict is 1") && remedy.ends_with("`sudo sysctl kernel.kptr_restrict=0`"),
+            "{remedy}"
+        );
+        let (cause, remedy) = hidden_kernel_names("2", "4");
+        assert!(cause.contains("everybody") && !remedy.contains("root"), "{cause} {remedy}");
+        assert!(!hidden_kernel_names("0", "1").1.contains("sysctl"));
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod unpack;
 
 pub use answers::Cache;
 pub use convert::{Missed, SymbolReport, to_profile};
+pub use kernel::hidden_kernel_names;
 pub use name::demangle;
 pub use off_cpu::off_cpu_profile;
 pub use symbolizer::{Options, Symbol, Symbolizer, Symbols};

@@ -1,7 +1,7 @@
 //! Finding the process behind a port. Invariant: exactly one process is answered, the one that listens; where several
 //! share the socket (a forked family), it is their common ancestor among them.
 
-use super::{Forbidden, comm, parent, processes};
+use super::{CAPABILITIES, Forbidden, comm, parent, processes};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -36,7 +36,9 @@ fn holder(inodes: &BTreeSet<u64>, place: &str, remedy: &str) -> Result<u32, Forb
     holders.iter().copied().find(|pid| parent(*pid).is_none_or(|parent| !holders.contains(&parent))).ok_or_else(|| {
         failed(
             "something listens there, but its process does not show its open files to this user".into(),
-            "run as root or as the server's user, or give --pid",
+            &format!(
+                "run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or give --pid"
+            ),
         )
     })
 }
@@ -101,6 +103,12 @@ pub(super) fn sockets(pid: u32) -> BTreeSet<u64> {
     entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).filter_map(inode).collect()
 }
 
+/// Whether one of two processes descends from the other, or they are the same.
+pub fn related(one: u32, other: u32) -> bool {
+    let above = |pid: u32| std::iter::successors(Some(pid), |pid| parent(*pid).filter(|parent| *parent > 1));
+    above(one).any(|pid| pid == other) || above(other).any(|pid| pid == one)
+}
+
 /// Processes of this name (`comm`, up to 15 characters), oldest ancestors only.
 pub fn named(name: &str) -> Vec<u32> {
     let short: String = name.chars().take(15).collect();
@@ -132,6 +140,14 @@ mod tests {
             "Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 00010000 0001 01  7 /a b\n0: 3 0 0 1 03 8 /a b\n";
         assert_eq!(socket_inodes(connected.as_bytes(), Path::new("/a b")), BTreeSet::from([7]));
         assert_eq!(socket_inodes(connected.as_bytes(), Path::new("/a")), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_process_is_related_to_its_parent_and_not_to_the_first_of_all() {
+        let own = std::process::id();
+        let parent = parent(own).unwrap();
+        assert!(related(own, own) && related(own, parent) && related(parent, own));
+        assert!(parent <= 1 || !related(own, 1), "everything descends from process 1");
     }
 
     #[test]

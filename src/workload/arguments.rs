@@ -25,7 +25,7 @@ impl Arguments {
         if !kind.is_file() {
             return Err(format!("{} is no regular file, and all rows are read before the load", file.display()));
         }
-        let text = std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+        let text = super::text::read(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
         let rows = parse(&text, delimiter).map_err(|problem| format!("{}: {problem}", file.display()))?;
         if rows.is_empty() {
             return Err(format!("{} has no rows", file.display()));

@@ -9,13 +9,14 @@ mod options;
 mod query_log;
 mod script;
 mod split;
+mod sql;
+mod text;
 mod write;
 
 pub use arguments::Arguments;
 pub use duration::parse_duration;
 pub use error::WorkloadError;
 pub use query_log::LogEntry;
-pub use script::statements;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,8 +98,7 @@ impl Workload {
 
     /// Reads a script; the files it names are relative to its own directory, as with dbbench.
     pub fn load(path: &Path) -> Result<Self, WorkloadError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| WorkloadError::Unreadable { path: path.to_path_buf(), cause })?;
+        let text = text::read(path).map_err(|cause| WorkloadError::Unreadable { path: path.to_path_buf(), cause })?;
         let directory = path.parent().unwrap_or(Path::new("."));
         Ok(Workload { source: Some(path.to_path_buf()), ..Self::parse(&text, directory, &path.display().to_string())? })
     }

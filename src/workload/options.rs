@@ -3,7 +3,7 @@
 
 use super::arguments::Arguments;
 use super::ini::{Property, Section, error};
-use super::{Job, Pace, Work, Workload, WorkloadError, parse_duration, query_log, script};
+use super::{Job, Pace, Work, Workload, WorkloadError, parse_duration, query_log, script, text};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -320,10 +320,12 @@ impl Reader<'_> {
 
     fn query_file(&self, property: &Property) -> Result<Vec<String>, WorkloadError> {
         let path = self.path(property);
-        let text = std::fs::read_to_string(&path).or_else(|e| {
+        let text = text::read(&path).or_else(|e| {
             self.refuse(property, format!("cannot read {}: {e}", path.display()), "give a readable file")
         })?;
-        let statements = script::statements(&text);
+        let statements = script::statements(&text).or_else(|refused| {
+            self.refuse(property, format!("{}:{}: {}", path.display(), refused.line, refused.problem), refused.remedy)
+        })?;
         if statements.is_empty() {
             return self.refuse(property, format!("{} has no statement", path.display()), "give a file with SQL in it");
         }
@@ -335,9 +337,10 @@ impl Reader<'_> {
 
     /// As dbbench: nothing that changes the session, since which connection serves which execution is not defined.
     fn check_statement(&self, property: &Property, sql: &str) -> Result<(), WorkloadError> {
-        let mut words = sql.split_whitespace().map(str::to_ascii_lowercase);
-        match (words.next().as_deref(), words.next().as_deref()) {
-            (None, _) => self.refuse(property, "the statement is empty", "give a statement"),
+        let Some(words) = script::words(sql) else {
+            return self.refuse(property, "the statement is empty", "give a statement");
+        };
+        match (words.first().map(String::as_str), words.get(1).map(String::as_str)) {
             (Some("begin"), _) | (Some("start"), Some("transaction")) => self.refuse(
                 property,
                 "transactions over several statements are not supported",

@@ -14,7 +14,7 @@ pub struct LogEntry {
 
 /// Reads a log, at most `count` lines of it; what went wrong is said in words, for the option that named the file.
 pub fn read(file: &Path, count: Option<u64>) -> Result<Vec<LogEntry>, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let text = super::text::read(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
     let entries = parse(&text, count).map_err(|problem| format!("{}: {problem}", file.display()))?;
     if entries.is_empty() { Err(format!("{} has no lines", file.display())) } else { Ok(entries) }
 }

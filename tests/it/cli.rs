@@ -159,6 +159,19 @@ fn a_wrong_argument_is_usage_with_a_remedy() {
         (&["hot", "--frame", "("], "regex parse error"),
         (&["hot", "--column", "cycles"], "has a column `cycles`; there are: cpu, samples"),
         (&["hot", "--focus", "("], "is neither a focus of preset testbed"),
+        (&["hot", "--focus", "nosuch"], "is neither a focus of preset testbed"),
+        (&["hot", "--frame", "nosuch"], "--frame nosuch matches no function of run 20261122-101530-testbed"),
+        (
+            &["hot", "--callers-of", "tokiO"],
+            "--callers-of tokiO matches no function of run 20261122-101530-testbed; there are",
+        ),
+        (&["flamegraph", "--focus", "nosuch"], "--focus nosuch matches no function of run"),
+        (&["diff", "latest", "latest", "--focus", "nosuch"], "--focus nosuch matches no function of either run"),
+        (&["log", "new", "--title", "x", "--focus", "nosuch"], "--focus nosuch matches no function of run"),
+        (&["explain", "--level", "3"], "has no level 3; it has 1, 16"),
+        (&["hot", "--level", "3"], "has no level 3; it has 1, 16"),
+        (&["metrics", "--level", "3"], "has no level 3; it has 1, 16"),
+        (&["statements", "--level", "3"], "has no level 3; it has 1, 16"),
         (&["hot", "--focus", "x", "--preset", "nosuch"], "there is no preset `nosuch`"),
         (&["flamegraph", "--level", "3"], "has no level 3; it has [1, 16]"),
         (&["log", "attach"], "there is no log pgwire-server-perf-log.md: `wireprof log new` makes one"),
@@ -168,6 +181,61 @@ fn a_wrong_argument_is_usage_with_a_remedy() {
         assert_eq!(code, 2, "{arguments:?}: {error}");
         assert!(error.contains(message), "{arguments:?}: {error}");
     }
+}
+
+#[test]
+fn one_level_alone_is_shown_where_it_is_asked_for() {
+    let place = Place::new();
+    for verb in ["hot", "explain", "statements"] {
+        let text = place.done(&[verb, "--level", "16", "--json"]);
+        assert!(!text.contains("\"L1\""), "{verb}: {text}");
+    }
+    let row = &place.json(&["hot", "--level", "16"])["sections"][0]["tables"][0]["rows"][0];
+    assert!(row["L16"].is_object() && row["L1"].is_null(), "{row}");
+}
+
+#[test]
+fn a_run_without_windows_is_not_the_latest_and_nothing_is_made_of_it() {
+    let place = Place::new();
+    let store = Store::new(place.runs());
+    let mut manifest = store.load("latest").unwrap().manifest;
+    (manifest.id, manifest.created) = ("empty".into(), "2026-11-23T00:00:00Z".into());
+    store.create(manifest.clone()).unwrap().finish("cut short after 0 of 2 windows: syntax error").unwrap();
+    assert!(store.create(manifest).is_err_and(|error| error.to_string().contains("there is a run empty already")));
+    let output = place.run(&["hot"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("latest is 20261122-101530-testbed: the newer run empty has no window"), "{told}");
+    for arguments in [&["explain", "empty"][..], &["hot", "empty"], &["log", "new", "empty", "--title", "x"]] {
+        let (code, error) = place.failed(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {error}");
+        assert!(error.contains("run empty has no window") && error.contains("syntax error"), "{error}");
+    }
+    assert!(!place.path().join("pgwire-server-perf-log.md").exists());
+    assert!(place.done(&["runs", "empty"]).contains("syntax error"));
+    std::fs::remove_dir_all(place.runs().join("20261122-101530-testbed")).unwrap();
+    assert!(place.failed(&["explain"]).1.contains("has a window; of the newest, empty, is told: cut short"));
+}
+
+#[test]
+fn a_log_in_which_nothing_was_understood_is_said_to_be_one() {
+    let place = Place::new();
+    let log = place.path().join("pgwire-server-perf-log.md");
+    std::fs::write(&log, "# Session 1: a\n\ntext\n").unwrap();
+    let checked = place.run(&["log", "check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert!(told.contains("has no entry: the heading of one is `## Session N: title`"), "{told}");
+    assert!(place.done(&["log", "show"]).contains("has no entry"));
+    std::fs::write(&log, "\u{feff}## Session 1: a\n\n```sh``` is code.\n\n````\n```\n## Session 7: b\n````\n").unwrap();
+    assert_eq!(place.json(&["log", "new", "--title", "second"])["session"], 2);
+    place.done(&["log", "check"]);
+    let before = "## Session 1: a\n\n```\nnever closed\n";
+    std::fs::write(&log, before).unwrap();
+    assert!(place.failed(&["log", "new", "--title", "third"]).1.contains("is never closed"));
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), before);
+    std::fs::write(&log, [0xff, 0xfe, b'#', 0]).unwrap();
+    assert!(place.failed(&["log", "check"]).1.contains("is UTF-16, and is left as it is"));
 }
 
 #[test]

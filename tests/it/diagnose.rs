@@ -170,7 +170,14 @@ impl Made {
             new: false,
         };
         let at = Span::new(0, 0);
-        StatementsDelta { source: "s".into(), before: at, after: at, statements: vec![statement], vanished: 0 }
+        StatementsDelta {
+            source: "s".into(),
+            before: at,
+            after: at,
+            statements: vec![statement],
+            vanished: 0,
+            hidden: 0,
+        }
     }
 
     fn scheduler(&self) -> SchedulerDelta {

@@ -389,6 +389,7 @@ fn series_pool_their_replicates_and_leave_out_what_did_not_move() {
     assert_eq!((&found[1].change, found[1].per_query), (&LevelChange::Counter { delta: 150.0 }, Some(0.375)));
     let LevelChange::Histogram { count, mean, p50, p99 } = found[2].change else { panic!("{found:?}") };
     assert_eq!((count, p50, p99), (400.0, Some((0.001, 0.002)), Some((0.001, 0.002))));
+    let mean = mean.unwrap();
     assert!((mean - 0.7 / 400.0).abs() < 1e-12, "{mean}");
     assert_eq!(series(&run, &Regex::new("op=\"read\"").unwrap()).len(), 1);
 }

@@ -83,7 +83,7 @@ fn window(level: usize, histograms: &[(&str, u64, u64)], round_trips: u64) -> Wi
     };
     let statements = vec![called("select 1")];
     window.statements =
-        Some(StatementsDelta { source: "test".into(), before: span, after: span, statements, vanished: 0 });
+        Some(StatementsDelta { source: "test".into(), before: span, after: span, statements, vanished: 0, hidden: 0 });
     window
 }
 

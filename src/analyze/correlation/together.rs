@@ -125,9 +125,12 @@ fn metrics(windows: &[&Window]) -> Vec<Quantity<String>> {
             };
             match change {
                 Change::Counter { delta, reset: false } if *delta >= COUNTS => add("", *delta),
+                Change::Untyped { before, after } if after - before.unwrap_or(0.0) >= COUNTS => {
+                    add("", after - before.unwrap_or(0.0));
+                }
                 Change::Histogram { count, sum, reset: false, .. } if *count >= COUNTS => {
                     add(" count", *count);
-                    add(" sum", *sum);
+                    sum.iter().for_each(|sum| add(" sum", *sum));
                 }
                 _ => {}
             }

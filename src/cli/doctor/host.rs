@@ -6,7 +6,8 @@ use crate::sample::ebpf::EbpfSampler;
 use crate::sample::perf;
 use crate::sample::unwind::Cache;
 use crate::sample::{DEAR, Options, SPARING_RATE, USUAL_RATE, interrupt_cost, permitted};
-use crate::target::{Awake, has_pmu, host};
+use crate::symbol::hidden_kernel_names;
+use crate::target::{Awake, CAPABILITIES, has_pmu, host};
 use crate::testbed;
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use std::path::Path;
@@ -43,8 +44,10 @@ fn sampling() -> Check {
         setting("perf_event_paranoid"),
         setting("perf_event_mlock_kb")
     );
-    let remedy = "run as root, or `sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
-                  `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`";
+    let remedy = format!(
+        "run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or \
+         `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`"
+    );
     let opened = permitted(&Options::default(), std::process::id());
     match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {
         Ok(opened) if opened.clocks.is_some() && opened.kernel => {
@@ -118,15 +121,12 @@ fn kernel_symbols() -> Check {
     let lines = std::fs::File::open("/proc/kallsyms").map(|file| BufReader::new(file).lines().take(1_000));
     let hidden = |line: &str| line.split(' ').next().is_none_or(|address| address.bytes().all(|b| b == b'0'));
     let shown = lines.map(|lines| lines.map_while(Result::ok).any(|line| !hidden(&line))).unwrap_or(false);
-    let found = format!("kernel.kptr_restrict is {}", setting("kptr_restrict"));
-    match shown {
-        true => Check::good("names of kernel functions", found),
-        false => Check::limited(
-            "names of kernel functions",
-            format!("hidden: {found}"),
-            "run as root, or `sudo sysctl kernel.kptr_restrict=0`",
-        ),
+    let (restrict, paranoid) = (setting("kptr_restrict"), setting("perf_event_paranoid"));
+    if shown {
+        return Check::good("names of kernel functions", format!("kernel.kptr_restrict is {restrict}"));
     }
+    let (cause, remedy) = hidden_kernel_names(&restrict, &paranoid);
+    Check::limited("names of kernel functions", format!("hidden: {cause}"), remedy)
 }
 
 fn scheduler() -> Check {

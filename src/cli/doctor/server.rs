@@ -8,8 +8,9 @@ use crate::preset::Preset;
 use crate::sample::ebpf::EbpfSampler;
 use crate::sample::unwind::Cache;
 use crate::sample::{Options, perf, permitted};
+use crate::statements::HIDDEN_REMEDY;
 use crate::sweep::{listens, open_reader, statements_address};
-use crate::target::{comm, identify, start_ticks};
+use crate::target::{CAPABILITIES, comm, identify, start_ticks};
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,7 +69,8 @@ fn binary(pid: u32) -> Vec<Check> {
     let identity = identify(pid);
     let Some(executable) = identity.executable else {
         let found = format!("/proc/{pid}/exe cannot be read by this user");
-        let remedy = "run as root or as the server's user, or `sudo setcap cap_sys_ptrace=ep $(which wireprof)`";
+        let remedy =
+            format!("run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`");
         return vec![Check::limited("binary", found, remedy)];
     };
     let build = identity.build_id.map_or("without a build-id".into(), |id| format!("build-id {id}"));
@@ -196,10 +198,19 @@ async fn statements(asked: &Doctor, preset: &Preset, address: &Address) -> Optio
         };
         connects(&address)?;
         let reader = open_reader(preset, &address).await?;
-        anyhow::Ok(Some(reader.snapshot().await?.source))
+        let user = address.config().get_user().unwrap_or("ROLE").to_string();
+        anyhow::Ok(Some((reader.snapshot().await?, user)))
     };
     match open.await {
-        Ok(source) => source.map(|source| Check::good(WHAT, source)),
+        Ok(None) => None,
+        Ok(Some((snapshot, user))) => Some(match snapshot.hidden() {
+            0 => Check::good(WHAT, snapshot.source),
+            hidden => Check::limited(
+                WHAT,
+                format!("{}; {hidden} statements of other roles are hidden from {user}, and left out", snapshot.source),
+                format!("as a superuser run: {HIDDEN_REMEDY} {user}"),
+            ),
+        }),
         Err(error) => {
             let (cause, remedy) = split_remedy(&format!("{error:#}"));
             Some(Check::limited(WHAT, cause, remedy))

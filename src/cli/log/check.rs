@@ -1,8 +1,8 @@
 //! `wireprof log check`: whether the log's generated parts are what the runs gave.
 
-use super::existing;
+use super::{existing, no_entry};
 use crate::cli::{Common, Outcome, output};
-use crate::perflog::{Checked, Finding, check};
+use crate::perflog::{Checked, Finding, Kind, check};
 use crate::render::{Cell, Column, Report, Section, Table};
 use crate::run::Store;
 use anyhow::Result;
@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Args)]
 #[command(after_help = "\
 Wrong, and exit code 1: a generated part that was edited, half of a marker, a session's number used twice or left out, a
-baseline that no run of the log has (in entries that have a run), a link that leads nowhere. Told, and no failure: what cannot
+baseline that no run of the log has (in entries that have a run), a link that leads nowhere, a log without any entry. Told, and no failure: what cannot
 be checked, because the run and its copy are gone, or because a person wrote it.
 
 Examples:
@@ -52,6 +52,9 @@ impl Check {
         let left_out = shown.len().saturating_sub(self.limit);
         let rows = shown.iter().take(self.limit).map(|finding| row(finding)).collect();
         let mut notes = vec![summary(checked)];
+        if checked.findings.iter().any(|finding| finding.kind == Kind::NoEntry) {
+            notes.push(no_entry(path));
+        }
         if left_out > 0 {
             notes.push(format!("{left_out} more findings are not shown: --limit N shows more."));
         }

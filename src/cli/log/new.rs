@@ -2,12 +2,12 @@
 
 use super::told;
 use crate::cli::diagnose::printed_diagnosis;
-use crate::cli::{Common, Outcome, input};
+use crate::cli::{Common, Outcome, Usage, input};
 use crate::perflog::{NewEntry, changes, description, diagnosis, entry, keep, made, read, results, write};
 use crate::render::Picture;
 use crate::run::Parts;
 use crate::vcs::describe_and_begin;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +55,7 @@ impl New {
         let loaded = input::load(common, &self.run, Parts::ALL)?;
         let run = &loaded.run;
         let focus = match &self.focus {
-            Some(focus) => Some(input::focus(&input::preset(&run.manifest, None)?, focus)?),
+            Some(focus) => Some(input::focus_of(run, &input::preset(&run.manifest, None)?, focus)?),
             None => None,
         };
         let log = read(path)?;
@@ -75,8 +75,19 @@ impl New {
             generated.push(changes(&before.run, run, &made(self.top, None)));
         }
         let text = entry(number, log.heading_level(), &words, &generated);
+        let after = log.with_entry(&text);
+        if after.entries().len() != log.entries().len() + 1
+            || after.blocks().len() != log.blocks().len() + generated.len()
+        {
+            let why = anyhow!(
+                "the new entry would not be read back from {}: a code fence (``` or ~~~) of the log, or of --problem, --change or \
+                 --conclusion, is never closed, or these hold a heading of a session; mend that first",
+                path.display()
+            );
+            return Err(anyhow!(Usage(why)));
+        }
         generated.iter().try_for_each(|block| keep(path, block))?;
-        write(path, &log.with_entry(&text))?;
+        write(path, &after)?;
         let description = description(number, &words, run);
         if let Some(directory) = &self.jj_describe {
             describe_and_begin(directory, &description)?;

@@ -1,6 +1,6 @@
 //! `wireprof log show`: the last entries.
 
-use super::existing;
+use super::{existing, no_entry};
 use crate::cli::{Common, Outcome, output};
 use crate::perflog::{Open, open};
 use anyhow::Result;
@@ -35,6 +35,9 @@ impl Show {
             ));
         }
         let mut text: String = shown.iter().map(|e| log.entry_text(e)).collect();
+        if entries.is_empty() {
+            text += &format!("{}\n", no_entry(path));
+        }
         let all = open(&log);
         if !all.is_empty() {
             text += "\nOpen in the log:\n";

@@ -43,6 +43,8 @@ pub enum Kind {
     HalfMarker {
         marker: String,
     },
+    /// The log has no entry, so nothing in it was checked.
+    NoEntry,
     /// A session's number stands above two entries.
     Twice {
         number: u64,
@@ -100,6 +102,7 @@ impl Kind {
             Kind::Recomputed { .. } => "nothing, or a new entry by this wireprof",
             Kind::Unchecked { .. } => "name the directory that has the run with --runs",
             Kind::HalfMarker { .. } => "put its counterpart back, or take it out",
+            Kind::NoEntry => "write the headings of entries as `## Session N: title` (or with ###)",
             Kind::Twice { .. } => "give one of them a number of its own",
             Kind::Absent { .. } => "put the entry back, or number on without a gap",
             Kind::Baseline { .. } => "measure the baseline, and `wireprof log new` it",
@@ -132,6 +135,7 @@ impl fmt::Display for Kind {
                 write!(f, "{numbers} numbers of {block} cannot be checked: {why}")
             }
             Kind::HalfMarker { marker } => write!(f, "{marker} has no counterpart"),
+            Kind::NoEntry => write!(f, "no heading of this log is that of an entry"),
             Kind::Twice { number, first } => write!(f, "session {number} is already the entry in line {first}"),
             Kind::Absent { from, to } if from == to => write!(f, "no entry is session {from}"),
             Kind::Absent { from, to } => write!(f, "no entries are sessions {from} to {to}"),

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Kind};
 use crate::perflog::bytes::encode;
-use crate::perflog::document::{Document, Fences, heading_rank, lines};
+use crate::perflog::document::{Document, lines};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -10,12 +10,11 @@ use std::path::Path;
 
 /// Links that lead nowhere; `folder` is the log's.
 pub fn check(log: &Document, folder: &Path) -> Vec<Finding> {
-    let anchors = anchors(log.text());
-    let mut fences = Fences::default();
+    let anchors = anchors(log);
     let mut found = Vec::new();
     for (line, range) in lines(log.text()) {
         let text = &log.text()[range.clone()];
-        if fences.hold(text) {
+        if log.markdown().is_code(range.start) {
             continue;
         }
         for (at, target) in targets(text) {
@@ -99,13 +98,10 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 }
 
 /// Names of the headings as GitHub makes them: lower case, no punctuation, `-` for a space, `-1` for the second of a name.
-fn anchors(text: &str) -> BTreeSet<String> {
-    let mut fences = Fences::default();
+fn anchors(log: &Document) -> BTreeSet<String> {
     let (mut seen, mut all) = (BTreeMap::<String, usize>::new(), BTreeSet::new());
-    for (_, range) in lines(text) {
-        let line = &text[range];
-        let Some(rank) = (!fences.hold(line)).then(|| heading_rank(line)).flatten() else { continue };
-        let kept = line[rank..].trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    for heading in log.markdown().headings() {
+        let kept = heading.words.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         let name: String = kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect();
         let times = seen.entry(name.clone()).or_default();
         all.insert(if *times == 0 { name } else { format!("{name}-{times}") });

@@ -58,6 +58,9 @@ pub fn check(path: &Path, log: &Document, store: &Store, from: Option<u64>) -> C
         kind: Kind::HalfMarker { marker: half.marker.clone() },
     });
     checked.findings.extend(half);
+    if log.entries().is_empty() {
+        checked.findings.push(Finding { line: 1, column: None, session: None, kind: Kind::NoEntry });
+    }
     checked.findings.extend(sessions(log));
     checked.findings.extend(words::check(log));
     checked.findings.extend(links::check(log, path.parent().unwrap_or(Path::new(""))));

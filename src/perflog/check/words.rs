@@ -3,7 +3,7 @@
 
 use super::finding::{Finding, Kind};
 use super::numbers::{Number, numbers};
-use crate::perflog::document::{Document, Entry, Fences, lines};
+use crate::perflog::document::{Document, Entry, lines};
 use std::ops::Range;
 
 /// Findings in all entries' own words, and in what stands before the first entry.
@@ -77,13 +77,13 @@ fn figures(line: &Own) -> Vec<Number> {
 /// Lines outside of generated parts, code and headings.
 fn own_lines<'a>(log: &'a Document, range: &Range<usize>) -> Vec<Own<'a>> {
     let generated = |at: usize| log.blocks().iter().any(|block| block.whole.contains(&at));
-    let (mut fences, mut own) = (Fences::default(), Vec::new());
+    let (markdown, mut own) = (log.markdown(), Vec::new());
     let first = log.line_at(range.start);
     let mut heading: Option<bool> = None;
     for (number, place) in lines(&log.text()[range.clone()]) {
         let at = range.start + place.start;
         let text = log.text()[at..range.start + place.end].trim_end_matches(['\n', '\r']);
-        if generated(at) || fences.hold(text) || text.starts_with('#') {
+        if generated(at) || markdown.is_code(at) || markdown.is_heading(at) {
             continue;
         }
         let says = text.to_lowercase().contains("baseline");

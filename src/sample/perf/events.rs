@@ -3,7 +3,7 @@
 
 use super::record::REGISTER_MASK;
 use crate::sample::{EventChoice, LARGEST_COPY, Options};
-use crate::target::{Forbidden, has_pmu, online_cpus, tasks};
+use crate::target::{CAPABILITIES, Forbidden, has_pmu, online_cpus, tasks};
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
 use std::io;
@@ -212,9 +212,10 @@ fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
     Forbidden {
         what: format!("sampling of process {}", pids.first().copied().unwrap_or(0)),
         cause: format!("{cause} (kernel.perf_event_paranoid is {})", paranoid.trim()),
-        remedy: "run as root, or `sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace=ep $(which wireprof)`, or \
-                 `sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user; --no-sampling measures the rest"
-            .into(),
+        remedy: format!(
+            "run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or `sudo sysctl kernel.perf_event_paranoid=1` \
+             and run as the target's user; --no-sampling measures the rest"
+        ),
     }
 }
 

@@ -1,0 +1,131 @@
+//! Which lines of a text are headings and which are code, as CommonMark 0.31 has it. Invariant: places are bytes of the text
+//! as it was given, a byte-order mark included.
+
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use std::ops::Range;
+
+/// The first character of a file that begins with a byte-order mark.
+pub(super) const MARK: char = '\u{feff}';
+
+/// Headings and code of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Markdown {
+    headings: Vec<Heading>,
+    fenced: Vec<Range<usize>>,
+    indented: Vec<Range<usize>>,
+}
+
+/// A heading outside of lists and quotations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heading {
+    /// 2 for `##`, and for a line with `---` below it.
+    pub rank: usize,
+    /// It is written with `#`.
+    pub hashes: bool,
+    /// From its first line's start.
+    pub range: Range<usize>,
+    /// As written, without `#`.
+    pub words: String,
+}
+
+impl Markdown {
+    pub(crate) fn of(text: &str) -> Markdown {
+        let mut markdown = Markdown::default();
+        let first = if text.starts_with(MARK) { MARK.len_utf8() } else { 0 };
+        let mut containers = 0usize;
+        for (event, place) in Parser::new(&text[first..]).into_offset_iter() {
+            let start = text[..first + place.start].rfind('\n').map_or(first, |at| at + 1);
+            let range = start..first + place.end;
+            match event {
+                Event::Start(Tag::BlockQuote(_) | Tag::List(_)) => containers += 1,
+                Event::End(TagEnd::BlockQuote(_) | TagEnd::List(_)) => containers = containers.saturating_sub(1),
+                Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) => markdown.fenced.push(range),
+                Event::Start(Tag::CodeBlock(CodeBlockKind::Indented)) => markdown.indented.push(range),
+                Event::Start(Tag::Heading { level, .. }) if containers == 0 => {
+                    let source = &text[range.clone()];
+                    let (hashes, words) = words(source);
+                    markdown.headings.push(Heading { rank: level as usize, hashes, words, range });
+                }
+                _ => {}
+            }
+        }
+        markdown
+    }
+
+    pub(crate) fn headings(&self) -> &[Heading] {
+        &self.headings
+    }
+
+    /// Whether the line that begins at `line` belongs to a heading.
+    pub(crate) fn is_heading(&self, line: usize) -> bool {
+        self.headings.iter().any(|heading| heading.range.contains(&line))
+    }
+
+    /// Whether the line that begins at `line` belongs to code, a fence included.
+    pub(crate) fn is_code(&self, line: usize) -> bool {
+        self.is_fenced(line) || self.indented.iter().any(|code| code.contains(&line))
+    }
+
+    /// As [`is_code`](Self::is_code), without code that is only indented.
+    pub(crate) fn is_fenced(&self, line: usize) -> bool {
+        self.fenced.iter().any(|code| code.contains(&line))
+    }
+}
+
+/// Whether a heading is written with `#`, and its words.
+fn words(source: &str) -> (bool, String) {
+    let source = source.trim();
+    let hashes = source.bytes().take_while(|byte| *byte == b'#').count();
+    if hashes == 0 {
+        let above = source.rsplit_once('\n').map_or("", |(above, _)| above);
+        return (false, above.lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    }
+    let inside = source[hashes..].trim();
+    let closed = inside.trim_end_matches('#');
+    let closes = closed.is_empty() || closed.ends_with([' ', '\t']);
+    (true, if closes { closed.trim() } else { inside }.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headings(text: &str) -> Vec<(usize, String)> {
+        Markdown::of(text).headings().iter().map(|heading| (heading.rank, heading.words.clone())).collect()
+    }
+
+    fn found(headings: &[(usize, &str)]) -> Vec<(usize, String)> {
+        headings.iter().map(|(rank, words)| (*rank, words.to_string())).collect()
+    }
+
+    #[test]
+    fn headings_are_those_of_commonmark() {
+        let text = "# a\n   ## b ##\n    ## code\n####### no\n#no\n##\t C# \nd\ne\n---\nf\n==\n- ## in a list\n\n> ## quoted\n\n\
+                    <!--\n## comment\n-->\n\\## no\n";
+        assert_eq!(headings(text), found(&[(1, "a"), (2, "b"), (2, "C#"), (2, "d e"), (1, "f")]));
+        assert_eq!(headings(&text.replace('\n', "\r\n")), headings(text));
+        let marked = Markdown::of("\u{feff}## a\n");
+        assert_eq!(marked.headings()[0].range, 3..8);
+    }
+
+    #[test]
+    fn fences_open_and_close_as_in_commonmark() {
+        for code in [
+            "```\n# x\n```",
+            "````text\n```\n# x\n```\n````",
+            "~~~ a`b\n```\n# x\n~~~~",
+            "   ```\n# x\n  ```  ",
+            "```\n# x\n``` not closed\n# x\n    ```\n```",
+            "- item\n\n  ```\n  # x\n  ```",
+            "1. item\n\n     ```\n     # x\n     ```",
+        ] {
+            let text = format!("{code}\n# y\n");
+            assert_eq!(headings(&text), found(&[(1, "y")]), "{code}");
+            let at = text.find("# x").unwrap();
+            assert!(Markdown::of(&text).is_fenced(text[..at].rfind('\n').unwrap() + 1), "{code}");
+        }
+        assert_eq!(headings("```a``` is code in a line\n# y\n"), found(&[(1, "y")]));
+        assert_eq!(headings("    ```\n# y\n"), found(&[(1, "y")]), "indented code");
+        assert_eq!(headings("```\n# never closed\n"), []);
+    }
+}
