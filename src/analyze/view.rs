@@ -198,7 +198,9 @@ fn cost_column(profile: &Profile, source: Source, wanted: Option<&str>) -> Optio
             .column("cpu")
             .or_else(|| profile.column("cycles"))
             .or_else(|| profile.columns.iter().position(|c| c.unit != "count"))
-            .or_else(|| profile.column("samples")),
+            .or_else(|| profile.column("samples"))
+            // An imported profile of another count (`alloc_objects`) has that alone.
+            .or_else(|| profile.columns.len().checked_sub(1)),
     }
 }
 

@@ -127,13 +127,22 @@ fn id(text: &str) -> Result<String, String> {
     Err("an id names a directory: letters, digits, `-`, `_` and `.`, not `latest`".into())
 }
 
+/// Options that do not apply, and whether each is absent: the first that was given is the error.
+fn all_absent(options: &[(&'static str, bool)]) -> Result<(), &'static str> {
+    options.iter().find(|(_, absent)| !absent).map_or(Ok(()), |(option, _)| Err(option))
+}
+
+fn usage(why: String) -> anyhow::Error {
+    anyhow!(Usage(anyhow!(why)))
+}
+
 impl Import {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = Preset::load(&self.preset).map_err(|error| anyhow!(Usage(error.into())))?;
         let progress = Progress::new();
         progress.working("reading the recordings");
         let mut imported = match (self.paths.as_slice(), self.level.as_slice()) {
-            ([directory], []) if directory.is_dir() || !directory.exists() => self.directory(directory, &preset)?,
+            ([directory], []) if directory.is_dir() => self.directory(directory, &preset)?,
             _ => import_profiles(&self.files()?, &preset, &self.profile_options())?,
         };
         imported.manifest.arguments = shown_arguments(std::env::args());
@@ -167,11 +176,17 @@ impl Import {
     }
 
     fn directory(&self, directory: &Path, preset: &Preset) -> Result<Imported> {
-        if !directory.is_dir() {
-            let why =
-                anyhow!("{} is no directory: give the one that holds c1, c16, ..., or a profile", directory.display());
-            return Err(anyhow!(Usage(why)));
-        }
+        all_absent(&[
+            ("--queries", self.queries.is_empty()),
+            ("--qps", self.qps.is_empty()),
+            ("--seconds", self.seconds.is_none()),
+            ("--pid", self.pid.is_none()),
+            ("--weights", self.weights.is_none()),
+            ("--no-inlines", !self.no_inlines),
+        ])
+        .map_err(|option| {
+            usage(format!("{option} is of a profile, and {} is a directory: its parts tell that", directory.display()))
+        })?;
         let options = ImportOptions { id: self.id.clone(), profile_seconds: self.profile_seconds };
         let mut imported = import(directory, preset, &options)?;
         if self.id.is_none() {
@@ -182,11 +197,23 @@ impl Import {
 
     /// The files with what is told of each.
     fn files(&self) -> Result<Vec<ProfileFile>> {
+        all_absent(&[("--profile-seconds", self.profile_seconds.is_none())]).map_err(|option| {
+            usage(format!("{option} is of a directory of recordings: of a profile give --seconds"))
+        })?;
         let named = self.level.iter().map(|(level, path)| (Some(*level), path));
         let files = self.paths.iter().map(|path| (None, path)).chain(named).map(|(level, path)| {
-            if !path.is_file() {
-                let why = anyhow!("{} is no file: of several arguments each is a profile", path.display());
-                return Err(anyhow!(Usage(why)));
+            if !path.exists() {
+                return Err(usage(format!(
+                    "{} does not exist: give a profile, or the directory that holds c1, c16, ...",
+                    path.display()
+                )));
+            }
+            // A pipe is read like a file.
+            if path.is_dir() {
+                return Err(usage(format!(
+                    "{} is a directory: of several arguments each is a profile",
+                    path.display()
+                )));
             }
             let told =
                 Told { queries: told(&self.queries, level), rate: told(&self.qps, level), seconds: self.seconds };

@@ -2,15 +2,19 @@
 //! total weight is conserved exactly, and a frame's text is looked at once however often it occurs: recordings of Rust
 //! servers hold 100 MB of text in a few thousand lines, names of kilobytes.
 //!
+//! A line that begins with `# ` is a comment; the blank before a weight may be a tab, or several.
+//!
 //! Two peculiarities of that pipeline are undone. A `; ` inside a name is no separator (`[u8; 4]`), and inferno cuts a
 //! name at `->` (it takes it for Java's inlining), so that `fn(A) -> B` arrives as two frames `fn(A) ` and ` B_[i]`.
 
+use super::lines::next_line;
 use crate::profile::{
     Builder, Frame, FrameId, Labels, LabelsId, Miss, Profile, Sample, Space, StackId, on_cpu_columns,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::collections::HashMap;
 use std::io::BufRead;
+use std::num::{IntErrorKind, ParseIntError};
 
 /// A profile read from folded stacks, and what could be derived of its sampling.
 pub struct Folded {
@@ -24,6 +28,8 @@ pub struct Folded {
     /// Weight in ns by the leaf's module where it has no name.
     pub misses: Vec<(String, u64)>,
     pub kernel_stacks: bool,
+    /// Lines that are comments.
+    pub comments: u64,
 }
 
 /// Whether the first part of a line is a thread's name, as perf's folded stacks have it, or a frame as all others.
@@ -34,20 +40,49 @@ pub enum Threads {
 }
 
 /// Reads folded stacks whose weights are ns of CPU time, in one pass.
+///
+/// # Errors
+/// A line without a weight; the columns of a difference; no stacks; weights that are all 0 or too large.
 pub fn read_folded(mut reader: impl BufRead, threads: Threads, process: &str, pid: u32) -> Result<Folded> {
     let mut stacks = Stacks::default();
     let mut line = Vec::new();
     let mut number = 0;
-    while reader.read_until(b'\n', &mut line).context("cannot read the folded stacks")? > 0 {
+    while next_line(&mut reader, &mut line).context("cannot read the folded stacks")? {
         number += 1;
         let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end_matches(['\n', '\r']);
-        if !text.is_empty() {
+        // An editor's mark, also in the midst of files put together.
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if text == "#" || text.starts_with("# ") || text.starts_with("#\t") {
+            stacks.comments += 1;
+        } else if !text.is_empty() {
             stacks.line(text, threads, process, pid).with_context(|| format!("folded stacks, line {number}"))?;
+            stacks.first = if stacks.samples.len() == 1 { number } else { stacks.first };
         }
-        line.clear();
     }
     stacks.finish()
+}
+
+/// A stack and its weight. flamegraph.pl and inferno take fractions too; shares stay exact only with whole numbers.
+fn weighed(text: &str) -> Result<(&str, u64)> {
+    let Some((stack, weight)) = text.rsplit_once([' ', '\t']) else { bail!("no weight at the end of the line") };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let whole = match weight.split_once('.') {
+        Some((whole, fraction)) if digits(whole) && digits(fraction) && weight.len() > 1 => {
+            if fraction.bytes().any(|digit| digit != b'0') {
+                bail!(
+                    "the weight `{weight}` is a fraction: weights must be whole numbers; multiply all of them by the same \
+                     number (10, 100, ...)"
+                );
+            }
+            if whole.is_empty() { "0" } else { whole }
+        }
+        _ => weight,
+    };
+    let weight = whole.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => anyhow!("the weight `{weight}` is beyond the range of pprof (64 bits)"),
+        _ => anyhow!("the weight `{weight}` is no whole number: {error}"),
+    })?;
+    Ok((stack.trim_end(), weight))
 }
 
 /// What is collected while reading.
@@ -57,12 +92,17 @@ struct Stacks {
     /// By the text as it stands in the file; user and kernel frames are different ones.
     frames: HashMap<Box<str>, [Option<FrameId>; 2]>,
     samples: Vec<(Option<StackId>, LabelsId, u64)>,
+    /// Line of the first stack.
+    first: u64,
+    comments: u64,
+    /// Stacks that end with a number themselves.
+    numbered: usize,
 }
 
 impl Stacks {
     fn line(&mut self, text: &str, threads: Threads, process: &str, pid: u32) -> Result<()> {
-        let Some((stack, weight)) = text.rsplit_once(' ') else { bail!("no weight at the end of the line") };
-        let weight: u64 = weight.parse().with_context(|| format!("the weight `{weight}` is no whole number"))?;
+        let (stack, weight) = weighed(text)?;
+        self.numbered += usize::from(weighed(stack).is_ok());
         let mut frames = Frames { rest: Some(stack) };
         let thread = match threads {
             Threads::First => frames.next().unwrap_or_default().to_string(),
@@ -90,9 +130,16 @@ impl Stacks {
     }
 
     fn finish(self) -> Result<Folded> {
-        let Stacks { builder, samples, .. } = self;
+        let Stacks { builder, samples, first, comments, numbered, .. } = self;
         if samples.is_empty() {
             bail!("the folded stacks are empty");
+        }
+        // One name can end so; where all do, they are columns.
+        if numbered == samples.len() {
+            bail!(
+                "folded stacks, line {first}: each line ends with two numbers: these are the columns of the difference of two \
+                 profiles (difffolded.pl); import the two profiles, and use `wireprof diff`"
+            );
         }
         let period = period(samples.iter().map(|s| s.2));
         let mut profile = builder.finish();
@@ -102,10 +149,9 @@ impl Stacks {
             profile.samples.push(Sample { stack, labels, at: None, values });
         }
         profile.columns = if period.is_some() { on_cpu_columns() } else { on_cpu_columns().split_off(1) };
-        let total = samples
-            .iter()
-            .try_fold(0u64, |sum, s| sum.checked_add(s.2))
-            .context("weights beyond the range of pprof")?;
+        let total =
+            samples.iter().try_fold(0u64, |sum, s| sum.checked_add(s.2)).filter(|sum| i64::try_from(*sum).is_ok());
+        let total = total.context("the sum of the weights is beyond the range of pprof (64 bits)")?;
         if total == 0 {
             bail!("all weights are 0");
         }
@@ -118,6 +164,7 @@ impl Stacks {
             profile,
             period,
             misses,
+            comments,
         })
     }
 }
@@ -293,6 +340,43 @@ mod tests {
         );
         let module = |name: &str| folded.profile.frames.iter().find(|f| f.name == name).unwrap().module.clone();
         assert_eq!(module("[libc.so.6]"), "libc.so.6");
+    }
+
+    #[test]
+    fn comments_marks_and_blanks_around_are_no_part_of_a_stack() {
+        let folded = read(
+            "\u{feff}t;main;work\t5\r\n# sampled at 99 Hz for 30\n#\n\u{feff}t;main;rest  7 \n  # x 1\nt;main;# no 3.0\n",
+        );
+        assert_eq!([0, 1, 2].map(|sample| names(&folded, sample).join(";")), ["main;work", "main;rest", "main;# no"]);
+        let weights: Vec<i64> = folded.profile.samples.iter().map(|sample| sample.values[0]).collect();
+        assert_eq!((weights, folded.comments), (vec![5, 7, 3], 3));
+        let frame = read_folded(&b"#[test];f 5\n#a 6\n"[..], Threads::NotNamed, "", 0).unwrap();
+        assert_eq!((names(&frame, 0), names(&frame, 1)), (vec!["#[test]", "f"], vec!["#a"]));
+    }
+
+    #[test]
+    fn the_columns_of_a_difference_are_refused_and_a_name_may_end_with_a_number() {
+        let error = |text: &str| format!("{:#}", read_folded(text.as_bytes(), Threads::First, "", 0).err().unwrap());
+        for text in ["# x\nt;a 5 9\nt;b 7 7\n", "t;a\t5\t9\n", "t;a 5.0 9\n"] {
+            assert!(error(text).contains("the difference of two profiles"), "{}", error(text));
+        }
+        assert!(error("# x\nt;a 5 9\n").contains("line 2"));
+        assert_eq!(names(&read("t;step 2 9\nt;b 7\n"), 0), ["step 2"]);
+    }
+
+    #[test]
+    fn weights_that_are_no_whole_numbers_or_too_large_are_refused_with_a_remedy() {
+        let error = |text: &str| format!("{:#}", read_folded(text.as_bytes(), Threads::First, "", 0).err().unwrap());
+        assert!(
+            error("t;a 5.5\n")
+                .contains("line 1: the weight `5.5` is a fraction: weights must be whole numbers; multiply")
+        );
+        assert!(error("t;a 18446744073709551616\n").contains("beyond the range of pprof"));
+        assert!(error("t;a 9223372036854775808\n").contains("beyond the range of pprof"));
+        assert!(
+            error("t;a 9223372036854775807\nt;b 9223372036854775807\n").contains("the sum of the weights is beyond")
+        );
+        assert!(error("t;a -5\n").contains("`-5` is no whole number"));
     }
 
     #[test]

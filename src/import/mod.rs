@@ -7,8 +7,17 @@
 //! `bench.ini`, `timeline.txt`; each may be gzipped (`.gz`). Profiles by themselves: `profiles`.
 
 mod folded;
+mod foreign;
+mod kind;
+mod lines;
+mod packed;
 mod perf;
+mod perf_event;
+mod perf_frame;
+mod perf_header;
+mod perf_layout;
 mod perf_script;
+mod perf_stacks;
 mod profiles;
 mod scheduler;
 mod timeline;

@@ -1,7 +1,7 @@
 //! `perf.data` by way of `perf script`: its format is perf's own affair and changes with it. Invariant: perf's error is told in
 //! perf's words, and nothing it printed before is used.
 
-use super::perf_script::{Script, read};
+use super::perf_script::{PRINT, Script, read};
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -46,7 +46,7 @@ fn script(path: &Path, fields: &str, pid: Option<u32>, inlines: bool) -> Result<
     let mut child = child.map_err(|error| {
         anyhow!(
             "perf cannot be started ({error}), and only perf reads a perf.data: install it (linux-perf, linux-tools), or where it was \
-             recorded run `perf script -F comm,pid,tid,time,period,event,ip,sym,dso > FILE` and import that FILE"
+             recorded run `{PRINT} > FILE` and import that FILE"
         )
     })?;
     let mut errors = child.stderr.take().context("perf's errors cannot be read")?;

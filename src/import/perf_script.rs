@@ -1,33 +1,32 @@
-//! The text that `perf script` prints: samples with process, thread, time, event and stack. Invariant: every sample of the
-//! event that is kept has its whole weight in the profile; a line that is neither a sample nor a frame is an error that names it.
+//! The text that `perf script` prints: samples with whatever fields were printed of them, and their stacks. Invariant: every sample
+//! of the event that is kept has its whole weight in the profile; a line that is none of a sample is an error that names it; memory
+//! grows with distinct frames and with the number of samples, not with the text.
 
-use crate::profile::{Builder, Column, Frame, Labels, Miss, Profile, Sample, Space, on_cpu_columns};
-use crate::symbol::demangle;
+use super::lines::next_line;
+use super::perf_event::{Chosen, chosen, column};
+use super::perf_frame::{FrameText, frame_behind, frame_of};
+use super::perf_header::pass_header;
+use super::perf_layout::{Head, Ids, Layout, is_of_registers, is_of_stack, is_source};
+use super::perf_stacks::{Place, Stacks};
+use crate::profile::{Labels, LabelsId, Profile, Sample, StackId, on_cpu_columns};
 use anyhow::{Context, Result, bail};
-use regex::Regex;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
-use std::io::BufRead;
-use std::sync::LazyLock;
+use std::io::{BufRead, Read};
 
-/// `comm pid/tid [cpu] seconds: period event:`, a frame perhaps behind it. A thread's name can hold blanks.
-static HEAD: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r"^\s*(?P<comm>\S.*?|)\s+(?P<pid>-?\d+)/(?P<tid>-?\d+)\s+(?:\[\d+\]\s+)?(?:(?P<time>\d+\.\d+):\s+)?(?:(?P<period>\d+)\s+)?(?P<event>[\w][^\s]*?):(?:\s+(?P<rest>.*))?$";
-    Regex::new(pattern).expect("a constant pattern")
-});
-
-/// `address symbol+0xoffset (module)`.
-static FRAME: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
-        r"^\s*(?P<address>[0-9a-f]+)\s+(?P<symbol>.*?)(?:\+0x[0-9a-f]+)?(?: \((?P<module>[^()]*(?:\(deleted\))?)\))?$",
-    )
-    .expect("a constant pattern")
-});
+/// How to print a recording so that all of it can be read.
+pub(super) const PRINT: &str = "perf script -F comm,pid,tid,time,period,event,ip,sym,dso";
+/// Bytes that the fields of the samples are told from.
+const BEGINNING: u64 = 1 << 20;
 
 /// What the samples of one event were.
 #[derive(Debug)]
 pub(super) struct Script {
     pub profile: Profile,
-    pub event: String,
+    /// `None`: it was not printed.
+    pub event: Option<String>,
+    /// The events that are taken together for it, where they are several.
+    pub together: Vec<String>,
     /// Seconds from the first to the last sample; `None`: without times.
     pub seconds: Option<f64>,
     /// Samples of other events, by their name.
@@ -36,201 +35,270 @@ pub(super) struct Script {
     pub foreign: u64,
 }
 
-/// Whether a line begins a sample.
-pub(super) fn is_head(line: &str) -> bool {
-    HEAD.is_match(line)
-}
-
 /// Reads all samples of the event that stands for CPU time, else of the most frequent one; of one process where `pid` is given.
+///
+/// # Errors
+/// A line that is none of a sample; no samples; a field that is needed was not printed.
 pub(super) fn read(mut text: impl BufRead, pid: Option<u32>) -> Result<Script> {
-    let mut reader = Reader::default();
-    let (mut line, mut number) = (Vec::new(), 0);
-    while text.read_until(b'\n', &mut line).context("cannot read the output of perf script")? > 0 {
-        number += 1;
+    const CANNOT: &str = "cannot read the output of perf script";
+    let (number, mut beginning) = pass_header(&mut text).context("output of perf script")?;
+    text.by_ref().take(BEGINNING).read_to_end(&mut beginning).context(CANNOT)?;
+    let layout = Layout::told_by(&String::from_utf8_lossy(&beginning));
+    if pid.is_some() && layout.ids != Ids::Pair {
+        bail!(
+            "its samples have no process id beside the thread's, so --pid cannot pick one: print both with `{PRINT}`"
+        );
+    }
+    let mut reader = Reader::new(layout, number);
+    let mut text = beginning.chain(text);
+    let mut line = Vec::new();
+    while next_line(&mut text, &mut line).context(CANNOT)? {
+        reader.number += 1;
         let read = String::from_utf8_lossy(&line);
-        reader.line(read.trim_end()).with_context(|| format!("output of perf script, line {number}"))?;
-        line.clear();
+        reader.line(&read).with_context(|| format!("output of perf script, line {}", reader.number))?;
     }
     reader.finish(pid)
 }
 
-struct Head {
-    labels: Labels,
+/// A sample without its stack.
+struct Taken {
+    labels: LabelsId,
+    pid: u32,
     /// ns of perf's clock.
     time: Option<u64>,
     period: Option<i64>,
-    event: String,
+    /// Index of its name.
+    event: usize,
 }
 
-#[derive(Default)]
+/// A sample under way.
+struct Open {
+    taken: Taken,
+    /// What stands behind its event.
+    rest: String,
+    /// Leaf first.
+    stack: Vec<Place>,
+}
+
 struct Reader {
-    builder: Builder,
-    /// The sample under way, and its frames, leaf first.
-    open: Option<(Head, Vec<Frame>)>,
-    samples: Vec<(Head, Option<crate::profile::StackId>)>,
+    layout: Layout,
+    stacks: Stacks,
+    events: FxHashMap<String, usize>,
+    open: Option<Open>,
+    samples: Vec<(Taken, Option<StackId>)>,
+    /// Of the line that is read.
+    number: u64,
+    /// Line of the first sample.
+    first: u64,
+    /// Line of the first frame.
+    framed: Option<u64>,
+    /// Whether any frame has a symbol.
+    symbols: bool,
+    /// Whether stacks' lines begin with tabs, as perf prints them.
+    tabs: bool,
 }
 
 impl Reader {
-    fn line(&mut self, line: &str) -> Result<()> {
-        if line.is_empty() || line.starts_with('#') {
+    fn new(layout: Layout, number: u64) -> Reader {
+        Reader {
+            layout,
+            stacks: Stacks::default(),
+            events: FxHashMap::default(),
+            open: None,
+            samples: Vec::new(),
+            number,
+            first: 0,
+            framed: None,
+            symbols: false,
+            tabs: false,
+        }
+    }
+
+    fn line(&mut self, raw: &str) -> Result<()> {
+        let line = raw.trim_end();
+        if line.starts_with('#') && self.is_comment(line)? {
+            return Ok(());
+        }
+        if line.is_empty() {
             self.close();
             return Ok(());
         }
-        // A frame is indented and begins with an address; a thread's name can be indented too.
-        if let Some((_, frames)) = &mut self.open
-            && line.starts_with([' ', '\t'])
-            && !HEAD.is_match(line)
-        {
-            frames.extend(frame(line)?);
+        if line.starts_with([' ', '\t']) && self.below(raw)? {
             return Ok(());
         }
-        self.close();
-        let Some(found) = HEAD.captures(line) else {
-            let shown: String = line.chars().take(80).collect();
+        match self.layout.head(line).filter(|_| !self.layout.bare && !line.starts_with('\t')) {
+            Some(head) => {
+                self.close();
+                // What `--show-mmap-events` and the like print has a sample's first fields and is none.
+                if line.contains(": PERF_RECORD_") { Ok(()) } else { self.begin(&head) }
+            }
+            // `-F srccode`
+            None if self.open.is_some() && line.starts_with('|') => Ok(()),
+            None => bail!("`{}` is neither a sample nor a frame of one; print it with `{PRINT}`", shown(line)),
+        }
+    }
+
+    /// A thread's name can begin like a comment.
+    fn is_comment(&self, line: &str) -> Result<bool> {
+        if line.starts_with("# Overhead") || line.starts_with("# Samples: ") {
+            bail!("it is the text of perf report, whose stacks are summed up already: print it with `{PRINT}`");
+        }
+        Ok(!self.layout.is_anchored() || self.layout.head(line).is_none())
+    }
+
+    /// Takes an indented line, of what stands below a sample's own; `false`: it begins a sample.
+    fn below(&mut self, raw: &str) -> Result<bool> {
+        let line = raw.trim_end();
+        let tab = line.starts_with('\t');
+        let is_head = |reader: &Self| !tab && !reader.layout.bare && reader.layout.head(line).is_some();
+        // A thread's name can be indented too, by blanks.
+        if self.layout.is_anchored() && is_head(self) {
+            return Ok(false);
+        }
+        let frame = frame_of(raw).filter(|_| tab || !self.tabs && is_of_stack(line));
+        if self.open.is_none() {
+            if frame.is_none() || !self.layout.bare {
+                return Ok(false);
+            }
+            self.begin(&Head::default())?;
+        }
+        if let Some(frame) = frame {
+            self.tabs |= tab;
+            let place = self.place(frame);
+            self.open.as_mut().expect("opened above").stack.extend(place);
+        } else if is_source(line) {
+            let last = self.open.as_mut().and_then(|open| open.stack.last_mut());
+            // perf prints the mark behind the place.
+            if let Some(last) = last.filter(|_| line.ends_with(" (inlined)")) {
+                last.inlined = true;
+            }
+        } else if !is_of_registers(line) {
+            if is_head(self) {
+                return Ok(false);
+            }
             bail!(
-                "`{shown}` is neither a sample nor a frame of one; print it with `perf script -F comm,pid,tid,time,period,event,ip,sym,dso`"
-            )
+                "`{}` is no frame: an address, a symbol and a module in parentheses are expected; print it with `{PRINT}`",
+                shown(line.trim())
+            );
+        }
+        Ok(true)
+    }
+
+    fn place(&mut self, frame: FrameText) -> Option<Place> {
+        self.framed.get_or_insert(self.number);
+        self.symbols |= frame.symbol.is_some();
+        self.stacks.place(frame)
+    }
+
+    fn begin(&mut self, head: &Head) -> Result<()> {
+        let id = |text: Option<&str>| text.and_then(|id| id.parse::<u32>().ok()).unwrap_or(0);
+        let labels = Labels {
+            pid: id(head.pid),
+            tid: id(head.tid),
+            thread: head.comm.to_string(),
+            state: "on-cpu".into(),
+            ..Labels::default()
         };
-        let (head, rest) = head(&found)?;
-        let frames = rest.filter(|rest| FRAME.is_match(rest)).map(frame).transpose()?.flatten();
-        self.open = Some((head, frames.into_iter().collect()));
+        let period = head.period.map(|period| period.parse().context("a period beyond the range of pprof"));
+        let event = head.event.unwrap_or_default();
+        let next = self.events.len();
+        let event = match self.events.get(event) {
+            Some(known) => *known,
+            None => *self.events.entry(event.to_string()).or_insert(next),
+        };
+        let taken = Taken {
+            pid: labels.pid,
+            labels: self.stacks.builder.labels(labels),
+            time: head.time.map(nanos).transpose()?,
+            period: period.transpose()?,
+            event,
+        };
+        if self.samples.is_empty() {
+            self.first = self.number;
+        }
+        self.open = Some(Open { taken, rest: head.rest.to_string(), stack: Vec::new() });
         Ok(())
     }
 
     fn close(&mut self) {
-        let Some((head, mut frames)) = self.open.take() else { return };
-        // An inlined function's code lies in the module of the function that it was inlined into.
-        let mut outer = (String::new(), Space::User);
-        for frame in frames.iter_mut().rev() {
-            if frame.inlined {
-                (frame.module, frame.space) = outer.clone();
-            } else {
-                outer = (frame.module.clone(), frame.space);
-            }
+        let Some(mut open) = self.open.take() else { return };
+        // Where a stack follows, what stands behind the event is a text of the event's.
+        if open.stack.is_empty()
+            && let Some(frame) = frame_behind(&open.rest)
+        {
+            open.stack.extend(self.place(frame));
         }
-        let ids: Vec<_> = frames.into_iter().rev().map(|frame| self.builder.frame(frame)).collect();
-        let stack = self.builder.stack(ids);
-        self.samples.push((head, stack));
+        let stack = self.stacks.stack(&open.stack);
+        self.samples.push((open.taken, stack));
     }
 
     fn finish(mut self, pid: Option<u32>) -> Result<Script> {
         self.close();
-        let mut others: BTreeMap<String, u64> = BTreeMap::new();
-        self.samples.iter().for_each(|(head, _)| *others.entry(head.event.clone()).or_default() += 1);
-        let Some(event) = chosen(&others) else {
+        self.check_fields()?;
+        let mut names = vec![String::new(); self.events.len()];
+        self.events.iter().for_each(|(name, id)| names[*id].clone_from(name));
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        self.samples.iter().for_each(|(taken, _)| *counts.entry(names[taken.event].clone()).or_default() += 1);
+        let Some(Chosen { event, kept, left_out }) = chosen(&counts) else {
             bail!("there is no sample in it: was anything running while perf recorded?")
         };
-        others.remove(&event);
-        let all = self.samples.iter().filter(|(head, _)| head.event == event).count();
-        let wanted = |head: &Head| head.event == event && pid.is_none_or(|pid| head.labels.pid == pid);
-        let kept: Vec<_> = std::mem::take(&mut self.samples).into_iter().filter(|(head, _)| wanted(head)).collect();
-        if let (Some(pid), true) = (pid, kept.is_empty()) {
+        let is_kept: Vec<bool> = names.iter().map(|name| kept.contains(name)).collect();
+        let mut samples = self.samples;
+        samples.retain(|(taken, _)| is_kept[taken.event]);
+        let all = samples.len();
+        samples.retain(|(taken, _)| pid.is_none_or(|pid| taken.pid == pid));
+        if let (Some(pid), true) = (pid, samples.is_empty()) {
             bail!("none of its {all} samples is of process {pid}");
         }
-        let times = || kept.iter().filter_map(|(head, _)| head.time);
+        let times = || samples.iter().filter_map(|(taken, _)| taken.time);
         let (first, last) = (times().min(), times().max());
-        let mut profile = profile(self.builder, &kept, &event, first)?;
-        name_processes(&mut profile);
+        let event = Some(event).filter(|_| self.layout.event);
+        let mut profile = profile(self.stacks, &samples, event.as_deref(), first);
+        if self.layout.ids == Ids::Pair {
+            name_processes(&mut profile);
+        } else {
+            profile.labels.iter_mut().for_each(|labels| labels.process.clone_from(&labels.thread));
+        }
         let seconds = first.zip(last).map(|(first, last)| (last - first) as f64 / 1e9).filter(|seconds| *seconds > 0.0);
-        Ok(Script { profile, event, seconds, others, foreign: (all - kept.len()) as u64 })
+        let together = if kept.len() > 1 { kept } else { Vec::new() };
+        Ok(Script { profile, event, together, seconds, others: left_out, foreign: (all - samples.len()) as u64 })
+    }
+
+    /// Fields without which a profile would hold nothing.
+    fn check_fields(&self) -> Result<()> {
+        if self.samples.is_empty() {
+            return Ok(());
+        }
+        match self.framed {
+            None => bail!(
+                "output of perf script, line {}: no sample has a stack or a function: the fields ip and sym are missing; print it \
+                 with `{PRINT}`",
+                self.first
+            ),
+            Some(line) if !self.symbols => bail!(
+                "output of perf script, line {line}: no frame has a symbol: the field sym is missing; print it with `{PRINT}`"
+            ),
+            Some(_) => Ok(()),
+        }
     }
 }
 
-fn head<'t>(found: &regex::Captures<'t>) -> Result<(Head, Option<&'t str>)> {
-    let part = |name: &str| found.name(name).map(|part| part.as_str());
-    let id = |name: &str| part(name).and_then(|id| id.parse::<i64>().ok()).and_then(|id| u32::try_from(id).ok());
-    let labels = Labels {
-        pid: id("pid").unwrap_or(0),
-        tid: id("tid").unwrap_or(0),
-        thread: part("comm").unwrap_or_default().to_string(),
-        state: "on-cpu".into(),
-        ..Labels::default()
-    };
-    let time = part("time").map(nanos).transpose()?;
-    let period =
-        part("period").map(|period| period.parse().context("a period beyond the range of pprof")).transpose()?;
-    Ok((Head { labels, time, period, event: part("event").unwrap_or_default().to_string() }, part("rest")))
+fn shown(line: &str) -> String {
+    line.chars().take(80).collect()
 }
 
-/// `14299.121169` seconds, exactly.
-fn nanos(text: &str) -> Result<u64> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let seconds: u64 = seconds.parse().with_context(|| format!("the time `{text}`"))?;
-    let fraction: u64 = format!("{fraction:0<9.9}").parse().with_context(|| format!("the time `{text}`"))?;
-    seconds
-        .checked_mul(1_000_000_000)
-        .and_then(|ns| ns.checked_add(fraction))
-        .with_context(|| format!("the time `{text}` is beyond any clock"))
-}
-
-/// The frame of a line; `None` for the address 0 that ends a walk along frame pointers.
-fn frame(line: &str) -> Result<Option<Frame>> {
-    let Some(found) = FRAME.captures(line) else {
-        let shown: String = line.trim().chars().take(80).collect();
-        bail!("`{shown}` is no frame: an address, a symbol and a module in parentheses are expected")
-    };
-    let address = u64::from_str_radix(&found["address"], 16).unwrap_or(u64::MAX);
-    let (symbol, module) = (found["symbol"].trim(), found.name("module").map_or("", |m| m.as_str()));
-    let inlined = module == "inlined";
-    let module = module.trim_end_matches(" (deleted)");
-    let space = match module {
-        "[vdso]" => Space::Vdso,
-        _ if address >> 63 == 1 || module.starts_with("[kernel") => Space::Kernel,
-        _ => Space::User,
-    };
-    let module = match (space, module) {
-        (_, "[unknown]" | "inlined") => String::new(),
-        (Space::Kernel, module) if module.starts_with("[kernel") => "[kernel]".to_string(),
-        (_, module) => module.rsplit('/').next().unwrap_or(module).to_string(),
-    };
-    if matches!(symbol, "[unknown]" | "") {
-        let name =
-            if module.is_empty() { "[unknown]".to_string() } else { format!("[{}]", module.trim_matches(['[', ']'])) };
-        let frame = Frame { name, module, space, inlined: false, file: String::new(), miss: Some(Miss::NoSymbol) };
-        return Ok((address != 0).then_some(frame));
+fn profile(stacks: Stacks, samples: &[(Taken, Option<StackId>)], event: Option<&str>, first: Option<u64>) -> Profile {
+    // What a period counts is told by its event alone.
+    let weighed = event.filter(|_| samples.iter().all(|(taken, _)| taken.period.is_some()));
+    let mut profile = stacks.builder.finish();
+    profile.columns = on_cpu_columns()[..1].to_vec();
+    profile.columns.extend(weighed.map(column));
+    for (taken, stack) in samples {
+        let at = taken.time.zip(first).map(|(time, first)| time - first);
+        let values = std::iter::once(1).chain(taken.period.filter(|_| weighed.is_some())).collect();
+        profile.samples.push(Sample { stack: *stack, labels: taken.labels, at, values });
     }
-    Ok(Some(Frame { name: demangle(symbol), module, space, inlined, file: String::new(), miss: None }))
-}
-
-/// The event to keep: one of time or cycles, else the most frequent.
-fn chosen(events: &BTreeMap<String, u64>) -> Option<String> {
-    let rank = |event: &str| match column(event).unit.as_str() {
-        "nanoseconds" => 2,
-        "cycles" => 1,
-        _ => 0,
-    };
-    events.iter().max_by_key(|(event, count)| (rank(event), **count)).map(|(event, _)| event.clone())
-}
-
-/// What an event's period counts.
-fn column(event: &str) -> Column {
-    let plain = event.trim_matches('/').trim_start_matches("cpu/").split([':', '/']).next().unwrap_or(event);
-    let (kind, unit) = match plain {
-        "cpu-clock" | "task-clock" => ("cpu", "nanoseconds"),
-        "cycles" | "cpu-cycles" | "cycles_core" | "cpu_core" => ("cycles", "cycles"),
-        _ => (plain, "events"),
-    };
-    Column { kind: kind.into(), unit: unit.into() }
-}
-
-fn profile(
-    mut builder: Builder,
-    kept: &[(Head, Option<crate::profile::StackId>)],
-    event: &str,
-    first: Option<u64>,
-) -> Result<Profile> {
-    let weighed = kept.iter().all(|(head, _)| head.period.is_some());
-    let labels: Vec<_> = kept.iter().map(|(head, _)| builder.labels(head.labels.clone())).collect();
-    let mut profile = builder.finish();
-    profile.columns = on_cpu_columns();
-    profile.columns[1] = column(event);
-    profile.columns.truncate(if weighed { 2 } else { 1 });
-    for ((head, stack), labels) in kept.iter().zip(labels) {
-        let at = head.time.zip(first).map(|(time, first)| time - first);
-        let values = std::iter::once(1).chain(head.period.filter(|_| weighed)).collect();
-        profile.samples.push(Sample { stack: *stack, labels, at, values });
-    }
-    Ok(profile)
+    profile
 }
 
 /// A process is called as its first thread mostly is: that changes when it executes another program.
@@ -253,9 +321,21 @@ fn name_processes(profile: &mut Profile) {
     }
 }
 
+/// `14299.121169` seconds, exactly.
+fn nanos(text: &str) -> Result<u64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let seconds: u64 = seconds.parse().with_context(|| format!("the time `{text}`"))?;
+    let fraction: u64 = format!("{fraction:0<9.9}").parse().with_context(|| format!("the time `{text}`"))?;
+    seconds
+        .checked_mul(1_000_000_000)
+        .and_then(|ns| ns.checked_add(fraction))
+        .with_context(|| format!("the time `{text}` is beyond any clock"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Frame, Space};
 
     const TEXT: &str = "\
 # ========
@@ -287,7 +367,7 @@ other   7/7 14299.7:    5 sched:sched_switch:  98109 __schedule+0x1 ([kernel.kal
     fn samples_have_process_thread_time_event_and_inlined_frames() {
         let script = read(TEXT.as_bytes(), None).unwrap();
         script.profile.check().unwrap();
-        assert_eq!((script.event.as_str(), script.seconds, script.foreign), ("cpu-clock:u", Some(0.5), 0));
+        assert_eq!((script.event.as_deref(), script.seconds, script.foreign), (Some("cpu-clock:u"), Some(0.5), 0));
         assert_eq!(script.others.iter().collect::<Vec<_>>(), [(&"sched:sched_switch".to_string(), &1)]);
         assert_eq!(script.profile.columns, on_cpu_columns());
         let user = Space::User;
@@ -329,5 +409,145 @@ other   7/7 14299.7:    5 sched:sched_switch:  98109 __schedule+0x1 ([kernel.kal
         assert!(error("a 1/1 1.0: 5 cycles: \n\n!!\n").contains("line 3: `!!` is neither a sample nor a frame"));
         assert!(error("a 1/1 1.0: 5 cycles: \n\t zzz\n").contains("line 2: `zzz` is no frame"));
         assert!(error("a 1/1 99999999999999999999.0: 5 cycles: \n").contains("line 1: the time"));
+    }
+
+    const STACK: &str = "\t    55 work+0x1 (/opt/app/server)\n\t    44 main+0x2 (/opt/app/server)\n\n";
+
+    /// Weight in the last column by stack.
+    fn stacks(text: &str) -> BTreeMap<String, i64> {
+        let script = read(text.as_bytes(), None).unwrap_or_else(|error| panic!("{error:#}: {text}"));
+        script.profile.check().unwrap();
+        let mut found = BTreeMap::new();
+        for (at, sample) in script.profile.samples.iter().enumerate() {
+            let names: Vec<String> = path(&script, at).into_iter().map(|frame| frame.0).collect();
+            *found.entry(names.join(";")).or_default() += sample.values[script.profile.columns.len() - 1];
+        }
+        found
+    }
+
+    fn error(text: &str, pid: Option<u32>) -> String {
+        format!("{:#}", read(text.as_bytes(), pid).unwrap_err())
+    }
+
+    #[test]
+    fn whichever_fields_are_printed_the_stacks_are_the_same() {
+        for (head, weight) in [
+            ("srv 10/11 [001] 100.000001:    1000000 cycles: ", 1_000_000),
+            ("srv 11 100.000001:    1000000 cpu-clock: ", 1_000_000),
+            ("srv    11 [001] 100.000001:    1000000 *stalls*: ", 1_000_000),
+            ("srv 10/11 100.000001: ", 1),
+            ("srv 100.000001: cycles: ", 1),
+            ("srv    1000000 cycles: ", 1_000_000),
+            ("cycles: ", 1),
+            ("10/11 ", 1),
+            ("srv ", 1),
+            ("", 1),
+        ] {
+            let text = format!("{head}\n{STACK}").repeat(3);
+            assert_eq!(stacks(&text), [("main;work".to_string(), 3 * weight)].into(), "{head}");
+        }
+    }
+
+    #[test]
+    fn samples_without_an_event_are_counted_and_a_thread_alone_is_enough() {
+        let script = read(format!("srv 11 1.000001:    1000 \n{STACK}").repeat(2).as_bytes(), None).unwrap();
+        assert_eq!((script.event, script.profile.columns.len(), script.others.len()), (None, 1, 0));
+        let labels = &script.profile.labels[0];
+        assert_eq!((labels.thread.as_str(), labels.process.as_str(), labels.tid, labels.pid), ("srv", "srv", 11, 0));
+        let swapper = read(format!("swapper 0 1.0: x:\n{STACK}srv 11 1.0: x:\n{STACK}").as_bytes(), None).unwrap();
+        let names: Vec<&str> = swapper.profile.labels.iter().map(|labels| labels.process.as_str()).collect();
+        assert_eq!(names, ["swapper", "srv"]);
+    }
+
+    #[test]
+    fn what_stands_behind_an_event_is_no_frame_of_the_stack_below() {
+        for text in [" dead connection closed", " 55 f+0x1 (/opt/x)", "  |OP LOAD|LVL L1 hit      5563f9fce1ab x", ""] {
+            let text = format!("srv 10/11 100.000001: x:y:{text}\n{STACK}");
+            assert_eq!(stacks(&text), [("main;work".to_string(), 1)].into(), "{text}");
+        }
+        let flat = "            srv 11 1.000001:   5 cycles:      5563f9fce1ab work+0x1b (/x/srv)\n  work.c:4\n";
+        assert_eq!(stacks(&flat.repeat(2)), [("work".to_string(), 10)].into());
+        let dead = "            dead 11 1.000001:   5 cycles:      5563f9fce1ab work+0x1b (/x/srv)\n";
+        assert_eq!(stacks(&dead.repeat(2)), [("work".to_string(), 10)].into(), "a name of hexadecimal digits");
+        assert_eq!(stacks(&format!("s 1/2 1.0: x: dead text\n\ns 1/2 1.0: x: \n{STACK}"))[""], 1, "an empty stack");
+    }
+
+    #[test]
+    fn places_registers_and_records_between_the_frames_are_passed_over() {
+        let text = "\
+srv 10/11 1.000001: PERF_RECORD_MMAP2 10/11: [0x55f8(0x1000) @ 0x1000 fe:00 1 2]: r-xp /opt/srv
+srv 10/11 1.000001:    1000000 cycles:
+\t            55 core::inner
+  core.rs:7 (inlined)
+\t            55 work+0x1 (/opt/app/server)
+  work.c:12 (discriminator 2)
+|12            work();
+\tffffffff81000130 entry+0x76 ([kernel.kallsyms])
+  [kernel.kallsyms][ffffffff81000130]
+ ABI:2    AX:0x0    BX:0x7ffd
+ 0x55/0x66/P/-/-/12  0x77/0x88/M/-/-/0
+          7f1234
+srv 10/11 1.000002:    1000000 cycles:
+\t            55 work+0x1 (/opt/app/server)
+\t            66 [unknown] (/opt/app/server)
+
+";
+        let script = read(text.as_bytes(), None).unwrap();
+        let server = |name: &str, inlined| frame(name, "server", Space::User, inlined);
+        let first =
+            [frame("entry", "[kernel]", Space::Kernel, false), server("work", false), server("core::inner", true)];
+        assert_eq!(path(&script, 0), first);
+        assert_eq!(path(&script, 1), [server("[server]", false), server("work", false)]);
+        assert_eq!(script.profile.samples.len(), 2);
+    }
+
+    #[test]
+    fn kernel_code_is_told_by_its_file_and_a_module_is_no_name() {
+        let text = "\
+srv 10/11 1.000001:    1000000 cycles:
+\t3d6b4c vfs_read (/usr/lib/debug/boot/vmlinux-6.1.0)
+\t   9f1 nf_hook (/lib/modules/6.1.0/kernel/net/nf.ko.xz)
+\t    55  (/usr/lib/libc.so.6)
+\t    77 work+0x23 (/opt/App (x86)/server)
+";
+        let script = read(text.as_bytes(), None).unwrap();
+        let frames = [
+            frame("work", "server", Space::User, false),
+            frame("[libc.so.6]", "libc.so.6", Space::User, false),
+            frame("nf_hook", "[nf]", Space::Kernel, false),
+            frame("vfs_read", "[kernel]", Space::Kernel, false),
+        ];
+        assert_eq!(path(&script, 0), frames);
+        assert_eq!(script.profile.frames.iter().filter(|frame| frame.miss.is_some()).count(), 1);
+    }
+
+    #[test]
+    fn the_halves_of_a_hybrid_cpu_are_one_event() {
+        let sample = |event: &str| format!("srv 10/11 1.000001:    1000000 {event}: \n{STACK}");
+        let text = [sample("cpu_core/cycles/P"), sample("cpu_atom/cycles/P").repeat(3)].concat();
+        let script = read(text.as_bytes(), None).unwrap();
+        assert_eq!((script.event.as_deref(), script.together.len(), script.others.len()), (Some("cycles:P"), 2, 0));
+        assert_eq!(script.profile.total(1), 4_000_000);
+    }
+
+    #[test]
+    fn a_field_that_is_needed_is_named() {
+        assert!(
+            error(&format!("srv 11 1.000001: x:\n{STACK}"), Some(10))
+                .contains("--pid cannot pick one: print both with")
+        );
+        let frames = error("srv 11 1.000001: x:\n\t  55 (/opt/server)\n\t  44 (/opt/server)\n", None);
+        assert!(frames.contains("line 2: no frame has a symbol") && frames.contains("-F comm"), "{frames}");
+        let none = error("srv 11 1.000001: x: a=5\nsrv 11 1.000002: x: a=5\n", None);
+        assert!(none.contains("line 1: no sample has a stack") && none.contains("-F comm"), "{none}");
+    }
+
+    #[test]
+    fn a_header_of_any_length_is_passed_over() {
+        let cpus: String = (0..50_000).map(|node| format!("# node{node} cpu list : 0-{node}\n")).collect();
+        let text =
+            format!("# ========\n{cpus}# cmdline : sh -c a\nb\n\n# ========\n#\nsrv 1/2 1.0: 5 cycles: \n{STACK}");
+        assert_eq!(stacks(&text), [("main;work".to_string(), 5)].into());
+        assert!(error("# ========\n# cmdline : a\n", None).contains("its header does not end"));
     }
 }

@@ -2,25 +2,16 @@
 //! Invariant: what the files do not tell (queries, seconds, clients, the unit of folded stacks) is the user's word or missing,
 //! and a run says which; a damaged file is an error with its name.
 
-use super::folded::{Threads, read_folded};
-use super::{Imported, ImportedWindow, UNRECORDED, perf, perf_script};
+use super::foreign::{Recorded, read_file};
+use super::{Imported, ImportedWindow, UNRECORDED};
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::preset::Preset;
-use crate::profile::{Column, Profile, on_cpu_columns};
-use crate::run::{Manifest, Missing, QUERIES, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary, pprof};
-use crate::sample::SamplingReport;
 use crate::target::Host;
+use crate::run::{Manifest, Missing, QUERIES, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-
-/// Bytes that a file may have once it is unpacked.
-const LARGEST: u64 = 1 << 31;
-/// Bytes from which a file's kind is told.
-const HEAD: usize = 1 << 13;
+use std::path::PathBuf;
 
 /// One file, and what the user says of it.
 #[derive(Clone, Debug)]
@@ -63,14 +54,6 @@ pub enum Weights {
     Nanoseconds,
 }
 
-/// A file's profile, and what it tells of its sampling.
-struct Recorded {
-    profile: Profile,
-    report: SamplingReport,
-    seconds: Option<f64>,
-    notes: Vec<String>,
-}
-
 /// Reads files into a run: a level's files are its replicates. Where no level is told, 1 stands for it and is named as missing.
 ///
 /// # Errors
@@ -89,8 +72,26 @@ pub fn import_profiles(files: &[ProfileFile], preset: &Preset, options: &Profile
         notes.extend(read.notes.iter().map(|note| format!("{name}: {note}")));
         windows.push(ImportedWindow { window: window(id, file, read)?, scrapes: None });
     }
+    check_sums(&windows)?;
     windows.sort_by_key(|imported| imported.window.id());
     Ok(Imported { manifest: manifest(&windows, preset, options, notes), windows })
+}
+
+/// A level's files are added to one another.
+fn check_sums(windows: &[ImportedWindow]) -> Result<()> {
+    let mut sums: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for profile in windows.iter().filter_map(|imported| imported.window.profile.as_ref()) {
+        for (at, column) in profile.columns.iter().enumerate() {
+            let sum = sums.entry((&column.kind, &column.unit)).or_default();
+            *sum = sum.checked_add(profile.total(at)).with_context(|| {
+                format!(
+                    "the sum of {} of all files is beyond the range of pprof (64 bits): import them one by one",
+                    column.kind
+                )
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
@@ -190,179 +191,5 @@ fn manifest(windows: &[ImportedWindow], preset: &Preset, options: &ProfileOption
         ended: "complete".into(),
         restarted: false,
         side: None,
-    }
-}
-
-/// Reads one file, whatever it is.
-fn read_file(path: &Path, options: &ProfileOptions) -> Result<Recorded> {
-    let open = || File::open(path).context("it cannot be opened");
-    let mut file = BufReader::with_capacity(HEAD, open()?);
-    let head = file.fill_buf().context("it cannot be read")?.to_vec();
-    if head.starts_with(b"PERFILE2") || head.starts_with(b"2ELIFREP") {
-        return Ok(of_perf(perf::read_recording(path, options.pid, options.inlines)?));
-    }
-    let zipped = head.starts_with(&[0x1f, 0x8b]);
-    let plain: Box<dyn Read> =
-        if zipped { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let mut plain = BufReader::with_capacity(HEAD, plain.take(LARGEST));
-    let head = plain.fill_buf().context("its gzip stream is damaged")?.to_vec();
-    match kind(&head) {
-        Kind::Empty => bail!("it is empty"),
-        Kind::PerfScript => Ok(of_perf(perf_script::read(plain, options.pid)?)),
-        Kind::Folded => of_folded(read_folded(plain, Threads::NotNamed, "", 0)?, options.weights),
-        Kind::Binary => {
-            let mut bytes = Vec::new();
-            plain.read_to_end(&mut bytes).context("its gzip stream is damaged")?;
-            if bytes.len() as u64 == LARGEST {
-                bail!("it has more than {LARGEST} bytes once it is unpacked");
-            }
-            let found = pprof::decode_foreign(&bytes)
-                .context("it is no perf.data, no text, and as a pprof profile it is damaged")?;
-            of_pprof(found, options.pid)
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    Empty,
-    PerfScript,
-    Folded,
-    Binary,
-}
-
-/// A protobuf has control characters within its first fields; a text has none.
-fn kind(head: &[u8]) -> Kind {
-    let control = |byte: &u8| *byte < 0x20 && !matches!(*byte, b'\t' | b'\n' | b'\r');
-    if head.iter().any(control) {
-        return Kind::Binary;
-    }
-    let text = String::from_utf8_lossy(head);
-    match text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-        None => Kind::Empty,
-        Some(line) if perf_script::is_head(line) => Kind::PerfScript,
-        Some(_) => Kind::Folded,
-    }
-}
-
-fn of_perf(script: perf_script::Script) -> Recorded {
-    let perf_script::Script { profile, event, seconds, others, foreign } = script;
-    let mut notes: Vec<String> =
-        others.iter().map(|(event, samples)| format!("{samples} samples of the event {event} are left out")).collect();
-    notes.push("seconds are from its first sample to its last, unless they were given".into());
-    let clock = profile.column("cpu").filter(|_| profile.samples.windows(2).all(|w| w[0].values == w[1].values));
-    let period = clock.and_then(|cpu| u64::try_from(profile.samples.first()?.values[cpu]).ok());
-    let report = SamplingReport {
-        event,
-        period,
-        frequency: period.map_or(0, |p| 1_000_000_000 / p.max(1)),
-        foreign,
-        ..SamplingReport::default()
-    };
-    Recorded { report: completed(report, &profile), profile, seconds, notes }
-}
-
-fn of_folded(folded: super::Folded, weights: Option<Weights>) -> Result<Recorded> {
-    let super::Folded { mut profile, mut period, .. } = folded;
-    let unit = weights.unwrap_or(if period.is_some() { Weights::Nanoseconds } else { Weights::Samples });
-    let why = match weights {
-        Some(_) => "as given",
-        None if period.is_some() => {
-            "because they have a common period, as of perf's cpu-clock; --weights tells otherwise"
-        }
-        None => "because they have no common period; --weights tells otherwise",
-    };
-    let said = match unit {
-        Weights::Samples => {
-            if let Some(weight) = profile.columns.iter().position(|column| column.kind == "cpu") {
-                profile.samples.iter_mut().for_each(|sample| sample.values = vec![sample.values[weight]]);
-                profile.columns = on_cpu_columns()[..1].to_vec();
-            }
-            period = None;
-            format!("weights are taken for samples, {why}")
-        }
-        Weights::Nanoseconds => format!("weights are taken for ns of CPU time, {why}"),
-    };
-    let event = "folded stacks".to_string();
-    let frequency = period.map_or(0, |p| 1_000_000_000 / p);
-    let report = SamplingReport { event, period, frequency, ..SamplingReport::default() };
-    Ok(Recorded { report: completed(report, &profile), profile, seconds: None, notes: vec![said] })
-}
-
-fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
-    let pprof::Foreign { mut profile, seconds, comments } = found;
-    let mut notes: Vec<String> =
-        comments.into_iter().take(5).map(|comment| format!("its comment: {comment}")).collect();
-    in_nanoseconds(&mut profile)?;
-    let all = profile.samples.len();
-    if let Some(pid) = pid {
-        let Profile { labels, samples, .. } = &mut profile;
-        samples.retain(|sample| labels[sample.labels.index()].pid == pid);
-        if samples.is_empty() {
-            bail!("none of its {all} samples has the label pid={pid}; leave --pid out where it is of one process");
-        }
-    }
-    let kinds: Vec<String> = profile.columns.iter().map(|c| format!("{} in {}", c.kind, c.unit)).collect();
-    notes.push(format!("values: {}", kinds.join(", ")));
-    let foreign = (all - profile.samples.len()) as u64;
-    let event = format!("pprof ({})", profile.columns.last().map_or("", |column| column.kind.as_str()));
-    let report = SamplingReport { event, foreign, ..SamplingReport::default() };
-    Ok(Recorded { report: completed(report, &profile), profile, seconds, notes })
-}
-
-/// Times in one unit, so that costs of several producers can be set against each other.
-fn in_nanoseconds(profile: &mut Profile) -> Result<()> {
-    for (at, column) in profile.columns.iter_mut().enumerate() {
-        let factor = match column.unit.as_str() {
-            "microseconds" | "us" => 1_000,
-            "milliseconds" | "ms" => 1_000_000,
-            "seconds" | "s" => 1_000_000_000,
-            _ => continue,
-        };
-        for sample in &mut profile.samples {
-            let value = sample.values[at].checked_mul(factor);
-            sample.values[at] = value
-                .with_context(|| format!("a value of {} {} is beyond 292 years", sample.values[at], column.unit))?;
-        }
-        *column = Column { kind: column.kind.clone(), unit: "nanoseconds".into() };
-    }
-    match profile.samples.iter().flat_map(|sample| &sample.values).find(|value| **value < 0) {
-        Some(value) => bail!(
-            "it has the value {value}: it is the difference of two profiles; import those two, and use `wireprof diff`"
-        ),
-        None => Ok(()),
-    }
-}
-
-/// What the profile itself tells of how it was sampled.
-fn completed(report: SamplingReport, profile: &Profile) -> SamplingReport {
-    let samples = profile.column("samples").map_or(0, |column| profile.total(column)).max(0) as u64;
-    let weight = profile.columns.len() - 1;
-    let (mut named, mut total) = (0, 0);
-    for sample in &profile.samples {
-        let leaf = profile.walk(sample.stack).next().map(|frame| &profile.frames[frame.index()]);
-        total += sample.values[weight];
-        named += if leaf.is_some_and(|frame| frame.miss.is_none()) { sample.values[weight] } else { 0 };
-    }
-    SamplingReport {
-        unwinder: "as recorded".into(),
-        kernel_stacks: profile.frames.iter().any(|frame| frame.space == crate::profile::Space::Kernel),
-        samples,
-        recorded: samples,
-        symbolized: (total > 0).then(|| named as f64 / total as f64),
-        ..report
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kind_of_a_file_is_told_by_its_first_bytes() {
-        assert_eq!(kind(b"main;f 5\n"), Kind::Folded);
-        assert_eq!(kind(b"# a comment\n\na b 1/2 [000] 1.5:  100 cycles: \n"), Kind::PerfScript);
-        assert_eq!(kind(b"\x0a\x04\x08\x01"), Kind::Binary);
-        assert_eq!(kind(b"\n"), Kind::Empty);
     }
 }

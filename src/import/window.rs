@@ -1,5 +1,6 @@
 //! One level's directory of recordings into one window. Times are ns since the Unix epoch, from `timeline.txt`.
 
+use super::packed::unpacked;
 use super::timeline::{Timeline, rfc3339};
 use super::{ImportOptions, folded, scheduler};
 use crate::clock::Span;
@@ -12,7 +13,7 @@ use crate::statements::{StatementsDelta, read_csv};
 use crate::target::SchedulerDelta;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 use std::path::Path;
 
 /// A window, and what it tells of the whole run.
@@ -29,16 +30,14 @@ pub(super) struct Recorded {
 
 /// Opens a part, plain or gzipped; `None` where there is neither.
 fn open(directory: &Path, name: &str) -> Result<Option<Box<dyn BufRead>>> {
-    for (path, zipped) in [(directory.join(name), false), (directory.join(format!("{name}.gz")), true)] {
+    for path in [directory.join(name), directory.join(format!("{name}.gz"))] {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(e).with_context(|| format!("cannot open {}", path.display())),
         };
-        return Ok(Some(match zipped {
-            true => Box::new(BufReader::with_capacity(1 << 18, flate2::bufread::GzDecoder::new(BufReader::new(file)))),
-            false => Box::new(BufReader::with_capacity(1 << 18, file)),
-        }));
+        let part = unpacked(file).with_context(|| format!("cannot read {}", path.display()))?;
+        return Ok(Some(part.reader));
     }
     Ok(None)
 }
@@ -195,6 +194,9 @@ fn profile(
 ) -> Result<Option<(SamplingReport, Profile)>> {
     let Some(reader) = open(directory, "folded.txt")? else { return Ok(None) };
     let folded = folded::read_folded(reader, folded::Threads::First, process, *pid)?;
+    if folded.comments > 0 {
+        notes.push(format!("folded.txt: {} lines that begin with `# ` are taken for comments", folded.comments));
+    }
     let bracket = timeline.span("perf");
     let covers = match (options.profile_seconds, bracket) {
         (Some(seconds), bracket) => {

@@ -2,7 +2,7 @@
 //!
 //! Invariants (checked by [`Profile::check`] at every border):
 //! - a node's parent has a smaller id, so a stack is a path to a root in a prefix tree without cycles;
-//! - every sample has one value per column;
+//! - every sample has one value per column, and a column's sum is in the range of its values;
 //! - stored values are counts or nanoseconds as measured, never rescaled: "per query" is a divisor applied when rendering.
 
 mod apart;
@@ -10,6 +10,7 @@ mod clones;
 mod focus;
 mod fold;
 mod merge;
+mod place;
 mod rebuild;
 mod same;
 mod short;
@@ -18,6 +19,7 @@ pub use apart::{Named, tell_apart};
 pub use focus::{Callers, Focus, OUTSIDE, Split, frame_matches, split};
 pub use fold::{RUNTIME, fold_plumbing};
 pub use merge::merge;
+pub use place::place;
 pub use rebuild::marker;
 pub use same::{Rename, lasting_name};
 pub use short::{LONGEST, middle, short_name};
@@ -147,6 +149,8 @@ pub enum Invalid {
     Dangling { what: &'static str, index: usize, target: &'static str, to: usize, count: usize },
     #[error("stack node {0} does not come after its parent")]
     Order(usize),
+    #[error("the sum of its {0} is beyond the range of pprof (64 bits)")]
+    Sum(String),
 }
 
 impl Profile {
@@ -199,7 +203,12 @@ impl Profile {
                 return dangling("sample", i, "labels", sample.labels.index(), self.labels.len());
             }
         }
-        Ok(())
+        let sum =
+            |column: usize| self.samples.iter().try_fold(0i64, |sum, sample| sum.checked_add(sample.values[column]));
+        match (0..self.columns.len()).find(|column| sum(*column).is_none()) {
+            Some(column) => Err(Invalid::Sum(self.columns[column].kind.clone())),
+            None => Ok(()),
+        }
     }
 }
 

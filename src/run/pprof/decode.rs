@@ -2,7 +2,7 @@
 //! does not have is never left out in silence.
 
 use super::DEPTH_FIRST;
-use crate::profile::{Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId};
+use crate::profile::{Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId, place};
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use pprof::protos as proto;
@@ -35,6 +35,8 @@ pub fn decode(bytes: &[u8]) -> Result<Profile> {
 /// What another producer's file tells.
 pub struct Foreign {
     pub profile: Profile,
+    /// The column that the profile is about: the one that it names as its default, else the last one (profile.proto).
+    pub about: usize,
     /// How long it was taken for; `None`: not told.
     pub seconds: Option<f64>,
     pub comments: Vec<String>,
@@ -46,7 +48,10 @@ pub struct Foreign {
 /// No pprof profile; references to what it does not have; a profile without samples.
 pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
     let File { proto, samples } = File::parse(bytes)?;
-    let decoder = Decoder::new(&proto)?;
+    let decoder = Decoder { foreign: true, ..Decoder::new(&proto)? };
+    let default = proto.sample_type.iter().position(|t| decoder.text(t.ty) == decoder.text(proto.default_sample_type));
+    let default = default.filter(|_| !decoder.text(proto.default_sample_type).is_empty());
+    let about = default.unwrap_or(proto.sample_type.len() - 1);
     let comments = proto.comment.iter().map(|id| decoder.text(*id).to_string());
     let comments = comments.filter(|comment| comment != DEPTH_FIRST).collect();
     let seconds = (proto.duration_nanos > 0).then(|| proto.duration_nanos as f64 / 1e9);
@@ -55,7 +60,7 @@ pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
     if profile.samples.is_empty() {
         bail!("the profile has no samples");
     }
-    Ok(Foreign { profile, seconds, comments })
+    Ok(Foreign { profile, about, seconds, comments })
 }
 
 /// A file's samples, still encoded, and all else of it. A profile has tens of thousands of samples, each of several lists: decoded one
@@ -100,6 +105,8 @@ struct Decoder<'a> {
     keys: FxHashMap<i64, Key>,
     labels: FxHashMap<RawLabels, LabelsId>,
     builder: Builder,
+    /// Of another producer, whose names and modules are told from what it wrote.
+    foreign: bool,
 }
 
 /// Labels as the file has them: indices of strings, and numbers. Thousands of samples share them.
@@ -156,6 +163,7 @@ impl<'a> Decoder<'a> {
             keys: proto.string_table.iter().zip(0..).filter_map(|(key, id)| Some((id, Key::named(key)?))).collect(),
             labels: FxHashMap::default(),
             builder: Builder::new(columns),
+            foreign: false,
         })
     }
 
@@ -265,21 +273,24 @@ impl<'a> Decoder<'a> {
         let function = self.functions.get(&function);
         let name = function.map_or("?", |f| self.text(f.name)).to_string();
         let mapping = self.mappings.get(&mapping);
+        let module = mapping.map_or("", |m| self.text(m.filename));
+        let upper_half = mapping.is_some_and(|m| m.memory_start >> 63 == 1);
         // Other producers store whole paths.
-        let module = mapping.map_or("", |m| self.text(m.filename)).trim_end_matches(" (deleted)");
-        let module =
-            if module.starts_with("[kernel") { "[kernel]" } else { module.rsplit('/').next().unwrap_or(module) };
-        let space = match mapping {
-            None if name.starts_with('[') => Space::Marker,
-            Some(_) if module == "[vdso]" => Space::Vdso,
-            Some(m) if m.memory_start >> 63 == 1 || module == "[kernel]" => Space::Kernel,
-            _ => Space::User,
+        let (space, module) = match mapping {
+            None if name.starts_with('[') => (Space::Marker, module.to_string()),
+            _ if self.foreign => place(module, upper_half),
+            Some(_) if module == "[vdso]" => (Space::Vdso, module.to_string()),
+            _ => (if upper_half { Space::Kernel } else { Space::User }, module.to_string()),
         };
         let (file, miss) = match function {
             Some(f) => (self.text(f.filename).to_string(), miss_of(self.text(f.system_name))),
             None => (String::new(), None),
         };
-        Frame { name, module: module.to_string(), space, inlined, file, miss }
+        let frame = Frame { name, module, space, inlined, file, miss };
+        match function.filter(|_| self.foreign && frame.name.is_empty()) {
+            Some(function) => named(frame, self.text(function.system_name)),
+            None => frame,
+        }
     }
 
     fn raw_labels(&self, labels: &[proto::Label]) -> (RawLabels, Option<u64>) {
@@ -316,6 +327,16 @@ impl<'a> Decoder<'a> {
         self.labels.insert(raw, id);
         id
     }
+}
+
+/// A frame whose function has no name for people: the linker's, else its module's.
+fn named(frame: Frame, system_name: &str) -> Frame {
+    if frame.miss.is_none() && !system_name.is_empty() {
+        return Frame { name: system_name.to_string(), ..frame };
+    }
+    let module = frame.module.trim_matches(['[', ']']);
+    let name = format!("[{}]", if module.is_empty() { "unknown" } else { module });
+    Frame { name, miss: frame.miss.or(Some(Miss::NoSymbol)), ..frame }
 }
 
 /// The sample before, root first.
