@@ -4,7 +4,7 @@ use super::{Common, Usage};
 use crate::preset::Preset;
 use crate::profile::{Focus, Profile, frame_matches};
 use crate::run::{Manifest, Parts, Run, Store};
-use crate::symbol::short_name;
+use crate::profile::short_name;
 use anyhow::{Context, Result, anyhow};
 use regex::Regex;
 use std::collections::BTreeSet;
