@@ -1,7 +1,7 @@
 //! Symbols of C programs in every form they are shipped in: with debug information of several versions and places, without,
 //! deleted, replaced and damaged. The programs are compiled here with gcc; without gcc the tests say so and pass.
 
-use crate::skip::skip;
+use crate::skip::{skip, skip_in_part};
 use object::{Object, ObjectSymbol};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,10 +34,16 @@ struct Built {
 impl Built {
     /// `None`, said, where gcc is absent or does not know an option.
     fn with(arguments: &[&str]) -> Option<Built> {
+        Built::made(arguments).map_err(skip).ok()
+    }
+
+    /// Why not, where gcc is absent or does not know an option.
+    fn made(arguments: &[&str]) -> Result<Built, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("program.c"), PROGRAM).unwrap();
         let base = ["-O2", "-Wl,--build-id=sha1", "-o", "program", "program.c"];
-        run(folder.path(), "gcc", &[&base[..], arguments].concat()).then_some(Built { folder })
+        ran(folder.path(), "gcc", &[&base[..], arguments].concat())?;
+        Ok(Built { folder })
     }
 
     fn path(&self) -> PathBuf {
@@ -63,16 +69,15 @@ impl Built {
 }
 
 fn run(folder: &Path, tool: &str, arguments: &[&str]) -> bool {
+    ran(folder, tool, arguments).map_err(skip).is_ok()
+}
+
+/// Why not, where the tool is absent or fails.
+fn ran(folder: &Path, tool: &str, arguments: &[&str]) -> Result<(), String> {
     match Command::new(tool).args(arguments).current_dir(folder).output() {
-        Ok(output) if output.status.success() => true,
-        Ok(output) => {
-            skip(format!("{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)));
-            false
-        }
-        Err(error) => {
-            skip(format!("{tool}: {error}"));
-            false
-        }
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr))),
+        Err(error) => Err(format!("{tool}: {error}")),
     }
 }
 
@@ -143,10 +148,10 @@ fn inlined_functions_are_found_in_every_form_of_debug_information() {
         &["-g", "-Wl,-z,separate-code"],
         &["-g", "-Wl,-z,noseparate-code"],
     ] {
-        let Some(built) = Built::with(form) else { continue };
-        let module = module(&built.path());
-        finds_inlines(&mut built.symbolizer(), &module, built.offsets("outer"));
-        println!("done: {form:?}");
+        match Built::made(form) {
+            Ok(built) => finds_inlines(&mut built.symbolizer(), &module(&built.path()), built.offsets("outer")),
+            Err(why) => skip_in_part(why),
+        }
     }
 }
 
@@ -342,7 +347,7 @@ fn names_that_several_debug_files_share_are_read_from_the_file_that_holds_them()
 #[test]
 fn stubs_are_named_after_the_function_they_call() {
     for flags in [&["-g", "-fcf-protection=full", "-Wl,-z,ibtplt"][..], &["-g", "-fcf-protection=none"]] {
-        let Some(built) = Built::with(flags) else { continue };
+        let Ok(built) = Built::made(flags).map_err(skip_in_part) else { continue };
         let bytes = std::fs::read(built.path()).unwrap();
         let file = object::File::parse(&*bytes).unwrap();
         use object::ObjectSection;
