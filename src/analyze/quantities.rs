@@ -151,7 +151,10 @@ impl<'a> Inputs<'a> {
             }
             (Function::Delta, Change::Histogram { count, .. }) => figure(*count, None),
             (Function::Delta, Change::Counter { delta, .. }) => figure(*delta, None),
-            (Function::Delta, Change::Untyped { before, after }) => figure(after - before.unwrap_or(0.0), None),
+            (Function::Delta, Change::Untyped { before, after }) => match after - before.unwrap_or(0.0) {
+                fell if fell < 0.0 => Err(format!("went down and has no declared type: a gauge, or reset: {selector}")),
+                delta => figure(delta, None),
+            },
             (Function::Delta, Change::Gauge { before: Some(before), after }) => figure(after - before, None),
             (Function::Delta, Change::Gauge { before: None, .. }) => {
                 Err(format!("a gauge that the first scrape lacks has no difference: {selector}"))
@@ -207,10 +210,10 @@ mod tests {
 
     const BEFORE: &str = "# TYPE h histogram\n# TYPE dead histogram\n# TYPE g gauge\n# TYPE c counter\n\
         h_bucket{le=\"0.001\"} 10\nh_bucket{le=\"+Inf\"} 10\nh_sum 0.5\nh_count 10\n\
-        dead_sum 0\ndead_count 0\nc 5\ng 2\n";
+        dead_sum 0\ndead_count 0\nc 5\ng 2\nu 9\n# TYPE bare histogram\nbare_bucket{le=\"+Inf\"} 1\n";
     const AFTER: &str = "# TYPE h histogram\n# TYPE dead histogram\n# TYPE g gauge\n# TYPE c counter\n# TYPE late gauge\n\
         h_bucket{le=\"0.001\"} 60\nh_bucket{le=\"+Inf\"} 110\nh_sum 2.5\nh_count 110\n\
-        dead_sum 0\ndead_count 0\nc 5\ng 10\nlate 1\n";
+        dead_sum 0\ndead_count 0\nc 5\ng 10\nlate 1\nu 4\n# TYPE bare histogram\nbare_bucket{le=\"+Inf\"} 3\n";
 
     fn evaluate(text: &str) -> Result<Figure, String> {
         let scrape = |at, text: &str| Scrape { span: Span::new(at, at), text: text.to_string() };
@@ -250,6 +253,8 @@ mod tests {
         assert_eq!(why("gauge(c)"), "is not declared a gauge: c");
         assert_eq!(why("delta(late)"), "a gauge that the first scrape lacks has no difference: late");
         assert_eq!(why("queries / delta(c)"), "divided by 0");
+        assert_eq!(why("delta(u)"), "went down and has no declared type: a gauge, or reset: u");
+        assert_eq!(why("mean(bare)"), "the histogram's sum is not exposed: bare");
     }
 
     #[test]

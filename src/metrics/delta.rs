@@ -1,6 +1,6 @@
 //! The difference of two expositions. Invariant: a series of the first exposition only is left out, one of the second
-//! only counts from 0 (it was registered inside the window), and a declared counter that went down counts from its reset.
-//! Of a histogram's buckets those stay whose bounds both expositions have.
+//! only counts from 0 (it was registered inside the window), and a declared counter that went down counts from its
+//! reset. Of a histogram's buckets those stay whose bounds both expositions have.
 
 use super::{Change, Exposition, MetricsDelta, Reading, Scrape, Series};
 
@@ -9,7 +9,13 @@ impl MetricsDelta {
     pub fn between(before: &Scrape, after: &Scrape) -> MetricsDelta {
         let (first, second) = (Exposition::parse(&before.text), Exposition::parse(&after.text));
         let series = second.readings.into_iter().filter_map(|(series, reading)| {
-            let change = change(first.readings.get(&series), reading)?;
+            let before = first.readings.get(&series);
+            // What the first scrape had without a number has no difference, and did not begin at 0.
+            let counts = !matches!(reading, Reading::Gauge(_));
+            if before.is_none() && counts && first.unknown.contains(&series) {
+                return None;
+            }
+            let change = change(before, reading)?;
             Some((series, change))
         });
         MetricsDelta {
@@ -137,8 +143,9 @@ mod tests {
     fn what_may_be_no_counter_was_not_reset_when_it_falls() {
         let text = |free, depth, bucket, mode| {
             format!(
-                "free {free}\n# TYPE depth unknown\ndepth {depth}\n# TYPE q gaugehistogram\nq_bucket{{le=\"+Inf\"}} {bucket}\n\
-                 q_gcount {bucket}\nq_gsum {bucket}\n# TYPE mode stateset\nmode{{mode=\"on\"}} {mode}\n\
+                "free {free}\n# TYPE depth unknown\ndepth {depth}\n# TYPE q gaugehistogram\n\
+                 q_bucket{{le=\"+Inf\"}} {bucket}\nq_gcount {bucket}\nq_gsum {bucket}\n\
+                 # TYPE mode stateset\nmode{{mode=\"on\"}} {mode}\n\
                  # TYPE build info\nbuild_info{{v=\"1\"}} 1\n"
             )
         };
@@ -173,6 +180,16 @@ mod tests {
         let after = "# TYPE h histogram\nh_bucket{le=\"1\"} 4\nh_bucket{le=\"2\"} 7\nh_bucket{le=\"+Inf\"} 7\n";
         let buckets = vec![(1.0, 2.0), (f64::INFINITY, 5.0)];
         assert_eq!(only(&between(before, after)), &Change::Histogram { count: 5.0, sum: None, buckets, reset: false });
+    }
+
+    #[test]
+    fn a_first_reading_that_is_no_number_is_no_zero() {
+        for ty in ["counter", "unknown"] {
+            let text = |value| format!("# TYPE c {ty}\nc {value}\n");
+            assert!(between(&text("NaN"), &text("1e9")).series.is_empty());
+        }
+        let gauge = between("# TYPE g gauge\ng NaN\n", "# TYPE g gauge\ng 3\n");
+        assert_eq!(only(&gauge), &Change::Gauge { before: None, after: 3.0 });
     }
 
     #[test]

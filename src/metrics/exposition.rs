@@ -3,15 +3,14 @@
 //! their bound, the last one `+Inf`.
 //!
 //! The types and their suffixes are those of the OpenMetrics specification 1.0 ("Metric Types"). Lines are read here
-//! and not by `prometheus-parse` 0.2.5, because the crate drops a label whose value holds `,` or `=`, drops a line whose
-//! value holds `}` or whose braces are empty, leaves escapes in, does not know quoted names and skips what it cannot
-//! read without a count (`tests/it/metrics_exposition.rs` shows it, and that on recorded expositions both agree wherever
-//! the crate can read the line).
+//! and not by `prometheus-parse` 0.2.5, because the crate drops a label whose value holds `,` or `=`, drops a line
+//! whose value holds `}` or whose braces are empty, leaves escapes in, does not know quoted names and skips what it
+//! cannot read without a count (`tests/it/metrics_exposition.rs` shows it, and that on recorded expositions both agree
+//! wherever the crate can read the line).
 
 use super::Series;
 use super::line::{Line, number, sample_line, type_line};
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map};
 
 /// The value of one series in one exposition.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +35,8 @@ pub enum Reading {
 #[derive(Clone, Debug, Default)]
 pub struct Exposition {
     pub readings: BTreeMap<Series, Reading>,
+    /// Series that are there without a number (NaN).
+    pub unknown: BTreeSet<Series>,
     /// Lines that are neither comment nor readable sample, samples given twice, histograms whose count is not told.
     pub garbled: usize,
 }
@@ -89,8 +90,8 @@ impl Exposition {
         for (name, of) in lines().filter_map(type_line) {
             let declared = kind(of);
             match types.entry(name.into_owned()) {
-                Entry::Vacant(free) => drop(free.insert(declared)),
-                Entry::Occupied(earlier) => exposition.garbled += usize::from(*earlier.get() != declared),
+                hash_map::Entry::Vacant(free) => drop(free.insert(declared)),
+                hash_map::Entry::Occupied(earlier) => exposition.garbled += usize::from(*earlier.get() != declared),
             }
         }
         let mut histograms = BTreeMap::new();
@@ -114,8 +115,8 @@ impl Exposition {
             };
             if let Some(at) = line.timestamp {
                 match timed.entry(line.head) {
-                    Entry::Vacant(free) => drop(free.insert(samples.len())),
-                    Entry::Occupied(earlier) => {
+                    hash_map::Entry::Vacant(free) => drop(free.insert(samples.len())),
+                    hash_map::Entry::Occupied(earlier) => {
                         let earlier = &mut samples[*earlier.get()];
                         if earlier.timestamp < Some(at) {
                             *earlier = line;
@@ -136,10 +137,13 @@ impl Exposition {
         match meaning(&name, types) {
             Meaning::Aside => {}
             Meaning::Misplaced => self.garbled += 1,
-            _ if value.is_nan() => {}
+            Meaning::Plain(_) if value.is_nan() => {
+                self.unknown.insert(Series { name: name.into_owned(), labels });
+            }
+            Meaning::Part(..) if value.is_nan() => {}
             Meaning::Plain(reading) => match self.readings.entry(Series { name: name.into_owned(), labels }) {
-                std::collections::btree_map::Entry::Vacant(free) => drop(free.insert(reading(value))),
-                std::collections::btree_map::Entry::Occupied(_) => self.garbled += 1, // the same series twice
+                btree_map::Entry::Vacant(free) => drop(free.insert(reading(value))),
+                btree_map::Entry::Occupied(_) => self.garbled += 1, // the same series twice
             },
             Meaning::Part(family, part) => {
                 let bound = if matches!(part, Part::Bucket) { labels.remove("le") } else { None };

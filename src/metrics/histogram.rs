@@ -5,8 +5,8 @@ use super::Change;
 
 /// The bounds `(lower, upper]` of the bucket that holds the `q`-quantile (0..=1) of the window's observations, in the
 /// metric's unit. `None` without observations, without buckets, or where `change` is no histogram. The upper bound of
-/// the last bucket is infinite. The lower bound of the first one is 0 where its upper bound is above 0 and the sum is not
-/// below, as Prometheus' `histogram_quantile` has it; else there is none (minus infinity).
+/// the last bucket is infinite. The lower bound of the first one is 0 where its upper bound is above 0 and the sum is
+/// not below, as Prometheus' `histogram_quantile` has it; else there is none (minus infinity).
 pub fn quantile_bounds(change: &Change, q: f64) -> Option<(f64, f64)> {
     let Change::Histogram { count, sum, buckets, .. } = change else { return None };
     if *count <= 0.0 || !(0.0..=1.0).contains(&q) {
@@ -26,8 +26,8 @@ pub fn quantile_bounds(change: &Change, q: f64) -> Option<(f64, f64)> {
 }
 
 impl Change {
-    /// delta(sum) / delta(count) of a histogram; `None` where nothing was observed, the sum is not exposed or `self` is no
-    /// histogram.
+    /// delta(sum) / delta(count) of a histogram; `None` where nothing was observed, the sum is not exposed or `self` is
+    /// no histogram.
     pub fn mean(&self) -> Option<f64> {
         match self {
             Change::Histogram { count, sum: Some(sum), .. } if *count > 0.0 => Some(sum / count),

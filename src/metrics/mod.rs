@@ -68,8 +68,8 @@ fn is_name(text: &str) -> bool {
 pub enum Change {
     /// Declared `counter`: `delta` since the first scrape (since the reset where `reset`).
     Counter { delta: f64, reset: bool },
-    /// Of no declared type: a counter as far as is seen, until it falls. `before` is `None` where the first scrape lacks
-    /// it; it then counts from 0.
+    /// Of no declared type: a counter as far as is seen, until it falls. `before` is `None` where the first scrape
+    /// lacks it; it then counts from 0.
     Untyped { before: Option<f64>, after: f64 },
     /// Declared `gauge`. Some servers export monotone values as gauges, so both readings are kept.
     Gauge { before: Option<f64>, after: f64 },

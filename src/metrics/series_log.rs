@@ -182,7 +182,8 @@ mod tests {
         let mut file = Vec::new();
         let wanted = ["{\"a.b\"}", "h"].map(|text| Selector::parse(text).unwrap()).to_vec();
         let mut log = SeriesLog::new(&mut file, ORIGIN, wanted, 10_000).unwrap();
-        let text = "# TYPE \"a.b\" gauge\n{\"a.b\",\"c d\"=\"x\"} 1\n#\tTYPE h histogram\nh_bucket{le=\"1\"} 1\n h_bucket{le=\"+Inf\"} 2\n";
+        let text = "# TYPE \"a.b\" gauge\n{\"a.b\",\"c d\"=\"x\"} 1\n#\tTYPE h histogram\n\
+                    h_bucket{le=\"1\"} 1\n h_bucket{le=\"+Inf\"} 2\n";
         log.append(&scrape(6_000_000_000, text)).unwrap();
         log.finish().unwrap();
         let series = read_series_log(&String::from_utf8(file).unwrap()).unwrap();

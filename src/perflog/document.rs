@@ -166,8 +166,8 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, Range<usize>)> +
     })
 }
 
-/// Entries run from their heading to the next heading of a session, or of the same or a higher rank. A line of dashes below
-/// a paragraph makes a heading of it, but mostly is meant as a rule: it ends no entry.
+/// Entries run from their heading to the next heading of a session, or of the same or a higher rank. A line of dashes
+/// below a paragraph makes a heading of it, but mostly is meant as a rule: it ends no entry.
 fn find_entries(text: &str, markdown: &Markdown) -> Vec<Entry> {
     let (mut entries, mut open): (Vec<Entry>, Option<Entry>) = (Vec::new(), None);
     for Heading { rank, hashes, range, words } in markdown.headings() {

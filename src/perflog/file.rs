@@ -21,7 +21,8 @@ pub fn read(path: &Path) -> Result<Document> {
     Ok(Document::parse(text(path, &bytes)?))
 }
 
-/// The file as text. Single bytes that are not UTF-8 are kept; of a file that is none of it nothing would be understood.
+/// The file as text. Single bytes that are not UTF-8 are kept; of a file that is none of it nothing would be
+/// understood.
 fn text(path: &Path, bytes: &[u8]) -> Result<String> {
     let utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     if utf_16 || bytes.contains(&0) {

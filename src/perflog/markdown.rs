@@ -1,5 +1,5 @@
-//! Which lines of a text are headings and which are code, as CommonMark 0.31 has it. Invariant: places are bytes of the text
-//! as it was given, a byte-order mark included.
+//! Which lines of a text are headings and which are code, as CommonMark 0.31 has it. Invariant: places are bytes of the
+//! text as it was given, a byte-order mark included.
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 use std::ops::Range;
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn headings_are_those_of_commonmark() {
-        let text = "# a\n   ## b ##\n    ## code\n####### no\n#no\n##\t C# \nd\ne\n---\nf\n==\n- ## in a list\n\n> ## quoted\n\n\
-                    <!--\n## comment\n-->\n\\## no\n";
+        let text = "# a\n   ## b ##\n    ## code\n####### no\n#no\n##\t C# \nd\ne\n---\nf\n==\n- ## in a list\n\n\
+                    > ## quoted\n\n<!--\n## comment\n-->\n\\## no\n";
         assert_eq!(headings(text), found(&[(1, "a"), (2, "b"), (2, "C#"), (2, "d e"), (1, "f")]));
         assert_eq!(headings(&text.replace('\n', "\r\n")), headings(text));
         let marked = Markdown::of("\u{feff}## a\n");

@@ -80,8 +80,8 @@ fn notes(sources: &StatementSources) -> Vec<String> {
     }
     if sources.hidden > 0 {
         notes.push(format!(
-            "{} statements of other roles (<insufficient privilege>) are left out: the role that read them may not see them, so \
-             nothing tells them apart; as a superuser run: GRANT pg_read_all_stats TO ROLE",
+            "{} statements of other roles (<insufficient privilege>) are left out: the role that read them may not see \
+             them, so nothing tells them apart; as a superuser run: GRANT pg_read_all_stats TO ROLE",
             sources.hidden
         ));
     }

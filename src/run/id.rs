@@ -1,5 +1,5 @@
-//! Ids of runs and the directories they stand for. Invariant: two runs never share a directory: it is created by the one
-//! that it belongs to, and by nobody else.
+//! Ids of runs and the directories they stand for. Invariant: two runs never share a directory: it is created by the
+//! one that it belongs to, and by nobody else.
 
 use super::store::RunWriter;
 use super::{Manifest, Store};

@@ -9,7 +9,7 @@ const NANOS_PER_MS: f64 = 1e6;
 
 /// Reads one recorded snapshot of pg_stat_statements.
 pub fn read_csv(text: &str, source: &str, span: Span) -> Result<StatementsSnapshot, StatementsError> {
-    let mut records = records(text)?.into_iter();
+    let mut records = records(text.trim_start_matches('\u{feff}'))?.into_iter();
     let (_, header) = records.next().ok_or(StatementsError::Csv { line: 1, why: "the file is empty".into() })?;
     let find = |names: &[&str]| names.iter().find_map(|name| header.iter().position(|h| h == name));
     let need = |names: &[&str]| {
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn quoted_fields_hold_line_breaks_commas_and_quotes() {
-        let text =
-            "queryid,calls,total_exec_time,rows,query\r\n-1,2,1.5,3,\"select \"\"a\"\",\r\n  b\"\n7,1,0.25,0,rollback";
+        let text = "\u{feff}queryid,calls,total_exec_time,rows,query\r\n\
+                    -1,2,1.5,3,\"select \"\"a\"\",\r\n  b\"\n7,1,0.25,0,rollback";
         let row = |key: &str, query: &str, calls, rows, exec| StatementRow {
             key: key.into(),
             query: query.into(),

@@ -66,7 +66,8 @@ pub struct StatementsDelta {
     pub statements: Vec<StatementDelta>,
     /// Statements of the first reading that the second lacks, or whose counters went down.
     pub vanished: usize,
-    /// Statements of the second reading that the role may not see, and that are left out for it: nothing tells them apart.
+    /// Statements of the second reading that the role may not see, and that are left out for it: nothing tells them
+    /// apart.
     #[serde(default)]
     pub hidden: usize,
 }

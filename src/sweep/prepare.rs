@@ -254,14 +254,15 @@ fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) ->
     Ok(Some(pid))
 }
 
-/// What is said of a process that was given although another one answers there: a proxy in front of it, or a slip of the pen.
+/// What is said of a process that was given although another one answers there: a proxy in front of it, or a slip of
+/// the pen.
 fn another_listens(pid: u32, address: &Address) -> Option<String> {
     let (place, owner) = listens(address)?;
     let owner = owner.ok().filter(|owner| !related(*owner, pid))?;
     let name = |pid| comm(pid, pid).unwrap_or_default();
     let warning = format!(
-        "process {pid} ({}) is measured as the server, but {place} belongs to process {owner} ({}): leave --pid out, unless \
-         that is a proxy in front of the server",
+        "process {pid} ({}) is measured as the server, but {place} belongs to process {owner} ({}): leave --pid out, \
+         unless that is a proxy in front of the server",
         name(pid),
         name(owner)
     );

@@ -10,7 +10,8 @@ use std::path::Path;
 const LAST_SYMBOL_REACH: u64 = 64 * 1024;
 
 /// Why `/proc/kallsyms` shows no addresses, and what shows them, by the settings `kernel.kptr_restrict` and
-/// `kernel.perf_event_paranoid` (`kallsyms_show_value` of the kernel's `ksyms_common.c`; admin-guide/sysctl/kernel.rst).
+/// `kernel.perf_event_paranoid` (`kallsyms_show_value` of the kernel's `ksyms_common.c`;
+/// admin-guide/sysctl/kernel.rst).
 pub fn hidden_kernel_names(restrict: &str, paranoid: &str) -> (String, String) {
     let capability = "`sudo setcap` with cap_syslog (`wireprof doctor` has the whole line)";
     let unprofiled = paranoid.parse::<i32>().is_ok_and(|paranoid| paranoid > 1);
@@ -25,12 +26,14 @@ pub fn hidden_kernel_names(restrict: &str, paranoid: &str) -> (String, String) {
     match restrict {
         "0" if unprofiled => (
             format!(
-                "kernel.kptr_restrict is 0, but kernel.perf_event_paranoid is {paranoid} and this process has no CAP_SYSLOG"
+                "kernel.kptr_restrict is 0, but kernel.perf_event_paranoid is {paranoid} and this process has no \
+                 CAP_SYSLOG"
             ),
             format!("run as root, or {capability}, or {settings}"),
         ),
         "0" => (
-            "they are masked here, as in some containers: neither kernel.kptr_restrict nor perf_event_paranoid hides them".into(),
+            "they are masked here, as in some containers: neither kernel.kptr_restrict nor perf_event_paranoid does that"
+                .into(),
             "run wireprof on the host itself".into(),
         ),
         "2" => ("kernel.kptr_restrict is 2, which hides them from everybody".into(), settings),

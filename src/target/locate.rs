@@ -37,7 +37,8 @@ fn holder(inodes: &BTreeSet<u64>, place: &str, remedy: &str) -> Result<u32, Forb
         failed(
             "something listens there, but its process does not show its open files to this user".into(),
             &format!(
-                "run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or give --pid"
+                "run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or \
+                 give --pid"
             ),
         )
     })

@@ -18,8 +18,9 @@ pub use process::{built, comm, family, identify, is_blocked, parent, processes, 
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 pub use snapshot::{Snapshot, Watched, WatchedProcess, difference};
 
-/// What a file of wireprof needs to measure another user's process without root (capabilities(7)): to follow stacks and sockets
-/// in the kernel, to sample, to read the process, to find it by the sockets among its files, and to see the kernel's names.
+/// What a file of wireprof needs to measure another user's process without root (capabilities(7)): to follow stacks and
+/// sockets in the kernel, to sample, to read the process, to find it by the sockets among its files, and to see the
+/// kernel's names.
 pub const CAPABILITIES: &str = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_syslog";
 
 /// Something this host or this target does not permit; the command line exits with 3.

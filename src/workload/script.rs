@@ -1,5 +1,6 @@
-//! SQL files cut into statements, as `psql -f` cuts them. Invariant: a `;` inside quotes, comments, parentheses or the body
-//! of a function (`BEGIN ATOMIC ... END`) cuts nothing, and what psql would do by itself is refused by name and line.
+//! SQL files cut into statements, as `psql -f` cuts them. Invariant: a `;` inside quotes, comments, parentheses or the
+//! body of a function (`BEGIN ATOMIC ... END`) cuts nothing, and what psql would do by itself is refused by name and
+//! line.
 
 use super::sql::{Token, tokens};
 

@@ -1,5 +1,6 @@
-//! The tokens of SQL as psql's lexer finds them (PostgreSQL, `src/fe_utils/psqlscan.l`), as far as it takes to see where a
-//! statement ends. Invariant: tokens cover the text without a gap; an unclosed quote or comment reaches to the end.
+//! The tokens of SQL as psql's lexer finds them (PostgreSQL, `src/fe_utils/psqlscan.l`), as far as it takes to see
+//! where a statement ends. Invariant: tokens cover the text without a gap; an unclosed quote or comment reaches to the
+//! end.
 
 /// What begins a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +70,8 @@ fn closed(rest: &str, from: usize, close: &str) -> usize {
     rest[from..].find(close).map_or(rest.len(), |end| from + end + close.len())
 }
 
-/// Length of a string in quotes. Where `escapes`, as in `E'...'`, a backslash takes what follows it along. A string goes on
-/// in the next line's quotes.
+/// Length of a string in quotes. Where `escapes`, as in `E'...'`, a backslash takes what follows it along. A string
+/// goes on in the next line's quotes.
 fn string(rest: &str, escapes: bool) -> usize {
     let mut at = 1;
     while at < rest.len() {

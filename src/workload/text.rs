@@ -1,5 +1,5 @@
-//! Files of a workload as text. Invariant: text is UTF-8, with or without a byte-order mark; everything else is refused by
-//! its name.
+//! Files of a workload as text. Invariant: text is UTF-8, with or without a byte-order mark; everything else is refused
+//! by its name.
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;

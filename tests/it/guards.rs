@@ -41,7 +41,7 @@ fn preset() -> Preset {
 fn metrics(before: (u64, u64), after: (u64, u64)) -> MetricsDelta {
     let scrape = |at: u64, (peeks, startups): (u64, u64)| Scrape {
         span: Span::new(at, at),
-        text: format!("peeks {peeks}\nstartups {startups}\n"),
+        text: format!("# TYPE peeks counter\npeeks {peeks}\n# TYPE startups counter\nstartups {startups}\n"),
     };
     MetricsDelta::between(&scrape(0, before), &scrape(10 * SECOND, after))
 }

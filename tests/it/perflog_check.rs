@@ -228,7 +228,7 @@ fn by_hand() -> Vec<u8> {
             "> µs, ±, 中文, \u{10ff85}, \u{200b}\n---\n<b>html</b> [x](https://example.org) `| not | a table`\n"
                 .bytes(),
         );
-        log.extend(b"no break between these two\n##Session 7: no heading\n  ## Session 8: indented\n\t\n~~~\nopen ```\n~~~\n\n");
+        log.extend(b"no break between these two\n##Session 7: no heading\n    ## Session 8: too far in\n\t\n~~~\nopen ```\n~~~\n\n");
     }
     log.extend(b"last line without a break");
     log

@@ -34,7 +34,28 @@ fn a_target_that_is_not_there_is_refused_before_any_load() {
         3,
         &["measuring process 4194303", "there is no such process on this host", "remedy: give the server's"],
     );
+    let beside = place.sweep(&generic(&testbed.ready.sql, &["--no-sampling", "--also", "nosuchprocess"]));
+    beside.assert(2, &["--also nosuchprocess: there is no such process on this host"]);
     place.assert_no_run();
+}
+
+#[test]
+fn a_process_that_does_not_own_the_port_is_warned_of_by_the_name_of_the_one_that_does() {
+    let Some(testbed) = shared() else { return };
+    let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let place = Place::new();
+    let pid = other.id().to_string();
+    let answer = place.sweep(&generic(&testbed.ready.sql, &["--no-sampling", "--no-metrics", "--pid", &pid]));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let owner = testbed.ready.pid;
+    let told = format!("process {pid} (sleep) is measured as the server, but port ");
+    assert!(
+        answer.err.contains(&told) && answer.err.contains(&format!("belongs to process {owner} (")),
+        "{}",
+        answer.err
+    );
+    assert!(place.the_run().manifest.notes.iter().any(|note| note.starts_with(&told)));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::path::Path;
 #[derive(Args)]
 #[command(after_help = "\
 Wrong, and exit code 1: a generated part that was edited, half of a marker, a session's number used twice or left out, a
-baseline that no run of the log has (in entries that have a run), a link that leads nowhere, a log without any entry. Told, and no failure: what cannot
-be checked, because the run and its copy are gone, or because a person wrote it.
+baseline that no run of the log has (in entries that have a run), a link that leads nowhere, a log without any entry.
+Told, and no failure: what cannot be checked, because the run and its copy are gone, or because a person wrote it.
 
 Examples:
   wireprof log check

@@ -80,8 +80,8 @@ impl New {
             || after.blocks().len() != log.blocks().len() + generated.len()
         {
             let why = anyhow!(
-                "the new entry would not be read back from {}: a code fence (``` or ~~~) of the log, or of --problem, --change or \
-                 --conclusion, is never closed, or these hold a heading of a session; mend that first",
+                "the new entry would not be read back from {}: a code fence (``` or ~~~) of the log, or of --problem, \
+                 --change or --conclusion, is never closed, or these hold a heading of a session; mend that first",
                 path.display()
             );
             return Err(anyhow!(Usage(why)));

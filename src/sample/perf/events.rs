@@ -213,8 +213,8 @@ fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
         what: format!("sampling of process {}", pids.first().copied().unwrap_or(0)),
         cause: format!("{cause} (kernel.perf_event_paranoid is {})", paranoid.trim()),
         remedy: format!(
-            "run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or `sudo sysctl kernel.perf_event_paranoid=1` \
-             and run as the target's user; --no-sampling measures the rest"
+            "run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or \
+             `sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user; --no-sampling measures the rest"
         ),
     }
 }
