@@ -5,10 +5,11 @@ use super::connect::Connector;
 use super::{LoadError, tls};
 use crate::connection::{Address, TlsMode};
 use anyhow::{Context, Result};
+use rustls::ClientConfig;
 use std::time::Duration;
-use tokio_postgres::Client;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Connects as the address says. The connection's task ends with the client.
@@ -24,13 +25,8 @@ pub async fn connect(address: &Address) -> Result<Client> {
     };
     let mut first = None;
     for mode in modes {
-        let mut config = address.config();
-        config.ssl_mode(*mode);
-        match config.connect(MakeRustlsConnect::new((*tls).clone())).await {
-            Ok((client, connection)) => {
-                tokio::spawn(connection);
-                return Ok(client);
-            }
+        match attempt(address, *mode, &tls).await {
+            Ok(client) => return Ok(client),
             Err(error) => {
                 // A server that refuses the user or the password will not think better of it.
                 let other_way = error.code().is_none_or(|code| *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
@@ -42,6 +38,20 @@ pub async fn connect(address: &Address) -> Result<Client> {
         }
     }
     Err(first.expect("there is a first mode")).with_context(hint)
+}
+
+async fn attempt(address: &Address, mode: SslMode, tls: &ClientConfig) -> Result<Client, tokio_postgres::Error> {
+    let mut config = address.config();
+    config.ssl_mode(mode);
+    // A Unix socket has no host name that the connector of TLS would take.
+    if mode == SslMode::Disable {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        return Ok(client);
+    }
+    let (client, connection) = config.connect(MakeRustlsConnect::new(tls.clone())).await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 /// Connects, authenticates and closes again, on the load's own terms, whose errors tell cause and remedy.
