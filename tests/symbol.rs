@@ -52,7 +52,9 @@ fn offsets(parts: &[&str]) -> Vec<std::ops::Range<u64>> {
     let start = text.file_range().unwrap().0;
     let symbols = file.symbols().filter(|symbol| {
         let name = symbol.name().unwrap_or("");
-        symbol.size() > 0 && parts.iter().all(|part| name.contains(part))
+        symbol.size() > 0
+            && symbol.section_index() == Some(text.index())
+            && parts.iter().all(|part| name.contains(part))
     });
     symbols
         .map(|symbol| {
