@@ -1,6 +1,6 @@
-//! Directories of files that save time, by key, within a bound. Invariant: a file appears under its key whole or not at all,
-//! and is never written in place; what is in it is for its reader to verify, and whatever fails here costs time, never an
-//! answer.
+//! Directories of files that save time, by key, within a bound. Invariant: a file appears under its key whole or not at
+//! all, and is never written in place; what is in it is for its reader to verify, and whatever fails here costs time,
+//! never an answer.
 
 use crate::mapped;
 use memmap2::Mmap;
@@ -56,7 +56,8 @@ impl CacheDir {
         Ok(())
     }
 
-    /// A file of `length` bytes to be, which is nowhere to be found before [`CacheDir::finish`] and goes away when dropped.
+    /// A file of `length` bytes to be, which is nowhere to be found before [`CacheDir::finish`] and goes away when
+    /// dropped.
     ///
     /// # Errors
     /// As [`CacheDir::keep`].

@@ -1,5 +1,5 @@
-//! wireprof says why a server that speaks the PostgreSQL wire protocol gets slower as clients are added.
-//! Data flows one way: stages (load, samples, metrics, statements) -> run -> analysis -> rendering; see ARCHITECTURE.md.
+//! wireprof says why a server that speaks the PostgreSQL wire protocol gets slower as clients are added. Data flows one
+//! way: stages (load, samples, metrics, statements) -> run -> analysis -> rendering; see ARCHITECTURE.md.
 
 // Tests in the sources share builders with those beside them, which know the crate by its name.
 #[cfg(test)]
@@ -7,8 +7,8 @@ extern crate self as wireprof;
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
-    "wireprof runs on Linux on x86-64 only: it follows stacks by that architecture's registers and call-frame tables, and \
-     measures through Linux's perf events, eBPF and /proc"
+    "wireprof runs on Linux on x86-64 only: it follows stacks by that architecture's registers and call-frame tables, \
+     and measures through Linux's perf events, eBPF and /proc; build it with --target x86_64-unknown-linux-gnu"
 );
 
 pub mod analyze;

@@ -1,5 +1,6 @@
-//! What set-up and statistics ask over a connection, by the simple protocol, which every server that speaks the protocol at all
-//! understands. Invariant: an error is the server's own, and [`cause`] is the one way in which it is told.
+//! What set-up and statistics ask over a connection, by the simple protocol, which every server that speaks the
+//! protocol at all understands. Invariant: an error is the server's own, and [`cause`] is the one way in which it is
+//! told.
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 

@@ -1,5 +1,5 @@
-//! Student's t distribution, and the derivatives of the log gamma function. Invariant: both directions agree: the tail beyond
-//! a quantile is the probability that the quantile was asked for.
+//! Student's t distribution, and the derivatives of the log gamma function. Invariant: both directions agree: the tail
+//! beyond a quantile is the probability that the quantile was asked for.
 //!
 //! The incomplete beta function, ln gamma and its first derivative are statrs's. Its quantiles are not: see
 //! docs/decisions/own-code.md.
@@ -22,8 +22,8 @@ pub fn two_sided_tail(t: f64, freedom: f64) -> f64 {
     incomplete_beta(freedom / (freedom + t * t), freedom / 2.0, 0.5)
 }
 
-/// The t that |T| exceeds with this probability, 0 < `probability` < 1: Newton's method on the logarithm of the tail, which is
-/// concave, kept within brackets.
+/// The t that |T| exceeds with this probability, 0 < `probability` < 1: Newton's method on the logarithm of the tail,
+/// which is concave, kept within brackets.
 pub fn two_sided_quantile(probability: f64, freedom: f64) -> f64 {
     let (mut low, mut high) = (0.0, 2.0);
     while two_sided_tail(high, freedom) > probability {

@@ -99,9 +99,9 @@ impl Image {
         segment.address.checked_add(offset - segment.file.start)
     }
 
-    /// The address that the file gives to the first byte of a mapping of these bytes of it. A mapping starts at a page, and
-    /// that page can begin with another segment's bytes (lld lays segments out so): what counts is the segment that fills most
-    /// of it.
+    /// The address that the file gives to the first byte of a mapping of these bytes of it. A mapping starts at a page,
+    /// and that page can begin with another segment's bytes (lld lays segments out so): what counts is the segment that
+    /// fills most of it.
     pub fn address_of_mapping(&self, mapped: Range<u64>) -> Option<u64> {
         let common = |s: &&Segment| mapped.end.min(s.file.end).saturating_sub(mapped.start.max(s.file.start));
         let segment = self.segments.iter().max_by_key(common).filter(|segment| common(segment) > 0)?;

@@ -1,5 +1,5 @@
-//! Opens the file that a process has mapped. Invariant: each way to it says whether it leads to the mapped inode itself; of a
-//! file that was found by its name, that is for the caller to see.
+//! Opens the file that a process has mapped. Invariant: each way to it says whether it leads to the mapped inode
+//! itself; of a file that was found by its name, that is for the caller to see.
 
 use std::fs::File;
 use std::io;
@@ -27,8 +27,8 @@ pub struct Opened {
 }
 
 impl MappedFile<'_> {
-    /// Ways to the file, in the order in which they deserve trust: the mapping itself (`/proc/PID/map_files`), its path in the
-    /// process's mount namespace, its path in ours. Each is opened as it is asked for.
+    /// Ways to the file, in the order in which they deserve trust: the mapping itself (`/proc/PID/map_files`), its path
+    /// in the process's mount namespace, its path in ours. Each is opened as it is asked for.
     pub fn opened(&self) -> impl Iterator<Item = io::Result<Opened>> + '_ {
         let (start, end) = self.mapping;
         let ways = [

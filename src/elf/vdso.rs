@@ -9,14 +9,14 @@ use std::sync::Arc;
 pub fn vdso() -> Option<Image> {
     let maps = std::fs::read("/proc/self/maps").ok()?;
     let (start, end) = String::from_utf8_lossy(&maps).lines().find_map(range)?;
-    // SAFETY: `start..end` is a readable mapping of our own process, as the kernel has just said; it is never written, and
-    // never unmapped while the process runs (nothing here calls munmap or mremap on it).
+    // SAFETY: `start..end` is a readable mapping of our own process, as the kernel has just said; it is never written,
+    // and never unmapped while the process runs (nothing here calls munmap or mremap on it).
     let bytes = unsafe { std::slice::from_raw_parts(start as *const u8, end - start) }.to_vec();
     Image::from_bytes(Arc::new(bytes), Path::new("[vdso]")).ok()
 }
 
-/// The addresses of the vdso, where this line of `/proc/PID/maps` (proc(5)) is its. Other lines are not looked into: what else is
-/// mapped, and under which names, must not cost the vdso.
+/// The addresses of the vdso, where this line of `/proc/PID/maps` (proc(5)) is its. Other lines are not looked into:
+/// what else is mapped, and under which names, must not cost the vdso.
 fn range(line: &str) -> Option<(usize, usize)> {
     let addresses = line.strip_suffix(" [vdso]")?.split(' ').next()?;
     let (start, end) = addresses.split_once('-')?;

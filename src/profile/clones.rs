@@ -1,5 +1,5 @@
-//! What compilers and linkers append to the name of a function of which they make a copy, or which they cut into pieces.
-//! Invariant: a name that ends otherwise is left as it is, and something of a name is always left.
+//! What compilers and linkers append to the name of a function of which they make a copy, or which they cut into
+//! pieces. Invariant: a name that ends otherwise is left as it is, and something of a name is always left.
 
 /// Copies of the whole function: GCC's interprocedural passes, its and LLVM's link-time optimization.
 const COPIES: [&str; 4] = [".isra", ".constprop", ".lto_priv", ".llvm"];

@@ -1,5 +1,5 @@
-//! By which name a function is known from one build to the next. Invariant: what a compiler or linker appends and changes at
-//! will is no part of the name; a rename that the user gives comes after that.
+//! By which name a function is known from one build to the next. Invariant: what a compiler or linker appends and
+//! changes at will is no part of the name; a rename that the user gives comes after that.
 
 use super::{Frame, Space, clones};
 use regex::Regex;
@@ -18,8 +18,8 @@ pub struct Rename {
 static HASHES: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\[[0-9a-f]{8,16}\]|::h[0-9a-f]{16}\b").expect("a constant pattern"));
 
-/// The frame's name without what differs between builds of the same source. All code without a symbol is one function a module:
-/// its addresses mean nothing in another build.
+/// The frame's name without what differs between builds of the same source. All code without a symbol is one function a
+/// module: its addresses mean nothing in another build.
 pub fn lasting_name(frame: &Frame, renames: &[Rename]) -> String {
     if frame.space == Space::Marker {
         return frame.name.clone();

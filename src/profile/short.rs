@@ -1,6 +1,6 @@
-//! Short names of frames: what a person calls a function whose demangled name may be kilobytes long. Invariant: the short name of
-//! a function is at most [`LONGEST`] characters, is never empty unless the full one is, and a C name is unchanged; markers such
-//! as `[outside focus]` keep their names.
+//! Short names of frames: what a person calls a function whose demangled name may be kilobytes long. Invariant: the
+//! short name of a function is at most [`LONGEST`] characters, is never empty unless the full one is, and a C name is
+//! unchanged; markers such as `[outside focus]` keep their names.
 
 use super::clones;
 
@@ -8,8 +8,8 @@ use super::clones;
 pub const LONGEST: usize = 120;
 
 /// A function's path as people write it: generic arguments, parameters, the noise of `impl`s and the mark of an async
-/// function's body left out. `<Foo<T> as Trait<U>>::method::<V>::{closure#0}` becomes `Foo::method`. Different functions can
-/// have the same short name.
+/// function's body left out. `<Foo<T> as Trait<U>>::method::<V>::{closure#0}` becomes `Foo::method`. Different
+/// functions can have the same short name.
 pub fn short_name(full: &str) -> String {
     if full.starts_with('[') && full.ends_with(']') {
         return full.to_owned();
@@ -66,7 +66,8 @@ fn path(name: &str, depth: usize) -> Vec<String> {
             let inner = inner.strip_suffix('>').unwrap_or(inner);
             match inner.strip_prefix("impl ") {
                 Some(implementation) => {
-                    // `module::<impl Trait for Type>::method`; without a trait the module's path says more than the type.
+                    // `module::<impl Trait for Type>::method`; without a trait the module's path says more than the
+                    // type.
                     if let [implemented, implementor] = split(implementation, " for ")[..] {
                         out = self_type(implementor, Some(implemented), depth + 1);
                     }
@@ -145,7 +146,8 @@ fn without_arguments(segment: &str) -> &str {
     cut.map_or(segment, |at| segment[..at].trim_end())
 }
 
-/// Cuts the parameters of a C++ function. Rust's and C's names have none; Go's receivers (`pkg.(*T).f`) do not end a name.
+/// Cuts the parameters of a C++ function. Rust's and C's names have none; Go's receivers (`pkg.(*T).f`) do not end a
+/// name.
 fn without_parameters(name: &str) -> &str {
     let mut end = name;
     while let Some(rest) = [" const", " volatile", " &&", " &", " noexcept"].iter().find_map(|s| end.strip_suffix(s)) {
@@ -197,8 +199,8 @@ fn split<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
     parts
 }
 
-/// For each byte, whether it lies outside all brackets; an opening bracket lies where it opens. Arrows (`->`) and the signs
-/// of C++ operators are no brackets.
+/// For each byte, whether it lies outside all brackets; an opening bracket lies where it opens. Arrows (`->`) and the
+/// signs of C++ operators are no brackets.
 fn outside(text: &str) -> Vec<bool> {
     let bytes = text.as_bytes();
     let mut result = vec![true; bytes.len()];

@@ -13,11 +13,11 @@ pub struct SamplingReport {
     pub fallbacks: Vec<String>,
     /// Samples per second and CPU asked for.
     pub frequency: u64,
-    /// ns of CPU time that one sample stands for (cpu-clock), on the first CPU: on each other one up to 6 % more, so that no
-    /// two tick in step; the profile's ns are exact. `None` where the event has another unit.
+    /// ns of CPU time that one sample stands for (cpu-clock), on the first CPU: on each other one up to 6 % more, so
+    /// that no two tick in step; the profile's ns are exact. `None` where the event has another unit.
     pub period: Option<u64>,
-    /// How user stacks were unwound: `call-frame tables in the kernel (eBPF)`, `call-frame information over stack copies
-    /// of up to 65528 bytes`, `as recorded`.
+    /// How user stacks were unwound: `call-frame tables in the kernel (eBPF)`, `call-frame information over stack
+    /// copies of up to 65528 bytes`, `as recorded`.
     pub unwinder: String,
     /// Kernel frames are in the stacks.
     pub kernel_stacks: bool,
@@ -39,7 +39,8 @@ pub struct SamplingReport {
     /// How other walks of the same stacks compare, where that was asked for.
     #[serde(skip)]
     pub referees: Option<Findings>,
-    /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are not, by reason.
+    /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are
+    /// not, by reason.
     pub complete: Option<u64>,
     pub incomplete: Vec<(String, u64)>,
     /// Share of the CPU weight whose leaf frame has a name, 0..1, and the misses by reason and module.
@@ -47,7 +48,8 @@ pub struct SamplingReport {
     pub misses: Vec<(String, u64)>,
     /// CPU of the sampler thread in ns, reading and unwinding, over the recording's whole span.
     pub sampler_cpu: Option<u64>,
-    /// CPU in ns that the kernel took to follow the stacks, while the threads that it charges waited. `None`: not measured.
+    /// CPU in ns that the kernel took to follow the stacks, while the threads that it charges waited. `None`: not
+    /// measured.
     #[serde(default)]
     pub kernel_cpu: Option<u64>,
     pub recording: Option<Span>,

@@ -27,8 +27,8 @@ pub(super) struct Unusable {
     pub(super) note: Option<String>,
 }
 
-/// Opens one of several modules that are the same file, trying for each the mapping itself (which outlives the name), the
-/// path in its process's mount namespace, and the path in ours.
+/// Opens one of several modules that are the same file, trying for each the mapping itself (which outlives the name),
+/// the path in its process's mount namespace, and the path in ours.
 pub(super) fn open(modules: &[&Module]) -> Result<Located, Unusable> {
     let mut worst = Unusable { miss: Miss::FileUnreadable, note: None };
     for module in modules {

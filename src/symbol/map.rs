@@ -1,5 +1,5 @@
-//! Bytes of a file, mapped or unpacked. Invariant: a file is mapped, never read whole; the address of the bytes does not
-//! change while their [`Bytes`] lives, even when it is moved.
+//! Bytes of a file, mapped or unpacked. Invariant: a file is mapped, never read whole; the address of the bytes does
+//! not change while their [`Bytes`] lives, even when it is moved.
 
 use crate::mapped;
 use memmap2::{Mmap, UncheckedAdvice};
@@ -15,7 +15,8 @@ pub(super) enum Bytes {
     Owned(Box<[u8]>),
 }
 
-/// What tells a file from another, or from itself after a change. Contents that change without any of these are not noticed.
+/// What tells a file from another, or from itself after a change. Contents that change without any of these are not
+/// noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) device: u64,
@@ -42,12 +43,12 @@ impl Bytes {
         }
     }
 
-    /// Gives the pages that were looked at back to the kernel, which keeps them in its cache of files: they count as this
-    /// process's no longer, and come back when they are looked at again. Others may be reading at the same time.
+    /// Gives the pages that were looked at back to the kernel, which keeps them in its cache of files: they count as
+    /// this process's no longer, and come back when they are looked at again. Others may be reading at the same time.
     pub(super) fn release(&self) {
         if let Bytes::Mapped(map, _) = self {
-            // SAFETY: every `Mmap` here is a private mapping of a file that was made read-only, so no page of it was ever
-            // written to, and one that is dropped reads as the file's again.
+            // SAFETY: every `Mmap` here is a private mapping of a file that was made read-only, so no page of it was
+            // ever written to, and one that is dropped reads as the file's again.
             let advised = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
             // A kernel that refuses leaves the pages with us: memory, not an answer.
             let _ = advised;

@@ -68,8 +68,8 @@ pub fn family(pid: u32) -> Vec<u32> {
     family
 }
 
-/// Name of a thread or, with `tid == pid`, of the process. The kernel cuts names to 15 bytes, in the midst of a character too: what
-/// is no UTF-8 is replaced.
+/// Name of a thread or, with `tid == pid`, of the process. The kernel cuts names to 15 bytes, in the midst of a
+/// character too: what is no UTF-8 is replaced.
 pub fn comm(pid: u32, tid: u32) -> Option<String> {
     let name = std::fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end().to_string())

@@ -81,20 +81,23 @@ impl SocketProgram {
     /// When a connection came into its place; 0: it was never seen.
     fn since(&self, hop: usize, port: usize) -> Nanos {
         let at = self.connection_at(hop, port);
-        // SAFETY: the mapping lives as long as `self`, and this word of it is aligned; the kernel's programs write it whole.
+        // SAFETY: the mapping lives as long as `self`, and this word of it is aligned; the kernel's programs write it
+        // whole.
         unsafe { AtomicU64::from_ptr(&raw mut (*at).since) }.load(Ordering::Relaxed)
     }
 
-    /// A connection as it is now. The kernel's program may be in the midst of an event, some ten stores in no order that C
-    /// promises, and then this would see the instant of one event with the place of another. So it is read until two readings
-    /// agree. They can still agree on half an event where an interrupt holds up the program between its stores for as long as
-    /// both take (some 100 ns): then one stay of one connection is given to the wrong place in this snapshot.
+    /// A connection as it is now. The kernel's program may be in the midst of an event, some ten stores in no order
+    /// that C promises, and then this would see the instant of one event with the place of another. So it is read until
+    /// two readings agree. They can still agree on half an event where an interrupt holds up the program between its
+    /// stores for as long as both take (some 100 ns): then one stay of one connection is given to the wrong place in
+    /// this snapshot.
     fn connection(&self, hop: usize, port: usize) -> Connection {
         /// Events of one connection are microseconds apart: the second reading nearly always agrees.
         const READINGS: usize = 16;
         let at = self.connection_at(hop, port);
-        // SAFETY: the mapping lives as long as `self`, and is aligned. A volatile read takes what is there word by word, whoever
-        // writes meanwhile; every bit pattern of every word is a valid value, and which words belong together is seen to below.
+        // SAFETY: the mapping lives as long as `self`, and is aligned. A volatile read takes what is there word by
+        // word, whoever writes meanwhile; every bit pattern of every word is a valid value, and which words belong
+        // together is seen to below.
         let read = || unsafe { at.read_volatile() };
         let mut last = read();
         for _ in 1..READINGS {
@@ -135,8 +138,8 @@ impl SocketProgram {
     }
 
     fn sampling(&self) -> Sampling {
-        // SAFETY: the mapping holds one, page-aligned, and any bytes are one. Its words are counts of their own: nothing is
-        // concluded from two of them together, so that they may be of different instants.
+        // SAFETY: the mapping holds one, page-aligned, and any bytes are one. Its words are counts of their own:
+        // nothing is concluded from two of them together, so that they may be of different instants.
         unsafe { self.sampling.as_mut_ptr().cast::<Sampling>().read_volatile() }
     }
 
@@ -178,7 +181,8 @@ impl WireSource for SocketProgram {
     fn snapshot(&self) -> Result<WireSnapshot> {
         let hops = 0..self.hops.len();
         let mut stays = hops.clone().map(|hop| self.stays(hop)).collect::<Result<Vec<_>>>()?;
-        // Going through all ports takes ms, in which queries end: the few that are in use are read after the moment is taken.
+        // Going through all ports takes ms, in which queries end: the few that are in use are read after the moment is
+        // taken.
         let inodes = self.inodes();
         let used: Vec<Vec<(usize, u32)>> = hops.clone().map(|hop| self.used(hop, &inodes)).collect();
         let at = clock::now();
@@ -202,7 +206,8 @@ impl WireSource for SocketProgram {
             let queries: u64 = hop.connections.values().map(|connection| connection.queries).sum();
             *every_so_many = every(queries as f64 / since, seconds);
         }
-        // SAFETY: the mapping holds a `Sampling`, whose first field this is (asserted in `shapes`); the program only reads it.
+        // SAFETY: the mapping holds a `Sampling`, whose first field this is (asserted in `shapes`); the program only
+        // reads it.
         unsafe { self.sampling.as_mut_ptr().cast::<[u32; HOPS]>().write_volatile(all) };
         Ok(())
     }
@@ -240,7 +245,8 @@ impl WireSource for SocketProgram {
     }
 }
 
-/// The object with these hops in it. Its programs, loaded later, lose what is for other kinds of hops to the kernel's verifier.
+/// The object with these hops in it. Its programs, loaded later, lose what is for other kinds of hops to the kernel's
+/// verifier.
 fn load(hops: &[Hop], btf: &Btf) -> Result<Ebpf> {
     let at = |hop: usize| hops.get(hop).map(|hop| &hop.at);
     let ports: Vec<u16> =

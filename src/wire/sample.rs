@@ -22,8 +22,8 @@ pub struct Sample {
     pub queries: Vec<QueryTimeline>,
 }
 
-/// One query, or round trip; in JSON `[sent, client, [request, server_buffer, server, response, client_buffer], behind]`, times in
-/// ns, `behind` null or `[before, after]`.
+/// One query, or round trip; in JSON `[sent, client, [request, server_buffer, server, response, client_buffer],
+/// behind]`, times in ns, `behind` null or `[before, after]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct QueryTimeline {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// The client has the last answer and has not sent the next query: it thinks, works, or keeps the connection in a pool.
+    /// The client has the last answer and has not sent the next query: it thinks, works, or keeps the connection in a
+    /// pool.
     Client,
     /// Sent, not yet in the server's socket.
     Request,
@@ -115,7 +116,8 @@ pub struct Sampling {
 assert_shape!(Connection, 128: since 0, place 8, sides 12, nanos 16, queries 64, pipelined 72, pieces 80, sampled 88);
 assert_shape!(Timeline, 48: sent 0, spent 8, requests 28, before 32, after 36, port 40, hop 42, reserved 44);
 assert_shape!(
-    Sampling, 128: every 0, lost 16, asked 48, answered 56, requests 64, numbered 72, unnumbered 80, reversed 88, reserved 120
+    Sampling, 128: every 0, lost 16, asked 48, answered 56, requests 64, numbered 72, unnumbered 80,
+    reversed 88, reserved 120
 );
 
 #[cfg(test)]

@@ -51,10 +51,11 @@ fn offsets(parts: &[&str]) -> Vec<std::ops::Range<u64>> {
     let file = object::File::parse(&*bytes).unwrap();
     let text = file.section_by_name(".text").unwrap();
     let start = text.file_range().unwrap().0;
-    let code = text.address()..text.address() + text.size();
     let symbols = file.symbols().filter(|symbol| {
         let name = symbol.name().unwrap_or("");
-        symbol.size() > 0 && code.contains(&symbol.address()) && parts.iter().all(|part| name.contains(part))
+        symbol.size() > 0
+            && symbol.section_index() == Some(text.index())
+            && parts.iter().all(|part| name.contains(part))
     });
     symbols
         .map(|symbol| {

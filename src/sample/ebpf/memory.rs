@@ -1,5 +1,6 @@
-//! The unwinder's tables in the kernel's memory: written through shared mappings, published by a process's entry in `targets`.
-//! Invariant: what is published is never written again while programs run; what finds no room is left out and said.
+//! The unwinder's tables in the kernel's memory: written through shared mappings, published by a process's entry in
+//! `targets`. Invariant: what is published is never written again while programs run; what finds no room is left out
+//! and said.
 
 use super::shapes::{KernelMapping, KernelSpace};
 use crate::bpf::map_array;
@@ -225,10 +226,10 @@ impl Memory {
 /// Writes into a shared mapping. The bounds are the map's own: a table that does not fit is not written at all.
 fn write(map: &MmapRaw, at: usize, bytes: &[u8]) {
     assert!(at.checked_add(bytes.len()).is_some_and(|end| end <= map.len()), "within the map");
-    // SAFETY: the range lies within the mapping (asserted), which lives as long as `map` and overlaps no slice of ours. Nobody
-    // reads these places meanwhile: the kernel's programs come to them only by the entry in `targets` that names them, which
-    // bpf(BPF_MAP_UPDATE_ELEM) makes after this. A system call is opaque to the compiler, x86-64 keeps the order of stores,
-    // and the kernel publishes an element of a hash map by a store with release (hlist_nulls_add_head_rcu), which the
-    // program's look-up acquires: whoever sees the entry sees these bytes.
+    // SAFETY: the range lies within the mapping (asserted), which lives as long as `map` and overlaps no slice of ours.
+    // Nobody reads these places meanwhile: the kernel's programs come to them only by the entry in `targets` that names
+    // them, which bpf(BPF_MAP_UPDATE_ELEM) makes after this. A system call is opaque to the compiler, x86-64 keeps the
+    // order of stores, and the kernel publishes an element of a hash map by a store with release
+    // (hlist_nulls_add_head_rcu), which the program's look-up acquires: whoever sees the entry sees these bytes.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr().add(at), bytes.len()) };
 }

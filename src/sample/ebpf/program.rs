@@ -1,5 +1,5 @@
-//! The kernel's program: loaded, given its maps' sizes, attached for a recording and detached after it. Invariant: nothing is
-//! pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
+//! The kernel's program: loaded, given its maps' sizes, attached for a recording and detached after it. Invariant:
+//! nothing is pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
 
 use super::memory::{Memory, Room};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
@@ -165,8 +165,8 @@ impl KernelProgram {
 
     fn clock(&self, cpu: usize) -> &Clock {
         assert!(cpu < self.count);
-        // SAFETY: the mapping begins at a page, holds a `Clock` for each of `count` CPUs (it was mapped so) and lives as long as
-        // `self`; its words are atomic, and the kernel's programs only read them, each whole.
+        // SAFETY: the mapping begins at a page, holds a `Clock` for each of `count` CPUs (it was mapped so) and lives
+        // as long as `self`; its words are atomic, and the kernel's programs only read them, each whole.
         unsafe { &*self.clocks.as_ptr().cast::<Clock>().add(cpu) }
     }
 

@@ -1,5 +1,5 @@
-//! Shapes shared with the kernel's program (`bpf/unwind.h`, `bpf/samples.h`, `bpf/sampler.bpf.c`), which asserts the same
-//! offsets when it is compiled. Invariant: a record that is shorter than its fields say gives `None`.
+//! Shapes shared with the kernel's program (`bpf/unwind.h`, `bpf/samples.h`, `bpf/sampler.bpf.c`), which asserts the
+//! same offsets when it is compiled. Invariant: a record that is shorter than its fields say gives `None`.
 
 use crate::bpf::assert_shape;
 use crate::sample::Incomplete;

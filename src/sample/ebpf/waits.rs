@@ -1,5 +1,5 @@
-//! From the kernel's sums of waits to waits by thread and stack. Invariant: dividing a place's waits keeps their number and
-//! their ns exactly.
+//! From the kernel's sums of waits to waits by thread and stack. Invariant: dividing a place's waits keeps their number
+//! and their ns exactly.
 //!
 //! Shapes as in `bpf/off_cpu.h`, which asserts the same offsets when it is compiled.
 

@@ -1,5 +1,5 @@
-//! The window's ends in the memory of the kernel's program. Invariant: while `follow` is 0 the program follows no waits, and
-//! outside of the ends none counts.
+//! The window's ends in the memory of the kernel's program. Invariant: while `follow` is 0 the program follows no
+//! waits, and outside of the ends none counts.
 
 use crate::bpf::{assert_shape, map_array};
 use crate::clock::{self, Nanos, Span};
@@ -38,9 +38,9 @@ impl WindowEnds {
     /// The word at this offset.
     fn word(&self, at: usize) -> &AtomicU64 {
         assert!(at.is_multiple_of(8) && at < size_of::<Window>());
-        // SAFETY: the mapping begins at a page, holds a whole `Window` (it was mapped so) and lives as long as `self`, so that
-        // this is an aligned word of it (asserted). The kernel's programs read and write such words whole, `words_used` by an
-        // atomic addition; in this process they are reached through here alone.
+        // SAFETY: the mapping begins at a page, holds a whole `Window` (it was mapped so) and lives as long as `self`,
+        // so that this is an aligned word of it (asserted). The kernel's programs read and write such words whole,
+        // `words_used` by an atomic addition; in this process they are reached through here alone.
         unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().byte_add(at).cast::<u64>()) }
     }
 

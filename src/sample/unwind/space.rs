@@ -20,15 +20,15 @@ pub struct Mapping {
     pub path: String,
 }
 
-/// The executable mappings of a running process; empty when it is gone. A path that is no UTF-8 costs no more than itself: such a
-/// file is still found through its mapping.
+/// The executable mappings of a running process; empty when it is gone. A path that is no UTF-8 costs no more than
+/// itself: such a file is still found through its mapping.
 pub fn read_mappings(pid: u32) -> Vec<Mapping> {
     let bytes = std::fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).lines().filter_map(parse_mapping).collect()
 }
 
-/// One line of `/proc/PID/maps`; `None` for mappings without execute permission. By hand: procfs takes 30 times as long, and
-/// refuses all lines for one (docs/decisions/own-code.md).
+/// One line of `/proc/PID/maps`; `None` for mappings without execute permission. By hand: procfs takes 30 times as
+/// long, and refuses all lines for one (docs/decisions/own-code.md).
 fn parse_mapping(line: &str) -> Option<Mapping> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
@@ -164,8 +164,8 @@ impl Deref for SectionBytes {
 
 pub type Framehop = framehop::x86_64::UnwinderX86_64<SectionBytes>;
 
-/// An executable mapping of a [`Space`]: its addresses in the process, the module, and the address that the file gives to its
-/// first byte (`None` where there is no file).
+/// An executable mapping of a [`Space`]: its addresses in the process, the module, and the address that the file gives
+/// to its first byte (`None` where there is no file).
 pub struct Placed {
     pub range: Range<u64>,
     pub module: ModuleId,

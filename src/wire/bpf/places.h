@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
 /* Where each query is, seen at the sockets: a state for each connection, and how long it has been in each state so far.
- * Invariant: a connection is in exactly one place at every instant since its first event, so the sums of all places grow by
- * exactly the time that passes, times the connections.
+ * Invariant: a connection is in exactly one place at every instant since its first event, so the sums of all places
+ * grow by exactly the time that passes, times the connections.
  *
  *     client sends -> [request on the network] -> server's socket readable -> [in the server's socket buffer]
  *     -> server reads -> [in the server's hands] -> server sends -> [response on the network]
@@ -34,12 +34,15 @@ struct connection {
     u64 pipelined;
     /* Times that the server or the client went on reading or sending within one query. */
     u64 pieces;
-    /* The query whose whole timeline is taken, if one is: when it was sent (0: none is), ns in each place but the client's. */
+    /* The query whose whole timeline is taken, if one is: when it was sent (0: none is), ns in each place but the
+     * client's. */
     u64 sampled;
     u32 spent[PLACES - 1];
-    /* Requests to the hops behind: all there were when the server read the query; then those until its answer was sent. */
+    /* Requests to the hops behind: all there were when the server read the query; then those until its answer was sent.
+     * */
     u32 requests;
-    /* Where there was one: ns from reading the query to sending that, and from reading its answer to sending the query's. */
+    /* Where there was one: ns from reading the query to sending that, and from reading its answer to sending the
+     * query's. */
     u32 before, after;
 };
 
@@ -98,8 +101,8 @@ INLINE u32 power(u64 rest) {
 
 /* Counts the time since the last change for a place, and moves on to the next; gives when that was.
  *
- * The two ends of a connection are on two CPUs. One can read its clock, be held up, and come here after the other's later
- * event: then no time has passed, the change counts as `reversed`, and `since` stays where it is. */
+ * The two ends of a connection are on two CPUs. One can read its clock, be held up, and come here after the other's
+ * later event: then no time has passed, the change counts as `reversed`, and `since` stays where it is. */
 INLINE u64 move(const struct event *event, u32 spent_in, u32 next) {
     struct connection *connection = event->connection;
     u64 since = *(volatile u64 *)&connection->since, now = event->now;
@@ -234,8 +237,8 @@ INLINE void readable(const struct event *event) {
     if (place == REQUEST) {
         move(event, REQUEST, SERVER_BUFFER);
     } else if (place == CLIENT || (place == RESPONSE && !(connection->sides & AT_CLIENT))) {
-        /* The client's sending was not seen, as on a Unix socket; of one on another host nothing is: since the answer left, the
-         * query was on the network or at the client. */
+        /* The client's sending was not seen, as on a Unix socket; of one on another host nothing is: since the answer
+         * left, the query was on the network or at the client. */
         u64 now = move(event, place, SERVER_BUFFER);
         begin(event, now);
         mark_behind(event, 1, now);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
-/* `places.h` for the host: reads events from standard input, one a line, and drives one connection of the load's hop with them.
+/* `places.h` for the host: reads events from standard input, one a line, and drives one connection of the load's hop
+ * with them.
  *
  *     END EVENT NOW       END: 1 client, 2 server; EVENT: s sends, r readable, g reads; NOW: ns
  *
- * After each it writes `since place sides reversed longest queries`, then ns by place; `longest` is the power of two of the
- * longest stay so far. Compiled and run by the tests of src/wire/shapes.rs. */
+ * After each it writes `since place sides reversed longest queries`, then ns by place; `longest` is the power of two of
+ * the longest stay so far. Compiled and run by the tests of src/wire/shapes.rs. */
 #include <stdio.h>
 #include "places.h"
 
@@ -33,8 +34,8 @@ int main(void) {
             readable(&event);
         else
             receive(&event);
-        printf("%llu %u %u %llu %u %llu", connection.since, connection.place, connection.sides, all.reversed[0], longest,
-               connection.queries);
+        printf("%llu %u %u %llu %u %llu", connection.since, connection.place, connection.sides, all.reversed[0],
+               longest, connection.queries);
         for (u32 place = 0; place < PLACES; place++)
             printf(" %llu", connection.nanos[place]);
         printf("\n");

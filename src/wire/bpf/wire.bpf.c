@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
 /* The kernel's program at the sockets: whose socket an event is of, and the maps that hold what `places.h` makes of it.
  *
- * A connection has the number of the client's port, on its hop: client to server, server to the database behind. One over a
- * Unix socket is numbered as it is met; what is sent there is readable at once, so that it is never on the network.
- * Shapes are mirrored in src/wire/shapes.rs. */
+ * A connection has the number of the client's port, on its hop: client to server, server to the database behind. One
+ * over a Unix socket is numbered as it is met; what is sent there is readable at once, so that it is never on the
+ * network. Shapes are mirrored in src/wire/shapes.rs. */
 #include "kernel.h"
 #include "places.h"
 
@@ -62,7 +62,8 @@ struct {
     __uint(map_flags, BPF_F_MMAPABLE);
 } connections SEC(".maps");
 
-/* The index among `connections` of one over a Unix socket, by the inode of the client's end. Its size is set when it is loaded. */
+/* The index among `connections` of one over a Unix socket, by the inode of the client's end. Its size is set when it is
+ * loaded. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __type(key, u32);
@@ -128,7 +129,8 @@ INLINE int same(const u64 *name, const volatile u64 *other) {
     return !differs;
 }
 
-/* The hop whose server's socket is bound to this one's name; HOPS for none. An accepted socket has the name of the one that listens. */
+/* The hop whose server's socket is bound to this one's name; HOPS for none. An accepted socket has the name of the one
+ * that listens. */
 INLINE u32 hop_of(const struct sock *sk) {
     struct unix_address *address = 0;
     u64 name[NAME_WORDS] = {};
@@ -136,7 +138,11 @@ INLINE u32 hop_of(const struct sock *sk) {
         return HOPS;
     if (bpf_probe_read_kernel_str(name, sizeof(name), (char *)&address->name + 2) <= 1)
         return HOPS;
-    return same(name, server_name_0) ? 0 : same(name, server_name_1) ? 1 : same(name, server_name_2) ? 2 : same(name, server_name_3) ? 3 : HOPS;
+    return same(name, server_name_0)   ? 0
+           : same(name, server_name_1) ? 1
+           : same(name, server_name_2) ? 2
+           : same(name, server_name_3) ? 3
+                                       : HOPS;
 }
 
 /* Numbers a connection that is met for the first time. */
@@ -152,7 +158,8 @@ INLINE u32 *number(u32 client, u32 hop) {
 }
 
 /* As `find`, for a Unix socket. No part of the programs where all hops are TCP. */
-static __attribute__((noinline)) struct connection *find_unix(const struct sock *sk, enum side *side, u32 *hop, u32 *port) {
+static __attribute__((noinline)) struct connection *find_unix(const struct sock *sk, enum side *side, u32 *hop,
+                                                              u32 *port) {
     struct sock *peer = 0;
     READ(peer, &((struct unix_sock *)sk)->peer);
     u32 own = inode_of(sk), other = inode_of(peer);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
-/* Waits: how long the target's threads were off CPU, blocked (from the switch-out to the wake-up) and runnable (from there to the
- * switch-in), summed by thread, place and stack. Invariant: every wait within the window counts once, with all its time
- * inside the window's ends; what finds no room is counted as lost.
+/* Waits: how long the target's threads were off CPU, blocked (from the switch-out to the wake-up) and runnable (from
+ * there to the switch-in), summed by thread, place and stack. Invariant: every wait within the window counts once, with
+ * all its time inside the window's ends; what finds no room is counted as lost.
  *
- * Following a stack at each of tens of thousands of switches a second would cost the target too much. A thread mostly waits where
- * it has waited before: at the same system call with the same instruction and stack pointer, its "place". Once a place
- * has given the same stack TRUSTED times running, one wait in ONE_IN, picked at random, has its stack followed; the others
- * are summed for the place alone. User space divides those by what the picked ones found there. A place that gives
- * another stack is not trusted any more. So nothing is assumed of what lies above the stack pointer.
+ * Following a stack at each of tens of thousands of switches a second would cost the target too much. A thread mostly
+ * waits where it has waited before: at the same system call with the same instruction and stack pointer, its "place".
+ * Once a place has given the same stack TRUSTED times running, one wait in ONE_IN, picked at random, has its stack
+ * followed; the others are summed for the place alone. User space divides those by what the picked ones found there. A
+ * place that gives another stack is not trusted any more. So nothing is assumed of what lies above the stack pointer.
  *
  * Shapes are mirrored in src/sample/ebpf/waits.rs. */
 #pragma once
@@ -184,7 +184,12 @@ INLINE u32 make_known(void *context, struct scratch *scratch, const struct walk 
     struct window *window = find_window();
     if (!window)
         return 0;
-    struct known known = { .count = count, .space = sample->space, .kernel_frames = sample->kernel_frames, .ended = sample->ended };
+    struct known known = {
+        .count = count,
+        .space = sample->space,
+        .kernel_frames = sample->kernel_frames,
+        .ended = sample->ended,
+    };
     u64 first = __sync_fetch_and_add(&window->words_used, (u64)count);
     if (first + count > STACK_WORDS)
         return 0;
@@ -212,14 +217,14 @@ struct search {
     u32 found;
 };
 
-/* Looks at one stack of the same id. A call for each turn, not a loop: the verifier follows a loop turn by turn, which took it
- * 0.3 s. */
+/* Looks at one stack of the same id. A call for each turn, not a loop: the verifier follows a loop turn by turn, which
+ * took it 0.3 s. */
 static long look(u32 turn, struct search *search) {
     search->id.turn = turn;
     struct known *known = bpf_map_lookup_elem(&stacks, &search->id);
     if (!known) {
-        search->found = make_known(search->context, search->scratch, search->walk, search->cpu, search->number, &search->id,
-                                   search->comparing, search->count);
+        search->found = make_known(search->context, search->scratch, search->walk, search->cpu, search->number,
+                                   &search->id, search->comparing, search->count);
         return 1;
     }
     if (is_known(known, &search->scratch->sample, search->comparing, search->count)) {
@@ -231,7 +236,8 @@ static long look(u32 turn, struct search *search) {
 }
 
 /* Follows the stack of the thread that is leaving its CPU; gives its number, 0 where there is no room for it. */
-static __attribute__((noinline)) u32 follow_wait(void *context, const struct target *target, struct cpu *cpu, u32 number, u64 now) {
+static __attribute__((noinline)) u32 follow_wait(void *context, const struct target *target, struct cpu *cpu,
+                                                 u32 number, u64 now) {
     u32 own = number * 2 + 1;
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
     if (!scratch)
@@ -322,7 +328,8 @@ INLINE u64 within(const struct window *window, u64 from, u64 to) {
 }
 
 /* A thread of the target gets a CPU. */
-static __attribute__((noinline)) int arrive(struct thread *thread, const struct window *window, struct cpu *cpu, u64 now) {
+static __attribute__((noinline)) int arrive(struct thread *thread, const struct window *window, struct cpu *cpu,
+                                            u64 now) {
     u64 since = thread->since, woken = thread->woken ? thread->woken : now;
     thread->since = 0;
     u64 blocked = within(window, since, woken), runnable = within(window, woken, now);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
-/* On-CPU samples: a clock on every CPU, each tick given to the thread that ran when it was due, with its kernel and user
- * stack. Invariant: every tick is counted once: as a sample, for somebody else, or as lost.
+/* On-CPU samples: a clock on every CPU, each tick given to the thread that ran when it was due, with its kernel and
+ * user stack. Invariant: every tick is counted once: as a sample, for somebody else, or as lost.
  *
- * A timer's interrupt can come late (interrupts were off, or a hypervisor delivered it when it saw fit); by then another
- * thread may run. A thread that gives up the CPU by itself would never be charged for its last microseconds. So a tick
- * that is overdue when a thread is switched out is taken there, and its interrupt, when it comes, is passed over.
+ * A timer's interrupt can come late (interrupts were off, or a hypervisor delivered it when it saw fit); by then
+ * another thread may run. A thread that gives up the CPU by itself would never be charged for its last microseconds. So
+ * a tick that is overdue when a thread is switched out is taken there, and its interrupt, when it comes, is passed
+ * over.
  *
  * Shapes are mirrored in src/sample/ebpf/shapes.rs. */
 #include "off_cpu.h"
@@ -12,7 +13,8 @@
 /* How exactly a clock's start is known, twice over: an interrupt can seem to come early by this much. */
 #define SLACK 50000
 
-/* The clock of a CPU, written by user space once it runs. `period` 0: not known, each interrupt is taken as it comes. */
+/* The clock of a CPU, written by user space once it runs. `period` 0: not known, each interrupt is taken as it comes.
+ * */
 struct clock {
     u64 start;
     u64 period;
@@ -34,7 +36,8 @@ struct {
 } cpus SEC(".maps");
 
 /* Takes the current task's stack as a sample. `late`: it is being switched out. */
-INLINE void take(void *context, const struct target *target, struct cpu *cpu, u32 number, u64 now, u64 weight, int in_kernel, int late) {
+INLINE void take(void *context, const struct target *target, struct cpu *cpu, u32 number, u64 now, u64 weight,
+                 int in_kernel, int late) {
     u32 own = number * 2 + late;
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
     if (!scratch)
@@ -133,8 +136,8 @@ int on_switch(u64 *context) {
     return 0;
 }
 
-/* A process is born: it runs in a copy of its parent's mappings. A number that is used again belongs to whoever was born
- * with it. */
+/* A process is born: it runs in a copy of its parent's mappings. A number that is used again belongs to whoever was
+ * born with it. */
 SEC("tp_btf/sched_process_fork")
 int on_fork(u64 *context) {
     struct task_struct *parent = (void *)context[0], *child = (void *)context[1];

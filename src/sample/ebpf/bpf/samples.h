@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
-/* Stacks of the target's threads on their way to user space: whose stacks are followed, how one is taken, and the ring that
- * carries it with what user space needs to finish it. Invariant: a stack is sent whole or not at all, and the caller learns
- * which.
+/* Stacks of the target's threads on their way to user space: whose stacks are followed, how one is taken, and the ring
+ * that carries it with what user space needs to finish it. Invariant: a stack is sent whole or not at all, and the
+ * caller learns which.
  *
  * Shapes are mirrored in src/sample/ebpf/shapes.rs. */
 #pragma once
@@ -27,8 +27,8 @@ struct cpu {
     u64 delay_sum;
     u64 spent;
     u64 copies;
-    /* Waits: stacks taken, ns that those took, stacks that found no room, waits that found none and their ns, and stacks met
-     * whose id stands for another one too. */
+    /* Waits: stacks taken, ns that those took, stacks that found no room, waits that found none and their ns, and
+     * stacks met whose id stands for another one too. */
     u64 walked;
     u64 walk_spent;
     u64 stacks_lost;
@@ -169,7 +169,8 @@ INLINE const struct registers *read_registers(struct task_struct *task, struct s
 }
 
 /* Takes the current task's stack into the scratch; gives its addresses' number. The walk tells where it ended. */
-INLINE u32 take_stack(void *context, const struct target *target, struct scratch *scratch, struct walk *walk, int in_kernel) {
+INLINE u32 take_stack(void *context, const struct target *target, struct scratch *scratch, struct walk *walk,
+                      int in_kernel) {
     struct task_struct *task = bpf_get_current_task_btf();
     struct sample *sample = &scratch->sample;
     sample->pid = task->tgid;
@@ -199,11 +200,13 @@ INLINE u32 take_stack(void *context, const struct target *target, struct scratch
 }
 
 /* Sends the stack in the scratch, ahead of it what user space needs to finish it; 0 where the ring has no room. */
-INLINE int send_stack(void *context, struct scratch *scratch, const struct walk *walk, struct cpu *cpu, u32 number, u32 words) {
+INLINE int send_stack(void *context, struct scratch *scratch, const struct walk *walk, struct cpu *cpu, u32 number,
+                      u32 words) {
     struct sample *sample = &scratch->sample;
     const struct registers *registers = (void *)scratch->leaf;
     u32 ended = sample->ended, kernel = sample->kernel_frames;
-    if (ended == NO_MAPPING || ended == TABLE_LACKS || ended == RULE_UNSUPPORTED || (with_copies && ended != NO_REGISTERS)) {
+    if (ended == NO_MAPPING || ended == TABLE_LACKS || ended == RULE_UNSUPPORTED ||
+        (with_copies && ended != NO_REGISTERS)) {
         /* The address at which it ended is walked again by user space. */
         if (ended != COMPLETE && ended != NO_MAPPING && words > kernel && !with_copies)
             words--;

@@ -123,8 +123,8 @@ struct walk {
 
 INLINE const struct mapping *mapping_at(u32 index) { return bpf_map_lookup_elem(&mappings, &index); }
 
-/* Functions that are neither static nor inlined are verified once, by themselves: their loops cost the verifier nothing where
- * they are called. */
+/* Functions that are neither static nor inlined are verified once, by themselves: their loops cost the verifier nothing
+ * where they are called. */
 #define VERIFIED_ALONE __attribute__((noinline))
 
 /* The index of the mapping that holds the frame's address; a number beyond all where none does. */
@@ -152,7 +152,8 @@ VERIFIED_ALONE u32 find_mapping(const struct frame *frame) {
     return ~0u;
 }
 
-/* The rule of the row in force at an offset of a page: of the last row that does not begin after it; -1 where none does. */
+/* The rule of the row in force at an offset of a page: of the last row that does not begin after it; -1 where none
+ * does. */
 VERIFIED_ALONE s64 find_row(u64 page, u32 offset) {
     u32 low = (u32)page, length = page >> 32;
     s64 rule = -1;
@@ -224,8 +225,8 @@ INLINE int caller(struct frame *frame, u64 ip, u64 sp, u64 bp) {
     return GOES_ON;
 }
 
-/* Steps to the frame that a signal interrupted: struct rt_sigframe (arch/x86/include/asm/sigframe.h), whose ucontext the
- * trampoline's stack pointer points to. */
+/* Steps to the frame that a signal interrupted: struct rt_sigframe (arch/x86/include/asm/sigframe.h), whose ucontext
+ * the trampoline's stack pointer points to. */
 INLINE int step_signal(struct frame *frame) {
     u64 bp, sp, ip;
     if (!read_word(frame->sp + 120, &bp) || !read_word(frame->sp + 160, &sp) || !read_word(frame->sp + 168, &ip))
