@@ -204,7 +204,7 @@ impl Import {
         let files = self.paths.iter().map(|path| (None, path)).chain(named).map(|(level, path)| {
             if !path.exists() {
                 return Err(usage(format!(
-                    "{} does not exist: give a profile, or the directory that holds c1, c16, ...",
+                    "{} does not exist: give a profile, or a directory of recordings (c1, c16, ...)",
                     path.display()
                 )));
             }

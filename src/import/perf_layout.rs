@@ -26,6 +26,8 @@ pub(super) struct Layout {
     time: bool,
     /// Nothing was printed but stacks (`-F ip,sym`).
     pub bare: bool,
+    /// Nothing was printed but functions, one a sample.
+    pub flat: bool,
     head: Regex,
 }
 
@@ -63,15 +65,19 @@ impl Layout {
             // Without a time a period is one where all samples have it.
             (false, true) if period => r"(?P<period>\d+)\s+(?P<event>\S+?):(?P<rest>\s.*)?$",
             (false, true) => r"(?P<event>\S+?):(?P<rest>\s.*)?$",
-            (false, false) => r"(?P<rest>.*)$",
+            (false, false) => "",
         };
         let name = r"^\s*(?:(?P<comm>\S.*?)\s+)??";
         let pattern = match (ids, time, event) {
+            // No anchor: up to the end, or to a frame, whose address is padded.
+            (Ids::Pair | Ids::Single, false, false) => {
+                format!(r"{name}{}(?P<rest>\s.*)?$", ids_part.trim_end_matches(r"(?:\s+|$)"))
+            }
             // Names of threads alone.
             (Ids::Absent, false, false) => r"^\s*(?P<comm>\S.*?)(?P<rest>\s{2,}[0-9a-f]{1,16}\s.*)?$".to_string(),
             _ => format!("{name}{ids_part}{between}{tail}"),
         };
-        Layout { ids, event, time, bare: false, head: Regex::new(&pattern).expect("a constant pattern") }
+        Layout { ids, event, time, bare: false, flat: false, head: Regex::new(&pattern).expect("a constant pattern") }
     }
 
     /// All of them, those with most anchors first.
@@ -86,9 +92,6 @@ impl Layout {
     /// The fields that most samples at the beginning of a text have.
     pub(super) fn told_by(text: &str) -> Layout {
         let heads = heads(text);
-        if heads.is_empty() && text.lines().any(is_of_stack) {
-            return Layout { bare: true, ..Layout::new(Ids::Absent, [false; 3]) };
-        }
         let mut best: Option<(usize, Layout)> = None;
         for layout in Layout::all() {
             let fits = heads.iter().filter(|head| layout.head(head).is_some()).count();
@@ -101,7 +104,16 @@ impl Layout {
                 break;
             }
         }
-        best.expect("there are layouts").1
+        let best = best.expect("there are layouts").1;
+        let begins_with_frame = || text.lines().find(|line| !line.trim().is_empty()).is_some_and(is_of_stack);
+        if heads.is_empty() || best.ids == Ids::Absent && !best.time && !best.event {
+            // An empty line is a sample's own.
+            let flat = !text.contains('\t') && !text.trim_end().lines().any(|line| line.trim_end().is_empty());
+            if begins_with_frame() {
+                return Layout { bare: true, flat, ..Layout::new(Ids::Absent, [false; 3]) };
+            }
+        }
+        best
     }
 
     /// Takes a sample's line apart; `None`: it is none.
@@ -142,8 +154,7 @@ pub(super) fn is_of_stack(line: &str) -> bool {
 
 /// Lines that begin a sample, as far as that is sure: the first one and those behind an empty line; all, where there are no stacks.
 fn heads(text: &str) -> Vec<&str> {
-    let lines =
-        || text.lines().map(str::trim_end).filter(|line| !line.starts_with('#') && !line.contains(": PERF_RECORD_"));
+    let lines = || text.lines().map(str::trim_end).filter(|line| !line.starts_with('#') && !is_record(line));
     let stacks = lines().any(|line| line.starts_with('\t') && frame_of(line).is_some());
     let (mut heads, mut fresh) = (Vec::new(), true);
     for line in lines() {
@@ -162,6 +173,16 @@ fn heads(text: &str) -> Vec<&str> {
     heads
 }
 
+/// Whether a line is of no sample but of what `--show-mmap-events` and the like print; it has a sample's first fields, up to the time.
+pub(super) fn is_record(line: &str) -> bool {
+    let Some(at) = line.find("PERF_RECORD_").filter(|at| *at == 0 || line.as_bytes()[at - 1] == b' ') else {
+        return false;
+    };
+    let time = |word: &str| word.trim_end_matches(':').bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    // Behind an event stands the event's own text.
+    line[..at].split_whitespace().all(|word| !word.ends_with(':') || time(word))
+}
+
 /// Whether a line is what `-F srcline` prints below a frame: `  work.c:12`, `  [kernel.kallsyms][ffffffff81000130]`.
 pub(super) fn is_source(line: &str) -> bool {
     let Some(place) = line.strip_prefix("  ") else { return false };
@@ -171,7 +192,7 @@ pub(super) fn is_source(line: &str) -> bool {
     let line_of = |text: &str| digits(text) || text == "?";
     let address = |text: &str| text.strip_suffix(']').is_some_and(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
     !place.starts_with(' ')
-        && (place.rsplit_once(':').is_some_and(|(file, line)| !file.is_empty() && line_of(line))
+        && (place.rsplit_once(':').is_some_and(|(_, line)| line_of(line))
             || place.rsplit_once('[').is_some_and(|(file, at)| !file.is_empty() && address(at)))
 }
 
@@ -192,7 +213,7 @@ pub(super) fn is_script(text: &str) -> bool {
     }
     let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let Some(first) = lines.next() else { return false };
-    if first.starts_with('\t') && is_of_stack(first) || lines.next().is_some_and(is_of_stack) {
+    if is_record(first) || first.starts_with('\t') && is_of_stack(first) || lines.next().is_some_and(is_of_stack) {
         return true;
     }
     let layout = Layout::told_by(first);
@@ -201,7 +222,7 @@ pub(super) fn is_script(text: &str) -> bool {
     let head = layout.head(first);
     layout.ids == Ids::Pair && (layout.time || layout.event && !counted)
         || head.as_ref().and_then(|head| head.time).is_some_and(of_time)
-        || !counted && first.ends_with(')') && head.is_some_and(|head| frame_behind(head.rest).is_some())
+        || !counted && head.is_some_and(|head| frame_behind(head.rest).is_some())
 }
 
 #[cfg(test)]
@@ -273,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn records_are_told_from_samples_whose_text_is_alike() {
+        assert!(is_record("spin 28680  1058.880700: PERF_RECORD_EXIT(28680:28680):(28679:28679)"));
+        assert!(
+            is_record("PERF_RECORD_COMM exec: spin:1/1") && is_record("swapper     0 PERF_RECORD_MMAP -1/0: [0x1]")
+        );
+        assert!(
+            !is_record("s 1/2 1.000001: x:y: PERF_RECORD_EXIT(1:1)") && !is_record("s 1/2 1.0: x:y: a_PERF_RECORD_")
+        );
+        assert!(is_source("  :0") && is_source("  ??:?") && !is_source("            srv 11 cycles"));
+    }
+
+    #[test]
     fn perf_scripts_text_is_told_from_folded_stacks() {
         for text in [
             "a b 1/2 [000] 1.5:  100 cycles: \n",
@@ -280,6 +313,9 @@ mod tests {
             "srv \n\t    55 work+0x1 (/opt/server)\n",
             "\t    55 work\n",
             "            spin 28683    2004008 cpu-clock:      5563f9fce1ab leaf+0x1b (/tmp/spin)\n",
+            "28683      5563f9fce1ab leaf (/tmp/spin)\n28683      5563f9fce1ac leaf (/tmp/spin)\n",
+            "            spin cpu-clock:      5563f9fce1ab leaf\n",
+            "swapper     0 PERF_RECORD_MMAP -1/0: [0xffffffff81000000(0x120bb08) @ 0xf]: x [kernel.kallsyms]_text\n",
             "# ========\n# cmdline : x\n",
         ] {
             assert!(is_script(text), "{text}");

@@ -6,7 +6,7 @@ use super::lines::next_line;
 use super::perf_event::{Chosen, chosen, column};
 use super::perf_frame::{FrameText, frame_behind, frame_of};
 use super::perf_header::pass_header;
-use super::perf_layout::{Head, Ids, Layout, is_of_registers, is_of_stack, is_source};
+use super::perf_layout::{Head, Ids, Layout, is_of_registers, is_of_stack, is_record, is_source};
 use super::perf_stacks::{Place, Stacks};
 use crate::profile::{Labels, LabelsId, Profile, Sample, StackId, on_cpu_columns};
 use anyhow::{Context, Result, bail};
@@ -123,14 +123,17 @@ impl Reader {
             self.close();
             return Ok(());
         }
+        if is_record(line) {
+            self.close();
+            return Ok(());
+        }
         if line.starts_with([' ', '\t']) && self.below(raw)? {
             return Ok(());
         }
         match self.layout.head(line).filter(|_| !self.layout.bare && !line.starts_with('\t')) {
             Some(head) => {
                 self.close();
-                // What `--show-mmap-events` and the like print has a sample's first fields and is none.
-                if line.contains(": PERF_RECORD_") { Ok(()) } else { self.begin(&head) }
+                self.begin(&head)
             }
             // `-F srccode`
             None if self.open.is_some() && line.starts_with('|') => Ok(()),
@@ -156,6 +159,9 @@ impl Reader {
             return Ok(false);
         }
         let frame = frame_of(raw).filter(|_| tab || !self.tabs && is_of_stack(line));
+        if self.layout.flat {
+            self.close();
+        }
         if self.open.is_none() {
             if frame.is_none() || !self.layout.bare {
                 return Ok(false);
@@ -468,6 +474,10 @@ other   7/7 14299.7:    5 sched:sched_switch:  98109 __schedule+0x1 ([kernel.kal
         let flat = "            srv 11 1.000001:   5 cycles:      5563f9fce1ab work+0x1b (/x/srv)\n  work.c:4\n";
         assert_eq!(stacks(&flat.repeat(2)), [("work".to_string(), 10)].into());
         let dead = "            dead 11 1.000001:   5 cycles:      5563f9fce1ab work+0x1b (/x/srv)\n";
+        let bare = "     5563f9fce1ab work\n     5563f9fce1ac work\n     5563f9fce1ab main\n";
+        assert_eq!(stacks(bare), [("main".to_string(), 1), ("work".to_string(), 2)].into());
+        let ids = "28683      5563f9fce1ab work (/x/srv)\n";
+        assert_eq!(stacks(&ids.repeat(2)), [("work".to_string(), 2)].into());
         assert_eq!(stacks(&dead.repeat(2)), [("work".to_string(), 10)].into(), "a name of hexadecimal digits");
         assert_eq!(stacks(&format!("s 1/2 1.0: x: dead text\n\ns 1/2 1.0: x: \n{STACK}"))[""], 1, "an empty stack");
     }

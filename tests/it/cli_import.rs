@@ -190,9 +190,12 @@ fn is_imported_and_drawn_within_limits(recorded: &Path, profile_seconds: &str) {
 #[test]
 fn what_is_no_recording_is_usage_and_what_is_damaged_is_named() {
     let place = Place::new();
-    place.run(&["import", "nosuch"]).assert(2, &["nosuch is no directory: give the one that holds c1, c16, ..."]);
+    place
+        .run(&["import", "nosuch"])
+        .assert(2, &["nosuch does not exist: give a profile, or a directory of recordings (c1, c16, ...)"]);
     place.run(&["import", "."]).assert(2, &["holds no directory cN (c1, c16, ...), one per level"]);
     place.run(&["import", ".", "--profile-seconds", "0"]).assert(2, &["is no length of time; write 15 or 15s"]);
+    place.run(&["import", ".", "--weights", "ns"]).assert(2, &["--weights is of a profile, and . is a directory"]);
     place.run(&["import", ".", "--id", "../x"]).assert(2, &["an id names a directory"]);
     let level = place.path().join("c4");
     std::fs::create_dir(&level).unwrap();

@@ -183,6 +183,12 @@ fn what_is_damaged_or_contradictory_is_named_and_nothing_is_stored() {
     write(&place, "dangling.pb", dangling.encode_to_vec());
     write(&place, "minus.pb", foreign(&[[1, -5]], 0).encode_to_vec());
     write(&place, "huge.pb", foreign(&[[1, i64::MAX]], 0).encode_to_vec());
+    let half = i64::MAX / 1000;
+    write(&place, "sum.pb", foreign(&[[1, half], [1, half]], 0).encode_to_vec());
+    write(&place, "half.pb", foreign(&[[1, half]], 0).encode_to_vec());
+    write(&place, "page", "<!DOCTYPE html>\n<html><body>404</body></html>\n");
+    write(&place, "packed", [0x28, 0xb5, 0x2f, 0xfd, 0, 1, 2, 3]);
+    write(&place, "two.folded", "main;f 5 9\nmain;g 7 7\n");
     write(&place, "none.pb", foreign(&[], 0).encode_to_vec());
     write(&place, "good.pb", foreign(&[[1, 5]], 0).encode_to_vec());
     for (file, told) in [
@@ -194,10 +200,17 @@ fn what_is_damaged_or_contradictory_is_named_and_nothing_is_stored() {
         ("minus.pb", "it is the difference of two profiles"),
         ("huge.pb", "is beyond 292 years"),
         ("none.pb", "the profile has no samples"),
+        ("sum.pb", "the sum of its cpu is beyond the range of pprof"),
+        ("page", "it is an HTML page, neither the text of perf script nor folded stacks"),
+        ("packed", "it is packed with zstd, which is not read"),
+        ("two.folded", "line 1: each line ends with two numbers"),
     ] {
         place.run(&["import", file]).assert(3, &[told]);
         place.assert_no_run();
     }
+    let both = place.run(&["import", "half.pb", "half.pb", "--id", "both"]);
+    both.assert(3, &["the sum of cpu of all files is beyond the range of pprof"]);
+    place.assert_no_run();
     let whole = foreign(&[[3, 3_000], [1, 1_000]], 10).encode_to_vec();
     for cut in 0..whole.len() {
         write(&place, "cut.pb", &whole[..cut]);
@@ -207,10 +220,154 @@ fn what_is_damaged_or_contradictory_is_named_and_nothing_is_stored() {
     }
     place.run(&["import", "good.pb", "--qps", "5"]).assert(3, &["give --seconds beside --qps"]);
     place.run(&["import", "good.pb", "--pid", "7"]).assert(3, &["has the label pid=7"]);
-    place.run(&["import", "good.pb", "nosuch"]).assert(2, &["nosuch is no file"]);
-    place.run(&["import", "nosuch"]).assert(2, &["nosuch is no directory"]);
+    place.run(&["import", "good.pb", "nosuch"]).assert(2, &["nosuch does not exist"]);
+    place.run(&["import", "nosuch"]).assert(2, &["nosuch does not exist"]);
     place.run(&["import", "good.pb", "--queries", "16=5"]).assert(2, &["queries are given of level 16"]);
     place.run(&["import", "good.pb", "--queries", "0"]).assert(2, &["is no number of queries"]);
     place.run(&["import", "--level", "x=good.pb"]).assert(2, &["names no level and file"]);
+    place.run(&["import", "good.pb", "."]).assert(2, &[". is a directory: of several arguments each is a profile"]);
+    place.run(&["import", "good.pb", "--profile-seconds", "5"]).assert(2, &["give --seconds"]);
     place.run(&["import"]).assert(2, &["required"]);
+}
+
+/// A profile of one stack, `f` in `main`, whose columns are these (kind, unit, value).
+fn columns(columns: &[(&str, &str, i64)], default: &str, names: [(&str, &str); 2]) -> Vec<u8> {
+    let mut table = vec![String::new()];
+    let mut id = |text: &str| {
+        let known = table.iter().position(|known| known == text);
+        known.unwrap_or_else(|| {
+            table.push(text.to_string());
+            table.len() - 1
+        }) as i64
+    };
+    let sample_type = columns.iter().map(|(kind, unit, _)| proto::ValueType { ty: id(kind), unit: id(unit) }).collect();
+    let function = names.iter().zip(1..).map(|((name, system), at)| proto::Function {
+        id: at,
+        name: id(name),
+        system_name: id(system),
+        ..Default::default()
+    });
+    let function = function.collect();
+    let default_sample_type = id(default);
+    let line = |function_id| vec![proto::Line { function_id, line: 0 }];
+    let location = [1, 2].map(|at| proto::Location { id: at, line: line(at), ..Default::default() }).to_vec();
+    let value = columns.iter().map(|column| column.2).collect();
+    let sample = vec![proto::Sample { location_id: vec![1, 2], value, ..Default::default() }];
+    let profile = proto::Profile { sample_type, function, location, sample, default_sample_type, ..Default::default() };
+    proto::Profile { string_table: table, ..profile }.encode_to_vec()
+}
+
+const PLAIN: [(&str, &str); 2] = [("f", "f"), ("main", "main")];
+
+#[test]
+fn a_pprof_is_about_its_default_values_else_its_last_ones_in_whatever_unit_of_time() {
+    let place = Place::new();
+    let import = |id: &str, bytes: Vec<u8>| {
+        write(&place, &format!("{id}.pb"), bytes);
+        place.run(&["import", &format!("{id}.pb"), "--queries", "10", "--seconds", "2", "--id", id]).assert_done();
+        answer(&place, &["hot", id])
+    };
+    let lock = [("lock_delay", "ns", 5), ("cpu-time", "ns", 30_000)];
+    for (id, default, expected) in [("default", "lock_delay", 0.0005), ("last", "", 3.0), ("unknown", "x", 3.0)] {
+        let (rows, text) = import(id, columns(&lock, default, PLAIN));
+        assert!((cost(&rows, "[all sampled]", "L1") - expected).abs() < 1e-12, "{id}: {rows:?}");
+        assert!(text.contains(if id == "default" { "pprof (lock_delay)" } else { "pprof (cpu-time)" }), "{text}");
+    }
+    import("alone", columns(&[("cpu", "Hours", 1)], "", PLAIN));
+    import("beside", columns(&[("cpu", "hr", 1), ("alloc_space", "bytes", 7)], "cpu", PLAIN));
+    place.run(&["diff", "alone", "beside"]).assert(0, &[]);
+    let (rows, _) = answer(&place, &["hot", "beside"]);
+    assert_eq!(cost(&rows, "f", "L1"), 360e6);
+    let (rows, _) = import("objects", columns(&[("samples", "count", 1), ("alloc_objects", "count", 70)], "", PLAIN));
+    assert_eq!(cost(&rows, "f", "L1"), 7.0);
+}
+
+#[test]
+fn names_that_a_producer_left_mangled_are_demangled_and_kernel_files_are_the_kernel() {
+    let place = Place::new();
+    let names = [("", "_RNvCs1234_7mycrate3foo"), ("_ZN4core3ptr13drop_in_place17h0123456789abcdefE", "")];
+    write(&place, "mangled.pb", columns(&[("cpu", "ns", 5)], "", names));
+    place.run(&["import", "mangled.pb"]).assert_done();
+    let run = place.the_run();
+    let profile = run.windows[0].profile.as_ref().unwrap();
+    let path = profile.path(profile.samples[0].stack);
+    let found: Vec<&str> = path.iter().map(|id| profile.frames[id.index()].name.as_str()).collect();
+    assert_eq!(found, ["core::ptr::drop_in_place", "mycrate::foo"]);
+}
+
+#[test]
+fn options_that_do_not_apply_are_told_or_refused_and_a_pipe_is_read() {
+    let place = Place::new();
+    write(&place, "good.pb", foreign(&[[1, 5]], 0).encode_to_vec());
+    let told =
+        place.run(&["import", "good.pb", "--weights", "samples", "--no-inlines", "--id", "told", "--width", "400"]);
+    told.assert_done();
+    for option in ["--weights does not apply", "--no-inlines does not apply"] {
+        assert!(told.out.contains(option), "{}", told.out);
+    }
+    write(&place, "f.folded", FOLDED);
+    place.run(&["import", "f.folded", "--pid", "7"]).assert(3, &["folded stacks do not tell processes"]);
+    let piped = "exec 3<f.folded; cat <&3 | \"$0\" \"$@\"";
+    let command = place.command(&["import", "/dev/stdin", "--id", "piped"]);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(piped).arg(command.get_program()).args(command.get_args()).current_dir(place.path());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Samples and frames by an independent reading of perf's own text: a sample's stack ends with an empty line. The address 0, where
+/// a walk along frame pointers ended, is no frame.
+fn counted(text: &str) -> (usize, usize) {
+    let is_frame = |line: &&str| line.starts_with('\t') && !line.trim_start().starts_with("0 [unknown]");
+    let stacks: Vec<usize> = text.split("\n\n").map(|stack| stack.lines().filter(is_frame).count()).collect();
+    (stacks.iter().filter(|depth| **depth > 0).count(), stacks.iter().sum())
+}
+
+#[test]
+fn whatever_fields_perf_prints_of_a_real_recording_its_stacks_are_the_same() {
+    let place = Place::new();
+    let perf = |arguments: &[&str]| {
+        let output = Command::new("perf").args(arguments).current_dir(place.path()).stdin(Stdio::null()).output();
+        output
+            .ok()
+            .filter(|output| output.status.success())
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let load = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
+    let recorded =
+        perf(&["record", "-q", "-e", "cpu-clock", "-F", "499", "-g", "-o", "p.data", "--", "sh", "-c", load]);
+    let printed = |more: &[&str]| perf(&[&["script", "--no-inline", "-i", "p.data"], more].concat());
+    let Some(plain) = recorded.and_then(|_| printed(&[])).filter(|text| counted(text).0 > 0) else {
+        eprintln!("skipped: perf is not here, or may not record");
+        return;
+    };
+    let expected = counted(&plain);
+    for (at, fields) in [
+        &["--header"][..],
+        &["--show-mmap-events", "--show-task-events", "--ns"],
+        &["-F", "comm,pid,tid,time,period,event,ip,sym,dso"],
+        &["-F", "comm,tid,time,ip,sym"],
+        &["-F", "pid,ip,sym,dso"],
+        &["-F", "comm,period,event,ip,sym,symoff,dso"],
+        &["-F", "ip,sym"],
+        &["-F", "+misc,+srcline"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let Some(text) = printed(fields) else { continue };
+        let (file, id) = (format!("{at}.txt"), format!("run{at}"));
+        write(&place, &file, &text);
+        let imported = place.run(&["import", &file, "--id", &id]);
+        assert!(imported.code <= 1, "{fields:?}: {}", imported.err);
+        let run = wireprof::run::Store::new(place.runs()).load(&id).unwrap();
+        let profile = run.windows[0].profile.as_ref().unwrap();
+        let frames = profile.samples.iter().map(|sample| profile.walk(sample.stack).count()).sum();
+        assert_eq!((profile.samples.len(), frames), expected, "{fields:?}");
+        if let Some(cpu) = profile.column("cpu") {
+            let periods = printed(&["-F", "period"]).unwrap();
+            let total: i64 = periods.split_whitespace().filter_map(|word| word.parse::<i64>().ok()).sum();
+            assert_eq!(profile.total(cpu), total, "{fields:?}");
+        }
+    }
 }
