@@ -293,7 +293,7 @@ fn the_level_table_divides_by_queries_and_leaves_unknowns_out() {
 fn a_real_servers_runtime_folds_away_and_its_weight_stays() {
     let Some(source) = recorded("t/c16") else { return };
     let preset = wireprof::preset::Preset::built_in("materialize").unwrap();
-    let plumbing: Vec<Regex> = preset.plumbing.iter().map(|p| p.0.clone()).collect();
+    let plumbing: Vec<Regex> = preset.runtime.iter().map(|p| p.0.clone()).collect();
     let folded = fold_plumbing(&source, &plumbing);
     assert_eq!(folded.total(0), source.total(0));
     let left: Vec<String> = folded.frames.iter().map(|f| short_name(&f.name)).collect();

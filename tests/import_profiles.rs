@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use sweeps::Place;
+use wireprof::profile::ColumnKind;
 
 const FOLDED: &str = "main;serve;work 300\nmain;serve;work;malloc 100\nmain;idle 601\n";
 
@@ -170,7 +171,7 @@ fn a_real_recording_of_perf_is_read() {
         .unwrap();
     let total: i64 =
         String::from_utf8_lossy(&script.stdout).split_whitespace().filter_map(|word| word.parse::<i64>().ok()).sum();
-    assert_eq!(profile.total(profile.column("cpu").unwrap()), total, "the weight that perf itself prints");
+    assert_eq!(profile.total(profile.column(&ColumnKind::Cpu).unwrap()), total, "the weight that perf itself prints");
 }
 
 #[test]

@@ -83,10 +83,10 @@ pub fn focus(preset: &Preset, argument: &str) -> Result<Focus> {
 /// # Errors
 /// [`Usage`] where the preset has none.
 pub fn plumbing(preset: &Preset, wanted: bool) -> Result<Vec<Regex>> {
-    if wanted && preset.plumbing.is_empty() {
+    if wanted && preset.runtime.is_empty() {
         let why =
             anyhow!("preset {} names no plumbing to fold: leave --fold-plumbing out, or use --preset", preset.name);
         return Err(anyhow!(Usage(why)));
     }
-    Ok(preset.plumbing.iter().filter(|_| wanted).map(|p| p.0.clone()).collect())
+    Ok(preset.runtime.iter().filter(|_| wanted).map(|p| p.0.clone()).collect())
 }

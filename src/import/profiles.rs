@@ -7,9 +7,9 @@ use super::{Imported, ImportedWindow, UNRECORDED, perf, perf_script};
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::preset::Preset;
-use crate::profile::{Column, Profile, on_cpu_columns};
+use crate::profile::{Column, ColumnKind, Profile, on_cpu_columns};
 use crate::run::{
-    Host, Manifest, Missing, QUERIES, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary, pprof,
+    Host, Manifest, Missing, Part, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary, pprof,
 };
 use crate::sample::SamplingReport;
 use anyhow::{Context, Result, bail};
@@ -107,7 +107,7 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
         (None, rate) => rate.map(|rate| (rate * span.seconds()).round() as u64),
     };
     let mut missing = missing(file, &read, seconds, queries);
-    missing.sort_by(|a, b| a.what.cmp(&b.what));
+    missing.sort_by(|a, b| a.what.as_str().cmp(b.what.as_str()));
     let mut load = LoadTrace::not_driven("somebody else's load (imported)", span, id.level);
     load.completed = queries.unwrap_or(0);
     load.divisor = match (told.queries, told.rate) {
@@ -132,31 +132,36 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
 }
 
 fn missing(file: &ProfileFile, read: &Recorded, seconds: Option<f64>, queries: Option<u64>) -> Vec<Missing> {
-    let lacking =
-        |what: &str, why: &str, remedy: &str| Missing { what: what.into(), why: why.into(), remedy: remedy.into() };
+    let lacking = |what: Part, why: &str, remedy: &str| Missing { what, why: why.into(), remedy: remedy.into() };
     let again = "import it again with what is known, or measure with `wireprof record`";
-    let mut missing: Vec<Missing> =
-        ["latency", "row counts", "sessions", "errors", "metrics", "statements", "scheduler", "times"]
-            .map(|part| {
-                lacking(part, "a profile alone was imported", "measure with `wireprof record` or `wireprof sweep`")
-            })
-            .to_vec();
-    missing.push(lacking("lost samples", "the file was read without its losses", "measure with `wireprof record`"));
+    let mut missing: Vec<Missing> = [
+        Part::Latency,
+        Part::RowCounts,
+        Part::Sessions,
+        Part::Errors,
+        Part::Metrics,
+        Part::Statements,
+        Part::Scheduler,
+        Part::Times,
+    ]
+    .map(|part| lacking(part, "a profile alone was imported", "measure with `wireprof record` or `wireprof sweep`"))
+    .to_vec();
+    missing.push(lacking(Part::LostSamples, "the file was read without its losses", "measure with `wireprof record`"));
     if queries.is_none() {
         missing.push(lacking(
-            QUERIES,
+            Part::Queries,
             "nobody told how many there were: shares are shown, not costs per query",
             "give --queries, or --qps",
         ));
     }
     if seconds.is_none() {
-        missing.push(lacking("the profile's seconds", "the file does not tell them", again));
+        missing.push(lacking(Part::ProfileSeconds, "the file does not tell them", again));
     }
     if file.level.is_none() {
-        missing.push(lacking("the number of clients", "nobody told it: level 1 stands for it", "give --level N=FILE"));
+        missing.push(lacking(Part::Clients, "nobody told it: level 1 stands for it", "give --level N=FILE"));
     }
-    if read.profile.column("samples").is_none() {
-        missing.push(lacking("sample counts", "the file has weights alone", "record with a fixed period"));
+    if read.profile.column(&ColumnKind::Samples).is_none() {
+        missing.push(lacking(Part::SampleCounts, "the file has weights alone", "record with a fixed period"));
     }
     missing
 }
@@ -251,7 +256,8 @@ fn of_perf(script: perf_script::Script) -> Recorded {
     let mut notes: Vec<String> =
         others.iter().map(|(event, samples)| format!("{samples} samples of the event {event} are left out")).collect();
     notes.push("seconds are from its first sample to its last, unless they were given".into());
-    let clock = profile.column("cpu").filter(|_| profile.samples.windows(2).all(|w| w[0].values == w[1].values));
+    let clock =
+        profile.column(&ColumnKind::Cpu).filter(|_| profile.samples.windows(2).all(|w| w[0].values == w[1].values));
     let period = clock.and_then(|cpu| u64::try_from(profile.samples.first()?.values[cpu]).ok());
     let report = SamplingReport {
         event,
@@ -275,7 +281,7 @@ fn of_folded(folded: super::Folded, weights: Option<Weights>) -> Result<Recorded
     };
     let said = match unit {
         Weights::Samples => {
-            if let Some(weight) = profile.columns.iter().position(|column| column.kind == "cpu") {
+            if let Some(weight) = profile.columns.iter().position(|column| column.kind == ColumnKind::Cpu) {
                 profile.samples.iter_mut().for_each(|sample| sample.values = vec![sample.values[weight]]);
                 profile.columns = on_cpu_columns()[..1].to_vec();
             }
@@ -337,7 +343,7 @@ fn in_nanoseconds(profile: &mut Profile) -> Result<()> {
 
 /// What the profile itself tells of how it was sampled.
 fn completed(report: SamplingReport, profile: &Profile) -> SamplingReport {
-    let samples = profile.column("samples").map_or(0, |column| profile.total(column)).max(0) as u64;
+    let samples = profile.column(&ColumnKind::Samples).map_or(0, |column| profile.total(column)).max(0) as u64;
     let weight = profile.columns.len() - 1;
     let (mut named, mut total) = (0, 0);
     for sample in &profile.samples {

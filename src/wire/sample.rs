@@ -1,7 +1,7 @@
 //! Whole timelines of every k-th query of a connection. Invariant: which queries are taken is decided by their number
 //! when they are sent, never by how long they take; what was lost is counted.
 
-use super::shapes::{PLACES, Timeline};
+use super::shapes::{PLACES, Place, Timeline};
 use crate::clock::{Nanos, Span};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,11 @@ impl From<QueryTimeline> for Written {
 }
 
 impl QueryTimeline {
+    /// ns in a place; `None` for the client's, which a query's timeline does not hold.
+    pub fn spent_in(&self, place: Place) -> Option<u32> {
+        self.spent.get(place.index().checked_sub(1)?).copied()
+    }
+
     /// ns from sending to reading.
     pub fn latency(&self) -> u64 {
         self.spent.iter().map(|nanos| u64::from(*nanos)).sum()

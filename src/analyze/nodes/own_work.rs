@@ -3,6 +3,7 @@
 //! doubt whose request it is.
 
 use crate::run::Window;
+use crate::wire::Place;
 use serde::Serialize;
 
 /// Of the sampled queries, how many must have made exactly one request, and the fewest to tell a mean of.
@@ -45,16 +46,14 @@ impl OwnWork {
 pub(super) fn own_work(windows: &[&Window]) -> Option<OwnWork> {
     let (mut before, mut behind, mut after, mut found, mut all) = (0.0, 0.0, 0.0, 0, 0);
     for window in windows {
-        let hop = window.wire.as_ref()?.hops.first()?;
+        let hop = window.wire.as_ref()?.load()?;
         let sample = hop.sample.as_ref().filter(|_| hop.connections == 1)?;
         all += sample.queries.len();
         for query in &sample.queries {
-            let Some(asked) = query.behind else { continue };
-            // In the order of the path without the client: the third is the server.
-            let server = f64::from(query.spent[2]);
+            let Some((asked, server)) = query.behind.zip(query.spent_in(Place::Server)) else { continue };
             before += f64::from(asked.before);
             after += f64::from(asked.after);
-            behind += server - f64::from(asked.before) - f64::from(asked.after);
+            behind += f64::from(server) - f64::from(asked.before) - f64::from(asked.after);
             found += 1;
         }
     }
