@@ -9,11 +9,52 @@ use crate::target::{Role, SchedulerDelta};
 use crate::wire::Place;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
+
+/// What queries use; in JSON and tables its name in words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
+pub enum Resource {
+    /// All CPUs of the machine.
+    Machine,
+    /// The CPU of all that has this role.
+    Cpu(Role),
+    /// The thread of this role that is on a CPU most.
+    BusiestThread(Role),
+    /// Connections of the hop of this name, to what stands behind the server.
+    Connections(String),
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Resource::Machine => f.write_str("all CPUs of the machine"),
+            Resource::Cpu(role) => write!(f, "CPU of {}", name(*role)),
+            Resource::BusiestThread(role) => write!(f, "busiest thread of {}", name(*role)),
+            Resource::Connections(hop) => write!(f, "connections to the {hop}"),
+        }
+    }
+}
+
+impl From<Resource> for String {
+    fn from(resource: Resource) -> String {
+        resource.to_string()
+    }
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Target => "the server",
+        Role::Generator => "the generator",
+        Role::Profiler => "wireprof",
+        Role::Other => "others that are watched",
+    }
+}
 
 /// One resource over the levels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Demand {
-    pub resource: String,
+    pub resource: Resource,
     /// A bound of throughput by itself; else a part of another resource, shown for where it goes.
     pub bounds: bool,
     pub levels: BTreeMap<usize, LevelDemand>,
@@ -34,7 +75,7 @@ pub struct LevelDemand {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bound {
     pub level: usize,
-    pub resource: String,
+    pub resource: Resource,
     /// m / D: queries a second that it can serve at most.
     pub throughput: f64,
     /// Clients at which the bound and the latency without queues meet: (latency at the lowest level) / (D / m).
@@ -45,24 +86,25 @@ pub struct Bound {
 
 /// Demands by resource, the most used at the last level first; empty without scheduler statistics.
 pub fn demands(run: &Run) -> Vec<Demand> {
-    let mut found: BTreeMap<(bool, String), BTreeMap<usize, LevelDemand>> = BTreeMap::new();
+    let mut found: BTreeMap<(bool, String), Demand> = BTreeMap::new();
     for (level, windows) in run.levels() {
         let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
         let throughput = windows.iter().map(|w| w.load.completed as f64).sum::<f64>() / seconds.max(f64::MIN_POSITIVE);
         for (resource, bounds, demand, capacity) in at_level(&windows) {
             let utilisation = throughput * demand / 1e9 / capacity;
-            found.entry((bounds, resource)).or_default().insert(level, LevelDemand { demand, capacity, utilisation });
+            let new = || Demand { resource: resource.clone(), bounds, levels: BTreeMap::new() };
+            let all = found.entry((bounds, resource.to_string())).or_insert_with(new);
+            all.levels.insert(level, LevelDemand { demand, capacity, utilisation });
         }
     }
-    let mut demands: Vec<Demand> =
-        found.into_iter().map(|((bounds, resource), levels)| Demand { resource, bounds, levels }).collect();
+    let mut demands: Vec<Demand> = found.into_values().collect();
     let last = |demand: &Demand| demand.levels.last_key_value().map_or(0.0, |(_, level)| level.utilisation);
     demands.sort_by(|a, b| last(b).total_cmp(&last(a)));
     demands
 }
 
 /// Resource, whether it bounds, ns a query, capacity.
-pub(super) fn at_level(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
+pub(super) fn at_level(windows: &[&Window]) -> Vec<(Resource, bool, f64, f64)> {
     let mut found = Vec::new();
     let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64));
     if let Some(cpus) = cpus {
@@ -70,39 +112,27 @@ pub(super) fn at_level(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
         // A window without the machine's figures would count as an idle one.
         let known = windows.iter().all(|w| w.scheduler.as_ref().is_some_and(|s| s.machine.is_some()));
         found.extend(
-            per_query(windows, machine)
-                .filter(|_| known)
-                .map(|demand| ("all CPUs of the machine".into(), true, demand, cpus)),
+            per_query(windows, machine).filter(|_| known).map(|demand| (Resource::Machine, true, demand, cpus)),
         );
-        for (role, name) in ROLES {
+        for role in [Role::Target, Role::Generator, Role::Profiler, Role::Other] {
             let demand = per_query(windows, |s| s.cpu(role)).filter(|demand| *demand > 0.0);
-            found.extend(demand.map(|demand| (format!("CPU of {name}"), false, demand, cpus)));
+            found.extend(demand.map(|demand| (Resource::Cpu(role), false, demand, cpus)));
         }
     }
-    for (role, name) in [(Role::Target, "the server"), (Role::Generator, "the generator")] {
+    for role in [Role::Target, Role::Generator] {
         let demand = per_query(windows, |s| s.busiest(role).map_or(0, |thread| thread.cpu));
         let demand = demand.filter(|demand| *demand > 0.0);
-        found.extend(demand.map(|demand| (format!("busiest thread of {name}"), true, demand, 1.0)));
+        found.extend(demand.map(|demand| (Resource::BusiestThread(role), true, demand, 1.0)));
     }
     found.extend(connections_behind(windows));
     found
 }
 
-/// Name of the resource that is the server's CPU.
-pub(super) const SERVER_CPU: &str = "CPU of the server";
-
-const ROLES: [(Role, &str); 4] = [
-    (Role::Target, "the server"),
-    (Role::Generator, "the generator"),
-    (Role::Profiler, "wireprof"),
-    (Role::Other, "others that are watched"),
-];
-
 /// Connections to what stands behind the server: in use from sending to reading.
-fn connections_behind(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
+fn connections_behind(windows: &[&Window]) -> Vec<(Resource, bool, f64, f64)> {
     let mut sums: BTreeMap<String, (f64, f64, f64)> = BTreeMap::new();
     for window in windows {
-        let hops = window.wire.iter().flat_map(|wire| wire.hops.iter().skip(1));
+        let hops = window.wire.iter().flat_map(|wire| wire.behind());
         for hop in hops.filter(|hop| hop.queries > 0) {
             let busy: u64 = hop.stays.iter().filter(|stay| stay.place != Place::Client).map(|stay| stay.nanos).sum();
             let sum = sums.entry(hop.hop.name.clone()).or_default();
@@ -110,9 +140,7 @@ fn connections_behind(windows: &[&Window]) -> Vec<(String, bool, f64, f64)> {
         }
     }
     let found = sums.into_iter().filter(|(_, (_, queries, _))| *queries > 0.0);
-    found
-        .map(|(name, (busy, queries, most))| (format!("connections to the {name}"), true, busy / queries, most))
-        .collect()
+    found.map(|(name, (busy, queries, most))| (Resource::Connections(name), true, busy / queries, most)).collect()
 }
 
 /// What stops growth at each level: the resource of the least m / D.

@@ -1,7 +1,7 @@
 //! What grew from the first level to the last: the latency by places, and within it the same work in longer queues apart from more
 //! work a query. Invariant: the growths of the places and of the rest sum to the growth of the latency.
 
-use super::places::HopPlaces;
+use super::places::{HopPlaces, load_places};
 use super::summary::{mean_latency, per_query};
 use crate::run::Run;
 use crate::target::Role;
@@ -37,7 +37,7 @@ pub fn growth(run: &Run, hops: &[HopPlaces]) -> Option<Growth> {
     let ((from, first), (to, last)) = (levels.first_key_value()?, levels.last_key_value()?);
     (from != to).then_some(())?;
     let total = mean_latency(last)? - mean_latency(first)?;
-    let ends = hops.first().and_then(|hop| Some((hop.levels.get(from)?, hop.levels.get(to)?)));
+    let ends = load_places(hops).and_then(|hop| Some((hop.levels.get(from)?, hop.levels.get(to)?)));
     let mut places: Vec<(Place, f64)> = Vec::new();
     for place in Place::ALL.into_iter().filter(|place| *place != Place::Client) {
         let mean = |level: &super::places::LevelPlaces| level.places[place.index()].mean;

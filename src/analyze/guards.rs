@@ -4,7 +4,8 @@ use crate::analyze::quantities::Inputs;
 use crate::check::Guard;
 use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
-use crate::run::{Manifest, Window};
+use crate::profile::ColumnKind;
+use crate::run::{Manifest, Part, Window};
 use crate::target::{MachineDelta, Role, SchedulerDelta};
 use crate::wire::Place;
 
@@ -21,19 +22,21 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
     guards.extend(sampling(manifest, window));
     match &window.scheduler {
         Some(scheduler) => guards.extend(machine(scheduler)),
-        None => guards.push(unchecked("the machine's and the threads' CPU", missing(window, "scheduler"))),
+        None => {
+            guards.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)))
+        }
     }
     guards.push(restarted(manifest, window));
     guards.push(match window.facts.skew {
         Some(skew) => Guard::Skew { skew },
-        None => unchecked("skew of the scrapes", missing(window, "metrics")),
+        None => unchecked("skew of the scrapes", window.facts.why_without(&Part::Metrics)),
     });
     guards
 }
 
 /// Where the sockets were followed: whether others asked the server.
 fn other_clients(window: &Window) -> Option<Guard> {
-    let hop = window.wire.as_ref()?.hops.first()?;
+    let hop = window.wire.as_ref()?.load()?;
     Some(match hop.others {
         Some(others) => {
             Guard::OtherClients { connections: others.connections, others: others.queries, own: hop.queries }
@@ -44,7 +47,7 @@ fn other_clients(window: &Window) -> Option<Guard> {
 
 /// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.
 fn places(window: &Window) -> Option<Guard> {
-    let hop = window.wire.as_ref()?.hops.first()?;
+    let hop = window.wire.as_ref()?.load()?;
     let latency = window.load.mean_latency().filter(|_| window.load.rate.is_none())?;
     let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
     Some(Guard::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
@@ -55,17 +58,11 @@ fn unchecked(what: &str, why: impl Into<String>) -> Guard {
 }
 
 /// The check, unless the window says that what it needs was not measured.
-fn measured(window: &Window, part: &str, what: &str, guard: Guard) -> Guard {
-    match window.facts.missing.iter().find(|m| m.what == part) {
+fn measured(window: &Window, part: &Part, what: &str, guard: Guard) -> Guard {
+    match window.facts.lacks(part) {
         Some(missing) => unchecked(what, missing.why.clone()),
         None => guard,
     }
-}
-
-/// Why the window lacks a part.
-fn missing(window: &Window, part: &str) -> String {
-    let missing = window.facts.missing.iter().find(|m| m.what == part);
-    missing.map_or_else(|| format!("the window has no {part}"), |m| m.why.clone())
 }
 
 /// What the client saw.
@@ -94,11 +91,11 @@ fn load(window: &Window) -> Vec<Guard> {
     let worst = load.errors.iter().filter(|e| !e.accepted).max_by_key(|e| e.count);
     let first = worst.map(|e| format!("{} {} ({} times)", e.sqlstate, e.message, e.count)).unwrap_or_default();
     let rows = Guard::WrongRows { wrong: load.wrong_rows, completed };
-    let rows = measured(window, "row counts", "row counts", rows);
+    let rows = measured(window, &Part::RowCounts, "row counts", rows);
     let lost = Guard::SessionsLost { lost: load.sessions.lost, opened: load.sessions.opened };
-    let lost = measured(window, "sessions", "sessions that the client lost", lost);
+    let lost = measured(window, &Part::Sessions, "sessions that the client lost", lost);
     let errors = Guard::Errors { errors: load.error_count(), completed, first: first.trim().to_string() };
-    let errors = measured(window, "errors", "failed queries", errors);
+    let errors = measured(window, &Part::Errors, "failed queries", errors);
     vec![gap, cpu, errors, rows, lost]
 }
 
@@ -129,10 +126,10 @@ fn server(preset: &Preset, window: &Window) -> Vec<Guard> {
 /// Whether the samples are all there, whole and named.
 fn sampling(manifest: &Manifest, window: &Window) -> Vec<Guard> {
     let Some(sampling) = &window.sampling else {
-        return vec![unchecked("samples", missing(window, "profile"))];
+        return vec![unchecked("samples", window.facts.why_without(&Part::Profile))];
     };
     let lost = Guard::LostSamples { lost: sampling.lost, throttled: sampling.throttled, recorded: sampling.recorded };
-    let lost = measured(window, "lost samples", "lost samples", lost);
+    let lost = measured(window, &Part::LostSamples, "lost samples", lost);
     let complete = match sampling.complete {
         Some(complete) => {
             Guard::CompleteStacks { complete, samples: sampling.samples, reasons: sampling.incomplete.clone() }
@@ -153,7 +150,8 @@ fn sampled_cpu(window: &Window) -> Guard {
     let (Some(profile), Some(scheduler)) = (&window.profile, &window.scheduler) else {
         return unchecked(WHAT, "it needs a profile and the scheduler's statistics");
     };
-    let (Some(cpu), Some(samples)) = (profile.column("cpu"), window.sampling.as_ref().map(|s| s.samples)) else {
+    let (Some(cpu), Some(samples)) = (profile.column(&ColumnKind::Cpu), window.sampling.as_ref().map(|s| s.samples))
+    else {
         return unchecked(WHAT, "the profile's weights are not CPU time");
     };
     let (sampled, accounted) = (window.profile_span(), scheduler.span);
@@ -228,7 +226,7 @@ fn restarted(manifest: &Manifest, window: &Window) -> Guard {
         _ if 2 * resets > window.metrics.as_ref().map_or(0, moving) => {
             restarted("before the first scrape", "after it, by its metrics")
         }
-        _ => unchecked("that the target is the same process", missing(window, "target start time")),
+        _ => unchecked("that the target is the same process", window.facts.why_without(&Part::TargetStartTime)),
     }
 }
 

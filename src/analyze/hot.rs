@@ -4,7 +4,7 @@
 use super::interval::{Estimate, WindowCost, difference, estimate};
 use super::tally::{Identity, Tally, tally};
 use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
-use crate::profile::{Focus, Space};
+use crate::profile::{ColumnKind, Focus, Space};
 use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub struct HotOptions {
     /// Show the callers of the frames that match instead of the frames.
     pub callers_of: Option<Regex>,
     /// Kind of the column; `None`: see [`ViewOptions::column`].
-    pub column: Option<String>,
+    pub column: Option<ColumnKind>,
     /// Runtime plumbing to fold; empty: none.
     pub plumbing: Vec<Regex>,
 }
@@ -143,7 +143,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     let mut rows = rows(&tallies, options);
     let frames = rows.len();
     let left_out = rows.split_off(options.top.min(frames));
-    let (column, unit) = column.map_or_else(Default::default, |c| (c.kind, c.unit));
+    let (column, unit) = column.map_or_else(Default::default, |c| (c.kind.to_string(), c.unit));
     HotTable {
         run: run.manifest.id.clone(),
         source: options.source,

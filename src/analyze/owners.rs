@@ -32,7 +32,7 @@ impl Rules {
     pub fn of(preset: &Preset) -> Self {
         let all = |patterns: &[Pattern]| patterns.iter().map(|p| p.0.clone()).collect::<Vec<Regex>>();
         // An allocator that is linked into the program is no more an owner than a library's, and a runtime is none.
-        let helpers = [all(&preset.diagnosis.helpers), allocator(preset), all(&preset.plumbing)].concat();
+        let helpers = [all(&preset.diagnosis.helpers), allocator(preset), all(&preset.runtime)].concat();
         Rules { helpers, transport: all(&preset.diagnosis.transport) }
     }
 

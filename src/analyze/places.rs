@@ -81,29 +81,34 @@ impl LevelPlaces {
     }
 }
 
-/// The hops of a run; empty where no window was followed at the sockets.
-pub fn places(run: &Run) -> Vec<HopPlaces> {
-    let first = run.windows.iter().find_map(|window| window.wire.as_ref());
-    let names: Vec<String> = first.iter().flat_map(|wire| &wire.hops).map(|hop| hop.hop.name.clone()).collect();
-    let hop = |(at, name): (usize, &String)| HopPlaces {
-        hop: name.clone(),
-        of_load: at == 0,
-        levels: run
-            .levels()
-            .into_iter()
-            .filter_map(|(level, windows)| Some((level, level_places(&windows, name, at == 0)?)))
-            .collect(),
-    };
-    names.iter().enumerate().map(hop).filter(|hop| !hop.levels.is_empty()).collect()
+/// The hop between the load and the server.
+pub fn load_places(hops: &[HopPlaces]) -> Option<&HopPlaces> {
+    hops.iter().find(|hop| hop.of_load)
 }
 
-pub(super) fn level_places(windows: &[&Window], name: &str, of_load: bool) -> Option<LevelPlaces> {
-    let mut seconds = 0.0;
+/// The hops of a run; empty where no window was followed at the sockets.
+pub fn places(run: &Run) -> Vec<HopPlaces> {
+    let Some(wire) = run.windows.iter().find_map(|window| window.wire.as_ref()) else { return Vec::new() };
+    let hop = |name: &str| {
+        let levels = run.levels().into_iter();
+        HopPlaces {
+            hop: name.to_string(),
+            of_load: wire.is_load(name),
+            levels: levels.filter_map(|(level, windows)| Some((level, level_places(&windows, name)?))).collect(),
+        }
+    };
+    wire.hops.iter().map(|found| hop(&found.hop.name)).filter(|hop| !hop.levels.is_empty()).collect()
+}
+
+/// The hop of this name at one level; `None` where no window was followed there.
+pub(super) fn level_places(windows: &[&Window], name: &str) -> Option<LevelPlaces> {
+    let (mut seconds, mut of_load) = (0.0, false);
     let mut found: Vec<(&Window, &HopDelta)> = Vec::new();
     for window in windows {
         let Some(wire) = &window.wire else { continue };
         let Some(hop) = wire.hops.iter().find(|hop| hop.hop.name == name) else { continue };
         seconds += wire.span.seconds();
+        of_load = wire.is_load(name);
         found.push((window, hop));
     }
     let count = |of: fn(&HopDelta) -> u64| found.iter().map(|(_, hop)| of(hop)).sum::<u64>() as f64;

@@ -2,7 +2,7 @@
 //! Invariant: a level's populations sum to its clients; a part that one level does not know divides no level.
 
 use super::nodes::{LevelNodes, Node, What};
-use super::places::HopPlaces;
+use super::places::{HopPlaces, load_places};
 use crate::wire::Place;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub struct Population {
 
 /// In the order of the path, beginning with the client's hands; empty where the sockets were not followed.
 pub fn populations(hops: &[HopPlaces], levels: &BTreeMap<usize, LevelNodes>) -> Vec<Population> {
-    let Some(hop) = hops.first().filter(|hop| hop.of_load) else { return Vec::new() };
+    let Some(hop) = load_places(hops) else { return Vec::new() };
     let trees: BTreeMap<usize, &LevelNodes> =
         levels.iter().filter(|(level, _)| hop.levels.contains_key(level)).map(|(level, tree)| (*level, tree)).collect();
     let mut found = Vec::new();

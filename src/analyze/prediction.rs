@@ -8,11 +8,10 @@
 //! paired, and intervals are Student's over the pairs.
 
 use super::difference::{Contrast, Mean};
-use super::nodes::place_key;
 use super::places::level_places;
 use super::quantities::{Inputs, Kind};
 use crate::metrics::Change;
-use crate::preset::{Known, Nested, Preset};
+use crate::preset::{Nested, Preset};
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta};
 use crate::wire::Place;
@@ -98,7 +97,7 @@ fn latency(pairs: &[(&Window, &Window)], preset: &Preset) -> Result<Vec<Predicti
     let whole = conclude(1, Predicted::Latency { without: names }, whole);
     let mut made = vec![whole.ok_or("a window lacks its latency or metrics")?];
     for places in PARTS {
-        let inside = |node: &&&Nested| places.iter().any(|place| lies_inside(preset, node, place_key(*place)));
+        let inside = |node: &&&Nested| places.iter().any(|place| lies_inside(preset, node, &place.to_string()));
         let own: Vec<&Nested> = topmost.iter().filter(inside).copied().collect();
         let each = pairs.iter().map(|(a, b)| {
             let gone = own.iter().map(|node| per_query(a, node)).sum::<Option<f64>>()?;
@@ -117,17 +116,17 @@ const PARTS: [&[Place]; 3] =
 
 /// ns a query in these places of the load's hop.
 fn stays(window: &Window, places: &[Place]) -> Option<f64> {
-    let hop = window.wire.as_ref()?.hops.first()?;
-    let found = level_places(&[window], &hop.hop.name, true)?;
+    let hop = window.wire.as_ref()?.load()?;
+    let found = level_places(&[window], &hop.hop.name)?;
     places.iter().map(|place| found.places[place.index()].mean).sum()
 }
 
 /// Whether the first side passes through a node in every window, and the second, whose metrics have it, in none.
 fn vanishes(pairs: &[(&Window, &Window)], node: &Nested) -> bool {
-    let Known::Expression(expression) = &node.known else { return false };
+    let Some(timed) = node.known.metrics() else { return false };
     let silent = |window: &Window| {
         let Some(metrics) = &window.metrics else { return false };
-        let selectors = expression.selectors();
+        let selectors = timed.expression.selectors();
         let mut changes =
             selectors.iter().flat_map(|selector| selector.find(metrics)).map(|(_, change)| change).peekable();
         changes.peek().is_some()
@@ -143,8 +142,7 @@ fn vanishes(pairs: &[(&Window, &Window)], node: &Nested) -> bool {
 
 /// ns a query in a node, by its mean and how often queries pass through it.
 fn per_query(window: &Window, node: &Nested) -> Option<f64> {
-    let Known::Expression(expression) = &node.known else { return None };
-    let figure = Inputs::of(window).evaluate(expression).ok()?;
+    let figure = Inputs::of(window).microseconds(node.known.metrics()?).ok()?;
     let Kind::Exact(micros) = figure.kind else { return None };
     (window.load.completed > 0).then(|| Some(micros * 1e3 * figure.count? / window.load.completed as f64))?
 }

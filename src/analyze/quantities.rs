@@ -2,8 +2,8 @@
 //! a histogram nothing was observed in, is missing with the reason; it never becomes 0.
 
 use crate::metrics::{Change, MetricsDelta, Selector, quantile_bounds};
-use crate::preset::{Expression, Function, Node, Operator, Per, Preset, Variable};
-use crate::run::Window;
+use crate::preset::{Conversion, Expression, Function, Node, Operator, Per, Preset, Time, Timed, Unit, Variable};
+use crate::run::{Part, Window};
 use serde::Serialize;
 
 /// A figure of a window, by the preset's definition.
@@ -30,7 +30,7 @@ pub fn quantities(preset: &Preset, window: &Window) -> Vec<Quantity> {
     let quantity = |computed: &crate::preset::Computed| {
         let mut quantity = Quantity {
             name: computed.name.clone(),
-            unit: computed.unit.clone(),
+            unit: computed.shown.to_string(),
             per: computed.per,
             value: None,
             count: None,
@@ -38,7 +38,8 @@ pub fn quantities(preset: &Preset, window: &Window) -> Vec<Quantity> {
             source: source(&computed.expression),
             missing: None,
         };
-        match inputs.evaluate(&computed.expression) {
+        match inputs.evaluate(&computed.expression).and_then(|figure| in_unit(figure, &computed.unit, &computed.shown))
+        {
             Ok(Figure { kind: Kind::Exact(value), count }) => (quantity.value, quantity.count) = (Some(value), count),
             Ok(Figure { kind: Kind::Within(a, b), count }) => {
                 (quantity.bounds, quantity.count) = (Some((a, b)), count);
@@ -53,6 +54,14 @@ pub fn quantities(preset: &Preset, window: &Window) -> Vec<Quantity> {
 /// One expression's exact value in a window, or why it has none.
 pub fn evaluate(expression: &Expression, window: &Window) -> Result<f64, String> {
     Inputs::of(window).number(expression)
+}
+
+/// What an expression that gives a time is worth in a window, in us, or why it has no value.
+pub fn microseconds(timed: &Timed, window: &Window) -> Result<f64, String> {
+    match Inputs::of(window).microseconds(timed)?.kind {
+        Kind::Exact(micros) => Ok(micros),
+        Kind::Within(..) => Err(format!("`{}` is known only within bounds", timed.expression)),
+    }
 }
 
 pub(super) fn source(expression: &Expression) -> String {
@@ -87,7 +96,7 @@ pub(super) enum Kind {
 impl<'a> Inputs<'a> {
     pub fn of(window: &'a Window) -> Inputs<'a> {
         let why = || {
-            let missing = window.facts.missing.iter().find(|m| m.what == "metrics");
+            let missing = window.facts.lacks(&Part::Metrics);
             missing.map_or_else(|| "the window has no metrics".to_string(), |m| format!("no metrics: {}", m.why))
         };
         Inputs {
@@ -112,6 +121,11 @@ impl<'a> Inputs<'a> {
             Kind::Exact(value) => Ok(value),
             Kind::Within(..) => Err(format!("`{expression}` is known only within bounds")),
         }
+    }
+
+    /// The value of an expression that gives a time, in us.
+    pub fn microseconds(&self, timed: &Timed) -> Result<Figure, String> {
+        convert(self.evaluate(&timed.expression)?, timed.unit, Time::Microseconds)
     }
 
     fn node(&self, node: &Node) -> Result<Figure, String> {
@@ -192,6 +206,22 @@ fn binary(operator: Operator, left: Figure, right: Figure) -> Result<Figure, Str
         _ => return Err("bounds of a quantile can only be multiplied or divided by a number".to_string()),
     };
     Ok(Figure { kind, count })
+}
+
+/// A figure in the unit that it is shown in; units that are no times are the same.
+fn in_unit(figure: Figure, unit: &Unit, shown: &Unit) -> Result<Figure, String> {
+    match (unit.time(), shown.time()) {
+        (Some(from), Some(to)) => convert(figure, from, to),
+        _ => Ok(figure),
+    }
+}
+
+fn convert(figure: Figure, from: Time, to: Time) -> Result<Figure, String> {
+    let exact = |factor| Figure { kind: Kind::Exact(factor), count: None };
+    match from.to(to) {
+        Conversion::Multiply(factor) => binary(Operator::Multiply, figure, exact(factor)),
+        Conversion::Divide(factor) => binary(Operator::Divide, figure, exact(factor)),
+    }
 }
 
 fn scale(kind: Kind, by: f64) -> Kind {

@@ -1,7 +1,7 @@
 //! What each statement of the database behind costs, per level. Invariant: a mean is divided by the calls that it was measured in,
 //! and calls per query of the client are rates over each side's own seconds.
 
-use crate::run::{Run, Window};
+use crate::run::{Part, Run, Window};
 use crate::statements::{StatementDelta, same_statement};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,7 +75,10 @@ pub fn statement_sources(run: &Run, watched: &[String], costs: &[StatementCost])
         vanished: deltas().map(|delta| delta.vanished).sum(),
         hidden: deltas().map(|delta| delta.hidden).max().unwrap_or(0),
         unseen: watched.iter().filter(|wanted| !seen(wanted)).cloned().collect(),
-        missing: missing.filter(|missing| missing.what == "statements").map(|missing| missing.why.clone()).collect(),
+        missing: missing
+            .filter(|missing| missing.what == Part::Statements)
+            .map(|missing| missing.why.clone())
+            .collect(),
     }
 }
 

@@ -4,7 +4,8 @@
 use super::view::{ViewOptions, window_view};
 use crate::check::{Guard, Verdict};
 use crate::load::empty_histogram;
-use crate::run::{Run, Window};
+use crate::profile::ColumnKind;
+use crate::run::{Part, Run, Window};
 use crate::target::Role;
 use serde::Serialize;
 
@@ -113,17 +114,19 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
         busiest: busiest(windows),
         generator_cpu: generator_cpu(windows),
         machine_busy: machine_busy(windows),
-        errors: told(windows, "errors", |w| w.load.error_count()),
-        wrong_rows: told(windows, "row counts", |w| w.load.wrong_rows),
+        errors: told(windows, &Part::Errors, |w| w.load.error_count()),
+        wrong_rows: told(windows, &Part::RowCounts, |w| w.load.wrong_rows),
         guards_failing: verdicts(Verdict::Fail),
         guards_warning: verdicts(Verdict::Warn),
     }
 }
 
 /// A sum over the windows; `None` where one of them says that the part was not measured.
-fn told(windows: &[&Window], part: &str, count: impl Fn(&Window) -> u64) -> Option<u64> {
-    let lacking = |window: &&Window| window.facts.missing.iter().any(|missing| missing.what == part);
-    (!windows.iter().any(lacking)).then(|| windows.iter().map(|window| count(window)).sum())
+fn told(windows: &[&Window], part: &Part, count: impl Fn(&Window) -> u64) -> Option<u64> {
+    windows
+        .iter()
+        .all(|window| window.facts.lacks(part).is_none())
+        .then(|| windows.iter().map(|window| count(window)).sum())
 }
 
 fn throughput(windows: &[&Window]) -> Option<f64> {
@@ -167,7 +170,7 @@ fn sampled_cpu(windows: &[&Window]) -> Option<f64> {
     for window in windows {
         let view = window_view(window, &ViewOptions::default())?;
         let column = &view.profile.columns[view.column];
-        (column.kind == "cpu" && column.unit == "nanoseconds").then_some(())?;
+        (column.kind == ColumnKind::Cpu && column.unit == "nanoseconds").then_some(())?;
         sum += view.profile.total(view.column) as f64;
         queries += view.queries;
     }

@@ -59,7 +59,7 @@ pub fn tails(run: &Run) -> BTreeMap<usize, Result<Tail, String>> {
 }
 
 fn tail(windows: &[&Window]) -> Result<Tail, String> {
-    let hops = windows.iter().filter_map(|window| window.wire.as_ref()?.hops.first());
+    let hops = windows.iter().filter_map(|window| window.wire.as_ref()?.load());
     let samples: Vec<_> = hops.filter_map(|hop| hop.sample.as_ref()).collect();
     let mut queries: Vec<&QueryTimeline> = samples.iter().flat_map(|sample| &sample.queries).collect();
     if queries.len() < FEWEST {
@@ -68,13 +68,6 @@ fn tail(windows: &[&Window]) -> Result<Tail, String> {
     queries.sort_by_key(|query| std::cmp::Reverse(query.latency()));
     let slowest = &queries[..queries.len().div_ceil(100)];
     let latency = |query: &&QueryTimeline| query.latency() as f64;
-    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client);
-    let in_place = |place: Place| TailPlace {
-        place,
-        all: mean(&queries, |query| f64::from(query.spent_in(place))),
-        of_slowest: mean(slowest, |query| f64::from(query.spent_in(place))),
-        p99: quantile(queries.iter().map(|query| u64::from(query.spent_in(place))).collect(), 0.99),
-    };
     Ok(Tail {
         sampled: queries.len(),
         lost: samples.iter().map(|sample| sample.lost).sum(),
@@ -82,9 +75,19 @@ fn tail(windows: &[&Window]) -> Result<Tail, String> {
         threshold: slowest.last().map_or(0, |query| query.latency()),
         all: mean(&queries, latency),
         of_slowest: mean(slowest, latency),
-        places: places.map(in_place).collect(),
+        places: Place::ALL.into_iter().filter_map(|place| tail_place(place, &queries, slowest)).collect(),
         cluster: cluster(&queries, slowest),
     })
+}
+
+/// `None` for the client's, which no timeline holds.
+fn tail_place(place: Place, all: &[&QueryTimeline], slowest: &[&QueryTimeline]) -> Option<TailPlace> {
+    let spent = |queries: &[&QueryTimeline]| -> Option<Vec<u64>> {
+        queries.iter().map(|query| query.spent_in(place).map(u64::from)).collect()
+    };
+    let mean = |nanos: &[u64]| nanos.iter().map(|nanos| *nanos as f64).sum::<f64>() / nanos.len() as f64;
+    let (all, slowest) = (spent(all)?, spent(slowest)?);
+    Some(TailPlace { place, all: mean(&all), of_slowest: mean(&slowest), p99: quantile(all, 0.99) })
 }
 
 fn mean(queries: &[&QueryTimeline], of: impl Fn(&&QueryTimeline) -> f64) -> f64 {

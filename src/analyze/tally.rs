@@ -4,7 +4,7 @@
 use super::hot::By;
 use super::interval::{BATCHES, WindowCost};
 use super::view::WindowView;
-use crate::profile::{Frame, FrameId, OUTSIDE, Profile, Space, StackId, frame_matches, short_name};
+use crate::profile::{ColumnKind, Frame, FrameId, OUTSIDE, Profile, Space, StackId, frame_matches, short_name};
 use regex::Regex;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -168,7 +168,7 @@ impl Batches {
     }
 
     fn blank(&self, view: &WindowView) -> WindowCost {
-        let counted = view.profile.column("samples");
+        let counted = view.profile.column(&ColumnKind::Samples);
         let samples = counted.map(|c| view.profile.total(c));
         WindowCost {
             weight: 0.0,
@@ -183,7 +183,7 @@ impl Batches {
 
 /// Cost by distinct stack.
 fn stack_costs(view: &WindowView, clock: &Batches, blank: &WindowCost) -> HashMap<Option<StackId>, WindowCost> {
-    let counted = view.profile.column("samples");
+    let counted = view.profile.column(&ColumnKind::Samples);
     let mut costs: HashMap<Option<StackId>, WindowCost> = HashMap::new();
     for sample in &view.profile.samples {
         let cost = costs.entry(sample.stack).or_insert_with(|| blank.clone());

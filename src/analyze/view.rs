@@ -1,7 +1,7 @@
 //! Views: a window's or a level's profile with folding and focus applied, beside the queries it is divided by.
 //! Invariant: a profile and its divisor come from the same windows.
 
-use crate::profile::{Callers, Focus, Profile, fold_plumbing, merge, split};
+use crate::profile::{Callers, ColumnKind, Focus, Profile, fold_plumbing, merge, split};
 use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub struct ViewOptions {
     pub plumbing: Vec<Regex>,
     /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is not a
     /// count, else `samples`.
-    pub column: Option<String>,
+    pub column: Option<ColumnKind>,
 }
 
 impl Default for ViewOptions {
@@ -120,7 +120,7 @@ pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<Wind
         Source::OnCpu => (window.profile.as_ref()?, window.queries_under_profile()),
         _ => (window.off_cpu.as_ref()?.profile.as_ref()?, window.queries_under_off_cpu()?),
     };
-    let column = cost_column(source, options.source, options.column.as_deref())?;
+    let column = cost_column(source, options.source, options.column.as_ref())?;
     let queries = match options.per {
         Per::Query => queries,
         Per::Hundredth => source.total(column) as f64 / 100.0,
@@ -160,8 +160,8 @@ pub fn level_view(level: usize, windows: &[&Window], options: &ViewOptions) -> O
 
 /// Where the samples of these views came from.
 pub fn provenance(views: &[WindowView]) -> Provenance {
-    let counted = |kind: &'static str| views.iter().map(|view| counted(view, kind)).sum::<Option<u64>>();
-    let mut found = Provenance { samples: counted("samples"), ..Provenance::default() };
+    let counted = |kind: &ColumnKind| views.iter().map(|view| counted(view, kind)).sum::<Option<u64>>();
+    let mut found = Provenance { samples: counted(&ColumnKind::Samples), ..Provenance::default() };
     for view in views {
         if let Some(report) = &view.window.sampling {
             found.unwinders.insert(report.unwinder.clone());
@@ -174,7 +174,7 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
             }
             (Source::Blocked | Source::Runnable, _, Some(off_cpu)) => {
                 found.events.insert("context switches".into());
-                found.switches = counted("switches");
+                found.switches = counted(&ColumnKind::Switches);
                 found.lost += off_cpu.report.lost_waits;
             }
             _ => {}
@@ -189,23 +189,23 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
 }
 
 /// The column that holds the cost.
-fn cost_column(profile: &Profile, source: Source, wanted: Option<&str>) -> Option<usize> {
+fn cost_column(profile: &Profile, source: Source, wanted: Option<&ColumnKind>) -> Option<usize> {
     match (wanted, source) {
         (Some(kind), _) => profile.column(kind),
-        (None, Source::Blocked) => profile.column("blocked"),
-        (None, Source::Runnable) => profile.column("runnable"),
+        (None, Source::Blocked) => profile.column(&ColumnKind::Blocked),
+        (None, Source::Runnable) => profile.column(&ColumnKind::Runnable),
         (None, Source::OnCpu) => profile
-            .column("cpu")
-            .or_else(|| profile.column("cycles"))
+            .column(&ColumnKind::Cpu)
+            .or_else(|| profile.column(&ColumnKind::Cycles))
             .or_else(|| profile.columns.iter().position(|c| c.unit != "count"))
-            .or_else(|| profile.column("samples"))
+            .or_else(|| profile.column(&ColumnKind::Samples))
             // An imported profile of another count (`alloc_objects`) has that alone.
             .or_else(|| profile.columns.len().checked_sub(1)),
     }
 }
 
 /// Sum of a column that counts; `None` where the profile has none.
-fn counted(view: &WindowView, kind: &str) -> Option<u64> {
+fn counted(view: &WindowView, kind: &ColumnKind) -> Option<u64> {
     let column = view.profile.column(kind)?;
     Some(view.profile.total(column) as u64)
 }

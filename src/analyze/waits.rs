@@ -3,7 +3,7 @@
 
 use super::Identity;
 use super::view::{Source, ViewOptions, WindowView, window_view};
-use crate::profile::{Frame, Profile, Space, frame_matches, short_name};
+use crate::profile::{ColumnKind, Frame, Profile, Space, frame_matches, short_name};
 use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
@@ -132,7 +132,7 @@ fn on_cpu(windows: &[&Window], within: &[Regex], except: &[Regex]) -> Option<f64
     let queries: f64 = views.iter().map(|view| view.queries).sum();
     let mut sum = 0;
     for view in &views {
-        let cpu = view.profile.column("cpu")?;
+        let cpu = view.profile.column(&ColumnKind::Cpu)?;
         let wanted = wanted(&view.profile, within, except);
         let inside = |sample: &&crate::profile::Sample| match sample.stack {
             Some(stack) => wanted[stack.index()],
@@ -156,8 +156,12 @@ struct Columns {
 
 impl Columns {
     fn of(profile: &Profile) -> Option<Self> {
-        let column = |kind| profile.column(kind);
-        Some(Columns { switches: column("switches")?, blocked: column("blocked")?, runnable: column("runnable")? })
+        let column = |kind| profile.column(&kind);
+        Some(Columns {
+            switches: column(ColumnKind::Switches)?,
+            blocked: column(ColumnKind::Blocked)?,
+            runnable: column(ColumnKind::Runnable)?,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::analyze::demands::{bounds, demands};
 use crate::analyze::growth::growth;
 use crate::analyze::hot::{HotOptions, Order, hot};
 use crate::analyze::nodes::{LevelNodes, misplaced, nodes};
-use crate::analyze::places::places;
+use crate::analyze::places::{load_places, places};
 use crate::analyze::populations::{Population, populations};
 use crate::analyze::summary::summary;
 use crate::analyze::tails::tails;
@@ -72,7 +72,7 @@ impl Explain {
             within.pictures.push(draw(run, &populations, path)?);
         }
         let mut sections = vec![levels, followed, within];
-        sections.extend(hops.first().map(|hop| tails_section(hop, &tails(run))));
+        sections.extend(load_places(&hops).map(|hop| tails_section(hop, &tails(run))));
         sections.push(demands_section(&demands, &bounds(run, &demands)));
         sections.push(waiting);
         sections.extend(growth_section(growth(run, &hops).as_ref()));

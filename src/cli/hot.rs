@@ -4,6 +4,7 @@ use super::names::Names;
 use super::{Common, Outcome, Usage, input};
 use crate::analyze::hot::{By, HotOptions, Order, hot};
 use crate::analyze::view::Source;
+use crate::profile::ColumnKind;
 use crate::render::hot_report;
 use crate::run::Parts;
 use anyhow::{Result, anyhow};
@@ -152,7 +153,7 @@ impl Hot {
             frame: self.frame,
             top: self.top,
             callers_of: self.callers_of,
-            column: self.column,
+            column: self.column.map(ColumnKind::from),
             plumbing,
         })
     }

@@ -2,9 +2,9 @@
 
 use super::{Common, Usage};
 use crate::preset::Preset;
+use crate::profile::short_name;
 use crate::profile::{Focus, Profile, frame_matches};
 use crate::run::{Manifest, Parts, Run, Store};
-use crate::profile::short_name;
 use anyhow::{Context, Result, anyhow};
 use regex::Regex;
 use std::collections::BTreeSet;
@@ -161,10 +161,10 @@ fn neither(preset: &Preset, argument: &str, why: &str) -> anyhow::Error {
 /// # Errors
 /// [`Usage`] where the preset has none.
 pub fn plumbing(preset: &Preset, wanted: bool) -> Result<Vec<Regex>> {
-    if wanted && preset.plumbing.is_empty() {
+    if wanted && preset.runtime.is_empty() {
         let why =
             anyhow!("preset {} names no plumbing to fold: leave --fold-plumbing out, or use --preset", preset.name);
         return Err(anyhow!(Usage(why)));
     }
-    Ok(preset.plumbing.iter().filter(|_| wanted).map(|p| p.0.clone()).collect())
+    Ok(preset.runtime.iter().filter(|_| wanted).map(|p| p.0.clone()).collect())
 }

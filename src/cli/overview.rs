@@ -95,7 +95,7 @@ fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
     if run.windows.iter().all(|w| w.profile.is_none()) {
         return Vec::new();
     }
-    let plumbing: Vec<_> = preset.plumbing.iter().map(|p| p.0.clone()).collect();
+    let plumbing: Vec<_> = preset.runtime.iter().map(|p| p.0.clone()).collect();
     let section =
         |title: String, table: &HotTable| Section { title, tables: vec![frames_table(table)], ..Section::default() };
     let options = HotOptions { top: TOP, ..HotOptions::default() };

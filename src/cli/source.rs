@@ -1,6 +1,6 @@
 //! The working copy that the server was built from, for verbs that measure.
 
-use crate::run::{BuiltFrom, Missing};
+use crate::run::{BuiltFrom, Missing, Part};
 use crate::vcs::working_copy;
 use clap::Args;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ impl Source {
         match working_copy(directory) {
             Ok(copy) => BuiltFrom::WorkingCopy(copy),
             Err(error) => BuiltFrom::Missing(Missing {
-                what: "source".into(),
+                what: Part::Source,
                 why: format!("{error:#}"),
                 remedy: "--source names a working copy of jj or git, and that tool must be installed".into(),
             }),

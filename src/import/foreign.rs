@@ -6,7 +6,7 @@ use super::kind::{Kind, kind};
 use super::packed::unpacked;
 use super::profiles::{ProfileOptions, Weights};
 use super::{perf, perf_script};
-use crate::profile::{Column, Profile, Space, merge, on_cpu_columns};
+use crate::profile::{Column, ColumnKind, Profile, Space, merge, on_cpu_columns};
 use crate::run::pprof;
 use crate::sample::SamplingReport;
 use crate::symbol::demangle;
@@ -106,7 +106,8 @@ fn of_perf(script: perf_script::Script) -> Recorded {
         ));
     }
     notes.push("seconds are from its first sample to its last, unless they were given".into());
-    let clock = profile.column("cpu").filter(|_| profile.samples.windows(2).all(|w| w[0].values == w[1].values));
+    let clock =
+        profile.column(&ColumnKind::Cpu).filter(|_| profile.samples.windows(2).all(|w| w[0].values == w[1].values));
     let period = clock.and_then(|cpu| u64::try_from(profile.samples.first()?.values[cpu]).ok());
     let report = SamplingReport {
         event: event.unwrap_or_else(|| "not told".into()),
@@ -130,7 +131,7 @@ fn of_folded(folded: Folded, weights: Option<Weights>) -> Recorded {
     };
     let said = match unit {
         Weights::Samples => {
-            if let Some(weight) = profile.column("cpu") {
+            if let Some(weight) = profile.column(&ColumnKind::Cpu) {
                 profile.samples.iter_mut().for_each(|sample| sample.values = vec![sample.values[weight]]);
                 profile.columns = on_cpu_columns()[..1].to_vec();
             }
@@ -177,7 +178,7 @@ fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
 /// Keeps the values that a profile is about, and how many samples they are of; says which those are.
 fn about_one(profile: &mut Profile, about: usize) -> String {
     let named = |column: &Column| format!("{} in {}", column.kind, column.unit);
-    let counted = |column: &Column| column.kind == "samples" && column.unit == "count";
+    let counted = |column: &Column| column.kind == ColumnKind::Samples && column.unit == "count";
     let samples = profile.columns.iter().position(counted).filter(|at| *at != about);
     // A count of something else is not told from the count of samples by its unit.
     let samples = samples.filter(|_| profile.columns[about].unit != "count");
@@ -235,7 +236,7 @@ fn demangled(mut profile: Profile) -> Profile {
 
 /// What the profile itself tells of how it was sampled.
 fn completed(report: SamplingReport, profile: &Profile) -> SamplingReport {
-    let samples = profile.column("samples").map_or(0, |column| profile.total(column)).max(0) as u64;
+    let samples = profile.column(&ColumnKind::Samples).map_or(0, |column| profile.total(column)).max(0) as u64;
     let weight = profile.columns.len() - 1;
     let (mut named, mut total) = (0, 0);
     for sample in &profile.samples {

@@ -7,7 +7,8 @@ use super::{Imported, ImportedWindow, UNRECORDED};
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::preset::Preset;
-use crate::run::{Manifest, Missing, QUERIES, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
+use crate::profile::ColumnKind;
+use crate::run::{Manifest, Missing, Part, SCHEMA, Target, Window, WindowFacts, WindowId, WorkloadSummary};
 use crate::target::Host;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +80,7 @@ pub fn import_profiles(files: &[ProfileFile], preset: &Preset, options: &Profile
 
 /// A level's files are added to one another.
 fn check_sums(windows: &[ImportedWindow]) -> Result<()> {
-    let mut sums: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    let mut sums: BTreeMap<(&ColumnKind, &str), i64> = BTreeMap::new();
     for profile in windows.iter().filter_map(|imported| imported.window.profile.as_ref()) {
         for (at, column) in profile.columns.iter().enumerate() {
             let sum = sums.entry((&column.kind, &column.unit)).or_default();
@@ -107,7 +108,7 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
         (None, rate) => rate.map(|rate| (rate * span.seconds()).round() as u64),
     };
     let mut missing = missing(file, &read, seconds, queries);
-    missing.sort_by(|a, b| a.what.cmp(&b.what));
+    missing.sort_by(|a, b| a.what.as_str().cmp(b.what.as_str()));
     let mut load = LoadTrace::not_driven("somebody else's load (imported)", span, id.level);
     load.completed = queries.unwrap_or(0);
     load.divisor = match (told.queries, told.rate) {
@@ -132,31 +133,36 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
 }
 
 fn missing(file: &ProfileFile, read: &Recorded, seconds: Option<f64>, queries: Option<u64>) -> Vec<Missing> {
-    let lacking =
-        |what: &str, why: &str, remedy: &str| Missing { what: what.into(), why: why.into(), remedy: remedy.into() };
+    let lacking = |what: Part, why: &str, remedy: &str| Missing { what, why: why.into(), remedy: remedy.into() };
     let again = "import it again with what is known, or measure with `wireprof record`";
-    let mut missing: Vec<Missing> =
-        ["latency", "row counts", "sessions", "errors", "metrics", "statements", "scheduler", "times"]
-            .map(|part| {
-                lacking(part, "a profile alone was imported", "measure with `wireprof record` or `wireprof sweep`")
-            })
-            .to_vec();
-    missing.push(lacking("lost samples", "the file was read without its losses", "measure with `wireprof record`"));
+    let mut missing: Vec<Missing> = [
+        Part::Latency,
+        Part::RowCounts,
+        Part::Sessions,
+        Part::Errors,
+        Part::Metrics,
+        Part::Statements,
+        Part::Scheduler,
+        Part::Times,
+    ]
+    .map(|part| lacking(part, "a profile alone was imported", "measure with `wireprof record` or `wireprof sweep`"))
+    .to_vec();
+    missing.push(lacking(Part::LostSamples, "the file was read without its losses", "measure with `wireprof record`"));
     if queries.is_none() {
         missing.push(lacking(
-            QUERIES,
+            Part::Queries,
             "nobody told how many there were: shares are shown, not costs per query",
             "give --queries, or --qps",
         ));
     }
     if seconds.is_none() {
-        missing.push(lacking("the profile's seconds", "the file does not tell them", again));
+        missing.push(lacking(Part::ProfileSeconds, "the file does not tell them", again));
     }
     if file.level.is_none() {
-        missing.push(lacking("the number of clients", "nobody told it: level 1 stands for it", "give --level N=FILE"));
+        missing.push(lacking(Part::Clients, "nobody told it: level 1 stands for it", "give --level N=FILE"));
     }
-    if read.profile.column("samples").is_none() {
-        missing.push(lacking("sample counts", "the file has weights alone", "record with a fixed period"));
+    if read.profile.column(&ColumnKind::Samples).is_none() {
+        missing.push(lacking(Part::SampleCounts, "the file has weights alone", "record with a fixed period"));
     }
     missing
 }

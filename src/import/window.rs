@@ -7,7 +7,7 @@ use crate::clock::Span;
 use crate::load::{DbbenchJob, ErrorCount, Generator, JobCount, LoadTrace, Sessions, empty_histogram, parse_output};
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::profile::Profile;
-use crate::run::{Missing, Window, WindowFacts, WindowId};
+use crate::run::{Missing, Part, Window, WindowFacts, WindowId};
 use crate::sample::SamplingReport;
 use crate::statements::{StatementsDelta, read_csv};
 use crate::target::SchedulerDelta;
@@ -119,16 +119,16 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
 /// Names the parts that the window has not.
 fn with_missing(mut window: Window, mut missing: Vec<Missing>) -> Window {
     let parts = [
-        ("metrics", window.metrics.is_some(), "metrics-before.prom and metrics-after.prom"),
-        ("profile", window.profile.is_some(), "folded.txt"),
-        ("statements", window.statements.is_some(), "pgss-before.csv and pgss-after.csv"),
-        ("scheduler", window.scheduler.is_some(), "schedstat-*.txt and cpu-*.txt, before and after"),
-        ("target start time", window.facts.target_started.is_some(), "stat-before.txt and stat-after.txt"),
-        ("times", window.facts.span.start != 0, "timeline.txt with `dbbench start`"),
+        (Part::Metrics, window.metrics.is_some(), "metrics-before.prom and metrics-after.prom"),
+        (Part::Profile, window.profile.is_some(), "folded.txt"),
+        (Part::Statements, window.statements.is_some(), "pgss-before.csv and pgss-after.csv"),
+        (Part::Scheduler, window.scheduler.is_some(), "schedstat-*.txt and cpu-*.txt, before and after"),
+        (Part::TargetStartTime, window.facts.target_started.is_some(), "stat-before.txt and stat-after.txt"),
+        (Part::Times, window.facts.span.start != 0, "timeline.txt with `dbbench start`"),
     ];
-    for (what, _, files) in parts.iter().filter(|(_, there, _)| !there) {
+    for (what, _, files) in parts.into_iter().filter(|(_, there, _)| !there) {
         missing.push(Missing {
-            what: what.to_string(),
+            what,
             why: format!("the recording has no {files}"),
             remedy: "record it beside the others, or measure with `wireprof sweep`".to_string(),
         });
@@ -139,12 +139,12 @@ fn with_missing(mut window: Window, mut missing: Vec<Missing>) -> Window {
 
 fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing>) -> LoadTrace {
     for (what, why) in [
-        ("row counts", "dbbench does not compare them"),
-        ("sessions", "dbbench does not tell which of its sessions were lost"),
-        ("latency distribution", "dbbench prints means, and counts by powers of two"),
+        (Part::RowCounts, "dbbench does not compare them"),
+        (Part::Sessions, "dbbench does not tell which of its sessions were lost"),
+        (Part::LatencyDistribution, "dbbench prints means, and counts by powers of two"),
     ] {
         let remedy = "measure with wireprof's own driver".to_string();
-        missing.push(Missing { what: what.to_string(), why: why.to_string(), remedy });
+        missing.push(Missing { what, why: why.to_string(), remedy });
     }
     let latency = |job: &DbbenchJob| job.latency_mean * job.transactions;
     let aborts: u64 = jobs.iter().filter_map(|job| job.aborts).sum();
@@ -213,7 +213,7 @@ fn profile(
         }
         (None, None) => {
             missing.push(Missing {
-                what: "the profile's seconds".to_string(),
+                what: Part::ProfileSeconds,
                 why: "timeline.txt has no `perf start` and `perf end`; the whole window is assumed".to_string(),
                 remedy: "give the seconds that the stacks were recorded for".to_string(),
             });
@@ -221,13 +221,13 @@ fn profile(
         }
     };
     missing.push(Missing {
-        what: "lost samples".to_string(),
+        what: Part::LostSamples,
         why: "folded stacks do not tell them".to_string(),
         remedy: "measure with `wireprof sweep`".to_string(),
     });
     let samples = folded.samples.unwrap_or_else(|| {
         missing.push(Missing {
-            what: "sample counts".to_string(),
+            what: Part::SampleCounts,
             why: "the stacks' weights have no common period".to_string(),
             remedy: "record with a fixed period".to_string(),
         });

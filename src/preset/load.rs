@@ -1,5 +1,6 @@
 //! Finding, reading and inheriting presets. Invariant: sections are inherited whole by their keys: a list of the
-//! child's replaces or extends the parent's by name, never element by element.
+//! child's replaces or extends the parent's by name, never element by element. What a name in a file stands for is
+//! decided by that file and its parents alone: a child that redefines a quantity leaves the parent's nodes as they are.
 
 use super::Preset;
 use std::path::{Path, PathBuf};
@@ -44,20 +45,56 @@ impl Preset {
 
     /// Reads a preset's text and those it inherits from.
     pub fn parse(name: &str, text: &str) -> Result<Preset, PresetError> {
-        let mut preset = read(name, text)?;
-        let mut next = preset.inherits.clone();
+        let mut files = vec![(text, read(name, text)?)];
         // Ends: parents are compiled in, and a test loads each of those.
-        while let Some(parent) = next {
-            let parent = read(&parent, text_of(&parent)?)?;
-            next = parent.inherits.clone();
-            preset = preset.over(parent);
+        while let Some(parent) = &files[files.len() - 1].1.inherits {
+            let (name, text) = (parent.clone(), text_of(parent)?);
+            files.push((text, read(&name, text)?));
         }
+        let mut preset = Preset::default();
+        for (text, file) in files.into_iter().rev() {
+            let name = file.name.clone();
+            let invalid = |why| PresetError::Invalid { name, why };
+            preset = file.over(preset).resolved(text).map_err(invalid)?;
+        }
+        let invalid = |why| PresetError::Invalid { name: name.to_string(), why };
+        preset.check_times().map_err(invalid)?;
         Ok(preset)
+    }
+
+    /// The nodes and checks of the file that was read last, on top of the inherited ones. `text`: that file's.
+    fn resolved(mut self, text: &str) -> Result<Preset, String> {
+        let written = std::mem::take(&mut self.written);
+        let own = written.into_iter().map(|node| node.resolve(&self.quantity, text)).collect::<Result<_, _>>()?;
+        self.node = by_key(own, self.node, |node| node.name.clone());
+        let own = std::mem::take(&mut self.written_checks).resolve(&self.quantity, text)?;
+        self.guards = super::Guards {
+            focus: own.focus.or(self.guards.focus),
+            churn: by_key(own.churn, self.guards.churn, |churn| churn.name.clone()),
+        };
+        Ok(self)
+    }
+
+    /// The quantities that a diagnosis takes for times are times.
+    fn check_times(&self) -> Result<(), String> {
+        let behind =
+            self.diagnosis.behind.iter().flat_map(|behind| behind.call.iter().chain(&behind.wait).chain(&behind.pool));
+        let workers = self.diagnosis.workers.iter().map(|workers| &workers.busy);
+        for name in behind.chain(workers) {
+            let named = self.quantity.iter().find(|quantity| quantity.name == *name);
+            if let Some(quantity) = named.filter(|quantity| quantity.unit.time().is_none()) {
+                return Err(format!(
+                    "quantity `{name}`: [diagnosis] needs a time, and its unit is `{}`; give it as s, ms, us or ns",
+                    quantity.unit
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What this preset leaves out is taken from `parent`.
     fn over(self, parent: Preset) -> Preset {
-        let (own, looked_at) = (self.guards, self.diagnosis);
+        let looked_at = self.diagnosis;
         let description = if self.description.is_empty() { parent.description } else { self.description };
         Preset {
             name: self.name,
@@ -71,11 +108,11 @@ impl Preset {
             process: super::Process {
                 names: or(self.process.names, parent.process.names),
                 children: self.process.children.or(parent.process.children),
-                others: or(self.process.others, parent.process.others),
+                companions: or(self.process.companions, parent.process.companions),
             },
             workload: super::Workload {
                 query: self.workload.query.or(parent.workload.query),
-                divisor: self.workload.divisor.or(parent.workload.divisor),
+                query_count: self.workload.query_count.or(parent.workload.query_count),
             },
             setup: or(self.setup, parent.setup),
             statements: super::Statements {
@@ -84,15 +121,14 @@ impl Preset {
                 watched: or(self.statements.watched, parent.statements.watched),
             },
             focus: by_key(self.focus, parent.focus, |f| f.name.clone()),
-            plumbing: or(self.plumbing, parent.plumbing),
+            runtime: or(self.runtime, parent.runtime),
             metric: by_key(self.metric, parent.metric, |m| m.selector.to_string()),
             quantity: by_key(self.quantity, parent.quantity, |q| q.name.clone()),
-            node: by_key(self.node, parent.node, |n| n.name.clone()),
-            rest: parent.rest.into_iter().chain(self.rest).collect(),
-            guards: super::Guards {
-                focus: own.focus.or(parent.guards.focus),
-                churn: by_key(own.churn, parent.guards.churn, |c| c.name.clone()),
-            },
+            node: parent.node,
+            written: self.written,
+            residual: parent.residual.into_iter().chain(self.residual).collect(),
+            guards: parent.guards,
+            written_checks: self.written_checks,
             freshness: self.freshness.or(parent.freshness),
             rung: or(self.rung, parent.rung),
 

@@ -1,12 +1,23 @@
 //! Presets: all that is particular to a server, as data. Invariant: a preset that loads is valid throughout: its
 //! selectors, expressions and patterns are parsed when the file is read, and an error names the file and its line.
 
+mod check;
 mod expression;
 mod load;
 mod model;
+mod node;
+mod quantity;
 mod setup;
+mod unit;
 
+pub use check::{ChurnGuard, FocusGuard, Guards};
 pub use expression::{BadExpression, Expression, Function, Node, Operator, Variable};
 pub use load::{BUILT_IN, PresetError};
 pub use model::*;
+pub use node::{Known, Nested};
+pub use quantity::{Computed, Timed};
 pub use setup::{Connection, Step, set_parameter, show_parameter};
+pub use unit::{Conversion, Time, Unit};
+
+use check::WrittenChecks;
+use node::WrittenNode;

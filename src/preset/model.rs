@@ -1,11 +1,11 @@
 //! What a preset holds. Every section may be left out: an absent one is inherited, or empty in a preset without parent.
 
-use super::{Expression, Step};
+use super::{Computed, Expression, Guards, Nested, Step, Unit, WrittenChecks, WrittenNode};
 use crate::metrics::{MetricsDelta, Selector};
 use crate::statements::Reader;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// All that is particular to a server.
@@ -25,17 +25,27 @@ pub struct Preset {
     pub statements: Statements,
     /// Named sets of functions.
     pub focus: Vec<FocusPatterns>,
-    /// Frames of the runtime that folding leaves out.
-    pub plumbing: Vec<Pattern>,
-    /// Metrics wanted: logged once a second, and said to be missing where they are.
+    /// Frames of the server's runtime, which folding leaves out.
+    #[serde(alias = "plumbing")]
+    pub runtime: Vec<Pattern>,
+    /// Metrics wanted that no expression mentions; see [`Preset::wanted`].
     pub metric: Vec<Wanted>,
     /// Figures computed from metrics.
     pub quantity: Vec<Computed>,
     /// How the server's metrics divide a place, in the order in which they are shown.
+    #[serde(skip)]
     pub node: Vec<Nested>,
+    /// The nodes of this file alone, until the quantities that they name are found.
+    #[serde(rename = "node")]
+    pub(super) written: Vec<WrittenNode>,
     /// What is left of a place or node when its parts are taken away, in words, by its key.
-    pub rest: BTreeMap<String, String>,
+    #[serde(alias = "rest")]
+    pub residual: BTreeMap<String, String>,
+    #[serde(skip)]
     pub guards: Guards,
+    /// The checks of this file alone, likewise.
+    #[serde(rename = "checks", alias = "guards")]
+    pub(super) written_checks: WrittenChecks,
     /// How to see whether reads see acknowledged writes; `None`: as any PostgreSQL does.
     pub freshness: Option<Freshness>,
 
@@ -49,10 +59,36 @@ pub struct Preset {
 }
 
 impl Preset {
+    /// The metrics wanted, each once: logged once a second, and said to be missing where the server lacks them. They are
+    /// those that the preset's expressions name, the optional ones left out, and those that it lists beside.
+    pub fn wanted(&self) -> Vec<&Selector> {
+        let workers = self.diagnosis.workers.iter().map(|workers| &workers.count);
+        let expressions = self.workload.query_count.iter().chain(self.figures()).chain(self.checked()).chain(workers);
+        let listed = self.metric.iter().map(|wanted| &wanted.selector);
+        let mut seen = BTreeSet::new();
+        expressions
+            .flat_map(Expression::selectors)
+            .chain(listed)
+            .filter(|selector| seen.insert(selector.to_string()))
+            .collect()
+    }
+
+    fn figures(&self) -> impl Iterator<Item = &Expression> {
+        let quantities = self.quantity.iter().filter(|quantity| !quantity.optional);
+        let nodes = self.node.iter().filter(|node| !node.optional).filter_map(|node| node.known.metrics());
+        quantities.map(|quantity| &quantity.expression).chain(nodes.map(|timed| &timed.expression))
+    }
+
+    fn checked(&self) -> impl Iterator<Item = &Expression> {
+        let churn = self.guards.churn.iter().flat_map(|guard| [&guard.value, &guard.at_most]);
+        self.guards.focus.iter().map(|guard| &guard.value).chain(churn)
+    }
+
     /// The metrics wanted of which the server exports no series, for the run's notes.
     pub fn absent<'a>(&'a self, metrics: &MetricsDelta) -> Vec<&'a Selector> {
-        let wanted = self.metric.iter().map(|wanted| &wanted.selector);
-        wanted.filter(|selector| selector.find(metrics).next().is_none()).collect()
+        let mut wanted = self.wanted();
+        wanted.retain(|selector| selector.find(metrics).next().is_none());
+        wanted
     }
 }
 
@@ -77,8 +113,9 @@ pub struct Process {
     pub names: Vec<String>,
     /// Child processes belong to the target (a server with a process per connection).
     pub children: Option<bool>,
-    /// Names of other processes to account CPU to (the database behind, say).
-    pub others: Vec<String>,
+    /// Names of processes to account CPU to beside the target (the database behind, say).
+    #[serde(alias = "others")]
+    pub companions: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -87,7 +124,8 @@ pub struct Workload {
     /// The query where the user gives none.
     pub query: Option<String>,
     /// Queries as the server counts them, for drivers whose own window cannot be cut.
-    pub divisor: Option<Expression>,
+    #[serde(alias = "divisor")]
+    pub query_count: Option<Expression>,
 }
 
 /// One rung of a ladder of workloads.
@@ -124,13 +162,13 @@ pub struct FocusPatterns {
     pub patterns: Vec<Pattern>,
 }
 
-/// A metric wanted.
+/// A metric wanted. What its values are is for the reader of the preset.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     pub selector: Selector,
-    pub unit: String,
-    pub per: Per,
+    pub unit: Option<Unit>,
+    pub per: Option<Per>,
 }
 
 /// What a value is per.
@@ -152,42 +190,6 @@ impl fmt::Display for Per {
             Per::Window => "window",
         })
     }
-}
-
-/// A figure computed from metrics.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Computed {
-    pub name: String,
-    pub unit: String,
-    pub per: Per,
-    pub expression: Expression,
-}
-
-/// A node of the nesting by which the server's metrics divide a place. Keys of places are their names in `wire.json`
-/// (`server`), of another hop's with the hop's name before (`database/server`).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Nested {
-    pub name: String,
-    /// Key of the place, or name of the node, that it is a part of.
-    pub inside: String,
-    /// A batch serves several queries: its time is set against a caller's only where each query has one of its own.
-    pub per: Per,
-    #[serde(flatten)]
-    pub known: Known,
-    /// The hop whose round trips it consists of: their places become its parts.
-    pub hop: Option<String>,
-}
-
-/// What tells how long a node takes.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Known {
-    /// Mean us of one, with the count of the histogram it rests on.
-    Expression(Expression),
-    /// Execution and planning time of the first of these statements that was called, by the database's own statistics.
-    Statements(Vec<String>),
 }
 
 /// How to write a row and read it back on another connection. `{table}` stands for a table of the probe's own, `{n}` for the
@@ -220,36 +222,6 @@ impl Default for Freshness {
     }
 }
 
-/// Checks that are particular to the server, and thresholds.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Guards {
-    /// That the code path in focus was the one measured.
-    pub focus: Option<FocusGuard>,
-    /// That the client's connections did not come and go.
-    pub churn: Vec<ChurnGuard>,
-}
-
-/// `value` must reach `at_least`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FocusGuard {
-    pub name: String,
-    pub value: Expression,
-    pub at_least: f64,
-    pub remedy: String,
-}
-
-/// `value` must not exceed `at_most`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChurnGuard {
-    pub name: String,
-    pub unit: String,
-    pub value: Expression,
-    pub at_most: Expression,
-}
-
 /// What a diagnosis looks at beside what every server has.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -268,8 +240,8 @@ pub struct Diagnosis {
     pub locks: Vec<Pattern>,
 }
 
-/// The server's own figures of a round trip behind it, as names of quantities in us; of several the first that was measured
-/// counts.
+/// The server's own figures of a round trip behind it, as names of quantities, times unless they are counts; of several the
+/// first that was measured counts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behind {
@@ -296,7 +268,7 @@ pub struct Workers {
     pub threads: Pattern,
     /// How many there are.
     pub count: Expression,
-    /// Name of the quantity: us a query that they were inside a task, on a CPU or not.
+    /// Name of the quantity: time a query that they were inside a task, on a CPU or not.
     pub busy: String,
 }
 

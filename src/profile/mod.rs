@@ -7,6 +7,7 @@
 
 mod apart;
 mod clones;
+mod column;
 mod focus;
 mod fold;
 mod merge;
@@ -16,6 +17,7 @@ mod same;
 mod short;
 
 pub use apart::{Named, tell_apart};
+pub use column::ColumnKind;
 pub use focus::{Callers, Focus, OUTSIDE, Split, frame_matches, split};
 pub use fold::{RUNTIME, fold_plumbing};
 pub use merge::merge;
@@ -96,11 +98,10 @@ pub struct Node {
     pub frame: FrameId,
 }
 
-/// What kind of value a column holds; pprof's `ValueType`.
+/// What a column holds; pprof's `ValueType`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// `samples`, `cpu`, `cycles`; `switches`, `blocked`, `runnable`
-    pub kind: String,
+    pub kind: ColumnKind,
     /// `count`, `nanoseconds`, `cycles`
     pub unit: String,
 }
@@ -150,13 +151,13 @@ pub enum Invalid {
     #[error("stack node {0} does not come after its parent")]
     Order(usize),
     #[error("the sum of its {0} is beyond the range of pprof (64 bits)")]
-    Sum(String),
+    Sum(ColumnKind),
 }
 
 impl Profile {
     /// The column of this kind, if the profile has it.
-    pub fn column(&self, kind: &str) -> Option<usize> {
-        self.columns.iter().position(|c| c.kind == kind)
+    pub fn column(&self, kind: &ColumnKind) -> Option<usize> {
+        self.columns.iter().position(|c| c.kind == *kind)
     }
 
     /// Sum of a column over all samples.
@@ -279,13 +280,17 @@ impl Builder {
 /// The two columns of an on-CPU profile: samples taken, and the CPU time they stand for.
 pub fn on_cpu_columns() -> Vec<Column> {
     vec![
-        Column { kind: "samples".into(), unit: "count".into() },
-        Column { kind: "cpu".into(), unit: "nanoseconds".into() },
+        Column { kind: ColumnKind::Samples, unit: "count".into() },
+        Column { kind: ColumnKind::Cpu, unit: "nanoseconds".into() },
     ]
 }
 
 /// The columns of an off-CPU profile: waits that ended, and the time blocked and runnable.
 pub fn off_cpu_columns() -> Vec<Column> {
-    let column = |kind: &str, unit: &str| Column { kind: kind.into(), unit: unit.into() };
-    vec![column("switches", "count"), column("blocked", "nanoseconds"), column("runnable", "nanoseconds")]
+    let column = |kind, unit: &str| Column { kind, unit: unit.into() };
+    vec![
+        column(ColumnKind::Switches, "count"),
+        column(ColumnKind::Blocked, "nanoseconds"),
+        column(ColumnKind::Runnable, "nanoseconds"),
+    ]
 }

@@ -25,7 +25,7 @@ fn demands_table(demands: &[Demand]) -> Table {
     }
     let row = |demand: &Demand| {
         let capacity = demand.levels.values().map(|level| level.capacity).fold(0.0, f64::max);
-        let mut cells = vec![Cell::Text(demand.resource.clone()), Cell::Count(capacity as u64)];
+        let mut cells = vec![Cell::Text(demand.resource.to_string()), Cell::Count(capacity as u64)];
         for level in &levels {
             let found = demand.levels.get(level);
             cells.push(Cell::figure(found.map(|found| found.demand / 1e3), "not seen at this level"));

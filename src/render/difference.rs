@@ -159,7 +159,7 @@ fn words(subject: &Subject) -> (String, String, f64) {
             micros(format!("{hop}{}", places::words(*place, *of_load)), unit)
         }
         Subject::RoundTrips { hop } => (format!("{hop}: round trips"), "per query".into(), 1.0),
-        Subject::Demand { resource } => micros(resource.clone(), "µs/query"),
+        Subject::Demand { resource } => micros(resource.to_string(), "µs/query"),
         Subject::Metric { name, unit, per } => (name.clone(), format!("{unit} per {per}"), 1.0),
     }
 }

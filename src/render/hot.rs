@@ -4,6 +4,7 @@ use super::model::{Cell, Column, Report, Section, Table};
 use crate::analyze::hot::{By, HotLevel, HotRow, HotTable, Order};
 use crate::analyze::interval::Estimate;
 use crate::analyze::view::{Per, Source};
+use crate::profile::ColumnKind;
 
 /// The frames, and what the figures rest on.
 pub fn hot_report(table: &HotTable) -> Report {
@@ -75,7 +76,7 @@ fn notes(table: &HotTable) -> Vec<String> {
     if table.per == Per::Hundredth {
         notes.push(format!(
             "Cost per query is not measured: no window has its queries counted. Shares of the {} of each level.",
-            if table.column == "cpu" { "CPU time" } else { table.column.as_str() }
+            if table.column == ColumnKind::Cpu.as_str() { "CPU time" } else { table.column.as_str() }
         ));
     }
     if table.by == By::Total && table.callers_of.is_none() {

@@ -1,13 +1,14 @@
 //! Where each query is, as tables and as one sentence a level.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::places::{HopPlaces, LevelPlaces};
+use crate::analyze::places::{HopPlaces, LevelPlaces, load_places};
 use crate::wire::Place;
 
 /// The section of view A; `None` where nothing was followed.
 pub fn places_section(hops: &[HopPlaces]) -> Option<Section> {
-    let first = hops.first()?;
-    let notes = first.levels.iter().map(|(level, places)| sentence(*level, places)).collect();
+    hops.first()?;
+    let levels = load_places(hops).into_iter().flat_map(|hop| &hop.levels);
+    let notes = levels.map(|(level, places)| sentence(*level, places)).collect();
     Some(Section {
         title: "Where a query is".into(),
         tables: hops.iter().map(places_table).collect(),

@@ -7,10 +7,12 @@ pub mod build;
 mod id;
 mod model;
 mod observer;
+mod part;
 pub mod pprof;
 mod store;
 
 pub use id::{Reserved, run_id};
 pub use model::*;
 pub use observer::{Instrument, InstrumentPairs, ObservedPair, ObservedWindow, ObserverWindows};
+pub use part::Part;
 pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};

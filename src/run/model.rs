@@ -1,6 +1,7 @@
 //! What a stored run holds. Everything right of the run (analysis, rendering, the log) reads only this.
 //! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
 
+use super::Part;
 use crate::check::Guard;
 use crate::clock::Span;
 use crate::load::LoadTrace;
@@ -161,14 +162,10 @@ impl WindowId {
 /// Something that was wanted and not measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// `metrics`, `profile`, `statements`, `scheduler`, ...
-    pub what: String,
+    pub what: Part,
     pub why: String,
     pub remedy: String,
 }
-
-/// [`Missing::what`] of a window whose queries were not counted.
-pub const QUERIES: &str = "queries";
 
 /// `window.json`: the window's own facts; its parts lie in files of their own beside it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -187,6 +184,18 @@ pub struct WindowFacts {
     #[serde(default)]
     pub target_started: Option<String>,
     pub missing: Vec<Missing>,
+}
+
+impl WindowFacts {
+    /// What is said of a part that is missing; `None` where nothing is.
+    pub fn lacks(&self, part: &Part) -> Option<&Missing> {
+        self.missing.iter().find(|missing| missing.what == *part)
+    }
+
+    /// Why a part that the window has not is missing.
+    pub fn why_without(&self, part: &Part) -> String {
+        self.lacks(part).map_or_else(|| format!("the window has no {part}"), |missing| missing.why.clone())
+    }
 }
 
 /// How long the target's threads were off CPU, by stack.
@@ -230,7 +239,7 @@ impl Window {
 
     /// Whether the window's queries were counted; where not, `completed` is no number of queries.
     pub fn counted(&self) -> bool {
-        self.load.completed > 0 || self.facts.missing.iter().all(|missing| missing.what != QUERIES)
+        self.load.completed > 0 || self.facts.lacks(&Part::Queries).is_none()
     }
 
     /// The interval that the profile's samples come from: the window's own, unless the profile was recorded beside it.

@@ -8,8 +8,8 @@ use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::preset::Preset;
-use crate::profile::{Column, Profile, on_cpu_columns};
-use crate::run::{Expositions, Manifest, Missing, OffCpu, QUERIES, Window, WindowFacts};
+use crate::profile::{Column, ColumnKind, Profile, on_cpu_columns};
+use crate::run::{Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
 use crate::sample::{Incomplete, RawSamples, SamplingReport};
 use crate::symbol::{Symbolizer, off_cpu_profile, to_profile};
 use crate::target::{Role, SchedulerDelta};
@@ -111,7 +111,7 @@ fn divide_by(window: &mut Window, divisor: &Divisor) -> Result<()> {
     (*completed, *name) = (count.round().max(0.0) as u64, divisor.to_string());
     if *completed == 0 {
         window.facts.missing.push(Missing {
-            what: QUERIES.into(),
+            what: Part::Queries,
             why: format!("the server's counter of queries did not move: {divisor}"),
             remedy: "see that the load runs, and that --divisor counts its queries".into(),
         });
@@ -122,15 +122,10 @@ fn divide_by(window: &mut Window, divisor: &Divisor) -> Result<()> {
 /// Which of the metrics that the preset wants the server lacks, by name.
 fn note_missing_metrics(window: &mut Window, preset: &Preset) {
     let Some(metrics) = &window.metrics else { return };
-    let absent: Vec<String> = preset
-        .metric
-        .iter()
-        .filter(|wanted| !metrics.series.keys().any(|series| wanted.selector.matches(series)))
-        .map(|wanted| wanted.selector.to_string())
-        .collect();
+    let absent: Vec<String> = preset.absent(metrics).into_iter().map(ToString::to_string).collect();
     if !absent.is_empty() {
         window.facts.missing.push(Missing {
-            what: "metrics".into(),
+            what: Part::Metrics,
             why: format!("the server does not have {}", absent.join(", ")),
             remedy: "what needs them reads \"not measured\"; see whether this revision has them under other names"
                 .into(),
@@ -154,7 +149,7 @@ fn add_switched(scheduler: &mut SchedulerDelta, raw: &RawSamples) {
 fn columns(report: &SamplingReport) -> Vec<Column> {
     let mut columns = on_cpu_columns();
     if report.period.is_none() {
-        columns[1] = Column { kind: "cycles".into(), unit: "cycles".into() };
+        columns[1] = Column { kind: ColumnKind::Cycles, unit: "cycles".into() };
     }
     columns
 }
@@ -162,7 +157,7 @@ fn columns(report: &SamplingReport) -> Vec<Column> {
 /// Cycles a ns of CPU: the target's cycles over the time that the kernel accounts to it in the window. `None`: the profile has its
 /// own time, or there is no accounting.
 fn hertz(profile: &Profile, scheduler: Option<&SchedulerDelta>) -> Option<f64> {
-    let cycles = profile.total(profile.column("cycles")?) as f64;
+    let cycles = profile.total(profile.column(&ColumnKind::Cycles)?) as f64;
     let nanos = scheduler?.cpu(Role::Target) as f64;
     (cycles > 0.0 && nanos > 0.0).then(|| cycles / nanos)
 }
@@ -170,12 +165,12 @@ fn hertz(profile: &Profile, scheduler: Option<&SchedulerDelta>) -> Option<f64> {
 /// Cycles say nothing of time by themselves: a column of ns is added, by the target's cycles a ns, and the report says so.
 fn with_cpu_time(profile: &mut Option<Profile>, hertz: Option<f64>, report: &mut SamplingReport) {
     let Some(profile) = profile else { return };
-    let (Some(cycles), None) = (profile.column("cycles"), profile.column("cpu")) else { return };
+    let (Some(cycles), None) = (profile.column(&ColumnKind::Cycles), profile.column(&ColumnKind::Cpu)) else { return };
     let Some(hertz) = hertz else {
         report.fallbacks.push("no CPU time: cycles cannot be turned into ns without the scheduler's accounting".into());
         return;
     };
-    profile.columns.push(Column { kind: "cpu".into(), unit: "nanoseconds".into() });
+    profile.columns.push(Column { kind: ColumnKind::Cpu, unit: "nanoseconds".into() });
     for sample in &mut profile.samples {
         sample.values.push((sample.values[cycles] as f64 / hertz).round() as i64);
     }
@@ -203,7 +198,7 @@ fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer, missing: &mut Vec<Missin
         Ok(followed) => followed,
         Err(why) => {
             let remedy = "run `wireprof doctor`, or give --no-off-cpu".into();
-            missing.push(Missing { what: "off-CPU stacks".into(), why: why.clone(), remedy });
+            missing.push(Missing { what: Part::OffCpuStacks, why: why.clone(), remedy });
             return None;
         }
     };

@@ -44,6 +44,7 @@ pub fn beside(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::ColumnKind;
     use crate::sample::{OffCpuReport, RawStack, RawWait};
 
     /// A target (1), a database (5) and a backend born of it (6), each with samples and a wait.
@@ -76,7 +77,7 @@ mod tests {
         assert_eq!(raw.samples.iter().map(|sample| sample.thread).collect::<Vec<_>>(), [0]);
         let profile = found[0].profile.as_ref().unwrap();
         // One lies after the window.
-        assert_eq!((found[0].sampling.samples, profile.total(profile.column("cpu").unwrap())), (3, 3_000));
+        assert_eq!((found[0].sampling.samples, profile.total(profile.column(&ColumnKind::Cpu).unwrap())), (3, 3_000));
         let report = raw.off_cpu.unwrap().unwrap().report;
         assert_eq!((report.waits, report.blocked, report.runnable), (2, 100, 1));
     }

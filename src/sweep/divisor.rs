@@ -5,7 +5,7 @@ use crate::analyze::quantities::evaluate;
 use crate::clock::Span;
 use crate::load::LoadError;
 use crate::preset::Expression;
-use crate::run::Window;
+use crate::run::{Part, Window};
 use anyhow::Result;
 use regex::Regex;
 use std::fmt;
@@ -47,20 +47,16 @@ impl Divisor {
             0 => Err("its two readings are of the same instant".to_string()),
             nanos => Ok(count as f64 * window.facts.span.nanos() as f64 / nanos as f64),
         };
-        let lacking = |part: &str| {
-            let missing = window.facts.missing.iter().find(|missing| missing.what == part);
-            missing.map_or_else(|| format!("the window has no {part}"), |missing| missing.why.clone())
-        };
         match self {
             Divisor::Metrics(expression) => evaluate(expression, window),
             Divisor::Statements(pattern) => {
-                let delta = window.statements.as_ref().ok_or_else(|| lacking("statements"))?;
+                let delta = window.statements.as_ref().ok_or_else(|| window.facts.why_without(&Part::Statements))?;
                 let calls = delta.statements.iter().filter(|s| pattern.is_match(&s.query)).map(|s| s.calls).sum();
                 scaled(calls, Span::new(delta.before.midpoint(), delta.after.midpoint()))
             }
             Divisor::Sockets => {
-                let wire = window.wire.as_ref().ok_or_else(|| lacking("places"))?;
-                let hop = wire.hops.first().ok_or("the sockets of no hop were followed")?;
+                let wire = window.wire.as_ref().ok_or_else(|| window.facts.why_without(&Part::Places))?;
+                let hop = wire.load().ok_or("the sockets of no hop were followed")?;
                 scaled(hop.queries, wire.span)
             }
         }

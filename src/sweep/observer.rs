@@ -6,7 +6,7 @@ use super::window::{pace, pause, watch_generator};
 use super::{Event, Sources, Stop, pairs};
 use crate::clock;
 use crate::load::Load;
-use crate::run::{Instrument, InstrumentPairs, Missing, ObservedPair, ObservedWindow, ObserverWindows};
+use crate::run::{Instrument, InstrumentPairs, Missing, ObservedPair, ObservedWindow, ObserverWindows, Part};
 use crate::sample::{self, BareTimers, Recording, Sampler, choose};
 use crate::target::{Role, difference};
 use anyhow::{Context, Result, anyhow, bail};
@@ -88,19 +88,19 @@ pub async fn observer_windows(
     Ok((found, ended))
 }
 
-fn missing(what: &str, why: String) -> Missing {
-    Missing { what: what.into(), why, remedy: "run `wireprof doctor`".into() }
+fn missing(what: Part, why: String) -> Missing {
+    Missing { what, why, remedy: "run `wireprof doctor`".into() }
 }
 
 impl<'a> Bench<'a> {
     async fn open(asked: &ObserverAsked, sources: &'a mut Sources, load: &'a dyn Load, stop: &'a Stop) -> Bench<'a> {
         let sampled = asked.sampling.as_ref().filter(|_| sources.sampler.is_some()).zip(sources.target);
-        let not_sampled = || missing("profile", "stacks are not sampled in this run".into());
+        let not_sampled = || missing(Part::Profile, "stacks are not sampled in this run".into());
         let (timers, on_cpu) = tokio::task::block_in_place(|| match sampled {
             None => (Err(not_sampled()), Err(not_sampled())),
             Some((options, target)) => (
-                BareTimers::open(options).map_err(|error| missing("timer", format!("{error:#}"))),
-                on_cpu_only(options, target.pid, sources).map_err(|error| missing("profile", format!("{error:#}"))),
+                BareTimers::open(options).map_err(|error| missing(Part::Timer, format!("{error:#}"))),
+                on_cpu_only(options, target.pid, sources).map_err(|error| missing(Part::Profile, format!("{error:#}"))),
             ),
         });
         let scrape = match &sources.scraper {
@@ -123,11 +123,11 @@ impl<'a> Bench<'a> {
     /// All instruments, with the reasons of those that cannot be had.
     fn instruments(&self) -> Vec<InstrumentPairs> {
         let on_cpu = self.on_cpu.as_ref().err().cloned();
-        let off_cpu = (!self.off_cpu).then(|| missing("off-CPU stacks", "waits are not followed in this run".into()));
+        let off_cpu = (!self.off_cpu).then(|| missing(Part::OffCpuStacks, "waits are not followed in this run".into()));
         let wire = self.sources.wire.is_none();
-        let wire = wire.then(|| missing("places", "places are not followed in this run".into()));
+        let wire = wire.then(|| missing(Part::Places, "places are not followed in this run".into()));
         let metrics = self.scrape_every.is_none();
-        let metrics = metrics.then(|| missing("metrics", "metrics are not read in this run".into()));
+        let metrics = metrics.then(|| missing(Part::Metrics, "metrics are not read in this run".into()));
         let none = on_cpu.is_some() && wire.is_some() && metrics.is_some();
         [
             (Instrument::Timer, self.timers.as_ref().err().cloned()),
@@ -135,7 +135,7 @@ impl<'a> Bench<'a> {
             (Instrument::OffCpu, on_cpu.or(off_cpu)),
             (Instrument::Wire, wire),
             (Instrument::Metrics, metrics),
-            (Instrument::All, none.then(|| missing("all", "this run has no instrument".into()))),
+            (Instrument::All, none.then(|| missing(Part::AllInstruments, "this run has no instrument".into()))),
         ]
         .map(|(instrument, missing)| InstrumentPairs { instrument, pairs: Vec::new(), missing })
         .into()
@@ -162,7 +162,7 @@ impl<'a> Bench<'a> {
                 for turn in turns {
                     match self.window(found.instrument, turn.arm == 1).await? {
                         Ok(window) => both[turn.arm] = Some(window),
-                        Err(error) => found.missing = Some(missing("observer cost", format!("{error:#}"))),
+                        Err(error) => found.missing = Some(missing(Part::ObserverCost, format!("{error:#}"))),
                     }
                 }
                 if let [Some(without), Some(with)] = both {

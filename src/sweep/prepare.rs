@@ -174,7 +174,7 @@ pub async fn prepare(mut request: Request) -> Result<Prepared> {
         // A database may have a process per connection, whatever the target has.
         beside: also.into_iter().map(|(name, pid)| (name, Sampled::family(pid))).collect(),
         target_started: pid.and_then(start_ticks),
-        series: request.preset.metric.iter().map(|wanted| wanted.selector.clone()).collect(),
+        series: request.preset.wanted().into_iter().cloned().collect(),
         divisor,
         freshness,
         awake,
@@ -452,7 +452,7 @@ fn watched(request: &Request, pid: Option<u32>, children: bool, also: &[(String,
     // A process that the user points at stands for those that the preset knows by the same name only: another database
     // on this host is not the one behind this server.
     let given: Vec<String> = others.iter().filter_map(|pid| comm(*pid, *pid)).collect();
-    let names = request.preset.process.others.iter().filter(|name| !given.contains(*name));
+    let names = request.preset.process.companions.iter().filter(|name| !given.contains(*name));
     others.extend(names.flat_map(|name| named(name)));
     others.sort_unstable();
     others.dedup();
@@ -515,7 +515,7 @@ fn present(driver: &dyn Driver, address: &Address) -> Result<usize> {
 /// window is not ours either.
 fn divisor(request: &Request, metrics: bool, wire: bool) -> Result<Option<Divisor>> {
     let usage = |why: &str| LoadError::Usage(why.into()).into();
-    let preset = || request.preset.workload.divisor.clone().map(Divisor::Metrics);
+    let preset = || request.preset.workload.query_count.clone().map(Divisor::Metrics);
     let chosen = match &request.driver {
         DriverChoice::Own { .. } => return Ok(None),
         DriverChoice::Dbbench(_) => request.divisor.clone().or_else(preset),

@@ -7,7 +7,7 @@ use crate::check::Guard;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
 use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
-use crate::run::{Missing, WindowId};
+use crate::run::{Missing, Part, WindowId};
 use crate::sample::{RawSamples, Recording, SamplingReport};
 use crate::statements::{StatementsDelta, StatementsSnapshot};
 use crate::target::{SchedulerDelta, Snapshot, difference, start_ticks, started, tasks};
@@ -85,13 +85,13 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     let samples = recording.and_then(|recording| match tokio::task::block_in_place(|| recording.stop()) {
         Ok(samples) => Some(samples),
         Err(error) => {
-            missing.push(lacking("profile", &error, "run `wireprof doctor`"));
+            missing.push(lacking(Part::Profile, &error, "run `wireprof doctor`"));
             None
         }
     });
     let freshness = probe(sources, stop, &mut missing).await;
     let unknown = load.unmeasured().into_iter();
-    missing.extend(unknown.map(|(what, why)| lacking(what, &why, "drive the load with `wireprof sweep`")));
+    missing.extend(unknown.map(|(what, why)| lacking(what.into(), &why, "drive the load with `wireprof sweep`")));
     let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
     let series = observed.scrapes.as_ref().and_then(|(before, after)| {
         let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();
@@ -119,7 +119,7 @@ async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -
     match sources.freshness.as_mut()?.run(stop).await {
         Ok(counted) => Some(counted),
         Err(error) => {
-            missing.push(lacking("read after write", &format!("{error:#}"), "see the server's own log"));
+            missing.push(lacking(Part::ReadAfterWrite, &format!("{error:#}"), "see the server's own log"));
             None
         }
     }
@@ -133,8 +133,8 @@ pub(super) fn watch_generator(sources: &mut Sources, ids: &[u32]) {
     sources.watched.generator_process = processes.first().copied();
 }
 
-fn lacking(what: &str, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
-    Missing { what: what.into(), why: why.to_string(), remedy: remedy.into() }
+fn lacking(what: Part, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
+    Missing { what, why: why.to_string(), remedy: remedy.into() }
 }
 
 fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<Box<dyn Recording>> {
@@ -142,7 +142,7 @@ fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<B
     match sources.sampler.as_mut()?.start(&sampled) {
         Ok(recording) => Some(recording),
         Err(error) => {
-            missing.push(lacking("profile", &error, "run `wireprof doctor`"));
+            missing.push(lacking(Part::Profile, &error, "run `wireprof doctor`"));
             None
         }
     }
@@ -151,7 +151,7 @@ fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<B
 /// Begins to follow the sockets; a source that cannot is left out from here on.
 fn start_wire(sources: &mut Sources, missing: &mut Vec<Missing>) {
     if let Some(Err(error)) = sources.wire.as_mut().map(|wire| tokio::task::block_in_place(|| wire.start())) {
-        missing.push(lacking("places", &format!("{error:#}"), "run `wireprof doctor`"));
+        missing.push(lacking(Part::Places, &format!("{error:#}"), "run `wireprof doctor`"));
         sources.wire = None;
     }
 }
@@ -160,7 +160,7 @@ fn wire_snapshot(sources: &Sources, missing: &mut Vec<Missing>) -> Option<WireSn
     match sources.wire.as_ref()?.snapshot() {
         Ok(snapshot) => Some(snapshot),
         Err(error) => {
-            missing.push(lacking("places", &format!("{error:#}"), "run `wireprof doctor`"));
+            missing.push(lacking(Part::Places, &format!("{error:#}"), "run `wireprof doctor`"));
             None
         }
     }
@@ -198,7 +198,7 @@ async fn observe(
     let mut readings = vec![sources.watched.read()];
     let wire_before = wire_snapshot(sources, missing);
     if let Some(Err(error)) = sources.wire.as_ref().map(|wire| wire.take_timelines(timing.window.as_secs_f64())) {
-        missing.push(lacking("timelines", &format!("{error:#}"), "run `wireprof doctor`"));
+        missing.push(lacking(Part::Timelines, &format!("{error:#}"), "run `wireprof doctor`"));
     }
     recording.iter().for_each(|recording| recording.begin_window());
     // Parsed after the window: that would take a CPU from the target.
@@ -214,8 +214,8 @@ async fn observe(
         {
             match scraper.scrape().await {
                 Ok(scrape) => inside.push(scrape),
-                Err(error) if missing.iter().all(|m| m.what != "metrics inside the window") => {
-                    missing.push(lacking("metrics inside the window", &error, "see the server's own log"));
+                Err(error) if missing.iter().all(|m| m.what != Part::MetricsInside) => {
+                    missing.push(lacking(Part::MetricsInside, &error, "see the server's own log"));
                 }
                 Err(_) => {}
             }
@@ -247,7 +247,7 @@ async fn scrape(sources: &Sources, missing: &mut Vec<Missing>) -> Option<Scrape>
     match sources.scraper.as_ref()?.scrape().await {
         Ok(scrape) => Some(scrape),
         Err(error) => {
-            missing.push(lacking("metrics", &error, "give the right address with --metrics-url"));
+            missing.push(lacking(Part::Metrics, &error, "give the right address with --metrics-url"));
             None
         }
     }
@@ -258,7 +258,7 @@ async fn read_statements(sources: &Sources, missing: &mut Vec<Missing>) -> Optio
         Ok(snapshot) => Some(snapshot),
         Err(error) => {
             missing.push(lacking(
-                "statements",
+                Part::Statements,
                 &format!("{error:#}"),
                 "see the message; the rest of the run does not need them",
             ));

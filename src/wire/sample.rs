@@ -61,9 +61,9 @@ impl From<QueryTimeline> for Written {
 }
 
 impl QueryTimeline {
-    /// ns in a place; 0 in the client's hands, in which a query is not between its sending and its reading.
-    pub fn spent_in(&self, place: Place) -> u32 {
-        place.index().checked_sub(1).map_or(0, |at| self.spent[at])
+    /// ns in a place; `None` for the client's, which a query's timeline does not hold.
+    pub fn spent_in(&self, place: Place) -> Option<u32> {
+        self.spent.get(place.index().checked_sub(1)?).copied()
     }
 
     /// ns from sending to reading.
@@ -121,7 +121,7 @@ mod tests {
         };
         let query = QueryTimeline::from(&timeline);
         assert_eq!((query.latency(), query.behind), (15, Some(Behind { before: 2, after: 1 })));
-        assert_eq!([Place::Server, Place::Client].map(|place| query.spent_in(place)), [3, 0]);
+        assert_eq!([Place::Server, Place::Client].map(|place| query.spent_in(place)), [Some(3), None]);
         let text = serde_json::to_string(&query).unwrap();
         assert_eq!(text, "[7,9,[1,2,3,4,5],[2,1]]");
         assert_eq!(serde_json::from_str::<QueryTimeline>(&text).unwrap(), query);

@@ -2,6 +2,7 @@
 
 use crate::bpf::assert_shape;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Where a query is, in the order of the program's `enum place`; a connection is in one of them at every instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,6 +34,13 @@ impl Place {
     /// Sent by one end, not yet at the other.
     pub fn on_network(self) -> bool {
         matches!(self, Place::Request | Place::Response)
+    }
+}
+
+/// Its name in JSON and in presets: `server_buffer`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

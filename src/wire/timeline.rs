@@ -112,6 +112,7 @@ pub struct Others {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireDelta {
     pub span: Span,
+    /// That between the load and the server first; see [`WireDelta::load`].
     pub hops: Vec<HopDelta>,
     /// Sending is seen too (kernel 6.16 and later); else a request's way counts for the client, an answer's for the server.
     pub sends_seen: bool,
@@ -200,6 +201,21 @@ fn stay(place: Place, before: &HopSnapshot, after: &HopSnapshot) -> Stay {
 }
 
 impl WireDelta {
+    /// The hop between the load and the server; `None` where it was not followed.
+    pub fn load(&self) -> Option<&HopDelta> {
+        self.hops.first()
+    }
+
+    /// The hops between the server and what stands behind it.
+    pub fn behind(&self) -> impl Iterator<Item = &HopDelta> {
+        self.hops.iter().skip(1)
+    }
+
+    /// Whether the hop of this name is the load's.
+    pub fn is_load(&self, name: &str) -> bool {
+        self.load().is_some_and(|hop| hop.hop.name == name)
+    }
+
     /// Gives each hop its timelines, cut to the window; of the first those of the load's `own`, as in [`WireSnapshot::until`].
     pub fn add_timelines(&mut self, samples: Vec<Sample>, own: Option<&BTreeSet<u32>>) {
         for sample in samples {

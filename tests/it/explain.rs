@@ -137,12 +137,16 @@ fn a_hop_that_only_some_windows_have_is_told_with_its_round_trips_a_query() {
 fn the_resource_of_the_least_capacity_over_demand_bounds_the_throughput() {
     let run = run();
     let demands = demands(&run);
-    let of = |resource: &str| demands.iter().find(|demand| demand.resource == resource).unwrap().levels[&10];
+    let of =
+        |resource: &str| demands.iter().find(|demand| demand.resource.to_string() == resource).unwrap().levels[&10];
     assert_eq!((of("CPU of the server").demand, of("CPU of the server").capacity), (40_000.0, 2.0));
     assert!((of("all CPUs of the machine").utilisation - 0.45).abs() < 1e-9);
     // A worker of 40 us a query serves 25,000 q/s; the connections behind, 4 of 50 us, 80,000.
     let bound = &bounds(&run, &demands)[1];
-    assert_eq!((bound.resource.as_str(), bound.throughput.round()), ("busiest thread of the server", 25_000.0));
+    assert_eq!(
+        (bound.resource.to_string().as_str(), bound.throughput.round()),
+        ("busiest thread of the server", 25_000.0)
+    );
     assert_eq!(bound.clients, Some(100_000.0 / 40_000.0));
     let behind = of("connections to the database");
     assert_eq!((behind.demand, behind.capacity), (5_000.0 * 200_000.0 / 20_000.0, 4.0));

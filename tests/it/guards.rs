@@ -11,7 +11,6 @@ use wireprof::preset::Preset;
 use wireprof::profile::{Builder, Labels, on_cpu_columns};
 use wireprof::run::{Manifest, Missing, Target, Window, WindowId};
 use wireprof::sample::SamplingReport;
-use wireprof::target::Host;
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 use wireprof::wire::{HopDelta, Others, WireDelta};
 

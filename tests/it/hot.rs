@@ -306,7 +306,7 @@ fn the_testbeds_runtime_folds_away_and_its_weight_stays() {
 fn runtime_folds_away(level: &Path) -> (i64, (usize, usize), (usize, usize)) {
     let source = folded(&recordings::text(&level.join("folded.txt.gz")));
     let preset = wireprof::preset::Preset::built_in("materialize").unwrap();
-    let plumbing: Vec<Regex> = preset.plumbing.iter().map(|p| p.0.clone()).collect();
+    let plumbing: Vec<Regex> = preset.runtime.iter().map(|p| p.0.clone()).collect();
     let folded = fold_plumbing(&source, &plumbing);
     assert_eq!(folded.total(0), source.total(0));
     let left: Vec<String> = folded.frames.iter().map(|f| short_name(&f.name)).collect();

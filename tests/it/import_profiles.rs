@@ -168,7 +168,7 @@ fn a_real_recording_of_perf_is_read() {
         .unwrap();
     let total: i64 =
         String::from_utf8_lossy(&script.stdout).split_whitespace().filter_map(|word| word.parse::<i64>().ok()).sum();
-    assert_eq!(profile.total(profile.column("cpu").unwrap()), total, "the weight that perf itself prints");
+    assert_eq!(profile.total(profile.column(&ColumnKind::Cpu).unwrap()), total, "the weight that perf itself prints");
 }
 
 #[test]
@@ -264,7 +264,9 @@ fn a_pprof_is_about_its_default_values_else_its_last_ones_in_whatever_unit_of_ti
     let place = Place::new();
     let import = |id: &str, bytes: Vec<u8>| {
         write(&place, &format!("{id}.pb"), bytes);
-        place.run(&["import", &format!("{id}.pb"), "--queries", "10", "--seconds", "2", "--id", id]).assert_done();
+        place
+            .run(&["import", &format!("{id}.pb"), "--queries", "10", "--seconds", "2", "--id", id])
+            .assert_done(&place);
         answer(&place, &["hot", id])
     };
     let lock = [("lock_delay", "ns", 5), ("cpu-time", "ns", 30_000)];
@@ -287,7 +289,7 @@ fn names_that_a_producer_left_mangled_are_demangled_and_kernel_files_are_the_ker
     let place = Place::new();
     let names = [("", "_RNvCs1234_7mycrate3foo"), ("_ZN4core3ptr13drop_in_place17h0123456789abcdefE", "")];
     write(&place, "mangled.pb", columns(&[("cpu", "ns", 5)], "", names));
-    place.run(&["import", "mangled.pb"]).assert_done();
+    place.run(&["import", "mangled.pb"]).assert_done(&place);
     let run = place.the_run();
     let profile = run.windows[0].profile.as_ref().unwrap();
     let path = profile.path(profile.samples[0].stack);
@@ -301,7 +303,7 @@ fn options_that_do_not_apply_are_told_or_refused_and_a_pipe_is_read() {
     write(&place, "good.pb", foreign(&[[1, 5]], 0).encode_to_vec());
     let told =
         place.run(&["import", "good.pb", "--weights", "samples", "--no-inlines", "--id", "told", "--width", "400"]);
-    told.assert_done();
+    told.assert_done(&place);
     for option in ["--weights does not apply", "--no-inlines does not apply"] {
         assert!(told.out.contains(option), "{}", told.out);
     }
@@ -364,7 +366,7 @@ fn whatever_fields_perf_prints_of_a_real_recording_its_stacks_are_the_same() {
         let profile = run.windows[0].profile.as_ref().unwrap();
         let frames = profile.samples.iter().map(|sample| profile.walk(sample.stack).count()).sum();
         assert_eq!((profile.samples.len(), frames), expected, "{fields:?}");
-        if let Some(cpu) = profile.column("cpu") {
+        if let Some(cpu) = profile.column(&ColumnKind::Cpu) {
             let periods = printed(&["-F", "period"]).unwrap();
             let total: i64 = periods.split_whitespace().filter_map(|word| word.parse::<i64>().ok()).sum();
             assert_eq!(profile.total(cpu), total, "{fields:?}");

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use wireprof::analyze::quantities::{Quantity, quantities};
 use wireprof::import::{ImportOptions, Imported, import};
 use wireprof::preset::Preset;
+use wireprof::profile::ColumnKind;
 use wireprof::run::Window;
 
 const READ_TS: &str = "SELECT read_ts FROM timestamp_oracle WHERE timeline = $1";
@@ -190,7 +191,7 @@ fn the_stacks_keep_their_weight_their_samples_and_their_names() {
     let window = window(run, 16);
     let (profile, sampling) = (window.profile.as_ref().unwrap(), window.sampling.as_ref().unwrap());
     profile.check().unwrap();
-    let (samples, cpu) = (profile.column("samples").unwrap(), profile.column("cpu").unwrap());
+    let (samples, cpu) = (profile.column(&ColumnKind::Samples).unwrap(), profile.column(&ColumnKind::Cpu).unwrap());
     assert_eq!(profile.total(cpu), 13_031_031_018);
     assert_eq!(profile.total(samples), 13_018);
     assert_eq!((sampling.samples, sampling.period), (13_018, Some(1_001_001)));
@@ -215,7 +216,7 @@ fn costs_are_divided_by_the_queries_of_the_profiles_own_seconds() {
     let queries = window.queries_under_profile();
     assert!((queries - 15.0 * 5_112.36).abs() < 1.0, "{queries}");
     let profile = window.profile.as_ref().unwrap();
-    let cost = profile.total(profile.column("cpu").unwrap()) as f64 / queries / 1000.0;
+    let cost = profile.total(profile.column(&ColumnKind::Cpu).unwrap()) as f64 / queries / 1000.0;
     assert_eq!(rounded(Some(cost), 1), 169.9, "us of the server's CPU a query");
 }
 
@@ -233,7 +234,7 @@ fn the_peeks_cost_a_query_is_a_small_part_of_the_servers() {
         let Some(run) = run(table) else { return };
         let window = window(run, level);
         let profile = window.profile.as_ref().unwrap();
-        let cpu = profile.column("cpu").unwrap();
+        let cpu = profile.column(&ColumnKind::Cpu).unwrap();
         let focus = &preset().focus[0];
         assert_eq!(focus.name, "peek");
         let inside: Vec<bool> =

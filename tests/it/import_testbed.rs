@@ -6,6 +6,7 @@ use crate::recordings;
 use std::sync::OnceLock;
 use wireprof::import::{ImportOptions, Imported, import};
 use wireprof::preset::Preset;
+use wireprof::profile::ColumnKind;
 use wireprof::run::Window;
 
 const LEVELS: [usize; 3] = [1, 4, 16];
@@ -33,7 +34,7 @@ fn value(level: usize, name: &str, digits: i32) -> f64 {
 /// ns of CPU below frames that hold one of these words.
 fn weight_below(window: &Window, words: &[&str]) -> i64 {
     let profile = window.profile.as_ref().unwrap();
-    let cpu = profile.column("cpu").unwrap();
+    let cpu = profile.column(&ColumnKind::Cpu).unwrap();
     let inside: Vec<bool> = profile.frames.iter().map(|f| words.iter().any(|word| f.name.contains(word))).collect();
     let samples = profile.samples.iter().filter(|s| profile.walk(s.stack).any(|f| inside[f.index()]));
     samples.map(|s| s.values[cpu]).sum()
@@ -163,8 +164,8 @@ fn the_stacks_keep_their_weight_their_samples_and_their_names() {
         let window = window(level);
         let (profile, sampling) = (window.profile.as_ref().unwrap(), window.sampling.as_ref().unwrap());
         profile.check().unwrap();
-        assert_eq!(profile.total(profile.column("cpu").unwrap()), weight, "level {level}");
-        assert_eq!(profile.total(profile.column("samples").unwrap()), samples as i64, "level {level}");
+        assert_eq!(profile.total(profile.column(&ColumnKind::Cpu).unwrap()), weight, "level {level}");
+        assert_eq!(profile.total(profile.column(&ColumnKind::Samples).unwrap()), samples as i64, "level {level}");
         assert_eq!((sampling.samples, sampling.period), (samples, Some(5_025_125)), "level {level}");
         assert!(sampling.kernel_stacks && sampling.symbolized.unwrap() > 0.99);
         assert_eq!(weight_below(window, &["planted_", "::plant::"]), planted, "level {level}");

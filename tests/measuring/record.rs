@@ -58,7 +58,10 @@ fn queries_are_counted_by_the_servers_metrics_and_at_its_sockets_as_their_own_dr
     assert_eq!(window.load.divisor, r#"count(mz_frontend_peek_seconds{*="try_frontend_peek_cached"})"#);
     assert_eq!((window.load.mean_latency(), window.load.generator.cpu), (None, None));
     for part in ["latency", "row counts", "sessions", "errors"] {
-        assert!(window.facts.missing.iter().any(|missing| missing.what == part), "{part} is said to be missing");
+        assert!(
+            window.facts.missing.iter().any(|missing| missing.what.as_str() == part),
+            "{part} is said to be missing"
+        );
     }
 
     let place = Place::new();

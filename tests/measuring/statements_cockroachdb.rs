@@ -209,7 +209,7 @@ fn a_database_that_goes_away_within_a_window_costs_its_own_numbers_only() {
     let window = &run.windows[0];
     assert_eq!(run.manifest.ended, "complete");
     assert!(window.statements.is_none() && window.scheduler.is_some() && window.load.completed > 0);
-    let missing = window.facts.missing.iter().find(|missing| missing.what == "statements").unwrap();
+    let missing = window.facts.missing.iter().find(|missing| missing.what.as_str() == "statements").unwrap();
     assert!(missing.why.contains("cannot read crdb_internal.statement_statistics"), "{missing:?}");
     let shown = place.run(&["statements"]).out;
     assert!(shown.contains("Not measured in some windows: cannot read crdb_internal"), "{shown}");

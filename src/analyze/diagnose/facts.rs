@@ -2,10 +2,10 @@
 //! them lacks is `None`; all times are ns.
 
 use super::super::places::{HopPlaces, LevelPlaces};
-use super::super::quantities::evaluate;
+use super::super::quantities::{evaluate, microseconds};
 use super::super::summary::{mean_latency, per_query};
 use super::model::{Held, Holding, Network, Slower};
-use crate::preset::{Expression, Preset};
+use crate::preset::Preset;
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 use crate::wire::Place;
@@ -305,8 +305,8 @@ fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {
     let is_worker = |t: &&ThreadDelta| t.role == Role::Target && workers.threads.0.is_match(&t.thread);
     let sum = |of: fn(&ThreadDelta) -> u64| per_query(windows, |s| s.threads.iter().filter(is_worker).map(of).sum());
     Some(WorkersFacts {
-        count: mean(&workers.count, windows).filter(|count| *count >= 1.0)?,
-        busy: named(preset, &workers.busy, windows)? * 1e3,
+        count: mean(windows, |window| evaluate(&workers.count, window)).filter(|count| *count >= 1.0)?,
+        busy: time(preset, &workers.busy, windows)?,
         on_cpu: sum(|t| t.cpu).filter(|cpu| *cpu > 0.0)?,
         runnable: sum(|t| t.runnable)?,
     })
@@ -314,19 +314,18 @@ fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {
 
 fn round_trip(preset: &Preset, windows: &[&Window], places: Option<LevelPlaces>) -> Option<RoundTrip> {
     let behind = preset.diagnosis.behind.as_ref()?;
-    let first =
-        |names: &[String]| names.iter().find_map(|name| Some((named(preset, name, windows)? * 1e3, name.clone())));
+    let first = |names: &[String]| names.iter().find_map(|name| Some((time(preset, name, windows)?, name.clone())));
     let (call, measured_by) = first(&behind.call).filter(|(call, _)| *call > 0.0)?;
     let queries = windows.iter().map(|w| w.load.completed as f64).sum::<f64>() / windows.len() as f64;
     Some(RoundTrip {
         call,
         measured_by,
         wait: first(&behind.wait),
-        per_query: named(preset, &behind.calls, windows)? / queries,
+        per_query: count(preset, &behind.calls, windows)? / queries,
         service: service(preset, windows),
         places,
-        slots: behind.slots.as_ref().and_then(|slots| named(preset, slots, windows)),
-        pool: behind.pool.as_ref().and_then(|pool| named(preset, pool, windows)).map(|pool| pool * 1e3),
+        slots: behind.slots.as_ref().and_then(|slots| count(preset, slots, windows)),
+        pool: behind.pool.as_ref().and_then(|pool| time(preset, pool, windows)),
     })
 }
 
@@ -344,13 +343,20 @@ fn service(preset: &Preset, windows: &[&Window]) -> Option<Service> {
     })
 }
 
-/// Mean over windows of the preset's quantity of this name, in its own unit.
-fn named(preset: &Preset, name: &str, windows: &[&Window]) -> Option<f64> {
-    mean(&preset.quantity.iter().find(|quantity| quantity.name == name)?.expression, windows)
+/// Mean over windows of the preset's quantity of this name, a count.
+fn count(preset: &Preset, name: &str, windows: &[&Window]) -> Option<f64> {
+    let quantity = preset.quantity.iter().find(|quantity| quantity.name == name)?;
+    mean(windows, |window| evaluate(&quantity.expression, window))
 }
 
-/// Mean of an expression over windows; `None` where one has no value.
-fn mean(expression: &Expression, windows: &[&Window]) -> Option<f64> {
-    let sum: f64 = windows.iter().map(|window| evaluate(expression, window).ok()).sum::<Option<f64>>()?;
+/// Mean over windows of the preset's quantity of this name, a time, in ns.
+fn time(preset: &Preset, name: &str, windows: &[&Window]) -> Option<f64> {
+    let timed = preset.quantity.iter().find(|quantity| quantity.name == name)?.timed()?;
+    Some(mean(windows, |window| microseconds(&timed, window))? * 1e3)
+}
+
+/// Mean of a value over windows; `None` where one has none.
+fn mean(windows: &[&Window], value: impl Fn(&Window) -> Result<f64, String>) -> Option<f64> {
+    let sum: f64 = windows.iter().map(|window| value(window).ok()).sum::<Option<f64>>()?;
     (!windows.is_empty()).then(|| sum / windows.len() as f64)
 }

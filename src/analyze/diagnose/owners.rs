@@ -35,7 +35,7 @@ pub enum Within<'a> {
 
 /// Owners of a level's CPU, or of its waits, those with the most first; empty where a window has no profile of that.
 pub fn owners(preset: &Preset, windows: &[&Window], within: Within) -> Vec<Owner> {
-    let plumbing = preset.plumbing.iter().map(|p| p.0.clone()).collect();
+    let plumbing = preset.runtime.iter().map(|p| p.0.clone()).collect();
     let source = if matches!(within, Within::Waiting(..)) { Source::Blocked } else { Source::OnCpu };
     let options = ViewOptions { source, plumbing, ..ViewOptions::default() };
     let rules = Rules::of(preset);

@@ -2,7 +2,7 @@
 
 use super::contrast::{Better, Mean};
 use crate::analyze::autocorrelation::sum_variance;
-use crate::analyze::demands;
+use crate::analyze::demands::{self, Resource};
 use crate::analyze::places::level_places;
 use crate::analyze::quantities::quantities;
 use crate::analyze::summary::per_query;
@@ -35,7 +35,7 @@ pub enum Subject {
     /// Round trips of a hop a query.
     RoundTrips { hop: String },
     /// ns of busy time a query.
-    Demand { resource: String },
+    Demand { resource: Resource },
     /// A figure of the preset.
     Metric { name: String, unit: String, per: Per },
 }
@@ -117,12 +117,12 @@ fn load(window: &Window) -> Vec<(Subject, f64)> {
 
 fn places(window: &Window) -> Vec<(Subject, f64)> {
     let mut values = Vec::new();
-    for (at, hop) in window.wire.iter().flat_map(|wire| &wire.hops).enumerate() {
-        let name = &hop.hop.name;
-        let Some(level) = level_places(&[window], name, at == 0) else { continue };
-        let of_place = |place| Subject::Place { hop: name.clone(), of_load: at == 0, place };
+    for (wire, hop) in window.wire.iter().flat_map(|wire| wire.hops.iter().map(move |hop| (wire, hop))) {
+        let (name, of_load) = (&hop.hop.name, wire.is_load(&hop.hop.name));
+        let Some(level) = level_places(&[window], name) else { continue };
+        let of_place = |place| Subject::Place { hop: name.clone(), of_load, place };
         values.extend(level.places.iter().filter_map(|share| Some((of_place(share.place), share.mean?))));
-        if at > 0 {
+        if !of_load {
             values.push((Subject::RoundTrips { hop: name.clone() }, level.round_trips));
         }
     }
@@ -132,7 +132,7 @@ fn places(window: &Window) -> Vec<(Subject, f64)> {
 /// The server's CPU is left out: it is [`Subject::Cpu`].
 fn demands(window: &Window) -> Vec<(Subject, f64)> {
     let all = demands::at_level(&[window]).into_iter();
-    let others = all.filter(|(resource, ..)| resource != demands::SERVER_CPU);
+    let others = all.filter(|(resource, ..)| *resource != Resource::Cpu(Role::Target));
     others.map(|(resource, _, demand, _)| (Subject::Demand { resource }, demand)).collect()
 }
 

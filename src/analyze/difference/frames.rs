@@ -160,7 +160,8 @@ impl Draft {
             rest.samples = rest.samples.zip(row.samples).map(|(a, b)| (a.0 + b.0 as f64, a.1 + b.1 as f64));
         }
         let [first, second] = stacks;
-        let (column, unit) = first.column.clone().unwrap_or_default();
+        let (column, unit) =
+            first.column.clone().map_or_else(Default::default, |column| (column.kind.to_string(), column.unit));
         let total = self.sides.as_ref().map(Sides::total);
         let all = judging.row(named("[all sampled]"), [&self.whole[0], &self.whole[1]], total.as_ref(), counted);
         FrameTable {

@@ -6,7 +6,7 @@ use super::tree::Tree;
 use crate::analyze::Identity;
 use crate::analyze::owners::{Rules, Standing, owners, transport};
 use crate::analyze::view::WindowView;
-use crate::profile::{Frame, Node, Rename, Space, lasting_name, marker};
+use crate::profile::{Column, ColumnKind, Frame, Node, Rename, Space, lasting_name, marker};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ pub(super) struct Stacks {
     windows: Vec<Arc<WindowCosts>>,
     /// `None`: no picture is wanted.
     pub tree: Option<Tree>,
-    /// Kind and unit of the column.
-    pub column: Option<(String, String)>,
+    /// The column whose weights are compared.
+    pub column: Option<Column>,
     /// Windows whose profile has another column: not counted.
     pub left_out: usize,
 }
@@ -63,9 +63,8 @@ impl Stacks {
     /// Adds a window; with owners where there are rules for them, the same ones for each window.
     pub fn add(&mut self, view: &WindowView, renames: &[Rename], rules: Option<&Rules>) {
         let column = &view.profile.columns[view.column];
-        let column = (column.kind.clone(), column.unit.clone());
         let weights = Weights::of(view);
-        if *self.column.get_or_insert_with(|| column.clone()) != column || weights.total <= 0.0 {
+        if self.column.get_or_insert_with(|| column.clone()) != column || weights.total <= 0.0 {
             self.left_out += 1;
             return;
         }
@@ -209,7 +208,7 @@ pub(super) struct Weights {
 impl Weights {
     fn of(view: &WindowView) -> Self {
         let profile = &view.profile;
-        let counted = profile.column("samples");
+        let counted = profile.column(&ColumnKind::Samples);
         let mut own = vec![(0.0, 0.0); profile.nodes.len()];
         let (mut none, mut all) = ((0.0, 0.0), (0.0, 0.0));
         for sample in &profile.samples {

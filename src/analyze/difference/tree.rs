@@ -9,7 +9,7 @@ use super::frames::{By, FrameRow, Judging, comparable, tables};
 use super::stacks::{Stacks, Weights};
 use super::{Options, Side};
 use crate::analyze::Identity;
-use crate::profile::{Builder, Column, Frame, Labels, Node, Profile, Sample, StackId, marker};
+use crate::profile::{Builder, Column, ColumnKind, Frame, Labels, Node, Profile, Sample, StackId, marker};
 use rustc_hash::FxHashMap;
 
 /// The call tree of one side at a level. A node's parent comes before it.
@@ -126,7 +126,7 @@ impl TreeDifference {
     /// The stacks of one side (0 before, 1 after) with all nodes of both; columns `samples` and the one that was compared.
     pub fn profile(&self, side: usize) -> Profile {
         let mut profile = self.tree.clone();
-        profile.columns.push(Column { kind: "samples".into(), unit: "count".into() });
+        profile.columns.push(Column { kind: ColumnKind::Samples, unit: "count".into() });
         profile.columns.push(self.column.clone());
         let mut builder = Builder::default();
         let labels = builder.labels(Labels::default());
@@ -275,7 +275,7 @@ impl Draft {
         let contrast = |costs: &[Cost; 2]| sides.as_ref()?.contrast([&costs[0], &costs[1]], dispersion.as_ref()?);
         let each = joined.subtrees.iter().enumerate();
         let contrasts = each.map(|(at, costs)| if same[at] == at { contrast(costs) } else { None }).collect();
-        let (kind, unit) = stacks[0].column.clone()?;
+        let column = stacks[0].column.clone()?;
         Some(Draft {
             level,
             same,
@@ -283,7 +283,7 @@ impl Draft {
             queries: [first.queries, second.queries],
             weights: [first.cost.weight, second.cost.weight],
             windows: first.windows.len().min(second.windows.len()),
-            column: Column { kind, unit },
+            column,
             joined,
         })
     }

@@ -2,10 +2,10 @@
 //! Invariant: a node is measured only where its source is; the others say why not.
 
 use super::{Known, LATENCY, Node, OwnWork, What, measured, weight_in};
-use crate::analyze::places::{HopPlaces, LevelPlaces};
+use crate::analyze::places::{HopPlaces, LevelPlaces, load_places};
 use crate::analyze::quantities::{Inputs, Kind, source};
 use crate::analyze::summary::mean_latency;
-use crate::preset::{self, Nested, Per, Preset};
+use crate::preset::{self, Nested, Per, Preset, Timed};
 use crate::run::Window;
 use crate::wire::Place;
 
@@ -43,7 +43,10 @@ impl Building<'_> {
 
     /// The places of a hop, without that of its client's; those of the load's where `name` is `None`.
     fn places(&self, name: Option<&str>) -> Vec<Node> {
-        let hop = self.hops.iter().find(|hop| name.map_or(hop.of_load, |name| hop.hop == name));
+        let hop = match name {
+            Some(name) => self.hops.iter().find(|hop| hop.hop == name),
+            None => load_places(self.hops),
+        };
         let level = hop.and_then(|hop| hop.levels.get(&self.level));
         let passed = hop.map_or_else(|| Place::ALL.to_vec(), HopPlaces::passed);
         let places = passed.into_iter().filter(|place| *place != Place::Client);
@@ -52,7 +55,7 @@ impl Building<'_> {
 
     /// The client's system calls, where they are known.
     fn client_calls(&self) -> Option<Node> {
-        let hop = self.hops.iter().find(|hop| hop.of_load)?;
+        let hop = load_places(self.hops)?;
         let mean = hop.levels.get(&self.level)?.client_calls?;
         Some(Node {
             key: "client_calls".into(),
@@ -70,8 +73,7 @@ impl Building<'_> {
     fn place(&self, name: Option<&str>, place: Place, level: Option<&LevelPlaces>) -> Node {
         let mean = level.and_then(|level| level.places[place.index()].mean);
         let trips = level.map(|level| level.round_trips);
-        let own = place_key(place);
-        let key = name.map_or(own.into(), |hop| format!("{hop}/{own}"));
+        let key = name.map_or_else(|| place.to_string(), |hop| format!("{hop}/{place}"));
         // The load's hop has as many round trips as queries, but for those under way at the window's ends.
         let (per, times) = if name.is_none() { ("query", Some(1.0)) } else { ("round trip", trips) };
         let mut parts = self.parts(&key);
@@ -117,8 +119,8 @@ impl Building<'_> {
 
     fn nested(&self, nested: &Nested) -> Node {
         let (found, source, per, what) = match &nested.known {
-            preset::Known::Expression(expression) => {
-                (self.by_metrics(expression), source(expression), nested.per.to_string(), What::Measured)
+            preset::Known::Metrics(timed) => {
+                (self.by_metrics(timed), source(&timed.expression), nested.per.to_string(), What::Measured)
             }
             preset::Known::Statements(texts) => {
                 (self.by_statements(texts), "statements.json".into(), "statement".into(), What::Compared)
@@ -138,9 +140,9 @@ impl Building<'_> {
     }
 
     /// Over the windows that have it, weighted by its own count.
-    fn by_metrics(&self, expression: &preset::Expression) -> Result<Mean, String> {
+    fn by_metrics(&self, timed: &Timed) -> Result<Mean, String> {
         let each = self.windows.iter().map(|window| {
-            let figure = Inputs::of(window).evaluate(expression)?;
+            let figure = Inputs::of(window).microseconds(timed)?;
             let Kind::Exact(micros) = figure.kind else { return Err("known only within bounds".to_string()) };
             Ok(Mean { nanos: micros * 1e3, count: figure.count, queries: window.load.completed as f64 })
         });
@@ -168,7 +170,7 @@ impl Building<'_> {
         let weighted =
             parts.iter().map(|part| Some(part.mean? * weight_in(part, times)?)).collect::<Option<Vec<f64>>>();
         let Some(weighted) = weighted.filter(|parts| !parts.is_empty()) else { return };
-        let words = self.preset.and_then(|preset| preset.rest.get(&node.key));
+        let words = self.preset.and_then(|preset| preset.residual.get(&node.key));
         node.parts.push(Node {
             key: format!("rest of {}", node.key),
             what: What::Rest(words.cloned()),
@@ -213,18 +215,6 @@ fn pool(windows: impl Iterator<Item = Result<Mean, String>>) -> Result<Mean, Str
 
 fn known(mean: Option<f64>, count: Option<f64>, why: &str) -> Known {
     mean.map_or_else(|| Known::Not(why.into()), |_| Known::Measured { count })
-}
-
-/// As `wire.json` names it.
-pub(in crate::analyze) fn place_key(place: Place) -> &'static str {
-    match place {
-        Place::Client => "client",
-        Place::Request => "request",
-        Place::ServerBuffer => "server_buffer",
-        Place::Server => "server",
-        Place::Response => "response",
-        Place::ClientBuffer => "client_buffer",
-    }
 }
 
 /// Shares of the latency, down to where a part is shared. Of the whole there are `whole` a query; what was not measured is

@@ -12,7 +12,6 @@ use crate::preset::{Nested, Preset};
 use crate::run::{Run, Window};
 use crate::wire::Place;
 use build::Building;
-pub(super) use build::place_key;
 use own_work::own_work;
 use serde::Serialize;
 use std::collections::BTreeMap;

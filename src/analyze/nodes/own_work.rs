@@ -46,15 +46,14 @@ impl OwnWork {
 pub(super) fn own_work(windows: &[&Window]) -> Option<OwnWork> {
     let (mut before, mut behind, mut after, mut found, mut all) = (0.0, 0.0, 0.0, 0, 0);
     for window in windows {
-        let hop = window.wire.as_ref()?.hops.first()?;
+        let hop = window.wire.as_ref()?.load()?;
         let sample = hop.sample.as_ref().filter(|_| hop.connections == 1)?;
         all += sample.queries.len();
         for query in &sample.queries {
-            let Some(asked) = query.behind else { continue };
-            let server = f64::from(query.spent_in(Place::Server));
+            let Some((asked, server)) = query.behind.zip(query.spent_in(Place::Server)) else { continue };
             before += f64::from(asked.before);
             after += f64::from(asked.after);
-            behind += server - f64::from(asked.before) - f64::from(asked.after);
+            behind += f64::from(server) - f64::from(asked.before) - f64::from(asked.after);
             found += 1;
         }
     }

@@ -175,8 +175,8 @@ async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<Check> {
     let mut checks = vec![Check::good(WHAT, format!("{source}: {kilobytes:.0} kB in {milliseconds:.0} ms"))];
     let absent: Vec<String> =
         preset.absent(&MetricsDelta::between(&scrape, &scrape)).iter().map(ToString::to_string).collect();
-    if !preset.metric.is_empty() {
-        let wanted = preset.metric.len();
+    let wanted = preset.wanted().len();
+    if wanted > 0 {
         checks.push(match absent.len() {
             0 => Check::good("metrics of the preset", format!("all {wanted} are there")),
             n => Check::limited(

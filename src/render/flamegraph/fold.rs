@@ -1,7 +1,7 @@
 //! A profile as the lines that inferno reads, and the boxes it will draw from them. Invariant: the boxes are laid out as
 //! inferno does (lines in byte order, neighbours with the same path share boxes), so that (depth, start) names one.
 
-use crate::profile::{Frame, Named, Profile, Space, StackId, middle, short_name, tell_apart};
+use crate::profile::{ColumnKind, Frame, Named, Profile, Space, StackId, middle, short_name, tell_apart};
 use std::collections::{BTreeMap, HashMap};
 
 /// Ends every key. It sorts before all else that a key may hold, so that `f`, `f;g` and not `f::h` are neighbours;
@@ -70,7 +70,7 @@ impl Folded {
     }
 
     fn paths(&mut self, profile: &Profile, column: usize, of_frame: &[usize]) -> BTreeMap<String, Path> {
-        let counted = profile.column("samples");
+        let counted = profile.column(&ColumnKind::Samples);
         let mut by_stack: HashMap<Option<StackId>, (u64, Option<u64>)> = HashMap::new();
         for sample in profile.samples.iter().filter(|s| s.values[column] > 0) {
             let sums = by_stack.entry(sample.stack).or_insert((0, counted.map(|_| 0)));

@@ -13,7 +13,7 @@ pub use difference::{Direction, draw_difference};
 pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
 use crate::analyze::view::{LevelView, Per};
-use crate::profile::Column;
+use crate::profile::{Column, ColumnKind};
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
 use fold::Folded;
@@ -105,7 +105,7 @@ pub(crate) struct Unit {
 
 impl Unit {
     fn of(column: &Column, per: Per) -> Self {
-        let kind = if column.kind == "cpu" { "CPU" } else { column.kind.as_str() };
+        let kind = if column.kind == ColumnKind::Cpu { "CPU" } else { column.kind.as_str() };
         match column.unit.as_str() {
             _ if per == Per::Hundredth => Unit { factor: 1.0, name: format!("% of {kind}") },
             "nanoseconds" => Unit { factor: 1e-3, name: format!("µs {kind} per query") },

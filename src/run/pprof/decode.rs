@@ -153,7 +153,8 @@ impl<'a> Decoder<'a> {
             bail!("not a pprof profile: it has no sample types or no string table");
         }
         let text = |id: i64| proto.string_table.get(id as usize).cloned().unwrap_or_default();
-        let columns = proto.sample_type.iter().map(|t| Column { kind: text(t.ty), unit: text(t.unit) }).collect();
+        let columns =
+            proto.sample_type.iter().map(|t| Column { kind: text(t.ty).into(), unit: text(t.unit) }).collect();
         Ok(Decoder {
             proto,
             functions: proto.function.iter().map(|f| (f.id, f)).collect(),

@@ -2,7 +2,7 @@
 
 use super::DEPTH_FIRST;
 use crate::clock::Span;
-use crate::profile::{FrameId, Labels, Miss, Node, Profile, Sample, Space, StackId};
+use crate::profile::{ColumnKind, FrameId, Labels, Miss, Node, Profile, Sample, Space, StackId};
 use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -59,11 +59,12 @@ pub fn encode(profile: &Profile, span: Span, period: Option<u64>, comments: &[St
     encoder.samples();
     let Encoder { mut strings, mut out, .. } = encoder;
     for column in &profile.columns {
-        out.sample_type.push(proto::ValueType { ty: strings.id(&column.kind), unit: strings.id(&column.unit) });
+        out.sample_type.push(proto::ValueType { ty: strings.id(column.kind.as_str()), unit: strings.id(&column.unit) });
     }
     out.duration_nanos = span.nanos() as i64;
     if let Some(period) = period {
-        out.period_type = Some(proto::ValueType { ty: strings.id("cpu"), unit: strings.id("nanoseconds") });
+        out.period_type =
+            Some(proto::ValueType { ty: strings.id(ColumnKind::Cpu.as_str()), unit: strings.id("nanoseconds") });
         out.period = period as i64;
     }
     out.comment = comments.iter().map(String::as_str).chain([DEPTH_FIRST]).map(|comment| strings.id(comment)).collect();

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use wireprof::clock::Span;
 use wireprof::load::{Generator, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
-use wireprof::profile::{Builder, Frame, Labels, Profile, Space, on_cpu_columns};
+use wireprof::profile::{Builder, ColumnKind, Frame, Labels, Profile, Space, on_cpu_columns};
 use wireprof::run::*;
 use wireprof::sample::SamplingReport;
 use wireprof::target::Host;
@@ -184,7 +184,7 @@ pub fn run(windows: Vec<Window>) -> Run {
 /// A profile as (stack root first, weight) lines, summed.
 pub fn lines(profile: &Profile) -> BTreeMap<String, i64> {
     let mut lines = BTreeMap::new();
-    let column = profile.column("cpu").unwrap();
+    let column = profile.column(&ColumnKind::Cpu).unwrap();
     for sample in &profile.samples {
         let names: Vec<&str> =
             profile.path(sample.stack).iter().map(|f| profile.frames[f.index()].name.as_str()).collect();

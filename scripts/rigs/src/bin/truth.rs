@@ -7,7 +7,7 @@ use regex::Regex;
 use std::collections::BTreeMap;
 use wireprof::analyze::waits::waits;
 use wireprof::metrics::{Change, Series};
-use wireprof::profile::Space;
+use wireprof::profile::{ColumnKind, Space};
 use wireprof::run::{Run, Store, Window};
 use wireprof::target::Role;
 
@@ -43,7 +43,7 @@ fn published(window: &Window, name: &str, plant: &str) -> Option<f64> {
 
 fn plants(run: &Run, window: &Window) {
     let Some(profile) = &window.profile else { return };
-    let Some(cpu_column) = profile.column("cpu") else { return };
+    let Some(cpu_column) = profile.column(&ColumnKind::Cpu) else { return };
     for (plant, function) in [
         ("cpu:peek", "planted_peek_work"),
         ("cpu:outside", "planted_outside_work"),
@@ -119,7 +119,7 @@ fn group(process: &str, thread: &str) -> String {
 
 fn groups(window: &Window, ratios: &mut BTreeMap<String, Vec<(f64, f64)>>) {
     let (Some(profile), Some(scheduler)) = (&window.profile, &window.scheduler) else { return };
-    let Some(cpu) = profile.column("cpu") else { return };
+    let Some(cpu) = profile.column(&ColumnKind::Cpu) else { return };
     let mut sampled: BTreeMap<String, (f64, f64)> = BTreeMap::new();
     for sample in &profile.samples {
         let labels = &profile.labels[sample.labels.index()];
