@@ -253,14 +253,8 @@ fn of_perf(script: perf_script::Script) -> Recorded {
     notes.push("seconds are from its first sample to its last, unless they were given".into());
     let clock = profile.column("cpu").filter(|_| profile.samples.windows(2).all(|w| w[0].values == w[1].values));
     let period = clock.and_then(|cpu| u64::try_from(profile.samples.first()?.values[cpu]).ok());
-    let report = SamplingReport {
-        event,
-        period,
-        frequency: period.map_or(0, |p| 1_000_000_000 / p.max(1)),
-        foreign,
-        ..SamplingReport::default()
-    };
-    Recorded { report: completed(report, &profile), profile, seconds, notes }
+    let report = SamplingReport { foreign, ..imported(event, period, &profile) };
+    Recorded { report, profile, seconds, notes }
 }
 
 fn of_folded(folded: super::Folded, weights: Option<Weights>) -> Result<Recorded> {
@@ -285,9 +279,8 @@ fn of_folded(folded: super::Folded, weights: Option<Weights>) -> Result<Recorded
         Weights::Nanoseconds => format!("weights are taken for ns of CPU time, {why}"),
     };
     let event = "folded stacks".to_string();
-    let frequency = period.map_or(0, |p| 1_000_000_000 / p);
-    let report = SamplingReport { event, period, frequency, ..SamplingReport::default() };
-    Ok(Recorded { report: completed(report, &profile), profile, seconds: None, notes: vec![said] })
+    let report = imported(event, period, &profile);
+    Ok(Recorded { report, profile, seconds: None, notes: vec![said] })
 }
 
 fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
@@ -307,8 +300,8 @@ fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
     notes.push(format!("values: {}", kinds.join(", ")));
     let foreign = (all - profile.samples.len()) as u64;
     let event = format!("pprof ({})", profile.columns.last().map_or("", |column| column.kind.as_str()));
-    let report = SamplingReport { event, foreign, ..SamplingReport::default() };
-    Ok(Recorded { report: completed(report, &profile), profile, seconds, notes })
+    let report = SamplingReport { foreign, ..imported(event, None, &profile) };
+    Ok(Recorded { report, profile, seconds, notes })
 }
 
 /// Times in one unit, so that costs of several producers can be set against each other.
@@ -336,7 +329,7 @@ fn in_nanoseconds(profile: &mut Profile) -> Result<()> {
 }
 
 /// What the profile itself tells of how it was sampled.
-fn completed(report: SamplingReport, profile: &Profile) -> SamplingReport {
+fn imported(event: String, period: Option<u64>, profile: &Profile) -> SamplingReport {
     let samples = profile.column("samples").map_or(0, |column| profile.total(column)).max(0) as u64;
     let weight = profile.columns.len() - 1;
     let (mut named, mut total) = (0, 0);
@@ -345,14 +338,11 @@ fn completed(report: SamplingReport, profile: &Profile) -> SamplingReport {
         total += sample.values[weight];
         named += if leaf.is_some_and(|frame| frame.miss.is_none()) { sample.values[weight] } else { 0 };
     }
-    SamplingReport {
-        unwinder: "as recorded".into(),
+    let report = SamplingReport {
         kernel_stacks: profile.frames.iter().any(|frame| frame.space == crate::profile::Space::Kernel),
-        samples,
-        recorded: samples,
-        symbolized: (total > 0).then(|| named as f64 / total as f64),
-        ..report
-    }
+        ..SamplingReport::imported(event, period, samples)
+    };
+    report.named((total > 0).then(|| named as f64 / total as f64), Vec::new())
 }
 
 #[cfg(test)]
