@@ -48,12 +48,12 @@ impl Launch {
             Launch::Testbed(options) => {
                 let testbed = Testbed::start(options)?;
                 let ready = &testbed.ready;
-                request.url = Some(ready.sql.clone());
-                request.internal_url = Some(ready.internal.clone());
-                request.metrics_url = Some(ready.metrics.clone());
-                request.statements_url.get_or_insert_with(|| ready.postgres.url.clone());
-                request.pid = Some(ready.pid);
-                request.accounted.push(ready.postgres.pid);
+                request.target.url = Some(ready.sql.clone());
+                request.target.internal_url = Some(ready.internal.clone());
+                request.observe.metrics_url = Some(ready.metrics.clone());
+                request.observe.statements_url.get_or_insert_with(|| ready.postgres.url.clone());
+                request.target.pid = Some(ready.pid);
+                request.observe.accounted.push(ready.postgres.pid);
                 Ok(Launched::Testbed(testbed))
             }
             Launch::Command { command, environment } => {
