@@ -1,9 +1,12 @@
 //! `wireprof compare`: two set-ups of one server, or two servers, measured by turns.
 
-use super::conduct::{cut, duration, stop_on_interrupt};
+use super::conduct::{self, cut, duration};
+use super::connect::plant;
+use super::names::Names;
 use super::overview::guards_failing;
+use super::own_load::OwnLoad;
 use super::progress::Progress;
-use super::sweep::{Sweep, plant};
+use super::source::{built_from, directory};
 use super::{Common, Outcome, Usage};
 use crate::analyze::freshness::{Freshness, freshness};
 use crate::analyze::prediction::predictions;
@@ -11,10 +14,10 @@ use crate::connection::{shown_argument, shown_connection, without_secrets};
 use crate::preset::{Preset, Step};
 use crate::render::{Conclusion, comparison_report};
 use crate::run::{Parts, Run, Store};
-use crate::sweep::{self, Arm, Asked, Compared, Launch, Limits, Request, Turns, compare, pairs};
-use crate::testbed::Options as TestbedOptions;
-use anyhow::{Context, Result, anyhow};
+use crate::sweep::{self, Arm, Compared, Event, Launch, Limits, Request, SideSpec, Turns, compare, pairs};
+use anyhow::{Result, anyhow};
 use clap::Args;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Probability of any false difference, over all levels and looks.
@@ -23,13 +26,7 @@ const LEVEL: f64 = 0.01;
 /// Measure two sides by turns, and say which is faster, by how much and how surely
 #[derive(Args)]
 #[command(
-    about = "Measure two sides by turns, and say which is faster, by how much and how surely",
-    mut_arg("replicates", |argument| argument.hide(true)),
-    mut_arg("restart", |argument| argument.hide(true)),
-    mut_arg("observer_cost", |argument| argument.hide(true)),
-    mut_arg("pairs", |argument| argument.hide(true)),
-    mut_arg("pair_window", |argument| argument.hide(true)),
-    mut_arg("no_flamegraphs", |argument| argument.hide(true)),
+    next_help_heading = "Sides",
     after_help = "\
 Sides differ in what is given with --a-... and --b-...; all else goes for both. Turns alternate (ABBA BAAB ...), a server that
 wireprof starts is started anew for each, and the comparison ends as soon as throughput and latency of every level are decided.
@@ -45,8 +42,6 @@ Examples:
   wireprof compare --url postgres://me@127.0.0.1:7000/db --a-command './old --port 7000' --b-command './new --port 7000'"
 )]
 pub struct Compare {
-    #[command(flatten)]
-    sweep: Sweep,
     /// What to call the first side
     #[arg(long, value_name = "NAME", default_value = "A")]
     a_name: String,
@@ -83,28 +78,38 @@ pub struct Compare {
     a_plant: Vec<String>,
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
     b_plant: Vec<String>,
+    /// Working copy that the first side's server was built from [default: --source]
+    #[arg(long, value_name = "DIR", value_parser = directory)]
+    a_source: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", value_parser = directory)]
+    b_source: Option<PathBuf>,
     /// The first side against itself: a difference that is found is the measurement's own
     #[arg(
         long,
-        conflicts_with_all = ["b_sql", "b_internal_sql", "b_url", "b_command", "b_env", "b_plant"]
+        conflicts_with_all = ["b_sql", "b_internal_sql", "b_url", "b_command", "b_env", "b_plant", "b_source"]
     )]
     aa: bool,
     /// Replicates of each side at most
-    #[arg(long, value_name = "K", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "K", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=1000),
+        help_heading = "Plan")]
     max_replicates: u64,
     /// Time the comparison may take: fewer replicates are planned, by the first pair, where it does not suffice
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Plan")]
     budget: Option<Duration>,
     /// Differences up to this many percent count as none
-    #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 3.0, help_heading = "Plan")]
     margin: f64,
+    #[command(flatten)]
+    own: OwnLoad,
+    #[command(flatten, next_help_heading = "Output")]
+    names: Names,
 }
 
 fn parameter(text: &str) -> Result<Step, String> {
     Step::from_alter_system(text).ok_or_else(|| {
         format!(
-            "`{text}` cannot be put back: write ALTER SYSTEM SET name = value, or make it a [[setup]] step with its undo in a preset of \
-             your own"
+            "`{text}` cannot be put back: write ALTER SYSTEM SET name = value, or make it a [[setup]] step with its undo in a \
+             preset of your own"
         )
     })
 }
@@ -123,6 +128,7 @@ struct Given<'a> {
     command: Option<&'a String>,
     environment: &'a [(String, String)],
     plants: &'a [String],
+    source: Option<&'a PathBuf>,
 }
 
 impl Given<'_> {
@@ -145,25 +151,18 @@ impl Given<'_> {
 
 impl Compare {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("wireprof-sweep")
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        runtime.block_on(self.conduct(common))
+        conduct::runtime()?.block_on(self.conduct(common))
     }
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
-        let (stop, progress) = (stop_on_interrupt(), Progress::new());
-        let (store, preset) = (Store::new(&common.runs), self.sweep.preset()?);
+        let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
+        let (connect, preset) = (&self.own.connect, self.own.connect.preset()?);
         let replicates = self.max_replicates as usize;
         let arms = self.arms(&preset, replicates)?;
-        let planned = pairs(replicates, arms[0].request.seed);
-        let turns = Turns::new(&store, &stop, arms, planned);
+        let planned = pairs(replicates, arms[0].request.plan.seed);
+        let turns = Turns::new(&store, &stop, arms, planned, connect.restore);
         let limits = Limits { replicates, budget: self.budget, level: LEVEL, margin: self.margin / 100.0 };
-        let mut tell = |event: sweep::Event| progress.event(event);
-        let compared = compare(turns, &store, &preset, limits, self.sweep.restore, &mut tell).await?;
+        let compared = compare(turns, &store, &preset, limits, &mut |event: Event| progress.event(event)).await;
         progress.done();
         self.answer(common, &store, &preset, compared)
     }
@@ -174,7 +173,8 @@ impl Compare {
         let [a, b] = self.given();
         if !self.aa && a.setup() == b.setup() {
             return Err(usage(
-                "both sides are alike: give what differs (--b-sql, --b-internal-sql, --b-url, --b-command, --b-plant), or --aa",
+                "both sides are alike: give what differs (--b-sql, --b-internal-sql, --b-url, --b-command, --b-plant), \
+                 or --aa",
             ));
         }
         if a.name == b.name {
@@ -182,34 +182,29 @@ impl Compare {
         }
         if a.command.is_some() != b.command.is_some() {
             return Err(usage(
-                "a server that is started for each turn is compared with another such: give --a-command and --b-command",
+                "a server that is started for each turn is compared with another such: give --a-command and \
+                 --b-command",
             ));
         }
-        if self.sweep.replicates != 1 {
-            return Err(usage("a comparison has replicates of each side until it is decided: give --max-replicates"));
-        }
-        if self.sweep.observer_cost {
-            return Err(usage("what observing costs is measured with `wireprof sweep --observer-cost`"));
-        }
-        let mut base = self.sweep.request(preset.clone())?;
-        base.replicates = replicates;
-        sweep::check(&base)?;
-        Ok([a, b].map(|given| self.arm(&given, base.clone())).into())
+        let base = self.own.request(preset, replicates)?;
+        let arms = [a, b].map(|given| self.arm(&given, base.clone()));
+        arms.iter().try_for_each(|arm| sweep::check(&arm.request))?;
+        Ok(arms.into())
     }
 
     fn arm(&self, given: &Given, mut request: Request) -> Arm {
-        request.session = given.sql.to_vec();
-        request.parameters = given.internal_sql.to_vec();
-        request.url = given.url.cloned().or(request.url);
+        request.load.session = given.sql.to_vec();
+        let target = &mut request.target;
+        target.parameters = given.internal_sql.to_vec();
+        target.url = given.url.cloned().or(target.url.take());
+        if let Some(directory) = given.source {
+            target.source = built_from(directory);
+        }
         let launch = match given.command {
             Some(command) => Launch::Command { command: command.clone(), environment: given.environment.to_vec() },
-            None if self.sweep.testbed => {
-                let plants = self.sweep.plant.iter().chain(given.plants).cloned().collect();
-                Launch::Testbed(TestbedOptions { plants, ..TestbedOptions::default() })
-            }
-            None => Launch::Nothing,
+            None => self.own.connect.launch(given.plants),
         };
-        Arm { request, launch, side: Some(Asked { name: given.name.into(), setup: given.setup(), ladder: None }) }
+        Arm { request, launch, side: Some(SideSpec { name: given.name.into(), setup: given.setup(), ladder: None }) }
     }
 
     /// The sides as given; the first one twice for `--aa`.
@@ -222,6 +217,7 @@ impl Compare {
             command: self.a_command.as_ref(),
             environment: &self.a_env,
             plants: &self.a_plant,
+            source: self.a_source.as_ref(),
         };
         if self.aa {
             return [a(&self.a_name), a("A-again")];
@@ -234,20 +230,20 @@ impl Compare {
             command: self.b_command.as_ref(),
             environment: &self.b_env,
             plants: &self.b_plant,
+            source: self.b_source.as_ref(),
         };
         [a(&self.a_name), b]
     }
 
     /// The verdicts; then the error that cut the comparison short, if any.
     fn answer(&self, common: &Common, store: &Store, preset: &Preset, compared: Compared) -> Result<Outcome> {
-        let finished = compared.ended.iter().map(|side| side.finished).sum();
-        if finished == 0 {
-            return Err(cut("comparison", compared.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
+        if compared.outcome.finished() == 0 {
+            return Err(cut("comparison", compared.outcome));
         }
         let load = |side: &sweep::Ended| {
             store.load_parts(&side.directory.display().to_string(), Parts { profiles: false, metrics: true })
         };
-        let runs: Vec<Run> = compared.ended.iter().map(load).collect::<Result<_>>()?;
+        let runs: Vec<Run> = compared.outcome.runs.iter().map(load).collect::<Result<_>>()?;
         let failing: Vec<usize> = runs.iter().map(guards_failing).collect();
         let freshness: Vec<Option<Freshness>> = runs.iter().map(freshness).collect();
         let differs = compared.differences();
@@ -264,9 +260,9 @@ impl Compare {
             freshness: &freshness,
             predictions: &predictions,
         };
-        self.sweep.names.report(common, comparison_report(&conclusion))?;
-        match compared.cut {
-            Some(error) => Err(cut("comparison", error, finished)),
+        self.names.report(common, comparison_report(&conclusion))?;
+        match compared.outcome.cut {
+            Some(_) => Err(cut("comparison", compared.outcome)),
             None if self.aa && differs > 0 || failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),
             None => Ok(Outcome::Done),
         }

@@ -14,7 +14,10 @@ use crate::run::{Run, Store};
 use crate::sweep::{self, Stop, interrupted};
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use std::path::Path;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The threads on which the conductor waits.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -32,30 +35,40 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The first Ctrl-C (or SIGTERM) asks to end, keeping what is finished; a second one ends the process.
-pub fn stop_on_interrupt() -> Stop {
+///
+/// # Errors
+/// The signals cannot be received.
+pub fn stop_on_interrupt() -> Result<Stop> {
+    let unheard = "cannot receive signals";
+    // From now on, not from when the task first runs: a signal between would leave a server changed.
+    let mut interrupt = signal(SignalKind::interrupt()).context(unheard)?;
+    let mut terminate = signal(SignalKind::terminate()).context(unheard)?;
     let stop = Stop::default();
     let asked = stop.clone();
     tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-            return;
-        };
         loop {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             if asked.requested() {
                 std::process::exit(130);
             }
-            eprintln!("\nending: finished windows are kept (once more to end at once)");
+            eprintln!("\nending: finished windows are kept (once more to end at once, with the server as it is)");
             asked.request();
         }
     });
-    stop
+    Ok(stop)
 }
 
-/// What cut `what` (the sweep, the recording) short, with the code that belongs to it.
-pub fn cut(what: &str, error: anyhow::Error, finished: usize) -> anyhow::Error {
+/// What cut `what` (the sweep, the recording) short, with the code that belongs to it. What was refused before any run
+/// was begun is told as it is.
+pub fn cut(what: &str, outcome: sweep::SweepEnd) -> anyhow::Error {
+    let finished = outcome.finished();
+    let error = outcome.cut.unwrap_or_else(|| anyhow!("no window was finished"));
+    if outcome.runs.is_empty() && !interrupted(&error) {
+        return error;
+    }
     let kept = match finished {
         0 => "no window was finished".to_string(),
         1 => "the finished window is kept".to_string(),
@@ -63,9 +76,21 @@ pub fn cut(what: &str, error: anyhow::Error, finished: usize) -> anyhow::Error {
     };
     let error = match interrupted(&error) {
         true => anyhow!("interrupted; {kept}"),
+        false if outcome.whole => error.context(format!("the {what} is whole ({kept}); what followed it failed")),
         false => error.context(format!("the {what} was cut short; {kept}")),
     };
     anyhow!(super::Failed(error))
+}
+
+/// What is shown of a run at its end.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Do not draw flamegraphs
+    #[arg(long)]
+    no_flamegraphs: bool,
+    #[command(flatten)]
+    names: Names,
 }
 
 /// How a measured run is shown.
@@ -74,29 +99,30 @@ pub struct Answer<'a> {
     pub what: &'a str,
     pub common: &'a Common,
     pub preset: &'a Preset,
-    pub names: &'a Names,
-    /// Flamegraphs are drawn.
-    pub pictures: bool,
+    pub output: &'a Output,
 }
 
 impl Answer<'_> {
     /// Tables, pictures and where they are; then the error that cut the measurement short, if any.
-    pub fn print(&self, store: &Store, outcome: sweep::Outcome, progress: &Progress) -> Result<Outcome> {
-        if outcome.finished == 0 {
-            return Err(cut(self.what, outcome.cut.unwrap_or_else(|| anyhow!("no window was finished")), 0));
-        }
-        let reference = outcome.directory.display().to_string();
+    pub fn print(&self, store: &Store, outcome: sweep::SweepEnd, progress: &Progress) -> Result<Outcome> {
+        let Some(ended) = outcome.runs.first().filter(|ended| ended.finished > 0) else {
+            return Err(cut(self.what, outcome));
+        };
+        let directory = ended.directory.clone();
+        let reference = directory.display().to_string();
         progress.working("reading the run");
         let run = store.load(&reference)?;
-        let drawn = if self.pictures { self.draw(&run, &outcome, progress) } else { Ok(Vec::new()) };
+        let drawn = if self.output.no_flamegraphs { Ok(Vec::new()) } else { self.draw(&run, &directory, progress) };
         progress.done();
         // A picture that cannot be written must not cost the tables, nor hide what cut the measurement short.
         let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
-        self.names.report(self.common, overview(&run, Some(self.preset), &reference, pictures))?;
-        match (outcome.cut, undrawn) {
-            (Some(error), undrawn) => {
-                undrawn.iter().for_each(|error| progress.note(&format!("no flamegraphs: {error:#}")));
-                Err(cut(self.what, error, outcome.finished))
+        self.output.names.report(self.common, overview(&run, Some(self.preset), &reference, pictures))?;
+        match (&outcome.cut, undrawn) {
+            (Some(_), undrawn) => {
+                if let Some(error) = undrawn {
+                    progress.note(&format!("no flamegraphs: {error:#}"));
+                }
+                Err(cut(self.what, outcome))
             }
             (None, Some(error)) => Err(anyhow!(Failed(error.context(format!(
                 "the run is whole, its flamegraphs are not; `wireprof flamegraph {}` draws them again",
@@ -107,17 +133,17 @@ impl Answer<'_> {
         }
     }
 
-    fn draw(&self, run: &Run, outcome: &sweep::Outcome, progress: &Progress) -> Result<Vec<Picture>> {
+    fn draw(&self, run: &Run, directory: &Path, progress: &Progress) -> Result<Vec<Picture>> {
         progress.working("drawing flamegraphs");
         let foci = input::foci(self.preset);
-        let wanted = Wanted { everything: true, foci, full_names: self.names.full, ..Wanted::default() };
-        let directory = outcome.directory.join(flamegraph::FOLDER);
+        let wanted = Wanted { everything: true, foci, full_names: self.output.names.full, ..Wanted::default() };
+        let directory = directory.join(flamegraph::FOLDER);
         let mut flamegraphs = write_pictures(run, &wanted, &directory)?.pictures;
         for process in run.processes_beside() {
             let wanted = Wanted {
                 everything: true,
                 process: Some(process.into()),
-                full_names: self.names.full,
+                full_names: self.output.names.full,
                 ..Wanted::default()
             };
             flamegraphs.extend(write_pictures(&run.clone().seen_from(process), &wanted, &directory)?.pictures);

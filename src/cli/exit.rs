@@ -6,6 +6,8 @@ use crate::load::LoadError;
 use crate::target::Forbidden;
 use crate::workload::WorkloadError;
 use anyhow::{Error, Result};
+use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::process::ExitCode;
 
 /// Shown below the help.
@@ -85,6 +87,17 @@ fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
 }
 
+/// Which verbs have an option that this one does not.
+fn of_another_verb(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let long = option.strip_prefix("--").filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
+    let command = super::Arguments::command();
+    let has = |verb: &&clap::Command| verb.get_arguments().any(|argument| argument.get_long() == Some(long));
+    let verbs = command.get_subcommands().filter(has);
+    let calls: Vec<String> = verbs.map(|verb| format!("`wireprof {} {option}`", verb.get_name())).collect();
+    (!calls.is_empty()).then(|| format!("{option} is of another verb: {}", calls.join(", ")))
+}
+
 /// Help and version go to standard output with 0, everything else is usage.
 pub fn of_parsing(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
@@ -93,6 +106,9 @@ pub fn of_parsing(error: &clap::Error) -> ExitCode {
         masked if error.use_stderr() && masked != text => eprint!("{masked}"),
         // A closed pipe while printing help is not worth a message.
         _ => drop(error.print()),
+    }
+    if let Some(hint) = of_another_verb(error) {
+        eprintln!("\n{hint}");
     }
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

@@ -48,6 +48,7 @@ impl Progress {
     pub fn event(&self, event: Event) {
         match event {
             Event::Preparing(what) => self.working(what),
+            Event::Noted(what) => self.note(what),
             Event::Started { id, index, of, seconds } => self.working(&format!(
                 "window {} of {of}: level {}, replicate {}, {seconds:.0} s",
                 index + 1,

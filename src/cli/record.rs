@@ -1,15 +1,17 @@
 //! `wireprof record`: windows under somebody else's load become a stored run.
 
-use super::conduct::{self, Answer, duration};
-use super::names::Names;
+use super::conduct::{self, Answer, Output, duration};
+use super::observe::Instruments;
 use super::progress::Progress;
-use super::sampling::Sampling;
 use super::{Common, Outcome, Usage};
 use crate::connection::shown_arguments;
 use crate::load::Protocol;
 use crate::preset::Preset;
 use crate::run::Store;
-use crate::sweep::{self, Divisor, DriverChoice, Prepared, Request, Timing, prepare};
+use crate::sweep::{
+    Arm, DriverChoice, Event, Launch, LoadRequest, ObserveRequest, Plan, QueryCounter, Request, TargetRequest, Timing,
+    Turn, Turns, check,
+};
 use crate::workload::Workload;
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -29,48 +31,31 @@ Examples:
       --divisor 'delta(queries_total)' --clients 64")]
 pub struct Record {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
-    #[arg(long, value_name = "NAME|PATH", default_value = "generic")]
+    #[arg(long, value_name = "NAME|PATH", default_value = "generic", help_heading = "Connect")]
     preset: String,
     /// Where the server listens [default: the preset's]; no connection is made to it
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Connect")]
     url: Option<String>,
     /// Number of windows
-    #[arg(long, value_name = "K", default_value_t = 1)]
+    #[arg(long, value_name = "K", default_value_t = 1, help_heading = "Plan")]
     windows: usize,
     /// Length of a window
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "Plan")]
     window: Duration,
     /// What counts queries: an expression over the server's metrics, statements(REGEX), or sockets (requests seen
     /// there) [default: the preset's, else sockets]
-    #[arg(long, value_name = "EXPRESSION")]
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Load")]
     divisor: Option<String>,
     /// Number of clients [default: connections to the server's port at each window's start]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Load")]
     clients: Option<usize>,
-    /// Prometheus metrics of the server [default: the preset's]
-    #[arg(long, value_name = "URL")]
-    metrics_url: Option<String>,
-    #[arg(long, conflicts_with = "metrics_url")]
-    no_metrics: bool,
     /// Database whose statement statistics are read; password from the URL, PGPASSWORD or ~/.pgpass
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Observe")]
     statements_url: Option<String>,
-    /// The server's process [default: the one that listens on the URL's port]
-    #[arg(long, value_name = "PID")]
-    pid: Option<u32>,
-    /// Another process whose CPU is accounted for, by number or name; may be repeated
-    #[arg(long, value_name = "PID|NAME")]
-    also: Vec<String>,
-    /// Measure without following the sockets (where each query is)
-    #[arg(long)]
-    no_wire: bool,
     #[command(flatten)]
-    sampling: Sampling,
-    /// Do not draw flamegraphs
-    #[arg(long)]
-    no_flamegraphs: bool,
+    instruments: Instruments,
     #[command(flatten)]
-    names: Names,
+    output: Output,
 }
 
 impl Record {
@@ -79,54 +64,50 @@ impl Record {
     }
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
-        let stop = conduct::stop_on_interrupt();
-        let progress = Progress::new();
+        let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let preset = Preset::load(&self.preset).map_err(|e| anyhow!(Usage(e.into())))?;
-        let request = self.request(preset.clone())?;
-        let Prepared { mut sources, manifest, timing, .. } = prepare(request).await?;
-        let store = Store::new(&common.runs);
-        let mut tell = |event: sweep::Event| progress.event(event);
-        let outcome = sweep::run(&store, manifest, &preset, &mut sources, timing, &stop, &mut tell).await?;
-        drop(sources);
-        let pictures = !self.no_flamegraphs;
-        let answer = Answer { what: "recording", common, preset: &preset, names: &self.names, pictures };
+        let arms = vec![Arm { request: self.request(preset.clone())?, launch: Launch::Nothing, side: None }];
+        let turns = Turns::new(&store, &stop, arms, vec![Turn::WHOLE], false);
+        let outcome = turns.take_all(&mut |event: Event| progress.event(event)).await;
+        let answer = Answer { what: "recording", common, preset: &preset, output: &self.output };
         answer.print(&store, outcome, &progress)
     }
 
     fn request(&self, preset: Preset) -> Result<Request> {
-        let divisor = self.divisor.as_deref().map(Divisor::parse).transpose().map_err(|e| anyhow!(Usage(e)))?;
+        let counter = self.divisor.as_deref().map(QueryCounter::parse).transpose().map_err(|e| anyhow!(Usage(e)))?;
         if self.windows == 0 || self.clients == Some(0) {
             return Err(anyhow!(Usage(anyhow!("--windows and --clients are numbers from 1 up"))));
         }
-        Ok(Request {
+        let request = Request {
             preset,
-            url: self.url.clone(),
-            internal_url: None,
-            metrics_url: self.metrics_url.clone(),
-            no_metrics: self.no_metrics,
-            statements_url: self.statements_url.clone(),
-            // The server's own statements would need a password.
-            no_statements: self.statements_url.is_none(),
-            wire: !self.no_wire,
-            pid: self.pid,
-            also: self.also.clone(),
-            accounted: Vec::new(),
-            workload: Workload::none(),
-            protocol: Protocol::default(),
-            driver: DriverChoice::Foreign { clients: self.clients },
-            divisor,
-            levels: Vec::new(),
-            replicates: self.windows,
-            seed: 0,
-            timing: Timing { warmup: Duration::ZERO, window: self.window },
-            sampling: self.sampling.options(),
-            freshness: false,
-            awake: false,
-            reset_statements: false,
-            setup: false,
-            session: Vec::new(),
-            parameters: Vec::new(),
+            target: TargetRequest {
+                url: self.url.clone(),
+                pid: self.instruments.pid,
+                source: self.instruments.source.read(),
+                ..TargetRequest::default()
+            },
+            load: LoadRequest {
+                workload: Workload::none(),
+                protocol: Protocol::default(),
+                driver: DriverChoice::Foreign { clients: self.clients },
+                counter,
+                session: Vec::new(),
+            },
+            observe: ObserveRequest {
+                statements_url: self.statements_url.clone(),
+                // The server's own statements would need a password.
+                no_statements: self.statements_url.is_none(),
+                ..self.instruments.request()
+            },
+            plan: Plan {
+                levels: Vec::new(),
+                replicates: self.windows,
+                seed: 0,
+                timing: Timing { warmup: Duration::ZERO, window: self.window },
+            },
             arguments: shown_arguments(std::env::args()),
-        })
+        };
+        check(&request)?;
+        Ok(request)
     }
 }

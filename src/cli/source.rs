@@ -1,9 +1,9 @@
 //! The working copy that the server was built from, for verbs that measure.
 
-use crate::run::{BuiltFrom, Missing, Part};
+use crate::run::{BuiltFrom, Missing};
 use crate::vcs::working_copy;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Default)]
 pub struct Source {
@@ -12,7 +12,8 @@ pub struct Source {
     directory: Option<PathBuf>,
 }
 
-fn directory(text: &str) -> Result<PathBuf, String> {
+/// A directory that is there, as an argument.
+pub fn directory(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_dir() { Ok(path) } else { Err("there is no such directory".into()) }
 }
@@ -21,13 +22,18 @@ impl Source {
     /// What the working copy is at, or why that is not known.
     pub fn read(&self) -> BuiltFrom {
         let Some(directory) = &self.directory else { return BuiltFrom::NotNamed };
-        match working_copy(directory) {
-            Ok(copy) => BuiltFrom::WorkingCopy(copy),
-            Err(error) => BuiltFrom::Missing(Missing {
-                what: Part::Source,
-                why: format!("{error:#}"),
-                remedy: "--source names a working copy of jj or git, and that tool must be installed".into(),
-            }),
-        }
+        built_from(directory)
+    }
+}
+
+/// What a working copy is at, or why that is not known.
+pub fn built_from(directory: &Path) -> BuiltFrom {
+    match working_copy(directory) {
+        Ok(copy) => BuiltFrom::WorkingCopy(copy),
+        Err(error) => BuiltFrom::Missing(Missing {
+            what: "source".into(),
+            why: format!("{error:#}"),
+            remedy: "--source names a working copy of jj or git, and that tool must be installed".into(),
+        }),
     }
 }

@@ -234,19 +234,12 @@ fn profile(
         0
     });
     let report = SamplingReport {
-        event: "perf (recorded)".to_string(),
-        frequency: folded.period.map_or(0, |p| 1_000_000_000 / p),
-        period: folded.period,
-        unwinder: "as recorded".to_string(),
         kernel_stacks: folded.kernel_stacks,
-        samples,
-        recorded: samples,
-        symbolized: folded.symbolized,
-        misses: folded.misses,
         recording: bracket,
         covers: Some(covers),
-        ..SamplingReport::default()
+        ..SamplingReport::imported("perf (recorded)".to_string(), folded.period, samples)
     };
+    let report = report.named(folded.symbolized, folded.misses);
     Ok(Some((report, folded.profile)))
 }
 

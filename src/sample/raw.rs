@@ -148,6 +148,14 @@ pub struct OnCpu {
 }
 
 impl RawSamples {
+    /// The module in which the walk of a stack ended, by its file's name.
+    pub fn ended_in(&self, stack: u32) -> String {
+        let last = self.stacks[stack as usize].addresses.last();
+        let module = last.and_then(|address| self.modules.get(address.module?.0 as usize));
+        let name = module.map(|module| module.path.file_name().unwrap_or(module.path.as_os_str()));
+        name.map_or_else(|| "no mapping".into(), |name| name.to_string_lossy().into_owned())
+    }
+
     /// ns on CPU of each thread within a span, interpolated between the two notes around each of its ends.
     pub fn on_cpu_within(&self, span: Span) -> Option<FxHashMap<u32, u64>> {
         let notes = self.on_cpu.as_ref()?;

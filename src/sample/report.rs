@@ -1,10 +1,14 @@
-//! How a window was sampled: the provenance that travels with every profile. Stored as `sampling.json`.
+//! How a window was sampled: the provenance that travels with every profile. Stored as `sampling.json`. Invariant: each
+//! field has one author. The sampler (or an import) makes the report of its recording; what depends on the window is
+//! filled by the methods here.
 
-use super::Findings;
+use super::{Findings, Incomplete, RawSamples};
 use crate::clock::Span;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// Provenance and losses of one window's samples.
+/// Provenance and losses of one window's samples: of the recording, until [`SamplingReport::within`] cuts it to the
+/// window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SamplingReport {
     /// `cycles`, `cpu-clock`, `itimer-prof (HTTP)`, `perf (recorded)`: what made a sample happen.
@@ -59,4 +63,47 @@ pub struct SamplingReport {
     pub covers: Option<Span>,
     /// Samples taken over the recording's whole span (the divisor of `sampler_cpu`).
     pub recorded: u64,
+}
+
+impl SamplingReport {
+    /// Of samples that another program has taken, unwound and counted, each for `period` ns of CPU where that is known.
+    pub fn imported(event: String, period: Option<u64>, samples: u64) -> SamplingReport {
+        SamplingReport {
+            event,
+            period,
+            frequency: period.map_or(0, |nanos| 1_000_000_000 / nanos.max(1)),
+            unwinder: "as recorded".into(),
+            samples,
+            recorded: samples,
+            ..SamplingReport::default()
+        }
+    }
+
+    /// Cut to a window: its samples, and how many of their stacks are complete.
+    pub fn within(self, raw: &RawSamples, window: Span) -> SamplingReport {
+        let mut reasons: BTreeMap<(Incomplete, String), u64> = BTreeMap::new();
+        let (mut samples, mut complete, mut late) = (0, 0, 0);
+        for sample in raw.samples.iter().filter(|sample| window.contains(sample.at)) {
+            samples += 1;
+            late += u64::from(sample.late);
+            match raw.stacks[sample.stack as usize].incomplete {
+                None => complete += 1,
+                Some(reason) => *reasons.entry((reason, raw.ended_in(sample.stack))).or_default() += 1,
+            }
+        }
+        let said = |((reason, module), count): ((Incomplete, String), u64)| (format!("{reason} in {module}"), count);
+        let incomplete = reasons.into_iter().map(said).collect();
+        SamplingReport { samples, late, complete: Some(complete), incomplete, ..self }
+    }
+
+    /// With how much of it has names: the share of the CPU weight, and the misses by reason and module.
+    pub fn named(self, symbolized: Option<f64>, misses: Vec<(String, u64)>) -> SamplingReport {
+        SamplingReport { symbolized, misses, ..self }
+    }
+
+    /// With one more thing that is not as it should be.
+    pub fn fell_back(mut self, why: String) -> SamplingReport {
+        self.fallbacks.push(why);
+        self
+    }
 }

@@ -1,15 +1,15 @@
 //! From what was captured to a window of the run: symbols, metric differences, guards. Invariant: samples are cut to
 //! the same window as the completions they are divided by.
 
-use super::beside::beside;
-use super::{Captured, Divisor, Sources};
+use super::companions::split;
+use super::{Captured, QueryCounter, Sources};
 use crate::analyze::guards::check_window;
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::preset::Preset;
 use crate::profile::{Column, ColumnKind, Profile, on_cpu_columns};
-use crate::run::{Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
+use crate::run::{Beside, Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
 use crate::sample::{Incomplete, RawSamples, SamplingReport};
 use crate::symbol::{Symbolizer, off_cpu_profile, to_profile};
 use crate::target::{Role, SchedulerDelta};
@@ -38,39 +38,17 @@ pub fn assemble(
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
-    let Captured {
-        id,
-        span,
-        load,
-        samples,
-        scrapes,
-        series,
-        mut scheduler,
-        wire,
-        statements,
-        freshness,
-        mut missing,
-        target_started,
-    } = captured;
-    let (mut off_cpu, mut others) = (None, Vec::new());
-    let (profile, sampling) = match samples {
-        Some((mut raw, report)) => {
-            others = beside(&mut raw, &report, span, &sources.beside, symbolizer);
-            off_cpu = waits(&raw, symbolizer, &mut missing);
-            let mut report = count_stacks(&raw, report, span);
-            if let Some(scheduler) = &mut scheduler {
-                add_switched(scheduler, &raw);
-            }
-            let profile = named_profile(&raw, &mut report, span, symbolizer);
-            let hertz = hertz(&profile, scheduler.as_ref());
-            others.iter_mut().for_each(|own| with_cpu_time(&mut own.profile, hertz, &mut own.sampling));
-            let mut profile = Some(profile);
-            with_cpu_time(&mut profile, hertz, &mut report);
-            (profile, Some(report))
-        }
-        None => (None, None),
-    };
+    let Captured { id, span, load, scrapes, series, wire, statements, freshness, target_started, .. } = captured;
+    let (mut scheduler, mut missing) = (captured.scheduler, captured.missing);
+    let stacks = captured.samples.map(|(raw, report)| {
+        let (target, companions) = split(raw, &sources.processes.companions);
+        scheduler = scheduler.take().map(|scheduler| with_switches(scheduler, &target));
+        sampled(target, companions, report, span, scheduler.as_ref(), symbolizer)
+    });
+    let Stacks { profile, sampling, companions, waits } = stacks.unwrap_or_default();
+    let off_cpu = waits.and_then(|waits| waits.map_err(|lacking| missing.push(lacking)).ok());
     let metrics = scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after));
+    missing.extend(metrics.as_ref().and_then(|metrics| absent_metrics(preset, metrics)));
     let facts = WindowFacts {
         id,
         span,
@@ -80,69 +58,100 @@ pub fn assemble(
         missing,
         target_started,
     };
-    let mut window = Window {
+    let window = Window {
         facts,
         load,
         sampling,
         profile,
         off_cpu,
-        beside: others,
+        beside: companions,
         metrics,
         statements,
         scheduler,
         wire,
         guards: Vec::new(),
     };
-    if let Some(divisor) = &sources.divisor {
-        divide_by(&mut window, divisor)?;
-    }
-    note_missing_metrics(&mut window, preset);
+    let mut window = match &sources.counter {
+        Some(counter) => counted(window, counter)?,
+        None => window,
+    };
     window.guards = check_window(preset, manifest, &window);
     window.guards.extend(freshness);
-    let kept = scrapes.map(|(before, after)| Kept { before, after, series });
-    Ok((window, kept))
+    Ok((window, scrapes.map(|(before, after)| Kept { before, after, series })))
 }
 
-/// Completed queries as the server counted them. A counter that did not move leaves the window without a count: whether there
-/// was no query or the counter is the wrong one cannot be told.
-fn divide_by(window: &mut Window, divisor: &Divisor) -> Result<()> {
-    let count = divisor.count(window).map_err(|why| anyhow!("queries cannot be counted by {divisor}: {why}"))?;
-    let LoadTrace { completed, divisor: name, .. } = &mut window.load;
-    (*completed, *name) = (count.round().max(0.0) as u64, divisor.to_string());
-    if *completed == 0 {
+/// Completed queries as the server counted them. A counter that did not move leaves the window without a count: whether
+/// there was no query or the counter is the wrong one cannot be told.
+fn counted(mut window: Window, counter: &QueryCounter) -> Result<Window> {
+    let count = counter.count(&window).map_err(|why| anyhow!("queries cannot be counted by {counter}: {why}"))?;
+    let completed = count.round().max(0.0) as u64;
+    if completed == 0 {
         window.facts.missing.push(Missing {
             what: Part::Queries,
-            why: format!("the server's counter of queries did not move: {divisor}"),
+            why: format!("the server's counter of queries did not move: {counter}"),
             remedy: "see that the load runs, and that --divisor counts its queries".into(),
         });
     }
-    Ok(())
+    let load = LoadTrace { completed, divisor: counter.to_string(), ..window.load };
+    Ok(Window { load, ..window })
 }
 
-/// Which of the metrics that the preset wants the server lacks, by name.
-fn note_missing_metrics(window: &mut Window, preset: &Preset) {
-    let Some(metrics) = &window.metrics else { return };
+/// Which of the metrics that the preset wants the server lacks, by name; `None`: it has all.
+fn absent_metrics(preset: &Preset, metrics: &MetricsDelta) -> Option<Missing> {
     let absent: Vec<String> = preset.absent(metrics).into_iter().map(ToString::to_string).collect();
-    if !absent.is_empty() {
-        window.facts.missing.push(Missing {
-            what: Part::Metrics,
-            why: format!("the server does not have {}", absent.join(", ")),
-            remedy: "what needs them reads \"not measured\"; see whether this revision has them under other names"
-                .into(),
-        });
-    }
+    (!absent.is_empty()).then(|| Missing {
+        what: Part::Metrics,
+        why: format!("the server does not have {}", absent.join(", ")),
+        remedy: "what needs them reads \"not measured\"; see whether this revision has them under other names".into(),
+    })
+}
+
+/// What a recording tells of a window.
+#[derive(Default)]
+struct Stacks {
+    profile: Option<Profile>,
+    sampling: Option<SamplingReport>,
+    companions: Vec<Beside>,
+    /// Why not, where waits were asked for and not followed; `None`: nobody asked.
+    waits: Option<Result<OffCpu, Missing>>,
+}
+
+/// Symbols for the samples of the target and its companions, cut to the window.
+fn sampled(
+    target: RawSamples,
+    companions: Vec<(String, RawSamples)>,
+    recorded: SamplingReport,
+    span: Span,
+    scheduler: Option<&SchedulerDelta>,
+    symbolizer: &mut Symbolizer,
+) -> Stacks {
+    let found: Vec<_> = companions
+        .into_iter()
+        .map(|(process, raw)| (process, named_profile(&raw, recorded.clone(), span, symbolizer)))
+        .collect();
+    let waits = waits(&target, symbolizer);
+    let (profile, report) = named_profile(&target, recorded, span, symbolizer);
+    let hertz = hertz(&profile, scheduler);
+    let companions = found.into_iter().map(|(process, (profile, report))| {
+        let (profile, sampling) = with_cpu_time(profile, report, hertz);
+        Beside { process, sampling, profile: Some(profile) }
+    });
+    let companions = companions.collect();
+    let (profile, report) = with_cpu_time(profile, report, hertz);
+    Stacks { profile: Some(profile), sampling: Some(report), companions, waits }
 }
 
 /// ns that a thread can run between two switches and be unknown to them.
 const SLICE: u64 = 10_000_000;
 
-/// Adds what the context switches tell of the target's threads to the scheduler's statistics. A thread that ran in the
+/// With what the context switches tell of the target's threads in the scheduler's statistics. A thread that ran in the
 /// interval without a switch (a spin on a CPU of its own) has no record, and stays without.
-fn add_switched(scheduler: &mut SchedulerDelta, raw: &RawSamples) {
-    let Some(on_cpu) = raw.on_cpu_within(scheduler.span) else { return };
+fn with_switches(mut scheduler: SchedulerDelta, raw: &RawSamples) -> SchedulerDelta {
+    let Some(on_cpu) = raw.on_cpu_within(scheduler.span) else { return scheduler };
     for thread in scheduler.threads.iter_mut().filter(|thread| thread.role == Role::Target) {
         thread.switched = on_cpu.get(&thread.tid).copied().or((thread.cpu < SLICE).then_some(0));
     }
+    scheduler
 }
 
 /// A sample's weight is ns of CPU for cpu-clock, cycles otherwise.
@@ -154,52 +163,50 @@ fn columns(report: &SamplingReport) -> Vec<Column> {
     columns
 }
 
-/// Cycles a ns of CPU: the target's cycles over the time that the kernel accounts to it in the window. `None`: the profile has its
-/// own time, or there is no accounting.
+/// Cycles a ns of CPU: the target's cycles over the time that the kernel accounts to it in the window. `None`: the
+/// profile has its own time, or there is no accounting.
 fn hertz(profile: &Profile, scheduler: Option<&SchedulerDelta>) -> Option<f64> {
     let cycles = profile.total(profile.column(&ColumnKind::Cycles)?) as f64;
     let nanos = scheduler?.cpu(Role::Target) as f64;
     (cycles > 0.0 && nanos > 0.0).then(|| cycles / nanos)
 }
 
-/// Cycles say nothing of time by themselves: a column of ns is added, by the target's cycles a ns, and the report says so.
-fn with_cpu_time(profile: &mut Option<Profile>, hertz: Option<f64>, report: &mut SamplingReport) {
-    let Some(profile) = profile else { return };
-    let (Some(cycles), None) = (profile.column(&ColumnKind::Cycles), profile.column(&ColumnKind::Cpu)) else { return };
+/// Cycles say nothing of time by themselves: a column of ns is added, by the target's cycles a ns, and the report says
+/// so.
+fn with_cpu_time(mut profile: Profile, report: SamplingReport, hertz: Option<f64>) -> (Profile, SamplingReport) {
+    let (Some(cycles), None) = (profile.column(&ColumnKind::Cycles), profile.column(&ColumnKind::Cpu)) else {
+        return (profile, report);
+    };
     let Some(hertz) = hertz else {
-        report.fallbacks.push("no CPU time: cycles cannot be turned into ns without the scheduler's accounting".into());
-        return;
+        let why = "no CPU time: cycles cannot be turned into ns without the scheduler's accounting";
+        return (profile, report.fell_back(why.into()));
     };
     profile.columns.push(Column { kind: ColumnKind::Cpu, unit: "nanoseconds".into() });
     for sample in &mut profile.samples {
         sample.values.push((sample.values[cycles] as f64 / hertz).round() as i64);
     }
-    report
-        .fallbacks
-        .push(format!("CPU time from cycles at {hertz:.2} GHz, the kernel's accounting of the same window"));
+    let why = format!("CPU time from cycles at {hertz:.2} GHz, the kernel's accounting of the same window");
+    (profile, report.fell_back(why))
 }
 
-/// The window's samples as a profile; how much of it has names goes into the report.
-pub(super) fn named_profile(
+/// The samples inside the window as a profile, and the recording's report cut to it, with how much has names.
+fn named_profile(
     raw: &RawSamples,
-    report: &mut SamplingReport,
+    recorded: SamplingReport,
     span: Span,
     symbolizer: &mut Symbolizer,
-) -> Profile {
-    let (profile, symbols) = to_profile(raw, symbolizer, span, columns(report));
-    report.symbolized = symbols.share();
-    report.misses = symbols.misses();
-    profile
+) -> (Profile, SamplingReport) {
+    let (profile, symbols) = to_profile(raw, symbolizer, span, columns(&recorded));
+    (profile, recorded.within(raw, span).named(symbols.share(), symbols.misses()))
 }
 
 /// The window's waits by stack; where they were asked for and not followed, why not.
-fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer, missing: &mut Vec<Missing>) -> Option<OffCpu> {
+fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer) -> Option<Result<OffCpu, Missing>> {
     let followed = match raw.off_cpu.as_ref()? {
         Ok(followed) => followed,
         Err(why) => {
             let remedy = "run `wireprof doctor`, or give --no-off-cpu".into();
-            missing.push(Missing { what: Part::OffCpuStacks, why: why.clone(), remedy });
-            return None;
+            return Some(Err(Missing { what: Part::OffCpuStacks, why: why.clone(), remedy }));
         }
     };
     let mut report = followed.report.clone();
@@ -208,7 +215,7 @@ fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer, missing: &mut Vec<Missin
         let nanos = wait.blocked + wait.runnable;
         match raw.stacks[wait.stack as usize].incomplete {
             Some(Incomplete::NotSeen) => report.unseen += nanos,
-            Some(reason) => *reasons.entry(format!("{reason} in {}", ended_in(raw, wait.stack))).or_default() += nanos,
+            Some(reason) => *reasons.entry(format!("{reason} in {}", raw.ended_in(wait.stack))).or_default() += nanos,
             None => {}
         }
     }
@@ -217,35 +224,7 @@ fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer, missing: &mut Vec<Missin
     report.incomplete = reasons.into_iter().collect();
     let (profile, symbols) = off_cpu_profile(raw, &followed.waits, symbolizer);
     (report.symbolized, report.misses) = (symbols.share(), symbols.misses());
-    Some(OffCpu { report, profile: Some(profile) })
-}
-
-/// Counts the samples inside the window and how many of their stacks are complete.
-pub(super) fn count_stacks(raw: &RawSamples, mut report: SamplingReport, span: Span) -> SamplingReport {
-    let mut reasons: BTreeMap<(Incomplete, String), u64> = BTreeMap::new();
-    let (mut samples, mut complete, mut late) = (0, 0, 0);
-    for sample in raw.samples.iter().filter(|sample| span.contains(sample.at)) {
-        samples += 1;
-        late += u64::from(sample.late);
-        match raw.stacks[sample.stack as usize].incomplete {
-            None => complete += 1,
-            Some(reason) => *reasons.entry((reason, ended_in(raw, sample.stack))).or_default() += 1,
-        }
-    }
-    report.samples = samples;
-    report.late = late;
-    report.complete = Some(complete);
-    let said = |((reason, module), count): ((Incomplete, String), u64)| (format!("{reason} in {module}"), count);
-    report.incomplete = reasons.into_iter().map(said).collect();
-    report
-}
-
-/// The module in which the walk of a stack ended, by its file's name.
-fn ended_in(raw: &RawSamples, stack: u32) -> String {
-    let last = raw.stacks[stack as usize].addresses.last();
-    let module = last.and_then(|address| raw.modules.get(address.module?.0 as usize));
-    let name = module.map(|module| module.path.file_name().unwrap_or(module.path.as_os_str()));
-    name.map_or_else(|| "no mapping".into(), |name| name.to_string_lossy().into_owned())
+    Some(Ok(OffCpu { report, profile: Some(profile) }))
 }
 
 /// Wall clock time, RFC 3339 in UTC, of a reading of the monotonic clock.

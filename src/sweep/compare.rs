@@ -1,7 +1,7 @@
-//! Two sides measured by turns until it is decided which is faster, or time is up. Invariant: the looks, and how sure each must
-//! be, are planned before the first of them; a comparison that is cut short says what its last look found.
+//! Two sides measured by turns until it is decided which is faster, or time is up. Invariant: the looks, and how sure
+//! each must be, are planned before the first of them; a comparison that is cut short says what its last look found.
 
-use super::{Ended, Event, Turns, interrupted};
+use super::{Event, SweepEnd, Turns, interrupted};
 use crate::analyze::difference::{Difference, Options, Subject, Verdict, difference};
 use crate::analyze::stopping::Stopping;
 use crate::preset::Preset;
@@ -37,76 +37,81 @@ pub enum End {
 
 /// A comparison that has ended.
 pub struct Compared {
-    pub ended: Vec<Ended>,
+    pub outcome: SweepEnd,
     /// What the last look found; `None`: there was none.
     pub found: Option<(Look, Difference)>,
     pub end: End,
-    pub cut: Option<anyhow::Error>,
     pub took: Duration,
 }
 
-/// Takes turns and looks until a look decides. With `restore` what presets changed is put back at the end.
+/// Takes turns and looks until a look decides.
 pub async fn compare(
     mut turns: Turns<'_>,
     store: &Store,
     preset: &Preset,
     limits: Limits,
-    restore: bool,
     tell: &mut (dyn FnMut(Event) + Send),
-) -> Result<Compared> {
+) -> Compared {
     let begun = Instant::now();
-    let (mut found, mut cut) = (None, None);
+    let mut found = None;
+    let (end, cut) = match take_and_look(&mut turns, store, preset, limits, &mut found, tell).await {
+        Ok(end) => (end, None),
+        Err(error) => (End::Cut, Some(error)),
+    };
+    let outcome = turns.end(cut, tell).await;
+    Compared { outcome, found, end, took: begun.elapsed() }
+}
+
+/// Pairs of turns, up to a look that decides, the last replicate or the end of the budget.
+async fn take_and_look(
+    turns: &mut Turns<'_>,
+    store: &Store,
+    preset: &Preset,
+    limits: Limits,
+    found: &mut Option<(Look, Difference)>,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<End> {
+    let begun = Instant::now();
     let mut stopping = Stopping::new(limits.replicates, limits.level);
     let (mut planned, mut end) = (limits.replicates, End::Replicates);
     let mut replicate = 0;
     while replicate < planned {
         replicate += 1;
-        if let Err(error) = pair(&mut turns, replicate, tell).await {
-            (cut, end) = (Some(error), End::Cut);
-            break;
-        }
+        pair(turns, replicate, tell).await?;
         if replicate == 1
             && let Some(budget) = limits.budget
         {
             planned = affordable(begun.elapsed(), budget, limits.replicates);
             if planned < limits.replicates {
                 end = End::Budget;
-                turns.keep(2 * planned);
+                turns.truncate(2 * planned);
                 stopping = Stopping::new(planned, limits.level);
             }
         }
         let Some(look) = stopping.look(replicate) else { continue };
         tell(Event::Preparing(&format!("look {} of {}", look.number, look.of)));
-        let difference = tokio::task::block_in_place(|| look_at(&turns, store, preset, limits.margin, look))?;
+        let difference = tokio::task::block_in_place(|| look_at(turns, store, preset, limits.margin, look))?;
         turns.looked(look)?;
         let done = decided(&difference);
-        found = Some((look, difference));
+        *found = Some((look, difference));
         if done {
-            end = End::Decided;
-            break;
+            return Ok(End::Decided);
         }
     }
-    if restore {
-        // What cannot be put back must not cost what was measured.
-        match turns.put_back().await {
-            Ok(done) => done.iter().for_each(|sql| tell(Event::Preparing(&format!("put back: {sql}")))),
-            Err(error) => tell(Event::Preparing(&format!("{error:#}"))),
-        }
-    }
-    let ended = turns.end(cut.as_ref())?;
-    Ok(Compared { ended, found, end, cut, took: begun.elapsed() })
+    Ok(end)
 }
 
 /// Both sides' turns of one replicate.
 async fn pair(turns: &mut Turns<'_>, replicate: usize, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
-    let pair: Vec<_> = turns.planned().iter().filter(|turn| turn.replicate == replicate).copied().collect();
+    let pair: Vec<_> = turns.planned().iter().filter(|turn| turn.replicate == Some(replicate)).copied().collect();
     for turn in pair {
         turns.take(turn, tell).await?;
     }
     Ok(())
 }
 
-/// Pairs that fit into the budget, by the first one. What the results are has no part in it, so the looks may be planned by it.
+/// Pairs that fit into the budget, by the first one. What the results are has no part in it, so the looks may be
+/// planned by it.
 fn affordable(pair: Duration, budget: Duration, most: usize) -> usize {
     let fit = (budget.as_secs_f64() / pair.as_secs_f64().max(1e-3)).floor();
     (fit as usize).clamp(1, most)
@@ -134,7 +139,7 @@ fn decided(difference: &Difference) -> bool {
 impl Compared {
     /// Whether the user ended it.
     pub fn interrupted(&self) -> bool {
-        self.cut.as_ref().is_some_and(interrupted)
+        self.outcome.cut.as_ref().is_some_and(interrupted)
     }
 
     /// Rows of throughput, latency and CPU that are not the same.

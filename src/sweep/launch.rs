@@ -51,12 +51,12 @@ impl Launch {
                 let ready = &testbed.ready;
                 // Whatever the environment asks of other servers: this one is wireprof's own, and has no TLS.
                 let plain = |url: &str| format!("{url}?sslmode=disable");
-                request.url = Some(plain(&ready.sql));
-                request.internal_url = Some(plain(&ready.internal));
-                request.metrics_url = Some(ready.metrics.clone());
-                request.statements_url.get_or_insert_with(|| plain(&ready.postgres.url));
-                request.pid = Some(ready.pid);
-                request.accounted.push(ready.postgres.pid);
+                request.target.url = Some(plain(&ready.sql));
+                request.target.internal_url = Some(plain(&ready.internal));
+                request.observe.metrics_url = Some(ready.metrics.clone());
+                request.observe.statements_url.get_or_insert_with(|| plain(&ready.postgres.url));
+                request.target.pid = Some(ready.pid);
+                request.observe.accounted.push(ready.postgres.pid);
                 Ok(Launched::Testbed(testbed))
             }
             Launch::Command { command, environment } => {

@@ -1,6 +1,6 @@
-//! What each instrument costs the target: windows with it and without it by turns (ABBA), all within one load session. Invariant: in
-//! both windows of a pair the same processes are read at the same places in time; an instrument that fails costs its own pairs
-//! only, and pairs that are whole are kept whatever ends the others.
+//! What each instrument costs the target: windows with it and without it by turns (ABBA), all within one load session.
+//! Invariant: in both windows of a pair the same processes are read at the same places in time; an instrument that
+//! fails costs its own pairs only, and pairs that are whole are kept whatever ends the others.
 
 use super::window::{pace, pause, watch_generator};
 use super::{Event, Sources, Stop, pairs};
@@ -15,12 +15,13 @@ use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between switching instruments and the window: starting one reads files and fills caches, which is no cost of observing.
+/// Between switching instruments and the window: starting one reads files and fills caches, which is no cost of
+/// observing.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub struct ObserverAsked {
+pub struct ObserverSpec {
     /// Clients of the load.
     pub level: usize,
     pub pairs: usize,
@@ -42,7 +43,7 @@ struct On {
 }
 
 /// Instruments that only this measurement has, beside those of the sources.
-struct Bench<'a> {
+struct ObserverExperiment<'a> {
     sources: &'a mut Sources,
     load: &'a dyn Load,
     window: Duration,
@@ -62,7 +63,7 @@ struct Bench<'a> {
 /// # Errors
 /// A load that cannot be started.
 pub async fn observer_windows(
-    asked: &ObserverAsked,
+    asked: &ObserverSpec,
     sources: &mut Sources,
     stop: &Stop,
     tell: &mut (dyn FnMut(Event) + Send),
@@ -71,16 +72,16 @@ pub async fn observer_windows(
     load.start()?;
     watch_generator(sources, &load.thread_ids());
     let began = clock::now();
-    let mut bench = Bench::open(asked, sources, load.as_ref(), stop).await;
+    let mut experiment = ObserverExperiment::open(asked, sources, load.as_ref(), stop).await;
     let mut found = ObserverWindows {
         level: asked.level,
         window_seconds: asked.window.as_secs_f64(),
         frequency: asked.sampling.as_ref().map(|options| options.frequency),
-        scrape_seconds: bench.scrape_every.map(|nanos| nanos as f64 / 1e9),
-        instruments: bench.instruments(),
+        scrape_seconds: experiment.scrape_every.map(|nanos| nanos as f64 / 1e9),
+        instruments: experiment.instruments(),
     };
-    let ended = match pause(load.as_ref(), bench.sources, began + asked.warmup.as_nanos() as u64, stop).await {
-        Ok(()) => bench.take(asked, &mut found.instruments, tell).await.err(),
+    let ended = match pause(load.as_ref(), experiment.sources, began + asked.warmup.as_nanos() as u64, stop).await {
+        Ok(()) => experiment.take(asked, &mut found.instruments, tell).await.err(),
         Err(error) => Some(error),
     };
     let span = clock::Span::new(began, clock::now());
@@ -92,22 +93,28 @@ fn missing(what: Part, why: String) -> Missing {
     Missing { what, why, remedy: "run `wireprof doctor`".into() }
 }
 
-impl<'a> Bench<'a> {
-    async fn open(asked: &ObserverAsked, sources: &'a mut Sources, load: &'a dyn Load, stop: &'a Stop) -> Bench<'a> {
-        let sampled = asked.sampling.as_ref().filter(|_| sources.sampler.is_some()).zip(sources.target);
+impl<'a> ObserverExperiment<'a> {
+    async fn open(
+        asked: &ObserverSpec,
+        sources: &'a mut Sources,
+        load: &'a dyn Load,
+        stop: &'a Stop,
+    ) -> ObserverExperiment<'a> {
+        let sampled = asked.sampling.as_ref().filter(|_| sources.sampler.is_some()).zip(sources.processes.target);
         let not_sampled = || missing(Part::Profile, "stacks are not sampled in this run".into());
         let (timers, on_cpu) = tokio::task::block_in_place(|| match sampled {
             None => (Err(not_sampled()), Err(not_sampled())),
             Some((options, target)) => (
                 BareTimers::open(options).map_err(|error| missing(Part::Timer, format!("{error:#}"))),
-                on_cpu_only(options, target.pid, sources).map_err(|error| missing(Part::Profile, format!("{error:#}"))),
+                on_cpu_only(options, target.sampled.pid, sources)
+                    .map_err(|error| missing(Part::Profile, format!("{error:#}"))),
             ),
         });
         let scrape = match &sources.scraper {
             Some(scraper) => scraper.scrape().await.ok(),
             None => None,
         };
-        Bench {
+        ObserverExperiment {
             load,
             window: asked.window,
             stop,
@@ -144,7 +151,7 @@ impl<'a> Bench<'a> {
     /// One pair of each instrument, in random order, again for each pair.
     async fn take(
         &mut self,
-        asked: &ObserverAsked,
+        asked: &ObserverSpec,
         instruments: &mut [InstrumentPairs],
         tell: &mut (dyn FnMut(Event) + Send),
     ) -> Result<()> {
@@ -218,7 +225,7 @@ impl<'a> Bench<'a> {
             self.sources.wire.as_mut().context("no program at the sockets")?.start()?;
         }
         let Some(off_cpu) = on.sampling else { return Ok(None) };
-        let sampled = self.sources.sampled();
+        let sampled = self.sources.processes.sampled();
         let sampler = match off_cpu {
             true => self.sources.sampler.as_mut().context("no sampler")?,
             false => self.on_cpu.as_mut().map_err(|missing| anyhow!("{}", missing.why))?,
@@ -240,7 +247,8 @@ impl<'a> Bench<'a> {
         recording.map_or(Ok(()), |recording| recording.stop().map(drop))
     }
 
-    /// Whether this window of the instrument has a scrape, so that all of them together have as many as the run's own windows.
+    /// Whether this window of the instrument has a scrape, so that all of them together have as many as the run's own
+    /// windows.
     fn due(&mut self, instrument: Instrument) -> bool {
         let Some(every) = self.scrape_every else { return false };
         let since = self.unscraped.entry(instrument).or_default();
@@ -263,7 +271,7 @@ impl<'a> Bench<'a> {
             wire.take_timelines(self.window.as_secs_f64())?;
         }
         recording.iter().for_each(|recording| recording.begin_window());
-        let (before, started) = (self.sources.watched.read(), self.load.progress().0);
+        let (before, started) = (self.sources.processes.watched.read(), self.load.progress().0);
         let begin = clock::now();
         let scrapes = u64::from(on.metrics && self.due(instrument));
         if scrapes > 0 {
@@ -271,7 +279,7 @@ impl<'a> Bench<'a> {
             self.sources.scraper.as_ref().context("no scraper")?.scrape().await?;
         }
         pause(self.load, self.sources, begin + nanos(self.window), self.stop).await?;
-        let (after, ended) = (self.sources.watched.read(), self.load.progress().0);
+        let (after, ended) = (self.sources.processes.watched.read(), self.load.progress().0);
         recording.iter().for_each(|recording| recording.end_window());
         let scheduler = difference(&[before, after]).context("the scheduler's statistics cannot be read")?;
         if ended <= started {
@@ -289,6 +297,6 @@ impl<'a> Bench<'a> {
 /// A sampler as the run's own, without waits.
 fn on_cpu_only(options: &sample::Options, pid: u32, sources: &Sources) -> Result<Box<dyn Sampler>> {
     let mut sampler = choose(&sample::Options { off_cpu: false, ..options.clone() }, pid)?.sampler;
-    sampler.prepare(&sources.sampled(), &|_| {})?;
+    sampler.prepare(&sources.processes.sampled(), &|_| {})?;
     Ok(sampler)
 }

@@ -1,5 +1,6 @@
 //! The preset's set-up on the server, and its undoing. Invariant: what was changed is known from the server's own
-//! answers (the former value of a parameter, whether a statement made something), so that it can be printed and put back.
+//! answers (the former value of a parameter, whether a statement made something), so that it can be printed and put
+//! back.
 
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
 use crate::sql;
@@ -19,7 +20,8 @@ impl Connections {
             (Connection::Sql, _) => Ok(&self.sql),
             (Connection::Internal, Some(client)) => Ok(client),
             (Connection::Internal, None) => bail!(
-                "the set-up needs the administrator's connection: give --internal-url, or --no-setup to leave the server as it is"
+                "the set-up needs the administrator's connection: give --internal-url, or --no-setup to leave \
+                 the server as it is"
             ),
         }
     }
@@ -33,24 +35,22 @@ pub struct Applied {
     undo: Vec<(Connection, String)>,
 }
 
-/// Brings the server into the state that the preset wants. What is there already is left.
-pub async fn apply(steps: &[Step], connections: &Connections) -> Result<Applied> {
-    let mut applied = Applied::default();
+/// Brings the server into the state that the steps want, and notes in `applied` what it changed. What is there already
+/// is left.
+///
+/// # Errors
+/// A step that fails; `applied` has what was changed up to it, for the caller to put back.
+pub async fn apply(steps: &[Step], connections: &Connections, applied: &mut Applied) -> Result<()> {
     let mut made = false;
     for step in steps {
         if matches!(step, Step::Statement { only_with_previous: true, .. }) && !made {
             continue;
         }
         let before = applied.changes.len();
-        let outcome = apply_step(step, connections, &mut applied).await;
-        if let Err(error) = outcome {
-            // Half a set-up would stay unseen: take back what was done.
-            restore(applied, connections).await.ok();
-            return Err(error);
-        }
+        apply_step(step, connections, applied).await?;
         made = applied.changes.len() > before;
     }
-    Ok(applied)
+    Ok(())
 }
 
 async fn apply_step(step: &Step, connections: &Connections, applied: &mut Applied) -> Result<()> {
@@ -93,8 +93,8 @@ pub async fn check_parameters(steps: &[Step], connections: &Connections) -> Resu
         let shown = first_value(connections.get(*on)?, &show_parameter(parameter)).await?.unwrap_or_default();
         if !same(&shown, value) {
             bail!(
-                "{parameter} was set to {value}, and the server still shows {shown}: it takes effect at a reload or restart only; set it \
-                 when the server starts"
+                "{parameter} was set to {value}, and the server still shows {shown}: it takes effect at a reload or restart \
+                 only; set it when the server starts"
             );
         }
     }

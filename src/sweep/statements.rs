@@ -1,18 +1,18 @@
-//! The database's statement statistics in a sweep: which are read, and having them reset. Invariant: whatever goes wrong with them
-//! costs these numbers only, and is said.
+//! The database's statement statistics in a sweep: which are read, and having them reset. Invariant: whatever goes
+//! wrong with them costs these numbers only, and is said.
 
-use super::{Request, Sources};
-use crate::load::{self, Address};
+use super::{QueryCounter, Request, Sources, note};
+use crate::load::{self, Address, LoadError};
 use crate::preset::Preset;
 use crate::statements::{self, Reset, StatementSource};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::time::Duration;
 
 /// One reading may take this long; a cluster collects its statistics from all nodes.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where the statistics are: the database that the user names, else the server itself, unless the preset says that they are
-/// behind it. `None`: none are wanted.
+/// Where the statistics are: the database that the user names, else the server itself, unless the preset says that they
+/// are behind it. `None`: none are wanted.
 pub fn statements_address(preset: &Preset, url: Option<&str>, address: &Address) -> Result<Option<Address>> {
     match (url, preset.statements.reader) {
         (Some(url), _) => Ok(Some(Address::parse(url)?)),
@@ -29,16 +29,34 @@ pub async fn open_reader(preset: &Preset, address: &Address) -> Result<Box<dyn S
     Ok(opened.with_context(late)??)
 }
 
+/// Refuses to reset, or to count queries by, statistics that nobody reads.
+///
+/// # Errors
+/// No database is named, by the user or by the preset.
+pub(super) fn check_statements(request: &Request, address: &Address, counter: Option<&QueryCounter>) -> Result<()> {
+    let observe = &request.observe;
+    let counted = matches!(counter, Some(QueryCounter::Statements(_)));
+    let option = if counted { "--divisor statements()" } else { "--reset-statements" };
+    if !counted && !observe.reset_statements {
+        return Ok(());
+    }
+    let wanted = statements_address(&request.preset, observe.statements_url.as_deref(), address)?;
+    if wanted.is_none() || observe.no_statements {
+        bail!(LoadError::Usage(format!("{option}: whose? give --statements-url")));
+    }
+    Ok(())
+}
+
 pub(super) async fn open_statements(
     request: &Request,
     address: &Address,
     notes: &mut Vec<String>,
 ) -> Option<Box<dyn StatementSource>> {
-    if request.no_statements {
+    if request.observe.no_statements {
         return None;
     }
     let open = async {
-        match statements_address(&request.preset, request.statements_url.as_deref(), address)? {
+        match statements_address(&request.preset, request.observe.statements_url.as_deref(), address)? {
             Some(address) => open_reader(&request.preset, &address).await.map(Some),
             None if request.preset.statements.reader.is_some() => {
                 notes.push(
@@ -63,13 +81,16 @@ pub(super) async fn read(source: &dyn StatementSource) -> Result<statements::Sta
     Ok(tokio::time::timeout(LIMIT, source.snapshot()).await.with_context(late)??)
 }
 
-/// Resets the statistics before a window, where that is wanted. A database that refuses or goes on counting is not asked again, and
-/// the run's notes say so: each window is a difference all the same.
+/// Resets the statistics before a window, where that is wanted. A database that refuses or goes on counting is not
+/// asked again, and the run's notes say so: each window is a difference all the same.
 pub(super) async fn reset_before_window(sources: &mut Sources, notes: &mut Vec<String>) {
     let Some(source) = sources.statements.as_deref().filter(|_| sources.reset_statements) else { return };
     let outcome = tokio::time::timeout(LIMIT, statements::reset(source)).await;
     let why = match outcome.with_context(late).and_then(|reset| Ok(reset?)) {
-        Ok(Reset::Done) => return,
+        Ok(Reset::Done) => {
+            note(notes, "statement statistics were reset before each window".into());
+            return;
+        }
         Ok(Reset::WithoutEffect { query }) => {
             let query: String = query.chars().take(80).collect();
             format!("the database answered, and `{query}` still has all its calls")
@@ -77,9 +98,8 @@ pub(super) async fn reset_before_window(sources: &mut Sources, notes: &mut Vec<S
         Err(error) => format!("{error:#}"),
     };
     sources.reset_statements = false;
-    notes.push(format!(
-        "statement statistics were not reset: {why}; windows are differences of two readings all the same"
-    ));
+    let said = "windows are differences of two readings all the same";
+    note(notes, format!("statement statistics were not reset: {why}; {said}"));
 }
 
 fn late() -> String {

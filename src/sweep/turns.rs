@@ -1,30 +1,26 @@
-//! Replicates that begin anew: the target is started or set up for each turn, and ended or put back after it, of one arm, or of
-//! several by turns. Invariant: whatever ends a turn, nothing of it is left on the target when the next one begins, and every
-//! finished window is on disk.
+//! Turns: a target is started or brought into its state, its windows are taken, and it is ended or put back; one turn
+//! for a sweep, several of one arm or more where replicates begin anew. Invariant: whatever ends a turn, nothing of it
+//! is left on the target when the next one begins but what the preset set, and that is put back at the end unless all
+//! went well and it may stay.
 
-use super::{Applied, Connections, Event, Launch, Launched, Prepared, Request, Sources, Stop, one, prepare, restore};
-use crate::load::run_script;
+use super::plan::letter;
+use super::window_loop::WindowLoop;
+use super::{Event, Launch, Launched, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
-use crate::symbol::Symbolizer;
-use anyhow::{Result, bail};
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
+use anyhow::{Error, Result, bail};
 use std::path::PathBuf;
-use std::time::Duration;
-
-const TEARDOWN_LIMIT: Duration = Duration::from_secs(60);
 
 /// What is measured by turns: how it is asked for, what is started for it.
 pub struct Arm {
     pub request: Request,
     pub launch: Launch,
     /// `None` for an arm by itself.
-    pub side: Option<Asked>,
+    pub side: Option<SideSpec>,
 }
 
 /// A side as the user asked for it.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct SideSpec {
     pub name: String,
     /// What is set for this side only.
     pub setup: Vec<String>,
@@ -32,62 +28,16 @@ pub struct Asked {
     pub ladder: Option<String>,
 }
 
-/// One replicate of one arm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// From 0.
-    pub arm: usize,
-    /// From 1.
-    pub replicate: usize,
-}
-
-/// Two arms by turns, pair by pair: ABBA BAAB ABBA ..., or the other way round, as the seed has it. Within each four turns a
-/// steady drift adds as much to one arm as to the other, and a curved one cancels over eight (a counterbalanced, or Thue-Morse,
-/// order).
-pub fn pairs(replicates: usize, seed: u64) -> Vec<Turn> {
-    let begins = usize::from(rand::rngs::StdRng::seed_from_u64(seed).random::<bool>());
-    let pair = |replicate: usize| {
-        // The pairs AB BA BA AB repeat every four.
-        let first = begins ^ usize::from([false, true, true, false][(replicate - 1) % 4]);
-        [first, 1 - first].map(|arm| Turn { arm, replicate })
-    };
-    (1..=replicates).flat_map(pair).collect()
-}
-
-/// Any number of arms by turns: in random order, then in the reverse one, so that within two replicates a steady drift adds as much
-/// to one arm as to another.
-pub fn rounds(arms: usize, replicates: usize, seed: u64) -> Vec<Turn> {
-    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
-    let mut order: Vec<usize> = (0..arms).collect();
-    let mut turns = Vec::new();
-    for replicate in 1..=replicates {
-        if replicate % 2 == 1 {
-            order.shuffle(&mut random);
-        } else {
-            order.reverse();
-        }
-        turns.extend(order.iter().map(|arm| Turn { arm: *arm, replicate }));
-    }
-    turns
-}
-
-/// The turns as letters.
-pub fn letters(turns: &[Turn]) -> String {
-    turns.iter().map(|turn| letter(turn.arm)).collect()
-}
-
-fn letter(arm: usize) -> char {
-    char::from(b'A' + (arm % 26) as u8)
-}
-
-/// Arms under way, each a run on disk.
+/// Arms under way, each a run on disk. They end with [`Turns::end`] or [`Turns::take_all`], which put the servers back.
 pub struct Turns<'a> {
     store: &'a Store,
     stop: &'a Stop,
     arms: Vec<Running>,
     turns: Vec<Turn>,
-    /// What presets changed on servers that run on, and by which connections.
-    changed: Vec<(Applied, Connections)>,
+    /// Put back at the end what presets changed, though all went well.
+    restore: bool,
+    /// What presets changed on servers that run on.
+    changed: Vec<PresetState>,
 }
 
 struct Running {
@@ -110,11 +60,29 @@ pub struct Ended {
     pub finished: usize,
 }
 
+/// How all of it ended.
+pub struct SweepEnd {
+    /// The arms' runs; none where it was refused before any was begun.
+    pub runs: Vec<Ended>,
+    /// Why it ended before it was done.
+    pub cut: Option<Error>,
+    /// All windows were taken, and what cut it short came after them.
+    pub whole: bool,
+}
+
+impl SweepEnd {
+    /// Windows of all runs on disk.
+    pub fn finished(&self) -> usize {
+        self.runs.iter().map(|ended| ended.finished).sum()
+    }
+}
+
 impl<'a> Turns<'a> {
     /// One arm, or several by `turns`.
-    pub fn new(store: &'a Store, stop: &'a Stop, arms: Vec<Arm>, turns: Vec<Turn>) -> Self {
+    pub fn new(store: &'a Store, stop: &'a Stop, arms: Vec<Arm>, turns: Vec<Turn>, restore: bool) -> Self {
         let running = |arm: Arm| Running { arm, reserved: None, id: None, writer: None, finished: 0, build: None };
-        Turns { store, stop, arms: arms.into_iter().map(running).collect(), turns, changed: Vec::new() }
+        let arms = arms.into_iter().map(running).collect();
+        Turns { store, stop, arms, turns, restore, changed: Vec::new() }
     }
 
     /// All turns planned.
@@ -136,7 +104,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Plans fewer.
-    pub fn keep(&mut self, turns: usize) {
+    pub fn truncate(&mut self, turns: usize) {
         self.turns.truncate(turns);
     }
 
@@ -145,63 +113,80 @@ impl<'a> Turns<'a> {
         self.arms[arm].writer.as_ref().map(|writer| writer.directory().display().to_string())
     }
 
-    /// Measures one turn: a window at each level.
-    pub async fn take(&mut self, turn: Turn, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
-        if self.stop.requested() {
-            bail!(super::Cut::Interrupted);
+    /// Takes all turns, up to the first that fails, and ends.
+    pub async fn take_all(mut self, tell: &mut (dyn FnMut(Event) + Send)) -> SweepEnd {
+        let mut cut = None;
+        for turn in self.turns.clone() {
+            if let Err(error) = self.take(turn, tell).await {
+                cut = Some(error);
+                break;
+            }
         }
+        self.end(cut, tell).await
+    }
+
+    /// Takes one turn: its windows, between what starts its target and what ends it.
+    ///
+    /// # Errors
+    /// What ended it early; the target is ended, or put back but for the preset's set-up, which [`Turns::end`] does.
+    pub async fn take(&mut self, turn: Turn, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+        self.stop.check()?;
         self.reserve()?;
-        let of = self.turns.len() / self.arms.len();
-        let whose = self.arms[turn.arm].arm.side.as_ref().map_or(String::new(), |side| format!(" of {}", side.name));
-        tell(Event::Preparing(&format!("replicate {} of {of}{whose}", turn.replicate)));
         let arm = &self.arms[turn.arm].arm;
+        if let Some(replicate) = turn.replicate {
+            let of = self.turns.len() / self.arms.len();
+            let whose = arm.side.as_ref().map_or(String::new(), |side| format!(" of {}", side.name));
+            tell(Event::Preparing(&format!("replicate {replicate} of {of}{whose}")));
+        } else if matches!(arm.launch, Launch::Testbed(_)) {
+            tell(Event::Preparing("starting the testbed and its PostgreSQL"));
+        }
         let mut request = arm.request.clone();
         let launched = tokio::task::block_in_place(|| arm.launch.start(&mut request, self.stop))?;
-        let prepared = prepare(request).await?;
-        let measured = self.measure(turn, prepared, tell).await;
+        let measured = self.measure(turn, request, tell).await;
         if !matches!(launched, Launched::Nothing) {
             tokio::task::block_in_place(|| drop(launched));
         }
         measured
     }
 
-    /// The windows of a turn, then what puts the target back, whatever became of them.
-    async fn measure(&mut self, turn: Turn, prepared: Prepared, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
-        let Prepared { mut sources, manifest, connections, applied, own, address, workload, timing } = prepared;
-        let windows = async {
-            let side = self.side(turn.arm);
-            let running = &mut self.arms[turn.arm];
-            running.begin(self.store, manifest, side)?;
-            let Running { arm, writer: Some(writer), finished, .. } = running else { return Ok(()) };
-            let preset = &arm.request.preset;
-            warm(&mut sources, tell);
-            let mut symbolizer = Symbolizer::new(Default::default());
-            let order = writer.manifest.order.clone();
-            let of = order.len();
-            let own_windows = order.iter().enumerate().filter(|(_, id)| id.replicate == turn.replicate);
-            for (index, id) in own_windows {
-                let seconds = (timing.warmup + timing.window).as_secs_f64();
-                tell(Event::Started { id: *id, index, of, seconds });
-                let stored = one(writer, preset, &mut sources, timing, *id, self.stop, &mut symbolizer, tell).await?;
-                *finished += 1;
-                tell(Event::Finished { window: &stored, index, of });
-            }
-            Ok(())
-        };
-        let windows = windows.await;
+    /// Sets up, takes the windows, and puts back whatever became of them.
+    async fn measure(&mut self, turn: Turn, request: Request, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+        let Prepared { mut sources, manifest, state } = prepare(request, self.stop).await?;
+        for change in &manifest.changes {
+            tell(Event::Noted(&format!("set up: {change}")));
+        }
+        let windows = self.windows(turn, &mut sources, manifest, tell).await;
         let dropped = match sources.freshness.take() {
             Some(probe) => probe.close().await,
             None => Ok(()),
         };
-        let script = tokio::task::block_in_place(|| run_script(&address, &workload.teardown, TEARDOWN_LIMIT));
-        let back = match &connections {
-            Some(connections) => restore(own, connections).await.map(drop),
-            None => Ok(()),
+        drop(sources);
+        let (preset, ended) = state.end().await;
+        // A server that runs on keeps what the preset set until the end. One that a command of the user's starts may
+        // keep it on its disk, so it is put back before that ends; the testbed's disk goes with it.
+        let back = match (&self.arms[turn.arm].arm.launch, preset) {
+            (Launch::Command { .. }, Some(preset)) => put_back(preset, tell).await,
+            (Launch::Nothing, preset) => {
+                self.changed.extend(preset);
+                Ok(())
+            }
+            (Launch::Testbed(_) | Launch::Command { .. }, _) => Ok(()),
         };
-        let stays = !self.arms[turn.arm].arm.launch.restarts() && !applied.changes.is_empty();
-        self.changed.extend(connections.filter(|_| stays).map(|connections| (applied, connections)));
-        // What ended the windows is the cause of what follows from it.
-        windows.and(dropped).and(script.map_err(Into::into)).and(back)
+        first_error([windows, dropped, ended, back], tell)
+    }
+
+    async fn windows(
+        &mut self,
+        turn: Turn,
+        sources: &mut Sources,
+        manifest: Manifest,
+        tell: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<()> {
+        let side = self.side(turn.arm);
+        let Running { arm, writer, finished, .. } = self.arms[turn.arm].begin(turn, self.store, manifest, side)?;
+        let Some(writer) = writer else { return Ok(()) };
+        let windows = WindowLoop { writer, request: &arm.request, sources, stop: self.stop, tell, finished };
+        windows.take(turn, self.store).await
     }
 
     /// What the manifest of an arm says of its side.
@@ -217,63 +202,75 @@ impl<'a> Turns<'a> {
     pub fn looked(&mut self, look: Look) -> Result<()> {
         for running in &mut self.arms {
             let Some(writer) = &mut running.writer else { continue };
-            writer.manifest.side.iter_mut().for_each(|side| side.look = Some(look));
+            if let Some(side) = &mut writer.manifest.side {
+                side.look = Some(look);
+            }
             writer.write_manifest()?;
         }
         Ok(())
     }
 
-    /// Puts back what presets changed on servers that run on; gives what was done.
-    pub async fn put_back(&mut self) -> Result<Vec<String>> {
-        let (mut done, mut first_error) = (Vec::new(), None);
-        while let Some((applied, connections)) = self.changed.pop() {
-            match restore(applied, &connections).await {
-                Ok(statements) => done.extend(statements),
-                Err(error) => first_error = first_error.or(Some(error)),
+    /// Ends all runs: complete, though perhaps with fewer replicates than were planned, or cut short by `cut`; and puts
+    /// back what presets changed, where that is asked for or something went wrong.
+    pub async fn end(mut self, cut: Option<Error>, tell: &mut (dyn FnMut(Event) + Send)) -> SweepEnd {
+        let mut after = None;
+        if self.restore || cut.is_some() {
+            while let Some(preset) = self.changed.pop() {
+                let back = put_back(preset, tell).await;
+                after = after.or(back.err());
             }
         }
-        first_error.map_or(Ok(done), Err)
-    }
-
-    /// Ends all runs: complete, though perhaps with fewer replicates than were planned, or cut short by `cut`.
-    pub fn end(self, cut: Option<&anyhow::Error>) -> Result<Vec<Ended>> {
-        let end = |running: Running| {
-            let Running { writer, finished, .. } = running;
-            writer.map(|mut writer| {
-                let planned = writer.manifest.order.len();
-                match cut {
-                    Some(error) => {
-                        writer.finish(&format!("cut short after {finished} of {planned} windows: {error:#}"))?;
-                    }
-                    None => {
-                        writer.manifest.order.truncate(finished);
-                        writer.manifest.replicates = finished / writer.manifest.levels.len().max(1);
-                        writer.finish("complete")?;
-                    }
+        let whole = cut.is_none() || self.arms.iter().all(Running::is_whole);
+        let mut runs = Vec::new();
+        for running in self.arms {
+            match running.end(cut.as_ref()) {
+                Ok(ended) => runs.extend(ended),
+                // The windows are safe by now: a full disk here must not hide what cut the runs short.
+                Err((ended, error)) => {
+                    runs.extend(ended);
+                    after = after.or(Some(error));
                 }
-                let directory = writer.directory().to_path_buf();
-                Ok(Ended { directory, manifest: writer.manifest, finished })
-            })
-        };
-        self.arms.into_iter().filter_map(end).collect()
+            }
+        }
+        if let (Some(_), Some(after)) = (&cut, &after) {
+            tell(Event::Noted(&format!("{after:#}")));
+        }
+        SweepEnd { runs, cut: cut.or(after), whole }
     }
+}
+
+/// Puts back what a preset changed, and tells what was done.
+async fn put_back(preset: PresetState, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+    for statement in preset.put_back().await? {
+        tell(Event::Noted(&format!("put back: {statement}")));
+    }
+    Ok(())
+}
+
+/// The first error, which is the cause of what follows from it. The others are told: what ended the windows must not
+/// hide what could not be put back.
+fn first_error<const N: usize>(ended: [Result<()>; N], tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+    let mut errors = ended.into_iter().filter_map(Result::err);
+    let first = errors.next().map_or(Ok(()), Err);
+    errors.for_each(|error| tell(Event::Noted(&format!("{error:#}"))));
+    first
 }
 
 impl Running {
     /// Creates the run at the first turn; later ones tell their own target and what was noted of it.
-    fn begin(&mut self, store: &Store, mut manifest: Manifest, side: Option<Side>) -> Result<()> {
+    fn begin(&mut self, turn: Turn, store: &Store, mut manifest: Manifest, side: Option<Side>) -> Result<&mut Running> {
         let build = self.build.get_or_insert_with(|| manifest.target.build_id.clone());
         if *build != manifest.target.build_id {
             let none = || "unknown".to_string();
             bail!(
-                "the server's build has changed between two replicates, from {} to {}: leave its executable alone while it is \
-                 measured, and begin again",
+                "the server's build has changed between two replicates, from {} to {}: leave its executable alone while it \
+                 is measured, and begin again",
                 build.clone().unwrap_or_else(none),
                 manifest.target.build_id.clone().unwrap_or_else(none)
             );
         }
         let Some(writer) = &mut self.writer else {
-            manifest.restarted = self.arm.launch.restarts();
+            manifest.restarted = self.arm.launch.restarts() && turn.replicate.is_some();
             manifest.side = side;
             let reserved = match self.reserved.take() {
                 Some(reserved) => reserved,
@@ -281,62 +278,43 @@ impl Running {
             };
             self.id = Some(reserved.id().to_string());
             self.writer = Some(reserved.begin(manifest)?);
-            return Ok(());
+            return Ok(self);
         };
         writer.manifest.target = manifest.target;
-        for note in manifest.notes {
-            if !writer.manifest.notes.contains(&note) {
-                writer.manifest.notes.push(note);
-            }
+        for text in manifest.notes {
+            note(&mut writer.manifest.notes, text);
         }
-        writer.write_manifest()
-    }
-}
-
-/// What takes the sampler long is done before the first window.
-pub(super) fn warm(sources: &mut Sources, tell: &mut (dyn FnMut(Event) + Send)) {
-    let sampled = sources.sampled();
-    if let Some(sampler) = &mut sources.sampler {
-        let tell = parking_lot::Mutex::new(&mut *tell);
-        let progress = |text: &str| (tell.lock())(Event::Preparing(text));
-        // What fails here fails again, and is told, when the first window begins to sample.
-        let _ = tokio::task::block_in_place(|| sampler.prepare(&sampled, &progress));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn in_two_rounds_a_steady_drift_falls_on_all_arms_alike() {
-        for seed in 0..20 {
-            let turns = rounds(4, 4, seed);
-            for two in turns.chunks(8) {
-                let drift = |arm: usize| -> usize { (0..8).filter(|at| two[*at].arm == arm).sum() };
-                assert!((1..4).all(|arm| drift(arm) == drift(0)), "{}", letters(&turns));
-            }
-            assert!(turns.chunks(4).zip(1..).all(|(round, replicate)| round.iter().all(|t| t.replicate == replicate)));
-        }
-        assert!((0..20).any(|seed| letters(&rounds(4, 1, seed)) != "ABCD"));
+        writer.write_manifest()?;
+        Ok(self)
     }
 
-    #[test]
-    fn pairs_alternate_so_that_a_steady_drift_falls_on_both_arms_alike() {
-        for seed in 0..20 {
-            let turns = pairs(8, seed);
-            let text = letters(&turns);
-            assert!(text == "ABBABAABABBABAAB" || text == "BAABABBABAABABBA", "{text}");
-            for four in turns.chunks(4) {
-                let drift = |arm: usize| -> usize { (0..4).filter(|at| four[*at].arm == arm).sum() };
-                assert_eq!(drift(0), drift(1));
+    /// Whether all its windows are on disk.
+    fn is_whole(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| self.finished == writer.manifest.order.len())
+    }
+
+    /// Writes how the run ended; where that fails, the run comes with the error.
+    fn end(self, cut: Option<&Error>) -> Result<Option<Ended>, (Option<Ended>, Error)> {
+        let whole = self.is_whole();
+        let Running { writer, finished, .. } = self;
+        let Some(mut writer) = writer else { return Ok(None) };
+        let planned = writer.manifest.order.len();
+        let text = match cut.filter(|_| !whole) {
+            Some(error) => format!("cut short after {finished} of {planned} windows: {error:#}"),
+            None => {
+                if finished < planned {
+                    writer.manifest.order.truncate(finished);
+                    writer.manifest.replicates = finished / writer.manifest.levels.len().max(1);
+                }
+                "complete".into()
             }
-            for arm in [0, 1] {
-                let own: Vec<usize> = turns.iter().filter(|t| t.arm == arm).map(|t| t.replicate).collect();
-                assert_eq!(own, [1, 2, 3, 4, 5, 6, 7, 8]);
-            }
+        };
+        let written = writer.finish(&text);
+        let directory = writer.directory().to_path_buf();
+        let ended = Some(Ended { directory, manifest: writer.manifest, finished });
+        match written {
+            Ok(()) => Ok(ended),
+            Err(error) => Err((ended, error)),
         }
-        assert_eq!(pairs(4, 3), pairs(4, 3));
-        assert!((0..20).any(|seed| pairs(2, seed)[0] != pairs(2, 0)[0]), "both orders occur");
     }
 }

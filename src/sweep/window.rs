@@ -10,7 +10,7 @@ use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
 use crate::run::{Missing, Part, WindowId};
 use crate::sample::{RawSamples, Recording, SamplingReport};
 use crate::statements::{StatementsDelta, StatementsSnapshot};
-use crate::target::{SchedulerDelta, Snapshot, difference, start_ticks, started, tasks};
+use crate::target::{SchedulerDelta, Snapshot, difference, started, tasks};
 use crate::wire::{WireDelta, WireSnapshot};
 use anyhow::{Result, bail};
 use std::time::Duration;
@@ -76,7 +76,9 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
     let observed = observe(sources, load.as_ref(), recording.as_deref(), timing, stop, &mut missing).await;
-    sources.wire.iter_mut().for_each(|wire| wire.stop());
+    if let Some(wire) = &mut sources.wire {
+        wire.stop();
+    }
     let mut observed = observed?;
     if let (Some(seen), Some(wire)) = (&mut observed.wire, &mut sources.wire) {
         seen.add_timelines(wire.timelines(), load.ends().as_ref());
@@ -97,7 +99,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();
         series_log(sources, &all)
     });
-    let target_started = sources.target.and_then(|target| started(target.pid));
+    let target_started = sources.processes.target.and_then(|target| started(target.sampled.pid));
     Ok(Captured {
         id,
         span: observed.span,
@@ -129,8 +131,8 @@ async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -
 pub(super) fn watch_generator(sources: &mut Sources, ids: &[u32]) {
     let own = tasks(std::process::id());
     let (threads, processes): (Vec<u32>, Vec<u32>) = ids.iter().partition(|id| own.contains(id));
-    sources.watched.generator_threads = threads;
-    sources.watched.generator_process = processes.first().copied();
+    sources.processes.watched.generator_threads = threads;
+    sources.processes.watched.generator_process = processes.first().copied();
 }
 
 fn lacking(what: Part, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
@@ -138,7 +140,7 @@ fn lacking(what: Part, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
 }
 
 fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<Box<dyn Recording>> {
-    let sampled = sources.sampled();
+    let sampled = sources.processes.sampled();
     match sources.sampler.as_mut()?.start(&sampled) {
         Ok(recording) => Some(recording),
         Err(error) => {
@@ -169,11 +171,9 @@ fn wire_snapshot(sources: &Sources, missing: &mut Vec<Missing>) -> Option<WireSn
 /// Sleeps until `until`, watching the load, the target and the user.
 pub(super) async fn pause(load: &dyn Load, sources: &Sources, until: Nanos, stop: &Stop) -> Result<()> {
     loop {
-        if stop.requested() {
-            bail!(Cut::Interrupted);
-        }
-        let gone = sources.target.map(|target| target.pid).filter(|pid| start_ticks(*pid) != sources.target_started);
-        if let Some(why) = load.failed().or_else(|| gone.map(|pid| format!("the target process {pid} has ended"))) {
+        stop.check()?;
+        let gone = || Some(format!("the target process {} has ended", sources.processes.target_gone()?));
+        if let Some(why) = load.failed().or_else(gone) {
             bail!(Cut::Failed(format!("{why}; see the server's own log, then run the sweep again")));
         }
         let now = clock::now();
@@ -195,7 +195,7 @@ async fn observe(
     let statements_before = read_statements(sources, missing).await;
     let before = scrape(sources, missing).await;
     let start = before.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
-    let mut readings = vec![sources.watched.read()];
+    let mut readings = vec![sources.processes.watched.read()];
     let wire_before = wire_snapshot(sources, missing);
     if let Some(Err(error)) = sources.wire.as_ref().map(|wire| wire.take_timelines(timing.window.as_secs_f64())) {
         missing.push(lacking(Part::Timelines, &format!("{error:#}"), "run `wireprof doctor`"));
@@ -209,18 +209,10 @@ async fn observe(
     let mut next = start + every;
     while next + every / 2 < end {
         pause(load, sources, next, stop).await?;
-        if before.is_some()
-            && let Some(scraper) = &sources.scraper
-        {
-            match scraper.scrape().await {
-                Ok(scrape) => inside.push(scrape),
-                Err(error) if missing.iter().all(|m| m.what != Part::MetricsInside) => {
-                    missing.push(lacking(Part::MetricsInside, &error, "see the server's own log"));
-                }
-                Err(_) => {}
-            }
+        if before.is_some() {
+            inside.extend(scrape_inside(sources, missing).await);
         }
-        readings.push(sources.watched.read());
+        readings.push(sources.processes.watched.read());
         next += every;
     }
     pause(load, sources, end, stop).await?;
@@ -229,7 +221,7 @@ async fn observe(
         let (after, wire) = (wire_snapshot(sources, missing)?, sources.wire.as_ref()?);
         Some(before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()))
     });
-    readings.push(sources.watched.read());
+    readings.push(sources.processes.watched.read());
     let after = match before.is_some() {
         true => scrape(sources, missing).await,
         false => None,
@@ -241,6 +233,18 @@ async fn observe(
     };
     let scrapes = before.zip(after);
     Ok(Observed { span: Span::new(start, end), scrapes, inside, readings, wire, statements })
+}
+
+/// A scrape between the window's two; only the first that fails is noted.
+async fn scrape_inside(sources: &Sources, missing: &mut Vec<Missing>) -> Option<Scrape> {
+    let failed = match sources.scraper.as_ref()?.scrape().await {
+        Ok(scrape) => return Some(scrape),
+        Err(error) => error,
+    };
+    if missing.iter().all(|known| known.what != Part::MetricsInside) {
+        missing.push(lacking(Part::MetricsInside, &failed, "see the server's own log"));
+    }
+    None
 }
 
 async fn scrape(sources: &Sources, missing: &mut Vec<Missing>) -> Option<Scrape> {

@@ -155,7 +155,7 @@ fn a_wrong_argument_is_usage_and_starts_nothing() {
         (&["--testbed", "--b-plant", "gremlin=1s"], "unknown plant"),
         (&["--testbed", "--b-internal-sql", "drop table t"], "cannot be put back"),
         (&["--testbed", "--b-sql", "select 1", "--b-name", "A"], "both sides have one name"),
-        (&["--testbed", "--aa", "--replicates", "4"], "give --max-replicates"),
+        (&["--testbed", "--aa", "--replicates", "4"], "'--max-replicates'"),
         (&["--url", "postgres://a@localhost:1/a", "--b-command", "true"], "give --a-command and --b-command"),
         (&["--b-env", "A=1"], "--b-command"),
     ] {

@@ -11,6 +11,7 @@ mod load;
 mod load_connect;
 mod load_wire;
 mod off_cpu;
+mod options;
 mod postgres;
 mod record;
 #[path = "../support/recordings.rs"]

@@ -290,7 +290,6 @@ impl<'s> Reader<'s> {
         self.report.kernel_cpu = Some(counts.spent);
         self.report.sampler_cpu = Some(thread_cpu().saturating_sub(self.cpu_before));
         self.report.recording = Some(span);
-        self.report.samples = self.collector.samples();
         self.report.recorded = self.collector.samples();
         self.report.referees = self.taken.referees.map(|referees| referees.findings);
         let mut raw = self.collector.finish(span);

@@ -228,7 +228,6 @@ impl<'m> Reader<'m> {
             period: self.opened.period,
             unwinder: format!("call-frame information over stack copies of up to {} bytes", budget.stack_bytes),
             kernel_stacks: self.opened.kernel,
-            samples: self.collector.samples(),
             foreign: self.foreign,
             lost: self.lost,
             throttled: self.throttled,

@@ -12,7 +12,7 @@ use std::fmt;
 
 /// A counter of queries.
 #[derive(Clone, Debug)]
-pub enum Divisor {
+pub enum QueryCounter {
     /// An expression over the server's metrics.
     Metrics(Expression),
     /// Calls of the statements whose text matches, by the database's statement statistics.
@@ -21,21 +21,21 @@ pub enum Divisor {
     Sockets,
 }
 
-impl Divisor {
+impl QueryCounter {
     /// `statements(REGEX)`, `sockets`, or an expression over metrics.
     ///
     /// # Errors
     /// Text that is none of these.
-    pub fn parse(text: &str) -> Result<Divisor> {
+    pub fn parse(text: &str) -> Result<QueryCounter> {
         let text = text.trim();
         if text == "sockets" {
-            return Ok(Divisor::Sockets);
+            return Ok(QueryCounter::Sockets);
         }
         if let Some(pattern) = text.strip_prefix("statements(").and_then(|rest| rest.strip_suffix(')')) {
             let bad = |error| LoadError::Usage(format!("statements(): `{pattern}` is no regular expression: {error}"));
-            return Ok(Divisor::Statements(Regex::new(pattern).map_err(bad)?));
+            return Ok(QueryCounter::Statements(Regex::new(pattern).map_err(bad)?));
         }
-        Ok(Divisor::Metrics(Expression::parse(text)?))
+        Ok(QueryCounter::Metrics(Expression::parse(text)?))
     }
 
     /// Queries of the window, scaled from the interval that they were counted over.
@@ -48,13 +48,13 @@ impl Divisor {
             nanos => Ok(count as f64 * window.facts.span.nanos() as f64 / nanos as f64),
         };
         match self {
-            Divisor::Metrics(expression) => evaluate(expression, window),
-            Divisor::Statements(pattern) => {
+            QueryCounter::Metrics(expression) => evaluate(expression, window),
+            QueryCounter::Statements(pattern) => {
                 let delta = window.statements.as_ref().ok_or_else(|| window.facts.why_without(&Part::Statements))?;
                 let calls = delta.statements.iter().filter(|s| pattern.is_match(&s.query)).map(|s| s.calls).sum();
                 scaled(calls, Span::new(delta.before.midpoint(), delta.after.midpoint()))
             }
-            Divisor::Sockets => {
+            QueryCounter::Sockets => {
                 let wire = window.wire.as_ref().ok_or_else(|| window.facts.why_without(&Part::Places))?;
                 let hop = wire.load().ok_or("the sockets of no hop were followed")?;
                 scaled(hop.queries, wire.span)
@@ -63,12 +63,12 @@ impl Divisor {
     }
 }
 
-impl fmt::Display for Divisor {
+impl fmt::Display for QueryCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Divisor::Metrics(expression) => expression.fmt(f),
-            Divisor::Statements(pattern) => write!(f, "statements({pattern})"),
-            Divisor::Sockets => f.write_str("sockets"),
+            QueryCounter::Metrics(expression) => expression.fmt(f),
+            QueryCounter::Statements(pattern) => write!(f, "statements({pattern})"),
+            QueryCounter::Sockets => f.write_str("sockets"),
         }
     }
 }
@@ -80,9 +80,9 @@ mod tests {
     #[test]
     fn a_divisor_reads_back_as_it_was_written_and_a_wrong_one_says_what_is_wrong() {
         for text in ["sockets", "statements(^SELECT read_ts)", "delta(a_total) + delta(b_total)"] {
-            assert_eq!(Divisor::parse(text).unwrap().to_string(), text);
+            assert_eq!(QueryCounter::parse(text).unwrap().to_string(), text);
         }
-        assert!(Divisor::parse("statements([)").unwrap_err().to_string().contains("`[` is no regular expression"));
-        assert!(Divisor::parse("queries(x)").is_err());
+        assert!(QueryCounter::parse("statements([)").unwrap_err().to_string().contains("`[` is no regular expression"));
+        assert!(QueryCounter::parse("queries(x)").is_err());
     }
 }

@@ -1,0 +1,85 @@
+//! Options of the load, for the verbs that drive it themselves.
+
+use super::Usage;
+use super::conduct::duration;
+use crate::load::Protocol;
+use crate::preset::Preset;
+use crate::sweep::{DriverChoice, LoadRequest, QueryCounter};
+use crate::workload::Workload;
+use anyhow::{Result, anyhow};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Args)]
+#[command(next_help_heading = "Load")]
+pub struct Load {
+    /// The statement to repeat [default: the preset's]
+    #[arg(long, value_name = "SQL", conflicts_with = "workload")]
+    query: Option<String>,
+    /// A dbbench script (.ini)
+    #[arg(long, value_name = "FILE")]
+    workload: Option<PathBuf>,
+    /// How statements are sent [default: simple]
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
+    /// Threads that drive the load; the report says when they are the limit [default: 1]
+    #[arg(long, value_name = "N")]
+    load_threads: Option<usize>,
+    /// CPU that the client uses for each answer before it sends the next query, as an application would
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    client_work: Option<Duration>,
+    /// Who drives the load: wireprof, or dbbench=PATH
+    #[arg(long, value_name = "wireprof|dbbench=PATH", default_value = "wireprof", value_parser = driver)]
+    driver: String,
+    /// What counts queries on the server, for dbbench: an expression over its metrics, statements(REGEX), or sockets
+    /// [default: the preset's]
+    #[arg(long, value_name = "EXPRESSION")]
+    divisor: Option<String>,
+}
+
+fn driver(text: &str) -> Result<String, String> {
+    let known = text == "wireprof" || text.strip_prefix("dbbench=").is_some_and(|path| !path.is_empty());
+    if known { Ok(text.into()) } else { Err("write wireprof, or dbbench=PATH".into()) }
+}
+
+impl Load {
+    /// The load that is asked for.
+    ///
+    /// # Errors
+    /// No workload, one that cannot be read, or an option that the driver does not have.
+    pub fn request(&self, preset: &Preset) -> Result<LoadRequest> {
+        let usage = |error: anyhow::Error| anyhow!(Usage(error));
+        let workload = match (&self.workload, self.query.as_ref().or(preset.workload.query.as_ref())) {
+            (Some(path), _) => Workload::load(path).map_err(|e| usage(e.into()))?,
+            (None, Some(query)) => Workload::from_query(query),
+            (None, None) => return Err(usage(anyhow!("what is to be repeated? give --query or --workload"))),
+        };
+        if let Some(option) = self.of_own_load().filter(|_| self.driver != "wireprof") {
+            return Err(usage(anyhow!("{option} is of wireprof's own load: leave it out, or leave out --driver")));
+        }
+        Ok(LoadRequest {
+            workload,
+            protocol: self.protocol.unwrap_or(Protocol::Simple),
+            driver: match self.driver.strip_prefix("dbbench=") {
+                Some(path) => DriverChoice::Dbbench(path.into()),
+                None => DriverChoice::Own {
+                    threads: self.load_threads.unwrap_or(1),
+                    client_work: self.client_work.unwrap_or_default(),
+                },
+            },
+            counter: self.divisor.as_deref().map(QueryCounter::parse).transpose().map_err(usage)?,
+            session: Vec::new(),
+        })
+    }
+
+    /// An option that was given and means nothing to another driver.
+    fn of_own_load(&self) -> Option<&'static str> {
+        let given = [
+            ("--client-work", self.client_work.is_some()),
+            ("--load-threads", self.load_threads.is_some()),
+            ("--protocol", self.protocol.is_some()),
+        ];
+        given.into_iter().find_map(|(option, given)| given.then_some(option))
+    }
+}

@@ -1,0 +1,88 @@
+//! Options of the instruments: those of every verb that measures, and those that need a load of wireprof's own or a
+//! database to ask.
+
+use super::sampling::Sampling;
+use super::source::Source;
+use crate::sweep::ObserveRequest;
+use clap::Args;
+
+#[derive(Args)]
+#[command(next_help_heading = "Observe")]
+pub struct Instruments {
+    /// The server's process [default: the one that listens on the URL's port]
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Another process to sample in the same windows, such as the database behind, by number or name; may be repeated
+    #[arg(long, value_name = "PID|NAME")]
+    also: Vec<String>,
+    /// Prometheus metrics of the server [default: the preset's]
+    #[arg(long, value_name = "URL")]
+    metrics_url: Option<String>,
+    #[arg(long, conflicts_with = "metrics_url")]
+    no_metrics: bool,
+    /// Measure without following the sockets (where each query is)
+    #[arg(long)]
+    no_wire: bool,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    pub source: Source,
+}
+
+impl Instruments {
+    /// What is observed, without what only a verb with a load of its own can ask for.
+    pub fn request(&self) -> ObserveRequest {
+        ObserveRequest {
+            metrics_url: self.metrics_url.clone(),
+            no_metrics: self.no_metrics,
+            wire: !self.no_wire,
+            companions: self.also.clone(),
+            sampling: self.sampling.options(),
+            ..ObserveRequest::default()
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Observe")]
+pub struct Observe {
+    #[command(flatten)]
+    pub instruments: Instruments,
+    /// Database whose statement statistics are read (PostgreSQL or CockroachDB) [default: --url, where the preset says
+    /// so]
+    #[arg(long, value_name = "URL")]
+    statements_url: Option<String>,
+    #[arg(long, conflicts_with = "statements_url")]
+    no_statements: bool,
+    /// Have the database forget its statement statistics before each window (they are differenced in any case)
+    #[arg(long, conflicts_with = "no_statements")]
+    reset_statements: bool,
+    /// After each window, while its load still runs, write on one connection and read on others: do reads see
+    /// acknowledged writes?
+    #[arg(long, value_enum, value_name = "WHAT")]
+    probe: Option<Probe>,
+    /// Keep idle CPUs from sleeping (/dev/cpu_dma_latency): at few clients, waking them can be most of the latency
+    #[arg(long)]
+    awake: bool,
+}
+
+/// What can be asked of a server beside its speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Probe {
+    /// In a table of its own, which is dropped at the end.
+    ReadAfterWrite,
+}
+
+impl Observe {
+    /// What is observed.
+    pub fn request(&self) -> ObserveRequest {
+        ObserveRequest {
+            statements_url: self.statements_url.clone(),
+            no_statements: self.no_statements,
+            reset_statements: self.reset_statements,
+            freshness: self.probe == Some(Probe::ReadAfterWrite),
+            awake: self.awake,
+            ..self.instruments.request()
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the user asks of a measurement. Invariant: nothing in it is open and nothing has been changed for it; [`check`]
+//! refuses what could be followed on no server.
+
+use super::{ObserverSpec, QueryCounter, Timing};
+use crate::load::{self, Address, LoadError};
+use crate::preset::{Preset, Step};
+use crate::run::BuiltFrom;
+use crate::sample;
+use crate::workload::Workload;
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is measured, under which load, by which instruments, in which windows.
+#[derive(Clone)]
+pub struct Request {
+    pub preset: Preset,
+    pub target: TargetRequest,
+    pub load: LoadRequest,
+    pub observe: ObserveRequest,
+    pub plan: Plan,
+    /// Arguments as typed, without secrets.
+    pub arguments: Vec<String>,
+}
+
+/// The server, and what is set on it.
+#[derive(Clone, Default)]
+pub struct TargetRequest {
+    /// The connection under load; `None`: the preset's.
+    pub url: Option<String>,
+    /// The administrator's connection; `None`: the preset's.
+    pub internal_url: Option<String>,
+    /// `None`: the process that listens at `url`.
+    pub pid: Option<u32>,
+    /// What the user says that it was built from.
+    pub source: BuiltFrom,
+    /// Do the preset's set-up.
+    pub setup: bool,
+    /// Set after the preset's set-up, through the administrator's connection; always put back.
+    pub parameters: Vec<Step>,
+}
+
+/// What is sent to the server.
+#[derive(Clone)]
+pub struct LoadRequest {
+    pub workload: Workload,
+    pub protocol: load::Protocol,
+    pub driver: DriverChoice,
+    /// What counts queries where no driver of ours does; `None`: the preset's, or the sockets.
+    pub counter: Option<QueryCounter>,
+    /// Statements run on each of the load's connections when it is opened.
+    pub session: Vec<String>,
+}
+
+/// The instruments.
+#[derive(Clone, Default)]
+pub struct ObserveRequest {
+    /// `None`: the preset's.
+    pub metrics_url: Option<String>,
+    pub no_metrics: bool,
+    pub statements_url: Option<String>,
+    pub no_statements: bool,
+    /// Have the database forget its statement statistics before each window.
+    pub reset_statements: bool,
+    /// Follow the sockets, to tell where each query is.
+    pub wire: bool,
+    /// Further processes to sample and to account CPU to, by number or name.
+    pub companions: Vec<String>,
+    /// Further processes to account CPU to: what was started for this run.
+    pub accounted: Vec<u32>,
+    /// `None`: no sampling.
+    pub sampling: Option<sample::Options>,
+    /// Ask after each window whether reads see acknowledged writes.
+    pub freshness: bool,
+    /// Keep idle CPUs from sleeping while the sources are open.
+    pub awake: bool,
+    /// Measure after the windows what each instrument costs the target; `None`: nobody asked.
+    pub observer: Option<ObserverSpec>,
+}
+
+/// The windows.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Numbers of clients; empty where the load is somebody else's.
+    pub levels: Vec<usize>,
+    pub replicates: usize,
+    pub seed: u64,
+    pub timing: Timing,
+}
+
+impl Request {
+    /// The server under load.
+    pub fn address(&self) -> Result<Address> {
+        let url = self.target.url.clone().or(self.preset.connect.url.clone());
+        let which = "which server? give --url, or a preset that knows its address (--preset materialize)";
+        let url = url.ok_or_else(|| LoadError::Usage(which.into()))?;
+        Ok(Address::parse(&url)?)
+    }
+}
+
+/// Who drives the load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriverChoice {
+    Own {
+        threads: usize,
+        /// CPU that each answer costs a load thread.
+        client_work: Duration,
+    },
+    Dbbench(PathBuf),
+    /// Somebody else, with so many clients; `None`: as many as are connected to the server's port.
+    Foreign {
+        clients: Option<usize>,
+    },
+}
+
+impl DriverChoice {
+    /// Whether nothing is to be sent to the server.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, DriverChoice::Foreign { .. })
+    }
+}
+
+/// Refuses what cannot be followed whatever the server is.
+pub fn check(request: &Request) -> Result<()> {
+    let (levels, planned) = (&request.plan.levels, !request.load.driver.is_foreign());
+    if planned && levels.is_empty() || levels.contains(&0) {
+        bail!(LoadError::Usage("levels are numbers of clients from 1 up, such as --levels 1,4,16,64".into()));
+    }
+    if request.plan.timing.window < Duration::from_millis(500) {
+        bail!(LoadError::Usage("a window under 500 ms holds too few samples: give --window 1s or more".into()));
+    }
+    if matches!(request.load.driver, DriverChoice::Dbbench(_)) && !request.load.session.is_empty() {
+        let why = "dbbench opens its own sessions, and SQL cannot be run on them first: put the settings into the URL \
+                   (options=-c%20name%3Dvalue), or let wireprof drive the load";
+        bail!(LoadError::Usage(why.into()));
+    }
+    let urls = [&request.target.url, &request.target.internal_url, &request.observe.statements_url];
+    for url in urls.into_iter().flatten() {
+        Address::parse(url)?;
+    }
+    for level in levels {
+        request.load.workload.connections(*level)?;
+    }
+    Ok(())
+}

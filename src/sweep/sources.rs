@@ -1,0 +1,77 @@
+//! Everything outside that a window listens to, open. Invariant: what is not there (`None`) has been named in the run's
+//! notes, or nobody asked for it.
+
+use super::{Event, FreshnessProbe, QueryCounter};
+use crate::load::Driver;
+use crate::metrics::{Scraper, Selector};
+use crate::sample::{Sampled, Sampler};
+use crate::statements::StatementSource;
+use crate::target::{Awake, Watched, start_ticks};
+use crate::wire::WireSource;
+use std::sync::{Arc, Mutex};
+
+/// The load, the processes and the instruments of the windows of one turn.
+pub struct Sources {
+    pub driver: Box<dyn Driver>,
+    /// What counts queries on the server, where the driver cannot count inside the window.
+    pub counter: Option<QueryCounter>,
+    pub processes: Processes,
+    pub sampler: Option<Box<dyn Sampler>>,
+    pub scraper: Option<Arc<dyn Scraper>>,
+    /// Series to keep once a second.
+    pub series: Vec<Selector>,
+    pub statements: Option<Box<dyn StatementSource>>,
+    /// Have the database forget its statistics before each window.
+    pub reset_statements: bool,
+    pub wire: Option<Box<dyn WireSource>>,
+    /// Whether reads see acknowledged writes; asked after each window.
+    pub freshness: Option<FreshnessProbe>,
+    /// Held while they are open; `None`: idle CPUs sleep as they are set to.
+    pub awake: Option<Awake>,
+}
+
+/// The processes on this host that are measured.
+pub struct Processes {
+    /// All that CPU is accounted to.
+    pub watched: Watched,
+    /// `None`: it is not on this host, or not known.
+    pub target: Option<TargetProcess>,
+    /// Sampled in the same windows, by name; their samples are kept apart from the target's.
+    pub companions: Vec<(String, Sampled)>,
+}
+
+/// The process under load.
+#[derive(Clone, Copy)]
+pub struct TargetProcess {
+    pub sampled: Sampled,
+    /// Its start, in clock ticks after boot.
+    pub started: Option<u64>,
+}
+
+impl Processes {
+    /// All processes to sample, the target first.
+    pub fn sampled(&self) -> Vec<Sampled> {
+        let target = self.target.map(|target| target.sampled);
+        target.into_iter().chain(self.companions.iter().map(|(_, sampled)| *sampled)).collect()
+    }
+
+    /// The target's number, if that process has ended (another one may have its number by now).
+    pub fn target_gone(&self) -> Option<u32> {
+        let target = self.target?;
+        let pid = target.sampled.pid;
+        (start_ticks(pid) != target.started).then_some(pid)
+    }
+}
+
+impl Sources {
+    /// What takes the sampler long is done before the first window.
+    pub fn warm(&mut self, tell: &mut (dyn FnMut(Event) + Send)) {
+        let sampled = self.processes.sampled();
+        if let Some(sampler) = &mut self.sampler {
+            let tell = Mutex::new(tell);
+            let progress = |text: &str| (tell.lock().unwrap_or_else(|e| e.into_inner()))(Event::Preparing(text));
+            // What fails here fails again, and is told, when the first window begins to sample.
+            let _ = tokio::task::block_in_place(|| sampler.prepare(&sampled, &progress));
+        }
+    }
+}

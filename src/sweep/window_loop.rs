@@ -1,0 +1,81 @@
+//! The one loop over windows, for every verb that measures. Invariant: a window that is finished is on disk before the
+//! next one starts, and whatever ends the loop, what was noted of its windows is in the manifest.
+
+use super::assemble::{Kept, assemble};
+use super::observer::{ObserverSpec, observer_windows};
+use super::plan::number_window;
+use super::{Event, Request, Sources, Stop, Turn, note, statements, window};
+use crate::run::{RunWriter, Store, Window, WindowId};
+use crate::symbol::Symbolizer;
+use anyhow::Result;
+
+/// The windows of one turn under way.
+pub struct WindowLoop<'a> {
+    pub writer: &'a mut RunWriter,
+    pub request: &'a Request,
+    pub sources: &'a mut Sources,
+    pub stop: &'a Stop,
+    pub tell: &'a mut (dyn FnMut(Event) + Send),
+    /// Windows of the run on disk.
+    pub finished: &'a mut usize,
+}
+
+impl WindowLoop<'_> {
+    /// Takes the windows of a turn, then what was asked of the instruments themselves.
+    ///
+    /// # Errors
+    /// What ended it before all were taken; those before it are on disk.
+    pub async fn take(mut self, turn: Turn, store: &Store) -> Result<()> {
+        self.stop.check()?;
+        self.sources.warm(self.tell);
+        let mut symbolizer = Symbolizer::new(Default::default());
+        let taken = self.windows(turn, &mut symbolizer).await;
+        for text in symbolizer.notes() {
+            note(&mut self.writer.manifest.notes, text);
+        }
+        taken?;
+        match &self.request.observe.observer {
+            Some(asked) => self.observe(asked, store).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn windows(&mut self, turn: Turn, symbolizer: &mut Symbolizer) -> Result<()> {
+        let timing = self.request.plan.timing;
+        let seconds = (timing.warmup + timing.window).as_secs_f64();
+        let of = self.writer.manifest.order.len();
+        for index in 0..of {
+            let planned = self.writer.manifest.order[index];
+            if !turn.has(planned) {
+                continue;
+            }
+            let clients = self.sources.driver.level();
+            let id = clients.map_or(planned, |seen| number_window(&mut self.writer.manifest, index, seen));
+            (self.tell)(Event::Started { id, index, of, seconds });
+            statements::reset_before_window(self.sources, &mut self.writer.manifest.notes).await;
+            let window = self.measure_window(id, symbolizer).await?;
+            *self.finished += 1;
+            (self.tell)(Event::Finished { window: &window, index, of });
+        }
+        Ok(())
+    }
+
+    /// Measures one window and stores it.
+    async fn measure_window(&mut self, id: WindowId, symbolizer: &mut Symbolizer) -> Result<Window> {
+        let captured = window::capture(self.sources, &self.request.plan.timing, id, self.stop).await?;
+        (self.tell)(Event::Processing(id));
+        tokio::task::block_in_place(|| {
+            let (preset, manifest) = (&self.request.preset, &self.writer.manifest);
+            let (window, expositions) = assemble(captured, preset, manifest, self.sources, symbolizer)?;
+            self.writer.write_window(&window, expositions.as_ref().map(Kept::borrow))?;
+            Ok(window)
+        })
+    }
+
+    /// Measures what observing costs, and stores it with the run; what ended it early is the error.
+    async fn observe(&mut self, asked: &ObserverSpec, store: &Store) -> Result<()> {
+        let (windows, ended) = observer_windows(asked, self.sources, self.stop, self.tell).await?;
+        store.write_observer(&self.writer.manifest, &windows)?;
+        ended.map_or(Ok(()), Err)
+    }
+}
