@@ -1,5 +1,5 @@
-//! Checks that are particular to a server. Invariant: the value that is checked is said in one way, by an expression or by the
-//! name of a quantity; an error names the check and its line.
+//! Checks that are particular to a server. Invariant: the value that is checked is said in one way, by an
+//! expression or by the name of a quantity; an error names the check and its line.
 
 use super::node::located;
 use super::{Computed, Expression};

@@ -59,8 +59,8 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// The metrics wanted, each once: logged once a second, and said to be missing where the server lacks them. They are
-    /// those that the preset's expressions name, the optional ones left out, and those that it lists beside.
+    /// The metrics wanted, each once: logged once a second, and said to be missing where the server lacks them. They
+    /// are those that the preset's expressions name, the optional ones left out, and those that it lists beside.
     pub fn wanted(&self) -> Vec<&Selector> {
         let workers = self.diagnosis.workers.iter().map(|workers| &workers.count);
         let expressions = self.workload.query_count.iter().chain(self.figures()).chain(self.checked()).chain(workers);
@@ -240,8 +240,8 @@ pub struct Diagnosis {
     pub locks: Vec<Pattern>,
 }
 
-/// The server's own figures of a round trip behind it, as names of quantities, times unless they are counts; of several the
-/// first that was measured counts.
+/// The server's own figures of a round trip behind it, as names of quantities, times unless they are counts; of
+/// several the first that was measured counts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behind {

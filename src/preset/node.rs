@@ -1,5 +1,6 @@
-//! How a server's metrics divide a place. Invariant: what a node takes is said in one way: by an expression with its unit, by
-//! the name of a quantity, which says the same things, or by statements; an error names the node and its line.
+//! How a server's metrics divide a place. Invariant: what a node takes is said in one way: by an expression with
+//! its unit, by the name of a quantity, which says the same things, or by statements; an error names the node and
+//! its line.
 
 use super::{Computed, Expression, Per, Time, Timed};
 use serde::Deserialize;

@@ -1,5 +1,5 @@
-//! Units that stand beside expressions. Invariant: only times are converted, by a whole factor that the code knows; every
-//! other unit is a name that is shown as it was written.
+//! Units that stand beside expressions. Invariant: only times are converted, by a whole factor that the code
+//! knows; every other unit is a name that is shown as it was written.
 
 use serde::Deserialize;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! What a profile's columns count. Invariant: a kind is stored as its name; one that this version does not know keeps it.
+//! What a profile's columns count. Invariant: a kind is stored as its name; one that this version does not know
+//! keeps it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The parts of a run that may be missing. Invariant: a part is stored as its name, and a name that this version does not
-//! know reads as itself, so that runs of other versions stay readable.
+//! The parts of a run that may be missing. Invariant: a part is stored as its name, and a name that this version
+//! does not know reads as itself, so that runs of other versions stay readable.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -187,7 +187,8 @@ fn a_unit_or_a_name_that_is_wrong_is_said_with_its_line_and_remedy() {
 
 #[test]
 fn what_a_node_names_is_the_quantity_of_its_own_file() {
-    let mine = "inherits = \"materialize\"\n[[quantity]]\nname = \"peek\"\nunit = \"ms\"\nper = \"query\"\nexpression = \"mean(mine)\"\n";
+    let mine = "inherits = \"materialize\"\n[[quantity]]\nname = \"peek\"\nunit = \"ms\"\nper = \"query\"\n\
+                expression = \"mean(mine)\"\n";
     let of = |preset: &Preset, name: &str| preset.node.iter().find(|node| node.name == name).cloned().unwrap();
     let parent = Preset::built_in("materialize").unwrap();
     let refined = Preset::parse("mine", mine).unwrap();
