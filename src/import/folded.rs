@@ -85,6 +85,12 @@ fn weighed(text: &str) -> Result<(&str, u64)> {
     Ok((stack.trim_end(), weight))
 }
 
+/// Asked of each line, so without the errors of [`weighed`], which cost more than reading it.
+fn ends_with_number(stack: &str) -> bool {
+    let last = stack.rsplit_once([' ', '\t']).map_or("", |(_, last)| last);
+    last.starts_with(|c: char| c.is_ascii_digit()) && last.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
 /// What is collected while reading.
 #[derive(Default)]
 struct Stacks {
@@ -102,7 +108,7 @@ struct Stacks {
 impl Stacks {
     fn line(&mut self, text: &str, threads: Threads, process: &str, pid: u32) -> Result<()> {
         let (stack, weight) = weighed(text)?;
-        self.numbered += usize::from(weighed(stack).is_ok());
+        self.numbered += usize::from(ends_with_number(stack));
         let mut frames = Frames { rest: Some(stack) };
         let thread = match threads {
             Threads::First => frames.next().unwrap_or_default().to_string(),
