@@ -317,8 +317,8 @@ fn options_that_do_not_apply_are_told_or_refused_and_a_pipe_is_read() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Samples and frames by an independent reading of perf's own text: a sample's stack ends with an empty line. The address 0, where
-/// a walk along frame pointers ended, is no frame.
+/// Samples and frames by an independent reading of perf's own text: a sample's stack ends with an empty line. The
+/// address 0, where a walk along frame pointers ended, is no frame.
 fn counted(text: &str) -> (usize, usize) {
     let is_frame = |line: &&str| line.starts_with('\t') && !line.trim_start().starts_with("0 [unknown]");
     let stacks: Vec<usize> = text.split("\n\n").map(|stack| stack.lines().filter(is_frame).count()).collect();
