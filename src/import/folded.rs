@@ -70,8 +70,8 @@ fn weighed(text: &str) -> Result<(&str, u64)> {
         Some((whole, fraction)) if digits(whole) && digits(fraction) && weight.len() > 1 => {
             if fraction.bytes().any(|digit| digit != b'0') {
                 bail!(
-                    "the weight `{weight}` is a fraction: weights must be whole numbers; multiply all of them by the same \
-                     number (10, 100, ...)"
+                    "the weight `{weight}` is a fraction: weights must be whole numbers; multiply all of them \
+                     by the same number (10, 100, ...)"
                 );
             }
             if whole.is_empty() { "0" } else { whole }
@@ -83,6 +83,12 @@ fn weighed(text: &str) -> Result<(&str, u64)> {
         _ => anyhow!("the weight `{weight}` is no whole number: {error}"),
     })?;
     Ok((stack.trim_end(), weight))
+}
+
+/// Asked of each line, so without the errors of [`weighed`], which cost more than reading it.
+fn ends_with_number(stack: &str) -> bool {
+    let last = stack.rsplit_once([' ', '\t']).map_or("", |(_, last)| last);
+    last.starts_with(|c: char| c.is_ascii_digit()) && last.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// What is collected while reading.
@@ -102,7 +108,7 @@ struct Stacks {
 impl Stacks {
     fn line(&mut self, text: &str, threads: Threads, process: &str, pid: u32) -> Result<()> {
         let (stack, weight) = weighed(text)?;
-        self.numbered += usize::from(weighed(stack).is_ok());
+        self.numbered += usize::from(ends_with_number(stack));
         let mut frames = Frames { rest: Some(stack) };
         let thread = match threads {
             Threads::First => frames.next().unwrap_or_default().to_string(),
@@ -137,8 +143,8 @@ impl Stacks {
         // One name can end so; where all do, they are columns.
         if numbered == samples.len() {
             bail!(
-                "folded stacks, line {first}: each line ends with two numbers: these are the columns of the difference of two \
-                 profiles (difffolded.pl); import the two profiles, and use `wireprof diff`"
+                "folded stacks, line {first}: each line ends with two numbers: these are the columns of the difference \
+                 of two profiles (difffolded.pl); import the two profiles, and use `wireprof diff`"
             );
         }
         let period = period(samples.iter().map(|s| s.2));
@@ -345,7 +351,8 @@ mod tests {
     #[test]
     fn comments_marks_and_blanks_around_are_no_part_of_a_stack() {
         let folded = read(
-            "\u{feff}t;main;work\t5\r\n# sampled at 99 Hz for 30\n#\n\u{feff}t;main;rest  7 \n  # x 1\nt;main;# no 3.0\n",
+            "\u{feff}t;main;work\t5\r\n# sampled at 99 Hz for 30\n#\n\
+             \u{feff}t;main;rest  7 \n  # x 1\nt;main;# no 3.0\n",
         );
         assert_eq!([0, 1, 2].map(|sample| names(&folded, sample).join(";")), ["main;work", "main;rest", "main;# no"]);
         let weights: Vec<i64> = folded.profile.samples.iter().map(|sample| sample.values[0]).collect();

@@ -1,5 +1,6 @@
-//! One file of another tool, read by its kind into a profile and what it tells of its sampling. Invariant: nothing of a file is left
-//! out without a note, an option that does not apply to it is told or refused, and a file is read whole or not at all.
+//! One file of another tool, read by its kind into a profile and what it tells of its sampling. Invariant: nothing of
+//! a file is left out without a note, an option that does not apply to it is told or refused, and a file is read
+//! whole or not at all.
 
 use super::folded::{Folded, Threads, read_folded};
 use super::kind::{Kind, kind};
@@ -46,7 +47,8 @@ pub(super) fn read_file(path: &Path, options: &ProfileOptions) -> Result<Recorde
         Kind::Other(what) => bail!("{what}"),
         Kind::PerfData if unpacked.packed || !is_file => {
             bail!(
-                "it is a perf.data, and perf reads only a regular file: unpack it, or write what comes out of the pipe to a file"
+                "it is a perf.data, and perf reads only a regular file: unpack it, or write what comes out of \
+                 the pipe to a file"
             )
         }
         Kind::PerfData => of_perf(perf::read_recording(path, options.pid, options.inlines)?),
@@ -206,8 +208,8 @@ fn in_nanoseconds(profile: &mut Profile) -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds of a unit of time; `None`: it is of something else. In upper or lower case, singular or plural, as the `pprof` tool
-/// reads units (internal/measurement of google/pprof).
+/// Nanoseconds of a unit of time; `None`: it is of something else. In upper or lower case, singular or plural, as the
+/// `pprof` tool reads units (internal/measurement of google/pprof).
 fn nanoseconds(unit: &str) -> Option<i64> {
     let unit = unit.trim().to_lowercase();
     let unit = if unit.chars().count() > 2 { unit.strip_suffix('s').unwrap_or(&unit) } else { &unit };
@@ -222,7 +224,8 @@ fn nanoseconds(unit: &str) -> Option<i64> {
     })
 }
 
-/// Names that their producer left as the linker knows them. Names of other forms (`gopkg.in/x@v1.2.f`) stay as they are.
+/// Names that their producer left as the linker knows them. Names of other forms (`gopkg.in/x@v1.2.f`) stay as they
+/// are.
 fn demangled(mut profile: Profile) -> Profile {
     let is_mangled = |name: &str| ["_Z", "__Z", "_R", "__R"].iter().any(|start| name.starts_with(start));
     let mut changed = false;

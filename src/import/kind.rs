@@ -1,5 +1,5 @@
-//! What a file is, told by what it holds. Invariant: a file that is not read is called by its kind, as far as its first bytes tell
-//! that, and what to do about it is said.
+//! What a file is, told by what it holds. Invariant: a file that is not read is called by its kind, as far as its
+//! first bytes tell that, and what to do about it is said.
 
 use super::perf_layout::is_script;
 use super::perf_script::PRINT;
@@ -153,7 +153,8 @@ fn wide(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The header of a CPU profile of gperftools: the words 0, 3, 0, period, 0 of 4 or 8 bytes (its cpuprofile-fileformat.html).
+/// The header of a CPU profile of gperftools: the words 0, 3, 0, period, 0 of 4 or 8 bytes (its
+/// cpuprofile-fileformat.html).
 fn is_gperftools(head: &[u8]) -> bool {
     let words = |size: usize, little: bool| -> Option<Vec<u64>> {
         let word = |bytes: &[u8]| {

@@ -1,5 +1,6 @@
-//! Files as they come: packed or not, from a pipe or a disk. Invariant: what a file is packed in is told by its first bytes and not
-//! by its name; it is unpacked whole, with all members of a gzip file, or refused by the packing's name.
+//! Files as they come: packed or not, from a pipe or a disk. Invariant: what a file is packed in is told by its first
+//! bytes and not by its name; it is unpacked whole, with all members of a gzip file, or refused by the packing's
+//! name.
 
 use anyhow::{Context, Result, bail};
 use flate2::bufread::MultiGzDecoder;

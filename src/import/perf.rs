@@ -1,5 +1,5 @@
-//! `perf.data` by way of `perf script`: its format is perf's own affair and changes with it. Invariant: perf's error is told in
-//! perf's words, and nothing it printed before is used.
+//! `perf.data` by way of `perf script`: its format is perf's own affair and changes with it. Invariant: perf's error
+//! is told in perf's words, and nothing it printed before is used.
 
 use super::perf_script::{PRINT, Script, read};
 use anyhow::{Context, Result, anyhow, bail};

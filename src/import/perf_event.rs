@@ -1,5 +1,5 @@
-//! Events as perf names them: what their periods count, and which of them are one. Invariant: two events are taken together only
-//! where no sample can be of both.
+//! Events as perf names them: what their periods count, and which of them are one. Invariant: two events are taken
+//! together only where no sample can be of both.
 
 use crate::profile::Column;
 use std::collections::BTreeMap;
@@ -14,8 +14,9 @@ pub(super) struct Chosen {
     pub left_out: BTreeMap<String, u64>,
 }
 
-/// Chooses among the events and their numbers of samples: those of time, else those of cycles, else the most frequent. A CPU with
-/// two kinds of cores has an event of each kind (`cpu_core/cycles/` and `cpu_atom/cycles/`), which are one. `None`: no events.
+/// Chooses among the events and their numbers of samples: those of time, else those of cycles, else the most
+/// frequent. A CPU with two kinds of cores has an event of each kind (`cpu_core/cycles/` and `cpu_atom/cycles/`),
+/// which are one. `None`: no events.
 pub(super) fn chosen(events: &BTreeMap<String, u64>) -> Option<Chosen> {
     let mut groups: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
     for (event, count) in events {
@@ -35,8 +36,8 @@ pub(super) fn chosen(events: &BTreeMap<String, u64>) -> Option<Chosen> {
     Some(Chosen { event, kept, left_out })
 }
 
-/// `cpu_core/cycles/P` as `cycles:P`. The PMU `cpu` is that of all cores, so `cpu/cycles/` and `cycles` are two events, of which a
-/// recording can have both.
+/// `cpu_core/cycles/P` as `cycles:P`. The PMU `cpu` is that of all cores, so `cpu/cycles/` and `cycles` are two
+/// events, of which a recording can have both.
 fn of_all_cores(event: &str) -> String {
     match parts(event) {
         (Some(pmu), name, "") if pmu != "cpu" => name.to_string(),
@@ -45,7 +46,8 @@ fn of_all_cores(event: &str) -> String {
     }
 }
 
-/// PMU, event and modifiers of `PMU/EVENT/MODIFIERS` or `EVENT:MODIFIERS`. A tracepoint's name has a colon too (`sched:sched_switch`).
+/// PMU, event and modifiers of `PMU/EVENT/MODIFIERS` or `EVENT:MODIFIERS`. A tracepoint's name has a colon too
+/// (`sched:sched_switch`).
 fn parts(event: &str) -> (Option<&str>, &str, &str) {
     if let Some((pmu, rest)) = event.split_once('/')
         && let Some((name, modifiers)) = rest.rsplit_once('/')

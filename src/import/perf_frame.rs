@@ -1,5 +1,5 @@
-//! A frame as `perf script` prints it: `ADDRESS SYMBOL+OFFSET (MODULE)`, where all but the address depends on `-F`. Invariant: a
-//! module is never part of a name, nor a name of a module.
+//! A frame as `perf script` prints it: `ADDRESS SYMBOL+OFFSET (MODULE)`, where all but the address depends on `-F`.
+//! Invariant: a module is never part of a name, nor a name of a module.
 
 /// What a frame's line says, not looked up any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,9 @@ pub(super) fn frame_of(line: &str) -> Option<FrameText<'_>> {
     Some(FrameText { address, symbol, module: module.map(without_offset), inlined })
 }
 
-/// The frame at the end of a sample's own line, as perf prints it where there is no stack: its address is padded to 16 columns, so
-/// that nothing of a text before it is taken for one. Without that it is one from its first word on, and has an offset.
+/// The frame at the end of a sample's own line, as perf prints it where there is no stack: its address is padded to
+/// 16 columns, so that nothing of a text before it is taken for one. Without that it is one from its first word on,
+/// and has an offset.
 pub(super) fn frame_behind(text: &str) -> Option<FrameText<'_>> {
     let text = without_registers(text);
     let mut found = None;

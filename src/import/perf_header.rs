@@ -1,5 +1,5 @@
-//! What stands before the samples in the text of `perf script --header`. Invariant: nothing of a header is taken for a sample,
-//! whatever the recorded command holds, which perf prints as it was given, with its line breaks.
+//! What stands before the samples in the text of `perf script --header`. Invariant: nothing of a header is taken for
+//! a sample, whatever the recorded command holds, which perf prints as it was given, with its line breaks.
 
 use super::lines::next_line;
 use anyhow::{Result, bail};

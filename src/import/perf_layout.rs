@@ -1,6 +1,7 @@
-//! Which fields `perf script` printed before a sample's stack. It prints them in its own order, and only those that `-F` or the
-//! recording has: which they are is told by all samples at the file's beginning, because one alone can be ambiguous. Invariant: an
-//! anchor (a time, an event) that the samples have is asked of each, so that no part of a thread's name is taken for one.
+//! Which fields `perf script` printed before a sample's stack. It prints them in its own order, and only those that
+//! `-F` or the recording has: which they are is told by all samples at the file's beginning, because one alone can be
+//! ambiguous. Invariant: an anchor (a time, an event) that the samples have is asked of each, so that no part of a
+//! thread's name is taken for one.
 
 use super::perf_frame::{frame_behind, frame_of};
 use regex::Regex;
@@ -152,7 +153,8 @@ pub(super) fn is_of_stack(line: &str) -> bool {
     line.starts_with('\t') && frame_of(line).is_some() || line.starts_with(' ') && shown(line)
 }
 
-/// Lines that begin a sample, as far as that is sure: the first one and those behind an empty line; all, where there are no stacks.
+/// Lines that begin a sample, as far as that is sure: the first one and those behind an empty line; all, where there
+/// are no stacks.
 fn heads(text: &str) -> Vec<&str> {
     let lines = || text.lines().map(str::trim_end).filter(|line| !line.starts_with('#') && !is_record(line));
     let stacks = lines().any(|line| line.starts_with('\t') && frame_of(line).is_some());
@@ -173,7 +175,8 @@ fn heads(text: &str) -> Vec<&str> {
     heads
 }
 
-/// Whether a line is of no sample but of what `--show-mmap-events` and the like print; it has a sample's first fields, up to the time.
+/// Whether a line is of no sample but of what `--show-mmap-events` and the like print; it has a sample's first
+/// fields, up to the time.
 pub(super) fn is_record(line: &str) -> bool {
     let Some(at) = line.find("PERF_RECORD_").filter(|at| *at == 0 || line.as_bytes()[at - 1] == b' ') else {
         return false;

@@ -1,5 +1,5 @@
-//! Stacks of perf's frames. Invariant: the text of each function is looked at once however often and at however many addresses it
-//! occurs: a recording has gigabytes of text and some thousand functions.
+//! Stacks of perf's frames. Invariant: the text of each function is looked at once however often and at however many
+//! addresses it occurs: a recording has gigabytes of text and some thousand functions.
 
 use super::perf_frame::FrameText;
 use crate::profile::{Builder, Frame, FrameId, Miss, StackId, place};

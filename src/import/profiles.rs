@@ -1,6 +1,6 @@
-//! Profiles that other tools took (perf.data, the text of perf script, folded stacks, pprof) become a run of profiles alone.
-//! Invariant: what the files do not tell (queries, seconds, clients, the unit of folded stacks) is the user's word or missing,
-//! and a run says which; a damaged file is an error with its name.
+//! Profiles that other tools took (perf.data, the text of perf script, folded stacks, pprof) become a run of profiles
+//! alone. Invariant: what the files do not tell (queries, seconds, clients, the unit of folded stacks) is the user's
+//! word or missing, and a run says which; a damaged file is an error with its name.
 
 use super::foreign::{Recorded, read_file};
 use super::{Imported, ImportedWindow, UNRECORDED};
@@ -55,7 +55,8 @@ pub enum Weights {
     Nanoseconds,
 }
 
-/// Reads files into a run: a level's files are its replicates. Where no level is told, 1 stands for it and is named as missing.
+/// Reads files into a run: a level's files are its replicates. Where no level is told, 1 stands for it and is named
+/// as missing.
 ///
 /// # Errors
 /// A file that cannot be read or is damaged; no files.

@@ -1,10 +1,11 @@
-//! Whose code a module is, told from what profilers call it. Invariant: the kernel's own image is `[kernel]`, whichever of its
-//! names and paths a tool printed, so that one function is one function in every report.
+//! Whose code a module is, told from what profilers call it. Invariant: the kernel's own image is `[kernel]`,
+//! whichever of its names and paths a tool printed, so that one function is one function in every report.
 
 use super::Space;
 
-/// The module and the space of code in `module` (a path, or a name in brackets). `upper_half`: its address lies in the kernel's
-/// half of the address space. The names are those that perf looks for: `vmlinux_path` in tools/perf/util/symbol.c of Linux.
+/// The module and the space of code in `module` (a path, or a name in brackets). `upper_half`: its address lies in
+/// the kernel's half of the address space. The names are those that perf looks for: `vmlinux_path` in
+/// tools/perf/util/symbol.c of Linux.
 pub fn place(module: &str, upper_half: bool) -> (Space, String) {
     let module = module.trim_end_matches(" (deleted)");
     let name = module.rsplit('/').next().unwrap_or(module);
@@ -21,8 +22,8 @@ pub fn place(module: &str, upper_half: bool) -> (Space, String) {
     (space, if name == "[unknown]" { String::new() } else { name.to_string() })
 }
 
-/// `[kernel.kallsyms]`, `/proc/kcore`, `/usr/lib/debug/boot/vmlinux-6.1.0-13-amd64`, and the copies in perf's own cache. A tool
-/// beside them (`vmlinux-gdb.py`, `/usr/src/vmlinux-6.1/tool`) is none.
+/// `[kernel.kallsyms]`, `/proc/kcore`, `/usr/lib/debug/boot/vmlinux-6.1.0-13-amd64`, and the copies in perf's own
+/// cache. A tool beside them (`vmlinux-gdb.py`, `/usr/src/vmlinux-6.1/tool`) is none.
 fn is_kernel_image(path: &str, name: &str) -> bool {
     let cached = |part: &str| part.starts_with("[kernel.");
     if name.starts_with("[kernel") || path.split('/').any(cached) || matches!(path, "/proc/kcore" | "/proc/kallsyms") {

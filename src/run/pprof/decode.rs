@@ -1,5 +1,5 @@
-//! pprof files read, one's own and other producers'. Invariant: each sample is read whole or the file is refused: what it refers to and
-//! does not have is never left out in silence.
+//! pprof files read, one's own and other producers'. Invariant: each sample is read whole or the file is refused:
+//! what it refers to and does not have is never left out in silence.
 
 use super::DEPTH_FIRST;
 use crate::profile::{Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId, place};
@@ -42,7 +42,8 @@ pub struct Foreign {
     pub comments: Vec<String>,
 }
 
-/// Reads a pprof file of any producer, unpacked. What has no counterpart here is left out (addresses of named frames, lines).
+/// Reads a pprof file of any producer, unpacked. What has no counterpart here is left out (addresses of named frames,
+/// lines).
 ///
 /// # Errors
 /// No pprof profile; references to what it does not have; a profile without samples.
@@ -63,8 +64,8 @@ pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
     Ok(Foreign { profile, about, seconds, comments })
 }
 
-/// A file's samples, still encoded, and all else of it. A profile has tens of thousands of samples, each of several lists: decoded one
-/// after the other into the same room they cost a fraction.
+/// A file's samples, still encoded, and all else of it. A profile has tens of thousands of samples, each of several
+/// lists: decoded one after the other into the same room they cost a fraction.
 struct File<'a> {
     /// Without its samples.
     proto: proto::Profile,
@@ -212,8 +213,8 @@ impl<'a> Decoder<'a> {
         Ok(profile)
     }
 
-    /// The stack of these locations, leaf first. What it shares with the sample before is not looked up again, and where samples come
-    /// depth first the rest cannot have been met either.
+    /// The stack of these locations, leaf first. What it shares with the sample before is not looked up again, and
+    /// where samples come depth first the rest cannot have been met either.
     fn stack(&mut self, leaf_first: &[u64], path: &mut Path, depth_first: bool) -> Result<Option<StackId>> {
         let same = path.locations.iter().zip(leaf_first.iter().rev()).take_while(|(known, id)| known.0 == **id).count();
         path.locations.truncate(same);
