@@ -1,12 +1,12 @@
 //! What the verbs that measure make of options that all of them could honour, by the real binaries: each is visible in
 //! the stored run, or refused by name. And whatever ends a measurement before its time, the server is as it was.
 
+use crate::sweeps::*;
 use rand::{Rng, SeedableRng};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
-use crate::sweeps::*;
 use wireprof::load::{Address, Driver, Options as LoadOptions, PgwireDriver};
 use wireprof::run::{BuiltFrom, Run, Store};
 use wireprof::testbed::{Options, Testbed};
@@ -26,7 +26,7 @@ fn beside_a_stripped_testbed() -> Option<tempfile::TempDir> {
     let mut strip = Command::new("strip");
     strip.arg("-o").arg(&stripped).arg(crate::binaries::testbed_binary()).stderr(Stdio::null());
     if !strip.status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no strip to make a target without symbols; install binutils");
+        crate::skip::skip("no strip to make a target without symbols; install binutils");
         return None;
     }
     Some(folder)
@@ -92,7 +92,7 @@ fn records_the_same(stripped: &Path) {
     load.start().unwrap();
     let target = ["record", "--preset", "testbed", "--url", &ready.sql, "--metrics-url", &ready.metrics];
     let own = ["--window", "500ms", "--no-flamegraphs", "--source", "."];
-    place.run(&[&target[..], &own].concat()).assert_done();
+    place.run(&[&target[..], &own].concat()).assert_done(&place);
     let manifest = place.the_run().manifest;
     assert!(manifest.notes.iter().any(|note| note.contains(STRIPPED)), "{:?}", manifest.notes);
     assert_ne!(manifest.target.source, BuiltFrom::NotNamed);
