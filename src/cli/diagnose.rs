@@ -1,7 +1,7 @@
 //! `wireprof diagnose`: why queries take as long as they do, with the evidence.
 
 use super::{Common, Outcome, Usage, input, output};
-use crate::analyze::diagnose::{Diagnosis, diagnose};
+use crate::analyze::judge::diagnose::{Diagnosis, diagnose};
 use crate::preset::Preset;
 use crate::render::{diagnosis_report, terminal};
 use crate::run::{Parts, Run};

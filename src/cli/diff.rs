@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::{Common, Outcome, Usage, input};
-use crate::analyze::difference::{Difference, Options, Side, compare, trees};
+use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::preset::Preset;
 use crate::profile::{Focus, Rename};
 use crate::render::flamegraph::{Caption, write_differences};

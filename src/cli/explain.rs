@@ -1,16 +1,16 @@
 //! `wireprof explain`: where the queries are, what one costs, what grew and why.
 
 use super::{Common, Outcome, input, output};
-use crate::analyze::correlation::{slow_slices, together};
-use crate::analyze::demands::{bounds, demands};
-use crate::analyze::growth::growth;
-use crate::analyze::hot::{HotOptions, Order, hot};
-use crate::analyze::nodes::{LevelNodes, misplaced, nodes};
-use crate::analyze::places::{load_places, places};
-use crate::analyze::populations::{Population, populations};
-use crate::analyze::summary::summary;
-use crate::analyze::tails::tails;
-use crate::analyze::waits::{blocked_stacks, waits};
+use crate::analyze::cost::demands::{bounds, demands};
+use crate::analyze::cost::hot::{HotOptions, Order, hot};
+use crate::analyze::judge::summary::summary;
+use crate::analyze::time::correlation::{slow_slices, together};
+use crate::analyze::time::growth::growth;
+use crate::analyze::time::nodes::{LevelNodes, misplaced, nodes};
+use crate::analyze::time::places::{load_places, places};
+use crate::analyze::time::populations::{Population, populations};
+use crate::analyze::time::tails::tails;
+use crate::analyze::time::waits::{blocked_stacks, waits};
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{

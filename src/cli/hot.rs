@@ -2,8 +2,8 @@
 
 use super::names::Names;
 use super::{Common, Outcome, Usage, input};
-use crate::analyze::hot::{By, HotOptions, Order, hot};
-use crate::analyze::view::Source;
+use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
+use crate::analyze::cost::view::Source;
 use crate::profile::ColumnKind;
 use crate::render::hot_report;
 use crate::run::Parts;

@@ -5,7 +5,7 @@ use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::{Common, Outcome, Usage};
-use crate::analyze::guards::check_window;
+use crate::analyze::judge::guards::check_window;
 use crate::connection::shown_arguments;
 use crate::import::{ImportOptions, Imported, ProfileFile, ProfileOptions, Told, Weights, import, import_profiles};
 use crate::preset::Preset;

@@ -6,7 +6,7 @@ use super::overview::guards_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
 use super::{Common, Outcome, Usage};
-use crate::analyze::ladder::ladder;
+use crate::analyze::compare::ladder::ladder;
 use crate::preset::{Guards, Preset, Rung};
 use crate::render::{Ladder as Answer, ladder_report};
 use crate::run::{Manifest, Parts, Run, Store, run_id};

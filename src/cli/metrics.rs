@@ -1,8 +1,8 @@
 //! `wireprof metrics`: what the server's own metrics say of each level.
 
 use super::{Common, Outcome, Usage, input, output};
-use crate::analyze::quantities::quantities;
-use crate::analyze::series::series;
+use crate::analyze::cost::quantities::quantities;
+use crate::analyze::time::series::series;
 use crate::preset::Preset;
 use crate::render::{Report, Section, quantities_table, series_table};
 use crate::run::{Parts, Run};

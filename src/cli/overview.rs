@@ -1,13 +1,13 @@
 //! The overview of a run: what a sweep prints when it ends, and `wireprof runs RUN` again later.
 
 use super::input;
-use crate::analyze::hot::{By, HotOptions, HotTable, hot};
-use crate::analyze::machine::machine_notes;
-use crate::analyze::observer::observer_costs;
-use crate::analyze::places::places;
-use crate::analyze::processes::processes;
-use crate::analyze::quantities::quantities;
-use crate::analyze::summary::{sampling_notes, summary};
+use crate::analyze::compare::observer::observer_costs;
+use crate::analyze::cost::hot::{By, HotOptions, HotTable, hot};
+use crate::analyze::cost::processes::processes;
+use crate::analyze::cost::quantities::quantities;
+use crate::analyze::judge::machine::machine_notes;
+use crate::analyze::judge::summary::{sampling_notes, summary};
+use crate::analyze::time::places::places;
 use crate::check::Verdict;
 use crate::preset::Preset;
 use crate::render::{

@@ -2,8 +2,8 @@
 
 use super::overview::observing;
 use super::{Common, Outcome, input, output};
-use crate::analyze::machine::machine_notes;
-use crate::analyze::summary::summary;
+use crate::analyze::judge::machine::machine_notes;
+use crate::analyze::judge::summary::summary;
 use crate::render::{Report, Section, guards_report, manifest_lines, runs_report, summary_table};
 use crate::run::{Parts, Run, Store};
 use anyhow::Result;

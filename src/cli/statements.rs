@@ -1,7 +1,7 @@
 //! `wireprof statements`: what the database's statement statistics say of each level.
 
 use super::{Common, Outcome, input, output};
-use crate::analyze::statements::{statement_sources, statements};
+use crate::analyze::cost::statements::{statement_sources, statements};
 use crate::preset::Preset;
 use crate::render::{Report, Section, statements_section};
 use crate::run::{Parts, Run};

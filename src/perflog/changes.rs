@@ -2,7 +2,7 @@
 
 use super::block::{Generated, Made};
 use super::entry::one_line;
-use crate::analyze::difference::{Options, difference};
+use crate::analyze::compare::difference::{Options, difference};
 use crate::render::{difference_tables, markdown_table};
 use crate::run::Run;
 

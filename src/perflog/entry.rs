@@ -2,7 +2,7 @@
 //! or a visible placeholder for them.
 
 use super::block::Generated;
-use crate::analyze::summary::summary;
+use crate::analyze::judge::summary::summary;
 use crate::render::{Picture, significant};
 use crate::run::Run;
 

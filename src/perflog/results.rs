@@ -3,10 +3,10 @@
 
 use super::block::{Generated, Made, MadeFocus};
 use super::entry::one_line;
-use crate::analyze::hot::{HotOptions, HotTable, hot};
-use crate::analyze::machine::machine_notes;
-use crate::analyze::places::places;
-use crate::analyze::summary::{sampling_notes, summary};
+use crate::analyze::cost::hot::{HotOptions, HotTable, hot};
+use crate::analyze::judge::machine::machine_notes;
+use crate::analyze::judge::summary::{sampling_notes, summary};
+use crate::analyze::time::places::places;
 use crate::profile::Focus;
 use crate::render::{frames_table, guards_table, manifest_lines, markdown_table, places_section, summary_table};
 use crate::run::Run;

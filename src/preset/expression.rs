@@ -1,5 +1,5 @@
 //! Expressions over a window's metrics: `mean(NAME{op="read_ts"}) * 1e6`, `count(A) / queries`. Invariant: parsing
-//! knows no data; what an expression is worth is decided in [`crate::analyze::quantities`].
+//! knows no data; what an expression is worth is decided in [`crate::analyze::cost::quantities`].
 //!
 //! ```text
 //! sum     = product { ("+" | "-") product }

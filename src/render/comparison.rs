@@ -4,9 +4,9 @@ use super::difference::main_rows_table;
 use super::figure::significant;
 use super::model::{Cell, Column, Report, Section, Table};
 use super::places;
-use crate::analyze::difference::Difference;
-use crate::analyze::freshness::Freshness;
-use crate::analyze::prediction::{Predicted, Prediction};
+use crate::analyze::compare::difference::Difference;
+use crate::analyze::compare::freshness::Freshness;
+use crate::analyze::compare::prediction::{Predicted, Prediction};
 use crate::run::{Look, Manifest};
 use crate::wire::Place;
 

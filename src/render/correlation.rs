@@ -3,7 +3,7 @@
 use super::figure::significant;
 use super::hot::Scale;
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::correlation::{FALSE_DISCOVERY, Pair, SlowFrame, SlowSlices, Together};
+use crate::analyze::time::correlation::{FALSE_DISCOVERY, Pair, SlowFrame, SlowSlices, Together};
 
 /// Rows of each table.
 const ROWS: usize = 6;

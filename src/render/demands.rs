@@ -2,8 +2,8 @@
 
 use super::model::{Cell, Column, Section, Table};
 use super::places::short;
-use crate::analyze::demands::{Bound, Demand};
-use crate::analyze::growth::Growth;
+use crate::analyze::cost::demands::{Bound, Demand};
+use crate::analyze::time::growth::Growth;
 use std::collections::BTreeSet;
 
 /// The section of view B.

@@ -2,7 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Report, Section};
-use crate::analyze::diagnose::{Confidence, Diagnosis, Effect, Evidence, Named, Verdict};
+use crate::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Evidence, Named, Verdict};
 use crate::profile::short_name;
 
 /// Verdicts that are told with all their evidence; the others take a line each.

@@ -3,7 +3,7 @@
 use super::hot::Scale;
 use super::model::{Cell, Column, Report, Section, Table};
 use super::places;
-use crate::analyze::difference::{
+use crate::analyze::compare::difference::{
     ASSUMED_DISPERSION, ASSUMED_SCATTER, Basis, Difference, FrameRow, FrameTable, LevelDifference, RARE, Row, Subject,
     Verdict,
 };
@@ -18,7 +18,7 @@ pub fn difference_report(difference: &Difference) -> Report {
 fn preface(difference: &Difference) -> Section {
     let columns =
         vec![Column::text("what", "unlike"), Column::text("before", "before"), Column::text("after", "after")];
-    let row = |unlike: &crate::analyze::difference::Unlike| {
+    let row = |unlike: &crate::analyze::compare::difference::Unlike| {
         vec![Cell::Text(unlike.what.clone()), Cell::Text(unlike.before.clone()), Cell::Text(unlike.after.clone())]
     };
     let rows: Vec<Vec<Cell>> = difference.unlike.iter().map(row).collect();

@@ -1,9 +1,9 @@
 //! The hot table as a report. Costs stored in nanoseconds are shown in microseconds per query.
 
 use super::model::{Cell, Column, Report, Section, Table};
-use crate::analyze::hot::{By, HotLevel, HotRow, HotTable, Order};
-use crate::analyze::interval::Estimate;
-use crate::analyze::view::{Per, Source};
+use crate::analyze::cost::hot::{By, HotLevel, HotRow, HotTable, Order};
+use crate::analyze::cost::view::{Per, Source};
+use crate::analyze::statistics::interval::Estimate;
 use crate::profile::ColumnKind;
 
 /// The frames, and what the figures rest on.

@@ -1,7 +1,7 @@
 //! A ladder of workloads as a report.
 
 use super::model::{Cell, Column, Report, Section, Table};
-use crate::analyze::ladder::{Mean, RungCost};
+use crate::analyze::compare::ladder::{Mean, RungCost};
 use crate::run::Manifest;
 
 /// What a ladder came to.

@@ -3,7 +3,7 @@
 use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
 use super::places::words;
-use crate::analyze::nodes::{Known, LevelNodes, Node, OwnWork, Phase, What};
+use crate::analyze::time::nodes::{Known, LevelNodes, Node, OwnWork, Phase, What};
 use std::collections::BTreeMap;
 
 /// The tree over all levels, and a sentence a level on what is known only by subtraction.

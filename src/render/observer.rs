@@ -2,7 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::observer::{ObserverCost, PairedCost};
+use crate::analyze::compare::observer::{ObserverCost, PairedCost};
 use crate::run::{Instrument, ObserverWindows};
 
 /// One row an instrument.

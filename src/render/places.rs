@@ -1,7 +1,7 @@
 //! Where each query is, as tables and as one sentence a level.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::places::{HopPlaces, LevelPlaces, load_places};
+use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
 use crate::wire::Place;
 
 /// The section of view A; `None` where nothing was followed.

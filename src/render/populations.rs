@@ -4,7 +4,7 @@
 use super::figure::significant;
 use super::nodes::described;
 use super::places::short;
-use crate::analyze::populations::{OTHERS, Population};
+use crate::analyze::time::populations::{OTHERS, Population};
 use crate::wire::Place;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -73,7 +73,7 @@ pub fn populations_sentences(populations: &[Population]) -> Vec<String> {
 fn legend_of(population: &Population) -> String {
     let place = short(population.place);
     match &population.what {
-        crate::analyze::nodes::What::Place { .. } => place.into(),
+        crate::analyze::time::nodes::What::Place { .. } => place.into(),
         _ if population.key.starts_with(OTHERS) => format!("{place}: in its smaller parts"),
         what => format!("{place}: {}", described(what, &population.key)),
     }

@@ -1,7 +1,7 @@
 //! CPU by process as a table: whether the cost is in the server or in what stands behind it.
 
 use super::model::{Cell, Column, Table};
-use crate::analyze::processes::ProcessCost;
+use crate::analyze::cost::processes::ProcessCost;
 use crate::target::Role;
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Quantities x levels as a table.
 
 use super::model::{Cell, Column, Table};
-use crate::analyze::quantities::Quantity;
+use crate::analyze::cost::quantities::Quantity;
 use std::collections::BTreeMap;
 
 /// One row per quantity, in the order in which they first come; a column per level.

@@ -1,7 +1,7 @@
 //! Metrics' series x levels as a table. Seconds are shown in microseconds.
 
 use super::model::{Cell, Column, Table};
-use crate::analyze::series::{LevelChange, SeriesLevel};
+use crate::analyze::time::series::{LevelChange, SeriesLevel};
 
 /// One row per series and level.
 pub fn series_table(series: &[SeriesLevel]) -> Table {

@@ -1,7 +1,7 @@
 //! Statements of the database: a table each, figures x levels, every figure beside the calls that it was measured in.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::statements::{LevelStatement, StatementCost, StatementSources};
+use crate::analyze::cost::statements::{LevelStatement, StatementCost, StatementSources};
 use std::collections::BTreeSet;
 
 /// A figure of a statement: its name, its unit, its value at a level and the calls behind it.

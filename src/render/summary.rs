@@ -2,7 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Cell, Column, Table};
-use crate::analyze::summary::LevelSummary;
+use crate::analyze::judge::summary::LevelSummary;
 
 /// One row per level.
 pub fn summary_table(levels: &[LevelSummary]) -> Table {

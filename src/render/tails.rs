@@ -3,8 +3,8 @@
 use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
 use super::places::words;
-use crate::analyze::places::HopPlaces;
-use crate::analyze::tails::{Cluster, Tail};
+use crate::analyze::time::places::HopPlaces;
+use crate::analyze::time::tails::{Cluster, Tail};
 use crate::wire::Place;
 use std::collections::BTreeMap;
 

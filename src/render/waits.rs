@@ -1,7 +1,7 @@
 //! What threads wait for, as a table per level and the stacks where they wait longest.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::waits::{BlockedStack, Kind, Waits};
+use crate::analyze::time::waits::{BlockedStack, Kind, Waits};
 use crate::profile::short_name;
 use crate::run::OffCpu;
 

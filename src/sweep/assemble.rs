@@ -3,7 +3,7 @@
 
 use super::companions::split;
 use super::{Captured, QueryCounter, Sources};
-use crate::analyze::guards::check_window;
+use crate::analyze::judge::guards::check_window;
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::{MetricsDelta, Scrape};

@@ -2,8 +2,8 @@
 //! each must be, are planned before the first of them; a comparison that is cut short says what its last look found.
 
 use super::{Event, SweepEnd, Turns, interrupted};
-use crate::analyze::difference::{Difference, Options, Subject, Verdict, difference};
-use crate::analyze::stopping::Stopping;
+use crate::analyze::compare::difference::{Difference, Options, Subject, Verdict, difference};
+use crate::analyze::statistics::stopping::Stopping;
 use crate::preset::Preset;
 use crate::run::{Look, Parts, Store};
 use anyhow::Result;

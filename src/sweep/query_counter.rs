@@ -1,7 +1,7 @@
 //! What counts the queries of a window where no driver of ours does. Invariant: a count taken over another interval
 //! than the window's is scaled to it, and one that cannot be had is an error with its reason, never 0.
 
-use crate::analyze::quantities::evaluate;
+use crate::analyze::cost::quantities::evaluate;
 use crate::clock::Span;
 use crate::load::LoadError;
 use crate::preset::Expression;

@@ -2,7 +2,7 @@
 
 use crate::build::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use wireprof::analyze::correlation::*;
+use wireprof::analyze::time::correlation::*;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::run::{Run, Window};

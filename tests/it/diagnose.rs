@@ -2,7 +2,7 @@
 //! not measured is named.
 
 use crate::build::{self, Stack, frame, hop};
-use wireprof::analyze::diagnose::{Confidence, Diagnosis, diagnose};
+use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, diagnose};
 use wireprof::check::Guard;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};

@@ -3,10 +3,10 @@
 
 use crate::build;
 use std::collections::BTreeMap;
-use wireprof::analyze::demands::{bounds, demands};
-use wireprof::analyze::growth::growth;
-use wireprof::analyze::places::places;
-use wireprof::analyze::populations::populations;
+use wireprof::analyze::cost::demands::{bounds, demands};
+use wireprof::analyze::time::growth::growth;
+use wireprof::analyze::time::places::places;
+use wireprof::analyze::time::populations::populations;
 use wireprof::clock::Span;
 use wireprof::render::{demands_section, growth_section, places_section};
 use wireprof::run::{Run, Window};

@@ -2,7 +2,7 @@
 
 use crate::{build, golden};
 use serde_json::{Value, json};
-use wireprof::analyze::guards::check_window;
+use wireprof::analyze::judge::guards::check_window;
 use wireprof::check::{Guard, Verdict};
 use wireprof::clock::Span;
 use wireprof::load::{ErrorCount, Generator, Sessions};

@@ -6,8 +6,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use regex::Regex;
 use std::collections::BTreeMap;
 use std::path::Path;
-use wireprof::analyze::hot::*;
-use wireprof::analyze::summary::summary;
+use wireprof::analyze::cost::hot::*;
+use wireprof::analyze::judge::summary::summary;
 use wireprof::profile::*;
 
 fn expected(lines: &[(&str, i64)]) -> BTreeMap<String, i64> {
@@ -373,7 +373,7 @@ fn exposition(fast: u64, slow: u64, sum: f64, calls: u64, alive: f64) -> String 
 
 #[test]
 fn series_pool_their_replicates_and_leave_out_what_did_not_move() {
-    use wireprof::analyze::series::{LevelChange, series};
+    use wireprof::analyze::time::series::{LevelChange, series};
     let run = run(vec![
         with_metrics(1, 1, 100, &exposition(0, 0, 0.0, 10, 3.0), &exposition(90, 10, 0.1, 60, 5.0)),
         with_metrics(1, 2, 300, &exposition(90, 10, 0.1, 60, 5.0), &exposition(90, 310, 0.7, 160, 4.0)),

@@ -8,6 +8,7 @@ use prost::Message;
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use wireprof::profile::ColumnKind;
 
 const FOLDED: &str = "main;serve;work 300\nmain;serve;work;malloc 100\nmain;idle 601\n";
 
@@ -340,7 +341,7 @@ fn whatever_fields_perf_prints_of_a_real_recording_its_stacks_are_the_same() {
         perf(&["record", "-q", "-e", "cpu-clock", "-F", "999", "-g", "-o", "p.data", "--", "sh", "-c", load]);
     let printed = |more: &[&str]| perf(&[&["script", "--no-inline", "-i", "p.data"], more].concat());
     let Some(plain) = recorded.and_then(|_| printed(&[])).filter(|text| counted(text).0 > 0) else {
-        crate::skip::skip("perf is not here, or may not record");
+        skip("perf is not here, or may not record");
         return;
     };
     let expected = counted(&plain);

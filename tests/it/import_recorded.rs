@@ -2,7 +2,7 @@
 
 use crate::recordings::environmentd;
 use std::sync::OnceLock;
-use wireprof::analyze::quantities::{Quantity, quantities};
+use wireprof::analyze::cost::quantities::{Quantity, quantities};
 use wireprof::import::{ImportOptions, Imported, import};
 use wireprof::preset::Preset;
 use wireprof::profile::ColumnKind;
@@ -249,7 +249,7 @@ fn the_peeks_cost_a_query_is_a_small_part_of_the_servers() {
 /// (table, level, the guards that do not pass)
 #[test]
 fn the_guards_say_what_the_recordings_can_and_cannot_vouch_for() {
-    use wireprof::analyze::guards::check_window;
+    use wireprof::analyze::judge::guards::check_window;
     use wireprof::check::Verdict;
     for (table, level, wanted) in
         [("t", 1, &["generator_gap"][..]), ("t", 16, &["machine_busy"]), ("bench", 64, &["machine_busy"])]

@@ -84,7 +84,7 @@ fn what_the_server_does_not_export_is_not_measured() {
             assert!(missing.starts_with("absent: the server exports no series "), "{missing}");
             assert!(missing.contains(series), "{missing}");
         }
-        let all = wireprof::analyze::quantities::quantities(&preset(), window(level));
+        let all = wireprof::analyze::cost::quantities::quantities(&preset(), window(level));
         let measured = all.iter().filter(|q| q.missing.is_none()).count();
         assert_eq!(measured, all.len() - absent.len(), "{level}: all else was measured");
         let note = format!("level {level}: the server exports no mz_tokio_worker_poll_count");
@@ -188,7 +188,7 @@ fn costs_are_divided_by_the_queries_of_the_profiles_own_seconds() {
 
 #[test]
 fn the_guards_say_what_the_recording_can_and_cannot_vouch_for() {
-    use wireprof::analyze::guards::check_window;
+    use wireprof::analyze::judge::guards::check_window;
     use wireprof::check::Verdict;
     for (level, wanted) in [(1, &[][..]), (4, &["machine_busy"]), (16, &["machine_busy"])] {
         let guards = check_window(&preset(), &run().manifest, window(level));

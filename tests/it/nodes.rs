@@ -2,8 +2,8 @@
 
 use crate::build;
 use std::collections::BTreeMap;
-use wireprof::analyze::nodes::{Known, LevelNodes, Node, misplaced, nodes};
-use wireprof::analyze::places::places;
+use wireprof::analyze::time::nodes::{Known, LevelNodes, Node, misplaced, nodes};
+use wireprof::analyze::time::places::places;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::{BUILT_IN, Preset};

@@ -2,9 +2,9 @@
 
 use crate::build;
 use std::collections::BTreeSet;
-use wireprof::analyze::guards::check_window;
-use wireprof::analyze::nodes::nodes;
-use wireprof::analyze::quantities::quantities;
+use wireprof::analyze::cost::quantities::quantities;
+use wireprof::analyze::judge::guards::check_window;
+use wireprof::analyze::time::nodes::nodes;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::{BUILT_IN, Connection, Preset, PresetError, Step, set_parameter};

@@ -4,7 +4,7 @@
 use crate::binaries::testbed_binary;
 use crate::sweeps::*;
 use std::collections::BTreeSet;
-use wireprof::analyze::freshness::freshness;
+use wireprof::analyze::compare::freshness::freshness;
 use wireprof::run::{Run, Store};
 use wireprof::testbed::Options;
 

@@ -2,7 +2,7 @@
 //! user said so, by marks and steps that are added; every other byte stays.
 
 use super::existing;
-use crate::analyze::diagnose::Confidence;
+use crate::analyze::judge::diagnose::Confidence;
 use crate::cli::diagnose::all_levels;
 use crate::cli::{Common, Outcome, Usage, input, output};
 use crate::perflog::{Document, Open, Prompt, open, read_prompt, write_prompt};
@@ -139,7 +139,7 @@ fn suggestions(run: &Run) -> Result<Vec<String>> {
     };
     let level = diagnosis.level;
     let words = |confidence| if confidence == Confidence::Confident { "" } else { "possibly: " };
-    let step = |verdict: &crate::analyze::diagnose::Verdict| {
+    let step = |verdict: &crate::analyze::judge::diagnose::Verdict| {
         format!("{}{} (at {level} clients): {}", words(verdict.confidence), verdict.sentence, verdict.next)
     };
     Ok(diagnosis.verdicts.iter().map(step).collect())

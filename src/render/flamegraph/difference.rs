@@ -4,8 +4,8 @@
 use super::fold::{Drawn, Folded, own_name};
 use super::tooltip::{self, Dress};
 use super::{Caption, Drawing, Unit, not_drawn, options, plain};
-use crate::analyze::difference::{FrameRow, Subtree, TreeDifference};
-use crate::analyze::view::Per;
+use crate::analyze::compare::difference::{FrameRow, Subtree, TreeDifference};
+use crate::analyze::cost::view::Per;
 use crate::profile::{middle, short_name};
 use crate::render::difference::verdict;
 use crate::render::figure::count;
@@ -166,8 +166,8 @@ fn whole(trees: &TreeDifference, unit: &Unit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analyze::difference::constructed::{profiled, run};
-    use crate::analyze::difference::{Options, Side, trees};
+    use crate::analyze::compare::difference::constructed::{profiled, run};
+    use crate::analyze::compare::difference::{Options, Side, trees};
     use crate::preset::Preset;
 
     fn compared(before: &[(&str, i64)], after: &[(&str, i64)]) -> TreeDifference {

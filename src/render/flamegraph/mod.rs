@@ -12,7 +12,7 @@ mod tooltip;
 pub use difference::{Direction, draw_difference};
 pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
-use crate::analyze::view::{LevelView, Per};
+use crate::analyze::cost::view::{LevelView, Per};
 use crate::profile::{Column, ColumnKind};
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};

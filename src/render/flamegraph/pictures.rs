@@ -2,8 +2,8 @@
 //! level and focus in it, and a file is written whole or not at all.
 
 use super::{Caption, Direction, draw, draw_difference};
-use crate::analyze::difference::TreeDifference;
-use crate::analyze::view::{Per, Source, ViewOptions, level_view};
+use crate::analyze::compare::difference::TreeDifference;
+use crate::analyze::cost::view::{Per, Source, ViewOptions, level_view};
 use crate::profile::Focus;
 use crate::run::Run;
 use anyhow::{Context, Result};

@@ -4,7 +4,7 @@
 
 use regex::Regex;
 use std::path::Path;
-use wireprof::analyze::difference::{Coloured, Options, Side, trees};
+use wireprof::analyze::compare::difference::{Coloured, Options, Side, trees};
 use wireprof::run::{Parts, Store};
 
 /// Share of the coloured weight that may lie elsewhere.

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use std::path::Path;
 use std::time::Instant;
-use wireprof::analyze::difference::{Difference, FrameTable, Options, Row, Side, Subject, Verdict, compare};
+use wireprof::analyze::compare::difference::{Difference, FrameTable, Options, Row, Side, Subject, Verdict, compare};
 use wireprof::preset::Preset;
 use wireprof::run::{Parts, Store};
 

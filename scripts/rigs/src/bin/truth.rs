@@ -5,7 +5,7 @@
 
 use regex::Regex;
 use std::collections::BTreeMap;
-use wireprof::analyze::waits::waits;
+use wireprof::analyze::time::waits::waits;
 use wireprof::metrics::{Change, Series};
 use wireprof::profile::{ColumnKind, Space};
 use wireprof::run::{Run, Store, Window};

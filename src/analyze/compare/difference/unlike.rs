@@ -1,0 +1,131 @@
+//! In what two runs are not alike besides what was measured. Invariant: what one of them did not record counts as unlike what
+//! the other did, and is named as such.
+
+use crate::run::Manifest;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Something in which two runs differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unlike {
+    pub what: String,
+    pub before: String,
+    pub after: String,
+    /// Their costs and times cannot be set against each other unless the user insists.
+    pub incomparable: bool,
+}
+
+/// What two runs are, as far as it decides whether they can be compared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Character {
+    /// In the order in which they are named: what, value, and whether runs that differ in it are incomparable.
+    facts: Vec<(&'static str, String, bool)>,
+}
+
+/// Where a fact was not recorded.
+const UNKNOWN: &str = "not recorded";
+
+impl Character {
+    /// `events` and the like are sets: a run can have been sampled in more than one way.
+    pub fn of(manifest: &Manifest, sampling: &Sampling) -> Self {
+        let known = |text: &str| {
+            let text = text.trim();
+            if text.is_empty() || text == "(not recorded)" { UNKNOWN.to_string() } else { text.to_string() }
+        };
+        let joined = |set: &BTreeSet<String>| known(&set.iter().cloned().collect::<Vec<_>>().join(" and "));
+        let (host, target, load, side) = (&manifest.host, &manifest.target, &manifest.workload, manifest.side.as_ref());
+        let machine = format!("{} ({} CPUs: {})", known(&host.name), host.cpus, known(&host.cpu));
+        let facts = vec![
+            ("host", machine, true),
+            // Waking a CPU that sleeps can be most of the latency of a few clients.
+            ("idle CPUs", if host.awake { "kept awake" } else { "free to sleep" }.to_string(), true),
+            ("sampling event", joined(&sampling.events), true),
+            ("build", known(target.build_id.as_deref().unwrap_or_default()), false),
+            ("arguments of the server", known(&target.argv.get(1..).unwrap_or_default().join(" ")), false),
+            ("version that the server tells", known(target.version.as_deref().unwrap_or_default()), false),
+            ("kernel", known(&host.kernel), false),
+            ("governor", known(host.governor.as_deref().unwrap_or_default()), false),
+            ("preset", known(&manifest.preset), false),
+            ("set-up", known(&manifest.changes.join("; ")), false),
+            ("set-up of the side", known(&side.map_or_else(String::new, |side| side.setup.join("; "))), false),
+            ("workload", known(&load.statements.join("; ")), false),
+            ("protocol", known(&load.protocol), false),
+            ("driver", known(&load.driver), false),
+            ("sampling rate", joined(&sampling.frequencies), false),
+            ("unwinder", joined(&sampling.unwinders), false),
+            ("window", format!("{} s after {} s", manifest.window_seconds, manifest.warmup_seconds), false),
+            ("wireprof", known(manifest.tool.as_str()), false),
+        ];
+        Character { facts }
+    }
+
+    pub fn unlike(&self, after: &Character) -> Vec<Unlike> {
+        let pairs = self.facts.iter().zip(&after.facts).filter(|(before, after)| before.1 != after.1);
+        pairs
+            .map(|((what, before, incomparable), (_, after, _))| Unlike {
+                what: (*what).to_string(),
+                before: before.clone(),
+                after: after.clone(),
+                incomparable: *incomparable,
+            })
+            .collect()
+    }
+
+    /// Both runs are of this one build, where that is known.
+    pub fn same_build(&self, after: &Character) -> Option<String> {
+        let build = |of: &Character| of.facts.iter().find(|fact| fact.0 == "build").map(|fact| fact.1.clone());
+        build(self).filter(|own| own != UNKNOWN && build(after).as_ref() == Some(own))
+    }
+}
+
+/// How a run's windows were sampled.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sampling {
+    pub events: BTreeSet<String>,
+    pub unwinders: BTreeSet<String>,
+    pub frequencies: BTreeSet<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(change: impl Fn(&mut Manifest)) -> Character {
+        let mut manifest = crate::analyze::compare::difference::constructed::manifest("r", &[1]);
+        change(&mut manifest);
+        Character::of(&manifest, &Sampling::default())
+    }
+
+    #[test]
+    fn what_differs_is_named_and_only_an_unlike_host_or_event_is_incomparable() {
+        let like = manifest(|_| ());
+        assert_eq!(like.unlike(&manifest(|_| ())), []);
+        let other = manifest(|m| {
+            m.host.name = "other".into();
+            m.host.awake = true;
+            m.host.kernel = "6.1".into();
+            m.target.build_id = None;
+        });
+        let found = like.unlike(&other);
+        let named: Vec<_> = found.iter().map(|u| (u.what.as_str(), u.after.as_str(), u.incomparable)).collect();
+        assert_eq!(
+            named,
+            [
+                ("host", "other (2 CPUs: cpu)", true),
+                ("idle CPUs", "kept awake", true),
+                ("build", "not recorded", false),
+                ("kernel", "6.1", false)
+            ]
+        );
+        let event = Sampling { events: ["cycles".to_string()].into(), ..Sampling::default() };
+        let sampled = Character::of(&crate::analyze::compare::difference::constructed::manifest("r", &[1]), &event);
+        assert!(like.unlike(&sampled).iter().any(|u| u.what == "sampling event" && u.incomparable));
+    }
+
+    #[test]
+    fn the_same_build_is_known_only_where_a_build_is() {
+        let (known, unknown) = (manifest(|_| ()), manifest(|m| m.target.build_id = None));
+        assert_eq!(known.same_build(&manifest(|_| ())).as_deref(), Some("ab12"));
+        assert_eq!(unknown.same_build(&manifest(|m| m.target.build_id = None)), None);
+    }
+}

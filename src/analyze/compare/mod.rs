@@ -1,0 +1,7 @@
+//! What differs between two sides: runs, rungs of a ladder, windows with and without an instrument.
+
+pub mod difference;
+pub mod freshness;
+pub mod ladder;
+pub mod observer;
+pub mod prediction;

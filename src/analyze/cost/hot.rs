@@ -1,0 +1,220 @@
+//! Hot frames: what each frame costs a query at each level, and what grew. Invariant: a level's self costs and what lies
+//! outside the focus sum to its total, and a frame that recurs in a stack counts once in `total`.
+
+use super::tally::{Identity, Tally, tally};
+use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
+use crate::analyze::statistics::interval::{Estimate, WindowCost, difference, estimate};
+use crate::profile::{ColumnKind, Focus, Space};
+use crate::run::{Run, Window};
+use regex::Regex;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Which samples count for a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Those whose leaf it is.
+    #[default]
+    SelfCost,
+    /// Those whose stack has it.
+    Total,
+}
+
+/// What comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The most expensive at the last level.
+    #[default]
+    Cost,
+    /// What grew most from the first level to the last.
+    Growth,
+}
+
+/// What to show of a run's profiles.
+#[derive(Clone, Debug)]
+pub struct HotOptions {
+    pub source: Source,
+    pub focus: Option<Focus>,
+    pub by: By,
+    pub order: Order,
+    /// Only frames whose full or short name matches.
+    pub frame: Option<Regex>,
+    /// Rows at most.
+    pub top: usize,
+    /// Show the callers of the frames that match instead of the frames.
+    pub callers_of: Option<Regex>,
+    /// Kind of the column; `None`: see [`ViewOptions::column`].
+    pub column: Option<ColumnKind>,
+    /// Runtime plumbing to fold; empty: none.
+    pub plumbing: Vec<Regex>,
+}
+
+impl Default for HotOptions {
+    fn default() -> Self {
+        HotOptions {
+            source: Source::OnCpu,
+            focus: None,
+            by: By::default(),
+            order: Order::default(),
+            frame: None,
+            top: 30,
+            callers_of: None,
+            column: None,
+            plumbing: Vec::new(),
+        }
+    }
+}
+
+/// One level's totals.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HotLevel {
+    pub level: usize,
+    /// Windows with a profile, and windows in all.
+    pub windows: usize,
+    pub replicates: usize,
+    /// Queries the costs are divided by; `None`: they were not counted, and costs are shares.
+    pub queries: Option<f64>,
+    /// All sampled cost per query; `None`: not measured.
+    pub total: Option<Estimate>,
+    /// Cost per query outside the focus; `None` without a focus or profile.
+    pub outside: Option<Estimate>,
+    pub provenance: Provenance,
+}
+
+/// One frame over the levels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HotRow {
+    #[serde(flatten)]
+    pub frame: Identity,
+    /// Per level of the table; `None`: not measured there.
+    pub costs: Vec<Option<Estimate>>,
+    /// Last level over first; `None` where either is not measured or the first is 0.
+    pub ratio: Option<f64>,
+    /// Last level minus first, per query.
+    pub difference: Option<f64>,
+    /// Its 95 % interval.
+    pub difference_interval: Option<(f64, f64)>,
+}
+
+/// Frames x levels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HotTable {
+    pub run: String,
+    pub source: Source,
+    pub by: By,
+    pub order: Order,
+    pub focus: Option<String>,
+    pub callers_of: Option<String>,
+    pub folded: bool,
+    /// Kind and unit of the column, as stored (`cpu`, `nanoseconds`).
+    pub column: String,
+    pub unit: String,
+    /// What the costs are divided by.
+    pub per: Per,
+    pub levels: Vec<HotLevel>,
+    pub rows: Vec<HotRow>,
+    /// The frames that `top` left out, in one row (self costs only: totals of frames overlap).
+    pub others: Option<HotRow>,
+    /// How many frames matched, shown or not.
+    pub frames: usize,
+}
+
+/// Makes the table. A run without any profile gives one without rows, its levels' totals `None`.
+pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
+    let per = Per::of(run);
+    let view_options = ViewOptions {
+        per,
+        source: options.source,
+        focus: options.focus.clone(),
+        plumbing: options.plumbing.clone(),
+        column: options.column.clone(),
+        ..ViewOptions::default()
+    };
+    let (mut levels, mut tallies, mut column) = (Vec::new(), Vec::new(), None);
+    for (level, windows) in run.levels() {
+        let views: Vec<WindowView> = windows.iter().filter_map(|w| window_view(w, &view_options)).collect();
+        let found: Vec<Tally> = views.iter().map(|v| tally(v, options.by, options.callers_of.as_ref())).collect();
+        column = column.or_else(|| views.first().map(|v| v.profile.columns[v.column].clone()));
+        levels.push(level_totals(per, level, &windows, &views, &found));
+        tallies.push(found);
+    }
+    let mut rows = rows(&tallies, options);
+    let frames = rows.len();
+    let left_out = rows.split_off(options.top.min(frames));
+    let (column, unit) = column.map_or_else(Default::default, |c| (c.kind.to_string(), c.unit));
+    HotTable {
+        run: run.manifest.id.clone(),
+        source: options.source,
+        by: options.by,
+        order: options.order,
+        focus: options.focus.as_ref().map(|f| f.name.clone()),
+        callers_of: options.callers_of.as_ref().map(|r| r.as_str().to_string()),
+        folded: !options.plumbing.is_empty(),
+        column,
+        unit,
+        per,
+        levels,
+        rows,
+        others: others(&left_out, &tallies, options),
+        frames,
+    }
+}
+
+fn level_totals(per: Per, level: usize, windows: &[&Window], views: &[WindowView], tallies: &[Tally]) -> HotLevel {
+    HotLevel {
+        level,
+        windows: views.len(),
+        replicates: windows.len(),
+        queries: (per == Per::Query).then(|| views.iter().map(|v| v.queries).sum()),
+        total: estimate(&tallies.iter().map(|t| t.total.clone()).collect::<Vec<_>>()),
+        outside: tallies.iter().map(|t| t.outside.clone()).collect::<Option<Vec<_>>>().and_then(|t| estimate(&t)),
+        provenance: provenance(views),
+    }
+}
+
+/// All frames that are asked for, in the order that is asked for.
+fn rows(tallies: &[Vec<Tally>], options: &HotOptions) -> Vec<HotRow> {
+    let frames: BTreeSet<&Identity> = tallies.iter().flatten().flat_map(|t| t.frames.keys()).collect();
+    let wanted = |frame: &Identity| options.frame.as_ref().is_none_or(|filter| frame.matches(filter));
+    let mut rows: Vec<HotRow> =
+        frames.into_iter().filter(|f| wanted(f)).map(|f| row(f.clone(), &[f], tallies)).collect();
+    let key = |row: &HotRow| match options.order {
+        Order::Cost => row.costs.iter().rev().flatten().map(|c| c.value).next().unwrap_or(0.0),
+        Order::Growth => row.difference.unwrap_or(f64::NEG_INFINITY),
+    };
+    rows.sort_by(|a, b| key(b).total_cmp(&key(a)).then_with(|| a.frame.cmp(&b.frame)));
+    rows
+}
+
+/// A row of the summed costs of `frames`.
+fn row(name: Identity, frames: &[&Identity], tallies: &[Vec<Tally>]) -> HotRow {
+    let cost = |tally: &Tally| {
+        let mut sum = tally.blank.clone();
+        frames.iter().filter_map(|f| tally.frames.get(f)).for_each(|cost| sum.add(cost));
+        sum
+    };
+    let costs: Vec<Option<Estimate>> =
+        tallies.iter().map(|level| estimate(&level.iter().map(cost).collect::<Vec<WindowCost>>())).collect();
+    let ends = || Some((costs.first()?.as_ref()?, costs.last()?.as_ref()?)).filter(|_| costs.len() > 1);
+    HotRow {
+        frame: name,
+        ratio: ends().filter(|(first, _)| first.value > 0.0).map(|(first, last)| last.value / first.value),
+        difference: ends().map(|(first, last)| last.value - first.value),
+        difference_interval: ends().and_then(|(first, last)| difference(first, last)),
+        costs,
+    }
+}
+
+/// The rows that were left out, as one.
+fn others(left_out: &[HotRow], tallies: &[Vec<Tally>], options: &HotOptions) -> Option<HotRow> {
+    let additive = options.by == By::SelfCost || options.callers_of.is_some();
+    let frames: Vec<&Identity> = left_out.iter().map(|r| &r.frame).collect();
+    let name = Identity {
+        name: format!("[{} more {}]", frames.len(), if frames.len() == 1 { "frame" } else { "frames" }),
+        module: String::new(),
+        space: Space::Marker,
+    };
+    (additive && !frames.is_empty()).then(|| row(name, &frames, tallies))
+}

@@ -1,0 +1,10 @@
+//! What a query costs: functions, owners, processes, resources, statements, and the quantities of the preset.
+
+pub mod demands;
+pub mod hot;
+pub(in crate::analyze) mod owners;
+pub mod processes;
+pub mod quantities;
+pub mod statements;
+pub(in crate::analyze) mod tally;
+pub mod view;

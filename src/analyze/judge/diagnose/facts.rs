@@ -1,0 +1,362 @@
+//! What is known at a level, as the causes need it. Invariant: each figure is a mean over the level's windows, and one that any of
+//! them lacks is `None`; all times are ns.
+
+use super::model::{Held, Holding, Network, Slower};
+use crate::analyze::cost::quantities::{evaluate, microseconds};
+use crate::analyze::judge::summary::{mean_latency, per_query};
+use crate::analyze::time::places::{HopPlaces, LevelPlaces};
+use crate::preset::Preset;
+use crate::run::{Run, Window};
+use crate::target::{Role, SchedulerDelta, ThreadDelta};
+use crate::wire::Place;
+use std::collections::BTreeMap;
+
+/// One level.
+pub struct Facts<'a> {
+    pub level: usize,
+    pub windows: Vec<&'a Window>,
+    /// N: connections of the load.
+    pub clients: f64,
+    /// R: the clients' mean latency.
+    pub latency: f64,
+    /// X: queries a second.
+    pub throughput: f64,
+    pub cpu: Option<Cpu>,
+    pub generator: Option<Threads>,
+    pub thread: Option<Busiest>,
+    pub workers: Option<WorkersFacts>,
+    pub behind: Option<RoundTrip>,
+    /// The load's own hop.
+    pub places: Option<LevelPlaces>,
+}
+
+/// The machine's CPUs. Demands in ns a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cpu {
+    pub cpus: f64,
+    /// Busy or stolen share of all CPUs, 0..1.
+    pub used: f64,
+    /// CPUs that processes take which are no part of the measurement, on average.
+    pub taken: f64,
+    /// That threads of all that takes part waited for a CPU.
+    pub runnable: f64,
+    /// Of all that takes part: the server, the generator, what stands behind, interrupts.
+    pub demand: f64,
+    pub server: f64,
+    pub generator: f64,
+    pub others: f64,
+}
+
+/// Threads of a role: shares of their time, 0..1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threads {
+    pub threads: f64,
+    pub on_cpu: f64,
+    pub runnable: f64,
+    /// ns a query on a CPU or waiting for one.
+    pub demand: f64,
+}
+
+/// The server's busiest thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Busiest {
+    pub name: String,
+    /// Its number in each window; another one after a restart.
+    pub tids: Vec<u32>,
+    /// Shares of the time on a CPU, and on one or waiting for one, 0..1.
+    pub on_cpu: f64,
+    pub awake: f64,
+    /// ns a query on a CPU.
+    pub demand: f64,
+}
+
+/// The runtime's workers, ns a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WorkersFacts {
+    pub count: f64,
+    /// Inside a task.
+    pub busy: f64,
+    pub on_cpu: f64,
+    pub runnable: f64,
+}
+
+impl WorkersFacts {
+    /// ns a query that a task held a worker while the thread was neither on a CPU nor waiting for one.
+    pub fn blocked(&self) -> f64 {
+        (self.busy - self.on_cpu - self.runnable).max(0.0)
+    }
+}
+
+/// The round trip behind the server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundTrip {
+    /// By the server's own metric, and that metric.
+    pub call: f64,
+    pub measured_by: String,
+    /// That one query waits, and by which metric.
+    pub wait: Option<(f64, String)>,
+    /// Round trips a query.
+    pub per_query: f64,
+    pub service: Option<Service>,
+    /// The second hop, where both of its ends were seen.
+    pub places: Option<LevelPlaces>,
+    pub slots: Option<f64>,
+    pub pool: Option<f64>,
+}
+
+/// The statement's own time in the database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub query: String,
+    pub calls: u64,
+    /// ns a call.
+    pub mean: f64,
+    /// What `mean` spans, as sentences name it.
+    pub spans: &'static str,
+}
+
+impl RoundTrip {
+    /// ns a round trip that a request waits at the database beside its statement: unread in its socket, or read and not executed.
+    /// `None` where the sockets or the statement were not measured.
+    pub fn waits_at_database(&self) -> Option<f64> {
+        let (places, service) = (self.places.as_ref()?, self.service.as_ref()?);
+        let mean = |place: Place| places.places[place.index()].mean;
+        Some(mean(Place::ServerBuffer)? + (mean(Place::Server)? - service.mean).max(0.0))
+    }
+
+    /// ns a round trip that is spent on neither: on the network, and in the server's own call path.
+    pub fn path(&self) -> Option<f64> {
+        let service = self.service.as_ref()?.mean;
+        Some((self.call - service - self.waits_at_database().unwrap_or(0.0)).max(0.0))
+    }
+
+    /// Waits of a query for each ns of the round trip: 1 without sharing and queues. Bounded by 2, for a query that just missed a
+    /// call and the next.
+    pub fn multiplicity(&self) -> f64 {
+        // A connection is waited for within the shared call.
+        let whole = self.call + self.pool.unwrap_or(0.0);
+        let wait = self.wait.as_ref().map_or(whole, |(wait, _)| *wait);
+        (wait / whole).clamp(1.0, 2.0)
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// `None` where the level has no latency: an empty window, or a load whose latency nobody knows.
+    pub fn of(run: &'a Run, preset: &Preset, hops: &[HopPlaces], level: usize) -> Option<Facts<'a>> {
+        let windows: Vec<&Window> = run.levels().remove(&level)?;
+        let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
+        let completed: f64 = windows.iter().map(|w| w.load.completed as f64).sum();
+        let throughput = (completed > 0.0 && seconds > 0.0).then(|| completed / seconds)?;
+        let latency = mean_latency(&windows)?;
+        let connections = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0);
+        let places = |of_load: bool| {
+            let hop = hops.iter().find(|hop| hop.of_load == of_load && hop.levels.contains_key(&level));
+            hop.and_then(|hop| hop.levels.get(&level)).filter(|places| places.both_ends).cloned()
+        };
+        Some(Facts {
+            level,
+            // Somebody else's load: as many as there are under way (Little's law).
+            clients: connections.map_or(throughput * latency / 1e9, |n| n as f64),
+            latency,
+            throughput,
+            cpu: cpu(&windows, throughput),
+            generator: generator(&windows, throughput),
+            thread: busiest(&windows),
+            workers: workers_facts(preset, &windows),
+            behind: round_trip(preset, &windows, places(false)),
+            places: places(true),
+            windows,
+        })
+    }
+
+    /// The queueing network of this level; `None` without scheduler statistics of the machine.
+    pub fn network(&self, levels: &BTreeMap<usize, Facts<'a>>) -> Option<Network> {
+        let (cpu, (_, lowest)) = (self.cpu?, levels.first_key_value()?);
+        let thread = self.thread.as_ref().map(|t| (Holding::Thread, t.demand, 1.0));
+        let workers = self.workers.map(|w| (Holding::Workers, w.on_cpu + w.blocked(), w.count));
+        let generator = self.generator.map(|g| (Holding::Generator, g.demand, g.threads));
+        let held = [thread, workers, generator].into_iter().flatten();
+        let left = (cpu.cpus - cpu.taken).max(0.1);
+        let network = Network {
+            clients: self.clients,
+            latency: self.latency,
+            cpu: cpu.demand,
+            cpus: left,
+            held: held.map(|(what, demand, servers)| Held { what, demand, servers }).collect(),
+            most_delay: self.most_delay(lowest),
+            slower: self.slower(levels).and_then(|facts| {
+                Some(Slower { throughput: facts.throughput / self.throughput, cpu: facts.cpu?.demand })
+            }),
+        };
+        // CPUs that would be idle may be taken by others without being in the way: a thread that is woken gets its CPU from one
+        // that never sleeps. Up to as many clients as CPUs there are no queues but those of threads, which are measured;
+        // beyond, others are in the way as far as the threads of the measurement want all CPUs.
+        Some(match self.clients <= cpu.cpus {
+            true => Network { cpus: cpu.cpus, ..network }.contended(left, cpu.demand + cpu.runnable),
+            false => Network { cpus: cpu.cpus - (cpu.cpus - left) * self.wanted(), ..network },
+        })
+    }
+
+    /// The run's lowest level, where its throughput is so much less that the costs' difference tells something. Not the next lower one:
+    /// queries share more with more clients too, and between two high levels that is most of the difference, which nothing that is
+    /// taken away at one level brings about.
+    pub fn slower<'l>(&self, levels: &'l BTreeMap<usize, Facts<'a>>) -> Option<&'l Facts<'a>> {
+        let lowest = levels.values().next().filter(|facts| facts.level < self.level);
+        lowest.filter(|facts| facts.throughput < 0.8 * self.throughput)
+    }
+
+    /// Share of the server's CPU that its busiest thread has: of what is not told apart by thread, as much is taken to be there.
+    pub fn on_busiest_thread(&self) -> f64 {
+        self.thread.as_ref().zip(self.cpu).map_or(0.0, |(thread, cpu)| thread.demand / cpu.server)
+    }
+
+    /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
+    fn wanted(&self) -> f64 {
+        let threads = |cpu: Cpu| (cpu.demand + cpu.runnable) * self.throughput / 1e9 / cpu.cpus;
+        self.cpu.map_or(1.0, threads).min(1.0)
+    }
+
+    /// Share of the runtime's workers that a task holds, 0..1; `None` where that is not measured.
+    fn workers_held(&self) -> Option<f64> {
+        let workers = self.workers?;
+        let held = workers.on_cpu + workers.runnable + workers.blocked();
+        Some((held * self.throughput / 1e9 / workers.count).min(1.0))
+    }
+
+    /// What can be a delay at most, ns: what it is where no queries queue, and what the wait for the round trip behind has
+    /// grown by since, as far as that is no wait for a CPU or for a worker that another task holds. Near saturation the latency
+    /// alone does not tell delays from queues. `None` where this is the lowest level.
+    fn most_delay(&self, lowest: &Facts) -> Option<f64> {
+        let cpu = lowest.cpu.filter(|cpu| lowest.clients <= cpu.cpus && lowest.level < self.level)?;
+        let wait = |facts: &Facts| Some(facts.behind.as_ref()?.wait.as_ref()?.0);
+        let queued = self.workers_held().map_or(self.wanted(), |held| held.max(self.wanted()));
+        let grown = wait(self).zip(wait(lowest)).map_or(0.0, |(here, there)| (here - there).max(0.0));
+        Some((lowest.latency - cpu.demand).max(0.0) + grown * (1.0 - queued))
+    }
+
+    /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip takes on this
+    /// machine without any work.
+    pub fn transit(&self) -> Option<f64> {
+        let places = self.places.as_ref()?;
+        let between = [Place::Request, Place::ServerBuffer, Place::Response, Place::ClientBuffer];
+        between.iter().map(|place| places.places[place.index()].mean).sum()
+    }
+}
+
+fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
+    let machine = |of: fn(&SchedulerDelta, &crate::target::MachineDelta) -> u64| {
+        let known = windows.iter().all(|w| w.scheduler.as_ref().is_some_and(|s| s.machine.is_some()));
+        per_query(windows, |s| s.machine.as_ref().map_or(0, |machine| of(s, machine))).filter(|_| known)
+    };
+    let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64))?;
+    let role = |role: Role| per_query(windows, |s| s.cpu(role));
+    let (server, generator, others, own) =
+        (role(Role::Target)?, role(Role::Generator)?, role(Role::Other)?, role(Role::Profiler)?);
+    let (busy, steal, interrupts) = (machine(|_, m| m.busy)?, machine(|_, m| m.steal)?, machine(|_, m| m.interrupts)?);
+    // As the guard on other processes does: interrupts are charged to no thread where the kernel accounts them apart.
+    let waited = |role: Role| per_query(windows, |s| s.runnable(role));
+    let runnable = waited(Role::Target)? + waited(Role::Generator)? + waited(Role::Other)?;
+    let part = (server + generator + others + interrupts).min((busy - own).max(0.0));
+    Some(Cpu {
+        cpus,
+        used: (busy + steal) * throughput / 1e9 / cpus,
+        taken: (busy + steal - part).max(0.0) * throughput / 1e9,
+        runnable,
+        demand: part,
+        server,
+        generator,
+        others,
+    })
+}
+
+fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
+    let threads = windows.iter().map(|w| w.load.generator.threads).max().filter(|n| *n > 0)? as f64;
+    let on_cpu = per_query(windows, |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0)?;
+    let runnable = per_query(windows, |s| s.runnable(Role::Generator))?;
+    let share = |nanos: f64| nanos * throughput / 1e9 / threads;
+    Some(Threads { threads, on_cpu: share(on_cpu), runnable: share(runnable), demand: on_cpu + runnable })
+}
+
+/// The thread that was on a CPU most, by the level's first window; its figures over all of them, after a restart those of the busiest
+/// thread of its name.
+fn busiest(windows: &[&Window]) -> Option<Busiest> {
+    let first = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
+    let same = |s: &SchedulerDelta| {
+        let named = || s.threads.iter().filter(|t| t.role == Role::Target && t.thread == first.thread);
+        named().find(|t| t.tid == first.tid).or_else(|| named().max_by_key(|t| t.cpu)).cloned()
+    };
+    let scheduled = || windows.iter().filter_map(|w| w.scheduler.as_ref());
+    let span: u64 = scheduled().map(|s| s.span.nanos()).sum();
+    let share = |what: fn(&ThreadDelta) -> u64| {
+        scheduled().filter_map(same).map(|t| what(&t)).sum::<u64>() as f64 / span.max(1) as f64
+    };
+    let (on_cpu, runnable) = (share(|t| t.cpu), share(|t| t.runnable));
+    Some(Busiest {
+        name: first.thread.clone(),
+        tids: scheduled().filter_map(same).map(|t| t.tid).collect(),
+        on_cpu,
+        awake: (on_cpu + runnable).min(1.0),
+        demand: per_query(windows, |s| same(s).map_or(0, |t| t.cpu))?,
+    })
+}
+
+fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {
+    let workers = preset.diagnosis.workers.as_ref()?;
+    let is_worker = |t: &&ThreadDelta| t.role == Role::Target && workers.threads.0.is_match(&t.thread);
+    let sum = |of: fn(&ThreadDelta) -> u64| per_query(windows, |s| s.threads.iter().filter(is_worker).map(of).sum());
+    Some(WorkersFacts {
+        count: mean(windows, |window| evaluate(&workers.count, window)).filter(|count| *count >= 1.0)?,
+        busy: time(preset, &workers.busy, windows)?,
+        on_cpu: sum(|t| t.cpu).filter(|cpu| *cpu > 0.0)?,
+        runnable: sum(|t| t.runnable)?,
+    })
+}
+
+fn round_trip(preset: &Preset, windows: &[&Window], places: Option<LevelPlaces>) -> Option<RoundTrip> {
+    let behind = preset.diagnosis.behind.as_ref()?;
+    let first = |names: &[String]| names.iter().find_map(|name| Some((time(preset, name, windows)?, name.clone())));
+    let (call, measured_by) = first(&behind.call).filter(|(call, _)| *call > 0.0)?;
+    let queries = windows.iter().map(|w| w.load.completed as f64).sum::<f64>() / windows.len() as f64;
+    Some(RoundTrip {
+        call,
+        measured_by,
+        wait: first(&behind.wait),
+        per_query: count(preset, &behind.calls, windows)? / queries,
+        service: service(preset, windows),
+        places,
+        slots: behind.slots.as_ref().and_then(|slots| count(preset, slots, windows)),
+        pool: behind.pool.as_ref().and_then(|pool| time(preset, pool, windows)),
+    })
+}
+
+/// The first of the preset's statements that was called in every window.
+fn service(preset: &Preset, windows: &[&Window]) -> Option<Service> {
+    preset.statements.watched.iter().find_map(|query| {
+        let found = windows.iter().map(|w| w.statements.as_ref()?.statement(query)).collect::<Option<Vec<_>>>()?;
+        let calls: u64 = found.iter().map(|statement| statement.calls).sum();
+        // The whole service where the database tells it; execution leaves out parsing and planning.
+        let service: Option<u64> = found.iter().map(|statement| statement.service).sum();
+        let exec = || found.iter().map(|statement| statement.exec).sum();
+        let (total, spans) = service.map_or_else(|| (exec(), "execution"), |service| (service, "service"));
+        let mean = total as f64 / calls as f64;
+        (calls > 0).then(|| Service { query: query.clone(), calls, mean, spans })
+    })
+}
+
+/// Mean over windows of the preset's quantity of this name, a count.
+fn count(preset: &Preset, name: &str, windows: &[&Window]) -> Option<f64> {
+    let quantity = preset.quantity.iter().find(|quantity| quantity.name == name)?;
+    mean(windows, |window| evaluate(&quantity.expression, window))
+}
+
+/// Mean over windows of the preset's quantity of this name, a time, in ns.
+fn time(preset: &Preset, name: &str, windows: &[&Window]) -> Option<f64> {
+    let timed = preset.quantity.iter().find(|quantity| quantity.name == name)?.timed()?;
+    Some(mean(windows, |window| microseconds(&timed, window))? * 1e3)
+}
+
+/// Mean of a value over windows; `None` where one has none.
+fn mean(windows: &[&Window], value: impl Fn(&Window) -> Result<f64, String>) -> Option<f64> {
+    let sum: f64 = windows.iter().map(|window| value(window).ok()).sum::<Option<f64>>()?;
+    (!windows.is_empty()).then(|| sum / windows.len() as f64)
+}

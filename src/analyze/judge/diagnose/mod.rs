@@ -1,0 +1,199 @@
+//! Why queries take as long as they do at a level: causes with their evidence, judged by the preset's rules. Invariant: a verdict is
+//! computed from a stored run alone; its effect is what the network of `model.rs` says goes with the cause, and a cause that
+//! could not be looked for is named with what was missing.
+//!
+//! Serialized as it is, a [`Diagnosis`] is the JSON of `wireprof diagnose --json`. Times are ns.
+
+mod behind;
+mod cpu;
+mod facts;
+mod judge;
+mod model;
+mod owners;
+mod validity;
+mod waits;
+
+pub use facts::{Facts, RoundTrip};
+pub use model::{Held, Holding, Network, Removal, Slower};
+
+use crate::analyze::time::places::places;
+use crate::preset::{Cause, Preset};
+use crate::run::Run;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The verdicts at one level, the first one first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Diagnosis {
+    pub run: String,
+    pub level: usize,
+    /// N.
+    pub clients: f64,
+    /// The clients' mean latency, ns.
+    pub latency: f64,
+    /// Queries a second.
+    pub throughput: f64,
+    pub verdicts: Vec<Verdict>,
+    /// The level that tells how CPU a query falls as the throughput rises, which effects reckon with; `None`: they take what is left
+    /// to cost what it costs.
+    pub slower: Option<usize>,
+    /// What could not be looked for, and why.
+    pub not_judged: Vec<String>,
+}
+
+/// One cause. Confident ones come first: what makes a run say something else than it seems to, then causes by their effect,
+/// then the state of the machine, which multiplies their effects and is itself nothing that can be taken away.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    pub cause: Cause,
+    pub sentence: String,
+    pub confidence: Confidence,
+    /// Which bounds it passes or misses.
+    pub because: String,
+    /// `None` where none can be told (a run that measured something else).
+    pub effect: Option<Effect>,
+    /// Functions, those with the largest effect first.
+    pub named: Vec<Named>,
+    pub evidence: Vec<Evidence>,
+    pub refuted_by: String,
+    pub next: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// All bounds of its rule are passed.
+    Confident,
+    /// Some are, and the others are missed by no more than half.
+    Possible,
+}
+
+/// What would go with the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Effect {
+    /// ns of mean latency.
+    pub latency: f64,
+    /// Of the mean latency, 0..1.
+    pub share: f64,
+    /// By how much the throughput of as many clients in a closed loop would rise, 0.5: by half.
+    pub throughput: f64,
+}
+
+/// A function with what it calls.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Named {
+    pub name: String,
+    /// ns of CPU a query; or of blocked time, for what waits.
+    pub cost: f64,
+    /// 95 % interval; `None`: not measured.
+    pub interval: Option<(f64, f64)>,
+    /// ns of mean latency that would go with it.
+    pub effect: f64,
+}
+
+/// One figure and where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    pub what: String,
+    pub value: f64,
+    pub unit: String,
+    pub level: usize,
+    /// Files of the window's directory.
+    pub source: String,
+}
+
+/// The diagnosis at a level; `None` where the level has no latency.
+pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
+    let hops = places(run);
+    let levels: BTreeMap<usize, Facts> =
+        run.levels().into_keys().filter_map(|level| Some((level, Facts::of(run, preset, &hops, level)?))).collect();
+    let facts = levels.get(&level)?;
+    let case = Case { preset, facts, levels: &levels, network: facts.network(&levels) };
+    let (verdicts, not_judged) = judge::judge(&case);
+    Some(Diagnosis {
+        run: run.manifest.id.clone(),
+        level,
+        clients: facts.clients,
+        latency: facts.latency,
+        throughput: facts.throughput,
+        verdicts,
+        slower: facts.slower(&levels).filter(|slower| slower.cpu.is_some()).map(|slower| slower.level),
+        not_judged,
+    })
+}
+
+/// What causes are looked for in.
+struct Case<'a> {
+    preset: &'a Preset,
+    facts: &'a Facts<'a>,
+    /// All levels, this one among them.
+    levels: &'a BTreeMap<usize, Facts<'a>>,
+    /// `None` without scheduler statistics of the machine.
+    network: Option<Network>,
+}
+
+/// A cause that may be one.
+struct Finding {
+    cause: Cause,
+    sentence: String,
+    /// What would be taken away; `None`: not to be told.
+    removal: Option<Removal>,
+    /// What would be taken away at least, where an interval is known.
+    at_least: Option<Removal>,
+    /// What the rule's threshold is held against, and in words.
+    measure: Option<(f64, &'static str)>,
+    named: Vec<Named>,
+    evidence: Vec<Evidence>,
+}
+
+impl Finding {
+    fn new(cause: Cause, sentence: String) -> Self {
+        Finding { cause, sentence, removal: None, at_least: None, measure: None, named: vec![], evidence: vec![] }
+    }
+}
+
+impl Diagnosis {
+    /// The first verdict where it is a confident one.
+    pub fn first(&self) -> Option<&Verdict> {
+        self.verdicts.first().filter(|verdict| verdict.confidence == Confidence::Confident)
+    }
+}
+
+impl Case<'_> {
+    fn effect(&self, removal: &Removal) -> f64 {
+        self.network.as_ref().map_or(0.0, |network| network.effect(removal))
+    }
+
+    /// The threshold of a cause's rule; infinite without a rule.
+    fn threshold(&self, cause: Cause) -> f64 {
+        self.preset.rule.iter().find(|rule| rule.cause == cause).map_or(f64::INFINITY, |rule| rule.threshold)
+    }
+
+    /// A time at this case's level.
+    fn nanos(&self, what: &str, nanos: f64, per: &str, source: &str) -> Evidence {
+        nanos_at(self.facts, what, nanos, per, source)
+    }
+
+    fn share(&self, what: &str, share: f64, of: &str, source: &str) -> Evidence {
+        let unit = format!("% of {of}");
+        Evidence { what: what.into(), value: 100.0 * share, unit, level: self.facts.level, source: source.into() }
+    }
+
+    /// The lowest level of the run, where queues are shortest.
+    fn lowest(&self) -> &Facts<'_> {
+        self.levels.values().next().unwrap_or(self.facts)
+    }
+}
+
+fn nanos_at(facts: &Facts, what: &str, nanos: f64, per: &str, source: &str) -> Evidence {
+    let unit = format!("us a {per}");
+    Evidence { what: what.into(), value: nanos / 1e3, unit, level: facts.level, source: source.into() }
+}
+
+const SCHEDULER: &str = "scheduler.json";
+const WIRE: &str = "wire.json";
+const STATEMENTS: &str = "statements.json";
+const OFF_CPU: &str = "offcpu.pb.gz";
+const PROFILE: &str = "profile.pb.gz";
+const METRICS: &str = "metrics-before.prom, metrics-after.prom";
+const GUARDS: &str = "guards.json";

@@ -1,0 +1,241 @@
+//! Which guards a window gets, and where their evidence comes from. Pure.
+
+use crate::analyze::cost::quantities::Inputs;
+use crate::check::Guard;
+use crate::metrics::{Change, MetricsDelta};
+use crate::preset::Preset;
+use crate::profile::ColumnKind;
+use crate::run::{Manifest, Part, Window};
+use crate::target::{MachineDelta, Role, SchedulerDelta};
+use crate::wire::Place;
+
+/// How much of the window the profile may miss before rates of the two are no longer compared: the scheduler's
+/// readings and the samples' cut lie within a scrape of each other.
+const SAME_SPAN: f64 = 0.02;
+
+/// All guards of a window, those not checkable included. `window.guards` is not looked at.
+pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Guard> {
+    let mut guards = load(window);
+    guards.extend(places(window));
+    guards.extend(other_clients(window));
+    guards.extend(server(preset, window));
+    guards.extend(sampling(manifest, window));
+    match &window.scheduler {
+        Some(scheduler) => guards.extend(machine(scheduler)),
+        None => {
+            guards.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)))
+        }
+    }
+    guards.push(restarted(manifest, window));
+    guards.push(match window.facts.skew {
+        Some(skew) => Guard::Skew { skew },
+        None => unchecked("skew of the scrapes", window.facts.why_without(&Part::Metrics)),
+    });
+    guards
+}
+
+/// Where the sockets were followed: whether others asked the server.
+fn other_clients(window: &Window) -> Option<Guard> {
+    let hop = window.wire.as_ref()?.load()?;
+    Some(match hop.others {
+        Some(others) => {
+            Guard::OtherClients { connections: others.connections, others: others.queries, own: hop.queries }
+        }
+        None => unchecked("other clients of the server", "which of the connections are the load's is not known"),
+    })
+}
+
+/// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.
+fn places(window: &Window) -> Option<Guard> {
+    let hop = window.wire.as_ref()?.load()?;
+    let latency = window.load.mean_latency().filter(|_| window.load.rate.is_none())?;
+    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
+    Some(Guard::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
+}
+
+fn unchecked(what: &str, why: impl Into<String>) -> Guard {
+    Guard::Unchecked { what: what.to_string(), why: why.into() }
+}
+
+/// The check, unless the window says that what it needs was not measured.
+fn measured(window: &Window, part: &Part, what: &str, guard: Guard) -> Guard {
+    match window.facts.lacks(part) {
+        Some(missing) => unchecked(what, missing.why.clone()),
+        None => guard,
+    }
+}
+
+/// What the client saw.
+fn load(window: &Window) -> Vec<Guard> {
+    let load = &window.load;
+    let completed = load.completed;
+    let gap = match (load.rate, load.mean_latency()) {
+        (Some(_), _) => {
+            unchecked("the generator's gap", "an open loop has none: its latencies count from the schedule")
+        }
+        (None, None) => unchecked("the generator's gap", "the driver does not tell the latencies' sum"),
+        (None, Some(mean_latency)) => {
+            Guard::GeneratorGap { connections: load.connections, throughput: load.throughput(), mean_latency }
+        }
+    };
+    let generator = &load.generator;
+    let cpu = match generator.cpu.filter(|_| generator.threads > 0) {
+        Some(cpu) => Guard::GeneratorCpu {
+            cpu,
+            threads: generator.threads,
+            nanos: load.span.nanos(),
+            delay_per_query: generator.dispatch_delay.filter(|_| completed > 0).map(|d| d as f64 / completed as f64),
+        },
+        None => unchecked("the generator's CPU", "the driver does not tell it"),
+    };
+    let worst = load.errors.iter().filter(|e| !e.accepted).max_by_key(|e| e.count);
+    let first = worst.map(|e| format!("{} {} ({} times)", e.sqlstate, e.message, e.count)).unwrap_or_default();
+    let rows = Guard::WrongRows { wrong: load.wrong_rows, completed };
+    let rows = measured(window, &Part::RowCounts, "row counts", rows);
+    let lost = Guard::SessionsLost { lost: load.sessions.lost, opened: load.sessions.opened };
+    let lost = measured(window, &Part::Sessions, "sessions that the client lost", lost);
+    let errors = Guard::Errors { errors: load.error_count(), completed, first: first.trim().to_string() };
+    let errors = measured(window, &Part::Errors, "failed queries", errors);
+    vec![gap, cpu, errors, rows, lost]
+}
+
+/// What the preset expects of the server's own metrics.
+fn server(preset: &Preset, window: &Window) -> Vec<Guard> {
+    let inputs = Inputs::of(window);
+    let mut guards = Vec::new();
+    if let Some(focus) = &preset.guards.focus {
+        guards.push(match inputs.number(&focus.value) {
+            Ok(value) => {
+                Guard::Focus { name: focus.name.clone(), value, at_least: focus.at_least, remedy: focus.remedy.clone() }
+            }
+            Err(why) => unchecked(&focus.name, why),
+        });
+    }
+    for churn in &preset.guards.churn {
+        let values = inputs.number(&churn.value).and_then(|value| Ok((value, inputs.number(&churn.at_most)?)));
+        guards.push(match values {
+            Ok((value, at_most)) => {
+                Guard::ServerChurn { name: churn.name.clone(), unit: churn.unit.clone(), value, at_most }
+            }
+            Err(why) => unchecked(&churn.name, why),
+        });
+    }
+    guards
+}
+
+/// Whether the samples are all there, whole and named.
+fn sampling(manifest: &Manifest, window: &Window) -> Vec<Guard> {
+    let Some(sampling) = &window.sampling else {
+        return vec![unchecked("samples", window.facts.why_without(&Part::Profile))];
+    };
+    let lost = Guard::LostSamples { lost: sampling.lost, throttled: sampling.throttled, recorded: sampling.recorded };
+    let lost = measured(window, &Part::LostSamples, "lost samples", lost);
+    let complete = match sampling.complete {
+        Some(complete) => {
+            Guard::CompleteStacks { complete, samples: sampling.samples, reasons: sampling.incomplete.clone() }
+        }
+        None => unchecked("share of complete stacks", "the recording does not say where a stack ends"),
+    };
+    let symbols = Guard::Symbols {
+        symbolized: sampling.symbolized,
+        executable: manifest.target.symbols,
+        misses: sampling.misses.clone(),
+    };
+    vec![lost, complete, symbols, sampled_cpu(window)]
+}
+
+/// The CPU that samples stand for against the scheduler's, both per second of their own interval.
+fn sampled_cpu(window: &Window) -> Guard {
+    const WHAT: &str = "sampled CPU against the kernel's accounting";
+    let (Some(profile), Some(scheduler)) = (&window.profile, &window.scheduler) else {
+        return unchecked(WHAT, "it needs a profile and the scheduler's statistics");
+    };
+    let (Some(cpu), Some(samples)) = (profile.column(&ColumnKind::Cpu), window.sampling.as_ref().map(|s| s.samples))
+    else {
+        return unchecked(WHAT, "the profile's weights are not CPU time");
+    };
+    let (sampled, accounted) = (window.profile_span(), scheduler.span);
+    if (sampled.seconds() / accounted.seconds() - 1.0).abs() > SAME_SPAN {
+        let why = format!(
+            "the samples cover {:.1} s and the accounting {:.1} s: not the same load",
+            sampled.seconds(),
+            accounted.seconds()
+        );
+        return unchecked(WHAT, why);
+    }
+    // The switches are the more exact account where there is one; see `ThreadDelta::switched`.
+    let target = scheduler.switched(Role::Target).unwrap_or_else(|| scheduler.cpu(Role::Target));
+    if samples == 0 || target == 0 {
+        return unchecked(WHAT, "the target used no CPU");
+    }
+    // How far samples and accounting may part depends on the steal.
+    let Some(machine) = &scheduler.machine else { return unchecked(WHAT, NO_STAT) };
+    Guard::SampledCpu {
+        sampled: profile.total(cpu) as f64 / sampled.nanos() as f64,
+        accounted: target as f64 / accounted.nanos() as f64,
+        stolen: machine.steal as f64 / accounted.nanos() as f64,
+        samples,
+    }
+}
+
+/// Why nothing is known of the machine as a whole.
+const NO_STAT: &str = "/proc/stat could not be read";
+
+/// Whether the machine left the target alone.
+fn machine(scheduler: &SchedulerDelta) -> Vec<Guard> {
+    let nanos = scheduler.span.nanos();
+    let mut guards = match &scheduler.machine {
+        Some(machine) => whole_machine(scheduler, machine),
+        None => vec![unchecked("CPU of the whole machine and steal", NO_STAT)],
+    };
+    if let Some(thread) = scheduler.busiest(Role::Target) {
+        let (name, tid) = (thread.thread.clone(), thread.tid);
+        guards.push(Guard::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos });
+    }
+    guards
+}
+
+fn whole_machine(scheduler: &SchedulerDelta, machine: &MachineDelta) -> Vec<Guard> {
+    let nanos = scheduler.span.nanos();
+    let capacity = machine.cpus as u64 * nanos;
+    let known: u64 = scheduler.threads.iter().map(|t| t.cpu).sum();
+    // Where the kernel accounts interrupts apart they are charged to no thread, so they are not held against others.
+    let others = machine.busy.saturating_sub(known + machine.interrupts);
+    // Where the generator is not accounted for, what is left is mostly the generator.
+    let generator = scheduler.threads.iter().any(|t| t.role == Role::Generator);
+    vec![
+        match generator {
+            true => Guard::OtherProcesses { others, capacity },
+            false => unchecked("CPU of other processes", "the generator's own CPU is not in the accounting"),
+        },
+        Guard::Steal { stolen: machine.steal, capacity },
+        Guard::MachineBusy { busy: machine.busy + machine.steal, capacity },
+    ]
+}
+
+fn restarted(manifest: &Manifest, window: &Window) -> Guard {
+    let resets = window.metrics.as_ref().map_or(0, |m| m.resets().len());
+    let restarted = |started: &str, now: &str| Guard::TargetRestarted {
+        started: started.to_string(),
+        now: now.to_string(),
+        resets,
+    };
+    match (&manifest.target.started, &window.facts.target_started) {
+        (Some(started), Some(now)) => restarted(started, now),
+        // A single counter may be set back by the server itself; a process that starts anew sets back most that move.
+        _ if 2 * resets > window.metrics.as_ref().map_or(0, moving) => {
+            restarted("before the first scrape", "after it, by its metrics")
+        }
+        _ => unchecked("that the target is the same process", window.facts.why_without(&Part::TargetStartTime)),
+    }
+}
+
+/// Declared counters and histograms that changed between the scrapes.
+fn moving(metrics: &MetricsDelta) -> usize {
+    let moved = |change: &&Change| match change {
+        Change::Counter { delta, .. } => *delta != 0.0,
+        Change::Histogram { count, .. } => *count != 0.0,
+        Change::Untyped { .. } | Change::Gauge { .. } => false,
+    };
+    metrics.series.values().filter(moved).count()
+}

@@ -1,0 +1,211 @@
+//! The level table: throughput, latency, CPU and waits of each level. Invariant: rates of different sources are
+//! divided by their own spans before they are set against each other, and what was not measured is `None`.
+
+use crate::analyze::cost::view::{ViewOptions, window_view};
+use crate::check::{Guard, Verdict};
+use crate::load::empty_histogram;
+use crate::profile::ColumnKind;
+use crate::run::{Part, Run, Window};
+use crate::target::Role;
+use serde::Serialize;
+
+/// One level, its replicates taken together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LevelSummary {
+    pub level: usize,
+    pub replicates: usize,
+    /// Queries a second: sum of completions over sum of spans; `None` for an empty span.
+    pub throughput: Option<f64>,
+    /// Lowest and highest of the replicates; `None` with fewer than two.
+    pub throughput_range: Option<(f64, f64)>,
+    /// Mean, median and 99th percentile of the latency in ns, all replicates' queries taken together.
+    pub mean_latency: Option<f64>,
+    pub p50: Option<u64>,
+    pub p99: Option<u64>,
+    /// ns of CPU a query on the target's threads, by the kernel's accounting.
+    pub target_cpu: Option<f64>,
+    /// ns of CPU a query by the samples; `None` where the samples count something else.
+    pub sampled_cpu: Option<f64>,
+    /// ns a query that the target's threads were runnable and waited for a CPU.
+    pub runnable: Option<f64>,
+    pub busiest: Option<Busiest>,
+    /// ns of CPU a query on the generator's threads.
+    pub generator_cpu: Option<f64>,
+    /// Busy share of all CPUs, 0..1.
+    pub machine_busy: Option<f64>,
+    /// Failed queries, and answers with another number of rows; `None` where the driver does not tell.
+    pub errors: Option<u64>,
+    pub wrong_rows: Option<u64>,
+    /// Guards that failed and that warn, over the replicates.
+    pub guards_failing: usize,
+    pub guards_warning: usize,
+}
+
+/// The thread that was on CPU most.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Busiest {
+    pub thread: String,
+    pub tid: u32,
+    /// Share of the time on CPU, 0..1.
+    pub share: f64,
+}
+
+/// The levels, ascending.
+pub fn summary(run: &Run) -> Vec<LevelSummary> {
+    run.levels().into_iter().map(|(level, windows)| level_summary(level, &windows)).collect()
+}
+
+/// What was sampled otherwise than one would wish, each said once: fall-backs, and ticks whose interrupt came late.
+pub fn sampling_notes(run: &Run) -> Vec<String> {
+    let reports = || run.windows.iter().filter_map(|window| window.sampling.as_ref());
+    let mut notes: Vec<String> = reports().flat_map(|report| report.fallbacks.iter().cloned()).collect();
+    notes.sort();
+    notes.dedup();
+    let (late, samples) = reports().fold((0, 0), |(late, all), report| (late + report.late, all + report.samples));
+    if late > 0 {
+        let share = 100.0 * late as f64 / samples as f64;
+        notes.push(format!(
+            "{late} of {samples} samples ({share:.1} %) came after their thread had lost the CPU: they are counted for \
+             the thread that ran when they were due, with a stack at which it was switched out"
+        ));
+    }
+    notes.extend(sampling_cost(run));
+    notes.iter().map(|note| format!("sampling: {note}")).collect()
+}
+
+/// What a sample cost: the thread that it interrupted, and wireprof.
+fn sampling_cost(run: &Run) -> Option<String> {
+    let (mut kernel, mut own, mut samples) = (0, 0, 0);
+    for report in run.windows.iter().filter_map(|window| window.sampling.as_ref()) {
+        kernel += report.kernel_cpu?;
+        own += report.sampler_cpu?;
+        samples += report.recorded;
+    }
+    let each = |nanos: u64| nanos as f64 / 1e3 / samples as f64;
+    (samples > 0).then(|| {
+        format!(
+            "a sample took {:.1} us of the thread that it interrupted, besides the timer's interrupt, and {:.1} us of wireprof \
+             ({samples} samples)",
+            each(kernel),
+            each(own)
+        )
+    })
+}
+
+fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
+    let latency = latency(windows);
+    let quantile = |q: f64| (!latency.is_empty()).then(|| latency.value_at_quantile(q));
+    let rates: Vec<f64> =
+        windows.iter().filter(|w| w.counted() && w.load.span.nanos() > 0).map(|w| w.load.throughput()).collect();
+    let verdicts =
+        |wanted: Verdict| windows.iter().flat_map(|w| &w.guards).filter(|g: &&Guard| g.verdict() == wanted).count();
+    LevelSummary {
+        level,
+        replicates: windows.len(),
+        throughput: throughput(windows),
+        throughput_range: (rates.len() > 1)
+            .then(|| rates.iter().fold((f64::MAX, f64::MIN), |(low, high), r| (low.min(*r), high.max(*r)))),
+        mean_latency: mean_latency(windows),
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+        target_cpu: per_query(windows, |s| s.cpu(Role::Target)),
+        sampled_cpu: sampled_cpu(windows),
+        runnable: per_query(windows, |s| s.runnable(Role::Target)),
+        busiest: busiest(windows),
+        generator_cpu: generator_cpu(windows),
+        machine_busy: machine_busy(windows),
+        errors: told(windows, &Part::Errors, |w| w.load.error_count()),
+        wrong_rows: told(windows, &Part::RowCounts, |w| w.load.wrong_rows),
+        guards_failing: verdicts(Verdict::Fail),
+        guards_warning: verdicts(Verdict::Warn),
+    }
+}
+
+/// A sum over the windows; `None` where one of them says that the part was not measured.
+fn told(windows: &[&Window], part: &Part, count: impl Fn(&Window) -> u64) -> Option<u64> {
+    windows
+        .iter()
+        .all(|window| window.facts.lacks(part).is_none())
+        .then(|| windows.iter().map(|window| count(window)).sum())
+}
+
+fn throughput(windows: &[&Window]) -> Option<f64> {
+    windows.iter().all(|window| window.counted()).then_some(())?;
+    let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
+    (seconds > 0.0).then(|| windows.iter().map(|w| w.load.completed as f64).sum::<f64>() / seconds)
+}
+
+fn latency(windows: &[&Window]) -> hdrhistogram::Histogram<u64> {
+    let mut all = empty_histogram();
+    for window in windows {
+        // Only a histogram with wider bounds could be refused; the driver makes them all with `empty_histogram`.
+        if all.add(&window.load.latency).is_err() {
+            return empty_histogram();
+        }
+    }
+    all
+}
+
+/// Mean latency in ns over the windows.
+pub(in crate::analyze) fn mean_latency(windows: &[&Window]) -> Option<f64> {
+    let sum: u64 = windows.iter().map(|w| w.load.latency_sum).sum::<Option<u64>>()?;
+    let completed: u64 = windows.iter().map(|w| w.load.completed).sum();
+    (completed > 0).then(|| sum as f64 / completed as f64)
+}
+
+/// Mean over windows of (ns a second by the scheduler) / (queries a second), weighted by queries. `None` where any window
+/// lacks its scheduler statistics.
+pub(in crate::analyze) fn per_query(
+    windows: &[&Window],
+    nanos: impl Fn(&crate::target::SchedulerDelta) -> u64,
+) -> Option<f64> {
+    let (mut sum, mut queries) = (0.0, 0.0);
+    for window in windows {
+        let scheduler = window.scheduler.as_ref().filter(|s| s.span.nanos() > 0)?;
+        sum += nanos(scheduler) as f64 * window.load.span.seconds() / scheduler.span.seconds();
+        queries += window.load.completed as f64;
+    }
+    (queries > 0.0).then(|| sum / queries)
+}
+
+fn sampled_cpu(windows: &[&Window]) -> Option<f64> {
+    let (mut sum, mut queries) = (0.0, 0.0);
+    for window in windows {
+        let view = window_view(window, &ViewOptions::default())?;
+        let column = &view.profile.columns[view.column];
+        (column.kind == ColumnKind::Cpu && column.unit == "nanoseconds").then_some(())?;
+        sum += view.profile.total(view.column) as f64;
+        queries += view.queries;
+    }
+    (queries > 0.0).then(|| sum / queries)
+}
+
+fn busiest(windows: &[&Window]) -> Option<Busiest> {
+    let threads = windows.iter().filter_map(|w| {
+        let scheduler = w.scheduler.as_ref().filter(|s| s.span.nanos() > 0)?;
+        let thread = scheduler.busiest(Role::Target)?;
+        let share = thread.cpu as f64 / scheduler.span.nanos() as f64;
+        Some(Busiest { thread: thread.thread.clone(), tid: thread.tid, share })
+    });
+    threads.max_by(|a, b| a.share.total_cmp(&b.share))
+}
+
+/// The generator's own reading, which is cut to the window; the scheduler's where the driver has none.
+fn generator_cpu(windows: &[&Window]) -> Option<f64> {
+    let own: Option<u64> = windows.iter().map(|w| w.load.generator.cpu).sum();
+    let completed: u64 = windows.iter().map(|w| w.load.completed).sum();
+    match own.filter(|_| completed > 0) {
+        Some(cpu) => Some(cpu as f64 / completed as f64),
+        None => per_query(windows, |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0),
+    }
+}
+
+fn machine_busy(windows: &[&Window]) -> Option<f64> {
+    let (mut busy, mut all) = (0, 0);
+    for window in windows {
+        let machine = window.scheduler.as_ref()?.machine.as_ref()?;
+        busy += machine.busy;
+        all += machine.busy + machine.idle + machine.steal;
+    }
+    (all > 0).then(|| busy as f64 / all as f64)
+}

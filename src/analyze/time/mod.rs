@@ -1,0 +1,10 @@
+//! Where a query's time goes: places at the sockets, the tree of nodes, populations, tails, off-CPU time, slices of time.
+
+pub mod correlation;
+pub mod growth;
+pub mod nodes;
+pub mod places;
+pub mod populations;
+pub mod series;
+pub mod tails;
+pub mod waits;
