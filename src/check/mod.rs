@@ -1,6 +1,6 @@
-//! Guards: checks that must hold for a window's numbers to mean what they say. Each carries its evidence; its prose
-//! and remedy are made in `Display` and [`Guard::remedy`]. Invariant: a verdict is computed from the evidence alone, so
-//! a stored guard read back says the same.
+//! Checks: checks that must hold for a window's numbers to mean what they say. Each carries its evidence; its prose
+//! and remedy are made in `Display` and [`Check::remedy`]. Invariant: a status is computed from the evidence alone, so
+//! a stored check read back says the same.
 
 mod prose;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum Status {
     Pass,
     /// Could not be checked; the evidence says why.
     NotMeasured,
@@ -19,7 +19,7 @@ pub enum Verdict {
 /// One check with its evidence. CPU times and latencies in ns unless a name says otherwise; shares are 0..1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "guard")]
-pub enum Guard {
+pub enum Check {
     /// In a closed loop N = X * R; what is left of N is time in which a client had no query under way.
     GeneratorGap { connections: usize, throughput: f64, mean_latency: f64 },
     /// CPU of the generator over its threads' wall time, and the least time that answers waited for it.
@@ -104,38 +104,38 @@ mod bound {
     pub const SKEW: f64 = 0.10;
 }
 
-impl Guard {
-    pub fn verdict(&self) -> Verdict {
-        let fail = |bad: bool| if bad { Verdict::Fail } else { Verdict::Pass };
-        let warn = |bad: bool| if bad { Verdict::Warn } else { Verdict::Pass };
+impl Check {
+    pub fn status(&self) -> Status {
+        let fail = |bad: bool| if bad { Status::Fail } else { Status::Pass };
+        let warn = |bad: bool| if bad { Status::Warn } else { Status::Pass };
         match self {
-            Guard::GeneratorGap { .. } => fail(self.share().abs() > bound::GENERATOR_GAP),
-            Guard::GeneratorCpu { .. } => warn(self.share() > bound::GENERATOR_CPU),
-            Guard::PlacesSum { .. } => warn(self.share().abs() > bound::PLACES_SUM),
-            Guard::OtherClients { .. } => warn(self.share() > bound::OTHER_CLIENTS),
-            Guard::Errors { errors, .. } => fail(*errors > 0),
-            Guard::WrongRows { wrong, .. } => fail(*wrong > 0),
-            Guard::StaleReads { reads: 0, .. } => Verdict::NotMeasured,
-            Guard::StaleReads { stale, permitted, .. } => fail(*stale > 0 && !permitted),
-            Guard::SessionsLost { lost, .. } => fail(*lost > 0),
-            Guard::ServerChurn { value, at_most, .. } => fail(value > at_most),
-            Guard::Focus { value, at_least, .. } => fail(value < at_least),
-            Guard::LostSamples { throttled, .. } => warn(self.share() > bound::LOST_SAMPLES || *throttled > 0),
-            Guard::CompleteStacks { .. } => warn(self.share() < bound::COMPLETE_STACKS),
-            Guard::SampledCpu { sampled, accounted, stolen, samples } => {
+            Check::GeneratorGap { .. } => fail(self.share().abs() > bound::GENERATOR_GAP),
+            Check::GeneratorCpu { .. } => warn(self.share() > bound::GENERATOR_CPU),
+            Check::PlacesSum { .. } => warn(self.share().abs() > bound::PLACES_SUM),
+            Check::OtherClients { .. } => warn(self.share() > bound::OTHER_CLIENTS),
+            Check::Errors { errors, .. } => fail(*errors > 0),
+            Check::WrongRows { wrong, .. } => fail(*wrong > 0),
+            Check::StaleReads { reads: 0, .. } => Status::NotMeasured,
+            Check::StaleReads { stale, permitted, .. } => fail(*stale > 0 && !permitted),
+            Check::SessionsLost { lost, .. } => fail(*lost > 0),
+            Check::ServerChurn { value, at_most, .. } => fail(value > at_most),
+            Check::Focus { value, at_least, .. } => fail(value < at_least),
+            Check::LostSamples { throttled, .. } => warn(self.share() > bound::LOST_SAMPLES || *throttled > 0),
+            Check::CompleteStacks { .. } => warn(self.share() < bound::COMPLETE_STACKS),
+            Check::SampledCpu { sampled, accounted, stolen, samples } => {
                 let tolerance = accounted * (bound::SAMPLED_CPU + 2.0 / (*samples as f64).sqrt());
                 fail(*sampled < accounted - tolerance || *sampled > accounted + stolen + tolerance)
             }
-            Guard::OtherProcesses { .. } => warn(self.share() > bound::OTHER_PROCESSES),
-            Guard::Steal { .. } => warn(self.share() > bound::STEAL),
-            Guard::MachineBusy { .. } => warn(self.share() > bound::MACHINE_BUSY),
-            Guard::BusiestThread { .. } => warn(self.share() > bound::BUSIEST_THREAD),
-            Guard::Symbols { symbolized, executable, .. } => {
+            Check::OtherProcesses { .. } => warn(self.share() > bound::OTHER_PROCESSES),
+            Check::Steal { .. } => warn(self.share() > bound::STEAL),
+            Check::MachineBusy { .. } => warn(self.share() > bound::MACHINE_BUSY),
+            Check::BusiestThread { .. } => warn(self.share() > bound::BUSIEST_THREAD),
+            Check::Symbols { symbolized, executable, .. } => {
                 warn(*executable == Some(false) || symbolized.is_some_and(|s| s < bound::SYMBOLIZED))
             }
-            Guard::TargetRestarted { started, now, .. } => fail(started != now),
-            Guard::Skew { skew } => warn(*skew > bound::SKEW),
-            Guard::Unchecked { .. } => Verdict::NotMeasured,
+            Check::TargetRestarted { started, now, .. } => fail(started != now),
+            Check::Skew { skew } => warn(*skew > bound::SKEW),
+            Check::Unchecked { .. } => Status::NotMeasured,
         }
     }
 
@@ -143,18 +143,18 @@ impl Guard {
     fn share(&self) -> f64 {
         let of = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         match self {
-            Guard::GeneratorGap { connections, throughput, mean_latency } => {
+            Check::GeneratorGap { connections, throughput, mean_latency } => {
                 1.0 - throughput * mean_latency / 1e9 / *connections as f64
             }
-            Guard::OtherClients { others, own, .. } => of(*others, others + own),
-            Guard::PlacesSum { places, latency } => 1.0 - places / latency,
-            Guard::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
-            Guard::LostSamples { lost, recorded, .. } => of(*lost, lost + recorded),
-            Guard::CompleteStacks { complete, samples, .. } => of(*complete, *samples),
-            Guard::OtherProcesses { others, capacity } => of(*others, *capacity),
-            Guard::Steal { stolen, capacity } => of(*stolen, *capacity),
-            Guard::MachineBusy { busy, capacity } => of(*busy, *capacity),
-            Guard::BusiestThread { cpu, nanos, .. } => of(*cpu, *nanos),
+            Check::OtherClients { others, own, .. } => of(*others, others + own),
+            Check::PlacesSum { places, latency } => 1.0 - places / latency,
+            Check::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
+            Check::LostSamples { lost, recorded, .. } => of(*lost, lost + recorded),
+            Check::CompleteStacks { complete, samples, .. } => of(*complete, *samples),
+            Check::OtherProcesses { others, capacity } => of(*others, *capacity),
+            Check::Steal { stolen, capacity } => of(*stolen, *capacity),
+            Check::MachineBusy { busy, capacity } => of(*busy, *capacity),
+            Check::BusiestThread { cpu, nanos, .. } => of(*cpu, *nanos),
             _ => 0.0,
         }
     }

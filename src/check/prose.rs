@@ -1,6 +1,6 @@
-//! A guard's evidence in words, with numbers and units, and what to do about it.
+//! A check's evidence in words, with numbers and units, and what to do about it.
 
-use super::{Guard, Verdict};
+use super::{Check, Status};
 use std::fmt;
 
 /// A count with what is counted, as English has it.
@@ -8,7 +8,7 @@ fn plural(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
-impl fmt::Display for Guard {
+impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = 100.0 * self.share();
         let shown = |parts: &[(String, u64)]| {
@@ -16,7 +16,7 @@ impl fmt::Display for Guard {
             if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
         };
         match self {
-            Guard::GeneratorGap { connections, throughput, .. } => {
+            Check::GeneratorGap { connections, throughput, .. } => {
                 let us = self.share() * *connections as f64 / throughput * 1e6;
                 let gap = self.share() * *connections as f64;
                 write!(
@@ -24,7 +24,7 @@ impl fmt::Display for Guard {
                     "N - X*R = {gap:.2} of {connections} clients had no query under way: {us:.1} us a query ({percent:.1} % of N)"
                 )
             }
-            Guard::GeneratorCpu { threads, delay_per_query, .. } => {
+            Check::GeneratorCpu { threads, delay_per_query, .. } => {
                 let whose =
                     if *threads == 1 { "its one thread".into() } else { format!("each of its {threads} threads") };
                 write!(f, "the generator used {percent:.0} % of a core on {whose}")?;
@@ -33,7 +33,7 @@ impl fmt::Display for Guard {
                     None => write!(f, "; how long answers waited for it was not measured"),
                 }
             }
-            Guard::PlacesSum { places, latency } => {
+            Check::PlacesSum { places, latency } => {
                 write!(
                     f,
                     "the places sum to {:.1} us, the client's mean latency is {:.1} us ({percent:+.1} % lie in none)",
@@ -41,8 +41,8 @@ impl fmt::Display for Guard {
                     latency / 1e3
                 )
             }
-            Guard::OtherClients { connections: 0, .. } => write!(f, "nobody but the load asked the server"),
-            Guard::OtherClients { connections, others, own } => {
+            Check::OtherClients { connections: 0, .. } => write!(f, "nobody but the load asked the server"),
+            Check::OtherClients { connections, others, own } => {
                 let (connections, requests) = (plural(*connections, "connection"), plural(*others, "request"));
                 write!(
                     f,
@@ -50,16 +50,16 @@ impl fmt::Display for Guard {
                      ({percent:.1} % of all)"
                 )
             }
-            Guard::Errors { errors: 0, .. } => write!(f, "no query failed"),
-            Guard::Errors { errors, completed, first } => {
+            Check::Errors { errors: 0, .. } => write!(f, "no query failed"),
+            Check::Errors { errors, completed, first } => {
                 let queries = if *errors == 1 { "query" } else { "queries" };
                 write!(f, "{errors} {queries} failed beside {completed} completed, the most frequent: {first}")
             }
-            Guard::WrongRows { wrong, completed } => {
+            Check::WrongRows { wrong, completed } => {
                 write!(f, "{wrong} of {completed} queries answered another number of rows than before the warm-up")
             }
-            Guard::StaleReads { reads: 0, .. } => write!(f, "no read followed an acknowledged write: not measured"),
-            Guard::StaleReads { writes, reads, stale, permitted, isolation, first } => {
+            Check::StaleReads { reads: 0, .. } => write!(f, "no read followed an acknowledged write: not measured"),
+            Check::StaleReads { writes, reads, stale, permitted, isolation, first } => {
                 let level = isolation.as_deref().unwrap_or("an unknown isolation level");
                 write!(
                     f,
@@ -71,42 +71,42 @@ impl fmt::Display for Guard {
                     (_, false) => write!(f, ": {}", first.as_deref().unwrap_or("")),
                 }
             }
-            Guard::SessionsLost { lost, opened } => write!(f, "the client lost {lost} of its {opened} sessions"),
-            Guard::ServerChurn { name, unit, value, at_most } => {
+            Check::SessionsLost { lost, opened } => write!(f, "the client lost {lost} of its {opened} sessions"),
+            Check::ServerChurn { name, unit, value, at_most } => {
                 write!(f, "{name}: {value:.1} {unit} ({at_most:.1} at most where sessions do not come and go)")
             }
-            Guard::Focus { name, value, at_least, .. } => {
+            Check::Focus { name, value, at_least, .. } => {
                 write!(f, "{name}: {value:.4} (at least {at_least} expected)")
             }
-            Guard::LostSamples { lost, throttled, recorded } => {
+            Check::LostSamples { lost, throttled, recorded } => {
                 let (lost, times) = (plural(*lost, "sample"), plural(*throttled, "time"));
                 write!(f, "{lost} lost beside {recorded} taken ({percent:.2} %), sampling throttled {times}")
             }
-            Guard::CompleteStacks { complete, samples, reasons } => {
+            Check::CompleteStacks { complete, samples, reasons } => {
                 write!(f, "{complete} of {samples} stacks are complete ({percent:.2} %){}", shown(reasons))
             }
-            Guard::SampledCpu { sampled, accounted, stolen, samples } => {
+            Check::SampledCpu { sampled, accounted, stolen, samples } => {
                 let difference = 100.0 * (sampled / accounted - 1.0);
                 write!(
                     f,
                     "{samples} samples say {sampled:.3} CPUs, the kernel's accounting {accounted:.3} ({difference:+.1} %), {stolen:.3} stolen from the machine"
                 )
             }
-            Guard::OtherProcesses { .. } => {
+            Check::OtherProcesses { .. } => {
                 write!(f, "processes that are no part of the measurement used {percent:.1} % of the machine")
             }
-            Guard::Steal { .. } => write!(f, "the hypervisor took {percent:.1} % of the machine"),
-            Guard::MachineBusy { .. } if self.verdict() == Verdict::Warn => {
+            Check::Steal { .. } => write!(f, "the hypervisor took {percent:.1} % of the machine"),
+            Check::MachineBusy { .. } if self.status() == Status::Warn => {
                 write!(
                     f,
                     "CPU saturated: the machine was {percent:.1} % busy, so the machine, not necessarily the server, sets the limit"
                 )
             }
-            Guard::MachineBusy { .. } => write!(f, "the machine was {percent:.1} % busy"),
-            Guard::BusiestThread { thread, tid, .. } => {
+            Check::MachineBusy { .. } => write!(f, "the machine was {percent:.1} % busy"),
+            Check::BusiestThread { thread, tid, .. } => {
                 write!(f, "the busiest thread of the target, {thread} ({tid}), was on CPU {percent:.1} % of the time")
             }
-            Guard::Symbols { symbolized, executable, misses } => {
+            Check::Symbols { symbolized, executable, misses } => {
                 match executable {
                     Some(true) => write!(f, "the executable has symbols")?,
                     Some(false) => write!(f, "no symbols for the executable's build-id")?,
@@ -119,84 +119,84 @@ impl fmt::Display for Guard {
                     None => Ok(()),
                 }
             }
-            Guard::TargetRestarted { started, now, .. } if started == now => {
+            Check::TargetRestarted { started, now, .. } if started == now => {
                 write!(f, "the target is the process that started {started}")
             }
-            Guard::TargetRestarted { started, now, resets } => {
+            Check::TargetRestarted { started, now, resets } => {
                 write!(
                     f,
                     "the target started {started} at the run's begin and {now} at the window's end; {} went back to 0",
                     plural(*resets as u64, "metric")
                 )
             }
-            Guard::Skew { skew } => {
+            Check::Skew { skew } => {
                 write!(
                     f,
                     "the longest scrape took {:.1} % of the window: metrics per query can be off by as much",
                     100.0 * skew
                 )
             }
-            Guard::Unchecked { what, why } => write!(f, "{what}: not measured: {why}"),
+            Check::Unchecked { what, why } => write!(f, "{what}: not measured: {why}"),
         }
     }
 }
 
-impl Guard {
+impl Check {
     /// What mends it; `None` where nothing is to be mended, or where the evidence itself says it.
     pub fn remedy(&self) -> Option<String> {
-        if !matches!(self.verdict(), Verdict::Warn | Verdict::Fail) {
+        if !matches!(self.status(), Status::Warn | Status::Fail) {
             return None;
         }
         let remedy = match self {
-            Guard::GeneratorGap { .. } => {
+            Check::GeneratorGap { .. } => {
                 "read this level as one of fewer clients; use a driver with less work between an answer and the next query, or give it a CPU of its own"
             }
-            Guard::GeneratorCpu { .. } => {
+            Check::GeneratorCpu { .. } => {
                 "the generator bounds this level: give it more threads, or a machine of its own"
             }
-            Guard::PlacesSum { .. } => {
+            Check::PlacesSum { .. } => {
                 "do not trust the places of this window: see whether queries are pipelined, or answered over another port"
             }
-            Guard::OtherClients { .. } => {
+            Check::OtherClients { .. } => {
                 "stop the other clients (the server's list of sessions names them), or take costs per query as too high by that share"
             }
-            Guard::Errors { .. } => {
+            Check::Errors { .. } => {
                 "mend the errors first: failed queries cost the server time that is divided by the others"
             }
-            Guard::WrongRows { .. } => {
+            Check::WrongRows { .. } => {
                 "check that the data does not change during the run, and that the answers are right"
             }
-            Guard::StaleReads { .. } => {
+            Check::StaleReads { .. } => {
                 "the server answers wrongly: however fast it is, do not use it so; see what caches or skips its read timestamp"
             }
-            Guard::SessionsLost { .. } => {
+            Check::SessionsLost { .. } => {
                 "see the server's log for why it closed sessions; its limit of connections may be below this level"
             }
-            Guard::ServerChurn { .. } => {
+            Check::ServerChurn { .. } => {
                 "hold the sessions: with dbbench, give -max-active-conns N -max-idle-conns N and -force-pre-auth; see whether another client works on the server"
             }
-            Guard::Focus { remedy, .. } => return Some(remedy.clone()),
-            Guard::LostSamples { .. } => "sample at a lower rate, or with larger rings (perf_event_mlock_kb)",
-            Guard::CompleteStacks { .. } => {
+            Check::Focus { remedy, .. } => return Some(remedy.clone()),
+            Check::LostSamples { .. } => "sample at a lower rate, or with larger rings (perf_event_mlock_kb)",
+            Check::CompleteStacks { .. } => {
                 "callers are missing for the incomplete ones: use the sampler that unwinds in the kernel, or build the target with frame pointers"
             }
-            Guard::SampledCpu { .. } => {
+            Check::SampledCpu { .. } => {
                 "do not trust costs of this window: see the lost samples, and whether all threads and children of the target were sampled"
             }
-            Guard::OtherProcesses { .. } => "stop them (see top), or measure on a quiet machine",
-            Guard::Steal { .. } => "measure on dedicated CPUs, or repeat when the host is quiet",
-            Guard::MachineBusy { .. } => {
+            Check::OtherProcesses { .. } => "stop them (see top), or measure on a quiet machine",
+            Check::Steal { .. } => "measure on dedicated CPUs, or repeat when the host is quiet",
+            Check::MachineBusy { .. } => {
                 "read costs per query, not latency, at this level; give the generator and the database a machine of their own, or use fewer clients"
             }
-            Guard::BusiestThread { .. } => "what this thread does bounds the throughput: see its own flamegraph",
-            Guard::Symbols { .. } => {
+            Check::BusiestThread { .. } => "what this thread does bounds the throughput: see its own flamegraph",
+            Check::Symbols { .. } => {
                 "install the executable's debug symbols, or build it with them (line tables suffice)"
             }
-            Guard::TargetRestarted { .. } => {
+            Check::TargetRestarted { .. } => {
                 "leave this window out: a server that has just started is another one; see its log for why it ended"
             }
-            Guard::Skew { .. } => "use longer windows, or scrape fewer metrics: the server takes long to write them",
-            Guard::Unchecked { .. } => return None,
+            Check::Skew { .. } => "use longer windows, or scrape fewer metrics: the server takes long to write them",
+            Check::Unchecked { .. } => return None,
         };
         Some(remedy.to_string())
     }

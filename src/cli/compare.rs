@@ -3,7 +3,7 @@
 use super::conduct::{self, cut, duration};
 use super::connect::plant;
 use super::names::Names;
-use super::overview::guards_failing;
+use super::overview::checks_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
 use super::source::{built_from, directory};
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Probability of any false difference, over all levels and looks.
-const LEVEL: f64 = 0.01;
+const ALPHA: f64 = 0.01;
 
 /// Measure two sides by turns, and say which is faster, by how much and how surely
 #[derive(Args)]
@@ -161,7 +161,7 @@ impl Compare {
         let arms = self.arms(&preset, replicates)?;
         let planned = pairs(replicates, arms[0].request.plan.seed);
         let turns = Turns::new(&store, &stop, arms, planned, connect.restore);
-        let limits = Limits { replicates, budget: self.budget, level: LEVEL, margin: self.margin / 100.0 };
+        let limits = Limits { replicates, budget: self.budget, alpha: ALPHA, margin: self.margin / 100.0 };
         let compared = compare(turns, &store, &preset, limits, &mut |event: Event| progress.event(event)).await;
         progress.done();
         self.answer(common, &store, &preset, compared)
@@ -244,7 +244,7 @@ impl Compare {
             store.load_parts(&side.directory.display().to_string(), Parts { profiles: false, metrics: true })
         };
         let runs: Vec<Run> = compared.outcome.runs.iter().map(load).collect::<Result<_>>()?;
-        let failing: Vec<usize> = runs.iter().map(guards_failing).collect();
+        let failing: Vec<usize> = runs.iter().map(checks_failing).collect();
         let freshness: Vec<Option<Freshness>> = runs.iter().map(freshness).collect();
         let differs = compared.differences();
         let predictions = match runs.as_slice() {

@@ -139,7 +139,7 @@ impl Answer<'_> {
         let wanted = Wanted { everything: true, foci, full_names: self.output.names.full, ..Wanted::default() };
         let directory = directory.join(flamegraph::FOLDER);
         let mut flamegraphs = write_pictures(run, &wanted, &directory)?.pictures;
-        for process in run.processes_beside() {
+        for process in run.companions() {
             let wanted = Wanted {
                 everything: true,
                 process: Some(process.into()),

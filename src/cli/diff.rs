@@ -38,7 +38,7 @@ pub struct Diff {
     focus: Option<String>,
     /// Take the async runtime's frames out, their cost going to their callers
     #[arg(long)]
-    fold_plumbing: bool,
+    fold_runtime: bool,
     /// Draw the stacks before and after into this directory, coloured where their cost a query differs
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
@@ -68,13 +68,13 @@ fn rename(text: &str) -> Result<Rename, String> {
 impl Diff {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = self.preset(common)?;
-        let (focus, plumbing) = self.focus(common, preset.as_ref())?;
+        let (focus, runtime_frames) = self.focus(common, preset.as_ref())?;
         let options = Options {
             level: self.level,
             preset: preset.as_ref(),
             margin: self.margin / 100.0,
             focus: focus.as_ref(),
-            plumbing: &plumbing,
+            runtime_frames: &runtime_frames,
             renames: &self.rename,
             top: self.top,
             trees: self.svg.is_some(),
@@ -118,7 +118,7 @@ impl Diff {
         let Some(directory) = &self.svg else { return Ok(()) };
         let caption = Caption {
             focus: options.focus.map(|focus| focus.name.clone()),
-            folded: self.fold_plumbing,
+            folded: self.fold_runtime,
             full_names: self.names.full,
             ..Caption::default()
         };
@@ -146,9 +146,9 @@ impl Diff {
         }
     }
 
-    /// The focus and the plumbing, where they are asked for.
+    /// The focus and the runtime_frames, where they are asked for.
     fn focus(&self, common: &Common, preset: Option<&Preset>) -> Result<(Option<Focus>, Vec<Regex>)> {
-        if self.focus.is_none() && !self.fold_plumbing {
+        if self.focus.is_none() && !self.fold_runtime {
             return Ok((None, Vec::new()));
         }
         let needed = match preset {
@@ -156,7 +156,7 @@ impl Diff {
             None => &input::preset(&Store::new(&common.runs).load_parts(&self.after, Parts::NONE)?.manifest, None)?,
         };
         let focus = self.focus.as_ref().map(|focus| input::focus(needed, focus)).transpose()?;
-        Ok((focus, input::plumbing(needed, self.fold_plumbing)?))
+        Ok((focus, input::runtime_frames(needed, self.fold_runtime)?))
     }
 
     fn check_level(&self, difference: &Difference) -> Result<()> {
@@ -170,7 +170,7 @@ impl Diff {
     }
 }
 
-/// Both runs, read beside each other and window by window, each with whether it has a function of the focus.
+/// Both runs, read companions each other and window by window, each with whether it has a function of the focus.
 fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Result<((Side, bool), (Side, bool))> {
     std::thread::scope(|threads| {
         let first = threads.spawn(|| side(common, before, options));

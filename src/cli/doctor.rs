@@ -44,7 +44,7 @@ pub struct Doctor {
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum HostStatus {
     Good,
     /// A sweep does without, or with something less good.
     Limited,
@@ -52,29 +52,29 @@ enum Verdict {
     Refused,
 }
 
-struct Check {
+struct HostCheck {
     what: &'static str,
-    verdict: Verdict,
+    verdict: HostStatus,
     found: String,
     /// Empty where there is nothing to mend.
     remedy: String,
 }
 
-impl Check {
-    fn good(what: &'static str, found: impl Into<String>) -> Check {
-        Check { what, verdict: Verdict::Good, found: found.into(), remedy: String::new() }
+impl HostCheck {
+    fn good(what: &'static str, found: impl Into<String>) -> HostCheck {
+        HostCheck { what, verdict: HostStatus::Good, found: found.into(), remedy: String::new() }
     }
 
-    fn limited(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
-        Check { what, verdict: Verdict::Limited, found: found.into(), remedy: remedy.into() }
+    fn limited(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> HostCheck {
+        HostCheck { what, verdict: HostStatus::Limited, found: found.into(), remedy: remedy.into() }
     }
 
-    fn refused(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
-        Check { what, verdict: Verdict::Refused, found: found.into(), remedy: remedy.into() }
+    fn refused(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> HostCheck {
+        HostCheck { what, verdict: HostStatus::Refused, found: found.into(), remedy: remedy.into() }
     }
 
-    fn forbidden(what: &'static str, why: &Forbidden) -> Check {
-        Check::refused(what, why.cause.clone(), why.remedy.clone())
+    fn forbidden(what: &'static str, why: &Forbidden) -> HostCheck {
+        HostCheck::refused(what, why.cause.clone(), why.remedy.clone())
     }
 }
 
@@ -114,25 +114,26 @@ impl Doctor {
     }
 }
 
-fn refusals(verdicts: &[Verdict]) -> usize {
-    verdicts.iter().filter(|verdict| **verdict == Verdict::Refused).count()
+fn refusals(verdicts: &[HostStatus]) -> usize {
+    verdicts.iter().filter(|verdict| **verdict == HostStatus::Refused).count()
 }
 
-fn section(title: &str, checks: &[Check]) -> (Section, Vec<Verdict>) {
+fn section(title: &str, checks: &[HostCheck]) -> (Section, Vec<HostStatus>) {
     let columns = vec![
         Column::text("check", "check"),
         Column::text("verdict", "verdict"),
         Column::text("found", "found"),
         Column::text("remedy", "remedy"),
     ];
-    let verdict = |verdict: Verdict| match verdict {
-        Verdict::Good => "ok",
-        Verdict::Limited => "limited",
-        Verdict::Refused => "REFUSED",
+    let verdict = |verdict: HostStatus| match verdict {
+        HostStatus::Good => "ok",
+        HostStatus::Limited => "limited",
+        HostStatus::Refused => "REFUSED",
     };
     let text = |text: &str| if text.is_empty() { Cell::Empty } else { Cell::Text(text.into()) };
-    let row =
-        |check: &Check| vec![text(check.what), text(verdict(check.verdict)), text(&check.found), text(&check.remedy)];
+    let row = |check: &HostCheck| {
+        vec![text(check.what), text(verdict(check.verdict)), text(&check.found), text(&check.remedy)]
+    };
     let table = Table { columns, rows: checks.iter().map(row).collect(), ..Table::default() };
     let section = Section { title: title.into(), tables: vec![table], ..Section::default() };
     (section, checks.iter().map(|check| check.verdict).collect())

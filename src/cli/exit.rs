@@ -27,7 +27,7 @@ Examples:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// A check or guard failed; the output says which.
+    /// A check or check failed; the output says which.
     CheckFailed,
     /// The environment does not permit what was asked about; the output says why.
     NotPermitted,

@@ -7,10 +7,10 @@ use crate::analyze::judge::summary::summary;
 use crate::analyze::time::correlation::{slow_slices, together};
 use crate::analyze::time::growth::growth;
 use crate::analyze::time::nodes::{LevelNodes, misplaced, nodes};
+use crate::analyze::time::off_cpu::{blocked_stacks, waits};
 use crate::analyze::time::places::{load_places, places};
 use crate::analyze::time::populations::{Population, populations};
 use crate::analyze::time::tails::tails;
-use crate::analyze::time::waits::{blocked_stacks, waits};
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{

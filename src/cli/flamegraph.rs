@@ -28,13 +28,13 @@ pub struct Flamegraph {
     /// Only this focus: one of the preset by name, or a regular expression [default: everything, and each of the preset]
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
-    /// Another process than the target, sampled beside it (sweep --also)
+    /// Another process than the target, sampled companions it (sweep --also)
     #[arg(long, value_name = "NAME")]
     process: Option<String>,
     /// Take the async runtime's frames out, their cost going to their callers
     #[arg(long)]
-    fold_plumbing: bool,
-    /// Preset to take focus and plumbing from [default: the run's]
+    fold_runtime: bool,
+    /// Preset to take focus and runtime_frames from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     /// Directory for the pictures [default: flamegraphs/ in the run's directory]
@@ -60,7 +60,7 @@ impl Flamegraph {
                 Some(focus) => vec![input::focus_of(run, &preset, focus)?],
                 None => input::foci(&preset),
             },
-            plumbing: input::plumbing(&preset, self.fold_plumbing)?,
+            runtime_frames: input::runtime_frames(&preset, self.fold_runtime)?,
             full_names: self.names.full,
             process: self.process,
         };

@@ -47,7 +47,7 @@ pub struct Hot {
     /// Time off CPU instead of samples on CPU
     #[arg(long, value_enum)]
     off_cpu: Option<OffCpuArgument>,
-    /// Another process than the target, sampled beside it (sweep --also)
+    /// Another process than the target, sampled companions it (sweep --also)
     #[arg(long, value_name = "NAME", conflicts_with = "off_cpu")]
     process: Option<String>,
     /// Rows at most
@@ -58,8 +58,8 @@ pub struct Hot {
     column: Option<String>,
     /// Take the async runtime's frames out, their cost going to their callers
     #[arg(long)]
-    fold_plumbing: bool,
-    /// Preset to take focus and plumbing from [default: the run's]
+    fold_runtime: bool,
+    /// Preset to take focus and runtime_frames from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     #[command(flatten)]
@@ -128,12 +128,12 @@ impl Hot {
     }
 
     fn options(self, loaded: &input::Loaded) -> Result<HotOptions> {
-        let (mut focus, mut plumbing) = (None, Vec::new());
+        let (mut focus, mut runtime_frames) = (None, Vec::new());
         // The preset is read only where it is needed, so that runs of a preset that is gone can still be looked at.
-        if self.focus.is_some() || self.fold_plumbing {
+        if self.focus.is_some() || self.fold_runtime {
             let preset = input::preset(&loaded.run.manifest, self.preset.as_deref())?;
             focus = self.focus.map(|f| input::focus_of(&loaded.run, &preset, &f)).transpose()?;
-            plumbing = input::plumbing(&preset, self.fold_plumbing)?;
+            runtime_frames = input::runtime_frames(&preset, self.fold_runtime)?;
         }
         Ok(HotOptions {
             source: match self.off_cpu {
@@ -154,7 +154,7 @@ impl Hot {
             top: self.top,
             callers_of: self.callers_of,
             column: self.column.map(ColumnKind::from),
-            plumbing,
+            runtime_frames,
         })
     }
 }

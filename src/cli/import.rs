@@ -5,7 +5,7 @@ use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::{Common, Outcome, Usage};
-use crate::analyze::judge::guards::check_window;
+use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
 use crate::import::{ImportOptions, Imported, ProfileFile, ProfileOptions, Told, Weights, import, import_profiles};
 use crate::preset::Preset;
@@ -154,7 +154,7 @@ impl Import {
         }
         let mut writer = store.create(imported.manifest)?;
         for imported in &mut imported.windows {
-            imported.window.guards = check_window(&preset, &writer.manifest, &imported.window);
+            imported.window.checks = check_window(&preset, &writer.manifest, &imported.window);
             let scrapes = imported.scrapes.as_ref();
             let texts = scrapes.map(|(before, after)| Expositions { before, after, series: None });
             writer.write_window(&imported.window, texts)?;

@@ -1,4 +1,4 @@
-//! What verbs read: a run by its name, a focus by its name or as a pattern, the plumbing of the run's preset.
+//! What verbs read: a run by its name, a focus by its name or as a pattern, the runtime_frames of the run's preset.
 
 use super::{Common, Usage};
 use crate::preset::Preset;
@@ -88,13 +88,13 @@ pub fn check_matches(run: &Run, option: &str, patterns: &[Regex]) -> Result<()> 
     Err(anyhow!(Usage(anyhow!("{option} {written} matches no function of run {}; {known}", run.manifest.id))))
 }
 
-/// The run as seen from a process that was sampled beside the target; from the target itself where none is named.
+/// The run as seen from a process that was sampled companions the target; from the target itself where none is named.
 ///
 /// # Errors
 /// [`Usage`] where no such process was sampled.
 pub fn seen_from(run: Run, process: Option<&str>) -> Result<Run> {
     let Some(process) = process else { return Ok(run) };
-    let known: Vec<&str> = run.processes_beside().into_iter().collect();
+    let known: Vec<&str> = run.companions().into_iter().collect();
     if known.contains(&process) {
         return Ok(run.seen_from(process));
     }
@@ -160,7 +160,7 @@ fn neither(preset: &Preset, argument: &str, why: &str) -> anyhow::Error {
 ///
 /// # Errors
 /// [`Usage`] where the preset has none.
-pub fn plumbing(preset: &Preset, wanted: bool) -> Result<Vec<Regex>> {
+pub fn runtime_frames(preset: &Preset, wanted: bool) -> Result<Vec<Regex>> {
     if wanted && preset.runtime.is_empty() {
         let why =
             anyhow!("preset {} names no plumbing to fold: leave --fold-plumbing out, or use --preset", preset.name);

@@ -2,12 +2,12 @@
 
 use super::conduct::{self, cut};
 use super::names::Names;
-use super::overview::guards_failing;
+use super::overview::checks_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
 use super::{Common, Outcome, Usage};
 use crate::analyze::compare::ladder::ladder;
-use crate::preset::{Guards, Preset, Rung};
+use crate::preset::{Checks, Preset, Rung};
 use crate::render::{Ladder as Answer, ladder_report};
 use crate::run::{Manifest, Parts, Run, Store, run_id};
 use crate::sweep::{self, Arm, Ended, Event, Launch, Request, SideSpec, Turns, rounds};
@@ -76,7 +76,7 @@ impl Ladder {
         }
         let load = |rung: &Ended| store.load_parts(&rung.directory.display().to_string(), Parts::NONE);
         let runs: Vec<Run> = outcome.runs.iter().map(load).collect::<Result<_>>()?;
-        let failing: Vec<usize> = runs.iter().map(guards_failing).collect();
+        let failing: Vec<usize> = runs.iter().map(checks_failing).collect();
         let answer = Answer {
             rungs: &runs.iter().map(|run| &run.manifest).collect::<Vec<&Manifest>>(),
             costs: &ladder(&runs),
@@ -102,8 +102,8 @@ fn arms(preset: &Preset, base: &Request) -> Vec<Arm> {
             let Workload { setup, teardown, .. } =
                 std::mem::replace(&mut request.load.workload, Workload::from_query(statement));
             (request.load.workload.setup, request.load.workload.teardown) = (setup, teardown);
-            // The code path that the preset guards is the workload's.
-            request.preset.guards = Guards { focus: None, ..request.preset.guards };
+            // The code path that the preset checks is the workload's.
+            request.preset.checks = Checks { focus: None, ..request.preset.checks };
         }
         let statement = rung.statement.iter().map(|sql| format!("statement: `{sql}`"));
         let setup = statement.chain(rung.session.iter().map(|sql| format!("session: {sql}"))).collect();

@@ -8,10 +8,10 @@ use crate::analyze::cost::quantities::quantities;
 use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::{sampling_notes, summary};
 use crate::analyze::time::places::places;
-use crate::check::Verdict;
+use crate::check::Status;
 use crate::preset::Preset;
 use crate::render::{
-    Picture, Report, Section, frames_table, guards_report, manifest_lines, observer_section, places_section,
+    Picture, Report, Section, checks_report, frames_table, manifest_lines, observer_section, places_section,
     processes_table, quantities_table, summary_table,
 };
 use crate::run::Run;
@@ -22,7 +22,7 @@ const TOP: usize = 12;
 /// Statements of the database.
 const STATEMENTS: usize = 2;
 
-/// Levels, guards, the preset's quantities, hot frames and pictures of a run.
+/// Levels, checks, the preset's quantities, hot frames and pictures of a run.
 pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: Vec<Picture>) -> Report {
     let manifest = &run.manifest;
     let mut tables = vec![summary_table(&summary(run))];
@@ -30,13 +30,13 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));
     sections.extend(observing(run));
-    sections.extend(guards_report(run).sections);
+    sections.extend(checks_report(run).sections);
     if let Some(preset) = preset {
         sections.extend(measured(run, preset));
         sections.extend(super::statements::section(run, preset, STATEMENTS));
         sections.extend(hottest(run, preset));
     }
-    let beside = run.processes_beside();
+    let companions = run.companions();
     if !pictures.is_empty() {
         sections.push(Section { title: "Flamegraphs".into(), pictures, ..Section::default() });
     }
@@ -52,7 +52,9 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
         ),
     ];
     next.extend(
-        beside.iter().map(|process| format!("Beside the target: `wireprof hot {} --process {process}`", manifest.id)),
+        companions
+            .iter()
+            .map(|process| format!("Beside the target: `wireprof hot {} --process {process}`", manifest.id)),
     );
     let measured_with = [manifest_lines(manifest), machine_notes(run), sampling_notes(run)].concat();
     sections.push(Section { title: "Measured with".into(), notes: measured_with, ..Section::default() });
@@ -65,14 +67,14 @@ pub fn observing(run: &Run) -> Option<Section> {
     run.observer.as_ref().map(|windows| observer_section(windows, &observer_costs(windows)))
 }
 
-/// Whether a guard of any window failed.
+/// Whether a check of any window failed.
 pub fn guards_failed(run: &Run) -> bool {
-    guards_failing(run) > 0
+    checks_failing(run) > 0
 }
 
-/// Guards that failed over all windows.
-pub fn guards_failing(run: &Run) -> usize {
-    run.windows.iter().flat_map(|window| &window.guards).filter(|guard| guard.verdict() == Verdict::Fail).count()
+/// Checks that failed over all windows.
+pub fn checks_failing(run: &Run) -> usize {
+    run.windows.iter().flat_map(|window| &window.checks).filter(|check| check.status() == Status::Fail).count()
 }
 
 /// The preset's quantities per level; of several replicates the first one's, and the table says so.
@@ -95,14 +97,15 @@ fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
     if run.windows.iter().all(|w| w.profile.is_none()) {
         return Vec::new();
     }
-    let plumbing: Vec<_> = preset.runtime.iter().map(|p| p.0.clone()).collect();
+    let runtime_frames: Vec<_> = preset.runtime.iter().map(|p| p.0.clone()).collect();
     let section =
         |title: String, table: &HotTable| Section { title, tables: vec![frames_table(table)], ..Section::default() };
     let options = HotOptions { top: TOP, ..HotOptions::default() };
     let mut sections = vec![section("Hot frames, self".into(), &hot(run, &options))];
     if let Some(focus) = input::foci(preset).into_iter().next() {
         let title = format!("Hot frames within focus {}, with what they call (runtime plumbing folded)", focus.name);
-        let options = HotOptions { focus: Some(focus), by: By::Total, top: TOP, plumbing, ..HotOptions::default() };
+        let options =
+            HotOptions { focus: Some(focus), by: By::Total, top: TOP, runtime_frames, ..HotOptions::default() };
         sections.push(section(title, &hot(run, &options)));
     }
     sections

@@ -4,12 +4,12 @@ use super::overview::observing;
 use super::{Common, Outcome, input, output};
 use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::summary;
-use crate::render::{Report, Section, guards_report, manifest_lines, runs_report, summary_table};
+use crate::render::{Report, Section, checks_report, manifest_lines, runs_report, summary_table};
 use crate::run::{Parts, Run, Store};
 use anyhow::Result;
 use clap::Args;
 
-/// Stored runs; with a run, its levels, guards and set-up
+/// Stored runs; with a run, its levels, checks and set-up
 #[derive(Args)]
 #[command(after_help = "Examples:\n  wireprof runs\n  wireprof runs latest\n  wireprof runs --json --last 100")]
 pub struct Runs {
@@ -48,7 +48,7 @@ pub fn run_report(run: &Run) -> Report {
     let setup = Section { title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];
     sections.extend(observing(run));
-    sections.extend(guards_report(run).sections);
+    sections.extend(checks_report(run).sections);
     sections.push(setup);
     Report { title: format!("Run {}", run.manifest.id), sections }
 }

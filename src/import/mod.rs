@@ -53,7 +53,7 @@ pub struct ImportOptions {
     pub profile_seconds: Option<f64>,
 }
 
-/// A window, and the expositions it was made from, to be stored beside it.
+/// A window, and the expositions it was made from, to be stored companions it.
 pub struct ImportedWindow {
     pub window: Window,
     pub scrapes: Option<(Scrape, Scrape)>,
@@ -73,7 +73,7 @@ impl Imported {
     }
 }
 
-/// Reads a directory of recordings. Guards are left empty: they are analysis.
+/// Reads a directory of recordings. Checks are left empty: they are analysis.
 pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Result<Imported> {
     let levels = levels(directory)?;
     let mut notes = vec![format!("imported from recordings made by hand in {}", directory.display())];

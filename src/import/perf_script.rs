@@ -8,7 +8,7 @@ use super::perf_event::{Chosen, chosen, column};
 use super::perf_frame::{FrameText, frame_behind, frame_of};
 use super::perf_header::pass_header;
 use super::perf_layout::{Head, Ids, Layout, is_of_registers, is_of_stack, is_record, is_source};
-use super::perf_stacks::{Place, Stacks};
+use super::perf_stacks::{MappedSymbol, Stacks};
 use crate::profile::{Labels, LabelsId, Profile, Sample, StackId, on_cpu_columns};
 use anyhow::{Context, Result, bail};
 use rustc_hash::FxHashMap;
@@ -79,7 +79,7 @@ struct Open {
     /// What stands behind its event.
     rest: String,
     /// Leaf first.
-    stack: Vec<Place>,
+    stack: Vec<MappedSymbol>,
 }
 
 struct Reader {
@@ -193,7 +193,7 @@ impl Reader {
         Ok(true)
     }
 
-    fn place(&mut self, frame: FrameText) -> Option<Place> {
+    fn place(&mut self, frame: FrameText) -> Option<MappedSymbol> {
         self.framed.get_or_insert(self.number);
         self.symbols |= frame.symbol.is_some();
         self.stacks.place(frame)

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 /// A frame that was read, its texts as ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(super) struct MappedSymbol {
     symbol: u32,
     module: u32,
     /// Its address is in the kernel's half of the address space.
@@ -23,17 +23,17 @@ pub(super) struct Stacks {
     pub builder: Builder,
     ids: FxHashMap<Rc<str>, u32>,
     texts: Vec<Rc<str>>,
-    frames: FxHashMap<Place, FrameId>,
+    frames: FxHashMap<MappedSymbol, FrameId>,
 }
 
 impl Stacks {
     /// `None` for the address 0 that ends a walk along frame pointers.
-    pub(super) fn place(&mut self, frame: FrameText) -> Option<Place> {
+    pub(super) fn place(&mut self, frame: FrameText) -> Option<MappedSymbol> {
         let symbol = frame.symbol.filter(|symbol| *symbol != "[unknown]").unwrap_or_default();
         if symbol.is_empty() && frame.address == 0 {
             return None;
         }
-        Some(Place {
+        Some(MappedSymbol {
             symbol: self.id(symbol),
             module: self.id(frame.module.unwrap_or_default()),
             upper_half: frame.address >> 63 == 1,
@@ -53,13 +53,13 @@ impl Stacks {
     }
 
     /// The stack of these frames, leaf first.
-    pub(super) fn stack(&mut self, leaf_first: &[Place]) -> Option<StackId> {
-        let mut outer: Option<Place> = None;
+    pub(super) fn stack(&mut self, leaf_first: &[MappedSymbol]) -> Option<StackId> {
+        let mut outer: Option<MappedSymbol> = None;
         let mut stack = None;
         for &place in leaf_first.iter().rev() {
             // An inlined function's code lies in the module of the function that it was inlined into.
             let place = match outer.filter(|_| place.inlined) {
-                Some(Place { module, upper_half, .. }) => Place { module, upper_half, ..place },
+                Some(MappedSymbol { module, upper_half, .. }) => MappedSymbol { module, upper_half, ..place },
                 None => place,
             };
             outer = Some(place);
@@ -72,7 +72,7 @@ impl Stacks {
         stack
     }
 
-    fn frame(&mut self, of: Place) -> FrameId {
+    fn frame(&mut self, of: MappedSymbol) -> FrameId {
         let text = |id: u32| self.texts[id as usize].clone();
         let (symbol, module) = (text(of.symbol), text(of.module));
         let (space, module) = place(&module, of.upper_half);

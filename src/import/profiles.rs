@@ -112,7 +112,7 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
     missing.sort_by(|a, b| a.what.as_str().cmp(b.what.as_str()));
     let mut load = LoadTrace::not_driven("somebody else's load (imported)", span, id.level);
     load.completed = queries.unwrap_or(0);
-    load.divisor = match (told.queries, told.rate) {
+    load.counted_by = match (told.queries, told.rate) {
         (Some(_), _) => "queries as given at the import".into(),
         (None, Some(_)) => "queries a second as given at the import, times seconds".into(),
         (None, None) => "none: queries were not given at the import".into(),
@@ -128,8 +128,8 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
         statements: None,
         scheduler: None,
         wire: None,
-        guards: Vec::new(),
-        beside: Vec::new(),
+        checks: Vec::new(),
+        companions: Vec::new(),
     })
 }
 

@@ -99,12 +99,12 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
         sampling,
         profile,
         off_cpu: None,
-        beside: Vec::new(),
+        companions: Vec::new(),
         metrics: scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after)),
         statements: statements(directory, ends)?,
         scheduler: scheduler_part(directory, ends, &owner)?,
         wire: None,
-        guards: Vec::new(),
+        checks: Vec::new(),
     };
     let apart = window.metrics.as_ref().map(|m| m.seconds()).filter(|apart| *apart > span.seconds() * 1.01);
     notes.extend(apart.map(|apart| {
@@ -160,7 +160,7 @@ fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing
         connections: level,
         rate: None,
         completed: jobs.iter().map(|j| j.transactions).sum(),
-        divisor: "client".to_string(),
+        counted_by: "client".to_string(),
         rows: jobs.iter().map(|j| j.rows).sum(),
         wrong_rows: 0,
         errors: if aborts > 0 { vec![abort] } else { Vec::new() },

@@ -253,7 +253,7 @@ fn trace(driver: String, level: usize, span: Span, jobs: &[DbbenchJob]) -> LoadT
         connections: level,
         rate: None,
         completed: 0,
-        divisor: "none: dbbench reports its whole run only".into(),
+        counted_by: "none: dbbench reports its whole run only".into(),
         rows: 0,
         wrong_rows: 0,
         errors: Vec::new(),

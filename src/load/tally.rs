@@ -42,7 +42,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         connections: setting.connections,
         rate: plan.rate,
         completed: tally.slices.iter().map(|slice| slice.completed).sum(),
-        divisor: "client".into(),
+        counted_by: "client".into(),
         rows: tally.jobs.iter().map(|job| job.rows).sum(),
         wrong_rows: tally.wrong_rows,
         errors: errors.collect(),

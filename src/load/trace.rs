@@ -23,7 +23,8 @@ pub struct LoadTrace {
     /// Queries completed inside the span: the divisor of everything "per query".
     pub completed: u64,
     /// Where `completed` comes from: `client` or the name of a server counter.
-    pub divisor: String,
+    #[serde(rename = "divisor")]
+    pub counted_by: String,
     pub rows: u64,
     /// Queries that answered another number of rows than the first one of its statement did before the warm-up.
     pub wrong_rows: u64,
@@ -108,7 +109,7 @@ impl LoadTrace {
             connections,
             rate: None,
             completed: 0,
-            divisor: "none: the load is somebody else's".into(),
+            counted_by: "none: the load is somebody else's".into(),
             rows: 0,
             wrong_rows: 0,
             errors: Vec::new(),

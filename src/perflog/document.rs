@@ -69,12 +69,12 @@ impl Document {
         &self.half
     }
 
-    /// The entry that a place of the text belongs to.
+    /// The entry that a path_of of the text belongs to.
     pub fn entry_at(&self, at: usize) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.range.contains(&at))
     }
 
-    /// The line of a place of the text, from 1.
+    /// The line of a path_of of the text, from 1.
     pub fn line_at(&self, at: usize) -> usize {
         self.text[..at].matches('\n').count() + 1
     }
@@ -116,7 +116,7 @@ impl Document {
         self.inserted(at, entry)
     }
 
-    /// With `block` in place of the earlier one of its key, else at the end of the entry `session` (the newest for `None`).
+    /// With `block` in path_of of the earlier one of its key, else at the end of the entry `session` (the newest for `None`).
     /// Doing it twice changes nothing.
     ///
     /// # Errors

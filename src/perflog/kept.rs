@@ -16,7 +16,7 @@ const TITLE: &str = "# What wireprof wrote into the log of this run
 ";
 
 /// Where the copies of a block lie: by the last of its runs.
-pub fn place(log: &Path, key: &str) -> PathBuf {
+pub fn path_of(log: &Path, key: &str) -> PathBuf {
     let run = key.rsplit(' ').nth(1).unwrap_or(key);
     log.parent().unwrap_or(Path::new("")).join(FOLDER).join(format!("{run}-figures.md"))
 }
@@ -26,7 +26,7 @@ pub fn place(log: &Path, key: &str) -> PathBuf {
 /// # Errors
 /// A file that cannot be read or written, by name.
 pub fn keep(log: &Path, block: &Generated) -> Result<()> {
-    let path = place(log, &block.key);
+    let path = path_of(log, &block.key);
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let copies = if path.exists() { read(&path)? } else { Document::parse(TITLE.into()) };
@@ -43,7 +43,7 @@ pub fn keep(log: &Path, block: &Generated) -> Result<()> {
 
 /// The copy of what stood in this block when it was written; why there is none.
 pub fn kept(log: &Path, block: &Block) -> Result<String, String> {
-    let path = place(log, &block.key);
+    let path = path_of(log, &block.key);
     if !path.exists() {
         return Err(format!("there is no {}", path.display()));
     }

@@ -33,9 +33,9 @@ impl Markdown {
         let mut markdown = Markdown::default();
         let first = if text.starts_with(MARK) { MARK.len_utf8() } else { 0 };
         let mut containers = 0usize;
-        for (event, place) in Parser::new(&text[first..]).into_offset_iter() {
-            let start = text[..first + place.start].rfind('\n').map_or(first, |at| at + 1);
-            let range = start..first + place.end;
+        for (event, path_of) in Parser::new(&text[first..]).into_offset_iter() {
+            let start = text[..first + path_of.start].rfind('\n').map_or(first, |at| at + 1);
+            let range = start..first + path_of.end;
             match event {
                 Event::Start(Tag::BlockQuote(_) | Tag::List(_)) => containers += 1,
                 Event::End(TagEnd::BlockQuote(_) | TagEnd::List(_)) => containers = containers.saturating_sub(1),

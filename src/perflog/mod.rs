@@ -26,7 +26,7 @@ pub use check::{Checked, Finding, Kind, Source, check};
 pub use document::{Document, Entry, Unspliceable};
 pub use entry::{NewEntry, description, entry};
 pub use file::{read, read_prompt, write, write_prompt};
-pub use kept::{keep, place as place_of_copies};
+pub use kept::{keep, path_of as place_of_copies};
 pub use open::{Open, open};
 pub use results::{diagnosis, made, results};
 pub use steps::{NoStep, Prompt, Step};

@@ -49,10 +49,10 @@ pub fn open(log: &Document) -> Vec<Open> {
 /// The text with generated parts emptied, line by line, so that lines keep their numbers.
 fn without_blocks(log: &Document, range: std::ops::Range<usize>) -> String {
     let mut text = String::new();
-    for (_, place) in lines(&log.text()[range.clone()]) {
-        let at = range.start + place.start;
+    for (_, path_of) in lines(&log.text()[range.clone()]) {
+        let at = range.start + path_of.start;
         let generated = log.blocks().iter().any(|block| block.whole.contains(&at));
-        text += if generated { "\n" } else { &log.text()[at..range.start + place.end] };
+        text += if generated { "\n" } else { &log.text()[at..range.start + path_of.end] };
     }
     text
 }

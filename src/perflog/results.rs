@@ -8,7 +8,7 @@ use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::{sampling_notes, summary};
 use crate::analyze::time::places::places;
 use crate::profile::Focus;
-use crate::render::{frames_table, guards_table, manifest_lines, markdown_table, places_section, summary_table};
+use crate::render::{checks_table, frames_table, manifest_lines, markdown_table, places_section, summary_table};
 use crate::run::Run;
 use anyhow::{Context, Result};
 
@@ -37,7 +37,7 @@ pub fn results(run: &Run, made: &Made) -> Result<Generated> {
     });
     let defaults = HotOptions::default();
     let table = hot(run, &HotOptions { focus: focus.transpose()?, top: made.top.unwrap_or(defaults.top), ..defaults });
-    let text = [levels(run), where_queries_are(run), hot_frames(&table), guards(run), measured_with(run)].concat();
+    let text = [levels(run), where_queries_are(run), hot_frames(&table), checks(run), measured_with(run)].concat();
     Ok(Generated { key: format!("{} {RESULTS}", run.manifest.id), made: made.clone(), text })
 }
 
@@ -65,9 +65,9 @@ fn hot_frames(table: &HotTable) -> String {
     format!("Hot frames ({}{by_focus}):\n\n{}\n", table.column, markdown_table(&frames_table(table)))
 }
 
-fn guards(run: &Run) -> String {
-    let guards: Vec<_> = run.windows.iter().flat_map(|w| w.guards.iter().map(move |g| (w.id(), g))).collect();
-    format!("Guards:\n\n{}\n", markdown_table(&guards_table(&guards)))
+fn checks(run: &Run) -> String {
+    let checks: Vec<_> = run.windows.iter().flat_map(|w| w.checks.iter().map(move |g| (w.id(), g))).collect();
+    format!("Guards:\n\n{}\n", markdown_table(&checks_table(&checks)))
 }
 
 fn measured_with(run: &Run) -> String {

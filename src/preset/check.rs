@@ -8,7 +8,7 @@ use toml::Spanned;
 
 /// Checks that are particular to the server, and thresholds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Guards {
+pub struct Checks {
     /// That the code path in focus was the one measured.
     pub focus: Option<FocusGuard>,
     /// That the client's connections did not come and go.
@@ -64,10 +64,10 @@ struct WrittenChurn {
 
 impl WrittenChecks {
     /// The checks, with the quantities that they name; `text` is that of their file.
-    pub fn resolve(self, quantities: &[Computed], text: &str) -> Result<Guards, String> {
+    pub fn resolve(self, quantities: &[Computed], text: &str) -> Result<Checks, String> {
         let focus = self.focus.map(|focus| focus.resolve(quantities, text)).transpose()?;
         let churn = self.churn.into_iter().map(|churn| churn.resolve(quantities, text)).collect::<Result<_, _>>()?;
-        Ok(Guards { focus, churn })
+        Ok(Checks { focus, churn })
     }
 }
 

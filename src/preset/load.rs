@@ -68,9 +68,9 @@ impl Preset {
         let own = written.into_iter().map(|node| node.resolve(&self.quantity, text)).collect::<Result<_, _>>()?;
         self.node = by_key(own, self.node, |node| node.name.clone());
         let own = std::mem::take(&mut self.written_checks).resolve(&self.quantity, text)?;
-        self.guards = super::Guards {
-            focus: own.focus.or(self.guards.focus),
-            churn: by_key(own.churn, self.guards.churn, |churn| churn.name.clone()),
+        self.checks = super::Checks {
+            focus: own.focus.or(self.checks.focus),
+            churn: by_key(own.churn, self.checks.churn, |churn| churn.name.clone()),
         };
         Ok(self)
     }
@@ -127,7 +127,7 @@ impl Preset {
             node: parent.node,
             written: self.written,
             residual: parent.residual.into_iter().chain(self.residual).collect(),
-            guards: parent.guards,
+            checks: parent.checks,
             written_checks: self.written_checks,
             freshness: self.freshness.or(parent.freshness),
             rung: or(self.rung, parent.rung),

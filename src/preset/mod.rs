@@ -10,7 +10,7 @@ mod quantity;
 mod setup;
 mod unit;
 
-pub use check::{ChurnGuard, FocusGuard, Guards};
+pub use check::{Checks, ChurnGuard, FocusGuard};
 pub use expression::{BadExpression, Expression, Function, Node, Operator, Variable};
 pub use load::{BUILT_IN, PresetError};
 pub use model::*;

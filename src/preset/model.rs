@@ -1,6 +1,6 @@
 //! What a preset holds. Every section may be left out: an absent one is inherited, or empty in a preset without parent.
 
-use super::{Computed, Expression, Guards, Nested, Step, Unit, WrittenChecks, WrittenNode};
+use super::{Checks, Computed, Expression, Nested, Step, Unit, WrittenChecks, WrittenNode};
 use crate::metrics::{MetricsDelta, Selector};
 use crate::statements::Reader;
 use regex::Regex;
@@ -42,7 +42,7 @@ pub struct Preset {
     #[serde(alias = "rest")]
     pub residual: BTreeMap<String, String>,
     #[serde(skip)]
-    pub guards: Guards,
+    pub checks: Checks,
     /// The checks of this file alone, likewise.
     #[serde(rename = "checks", alias = "guards")]
     pub(super) written_checks: WrittenChecks,
@@ -80,8 +80,8 @@ impl Preset {
     }
 
     fn checked(&self) -> impl Iterator<Item = &Expression> {
-        let churn = self.guards.churn.iter().flat_map(|guard| [&guard.value, &guard.at_most]);
-        self.guards.focus.iter().map(|guard| &guard.value).chain(churn)
+        let churn = self.checks.churn.iter().flat_map(|check| [&check.value, &check.at_most]);
+        self.checks.focus.iter().map(|check| &check.value).chain(churn)
     }
 
     /// The metrics wanted of which the server exports no series, for the run's notes.

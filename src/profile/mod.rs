@@ -19,7 +19,7 @@ mod short;
 pub use apart::{Named, tell_apart};
 pub use column::ColumnKind;
 pub use focus::{Callers, Focus, OUTSIDE, Split, frame_matches, split};
-pub use fold::{RUNTIME, fold_plumbing};
+pub use fold::{RUNTIME, fold_runtime};
 pub use merge::merge;
 pub use place::place;
 pub use rebuild::marker;

@@ -20,7 +20,7 @@ pub struct Conclusion<'a> {
     pub end: String,
     /// A side against itself: how many differences were found.
     pub against_itself: Option<usize>,
-    /// Guards that failed, of each side.
+    /// Checks that failed, of each side.
     pub failing: &'a [usize],
     /// Whether reads saw acknowledged writes, of each side; `None`: not asked.
     pub freshness: &'a [Option<Freshness>],
@@ -106,7 +106,7 @@ fn verdicts(conclusion: &Conclusion) -> Section {
                 look.number,
                 look.of,
                 look.replicates,
-                100.0 * look.level
+                100.0 * look.alpha
             ));
             section.notes.extend(difference.notes.iter().cloned());
         }

@@ -2,7 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Report, Section};
-use crate::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Evidence, Named, Verdict};
+use crate::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Evidence, Finding, Named};
 use crate::profile::short_name;
 
 /// Verdicts that are told with all their evidence; the others take a line each.
@@ -35,7 +35,7 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
 
 /// What effects take for granted of the CPU that is left. A single client queues for nothing, so it makes no difference there.
 fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
-    let said = match diagnosis.slower {
+    let said = match diagnosis.lower {
         _ if diagnosis.clients < 2.0 => return None,
         Some(level) => format!(
             "Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is left gets cheaper as \
@@ -54,14 +54,14 @@ pub fn diagnosis_line(diagnosis: &Diagnosis) -> String {
 }
 
 /// Cause, effect and the first function.
-fn headline(verdict: &Verdict) -> String {
+fn headline(verdict: &Finding) -> String {
     let possible = if verdict.confidence == Confidence::Possible { "possibly " } else { "" };
     let effect = verdict.effect.map_or(String::new(), |effect| format!(", {}", effect_words(&effect)));
     let named = verdict.named.first().map_or(String::new(), |named| format!("; first {}", named_words(named)));
     format!("{possible}{}{effect}{named}", verdict.cause)
 }
 
-fn verdict_section(number: usize, verdict: &Verdict) -> Section {
+fn verdict_section(number: usize, verdict: &Finding) -> Section {
     let possible = if verdict.confidence == Confidence::Possible { "possibly " } else { "" };
     let mut notes = vec![verdict.sentence.clone()];
     notes.extend(verdict.effect.map(|effect| format!("Without it: {}.", effect_words(&effect))));

@@ -9,7 +9,7 @@ pub struct Ladder<'a> {
     /// Manifests of the rungs, from the bottom.
     pub rungs: &'a [&'a Manifest],
     pub costs: &'a [RungCost],
-    /// Guards of each rung that failed, over all windows.
+    /// Checks of each rung that failed, over all windows.
     pub failing: &'a [usize],
     /// How it ended, where it is not complete.
     pub cut: Option<String>,

@@ -20,6 +20,7 @@
 //! `{"low", "high"}` (`high` null for the last bucket); what was not measured or does
 //! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
 
+mod checks;
 mod comparison;
 mod correlation;
 mod demands;
@@ -27,7 +28,6 @@ mod diagnosis;
 mod difference;
 mod figure;
 pub mod flamegraph;
-mod guards;
 mod hot;
 mod json;
 mod ladder;
@@ -35,6 +35,7 @@ mod markdown;
 mod model;
 mod nodes;
 mod observer;
+mod off_cpu;
 mod places;
 mod populations;
 mod processes;
@@ -45,16 +46,15 @@ mod statements;
 mod summary;
 mod tails;
 mod terminal;
-mod waits;
 
 pub use crate::profile::middle;
+pub use checks::{checks_report, checks_table};
 pub use comparison::{Conclusion, comparison_report};
 pub use correlation::correlation_section;
 pub use demands::{demands_section, growth_section};
 pub use diagnosis::{diagnosis_line, diagnosis_report};
 pub use difference::{difference_report, difference_tables};
 pub use figure::significant;
-pub use guards::{guards_report, guards_table};
 pub use hot::{frames as frames_table, hot_report};
 pub use json::json;
 pub use ladder::{Ladder, ladder_report};
@@ -62,6 +62,7 @@ pub use markdown::{markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};
 pub use nodes::nodes_section;
 pub use observer::observer_section;
+pub use off_cpu::{Row as WaitsRow, waits_section};
 pub use places::places_section;
 pub use populations::{populations_sentences, populations_svg};
 pub use processes::processes_table;
@@ -72,4 +73,3 @@ pub use statements::statements_section;
 pub use summary::summary_table;
 pub use tails::tails_section;
 pub use terminal::terminal;
-pub use waits::{Row as WaitsRow, waits_section};

@@ -111,15 +111,15 @@ pub(super) fn described(what: &What, key: &str) -> String {
         What::Phase(Phase::Before) => "by the sockets: until it asks the database".into(),
         What::Phase(Phase::Behind) => "by the sockets: until it has read the database's answer".into(),
         What::Phase(Phase::After) => "by the sockets: until it sends its own answer".into(),
-        What::Rest(Some(words)) => format!("rest: {words}"),
-        What::Rest(None) => "rest".into(),
+        What::Residual(Some(words)) => format!("rest: {words}"),
+        What::Residual(None) => "rest".into(),
     }
 }
 
 /// What is not explained, what does not fit, what is shared, and what is not measured.
 fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
     let mut notes = Vec::new();
-    notes.extend(unexplained(level, nodes));
+    notes.extend(residual_share(level, nodes));
     notes.extend(nodes.own_work.as_ref().map(|own| own_work(level, nodes, own)));
     for node in nodes.latency.all() {
         if let Some(excess) = node.excess() {
@@ -141,10 +141,10 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
 }
 
 /// What no instrument saw itself, and where most of it lies.
-fn unexplained(level: usize, nodes: &LevelNodes) -> Option<String> {
-    let percent = nodes.unexplained()? * 100.0;
-    let mut named = largest(&nodes.by_subtraction());
-    if let Some(percent) = nodes.unsampled().map(|share| share * 100.0).filter(|percent| *percent >= 0.05) {
+fn residual_share(level: usize, nodes: &LevelNodes) -> Option<String> {
+    let percent = nodes.residual_share()? * 100.0;
+    let mut named = largest(&nodes.residuals());
+    if let Some(percent) = nodes.traced_residual().map(|share| share * 100.0).filter(|percent| *percent >= 0.05) {
         named.push(format!("what the sampled queries differ from all in the server's hands ({percent:.1} %)"));
     }
     let most = if named.is_empty() { String::new() } else { format!(", most of it {}", named.join(", ")) };
@@ -156,7 +156,7 @@ fn unexplained(level: usize, nodes: &LevelNodes) -> Option<String> {
 /// What the sockets measured of the server's hands, and how far its own metrics divide that.
 fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
     let [before, behind, after] = [own.before, own.behind, own.after].map(|nanos| significant(nanos / 1e3));
-    let rests = nodes.rests_within_measured();
+    let rests = nodes.residuals_within_measured();
     let percent = rests.iter().map(|(_, share)| share.abs()).sum::<f64>() * 100.0;
     let further = match largest(&rests) {
         none if none.is_empty() => String::new(),
@@ -174,10 +174,10 @@ fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
 
 /// The three largest, in words.
 fn largest(rests: &[(&Node, f64)]) -> Vec<String> {
-    rests.iter().take(3).map(|(node, share)| rest_words(node, *share)).collect()
+    rests.iter().take(3).map(|(node, share)| residual_words(node, *share)).collect()
 }
 
-fn rest_words(node: &Node, share: f64) -> String {
+fn residual_words(node: &Node, share: f64) -> String {
     let of = node.key.as_str();
     let micros = significant(node.mean.unwrap_or(0.0) / 1e3);
     format!("{of} ({micros} µs, {:.1} %)", share * 100.0)

@@ -78,7 +78,7 @@ fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
         row("sum from sending to reading; all connections", LevelPlaces::within_latency, everyone),
         row("and the client's own system calls around it", |level| level.client_calls, |_| None),
         row("the client's own mean latency", |level| level.latency, |_| None),
-        row("rest of it: not seen", LevelPlaces::unseen, |_| None),
+        row("rest of it: not seen", LevelPlaces::residual, |_| None),
     ]
 }
 

@@ -86,7 +86,7 @@ fn notes(sources: &StatementSources) -> Vec<String> {
         ));
     }
     if with > 0 {
-        notes.extend(sources.unseen.iter().map(|query| format!("Watched and not called in any window: {query}")));
+        notes.extend(sources.not_called.iter().map(|query| format!("Watched and not called in any window: {query}")));
     }
     notes
 }

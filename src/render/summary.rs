@@ -54,12 +54,12 @@ fn row(level: &LevelSummary) -> Vec<Cell> {
         Cell::or_missing(level.machine_busy.map(|b| b * 100.0), scheduler),
         counted(level.errors),
         counted(level.wrong_rows),
-        Cell::Text(guards(level)),
+        Cell::Text(checks(level)),
     ]
 }
 
-fn guards(level: &LevelSummary) -> String {
-    match (level.guards_failing, level.guards_warning) {
+fn checks(level: &LevelSummary) -> String {
+    match (level.checks_failing, level.guards_warning) {
         (0, 0) => "pass".into(),
         (0, warn) => format!("{warn} warn"),
         (fail, 0) => format!("{fail} FAIL"),

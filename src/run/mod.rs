@@ -1,9 +1,9 @@
 //! The stored run: one directory of standard formats, written atomically, readable up to its last whole window.
 
-mod beside;
 #[cfg(test)]
 #[path = "../../tests/it/build/mod.rs"]
 pub mod build;
+mod companions;
 mod id;
 mod model;
 mod observer;

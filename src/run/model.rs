@@ -2,7 +2,7 @@
 //! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
 
 use super::Part;
-use crate::check::Guard;
+use crate::check::Check;
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::MetricsDelta;
@@ -84,8 +84,9 @@ pub struct Look {
     /// Looks planned up to this one, and in all.
     pub number: usize,
     pub of: usize,
-    /// Error level that this look may use, so that all looks together keep theirs.
-    pub level: f64,
+    /// Probability of a false difference that this look may use, so that all looks together keep theirs.
+    #[serde(rename = "level")]
+    pub alpha: f64,
 }
 
 /// The running process, not the file one thinks it is.
@@ -167,7 +168,7 @@ pub struct Missing {
     pub remedy: String,
 }
 
-/// `window.json`: the window's own facts; its parts lie in files of their own beside it.
+/// `window.json`: the window's own facts; its parts lie in files of their own companions it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WindowFacts {
     pub id: WindowId,
@@ -206,9 +207,9 @@ pub struct OffCpu {
     pub profile: Option<Profile>,
 }
 
-/// What a process beside the target did in the same window; nothing of it is in the target's profile.
+/// What a process companions the target did in the same window; nothing of it is in the target's profile.
 #[derive(Clone, Debug)]
-pub struct Beside {
+pub struct Companion {
     /// Its name; processes of one name count together, with their descendants.
     pub process: String,
     pub sampling: SamplingReport,
@@ -224,12 +225,12 @@ pub struct Window {
     pub sampling: Option<SamplingReport>,
     pub profile: Option<Profile>,
     pub off_cpu: Option<OffCpu>,
-    pub beside: Vec<Beside>,
+    pub companions: Vec<Companion>,
     pub metrics: Option<MetricsDelta>,
     pub statements: Option<StatementsDelta>,
     pub scheduler: Option<SchedulerDelta>,
     pub wire: Option<WireDelta>,
-    pub guards: Vec<Guard>,
+    pub checks: Vec<Check>,
 }
 
 impl Window {
@@ -242,7 +243,7 @@ impl Window {
         self.load.completed > 0 || self.facts.lacks(&Part::Queries).is_none()
     }
 
-    /// The interval that the profile's samples come from: the window's own, unless the profile was recorded beside it.
+    /// The interval that the profile's samples come from: the window's own, unless the profile was recorded companions it.
     pub fn profile_span(&self) -> Span {
         let covers = self.sampling.as_ref().and_then(|s| s.covers);
         covers.unwrap_or(self.facts.span)
@@ -278,15 +279,20 @@ pub struct Run {
 }
 
 impl Run {
-    /// Names of the processes sampled beside the target.
-    pub fn processes_beside(&self) -> BTreeSet<&str> {
-        self.windows.iter().flat_map(|window| &window.beside).map(|beside| beside.process.as_str()).collect()
+    /// Names of the processes sampled companions the target.
+    pub fn companions(&self) -> BTreeSet<&str> {
+        self.windows
+            .iter()
+            .flat_map(|window| &window.companions)
+            .map(|companions| companions.process.as_str())
+            .collect()
     }
 
-    /// The run with the profile of a process beside the target in the place of the target's; its waits were not followed.
+    /// The run with the profile of a process companions the target in the place of the target's; its waits were not followed.
     pub fn seen_from(mut self, process: &str) -> Run {
         for window in &mut self.windows {
-            let own = std::mem::take(&mut window.beside).into_iter().find(|beside| beside.process == process);
+            let own =
+                std::mem::take(&mut window.companions).into_iter().find(|companions| companions.process == process);
             (window.sampling, window.profile) = own.map_or((None, None), |own| (Some(own.sampling), own.profile));
             window.off_cpu = None;
         }

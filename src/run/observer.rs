@@ -37,7 +37,7 @@ pub enum Instrument {
     Timer,
     /// On-CPU stacks.
     Sampling,
-    /// Stacks of waits, beside on-CPU stacks, which run in both windows.
+    /// Stacks of waits, companions on-CPU stacks, which run in both windows.
     OffCpu,
     /// The program at the sockets.
     Wire,

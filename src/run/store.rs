@@ -5,9 +5,9 @@
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
 //! (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`, `metrics-after.prom`,
 //! `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the
-//! queries), `statements.json`, `guards.json`, `beside.json` + `beside-N.pb.gz` (pprof; processes sampled beside the target). Beside the windows, where it was asked for: `observer.json`.
+//! queries), `statements.json`, `checks.json`, `companions.json` + `companions-N.pb.gz` (pprof; processes sampled companions the target). Companion the windows, where it was asked for: `observer.json`.
 
-use super::beside::{read_beside, write_beside};
+use super::companions::{read_companions, write_companions};
 use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::{LoadTrace, read_latency_log, write_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
@@ -34,7 +34,7 @@ pub struct Store {
     directory: PathBuf,
 }
 
-/// What to read of a run; the manifest and the windows' facts, loads and guards always.
+/// What to read of a run; the manifest and the windows' facts, loads and checks always.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
     pub profiles: bool,
@@ -43,7 +43,7 @@ pub struct Parts {
 
 impl Parts {
     pub const ALL: Parts = Parts { profiles: true, metrics: true };
-    /// Manifest, facts, loads and guards alone.
+    /// Manifest, facts, loads and checks alone.
     pub const NONE: Parts = Parts { profiles: false, metrics: false };
 }
 
@@ -221,7 +221,7 @@ impl RunWriter {
 
 fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let Window { facts, load, sampling, profile, off_cpu, beside, metrics: _, statements, scheduler, wire, guards } =
+    let Window { facts, load, sampling, profile, off_cpu, companions, metrics: _, statements, scheduler, wire, checks } =
         window;
     write_json(&directory.join("load.json"), load)?;
     let mut log = Vec::new();
@@ -233,7 +233,7 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
     if let Some(profile) = profile {
         write_file(&directory.join("profile.pb.gz"), &encode(profile, facts, sampling.as_ref())?)?;
     }
-    write_beside(directory, facts, beside)?;
+    write_companions(directory, facts, companions)?;
     if let Some(OffCpu { report, profile }) = off_cpu {
         write_json(&directory.join("offcpu.json"), report)?;
         let bytes = profile.as_ref().map(|profile| pprof::encode(profile, report.span, None, &[]));
@@ -258,7 +258,7 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
         write_json(&directory.join("wire.json"), wire)?;
         write_timelines(&directory.join("timelines.json.gz"), wire)?;
     }
-    write_json(&directory.join("guards.json"), guards)?;
+    write_json(&directory.join("guards.json"), checks)?;
     write_json(&directory.join("window.json"), facts)
 }
 
@@ -298,8 +298,8 @@ fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
         statements: read_optional(&directory.join("statements.json"))?,
         scheduler: read_optional(&directory.join("scheduler.json"))?,
         wire: read_wire(directory)?,
-        beside: read_beside(directory, parts.profiles)?,
-        guards: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
+        companions: read_companions(directory, parts.profiles)?,
+        checks: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
         load,
         profile: profile("profile.pb.gz")?,

@@ -2,6 +2,7 @@
 
 mod choose;
 mod collect;
+mod cross_check;
 pub mod ebpf;
 mod fields;
 mod off_cpu;
@@ -9,7 +10,6 @@ mod options;
 pub mod perf;
 mod processes;
 mod raw;
-mod referee;
 mod report;
 mod start;
 mod thread;
@@ -17,13 +17,13 @@ mod timer;
 pub mod unwind;
 
 pub use choose::{Chosen, Unwinding, choose, permitted};
+pub use cross_check::{Agreement, Findings};
 pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 use options::LARGEST_COPY;
 pub use options::{EventChoice, Options};
 pub use raw::*;
-pub use referee::{Agreement, Findings};
 pub use report::SamplingReport;
-pub use timer::{BareTimers, DEAR, SPARING_RATE, USUAL_RATE, interrupt_cost};
+pub use timer::{BareTimers, COSTLY_INTERRUPT, DEFAULT_FREQUENCY, LOW_FREQUENCY, interrupt_cost};
 
 use anyhow::Result;
 

@@ -44,7 +44,7 @@ pub struct OffCpuReport {
     pub divided_among_several: u64,
     /// ns of threads that did not run in the window up to then, so that nobody knows at which stack they waited.
     #[serde(default)]
-    pub unseen: u64,
+    pub not_followed: u64,
     /// Share of the other ns whose stack is complete, 0..1, and the ns of the rest by reason and module.
     pub complete: Option<f64>,
     pub incomplete: Vec<(String, u64)>,

@@ -1,7 +1,7 @@
 //! What to sample and how often: the options of both samplers, eBPF and perf events. Invariant: they say what is asked for;
 //! what was taken instead stands in the sampling report.
 
-use super::{USUAL_RATE, Unwinding};
+use super::{DEFAULT_FREQUENCY, Unwinding};
 
 /// Bytes of a stack that the kernel copies at most: below 64 KiB and a multiple of 8 (perf_copy_attr in
 /// kernel/events/core.c).
@@ -13,7 +13,7 @@ pub struct Options {
     /// Samples per second and CPU; bounded by [`super::perf::TOTAL_RATE`].
     pub frequency: u64,
     /// What is to be said of what so many interrupts take of this host.
-    pub dear: Option<String>,
+    pub costly_interrupts: Option<String>,
     /// `auto`, `cycles` or `cpu-clock`.
     pub event: EventChoice,
     pub unwinding: Unwinding,
@@ -22,7 +22,7 @@ pub struct Options {
     /// Follow waits too: how long threads are blocked or runnable, by stack. In the kernel only.
     pub off_cpu: bool,
     /// Have each stack found by framehop and along frame pointers too (see [`super::Findings`]).
-    pub referees: bool,
+    pub cross_checks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,13 +36,13 @@ pub enum EventChoice {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            frequency: USUAL_RATE,
-            dear: None,
+            frequency: DEFAULT_FREQUENCY,
+            costly_interrupts: None,
             event: EventChoice::Auto,
             unwinding: Unwinding::Auto,
             stack_bytes: LARGEST_COPY,
             off_cpu: false,
-            referees: false,
+            cross_checks: false,
         }
     }
 }

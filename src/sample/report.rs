@@ -42,7 +42,7 @@ pub struct SamplingReport {
     pub timer_delay: Option<u64>,
     /// How other walks of the same stacks compare, where that was asked for.
     #[serde(skip)]
-    pub referees: Option<Findings>,
+    pub cross_checks: Option<Findings>,
     /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are
     /// not, by reason.
     pub complete: Option<u64>,

@@ -1,15 +1,15 @@
-//! From what was captured to a window of the run: symbols, metric differences, guards. Invariant: samples are cut to
+//! From what was captured to a window of the run: symbols, metric differences, checks. Invariant: samples are cut to
 //! the same window as the completions they are divided by.
 
 use super::companions::split;
 use super::{Captured, QueryCounter, Sources};
-use crate::analyze::judge::guards::check_window;
+use crate::analyze::judge::checks::check_window;
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::preset::Preset;
 use crate::profile::{Column, ColumnKind, Profile, on_cpu_columns};
-use crate::run::{Beside, Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
+use crate::run::{Companion, Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
 use crate::sample::{Incomplete, RawSamples, SamplingReport};
 use crate::symbol::{Symbolizer, off_cpu_profile, to_profile};
 use crate::target::{Role, SchedulerDelta};
@@ -64,19 +64,19 @@ pub fn assemble(
         sampling,
         profile,
         off_cpu,
-        beside: companions,
+        companions: companions,
         metrics,
         statements,
         scheduler,
         wire,
-        guards: Vec::new(),
+        checks: Vec::new(),
     };
     let mut window = match &sources.counter {
         Some(counter) => counted(window, counter)?,
         None => window,
     };
-    window.guards = check_window(preset, manifest, &window);
-    window.guards.extend(freshness);
+    window.checks = check_window(preset, manifest, &window);
+    window.checks.extend(freshness);
     Ok((window, scrapes.map(|(before, after)| Kept { before, after, series })))
 }
 
@@ -92,7 +92,7 @@ fn counted(mut window: Window, counter: &QueryCounter) -> Result<Window> {
             remedy: "see that the load runs, and that --divisor counts its queries".into(),
         });
     }
-    let load = LoadTrace { completed, divisor: counter.to_string(), ..window.load };
+    let load = LoadTrace { completed, counted_by: counter.to_string(), ..window.load };
     Ok(Window { load, ..window })
 }
 
@@ -111,7 +111,7 @@ fn absent_metrics(preset: &Preset, metrics: &MetricsDelta) -> Option<Missing> {
 struct Stacks {
     profile: Option<Profile>,
     sampling: Option<SamplingReport>,
-    companions: Vec<Beside>,
+    companions: Vec<Companion>,
     /// Why not, where waits were asked for and not followed; `None`: nobody asked.
     waits: Option<Result<OffCpu, Missing>>,
 }
@@ -134,7 +134,7 @@ fn sampled(
     let hertz = hertz(&profile, scheduler);
     let companions = found.into_iter().map(|(process, (profile, report))| {
         let (profile, sampling) = with_cpu_time(profile, report, hertz);
-        Beside { process, sampling, profile: Some(profile) }
+        Companion { process, sampling, profile: Some(profile) }
     });
     let companions = companions.collect();
     let (profile, report) = with_cpu_time(profile, report, hertz);
@@ -214,12 +214,12 @@ fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer) -> Option<Result<OffCpu,
     for wait in &followed.waits {
         let nanos = wait.blocked + wait.runnable;
         match raw.stacks[wait.stack as usize].incomplete {
-            Some(Incomplete::NotSeen) => report.unseen += nanos,
+            Some(Incomplete::NotSeen) => report.not_followed += nanos,
             Some(reason) => *reasons.entry(format!("{reason} in {}", raw.ended_in(wait.stack))).or_default() += nanos,
             None => {}
         }
     }
-    let seen = report.blocked + report.runnable - report.unseen;
+    let seen = report.blocked + report.runnable - report.not_followed;
     report.complete = (seen > 0).then(|| 1.0 - reasons.values().sum::<u64>() as f64 / seen as f64);
     report.incomplete = reasons.into_iter().collect();
     let (profile, symbols) = off_cpu_profile(raw, &followed.waits, symbolizer);

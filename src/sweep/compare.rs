@@ -17,7 +17,7 @@ pub struct Limits {
     /// Time that it may take; `None`: as long as the replicates last.
     pub budget: Option<Duration>,
     /// Probability of any false difference in throughput, latency and CPU, over all levels and looks.
-    pub level: f64,
+    pub alpha: f64,
     /// Relative difference up to which two values count as the same.
     pub margin: f64,
 }
@@ -72,7 +72,7 @@ async fn take_and_look(
     tell: &mut (dyn FnMut(Event) + Send),
 ) -> Result<End> {
     let begun = Instant::now();
-    let mut stopping = Stopping::new(limits.replicates, limits.level);
+    let mut stopping = Stopping::new(limits.replicates, limits.alpha);
     let (mut planned, mut end) = (limits.replicates, End::Replicates);
     let mut replicate = 0;
     while replicate < planned {
@@ -85,7 +85,7 @@ async fn take_and_look(
             if planned < limits.replicates {
                 end = End::Budget;
                 turns.truncate(2 * planned);
-                stopping = Stopping::new(planned, limits.level);
+                stopping = Stopping::new(planned, limits.alpha);
             }
         }
         let Some(look) = stopping.look(replicate) else { continue };
@@ -121,7 +121,7 @@ fn look_at(turns: &Turns, store: &Store, preset: &Preset, margin: f64, look: Loo
     let parts = Parts { profiles: false, metrics: true };
     let load = |arm: usize| store.load_parts(&turns.directory(arm).unwrap_or_default(), parts);
     let (before, after) = (load(0)?, load(1)?);
-    let options = Options { preset: Some(preset), margin, familywise: look.level, ..Options::default() };
+    let options = Options { preset: Some(preset), margin, familywise: look.alpha, ..Options::default() };
     Ok(difference(&before, &after, &options))
 }
 

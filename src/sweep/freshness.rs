@@ -3,7 +3,7 @@
 //! nothing; the table is dropped at the end.
 
 use super::Stop;
-use crate::check::Guard;
+use crate::check::Check;
 use crate::load::{self, Address};
 use crate::preset::Freshness;
 use crate::sql;
@@ -56,8 +56,8 @@ impl FreshnessProbe {
         Ok(probe)
     }
 
-    /// Writes and reads for a while; gives what was counted as a guard.
-    pub async fn run(&mut self, stop: &Stop) -> Result<Guard> {
+    /// Writes and reads for a while; gives what was counted as a check.
+    pub async fn run(&mut self, stop: &Stop) -> Result<Check> {
         let begun = Instant::now();
         let (mut writes, mut reads, mut stale, mut first) = (0, 0, 0, None);
         while begun.elapsed() < LENGTH && !stop.requested() {
@@ -83,7 +83,7 @@ impl FreshnessProbe {
             tokio::time::sleep_until(next.into()).await;
         }
         let isolation = self.isolation.clone();
-        Ok(Guard::StaleReads { writes, reads, stale, permitted: self.permitted(), isolation, first })
+        Ok(Check::StaleReads { writes, reads, stale, permitted: self.permitted(), isolation, first })
     }
 
     /// Whether the isolation level lets a read miss a write that was acknowledged before it.

@@ -5,7 +5,7 @@ use super::{FreshnessProbe, Request};
 use crate::load::Address;
 use crate::metrics::{HttpScraper, Scraper};
 use crate::sample::{Chosen, Sampler, choose};
-use crate::target::{Awake, bound_name};
+use crate::target::{CpuLatencyLock, bound_name};
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use anyhow::Result;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use std::time::Duration;
 const SCRAPE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Keeps idle CPUs awake, where that is asked for.
-pub fn awake(request: &Request, notes: &mut Vec<String>) -> Result<Option<Awake>> {
+pub fn awake(request: &Request, notes: &mut Vec<String>) -> Result<Option<CpuLatencyLock>> {
     if !request.observe.awake {
         return Ok(None);
     }
-    let awake = Awake::keep()?;
+    let awake = CpuLatencyLock::acquire()?;
     notes.push(
         "idle CPUs are kept awake (/dev/cpu_dma_latency is 0): no latency holds the time that a CPU takes to wake"
             .into(),

@@ -9,7 +9,7 @@ use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::Scraper;
 use crate::run::Manifest;
 use crate::sample::Sampler;
-use crate::target::Awake;
+use crate::target::CpuLatencyLock;
 use crate::wire::WireSource;
 use anyhow::Result;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct Prepared {
 struct Opened {
     pid: Option<u32>,
     companions: Vec<(String, u32)>,
-    awake: Option<Awake>,
+    awake: Option<CpuLatencyLock>,
     sampler: Option<Box<dyn Sampler>>,
     driver: Box<dyn Driver>,
     scraper: Option<Arc<dyn Scraper>>,

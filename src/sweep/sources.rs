@@ -6,7 +6,7 @@ use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
 use crate::sample::{Sampled, Sampler};
 use crate::statements::StatementSource;
-use crate::target::{Awake, Watched, start_ticks};
+use crate::target::{CpuLatencyLock, Watched, start_ticks};
 use crate::wire::WireSource;
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ pub struct Sources {
     /// Whether reads see acknowledged writes; asked after each window.
     pub freshness: Option<FreshnessProbe>,
     /// Held while they are open; `None`: idle CPUs sleep as they are set to.
-    pub awake: Option<Awake>,
+    pub awake: Option<CpuLatencyLock>,
 }
 
 /// The processes on this host that are measured.

@@ -3,7 +3,7 @@
 //! that fails costs its own numbers only and leaves a [`Missing`].
 
 use super::{Sources, Stop, Timing};
-use crate::check::Guard;
+use crate::check::Check;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
 use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
@@ -40,7 +40,7 @@ pub struct Captured {
     pub wire: Option<WireDelta>,
     pub statements: Option<StatementsDelta>,
     /// Whether reads saw acknowledged writes, just after the window.
-    pub freshness: Option<Guard>,
+    pub freshness: Option<Check>,
     pub missing: Vec<Missing>,
     /// Start of the target process, read at the window's end.
     pub target_started: Option<String>,
@@ -117,7 +117,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
 }
 
 /// What the probe counts while the load still runs.
-async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -> Option<Guard> {
+async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -> Option<Check> {
     match sources.freshness.as_mut()?.run(stop).await {
         Ok(counted) => Some(counted),
         Err(error) => {

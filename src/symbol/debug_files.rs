@@ -1,7 +1,7 @@
 //! Files with a module's debug information that lie apart from it. Invariant: a file is taken only where its build-id (or,
 //! without one, the checksum or unit id that the module records) says that it belongs to the module.
 
-use super::locate::Place;
+use super::locate::FileLocation;
 use super::map::Bytes;
 use super::source::{Elf, Naming, Source, hex};
 use crate::cachedir::CacheDir;
@@ -33,18 +33,23 @@ impl Companions {
 }
 
 /// Finds a module's companions below `debug_roots` (`/usr/lib/debug`) and beside the module; `kept` is for their sections.
-pub(super) fn find(place: &Place, own: &Source, debug_roots: &[PathBuf], kept: Option<&CacheDir>) -> Companions {
+pub(super) fn find(
+    location: &FileLocation,
+    own: &Source,
+    debug_roots: &[PathBuf],
+    kept: Option<&CacheDir>,
+) -> Companions {
     let mut found = Companions::default();
     let Ok(elf) = Elf::parse(own.bytes()) else { return found };
-    let mut holder = place.path.clone();
+    let mut holder = location.path.clone();
     if !own.has_debug_info()
-        && let Some((path, bytes)) = debug_file(place, &elf, debug_roots)
+        && let Some((path, bytes)) = debug_file(location, &elf, debug_roots)
     {
         (found.debug, holder) = (Some(Source::load(bytes, Naming::Plain, kept)), path);
     }
     let debug = found.debug.as_ref().unwrap_or(own);
-    found.supplement = supplement(place, debug.bytes(), &holder, debug_roots, kept);
-    found.package = [&place.path, &holder].into_iter().find_map(|path| package(place, path, kept));
+    found.supplement = supplement(location, debug.bytes(), &holder, debug_roots, kept);
+    found.package = [&location.path, &holder].into_iter().find_map(|path| package(location, path, kept));
     if found.debug.is_none() && elf.section_by_name(".symtab").is_none() {
         found.mini = mini(&elf);
     }
@@ -61,12 +66,12 @@ fn build_id_path(root: &Path, id: &[u8]) -> Option<PathBuf> {
 }
 
 /// The debug file by build-id, else by the name and checksum of `.gnu_debuglink`.
-fn debug_file(place: &Place, elf: &Elf<'_>, debug_roots: &[PathBuf]) -> Option<(PathBuf, Bytes)> {
+fn debug_file(location: &FileLocation, elf: &Elf<'_>, debug_roots: &[PathBuf]) -> Option<(PathBuf, Bytes)> {
     let id = elf.build_id().ok().flatten();
     let by_id = id.into_iter().flat_map(|id| debug_roots.iter().filter_map(move |root| build_id_path(root, id)));
     let link = elf.gnu_debuglink().ok().flatten();
-    let by_link = link.into_iter().flat_map(|(name, _)| linked(&place.path, name, debug_roots));
-    by_id.chain(by_link).flat_map(|path| place.in_roots(&path)).find_map(|path| {
+    let by_link = link.into_iter().flat_map(|(name, _)| linked(&location.path, name, debug_roots));
+    by_id.chain(by_link).flat_map(|path| location.in_roots(&path)).find_map(|path| {
         let bytes = map(&path)?;
         let candidate = Elf::parse(&*bytes).ok()?;
         let belongs = match (id, candidate.build_id().ok().flatten()) {
@@ -96,7 +101,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 }
 
 fn supplement(
-    place: &Place,
+    location: &FileLocation,
     debug: &[u8],
     holder: &Path,
     debug_roots: &[PathBuf],
@@ -107,7 +112,7 @@ fn supplement(
     let named = holder.parent().map(|folder| folder.join(OsStr::from_bytes(name)));
     let by_id = debug_roots.iter().filter_map(|root| build_id_path(root, id));
     // `holder` may already lie below a root; then the first candidate is found as it is, below `/`.
-    named.into_iter().chain(by_id).flat_map(|path| [vec![path.clone()], place.in_roots(&path)].concat()).find_map(
+    named.into_iter().chain(by_id).flat_map(|path| [vec![path.clone()], location.in_roots(&path)].concat()).find_map(
         |path| {
             let bytes = map(&path)?;
             let belongs = Elf::parse(&*bytes).ok()?.build_id().ok().flatten() == Some(id);
@@ -117,21 +122,21 @@ fn supplement(
 }
 
 /// `NAME.dwp` beside the module or its debug file.
-fn package(place: &Place, of: &Path, kept: Option<&CacheDir>) -> Option<Source> {
+fn package(location: &FileLocation, of: &Path, kept: Option<&CacheDir>) -> Option<Source> {
     let mut name = of.as_os_str().to_owned();
     name.push(".dwp");
     let path = PathBuf::from(name);
-    let bytes = place.in_roots(&path).into_iter().chain([path]).find_map(|path| map(&path))?;
+    let bytes = location.in_roots(&path).into_iter().chain([path]).find_map(|path| map(&path))?;
     Some(Source::load(bytes, Naming::Split, kept))
 }
 
 /// One unit's split debug information: `path` below `folder` as the compiler wrote them, else beside the module.
-pub(super) fn split_unit(place: &Place, folder: Option<&[u8]>, path: &[u8]) -> Option<Source> {
+pub(super) fn split_unit(location: &FileLocation, folder: Option<&[u8]>, path: &[u8]) -> Option<Source> {
     let path = Path::new(OsStr::from_bytes(path));
     let recorded = folder.map_or(path.to_owned(), |folder| Path::new(OsStr::from_bytes(folder)).join(path));
-    let beside = place.path.parent().zip(path.file_name()).map(|(folder, name)| folder.join(name));
-    let mut places = [Some(recorded), beside].into_iter().flatten().flat_map(|path| place.in_roots(&path));
-    Some(Source::load(places.find_map(|path| map(&path))?, Naming::Split, None))
+    let beside = location.path.parent().zip(path.file_name()).map(|(folder, name)| folder.join(name));
+    let mut locations = [Some(recorded), beside].into_iter().flatten().flat_map(|path| location.in_roots(&path));
+    Some(Source::load(locations.find_map(|path| map(&path))?, Naming::Split, None))
 }
 
 /// Largest size (bytes) that `.gnu_debugdata` may unpack to; it holds a symbol table only.

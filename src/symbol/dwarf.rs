@@ -33,7 +33,7 @@ self_cell!(
     }
 );
 
-/// What tells a unit from others: its place, and its number where it is split, since each split one may lie at 0 of its file.
+/// What tells a unit from others: its location, and its number where it is split, since each split one may lie at 0 of its file.
 type UnitKey = (usize, Option<u64>);
 
 /// One function at an address, as the debug information names it.
@@ -144,14 +144,15 @@ fn split<'a>(
     }
     let Some(path) = load.path else { return Ok(None) };
     *looked_elsewhere = true;
-    let loaded =
-        split_unit(store.files.place(), load.comp_dir.map(|folder| folder.slice()), path.slice()).and_then(|source| {
+    let loaded = split_unit(store.files.location(), load.comp_dir.map(|folder| folder.slice()), path.slice()).and_then(
+        |source| {
             let mut unit = dwarf(store.split.alloc(source));
             let header = unit.units().next().ok()??;
             let belongs = unit.unit(header).ok()?.dwo_id == Some(load.dwo_id);
             unit.make_dwo(&load.parent);
             belongs.then(|| Arc::new(unit))
-        });
+        },
+    );
     if loaded.is_none() {
         absent.insert(path.to_string_lossy().into_owned());
     }

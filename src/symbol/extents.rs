@@ -19,14 +19,14 @@ impl Extents {
     /// `None` where the file has no call-frame information, or no index of it.
     pub(super) fn read(own: &Source) -> Option<Extents> {
         let elf = Elf::parse(own.bytes()).ok()?;
-        let place = |name| {
+        let location = |name| {
             let section = elf.section_by_name(name)?;
             let (start, size) = section.file_range()?;
             let range = usize::try_from(start).ok()?..usize::try_from(start.checked_add(size)?).ok()?;
             own.bytes().get(range.clone())?;
             Some((range, section.address()))
         };
-        Some(Extents { index: place(".eh_frame_hdr")?, frames: place(".eh_frame")? })
+        Some(Extents { index: location(".eh_frame_hdr")?, frames: location(".eh_frame")? })
     }
 
     /// The first address of the function that covers `svma`.

@@ -6,7 +6,7 @@ use super::answers::{Answers, Cache};
 use super::debug_files::{self, Companions};
 use super::dwarf::{Found, Reader};
 use super::extents::Extents;
-use super::locate::{Located, Place};
+use super::locate::{FileLocation, Located};
 use super::name::demangle;
 use super::source::{Elf, Naming, Source, build_id};
 use super::symbolizer::Options;
@@ -25,7 +25,7 @@ const WORTH_A_LANE: usize = 256;
 pub(super) struct Files {
     own: Source,
     pub(super) companions: Companions,
-    place: Place,
+    location: FileLocation,
 }
 
 impl Files {
@@ -51,8 +51,8 @@ impl Files {
         self.companions.mini.is_none() && !self.debug().has_debug_info() && !self.with_symbols().iter().any(has_table)
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn location(&self) -> &FileLocation {
+        &self.location
     }
 
     /// Gives back the pages that were looked at.
@@ -131,7 +131,7 @@ struct Lane {
     looked_elsewhere: bool,
 }
 
-/// Names and source files by place in memory: the bytes do not move while the lane's reader and its files live, and
+/// Names and source files by location in memory: the bytes do not move while the lane's reader and its files live, and
 /// compilers store each text once.
 #[derive(Default)]
 struct Texts {
@@ -161,15 +161,15 @@ impl Image {
     /// Finds the module's companions, and what the cache has of earlier runs. No section or symbol is read yet.
     pub(super) fn open(located: Located, options: &Options) -> Result<Image, String> {
         let cache = options.cache.as_ref();
-        let Located { bytes, place } = located;
+        let Located { bytes, location } = located;
         let segments = Elf::parse(&*bytes)
             .map(|elf| Segments::read(&elf))
-            .map_err(|error| format!("{}: not a readable ELF file ({error})", place.path.display()))?;
+            .map_err(|error| format!("{}: not a readable ELF file ({error})", location.path.display()))?;
         let build_id = build_id(&bytes).ok().flatten();
         let sections = cache.map(Cache::sections);
         let own = Source::load(bytes, Naming::Plain, sections.as_ref());
-        let companions = debug_files::find(&place, &own, &options.debug_roots, sections.as_ref());
-        let files = Arc::new(Files { own, companions, place });
+        let companions = debug_files::find(&location, &own, &options.debug_roots, sections.as_ref());
+        let files = Arc::new(Files { own, companions, location });
         let answers = cache.and_then(|cache| Answers::open(cache, build_id, &files));
         let extents = Extents::read(&files.own);
         let (table, units) = (OnceLock::new(), OnceLock::new());
@@ -241,7 +241,7 @@ impl Image {
     /// What was found damaged or absent, so far.
     pub(super) fn notes(&self) -> Vec<String> {
         let files = &self.facts.files;
-        let path = files.place.path.display();
+        let path = files.location.path.display();
         let mut notes = Vec::new();
         if let Some(damage) =
             files.debug().damage().or_else(|| self.lanes.iter().find_map(|lane| lane.damage.as_deref()))
@@ -337,7 +337,7 @@ impl Lane {
     fn forget(&mut self, facts: &Facts, most_parsed: u64) {
         if matches!(&self.reader, Opened::Reader(reader) if reader.parsed() >= most_parsed) {
             self.reader = Opened::NotYet;
-            // Texts are known by their place in memory, and some lay in the reader's.
+            // Texts are known by their location in memory, and some lay in the reader's.
             self.texts = Texts::default();
             facts.files.release();
         }

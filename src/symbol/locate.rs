@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 /// A module's file.
 pub(super) struct Located {
     pub(super) bytes: Bytes,
-    pub(super) place: Place,
+    pub(super) location: FileLocation,
 }
 
 /// Where a module lies, and with it the files that belong to it.
-pub(super) struct Place {
+pub(super) struct FileLocation {
     /// Its path as its own process sees it.
     pub(super) path: PathBuf,
     /// Roots of the mount namespaces to look into: the process's own, then ours.
@@ -36,7 +36,10 @@ pub(super) fn open(modules: &[&Module]) -> Result<Located, Unusable> {
             let Ok(bytes) = Bytes::map(&opened.file) else { continue };
             match check(module, &opened, &bytes) {
                 Ok(()) => {
-                    return Ok(Located { bytes, place: Place { path: module.path.clone(), roots: roots(module) } });
+                    return Ok(Located {
+                        bytes,
+                        location: FileLocation { path: module.path.clone(), roots: roots(module) },
+                    });
                 }
                 Err(unusable) => worst = unusable,
             }
@@ -48,7 +51,7 @@ pub(super) fn open(modules: &[&Module]) -> Result<Located, Unusable> {
 /// This process's vdso as a module's file.
 pub(super) fn vdso() -> Option<Located> {
     let bytes = Bytes::Owned(elf::vdso()?.bytes().into());
-    Some(Located { bytes, place: Place { path: "[vdso]".into(), roots: Vec::new() } })
+    Some(Located { bytes, location: FileLocation { path: "[vdso]".into(), roots: Vec::new() } })
 }
 
 fn mapped(module: &Module) -> MappedFile<'_> {
@@ -60,7 +63,7 @@ fn roots(module: &Module) -> Vec<PathBuf> {
     if own.is_dir() { vec![own, PathBuf::from("/")] } else { vec![PathBuf::from("/")] }
 }
 
-impl Place {
+impl FileLocation {
     /// An absolute path in every root in turn.
     pub(super) fn in_roots(&self, path: &Path) -> Vec<PathBuf> {
         self.roots.iter().map(|root| below(root, path)).collect()

@@ -54,7 +54,7 @@ pub(super) enum Naming {
 /// Where a section lies within the file's bytes.
 struct Section {
     id: SectionId,
-    place: Range<usize>,
+    location: Range<usize>,
     format: CompressionFormat,
     /// As the file claims.
     unpacked_bytes: u64,
@@ -102,7 +102,7 @@ impl Source {
         match unpacked.iter().find(|(found, _)| *found == id) {
             // A kept section is followed by what it is verified with.
             Some((_, bytes)) => bytes.get(..section.unpacked_bytes as usize).unwrap_or_default(),
-            None => &self.bytes[section.place.clone()],
+            None => &self.bytes[section.location.clone()],
         }
     }
 
@@ -128,8 +128,8 @@ impl Source {
     fn unpack_all(&self) -> Result<Vec<(SectionId, Bytes)>, String> {
         let mut packed: Vec<&Section> =
             self.sections.iter().filter(|section| section.format != CompressionFormat::None).collect();
-        packed.sort_by_key(|section| std::cmp::Reverse(section.place.len()));
-        let together: usize = packed.iter().map(|section| section.place.len()).sum();
+        packed.sort_by_key(|section| std::cmp::Reverse(section.location.len()));
+        let together: usize = packed.iter().map(|section| section.location.len()).sum();
         if packed.len() < 2 || together < WORTH_THREADS {
             return packed.into_iter().map(|section| Ok((section.id, self.unpack(section)?))).collect();
         }
@@ -147,7 +147,7 @@ impl Source {
     fn unpack(&self, section: &Section) -> Result<Bytes, String> {
         let data = CompressedData {
             format: section.format,
-            data: &self.bytes[section.place.clone()],
+            data: &self.bytes[section.location.clone()],
             uncompressed_size: section.unpacked_bytes,
         };
         let build_id = self.kept.as_ref().and_then(|_| build_id(&self.bytes).ok().flatten());
@@ -167,8 +167,8 @@ fn sections(bytes: &Bytes, naming: Naming) -> Result<Vec<Section>, String> {
         let data = section.compressed_data().map_err(|error| format!("{}: {error}", id.name()))?;
         if data.format != CompressionFormat::None || !data.data.is_empty() {
             let start = data.data.as_ptr() as usize - bytes.as_ptr() as usize;
-            let place = start..start + data.data.len();
-            sections.push(Section { id, place, format: data.format, unpacked_bytes: data.uncompressed_size });
+            let location = start..start + data.data.len();
+            sections.push(Section { id, location, format: data.format, unpacked_bytes: data.uncompressed_size });
         }
     }
     Ok(sections)

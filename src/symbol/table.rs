@@ -113,8 +113,8 @@ fn collect<'a>(
         }
         let size = symbol.st_size(ENDIAN);
         let name_at = name.as_ptr() as usize - bytes.as_ptr() as usize;
-        let place = Name::In { file, at: name_at, length: name.len() as u32 };
-        let entry = Entry { start, end: start.saturating_add(size), name: place, sized: size > 0 };
+        let location = Name::In { file, at: name_at, length: name.len() as u32 };
+        let entry = Entry { start, end: start.saturating_add(size), name: location, sized: size > 0 };
         found.push((entry, rank(name, size > 0, symbol.st_bind() == STB_LOCAL)));
     }
 }

@@ -1,7 +1,7 @@
 //! Which process is measured, which threads it has, what binary it is and what the host permits.
 
-mod awake;
 mod clients;
+mod cpu_latency;
 mod cpus;
 mod host;
 mod locate;
@@ -9,8 +9,8 @@ mod process;
 mod scheduler;
 mod snapshot;
 
-pub use awake::Awake;
 pub use clients::clients;
+pub use cpu_latency::CpuLatencyLock;
 pub use cpus::{has_pmu, online_cpus};
 pub use host::{Host, host};
 pub use locate::{bound_name, listener, named, related, socket_listener};

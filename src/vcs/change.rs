@@ -1,14 +1,14 @@
 //! Changes of their own. Invariant: a commit holds the one file that it is about, whatever else lies changed in the working
 //! copy; each of these is run only when the user asked for it.
 
-use super::{Place, Tool};
+use super::{Location, Tool};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 /// Whether the file is tracked and stands as its last commit has it, so that a change of it can be one of its own.
 ///
 /// # Errors
-/// As [`Place::of`]; what the tool answers.
+/// As [`Location::of`]; what the tool answers.
 pub fn is_unchanged(file: &Path) -> Result<bool> {
     let (place, name) = placed(file)?;
     Ok(match place.tool {
@@ -28,7 +28,7 @@ pub fn is_unchanged(file: &Path) -> Result<bool> {
 /// what is staged stays staged.
 ///
 /// # Errors
-/// As [`Place::of`]; what the tool answers.
+/// As [`Location::of`]; what the tool answers.
 pub fn commit_file(file: &Path, message: &str) -> Result<Tool> {
     let (place, name) = placed(file)?;
     match place.tool {
@@ -55,9 +55,9 @@ pub fn commit_file(file: &Path, message: &str) -> Result<Tool> {
 /// Describes jj's working-copy change and begins the next one.
 ///
 /// # Errors
-/// As [`Place::of`]; a working copy that jj does not keep; what jj answers.
+/// As [`Location::of`]; a working copy that jj does not keep; what jj answers.
 pub fn describe_and_begin(directory: &Path, message: &str) -> Result<()> {
-    let place = Place::of(directory)?;
+    let place = Location::of(directory)?;
     if place.tool != Tool::Jj {
         bail!("{} is kept by git, and --jj-describe is for jj: commit it with the printed text", place.root.display());
     }
@@ -67,9 +67,9 @@ pub fn describe_and_begin(directory: &Path, message: &str) -> Result<()> {
 }
 
 /// The file's working copy, and its name there.
-fn placed(file: &Path) -> Result<(Place, String)> {
+fn placed(file: &Path) -> Result<(Location, String)> {
     let real = file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
-    let place = Place::of(real.parent().unwrap_or(Path::new("/")))?;
+    let place = Location::of(real.parent().unwrap_or(Path::new("/")))?;
     let name = real.strip_prefix(&place.root).with_context(|| format!("{} lies outside", real.display()))?;
     let name = name.to_str().with_context(|| format!("the name {} is not UTF-8", name.display()))?;
     Ok((place, name.to_string()))

@@ -39,22 +39,22 @@ struct NotInstalled(Tool, String);
 
 /// A working copy's root and who keeps it: jj where both do.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Location {
     pub tool: Tool,
     pub root: PathBuf,
 }
 
-impl Place {
+impl Location {
     /// The working copy that holds `directory`. Where jj keeps it beside git and is not installed, git answers.
     ///
     /// # Errors
     /// A directory in no working copy, or whose tool is not installed.
-    pub fn of(directory: &Path) -> Result<Place> {
+    pub fn of(directory: &Path) -> Result<Location> {
         let real = directory.canonicalize().with_context(|| format!("cannot find {}", directory.display()))?;
         for root in real.ancestors() {
             let (jj, git) = (root.join(".jj").is_dir(), root.join(".git").exists());
             let candidates = [(jj, Tool::Jj), (git, Tool::Git)].into_iter().filter(|(there, _)| *there);
-            let places: Vec<Place> = candidates.map(|(_, tool)| Place { tool, root: root.into() }).collect();
+            let places: Vec<Location> = candidates.map(|(_, tool)| Location { tool, root: root.into() }).collect();
             let Some(first) = places.first() else { continue };
             let installed = places.iter().find(|place| place.is_installed());
             return installed.cloned().ok_or_else(|| anyhow!(NotInstalled(first.tool, root.display().to_string())));

@@ -1,6 +1,6 @@
 //! What a working copy is at: the revision that a binary was built from, as far as the directory can tell.
 
-use super::{Place, Tool};
+use super::{Location, Tool};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -45,7 +45,7 @@ const TEMPLATE: &str =
 /// # Errors
 /// No working copy, a tool that is not installed, or what it answers.
 pub fn working_copy(directory: &Path) -> Result<WorkingCopy> {
-    let place = Place::of(directory)?;
+    let place = Location::of(directory)?;
     let (change, commit, changed, title, files) = match place.tool {
         Tool::Jj => {
             let answer = place.run(&["log", "--no-graph", "-r", "@", "-T", TEMPLATE])?;

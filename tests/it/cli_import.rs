@@ -32,7 +32,7 @@ fn import(place: &Place, recorded: &Path, table: &str) {
     let directory = recorded.join(table).display().to_string();
     let import = ["import", &directory, "--preset", "materialize", "--profile-seconds", "15", "--width", "120"];
     let answer = place.run(&import);
-    // Level 1 of `t` fails the guard of the generator's gap, which the exit code tells; the run is stored all the same.
+    // Level 1 of `t` fails the check of the generator's gap, which the exit code tells; the run is stored all the same.
     answer.assert(i32::from(table == "t"), &[]);
     assert_eq!(answer.out.contains("FAIL          N - X*R = 0.0"), table == "t", "{}", answer.out);
     assert_eq!(answer.out.contains("other   clusterd"), table == "bench", "the processes beside that were recorded");
@@ -155,7 +155,7 @@ fn the_recording_of_the_testbed_becomes_a_run_that_every_verb_reads() {
     assert_eq!(pictures(&place), 10);
 }
 
-/// The largest recorded file, 152 MB of text. The bounds are CPU time, because other tests run beside this one; on an idle
+/// The largest recorded file, 152 MB of text. The bounds are CPU time, because other tests run companions this one; on an idle
 /// machine it takes a sixth of them, and a tenth of the memory.
 #[test]
 fn a_large_recorded_file_is_imported_and_drawn_in_5_seconds_of_cpu_and_500_megabytes() {

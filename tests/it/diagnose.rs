@@ -3,7 +3,7 @@
 
 use crate::build::{self, Stack, frame, hop};
 use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, diagnose};
-use wireprof::check::Guard;
+use wireprof::check::Check;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::{Cause, Preset};
@@ -31,7 +31,7 @@ struct Made {
     waiting: f64,
     /// Share of the server's CPU on its busiest thread.
     on_one_thread: f64,
-    /// Threads of the server, inside a task beside what is on a CPU.
+    /// Threads of the server, inside a task companions what is on a CPU.
     blocked: f64,
     /// A round trip behind: the call, the statement, the way on its own, waiting at the database; what a query waits for it.
     call: f64,
@@ -41,7 +41,7 @@ struct Made {
     pool: f64,
     /// Queries that share a round trip.
     sharing: f64,
-    guards: Vec<Guard>,
+    checks: Vec<Check>,
 }
 
 /// One client whose 100 us are spread: no single cause.
@@ -62,7 +62,7 @@ fn one() -> Made {
         wait: 55.0,
         pool: 0.0,
         sharing: 1.0,
-        guards: Vec::new(),
+        checks: Vec::new(),
     }
 }
 
@@ -107,7 +107,7 @@ impl Made {
         window.statements = Some(self.statements());
         window.scheduler = Some(self.scheduler());
         window.wire = Some(WireDelta { span, hops: self.hops(), sends_seen: true });
-        window.guards = self.guards.clone();
+        window.checks = self.checks.clone();
         window
     }
 
@@ -338,7 +338,7 @@ fn a_lock_is_named_by_the_function_that_waits_for_it_and_other_blocking_calls_ar
     locked.server.push(("serve;take;std::sys::sync::mutex::futex::Mutex::lock_contended", 1.0));
     let (found, _) = first(&[one(), locked], Cause::Lock);
     assert_eq!(found.verdicts[0].named[0].name, "take");
-    // Held by a function that works under it, most of that by chance on one thread, which is no limit of its own.
+    // HeldResource by a function that works under it, most of that by chance on one thread, which is no limit of its own.
     let mut working = Made { latency: 1_200.0, blocked: 60.0, on_one_thread: 0.7, ..sixteen() };
     working.server.push(("serve;take;hold", 60.0));
     working.server.push(("serve;take;std::sys::sync::mutex::futex::Mutex::lock_contended", 4.0));
@@ -362,12 +362,12 @@ fn a_generator_that_cannot_ask_faster_and_processes_beside_are_told() {
 
 #[test]
 fn a_run_of_something_else_says_that_first() {
-    let focus = Guard::Focus { name: "peeks a query".into(), value: 0.2, at_least: 0.99, remedy: "r".into() };
-    let (found, _) = first(&[Made { guards: vec![focus], ..sixteen() }], Cause::SlowPath);
+    let focus = Check::Focus { name: "peeks a query".into(), value: 0.2, at_least: 0.99, remedy: "r".into() };
+    let (found, _) = first(&[Made { checks: vec![focus], ..sixteen() }], Cause::SlowPath);
     assert!(found.verdicts[0].sentence.contains("peeks a query: 0.2000"), "{}", found.verdicts[0].sentence);
     let churn =
-        Guard::ServerChurn { name: "sessions started".into(), unit: "sessions".into(), value: 99.0, at_most: 34.0 };
-    first(&[Made { guards: vec![churn], ..sixteen() }], Cause::Churn);
+        Check::ServerChurn { name: "sessions started".into(), unit: "sessions".into(), value: 99.0, at_most: 34.0 };
+    first(&[Made { checks: vec![churn], ..sixteen() }], Cause::Churn);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn places_are_divided_by_round_trips_and_populations_by_the_window() {
     assert!((ten.places[Place::ServerBuffer.index()].population - 6.22).abs() < 1e-9);
     assert_eq!((ten.within_latency(), ten.rest()), (Some(498_000.0), Some(2_000.0)));
     // By the client's own clock it is at a query all the time: what the sockets call its hands are its system calls.
-    assert_eq!((ten.client_calls, ten.unseen()), (Some(2_000.0), Some(0.0)));
+    assert_eq!((ten.client_calls, ten.residual()), (Some(2_000.0), Some(0.0)));
     assert_eq!(ten.round_trips, 1.0);
     let everyone: f64 = ten.places.iter().map(|share| share.population).sum();
     assert!((everyone - 10.0).abs() < 1e-9, "{everyone}");

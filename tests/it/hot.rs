@@ -60,7 +60,7 @@ fn folded_plumbing_leaves_its_weight_with_the_nearest_kept_caller() {
         Stack("tokio::run;tokio::park", 2),
         Stack("", 3),
     ]);
-    let folded = fold_plumbing(&source, &patterns(&["^tokio::"]));
+    let folded = fold_runtime(&source, &patterns(&["^tokio::"]));
     folded.check().unwrap();
     assert_eq!(lines(&folded), expected(&[("serve;handle", 1), ("serve", 1), ("[runtime]", 1), ("", 1)]));
     assert!(folded.frames.iter().all(|f| !f.name.contains("tokio")));
@@ -82,7 +82,7 @@ fn merging_sums_the_columns_that_all_have() {
     assert_eq!(merge(&[]), Profile::default());
 }
 
-/// A random profile of some hundred samples over ten function names, three of them plumbing.
+/// A random profile of some hundred samples over ten function names, three of them runtime_frames.
 fn random(random: &mut StdRng) -> Profile {
     let names = ["a", "b", "c", "d", "e", "f", "k:read", "tokio::x", "tokio::y", "<tokio::Z as F<a>>::poll"];
     let stacks: Vec<String> = (0..random.random_range(0..300))
@@ -99,13 +99,13 @@ fn random(random: &mut StdRng) -> Profile {
 #[test]
 fn every_operation_conserves_every_columns_total_on_random_profiles() {
     let mut seed = StdRng::seed_from_u64(20261122);
-    let plumbing = patterns(&["tokio::"]);
+    let runtime_frames = patterns(&["tokio::"]);
     for _ in 0..300 {
         let (source, other) = (random(&mut seed), random(&mut seed));
         let focus = Focus::new("f", &["^(b|read)$"]).unwrap();
         for callers in [Callers::Cut, Callers::Kept] {
             let split = split(&source, &focus, callers);
-            let folded = fold_plumbing(&split.view, &plumbing);
+            let folded = fold_runtime(&split.view, &runtime_frames);
             let merged = merge(&[&source, &other]);
             for profile in [&split.view, &folded, &merged] {
                 profile.check().unwrap();
@@ -306,8 +306,8 @@ fn the_testbeds_runtime_folds_away_and_its_weight_stays() {
 fn runtime_folds_away(level: &Path) -> (i64, (usize, usize), (usize, usize)) {
     let source = folded(&recordings::text(&level.join("folded.txt.gz")));
     let preset = wireprof::preset::Preset::built_in("materialize").unwrap();
-    let plumbing: Vec<Regex> = preset.runtime.iter().map(|p| p.0.clone()).collect();
-    let folded = fold_plumbing(&source, &plumbing);
+    let runtime_frames: Vec<Regex> = preset.runtime.iter().map(|p| p.0.clone()).collect();
+    let folded = fold_runtime(&source, &runtime_frames);
     assert_eq!(folded.total(0), source.total(0));
     let left: Vec<String> = folded.frames.iter().map(|f| short_name(&f.name)).collect();
     let runtime: Vec<&String> = left.iter().filter(|name| name.starts_with("tokio::runtime")).collect();

@@ -246,21 +246,21 @@ fn the_peeks_cost_a_query_is_a_small_part_of_the_servers() {
     }
 }
 
-/// (table, level, the guards that do not pass)
+/// (table, level, the checks that do not pass)
 #[test]
 fn the_guards_say_what_the_recordings_can_and_cannot_vouch_for() {
-    use wireprof::analyze::judge::guards::check_window;
-    use wireprof::check::Verdict;
+    use wireprof::analyze::judge::checks::check_window;
+    use wireprof::check::Status;
     for (table, level, wanted) in
         [("t", 1, &["generator_gap"][..]), ("t", 16, &["machine_busy"]), ("bench", 64, &["machine_busy"])]
     {
         let Some(run) = run(table) else { return };
-        let guards = check_window(&preset(), &run.manifest, window(run, level));
-        let tag = |guard| serde_json::to_value(guard).unwrap()["guard"].as_str().unwrap().to_string();
-        let of = |verdict: fn(Verdict) -> bool| guards.iter().filter(move |g| verdict(g.verdict()));
-        let fired: Vec<String> = of(|v| v >= Verdict::Warn).map(tag).collect();
+        let checks = check_window(&preset(), &run.manifest, window(run, level));
+        let tag = |check| serde_json::to_value(check).unwrap()["guard"].as_str().unwrap().to_string();
+        let of = |status: fn(Status) -> bool| checks.iter().filter(move |g| status(g.status()));
+        let fired: Vec<String> = of(|v| v >= Status::Warn).map(tag).collect();
         assert_eq!(fired, wanted, "{table} {level}");
-        let unchecked: Vec<String> = of(|v| v == Verdict::NotMeasured).map(|g| g.to_string()).collect();
+        let unchecked: Vec<String> = of(|v| v == Status::NotMeasured).map(|g| g.to_string()).collect();
         let starts = [
             "the generator's CPU",
             "row counts",

@@ -188,14 +188,14 @@ fn costs_are_divided_by_the_queries_of_the_profiles_own_seconds() {
 
 #[test]
 fn the_guards_say_what_the_recording_can_and_cannot_vouch_for() {
-    use wireprof::analyze::judge::guards::check_window;
-    use wireprof::check::Verdict;
+    use wireprof::analyze::judge::checks::check_window;
+    use wireprof::check::Status;
     for (level, wanted) in [(1, &[][..]), (4, &["machine_busy"]), (16, &["machine_busy"])] {
-        let guards = check_window(&preset(), &run().manifest, window(level));
-        let tag = |guard| serde_json::to_value(guard).unwrap()["guard"].as_str().unwrap().to_string();
-        let of = |verdict: fn(Verdict) -> bool| guards.iter().filter(move |g| verdict(g.verdict())).count();
-        let fired: Vec<String> = guards.iter().filter(|g| g.verdict() >= Verdict::Warn).map(tag).collect();
+        let checks = check_window(&preset(), &run().manifest, window(level));
+        let tag = |check| serde_json::to_value(check).unwrap()["guard"].as_str().unwrap().to_string();
+        let of = |status: fn(Status) -> bool| checks.iter().filter(move |g| status(g.status())).count();
+        let fired: Vec<String> = checks.iter().filter(|g| g.status() >= Status::Warn).map(tag).collect();
         assert_eq!(fired, wanted, "level {level}");
-        assert_eq!(of(|v| v == Verdict::NotMeasured), 7, "level {level}");
+        assert_eq!(of(|v| v == Status::NotMeasured), 7, "level {level}");
     }
 }

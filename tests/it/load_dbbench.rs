@@ -77,7 +77,7 @@ fn dbbench_gets_its_connections_and_its_password_and_is_read_at_the_end() {
         assert!(!Path::new(&script).exists() && !Path::new(&format!("/proc/{child}")).exists());
         assert_eq!((trace.connections, trace.completed, trace.latency_sum), (16, 0, None));
         assert_eq!((trace.jobs[0].completed, trace.jobs[0].latency_sum), (13293, 13293 * 1_479_128));
-        assert_eq!(trace.divisor, "none: dbbench reports its whole run only");
+        assert_eq!(trace.counted_by, "none: dbbench reports its whole run only");
     }
 }
 

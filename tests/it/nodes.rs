@@ -1,4 +1,4 @@
-//! The tree of a latency whose parts are constructed: what is subtracted, what is not, and how much is left unexplained.
+//! The tree of a latency whose parts are constructed: what is subtracted, what is not, and how much is left residual_share.
 
 use crate::build;
 use std::collections::BTreeMap;
@@ -105,8 +105,8 @@ fn each_whole_less_its_parts_is_a_rest_and_all_rests_are_what_is_unexplained() {
     assert_eq!(micros(&tree, "rest of call"), Some(30.0));
     assert_eq!(micros(&tree, "rest of wait"), Some(10.0));
     assert_eq!(micros(&tree, "rest of batch"), Some(10.0), "40 us less a round trip of 30");
-    assert!((tree.unexplained().unwrap() - 62.0 / 110.0).abs() < 1e-9);
-    assert_eq!(tree.by_subtraction()[0].0.key, "rest of call");
+    assert!((tree.residual_share().unwrap() - 62.0 / 110.0).abs() < 1e-9);
+    assert_eq!(tree.residuals()[0].0.key, "rest of call");
     // Leaves sum to the latency: nothing is counted twice.
     let leaves = tree.latency.all().into_iter().filter(|node| node.parts.iter().all(|part| part.key == "statement"));
     let sum: f64 = leaves.filter(|node| node.key != "statement").map(|node| node.share.unwrap()).sum();
@@ -132,7 +132,7 @@ fn a_batch_that_ten_calls_share_is_not_subtracted_from_their_wait_and_has_no_sha
     // Within the batch the means are of one weight again, but no query has it to itself.
     assert_eq!(micros(&tree, "rest of batch"), Some(10.0));
     assert_eq!(tree.get("rest of batch").unwrap().share, None);
-    assert!((tree.unexplained().unwrap() - (2.0 + 10.0 + 30.0) / 110.0).abs() < 1e-9);
+    assert!((tree.residual_share().unwrap() - (2.0 + 10.0 + 30.0) / 110.0).abs() < 1e-9);
     let said = nodes_section(&BTreeMap::from([(64, tree)])).notes;
     assert!(said[0].starts_with("Level 64: 38.2 % of the latency is known only by subtraction, and so not explained, most of it rest of call"), "{said:?}");
     assert!(said[1].contains("10.0 of the former share one of the latter"), "{said:?}");
@@ -176,7 +176,7 @@ fn without_metrics_the_places_stand_alone_and_without_sockets_the_metrics_do() {
     assert_eq!(micros(&only_places, "server"), Some(90.0));
     assert!(matches!(&only_places.get("call").unwrap().known, Known::Not(why) if why.contains("no metrics")));
     assert_eq!(micros(&only_places, "rest of server"), Some(60.0), "the round trip lies within");
-    assert!((only_places.unexplained().unwrap() - 62.0 / 110.0).abs() < 1e-9);
+    assert!((only_places.residual_share().unwrap() - 62.0 / 110.0).abs() < 1e-9);
     let mut unfollowed = window(1, &[("call", QUERIES, 80)], 0);
     unfollowed.wire = None;
     let only_metrics = tree(unfollowed);
@@ -212,10 +212,16 @@ fn what_the_sockets_see_before_and_after_the_database_is_not_unexplained() {
     let found = tree(sampled(one(), Some(Behind { before: 40_000, after: 18_000 })));
     let own = found.own_work.unwrap();
     assert_eq!((own.before, own.behind, own.after, own.queries), (40_000.0, 32_000.0, 18_000.0, 200));
-    assert!((found.unexplained().unwrap() - 2.0 / 110.0).abs() < 1e-9, "only what is left outside the server's hands");
+    assert!(
+        (found.residual_share().unwrap() - 2.0 / 110.0).abs() < 1e-9,
+        "only what is left outside the server's hands"
+    );
     let sum = |rests: Vec<(&Node, f64)>| rests.iter().map(|(_, share)| share.abs()).sum::<f64>();
-    assert!((sum(found.by_subtraction()) - 2.0 / 110.0).abs() < 1e-9, "only the rest of the latency");
-    assert!((sum(found.rests_within_measured()) - 60.0 / 110.0).abs() < 1e-9, "the others lie in the server's hands");
+    assert!((sum(found.residuals()) - 2.0 / 110.0).abs() < 1e-9, "only the rest of the latency");
+    assert!(
+        (sum(found.residuals_within_measured()) - 60.0 / 110.0).abs() < 1e-9,
+        "the others lie in the server's hands"
+    );
     let phases = ["before", "behind", "after"].map(|key| micros(&found, key));
     assert_eq!(phases, [Some(40.0), Some(32.0), Some(18.0)], "beside the parts, and not subtracted with them");
     assert_eq!(micros(&found, "rest of server"), Some(10.0));
@@ -244,7 +250,7 @@ fn what_the_sockets_see_before_and_after_the_database_is_not_unexplained() {
     let mut differing = sampled(one(), Some(Behind { before: 40_000, after: 18_000 }));
     let sample = differing.wire.as_mut().unwrap().hops[0].sample.as_mut().unwrap();
     sample.queries.iter_mut().for_each(|query| query.spent[2] = 85_000);
-    assert!((tree(differing).unexplained().unwrap() - 7.0 / 110.0).abs() < 1e-9);
+    assert!((tree(differing).residual_share().unwrap() - 7.0 / 110.0).abs() < 1e-9);
     assert_eq!(tree(sampled(one(), None)).own_work, None, "queries that ask nothing, or several things");
     let mut two = sampled(one(), Some(Behind { before: 40_000, after: 18_000 }));
     two.wire.as_mut().unwrap().hops[0].connections = 2;

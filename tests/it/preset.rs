@@ -3,7 +3,7 @@
 use crate::build;
 use std::collections::BTreeSet;
 use wireprof::analyze::cost::quantities::quantities;
-use wireprof::analyze::judge::guards::check_window;
+use wireprof::analyze::judge::checks::check_window;
 use wireprof::analyze::time::nodes::nodes;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
@@ -28,7 +28,7 @@ fn the_testbed_inherits_what_it_does_not_say_itself() {
     assert_eq!(testbed.process.children, Some(false));
     assert_eq!(testbed.connect.internal, materialize.connect.internal);
     assert_eq!(testbed.quantity.len(), materialize.quantity.len() + 3);
-    assert_eq!(testbed.guards.churn.len(), 4);
+    assert_eq!(testbed.checks.churn.len(), 4);
     let names = |p: &Preset| p.focus.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&testbed), [names(&materialize), vec!["plant".to_string()]].concat());
 }
@@ -66,8 +66,8 @@ fn the_set_up_of_the_benchmark_goes_to_the_internal_port_and_can_be_run_twice() 
 
 #[test]
 fn plumbing_is_the_runtime_and_not_what_runs_in_it() {
-    let plumbing = Preset::built_in("materialize").unwrap().runtime;
-    let folded = |name: &str| plumbing.iter().any(|p| p.0.is_match(name));
+    let runtime_frames = Preset::built_in("materialize").unwrap().runtime;
+    let folded = |name: &str| runtime_frames.iter().any(|p| p.0.is_match(name));
     for name in [
         "tokio::runtime::scheduler::multi_thread::worker::run",
         "<tokio::runtime::scheduler::multi_thread::worker::Context>::run_task",

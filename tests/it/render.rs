@@ -306,17 +306,17 @@ fn pictures_are_small(level: &Path, focus: &str) -> usize {
 
 #[test]
 fn guards_that_do_not_pass_are_told_whole_with_their_remedies_the_worst_first() {
-    use wireprof::check::Guard;
+    use wireprof::check::Check;
     let mut run = small_run();
-    run.windows[0].guards = vec![
-        Guard::Unchecked { what: "steal".into(), why: "the machine does not tell".into() },
-        Guard::Errors { errors: 5, completed: 10, first: "40001 restart transaction".into() },
-        Guard::WrongRows { wrong: 0, completed: 10 },
+    run.windows[0].checks = vec![
+        Check::Unchecked { what: "steal".into(), why: "the machine does not tell".into() },
+        Check::Errors { errors: 5, completed: 10, first: "40001 restart transaction".into() },
+        Check::WrongRows { wrong: 0, completed: 10 },
     ];
-    let text = terminal(&guards_report(&run), 60);
+    let text = terminal(&checks_report(&run), 60);
     assert!(text.lines().all(|l| l.chars().count() <= 60), "{text}");
     assert!(text.contains("1 of 3 checks passed."), "{text}");
-    let value: serde_json::Value = serde_json::from_str(&json(&guards_report(&run))).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json(&checks_report(&run))).unwrap();
     let rows = value["sections"][0]["tables"][0]["rows"].as_array().unwrap();
     let verdicts: Vec<&str> = rows.iter().map(|r| r["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["FAIL", "not measured"]);

@@ -414,7 +414,7 @@ fn a_password_is_neither_printed_nor_stored_nor_logged() {
             "--url",
             &url,
         ]);
-        // 1: a guard did not like the machine's other load.
+        // 1: a check did not like the machine's other load.
         let expected: &[i32] = if stored { &[0, 1] } else { &[2] };
         assert!(code.is_some_and(|code| expected.contains(&code)), "{url}: {printed}");
         if stored {

@@ -77,11 +77,11 @@ fn blocked_time_is_the_windows_where_a_thread_never_wakes_and_the_sleeps_where_i
         off_cpu.waits.iter().filter(move |wait| raw.threads[wait.thread as usize].thread == name)
     };
     let idle: Vec<_> = of("idle").collect();
-    let unseen =
+    let residual =
         |wait: &&wireprof::sample::RawWait| raw.stacks[wait.stack as usize].incomplete == Some(Incomplete::NotSeen);
-    assert!(idle.len() == 1 && unseen(&idle[0]) && idle[0].waits == 0, "{idle:?}");
+    assert!(idle.len() == 1 && residual(&idle[0]) && idle[0].waits == 0, "{idle:?}");
     assert_eq!(idle[0].blocked as f64, window, "the whole window, to the nanosecond");
-    let sleeper: Vec<_> = of("sleeper").filter(|wait| !unseen(wait)).collect();
+    let sleeper: Vec<_> = of("sleeper").filter(|wait| !residual(wait)).collect();
     let (waits, blocked): (u64, u64) = sleeper.iter().fold((0, 0), |sum, w| (sum.0 + w.waits, sum.1 + w.blocked));
     let mean = blocked as f64 / waits as f64;
     // Timer slack adds 50 us; a late timer on a busy machine more.

@@ -16,7 +16,7 @@ const SHORT: [&str; 6] = ["--levels", "1", "--window", "500ms", "--warmup", "20m
 const RESET: &str = "statement statistics were reset before each window";
 const STRIPPED: &str = "wireprof-testbed: stripped, so that only exported functions have names";
 
-/// A directory with this wireprof, and beside it a testbed without symbols; `None`, with the reason, where that cannot
+/// A directory with this wireprof, and companions it a testbed without symbols; `None`, with the reason, where that cannot
 /// be made.
 fn beside_a_stripped_testbed() -> Option<tempfile::TempDir> {
     let folder = tempfile::tempdir().unwrap();
@@ -32,7 +32,7 @@ fn beside_a_stripped_testbed() -> Option<tempfile::TempDir> {
     Some(folder)
 }
 
-/// The command by a wireprof that finds the testbed beside itself.
+/// The command by a wireprof that finds the testbed companions itself.
 fn command(place: &Place, wireprof: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(wireprof);
     command.args(arguments).current_dir(place.path()).stdin(Stdio::null());

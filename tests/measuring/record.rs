@@ -55,7 +55,7 @@ fn queries_are_counted_by_the_servers_metrics_and_at_its_sockets_as_their_own_dr
         one_window(&place, &ready.sql, sql, &[&preset[..], &["--metrics-url", &ready.metrics]].concat());
     assert_same_count(&window, &trace);
     assert_eq!((window.id().level, window.load.connections), (CLIENTS, CLIENTS), "as many as were connected");
-    assert_eq!(window.load.divisor, r#"count(mz_frontend_peek_seconds{*="try_frontend_peek_cached"})"#);
+    assert_eq!(window.load.counted_by, r#"count(mz_frontend_peek_seconds{*="try_frontend_peek_cached"})"#);
     assert_eq!((window.load.mean_latency(), window.load.generator.cpu), (None, None));
     for part in ["latency", "row counts", "sessions", "errors"] {
         assert!(
@@ -71,7 +71,7 @@ fn queries_are_counted_by_the_servers_metrics_and_at_its_sockets_as_their_own_dr
     }
     let (window, trace) = one_window(&place, &ready.sql, sql, &arguments);
     assert_same_count(&window, &trace);
-    assert_eq!((window.load.divisor.as_str(), window.id().level), ("sockets", 9));
+    assert_eq!((window.load.counted_by.as_str(), window.id().level), ("sockets", 9));
 }
 
 fn wireprof_follows_sockets() -> bool {
@@ -91,7 +91,7 @@ fn queries_are_counted_by_the_databases_statements() {
     let counted = ["--divisor", r"statements(^select \$1 \+ \$2$)"];
     let (window, trace) = one_window(&place, url, "select 1 + 1", &[&arguments[..], &counted].concat());
     assert_same_count(&window, &trace);
-    assert_eq!(window.load.divisor, r"statements(^select \$1 \+ \$2$)");
+    assert_eq!(window.load.counted_by, r"statements(^select \$1 \+ \$2$)");
 
     let load = load(url, "select 1 + 1");
     let other = Place::new();

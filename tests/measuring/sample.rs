@@ -97,13 +97,13 @@ const RECURSION: &str = r#"
 fn framehop_finds_the_same_stacks_and_frame_pointers_do_in_a_program_that_has_them() {
     let builds = [("-fomit-frame-pointer", false), ("-fno-omit-frame-pointer", true)];
     for (unwinding, (flags, pointers)) in ways().into_iter().flat_map(|way| builds.map(|build| (way, build))) {
-        let options = Options { referees: true, unwinding, ..Options::default() };
+        let options = Options { cross_checks: true, unwinding, ..Options::default() };
         let (_kept, program) = compile(RECURSION, &["-O2", flags, "-g0"]);
         let (_, report) = sample_with(&program, 1.0, options);
-        let found = report.referees.expect("the referees were asked");
+        let found = report.cross_checks.expect("the referees were asked");
         assert!(found.framehop.same > 500 && found.framehop.different == 0, "{flags}: {:?}", found.framehop);
         let agreed = found.frame_pointers.same + found.frame_pointers.but_for_a_caller;
-        // Without frame pointers that referee must be seen to fail.
+        // Without frame pointers that cross_check must be seen to fail.
         let fails = found.frame_pointers.different > 0;
         assert_eq!((agreed > 100 && !fails, fails), (pointers, !pointers), "{flags}: {:?}", found.frame_pointers);
     }

@@ -140,13 +140,13 @@ fn a_process_beside_the_target_has_a_profile_of_its_own_and_is_in_no_other() {
         let threads = &window.scheduler.as_ref().unwrap().threads;
         threads.iter().filter(|thread| thread.role == role).map(|thread| thread.pid).collect()
     };
-    let beside = &window.beside[0];
-    assert_eq!((window.beside.len(), beside.process.as_str()), (1, "postgres"));
+    let companions = &window.companions[0];
+    assert_eq!((window.companions.len(), companions.process.as_str()), (1, "postgres"));
     let (own, others) =
-        (sampled_pids(window.profile.as_ref().unwrap()), sampled_pids(beside.profile.as_ref().unwrap()));
+        (sampled_pids(window.profile.as_ref().unwrap()), sampled_pids(companions.profile.as_ref().unwrap()));
     assert_eq!(own, pids(Role::Target));
     assert!(!others.is_empty() && others.is_subset(&pids(Role::Other)), "{others:?}");
-    assert_eq!(beside.sampling.samples, beside.profile.as_ref().unwrap().samples.len() as u64);
+    assert_eq!(companions.sampling.samples, companions.profile.as_ref().unwrap().samples.len() as u64);
     let waits = window.off_cpu.as_ref().and_then(|off_cpu| off_cpu.profile.as_ref());
     assert!(waits.is_none_or(|waits| sampled_pids(waits) == own));
     let hot = place.run(&["hot", "--process", "postgres", "--by", "total"]);
@@ -287,7 +287,7 @@ fn a_dbbench_of_the_users_is_counted_by_the_servers_own_counter() {
     answer.assert_done(&place);
     let window = place.the_run().windows.remove(0);
     let counted = r#"count(mz_frontend_peek_seconds{*="try_frontend_peek_cached"})"#;
-    assert_eq!(window.load.divisor, counted);
+    assert_eq!(window.load.counted_by, counted);
     assert!(window.load.completed > 0 && window.load.latency_sum.is_none(), "{}", window.load.completed);
     assert_eq!(window.load.jobs[0].completed, 7);
     let generator = window.scheduler.as_ref().unwrap().threads.iter().find(|thread| thread.role == Role::Generator);

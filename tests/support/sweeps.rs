@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use wireprof::check::Verdict;
+use wireprof::check::Status;
 use wireprof::run::{Run, Store};
 use wireprof::testbed::{Options, Testbed};
 
@@ -94,30 +94,30 @@ impl Answer {
         }
     }
 
-    /// The latest run was measured and printed, with the exit code that its stored guards call for.
+    /// The latest run was measured and printed, with the exit code that its stored checks call for.
     pub fn assert_done(&self, place: &Place) {
         let run =
             Store::new(place.runs()).load("latest").unwrap_or_else(|e| panic!("{e:#}\n{}\n{}", self.out, self.err));
         self.assert_measured("Run ", &[run]);
     }
 
-    /// It begins so, and its exit code is the one that the guards of these runs call for.
+    /// It begins so, and its exit code is the one that the checks of these runs call for.
     pub fn assert_measured(&self, begins: &str, runs: &[Run]) {
         assert_eq!(self.code, code_of(runs), "{}\n{}", self.out, self.err);
         assert!(self.out.starts_with(begins), "{}\n{}", self.out, self.err);
     }
 }
 
-/// What a machine that is shared, and windows that are short, can make fail. No other guard may.
+/// What a machine that is shared, and windows that are short, can make fail. No other check may.
 const OF_THE_MACHINE: [&str; 4] = ["generator_gap", "sampled_cpu", "server_churn", "focus"];
 
-/// The exit code of a verb that stored these runs: 1 where a guard failed, else 0.
+/// The exit code of a verb that stored these runs: 1 where a check failed, else 0.
 pub fn code_of(runs: &[Run]) -> i32 {
-    let guards = runs.iter().flat_map(|run| &run.windows).flat_map(|window| &window.guards);
-    let failed: Vec<_> = guards.filter(|guard| guard.verdict() == Verdict::Fail).collect();
-    for guard in &failed {
-        let name = serde_json::to_value(guard).unwrap()["guard"].as_str().unwrap().to_string();
-        assert!(OF_THE_MACHINE.contains(&name.as_str()), "{name} failed: {guard}");
+    let checks = runs.iter().flat_map(|run| &run.windows).flat_map(|window| &window.checks);
+    let failed: Vec<_> = checks.filter(|check| check.status() == Status::Fail).collect();
+    for check in &failed {
+        let name = serde_json::to_value(check).unwrap()["guard"].as_str().unwrap().to_string();
+        assert!(OF_THE_MACHINE.contains(&name.as_str()), "{name} failed: {check}");
     }
     i32::from(!failed.is_empty())
 }

@@ -1,7 +1,7 @@
 //! Whether a run's reads saw the writes that were acknowledged before them: the windows' counts taken together. Invariant: a run
 //! without a probe has no answer, not a clean one.
 
-use crate::check::Guard;
+use crate::check::Check;
 use crate::run::Run;
 use serde::Serialize;
 
@@ -28,9 +28,9 @@ impl Freshness {
 
 /// `None` where no window was probed.
 pub fn freshness(run: &Run) -> Option<Freshness> {
-    let guards = run.windows.iter().flat_map(|window| &window.guards);
-    guards.fold(None, |found: Option<Freshness>, guard| {
-        let Guard::StaleReads { writes, reads, stale, permitted, isolation, first } = guard else { return found };
+    let checks = run.windows.iter().flat_map(|window| &window.checks);
+    checks.fold(None, |found: Option<Freshness>, check| {
+        let Check::StaleReads { writes, reads, stale, permitted, isolation, first } = check else { return found };
         let mut all = found.unwrap_or(Freshness { permitted: true, ..Freshness::default() });
         all.writes += writes;
         all.reads += reads;

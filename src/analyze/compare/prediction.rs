@@ -43,7 +43,7 @@ pub enum Predicted {
     /// The part of it that these places take: those nodes less where they lie in it, else as before.
     Places { places: Vec<Place>, without: Vec<String> },
     /// Throughput at the first side's utilisation, with less (or more) CPU a query, in ns: of the server, of the processes
-    /// watched beside it.
+    /// watched companions it.
     Throughput { server: f64, others: f64 },
 }
 
@@ -171,9 +171,9 @@ fn throughput(level: usize, pairs: &[(&Window, &Window)]) -> Result<Prediction, 
         if let Some(side) = [&first, &second].into_iter().find(|side| side.busy < SATURATED) {
             return Err(side.unsaturated());
         }
-        let (own, beside) = (second.server - first.server, second.others - first.others);
-        (server, others) = (server + own, others + beside);
-        let predicted = a.load.throughput() * first.all / (first.all + own + beside);
+        let (own, companions) = (second.server - first.server, second.others - first.others);
+        (server, others) = (server + own, others + companions);
+        let predicted = a.load.throughput() * first.all / (first.all + own + companions);
         each.push(Some((a.load.throughput(), predicted, b.load.throughput())));
     }
     let count = pairs.len().max(1) as f64;

@@ -47,8 +47,8 @@ pub struct HotOptions {
     pub callers_of: Option<Regex>,
     /// Kind of the column; `None`: see [`ViewOptions::column`].
     pub column: Option<ColumnKind>,
-    /// Runtime plumbing to fold; empty: none.
-    pub plumbing: Vec<Regex>,
+    /// Runtime runtime_frames to fold; empty: none.
+    pub runtime_frames: Vec<Regex>,
 }
 
 impl Default for HotOptions {
@@ -62,7 +62,7 @@ impl Default for HotOptions {
             top: 30,
             callers_of: None,
             column: None,
-            plumbing: Vec::new(),
+            runtime_frames: Vec::new(),
         }
     }
 }
@@ -128,7 +128,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         per,
         source: options.source,
         focus: options.focus.clone(),
-        plumbing: options.plumbing.clone(),
+        runtime_frames: options.runtime_frames.clone(),
         column: options.column.clone(),
         ..ViewOptions::default()
     };
@@ -151,7 +151,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         order: options.order,
         focus: options.focus.as_ref().map(|f| f.name.clone()),
         callers_of: options.callers_of.as_ref().map(|r| r.as_str().to_string()),
-        folded: !options.plumbing.is_empty(),
+        folded: !options.runtime_frames.is_empty(),
         column,
         unit,
         per,

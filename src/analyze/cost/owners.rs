@@ -19,7 +19,7 @@ pub struct Rules {
 
 /// What a function is by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum Ownership {
     #[default]
     Own,
     /// Works for whoever calls it.
@@ -37,15 +37,15 @@ impl Rules {
     }
 
     /// By the full or the short name.
-    pub fn standing(&self, name: &str, space: Space) -> Standing {
-        let (patterns, standing) = match space {
-            Space::User => (&self.helpers, Standing::Helper),
-            Space::Kernel => (&self.transport, Standing::Carrier),
-            Space::Vdso | Space::Marker => return Standing::Own,
+    pub fn ownership(&self, name: &str, space: Space) -> Ownership {
+        let (patterns, ownership) = match space {
+            Space::User => (&self.helpers, Ownership::Helper),
+            Space::Kernel => (&self.transport, Ownership::Carrier),
+            Space::Vdso | Space::Marker => return Ownership::Own,
         };
         let short = short_name(name);
         let matches = patterns.iter().any(|pattern| pattern.is_match(name) || pattern.is_match(&short));
-        if matches { standing } else { Standing::Own }
+        if matches { ownership } else { Ownership::Own }
     }
 }
 
@@ -56,23 +56,23 @@ pub fn allocator(preset: &Preset) -> Vec<Regex> {
     focus.iter().flat_map(|focus| focus.patterns.iter().map(|p| p.0.clone())).collect()
 }
 
-/// The owner of what ends in each node of the profile; `None`: [`TRANSPORT`]. `standings` are those of its frames.
-pub fn owners(profile: &Profile, standings: &[Standing]) -> Vec<Option<FrameId>> {
+/// The owner of what ends in each node of the profile; `None`: [`TRANSPORT`]. `ownerships` are those of its frames.
+pub fn owners(profile: &Profile, ownerships: &[Ownership]) -> Vec<Option<FrameId>> {
     let program = program(profile);
-    let owns = |frame: &Frame, standing: Standing| {
+    let owns = |frame: &Frame, ownership: Ownership| {
         frame.space == Space::User
             && !frame.inlined
-            && standing == Standing::Own
+            && ownership == Ownership::Own
             && Some(frame.module.as_str()) == program
     };
     let owns: Vec<bool> =
-        profile.frames.iter().zip(standings).map(|(frame, standing)| owns(frame, *standing)).collect();
+        profile.frames.iter().zip(ownerships).map(|(frame, ownership)| owns(frame, *ownership)).collect();
     // Of each node the innermost owner of the path to it, and whether the path carries. A node's parent comes before it.
     let mut paths: Vec<(Option<FrameId>, bool)> = Vec::with_capacity(profile.nodes.len());
     for node in &profile.nodes {
         let (owner, carried) = node.parent.map_or((None, false), |parent| paths[parent.index()]);
         let owner = if owns[node.frame.index()] { Some(node.frame) } else { owner };
-        paths.push((owner, carried || standings[node.frame.index()] == Standing::Carrier));
+        paths.push((owner, carried || ownerships[node.frame.index()] == Ownership::Carrier));
     }
     let owner = |((owner, carried), frame): ((Option<FrameId>, bool), FrameId)| {
         if carried { None } else { owner.or(Some(frame)) }

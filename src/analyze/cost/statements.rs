@@ -35,7 +35,7 @@ pub struct StatementSources {
     /// Statements of other roles that the reader's role may not see, at most in one window.
     pub hidden: usize,
     /// Watched fingerprints that nobody called.
-    pub unseen: Vec<String>,
+    pub not_called: Vec<String>,
     /// Why windows have none.
     pub missing: BTreeSet<String>,
 }
@@ -74,7 +74,7 @@ pub fn statement_sources(run: &Run, watched: &[String], costs: &[StatementCost])
         windows: (deltas().count(), run.windows.len()),
         vanished: deltas().map(|delta| delta.vanished).sum(),
         hidden: deltas().map(|delta| delta.hidden).max().unwrap_or(0),
-        unseen: watched.iter().filter(|wanted| !seen(wanted)).cloned().collect(),
+        not_called: watched.iter().filter(|wanted| !seen(wanted)).cloned().collect(),
         missing: missing
             .filter(|missing| missing.what == Part::Statements)
             .map(|missing| missing.why.clone())

@@ -1,7 +1,7 @@
 //! Views: a window's or a level's profile with folding and focus applied, beside the queries it is divided by.
 //! Invariant: a profile and its divisor come from the same windows.
 
-use crate::profile::{Callers, ColumnKind, Focus, Profile, fold_plumbing, merge, split};
+use crate::profile::{Callers, ColumnKind, Focus, Profile, fold_runtime, merge, split};
 use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
@@ -47,7 +47,7 @@ pub struct ViewOptions {
     pub focus: Option<Focus>,
     pub callers: Callers,
     /// Frames to fold into their callers; empty: none.
-    pub plumbing: Vec<Regex>,
+    pub runtime_frames: Vec<Regex>,
     /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is not a
     /// count, else `samples`.
     pub column: Option<ColumnKind>,
@@ -60,7 +60,7 @@ impl Default for ViewOptions {
             per: Per::Query,
             focus: None,
             callers: Callers::Cut,
-            plumbing: Vec::new(),
+            runtime_frames: Vec::new(),
             column: None,
         }
     }
@@ -132,8 +132,8 @@ pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<Wind
         outside = Some(split.outside[column]);
         profile = Cow::Owned(split.view);
     }
-    if !options.plumbing.is_empty() {
-        profile = Cow::Owned(fold_plumbing(&profile, &options.plumbing));
+    if !options.runtime_frames.is_empty() {
+        profile = Cow::Owned(fold_runtime(&profile, &options.runtime_frames));
     }
     Some(WindowView { window, source: options.source, profile, column, queries, outside })
 }

@@ -1,6 +1,6 @@
 //! What to believe and what to conclude: checks of a window, the diagnosis, the machine, the summary.
 
+pub mod checks;
 pub mod diagnose;
-pub mod guards;
 pub mod machine;
 pub mod summary;

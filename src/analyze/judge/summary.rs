@@ -2,7 +2,7 @@
 //! divided by their own spans before they are set against each other, and what was not measured is `None`.
 
 use crate::analyze::cost::view::{ViewOptions, window_view};
-use crate::check::{Guard, Verdict};
+use crate::check::{Check, Status};
 use crate::load::empty_histogram;
 use crate::profile::ColumnKind;
 use crate::run::{Part, Run, Window};
@@ -36,8 +36,8 @@ pub struct LevelSummary {
     /// Failed queries, and answers with another number of rows; `None` where the driver does not tell.
     pub errors: Option<u64>,
     pub wrong_rows: Option<u64>,
-    /// Guards that failed and that warn, over the replicates.
-    pub guards_failing: usize,
+    /// Checks that failed and that warn, over the replicates.
+    pub checks_failing: usize,
     pub guards_warning: usize,
 }
 
@@ -98,7 +98,7 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
     let rates: Vec<f64> =
         windows.iter().filter(|w| w.counted() && w.load.span.nanos() > 0).map(|w| w.load.throughput()).collect();
     let verdicts =
-        |wanted: Verdict| windows.iter().flat_map(|w| &w.guards).filter(|g: &&Guard| g.verdict() == wanted).count();
+        |wanted: Status| windows.iter().flat_map(|w| &w.checks).filter(|g: &&Check| g.status() == wanted).count();
     LevelSummary {
         level,
         replicates: windows.len(),
@@ -116,8 +116,8 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
         machine_busy: machine_busy(windows),
         errors: told(windows, &Part::Errors, |w| w.load.error_count()),
         wrong_rows: told(windows, &Part::RowCounts, |w| w.load.wrong_rows),
-        guards_failing: verdicts(Verdict::Fail),
-        guards_warning: verdicts(Verdict::Warn),
+        checks_failing: verdicts(Status::Fail),
+        guards_warning: verdicts(Status::Warn),
     }
 }
 

@@ -2,14 +2,14 @@
 //! looks add up to no more than the comparison's own, so that looking often, and stopping at what one likes, does not
 //! make a false verdict likelier (the union bound: it asks nothing of how the looks depend on each other).
 //!
-//! The level is spent over the looks by the power family of spending functions, a(t) = a t^3 (Kim and DeMets 1987,
+//! The alpha is spent over the looks by the power family of spending functions, a(t) = a t^3 (Kim and DeMets 1987,
 //! Biometrika 74:149), close to O'Brien and Fleming's: little while replicates are few, most at the end. Each look's tests
 //! use its own share; intervals at that share are repeated confidence intervals (Jennison and Turnbull 1989, J. R. Statist.
 //! Soc. B 51:305), true together whatever made the comparison stop.
 
 use crate::run::Look;
 
-/// Looks at most: each costs the later ones some of their level.
+/// Looks at most: each costs the later ones some of their alpha.
 const LOOKS: usize = 5;
 /// Replicates of each side before which there is nothing to see: one has no spread.
 const FIRST: usize = 2;
@@ -22,8 +22,8 @@ pub struct Stopping {
 
 impl Stopping {
     /// Looks at `replicates` and before, at each from the second on or evenly spread where those are too many, which
-    /// together may be wrong with a probability of `level`.
-    pub fn new(replicates: usize, level: f64) -> Stopping {
+    /// together may be wrong with a probability of `alpha`.
+    pub fn new(replicates: usize, alpha: f64) -> Stopping {
         let first = FIRST.min(replicates);
         let points: Vec<usize> = match replicates - first < LOOKS {
             true => (first..=replicates).collect(),
@@ -32,9 +32,9 @@ impl Stopping {
         let mut spent = 0.0;
         let of = points.len();
         let look = |(index, replicates_now): (usize, usize)| {
-            let until = level * (replicates_now as f64 / replicates as f64).powi(3);
+            let until = alpha * (replicates_now as f64 / replicates as f64).powi(3);
             let share = until - std::mem::replace(&mut spent, until);
-            Look { replicates: replicates_now, number: index + 1, of, level: share }
+            Look { replicates: replicates_now, number: index + 1, of, alpha: share }
         };
         Stopping { looks: points.into_iter().enumerate().map(look).collect() }
     }
@@ -65,14 +65,14 @@ mod tests {
     }
 
     fn differs(found: &Difference) -> bool {
-        found.levels.iter().flat_map(|level| &level.rows).any(|row| row.subject.is_main() && row.verdict.differs())
+        found.levels.iter().flat_map(|alpha| &alpha.rows).any(|row| row.subject.is_main() && row.verdict.differs())
     }
 
     #[test]
     fn equal_sides_seldom_differ_at_any_look_and_often_where_every_look_takes_the_whole_level() {
-        let (rounds, replicates, level) = (1_000, 6, 0.05);
+        let (rounds, replicates, alpha) = (1_000, 6, 0.05);
         let mut random = StdRng::seed_from_u64(5);
-        let stopping = Stopping::new(replicates, level);
+        let stopping = Stopping::new(replicates, alpha);
         let (mut kept, mut broken) = (0, 0);
         for _ in 0..rounds {
             let runs = [side(&mut random, replicates), side(&mut random, replicates)];
@@ -81,17 +81,17 @@ mod tests {
             for count in 1..=replicates {
                 let options = |familywise: f64| Options { familywise, ..Options::default() };
                 for (side, run) in sides.iter_mut().zip(&runs) {
-                    side.add(&run.windows[count - 1], &options(level));
+                    side.add(&run.windows[count - 1], &options(alpha));
                 }
                 let Some(look) = stopping.look(count) else { continue };
-                by_share |= differs(&compare(&sides[0], &sides[1], &options(look.level)));
-                by_level |= differs(&compare(&sides[0], &sides[1], &options(level)));
+                by_share |= differs(&compare(&sides[0], &sides[1], &options(look.alpha)));
+                by_level |= differs(&compare(&sides[0], &sides[1], &options(alpha)));
             }
             kept += usize::from(by_share);
             broken += usize::from(by_level);
         }
-        // Four standard errors above the level.
-        let bound = f64::from(rounds) * level + 4.0 * (f64::from(rounds) * level * (1.0 - level)).sqrt();
+        // Four standard errors above the alpha.
+        let bound = f64::from(rounds) * alpha + 4.0 * (f64::from(rounds) * alpha * (1.0 - alpha)).sqrt();
         assert!((kept as f64) < bound, "{kept} of {rounds}");
         assert!(broken as f64 > bound, "{broken} of {rounds} without the correction");
     }
@@ -100,10 +100,10 @@ mod tests {
     fn the_looks_shares_add_up_to_the_level_and_the_last_one_is_at_the_end() {
         for replicates in 1..=40 {
             let stopping = Stopping::new(replicates, 0.01);
-            let sum: f64 = stopping.looks.iter().map(|look| look.level).sum();
+            let sum: f64 = stopping.looks.iter().map(|look| look.alpha).sum();
             assert!((sum - 0.01).abs() < 1e-12, "{replicates}: {sum}");
             assert!(stopping.looks.len() <= LOOKS && stopping.look(replicates).is_some());
-            assert!(stopping.looks.iter().all(|look| look.level > 0.0 && look.replicates >= FIRST.min(replicates)));
+            assert!(stopping.looks.iter().all(|look| look.alpha > 0.0 && look.replicates >= FIRST.min(replicates)));
         }
     }
 
@@ -115,6 +115,6 @@ mod tests {
         assert_eq!(stopping.look(1), None);
         let last = stopping.look(6).unwrap();
         assert_eq!((last.number, last.of), (5, 5));
-        assert!((last.level - 0.01 * (1.0 - (5.0f64 / 6.0).powi(3))).abs() < 1e-12);
+        assert!((last.alpha - 0.01 * (1.0 - (5.0f64 / 6.0).powi(3))).abs() < 1e-12);
     }
 }

@@ -3,8 +3,8 @@
 pub mod correlation;
 pub mod growth;
 pub mod nodes;
+pub mod off_cpu;
 pub mod places;
 pub mod populations;
 pub mod series;
 pub mod tails;
-pub mod waits;

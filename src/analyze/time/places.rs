@@ -76,7 +76,7 @@ impl LevelPlaces {
     }
 
     /// What is left of that beyond the client's own system calls, as far as those are known.
-    pub fn unseen(&self) -> Option<f64> {
+    pub fn residual(&self) -> Option<f64> {
         Some(self.rest()? - self.client_calls.unwrap_or(0.0))
     }
 }
@@ -154,6 +154,6 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
 /// ns that all connections together had no query under way, by the client's own clock: in a closed loop the time that is not latency.
 fn between_queries(window: &Window) -> Option<f64> {
     let load = &window.load;
-    let closed = load.rate.is_none() && load.divisor == "client" && load.sessions.lost == 0;
+    let closed = load.rate.is_none() && load.counted_by == "client" && load.sessions.lost == 0;
     Some(load.connections as f64 * load.span.nanos() as f64 - load.latency_sum.filter(|_| closed)? as f64)
 }

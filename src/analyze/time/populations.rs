@@ -58,7 +58,7 @@ fn gather(populations: Vec<Population>) -> Vec<Population> {
             }
             None if part => {
                 let key = format!("{OTHERS}{}", population.key);
-                gathered.push(Population { key, what: What::Rest(None), ..population });
+                gathered.push(Population { key, what: What::Residual(None), ..population });
             }
             None => gathered.push(population),
         }
@@ -115,7 +115,7 @@ mod tests {
             population("server", place, 0.001),
             population("a", What::Measured, 0.004),
             population("b", What::Measured, 0.5),
-            population("c", What::Rest(None), 0.005),
+            population("c", What::Residual(None), 0.005),
         ]);
         let keys: Vec<(&str, i64)> =
             found.iter().map(|p| (p.key.as_str(), (p.levels[&1] * 1e6).round() as i64)).collect();

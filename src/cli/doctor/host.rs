@@ -1,18 +1,18 @@
 //! What the host permits, whatever the server: events, kernel symbols, scheduler statistics, a testbed, a place for runs.
 
 use super::super::Common;
-use super::Check;
+use super::HostCheck;
 use crate::sample::ebpf::EbpfSampler;
 use crate::sample::perf;
 use crate::sample::unwind::Cache;
-use crate::sample::{DEAR, Options, SPARING_RATE, USUAL_RATE, interrupt_cost, permitted};
+use crate::sample::{COSTLY_INTERRUPT, DEFAULT_FREQUENCY, LOW_FREQUENCY, Options, interrupt_cost, permitted};
 use crate::symbol::hidden_kernel_names;
-use crate::target::{Awake, CAPABILITIES, has_pmu, host};
+use crate::target::{CAPABILITIES, CpuLatencyLock, has_pmu, host};
 use crate::testbed;
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use std::path::Path;
 
-pub fn checks(common: &Common) -> Vec<Check> {
+pub fn checks(common: &Common) -> Vec<HostCheck> {
     let mut checks = vec![sampling(), event(), rate(), interrupts(), kernel_symbols(), scheduler(), kernel_programs()];
     checks.extend([off_cpu(), sockets(), idle_cpus()]);
     checks.push(runs(&common.runs));
@@ -20,11 +20,11 @@ pub fn checks(common: &Common) -> Vec<Check> {
     checks
 }
 
-fn idle_cpus() -> Check {
+fn idle_cpus() -> HostCheck {
     const WHAT: &str = "keeping idle CPUs awake";
-    match Awake::permitted() {
-        Ok(()) => Check::good(WHAT, "where it is asked for with --awake"),
-        Err(why) => Check::limited(WHAT, why.cause, why.remedy),
+    match CpuLatencyLock::permitted() {
+        Ok(()) => HostCheck::good(WHAT, "where it is asked for with --awake"),
+        Err(why) => HostCheck::limited(WHAT, why.cause, why.remedy),
     }
 }
 
@@ -37,7 +37,7 @@ fn setting(name: &str) -> String {
 }
 
 /// Opens the events of all CPUs with their rings, as a sweep does.
-fn sampling() -> Check {
+fn sampling() -> HostCheck {
     const WHAT: &str = "sampling of stacks";
     let settings = format!(
         "kernel.perf_event_paranoid is {}, perf_event_mlock_kb {}",
@@ -52,12 +52,12 @@ fn sampling() -> Check {
     match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {
         Ok(opened) if opened.clocks.is_some() && opened.kernel => {
             let ring = opened.budget.ring_bytes >> 10;
-            Check::good(WHAT, format!("system-wide, with kernel stacks, rings of {ring} KiB a CPU; {settings}"))
+            HostCheck::good(WHAT, format!("system-wide, with kernel stacks, rings of {ring} KiB a CPU; {settings}"))
         }
         Ok(opened) => {
             let kernel = if opened.kernel { "with" } else { "without" };
             let copied = opened.budget.stack_bytes;
-            Check::limited(
+            HostCheck::limited(
                 WHAT,
                 format!(
                     "own processes only, thread by thread, {kernel} kernel stacks, {copied} bytes of a stack; {settings}"
@@ -65,15 +65,15 @@ fn sampling() -> Check {
                 remedy,
             )
         }
-        Err(why) => Check::limited(WHAT, format!("{}; {settings}", why.cause), remedy),
+        Err(why) => HostCheck::limited(WHAT, format!("{}; {settings}", why.cause), remedy),
     }
 }
 
-fn event() -> Check {
+fn event() -> HostCheck {
     let host = host();
     match host.pmu {
-        true => Check::good("event", format!("CPU cycles, on {} CPUs ({})", host.cpus, host.cpu)),
-        false => Check::limited(
+        true => HostCheck::good("event", format!("CPU cycles, on {} CPUs ({})", host.cpus, host.cpu)),
+        false => HostCheck::limited(
             "event",
             format!("no hardware counters (PMU), so cpu-clock is used, on {} CPUs ({})", host.cpus, host.cpu),
             "most virtual machines have none and cpu-clock suffices for CPU time; a machine with virtualised counters has \
@@ -82,61 +82,61 @@ fn event() -> Check {
     }
 }
 
-fn rate() -> Check {
-    let wanted = USUAL_RATE;
+fn rate() -> HostCheck {
+    let wanted = DEFAULT_FREQUENCY;
     let most = setting("perf_event_max_sample_rate");
     match most.parse::<u64>() {
-        Ok(rate) if rate < wanted => Check::limited(
+        Ok(rate) if rate < wanted => HostCheck::limited(
             "rate of samples",
             format!("kernel.perf_event_max_sample_rate is {rate}, below {wanted}"),
             format!("`sudo sysctl kernel.perf_event_max_sample_rate={}`, or --frequency {rate}", wanted.max(10_000)),
         ),
-        _ => Check::good("rate of samples", format!("kernel.perf_event_max_sample_rate is {most}")),
+        _ => HostCheck::good("rate of samples", format!("kernel.perf_event_max_sample_rate is {most}")),
     }
 }
 
 /// Measures what a timer's interrupt takes, as a sweep does that samples by timers.
-fn interrupts() -> Check {
+fn interrupts() -> HostCheck {
     const WHAT: &str = "interrupts of a timer";
     match interrupt_cost() {
-        Err(error) => Check::limited(WHAT, format!("not measured: {error}"), "see the sampling of stacks"),
-        Ok(nanos) if nanos > DEAR && !has_pmu() => Check::limited(
+        Err(error) => HostCheck::limited(WHAT, format!("not measured: {error}"), "see the sampling of stacks"),
+        Ok(nanos) if nanos > COSTLY_INTERRUPT && !has_pmu() => HostCheck::limited(
             WHAT,
             format!(
-                "one takes {:.1} us of a CPU: at {USUAL_RATE} Hz {:.1} % of it, and more of a busy server",
+                "one takes {:.1} us of a CPU: at {DEFAULT_FREQUENCY} Hz {:.1} % of it, and more of a busy server",
                 nanos / 1_000.0,
-                nanos * USUAL_RATE as f64 / 1e7
+                nanos * DEFAULT_FREQUENCY as f64 / 1e7
             ),
             format!(
-                "--frequency {SPARING_RATE} takes a quarter; sweep --observer-cost measures what sampling takes of a server"
+                "--frequency {LOW_FREQUENCY} takes a quarter; sweep --observer-cost measures what sampling takes of a server"
             ),
         ),
-        Ok(nanos) => Check::good(WHAT, format!("one takes {:.1} us of a CPU", nanos / 1_000.0)),
+        Ok(nanos) => HostCheck::good(WHAT, format!("one takes {:.1} us of a CPU", nanos / 1_000.0)),
     }
 }
 
 /// Addresses are shown as 0 to those who may not see them (kernel documentation admin-guide/sysctl/kernel.rst).
-fn kernel_symbols() -> Check {
+fn kernel_symbols() -> HostCheck {
     use std::io::{BufRead, BufReader};
     let lines = std::fs::File::open("/proc/kallsyms").map(|file| BufReader::new(file).lines().take(1_000));
     let hidden = |line: &str| line.split(' ').next().is_none_or(|address| address.bytes().all(|b| b == b'0'));
     let shown = lines.map(|lines| lines.map_while(Result::ok).any(|line| !hidden(&line))).unwrap_or(false);
     let (restrict, paranoid) = (setting("kptr_restrict"), setting("perf_event_paranoid"));
     if shown {
-        return Check::good("names of kernel functions", format!("kernel.kptr_restrict is {restrict}"));
+        return HostCheck::good("names of kernel functions", format!("kernel.kptr_restrict is {restrict}"));
     }
     let (cause, remedy) = hidden_kernel_names(&restrict, &paranoid);
-    Check::limited("names of kernel functions", format!("hidden: {cause}"), remedy)
+    HostCheck::limited("names of kernel functions", format!("hidden: {cause}"), remedy)
 }
 
-fn scheduler() -> Check {
+fn scheduler() -> HostCheck {
     let own = read("/proc/thread-self/schedstat").unwrap_or_default();
     let fields: Vec<u64> = own.split_whitespace().filter_map(|field| field.parse().ok()).collect();
     match fields[..] {
         [cpu, _, slices] if cpu > 0 && slices > 0 => {
-            Check::good("scheduler statistics", "/proc/PID/task/TID/schedstat tells CPU and runnable time")
+            HostCheck::good("scheduler statistics", "/proc/PID/task/TID/schedstat tells CPU and runnable time")
         }
-        _ => Check::limited(
+        _ => HostCheck::limited(
             "scheduler statistics",
             "/proc/thread-self/schedstat is absent or empty",
             "use a kernel with CONFIG_SCHED_INFO (all distributions' have it); CPU by thread reads \"not measured\"",
@@ -145,11 +145,13 @@ fn scheduler() -> Check {
 }
 
 /// Loads the program that follows stacks in the kernel, as a sweep does, and lets it go again.
-fn kernel_programs() -> Check {
+fn kernel_programs() -> HostCheck {
     const WHAT: &str = "stacks followed in the kernel (eBPF)";
     match EbpfSampler::open(Options::default(), Cache::default()) {
-        Ok(_) => Check::good(WHAT, "the program is accepted: stacks of any depth are complete, without frame pointers"),
-        Err(error) => Check::limited(
+        Ok(_) => {
+            HostCheck::good(WHAT, "the program is accepted: stacks of any depth are complete, without frame pointers")
+        }
+        Err(error) => HostCheck::limited(
             WHAT,
             format!("{error:#}; stacks are copied instead, so that those deeper than 64 KiB are cut"),
             "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
@@ -158,14 +160,14 @@ fn kernel_programs() -> Check {
 }
 
 /// Loads the programs at wake-ups and births, as a sweep does, and lets them go again.
-fn off_cpu() -> Check {
+fn off_cpu() -> HostCheck {
     const WHAT: &str = "threads followed off CPU (eBPF)";
     let refused = match EbpfSampler::open(Options::default(), Cache::default()).map(|sampler| sampler.waits_refused()) {
-        Ok(None) => return Check::good(WHAT, "the programs are accepted: blocked and runnable time by stack"),
+        Ok(None) => return HostCheck::good(WHAT, "the programs are accepted: blocked and runnable time by stack"),
         Ok(Some(why)) => why,
         Err(error) => format!("{error:#}"),
     };
-    Check::limited(
+    HostCheck::limited(
         WHAT,
         format!("{refused}; what threads wait for reads \"not measured\""),
         "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
@@ -173,17 +175,17 @@ fn off_cpu() -> Check {
 }
 
 /// Loads the program that follows queries at the sockets, and lets it go again.
-fn sockets() -> Check {
+fn sockets() -> HostCheck {
     const WHAT: &str = "places of queries (eBPF at the sockets)";
     let nowhere = Hop { name: "none".into(), at: Listens::Port(1) };
     match SocketProgram::open(vec![nowhere]).map(|program| program.sends_seen()) {
-        Ok(true) => Check::good(WHAT, "the program is accepted, and sending is seen"),
-        Ok(false) => Check::limited(
+        Ok(true) => HostCheck::good(WHAT, "the program is accepted, and sending is seen"),
+        Ok(false) => HostCheck::limited(
             WHAT,
             "the program is accepted; sending is not seen, so a request's way counts for the client and an answer's for the server",
             "Linux 6.16 and later tell of sending",
         ),
-        Err(error) => Check::limited(
+        Err(error) => HostCheck::limited(
             WHAT,
             format!("{error:#}; where the queries are reads \"not measured\""),
             "run as root, or with CAP_BPF and CAP_PERFMON, on Linux 6.3 or later with CONFIG_DEBUG_INFO_BTF",
@@ -192,12 +194,12 @@ fn sockets() -> Check {
 }
 
 /// Writes a file and takes it away again, in the directory or where it would be created.
-fn runs(directory: &Path) -> Check {
+fn runs(directory: &Path) -> HostCheck {
     let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf());
     let there = absolute.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     match tempfile::tempfile_in(there) {
-        Ok(_) => Check::good("place for runs", format!("{} is writable", there.display())),
-        Err(error) => Check::refused(
+        Ok(_) => HostCheck::good("place for runs", format!("{} is writable", there.display())),
+        Err(error) => HostCheck::refused(
             "place for runs",
             format!("cannot write to {}: {error}", there.display()),
             "name another place with --runs, or WIREPROF_RUNS",
@@ -205,10 +207,10 @@ fn runs(directory: &Path) -> Check {
     }
 }
 
-fn testbed() -> Check {
+fn testbed() -> HostCheck {
     match testbed::postgres_binaries() {
-        Ok(binaries) => Check::good("PostgreSQL for the testbed", binaries.display().to_string()),
-        Err(error) => Check::limited(
+        Ok(binaries) => HostCheck::good("PostgreSQL for the testbed", binaries.display().to_string()),
+        Err(error) => HostCheck::limited(
             "PostgreSQL for the testbed",
             error.to_string(),
             "`sudo apt-get install postgresql` (only `sweep --testbed` needs it)",

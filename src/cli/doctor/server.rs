@@ -1,6 +1,6 @@
 //! What one server permits: its process, its binary, its connections, its metrics and statements.
 
-use super::{Check, Doctor, connects, split_remedy};
+use super::{Doctor, HostCheck, connects, split_remedy};
 use crate::elf::Image;
 use crate::load::Address;
 use crate::metrics::{HttpScraper, MetricsDelta, Scraper};
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const SCRAPE_LIMIT: Duration = Duration::from_secs(5);
 
-pub async fn checks(asked: &Doctor, preset: &Preset, address: Option<&Address>) -> Vec<Check> {
+pub async fn checks(asked: &Doctor, preset: &Preset, address: Option<&Address>) -> Vec<HostCheck> {
     let mut checks = Vec::new();
     let (process, pid) = process(asked, preset, address);
     checks.push(process);
@@ -26,7 +26,7 @@ pub async fn checks(asked: &Doctor, preset: &Preset, address: Option<&Address>) 
     }
     if let Some(address) = address {
         let connection = connection("connection", address);
-        let connected = connection.verdict == super::Verdict::Good;
+        let connected = connection.verdict == super::HostStatus::Good;
         checks.push(connection);
         checks.extend(administrator(asked, preset));
         checks.extend(metrics(asked, preset).await);
@@ -37,66 +37,69 @@ pub async fn checks(asked: &Doctor, preset: &Preset, address: Option<&Address>) 
     checks
 }
 
-fn process(asked: &Doctor, preset: &Preset, address: Option<&Address>) -> (Check, Option<u32>) {
+fn process(asked: &Doctor, preset: &Preset, address: Option<&Address>) -> (HostCheck, Option<u32>) {
     const WHAT: &str = "process";
     let (place, found) = match (asked.pid, address.map(listens)) {
         (Some(pid), _) if start_ticks(pid).is_none() => {
-            return (Check::refused(WHAT, format!("there is no process {pid}"), "give the server's process id"), None);
+            return (
+                HostCheck::refused(WHAT, format!("there is no process {pid}"), "give the server's process id"),
+                None,
+            );
         }
         (Some(pid), _) => ("as given".to_string(), Ok(pid)),
         (None, Some(Some((place, found)))) => (place, found),
         (None, _) => {
             let remedy =
                 "run wireprof on the server's host, or give --pid; without, load and metrics only are measured";
-            return (Check::limited(WHAT, "the URL names another host", remedy), None);
+            return (HostCheck::limited(WHAT, "the URL names another host", remedy), None);
         }
     };
     let pid = match found {
         Ok(pid) => pid,
-        Err(why) => return (Check::forbidden(WHAT, &why), None),
+        Err(why) => return (HostCheck::forbidden(WHAT, &why), None),
     };
     let name = comm(pid, pid).unwrap_or_default();
     let found = format!("{pid} ({name}), {place}");
     let names = &preset.process.names;
     if names.is_empty() || names.contains(&name) {
-        return (Check::good(WHAT, found), Some(pid));
+        return (HostCheck::good(WHAT, found), Some(pid));
     }
     let expected = format!("preset {} expects {}; is this its port?", preset.name, names.join(" or "));
-    (Check::limited(WHAT, found, expected), Some(pid))
+    (HostCheck::limited(WHAT, found, expected), Some(pid))
 }
 
-fn binary(pid: u32) -> Vec<Check> {
+fn binary(pid: u32) -> Vec<HostCheck> {
     let identity = identify(pid);
     let Some(executable) = identity.executable else {
         let found = format!("/proc/{pid}/exe cannot be read by this user");
         let remedy =
             format!("run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`");
-        return vec![Check::limited("binary", found, remedy)];
+        return vec![HostCheck::limited("binary", found, remedy)];
     };
     let build = identity.build_id.map_or("without a build-id".into(), |id| format!("build-id {id}"));
     let mut checks = vec![match identity.deleted {
-        true => Check::limited(
+        true => HostCheck::limited(
             "binary",
             format!("{executable}, {build}; the file was replaced since the process started"),
             "restart the server, unless it is the old binary that you mean to measure",
         ),
-        false => Check::good("binary", format!("{executable}, {build}")),
+        false => HostCheck::good("binary", format!("{executable}, {build}")),
     }];
     let image = Image::open_path(Path::new(&format!("/proc/{pid}/exe"))).ok();
     let has = |name: &str| image.as_ref().is_some_and(|image| image.section(name).is_some());
     checks.push(match (has(".symtab"), has(".debug_line")) {
-        (true, true) => Check::good("symbols", "symbol table and line tables, so inlined functions are named"),
-        (true, false) => Check::limited(
+        (true, true) => HostCheck::good("symbols", "symbol table and line tables, so inlined functions are named"),
+        (true, false) => HostCheck::limited(
             "symbols",
             "a symbol table, no line tables: inlined functions stay unnamed",
             symbols_remedy(),
         ),
-        (false, true) => Check::good("symbols", "line tables"),
-        (false, false) => Check::limited("symbols", "none in the binary but those it exports", symbols_remedy()),
+        (false, true) => HostCheck::good("symbols", "line tables"),
+        (false, false) => HostCheck::limited("symbols", "none in the binary but those it exports", symbols_remedy()),
     });
     checks.push(match has(".eh_frame") || has(".debug_frame") {
-        true => Check::good("frame tables", ".eh_frame or .debug_frame: stacks are followed without frame pointers"),
-        false => Check::limited(
+        true => HostCheck::good("frame tables", ".eh_frame or .debug_frame: stacks are followed without frame pointers"),
+        false => HostCheck::limited(
             "frame tables",
             "neither .eh_frame nor .debug_frame",
             "build with unwind tables (-fasynchronous-unwind-tables; Rust: -C force-unwind-tables=yes), or with frame pointers",
@@ -109,50 +112,54 @@ fn symbols_remedy() -> &'static str {
     "install the package with its debug symbols (-dbg, -dbgsym), or build with debug = \"line-tables-only\" and without strip"
 }
 
-fn sampling(pid: u32) -> Check {
+fn sampling(pid: u32) -> HostCheck {
     if EbpfSampler::open(Options::default(), Cache::default()).is_ok() {
-        return Check::good("sampling it", "stacks followed in the kernel, with its threads and children");
+        return HostCheck::good("sampling it", "stacks followed in the kernel, with its threads and children");
     }
     match permitted(&Options::default(), pid).and_then(|options| perf::open(&options, &[pid])) {
-        Ok(opened) if opened.fallbacks.is_empty() => Check::good("sampling it", opened.event),
-        Ok(opened) => Check::good("sampling it", format!("{}; {}", opened.event, opened.fallbacks.join("; "))),
-        Err(why) => Check::forbidden("sampling it", &why),
+        Ok(opened) if opened.fallbacks.is_empty() => HostCheck::good("sampling it", opened.event),
+        Ok(opened) => HostCheck::good("sampling it", format!("{}; {}", opened.event, opened.fallbacks.join("; "))),
+        Err(why) => HostCheck::forbidden("sampling it", &why),
     }
 }
 
-fn connection(what: &'static str, address: &Address) -> Check {
+fn connection(what: &'static str, address: &Address) -> HostCheck {
     match connects(address) {
         Ok(()) => match address.warning() {
-            None => Check::good(what, address.shown()),
+            None => HostCheck::good(what, address.shown()),
             Some(why) => {
-                Check::limited(what, format!("{}; {why}", address.shown()), "chmod 600 the file, or remove it")
+                HostCheck::limited(what, format!("{}; {why}", address.shown()), "chmod 600 the file, or remove it")
             }
         },
         Err(error) => {
             let (cause, remedy) = split_remedy(&error.to_string());
-            Check::refused(what, cause, remedy)
+            HostCheck::refused(what, cause, remedy)
         }
     }
 }
 
 /// The connection that set-up needs; without set-up a sweep does without it.
-fn administrator(asked: &Doctor, preset: &Preset) -> Option<Check> {
+fn administrator(asked: &Doctor, preset: &Preset) -> Option<HostCheck> {
     const WHAT: &str = "administrator's connection";
     let url = asked.internal_url.clone().or(preset.connect.internal.clone()).filter(|_| !preset.setup.is_empty())?;
     Some(match Address::parse(&url) {
         Ok(address) => {
             let check = connection(WHAT, &address);
             let remedy = format!("{}, or --no-setup, which leaves the server as it is", check.remedy);
-            if check.remedy.is_empty() { check } else { Check { remedy, ..check } }
+            if check.remedy.is_empty() { check } else { HostCheck { remedy, ..check } }
         }
-        Err(error) => Check::refused(WHAT, error.to_string(), "correct --internal-url"),
+        Err(error) => HostCheck::refused(WHAT, error.to_string(), "correct --internal-url"),
     })
 }
 
-async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<Check> {
+async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<HostCheck> {
     const WHAT: &str = "metrics";
     let Some(url) = asked.metrics_url.clone().or(preset.connect.metrics.clone()) else {
-        return vec![Check::limited(WHAT, "no address", "give --metrics-url, if the server has Prometheus metrics")];
+        return vec![HostCheck::limited(
+            WHAT,
+            "no address",
+            "give --metrics-url, if the server has Prometheus metrics",
+        )];
     };
     let scraped = match HttpScraper::new(&url, SCRAPE_LIMIT) {
         Ok(scraper) => scraper.scrape().await.map(|scrape| (scrape, scraper.source())),
@@ -166,20 +173,20 @@ async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<Check> {
             let remedy =
                 format!("give the right address with --metrics-url, or --no-metrics, which does without ({remedy})");
             return vec![match asked.metrics_url.is_some() {
-                true => Check::refused(WHAT, cause, remedy),
-                false => Check::limited(WHAT, cause, remedy),
+                true => HostCheck::refused(WHAT, cause, remedy),
+                false => HostCheck::limited(WHAT, cause, remedy),
             }];
         }
     };
     let (milliseconds, kilobytes) = (scrape.span.nanos() as f64 / 1e6, scrape.text.len() as f64 / 1e3);
-    let mut checks = vec![Check::good(WHAT, format!("{source}: {kilobytes:.0} kB in {milliseconds:.0} ms"))];
+    let mut checks = vec![HostCheck::good(WHAT, format!("{source}: {kilobytes:.0} kB in {milliseconds:.0} ms"))];
     let absent: Vec<String> =
         preset.absent(&MetricsDelta::between(&scrape, &scrape)).iter().map(ToString::to_string).collect();
     let wanted = preset.wanted().len();
     if wanted > 0 {
         checks.push(match absent.len() {
-            0 => Check::good("metrics of the preset", format!("all {wanted} are there")),
-            n => Check::limited(
+            0 => HostCheck::good("metrics of the preset", format!("all {wanted} are there")),
+            n => HostCheck::limited(
                 "metrics of the preset",
                 format!("{n} of {wanted} are absent: {}", absent.join(", ")),
                 "what needs them reads \"not measured\"; some appear with the first query only, others have another name in \
@@ -190,7 +197,7 @@ async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<Check> {
     checks
 }
 
-async fn statements(asked: &Doctor, preset: &Preset, address: &Address) -> Option<Check> {
+async fn statements(asked: &Doctor, preset: &Preset, address: &Address) -> Option<HostCheck> {
     const WHAT: &str = "statement statistics";
     let open = async {
         let Some(address) = statements_address(preset, asked.statements_url.as_deref(), address)? else {
@@ -204,8 +211,8 @@ async fn statements(asked: &Doctor, preset: &Preset, address: &Address) -> Optio
     match open.await {
         Ok(None) => None,
         Ok(Some((snapshot, user))) => Some(match snapshot.hidden() {
-            0 => Check::good(WHAT, snapshot.source),
-            hidden => Check::limited(
+            0 => HostCheck::good(WHAT, snapshot.source),
+            hidden => HostCheck::limited(
                 WHAT,
                 format!("{}; {hidden} statements of other roles are hidden from {user}, and left out", snapshot.source),
                 format!("as a superuser run: {HIDDEN_REMEDY} {user}"),
@@ -213,7 +220,7 @@ async fn statements(asked: &Doctor, preset: &Preset, address: &Address) -> Optio
         }),
         Err(error) => {
             let (cause, remedy) = split_remedy(&format!("{error:#}"));
-            Some(Check::limited(WHAT, cause, remedy))
+            Some(HostCheck::limited(WHAT, cause, remedy))
         }
     }
 }

@@ -20,7 +20,7 @@ Examples:
   wireprof log check
   wireprof log check --from 49          only session 49 and later
   wireprof log check --log old.md --runs /mnt/runs --json")]
-pub struct Check {
+pub struct LogCheck {
     /// Entries of earlier sessions are left alone
     #[arg(long, value_name = "SESSION")]
     from: Option<u64>,
@@ -29,7 +29,7 @@ pub struct Check {
     limit: usize,
 }
 
-impl Check {
+impl LogCheck {
     pub fn run(self, common: &Common, path: &Path) -> Result<Outcome> {
         let log = existing(path)?;
         let checked = check(path, &log, &Store::new(&common.runs), self.from);

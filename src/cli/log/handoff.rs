@@ -139,7 +139,7 @@ fn suggestions(run: &Run) -> Result<Vec<String>> {
     };
     let level = diagnosis.level;
     let words = |confidence| if confidence == Confidence::Confident { "" } else { "possibly: " };
-    let step = |verdict: &crate::analyze::judge::diagnose::Verdict| {
+    let step = |verdict: &crate::analyze::judge::diagnose::Finding| {
         format!("{}{} (at {level} clients): {}", words(verdict.confidence), verdict.sentence, verdict.next)
     };
     Ok(diagnosis.verdicts.iter().map(step).collect())

@@ -20,7 +20,7 @@ pub struct Wanted {
     pub everything: bool,
     pub foci: Vec<Focus>,
     /// Frames to fold into their callers; empty: none.
-    pub plumbing: Vec<Regex>,
+    pub runtime_frames: Vec<Regex>,
     /// Functions by their full names.
     pub full_names: bool,
     /// The process that the run is seen from; `None`: the target.
@@ -55,9 +55,14 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
     for (focus, source) in views(run, wanted) {
         for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
             let what = what(wanted.process.as_deref(), focus, source);
-            let plumbing = wanted.plumbing.clone();
-            let options =
-                ViewOptions { source, per: Per::of(run), focus: focus.cloned(), plumbing, ..ViewOptions::default() };
+            let runtime_frames = wanted.runtime_frames.clone();
+            let options = ViewOptions {
+                source,
+                per: Per::of(run),
+                focus: focus.cloned(),
+                runtime_frames,
+                ..ViewOptions::default()
+            };
             let Some(view) = level_view(level, &windows, &options) else {
                 written.left_out.push(format!("level {level}, {what}: no profile, nothing was drawn"));
                 continue;
@@ -67,7 +72,7 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 written.left_out.push(format!("level {level}, {what}: no sample in it, nothing was drawn"));
                 continue;
             }
-            let folded = !wanted.plumbing.is_empty();
+            let folded = !wanted.runtime_frames.is_empty();
             let caption = Caption {
                 run: match &wanted.process {
                     Some(process) => format!("{process}, {}", run.manifest.id),

@@ -1,4 +1,4 @@
-//! Tooltips with decimals, sample counts and full names in place of inferno's integers, and colours where they are not by kind of
+//! Tooltips with decimals, sample counts and full names in position of inferno's integers, and colours where they are not by kind of
 //! code. Invariant: only titles, the subtitle and colours change; a frame whose box is not known is left as inferno wrote it.
 
 use super::FULL_NAME;
@@ -34,7 +34,7 @@ pub(super) fn rewrite(svg: &str, folded: &Folded, subtitle: &[String; 2], dress:
         let (title, after) = (&rest[at + TITLE.len()..at + length], &rest[at + length..]);
         text += &rest[..at + TITLE.len()];
         rest = after;
-        let Some(drawn) = place(after, bottom).and_then(|place| boxes.get(&place)) else {
+        let Some(drawn) = position(after, bottom).and_then(|position| boxes.get(&position)) else {
             text += title;
             continue;
         };
@@ -78,7 +78,7 @@ fn bottom(frames: &str) -> f64 {
 }
 
 /// Depth and start of the rectangle that comes next.
-fn place(after: &str, bottom: f64) -> Option<(usize, u64)> {
+fn position(after: &str, bottom: f64) -> Option<(usize, u64)> {
     let rect = &after[after.find("<rect ")?..];
     let y: f64 = attribute(rect, "y")?.parse().ok()?;
     let row_height = inferno::flamegraph::defaults::FRAME_HEIGHT as f64;
@@ -91,7 +91,7 @@ fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     Some(&value[..value.find('"')?])
 }
 
-/// The subtitle's two lines in place of inferno's one, in the room it leaves for one.
+/// The subtitle's two lines in position of inferno's one, in the room it leaves for one.
 fn with_subtitle(head: &str, lines: &[String; 2]) -> String {
     let Some(at) = head.find("<text id=\"subtitle\"") else { return head.to_string() };
     let Some(end) = head[at..].find("</text>") else { return head.to_string() };

@@ -3,10 +3,10 @@
 //! finish is finished from a copy of the stack, or says why not.
 
 mod memory;
+mod off_cpu;
 mod program;
 mod reader;
 mod shapes;
-mod waits;
 mod window;
 
 use super::Options;
@@ -41,7 +41,7 @@ struct State {
 impl EbpfSampler {
     /// Loads the program; an error says what the host does not permit.
     pub fn open(options: Options, cache: Cache) -> Result<EbpfSampler> {
-        let form = Form { copies: options.referees, id_mask: None };
+        let form = Form { copies: options.cross_checks, id_mask: None };
         Self::open_form(options, cache, form)
     }
 

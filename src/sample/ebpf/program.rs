@@ -2,8 +2,8 @@
 //! nothing is pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
 
 use super::memory::{Memory, Room};
+use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
-use super::waits::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::window::WindowEnds;
 use crate::bpf::map_array;
 use crate::sample::start::Started;
@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 /// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
 
-/// Room for a quarter of a second of samples at the highest rate, or for one tick's copies for the referee.
+/// Room for a quarter of a second of samples at the highest rate, or for one tick's copies for the cross_check.
 const RING_BYTES: u32 = 8 << 20;
 
 /// The program's tracepoints.

@@ -3,17 +3,17 @@
 
 use super::members;
 use super::memory::Tables;
+use super::off_cpu::{self, Divided};
 use super::program::{Attached, KernelProgram};
 use super::shapes::{Ended, Record, Sample, parse};
-use super::waits::{self, Divided};
 use super::window::WindowEnds;
 use crate::clock::{self, Span, thread_cpu};
 use crate::sample::Options;
 use crate::sample::collect::Collector;
+use crate::sample::cross_check::CrossChecks;
 use crate::sample::perf::events::{self, Budget};
 use crate::sample::perf::record;
 use crate::sample::processes::Processes;
-use crate::sample::referee::Referees;
 use crate::sample::start;
 use crate::sample::unwind::{Modules, Registers, StackCopy};
 use crate::sample::{Incomplete, OffCpuReport, RawOffCpu, RawSample, RawSamples, RawWait, Sampled, SamplingReport};
@@ -60,7 +60,7 @@ struct Taken {
     copies: FxHashMap<u32, (u64, Vec<u8>)>,
     pointers: FxHashMap<u32, Vec<u64>>,
     damaged: u64,
-    referees: Option<Referees>,
+    cross_checks: Option<CrossChecks>,
 }
 
 impl<'s> Reader<'s> {
@@ -79,7 +79,8 @@ impl<'s> Reader<'s> {
         let mut notes = Vec::new();
         notes.extend(events::rate_notes(&budget, options, cpus.len()));
         let event = events::event_name(options.event, &mut notes);
-        let waits = (options.off_cpu && !options.referees).then(|| kernel.waits_refused.clone().map_or(Ok(()), Err));
+        let waits =
+            (options.off_cpu && !options.cross_checks).then(|| kernel.waits_refused.clone().map_or(Ok(()), Err));
         kernel.clear(waits == Some(Ok(())))?;
         let changes = cpus.iter().map(|cpu| events::changes(*cpu)).collect::<std::io::Result<Vec<_>>>();
         let mut changes = changes.context("the kernel refuses to tell what processes map")?;
@@ -93,7 +94,7 @@ impl<'s> Reader<'s> {
             waits,
             ticking: Vec::new(),
             changes,
-            taken: Taken { referees: options.referees.then(Referees::default), ..Taken::default() },
+            taken: Taken { cross_checks: options.cross_checks.then(CrossChecks::default), ..Taken::default() },
             began: 0,
             cpu_before,
             report: report_of(event, &budget),
@@ -166,8 +167,8 @@ impl<'s> Reader<'s> {
             if last {
                 return self.finish();
             }
-            // The referee's copies fill the ring sooner.
-            wait(&self.changes, if self.taken.referees.is_some() { PAUSE / 5 } else { PAUSE });
+            // The cross_check's copies fill the ring sooner.
+            wait(&self.changes, if self.taken.cross_checks.is_some() { PAUSE / 5 } else { PAUSE });
         }
     }
 
@@ -273,7 +274,7 @@ impl<'s> Reader<'s> {
         if self.taken.damaged > 0 {
             self.notes.push(format!("{} records of the kernel's program could not be read", self.taken.damaged));
         }
-        if counts.copies > 0 && self.taken.referees.is_none() {
+        if counts.copies > 0 && self.taken.cross_checks.is_none() {
             let of = self.collector.samples();
             self.notes.push(format!(
                 "{} of {of} stacks were finished from a copy, beyond what the kernel's tables held",
@@ -291,7 +292,7 @@ impl<'s> Reader<'s> {
         self.report.sampler_cpu = Some(thread_cpu().saturating_sub(self.cpu_before));
         self.report.recording = Some(span);
         self.report.recorded = self.collector.samples();
-        self.report.referees = self.taken.referees.map(|referees| referees.findings);
+        self.report.cross_checks = self.taken.cross_checks.map(|cross_checks| cross_checks.findings);
         let mut raw = self.collector.finish(span);
         raw.off_cpu = off_cpu;
         (raw, self.report)
@@ -300,13 +301,13 @@ impl<'s> Reader<'s> {
     /// The window's waits by thread and stack.
     fn off_cpu(&mut self) -> RawOffCpu {
         let (window, threads, mut sums) = (self.kernel.window.span(), self.kernel.threads(), self.kernel.waits());
-        waits::add_open(&mut sums, &threads, window);
-        let divided = waits::divide(&sums);
+        off_cpu::add_open(&mut sums, &threads, window);
+        let divided = off_cpu::divide(&sums);
         let mut found = Vec::new();
         for ((tid, stack), waited) in &divided.waited {
             let pid = threads.get(tid).map_or(0, |thread| thread.pid);
             let known = self.taken.waiting.get(stack).copied();
-            let reason = if *stack == waits::NEWBORN { Incomplete::Newborn } else { Incomplete::NotSeen };
+            let reason = if *stack == off_cpu::NEWBORN { Incomplete::Newborn } else { Incomplete::NotSeen };
             found.push(RawWait {
                 thread: self.collector.thread(pid, *tid),
                 stack: known.unwrap_or_else(|| self.collector.empty_stack(reason)),
@@ -320,7 +321,7 @@ impl<'s> Reader<'s> {
 
     fn off_cpu_report(&self, span: Span, divided: &Divided) -> OffCpuReport {
         let counts = self.kernel.counts();
-        let sum = |of: fn(&waits::Waited) -> u64| divided.waited.values().map(of).sum();
+        let sum = |of: fn(&off_cpu::Waited) -> u64| divided.waited.values().map(of).sum();
         OffCpuReport {
             span,
             waits: sum(|waited| waited.waits),
@@ -400,7 +401,7 @@ fn stack(collector: &mut Collector, taken: &mut Taken, sample: &Sample, user: Op
         collector.push(space, address);
     }
     let mut incomplete = sample.ended.incomplete();
-    if let Some(copy) = taken.copy(sample).filter(|_| taken.referees.is_none()) {
+    if let Some(copy) = taken.copy(sample).filter(|_| taken.cross_checks.is_none()) {
         // The process's mappings as they are now: those that the kernel's program knew did not suffice.
         let space = collector.space(sample.pid, sample.lookup, sample.time);
         incomplete = collector.walk(space, &registers(sample), &copy);
@@ -420,7 +421,7 @@ fn registers(sample: &Sample) -> Registers {
     registers
 }
 
-/// Has the referees walk the copied stack too, where they were asked.
+/// Has the cross_checks walk the copied stack too, where they were asked.
 fn judge(
     collector: &mut Collector,
     taken: &mut Taken,
@@ -428,13 +429,13 @@ fn judge(
     (space, kernel): (usize, usize),
     incomplete: Option<Incomplete>,
 ) {
-    let Some(mut referees) = taken.referees.take() else { return };
+    let Some(mut cross_checks) = taken.cross_checks.take() else { return };
     let pointers = taken.pointers.remove(&sample.cpu).map(Vec::into_iter);
     if let (None, Some(copy)) = (incomplete, taken.copy(sample)) {
         let Collector { spaces, modules, stack, .. } = collector;
-        referees.judge((&mut spaces[space], modules), (&registers(sample), &copy), pointers, &stack[kernel..]);
+        cross_checks.judge((&mut spaces[space], modules), (&registers(sample), &copy), pointers, &stack[kernel..]);
     }
-    taken.referees = Some(referees);
+    taken.cross_checks = Some(cross_checks);
 }
 
 /// Waits for news of mappings, at most until the ring wants a look.

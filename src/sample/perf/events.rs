@@ -39,7 +39,7 @@ pub fn budget(cpus: usize, options: &Options) -> Budget {
     let copy = (COPY_BYTES / (frequency * cpus)).min(options.stack_bytes).min(LARGEST_COPY);
     let stack_bytes = (copy & !7).max(1024);
     let ring = (frequency * (stack_bytes + 1024) / 4).next_power_of_two().clamp(1 << 20, 1 << 25);
-    Budget { frequency, stack_bytes: stack_bytes as u32, ring_bytes: ring as usize, user_chains: options.referees }
+    Budget { frequency, stack_bytes: stack_bytes as u32, ring_bytes: ring as usize, user_chains: options.cross_checks }
 }
 
 /// Open events, one ring per CPU.
@@ -138,7 +138,7 @@ pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static 
     }
 }
 
-/// What to say of the rate: where interrupts are dear, and where there are fewer samples than were asked for.
+/// What to say of the rate: where interrupts are costly_interrupts, and where there are fewer samples than were asked for.
 pub fn rate_notes(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
     let Budget { frequency, .. } = budget;
     let asked = options.frequency;
@@ -147,7 +147,7 @@ pub fn rate_notes(budget: &Budget, options: &Options, cpus: usize) -> Vec<String
             "{frequency} samples/s per CPU instead of {asked}: {TOTAL_RATE} samples/s over {cpus} CPUs is the budget"
         )
     });
-    options.dear.clone().into_iter().chain(bounded).collect()
+    options.costly_interrupts.clone().into_iter().chain(bounded).collect()
 }
 
 /// The bare clock of one CPU, for a program in the kernel that runs at its ticks.
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn dear_interrupts_and_fewer_samples_than_asked_for_are_told() {
-        let options = Options { dear: Some("timers are dear".into()), ..Options::default() };
+        let options = Options { costly_interrupts: Some("timers are dear".into()), ..Options::default() };
         assert_eq!(rate_notes(&budget(2, &options), &options, 2), ["timers are dear"]);
         assert_eq!(rate_notes(&budget(64, &options), &options, 64).len(), 2);
         assert!(rate_notes(&budget(2, &Options::default()), &Options::default(), 2).is_empty());

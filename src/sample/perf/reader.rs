@@ -7,8 +7,8 @@ use super::record::{self, Layout, Record, SampleRecord};
 use super::timeline::Grid;
 use crate::clock::{self, Span, thread_cpu};
 use crate::sample::collect::Collector;
+use crate::sample::cross_check::CrossChecks;
 use crate::sample::processes::Processes;
-use crate::sample::referee::Referees;
 use crate::sample::start::{self, Started};
 use crate::sample::thread::PAUSE;
 use crate::sample::unwind::{Modules, Registers, StackCopy};
@@ -32,7 +32,7 @@ pub struct Reader<'m> {
     /// One for each ring; empty where samples are taken as they come.
     clocks: Vec<CpuClock>,
     late: LateTicks,
-    referees: Option<Referees>,
+    cross_checks: Option<CrossChecks>,
 }
 
 impl<'m> Reader<'m> {
@@ -40,7 +40,7 @@ impl<'m> Reader<'m> {
         Reader {
             clocks: Vec::new(),
             late: LateTicks::default(),
-            referees: opened.budget.user_chains.then(Referees::default),
+            cross_checks: opened.budget.user_chains.then(CrossChecks::default),
             opened,
             collector: Collector::new(processes, modules),
             owners: Vec::new(),
@@ -194,10 +194,10 @@ impl<'m> Reader<'m> {
             StackCopy { start: registers[7], bytes: sample.stack, truncated: sample.stack.len() == sample.stack_asked };
         let kernel = self.collector.stack.len();
         let incomplete = self.collector.walk(space, registers, &stack);
-        if let (Some(referees), None) = (&mut self.referees, incomplete) {
+        if let (Some(cross_checks), None) = (&mut self.cross_checks, incomplete) {
             let Collector { spaces, modules, stack: ours, .. } = &mut self.collector;
             let theirs = sample.user_addresses();
-            referees.judge((&mut spaces[space], modules), (registers, &stack), Some(theirs), &ours[kernel..]);
+            cross_checks.judge((&mut spaces[space], modules), (registers, &stack), Some(theirs), &ours[kernel..]);
         }
         incomplete
     }
@@ -235,7 +235,7 @@ impl<'m> Reader<'m> {
             recording: Some(span),
             recorded: self.collector.samples(),
             timer_delay: mean_delay(&self.clocks),
-            referees: self.referees.map(|referees| referees.findings),
+            cross_checks: self.cross_checks.map(|cross_checks| cross_checks.findings),
             ..SamplingReport::default()
         };
         (self.collector.finish(span), report)

@@ -32,14 +32,14 @@ impl Cache {
 
     /// The file's table, from disk where it was made before; `building` is told before a long reading begins.
     pub fn table(&self, rules: &Rules, building: impl FnOnce(u64)) -> Table {
-        let place = self.directory.as_ref().zip(rules.image().build_id());
-        let kept = place.as_ref().and_then(|(directory, id)| Table::from_bytes(Arc::new(directory.map(id)?)));
+        let locate = self.directory.as_ref().zip(rules.image().build_id());
+        let kept = locate.as_ref().and_then(|(directory, id)| Table::from_bytes(Arc::new(directory.map(id)?)));
         if let Some(table) = kept {
             return table;
         }
         building(rules.bytes() as u64);
         let table = Table::build(rules);
-        if let Some((directory, id)) = place.filter(|_| table.bytes().len() >= LEAST_BYTES) {
+        if let Some((directory, id)) = locate.filter(|_| table.bytes().len() >= LEAST_BYTES) {
             // Not kept (a full or read-only disk): made anew next time.
             let _ = directory.keep(&id, table.bytes());
         }

@@ -2,8 +2,8 @@
 //! call-frame information says that its last address has no caller; the name of a function is never asked.
 
 mod cache;
+mod cross_check;
 mod index;
-mod referee;
 mod rules;
 mod space;
 mod table;
@@ -11,7 +11,7 @@ mod table;
 mod template;
 
 pub use cache::Cache;
-pub use referee::Referee;
+pub use cross_check::CrossCheck;
 pub use rules::{Reading, Rule, Rules, Saved};
 pub use space::{KERNEL, Mapping, Modules, Placed, Space, read_mappings};
 pub use table::{Table, TableRule};
@@ -198,7 +198,7 @@ fn follow(cfa: u64, saved: Saved, rsp: u64, rbp: u64, stack: &StackCopy) -> Resu
     };
     let rbp = match at {
         None => rbp,
-        // Below the stack pointer: already popped by the epilogue, while the table still names the old place.
+        // Below the stack pointer: already popped by the epilogue, while the table still names the old locate.
         Some(at) if at < rsp => rbp,
         Some(at) => read(at)?,
     };

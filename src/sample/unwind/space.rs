@@ -227,8 +227,8 @@ impl Space {
         if let Some(id) = self.places.get(&address) {
             return *id;
         }
-        let place = self.find(address).map_or(Address { module: None, at: address }, |mapped| mapped.place(address));
-        let id = modules.intern(place);
+        let locate = self.find(address).map_or(Address { module: None, at: address }, |mapped| mapped.locate(address));
+        let id = modules.intern(locate);
         self.places.insert(address, id);
         id
     }
@@ -238,14 +238,14 @@ impl Space {
         if let Some(step) = self.steps.get(&address) {
             return *step;
         }
-        let (place, rule) = match self.find(address) {
+        let (locate, rule) = match self.find(address) {
             None => (Address { module: None, at: address }, Rule::NoTable),
             Some(mapped) => {
-                let place = mapped.place(address);
-                (place, mapped.rule(place.at, context))
+                let locate = mapped.locate(address);
+                (locate, mapped.rule(locate.at, context))
             }
         };
-        let step = Step { address: modules.intern(place), rule };
+        let step = Step { address: modules.intern(locate), rule };
         self.steps.insert(address, step);
         step
     }
@@ -254,7 +254,7 @@ impl Space {
     pub fn jumps(&self, address: u64, context: &mut gimli::UnwindContext<usize>) -> bool {
         self.find(address).is_some_and(|mapped| {
             let rules = mapped.rules.as_ref();
-            let at = mapped.place(address).at;
+            let at = mapped.locate(address).at;
             rules.is_some_and(|rules| rules.image().address_of(at).is_some_and(|at| rules.jumps(at, context)))
         })
     }
@@ -274,7 +274,7 @@ impl Space {
 }
 
 impl Mapped {
-    fn place(&self, address: u64) -> Address {
+    fn locate(&self, address: u64) -> Address {
         let at = match self.kind {
             ModuleKind::File => address - self.range.start + self.offset,
             ModuleKind::Vdso => address - self.range.start,

@@ -486,8 +486,8 @@ mod tests {
         let mut frames = Frames::default();
         frames.common(false, (1, 0x78), &[]);
         frames.function(TEXT, 0x4000, &vec![0; 1 << 20]);
-        let (_, place) = frames.listed[0];
-        frames.listed = (0..500).map(|at| (frames.listed[0].0 + at * 4, place)).collect();
+        let (_, locate) = frames.listed[0];
+        frames.listed = (0..500).map(|at| (frames.listed[0].0 + at * 4, locate)).collect();
         let table = Table::build(&damaged(&frames.header(), &frames));
         assert!(table.crowded > 400, "{}", table.crowded);
     }

@@ -48,7 +48,7 @@ pub fn executable(header: &[u8], frames: &[u8]) -> Vec<u8> {
 #[derive(Default)]
 pub struct Frames {
     pub bytes: Vec<u8>,
-    /// Start of each function, relative to the search table, and place of its description, likewise.
+    /// Start of each function, relative to the search table, and locate of its description, likewise.
     pub listed: Vec<(u32, u32)>,
     common: usize,
 }
@@ -70,8 +70,8 @@ impl Frames {
     pub fn function(&mut self, start: u64, size: u32, program: &[u8]) {
         let at = self.bytes.len();
         let mut body = ((at + 4 - self.common) as u32).to_le_bytes().to_vec();
-        let place = FRAMES + at as u64 + 8;
-        body.extend((start.wrapping_sub(place) as u32).to_le_bytes());
+        let locate = FRAMES + at as u64 + 8;
+        body.extend((start.wrapping_sub(locate) as u32).to_le_bytes());
         body.extend(size.to_le_bytes());
         body.push(0);
         body.extend(program);

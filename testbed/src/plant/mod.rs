@@ -18,7 +18,7 @@ pub use planted::Planted;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plant {
     /// CPU in a function of its own, once a call of the place.
-    Cpu { place: Place, duration: Duration },
+    Cpu { place: PlantPoint, duration: Duration },
     /// One mutex for all peeks, held while using CPU for `duration`.
     Lock { duration: Duration },
     /// The oracle's query is answered `duration` later.
@@ -48,7 +48,7 @@ pub enum Plant {
 
 /// Where a CPU plant works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum PlantPoint {
     /// In `PeekClient::try_frontend_peek_cached`, once a peek.
     Peek,
     /// In `PostgresTimestampOracle::read_ts`, once a batch.
@@ -79,9 +79,9 @@ impl Plant {
     /// The name without its size: the value of the label `plant` on the plant's metrics.
     pub fn name(&self) -> &'static str {
         match self {
-            Plant::Cpu { place: Place::Peek, .. } => "cpu:peek",
-            Plant::Cpu { place: Place::Oracle, .. } => "cpu:oracle",
-            Plant::Cpu { place: Place::Outside, .. } => "cpu:outside",
+            Plant::Cpu { place: PlantPoint::Peek, .. } => "cpu:peek",
+            Plant::Cpu { place: PlantPoint::Oracle, .. } => "cpu:oracle",
+            Plant::Cpu { place: PlantPoint::Outside, .. } => "cpu:outside",
             Plant::Lock { .. } => "lock",
             Plant::OracleDelay { .. } => "oracle-delay",
             Plant::Database { .. } => "database",
@@ -110,9 +110,9 @@ impl FromStr for Plant {
         let cpu = |place| Ok(Plant::Cpu { place, duration: duration()? });
         let count = |most| parse_count(required(name, value, "4")?, most);
         match name {
-            "cpu:peek" => cpu(Place::Peek),
-            "cpu:oracle" => cpu(Place::Oracle),
-            "cpu:outside" => cpu(Place::Outside),
+            "cpu:peek" => cpu(PlantPoint::Peek),
+            "cpu:oracle" => cpu(PlantPoint::Oracle),
+            "cpu:outside" => cpu(PlantPoint::Outside),
             "lock" | "lock:peek" => Ok(Plant::Lock { duration: duration()? }),
             "oracle-delay" => Ok(Plant::OracleDelay { duration: duration()? }),
             "database" => Ok(Plant::Database { duration: duration()? }),
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn plants_are_read_with_their_sizes() {
         let duration = Duration::from_micros(20);
-        assert_eq!("cpu:peek=20us".parse(), Ok(Plant::Cpu { place: Place::Peek, duration }));
-        assert_eq!("cpu:oracle=0.02ms".parse(), Ok(Plant::Cpu { place: Place::Oracle, duration }));
+        assert_eq!("cpu:peek=20us".parse(), Ok(Plant::Cpu { place: PlantPoint::Peek, duration }));
+        assert_eq!("cpu:oracle=0.02ms".parse(), Ok(Plant::Cpu { place: PlantPoint::Oracle, duration }));
         assert_eq!("lock:peek=20000ns".parse(), Ok(Plant::Lock { duration }));
         assert_eq!("lock=20us".parse(), Ok(Plant::Lock { duration }));
         assert_eq!("database=20us".parse(), Ok(Plant::Database { duration }));

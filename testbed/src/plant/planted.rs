@@ -15,7 +15,7 @@ use super::work::{
     planted_allocations, planted_blocking_wait, planted_coordinator_work, planted_lock, planted_oracle_work,
     planted_outside_work, planted_peek_work,
 };
-use super::{Place, Plant, path};
+use super::{Plant, PlantPoint, path};
 use crate::metrics::PlantMetrics;
 use crate::timestamp_oracle::Timestamp;
 
@@ -79,9 +79,9 @@ impl Planted {
         match *plant {
             Plant::Cpu { place, duration } => {
                 let slot = match place {
-                    Place::Peek => &mut self.peek,
-                    Place::Oracle => &mut self.oracle,
-                    Place::Outside => &mut self.outside,
+                    PlantPoint::Peek => &mut self.peek,
+                    PlantPoint::Oracle => &mut self.oracle,
+                    PlantPoint::Outside => &mut self.outside,
                 };
                 *slot = Some(Counted { size: duration, tally });
             }

@@ -48,7 +48,7 @@ pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
         connections: level,
         rate: None,
         completed: queries,
-        divisor: "client".into(),
+        counted_by: "client".into(),
         rows: queries,
         wrong_rows: 0,
         errors: vec![],
@@ -78,12 +78,12 @@ pub fn bare(id: WindowId, span: Span, queries: u64, latency: u64) -> Window {
         sampling: None,
         profile: None,
         off_cpu: None,
-        beside: Vec::new(),
+        companions: Vec::new(),
         metrics: None,
         statements: None,
         scheduler: None,
         wire: None,
-        guards: vec![],
+        checks: vec![],
     }
 }
 

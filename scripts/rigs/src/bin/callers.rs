@@ -1,5 +1,5 @@
 //! Whether the walker can be trusted: `callers PID SECONDS` samples one process and has every complete stack walked by two
-//! referees, framehop over a copy of the whole stack (up to 1.1 MB) and the kernel along frame pointers (for a program built with
+//! cross_checks, framehop over a copy of the whole stack (up to 1.1 MB) and the kernel along frame pointers (for a program built with
 //! `-C force-frame-pointers=yes`). Prints how often they agree; exits with 1 where either differs on more than 0.1 %.
 
 use anyhow::{Context, Result};
@@ -12,22 +12,22 @@ fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [pid, seconds] = &arguments[..] else { anyhow::bail!("usage: callers PID SECONDS") };
     let (pid, seconds): (u32, f64) = (pid.parse().context("PID")?, seconds.parse().context("SECONDS")?);
-    let options = Options { referees: true, ..Options::default() };
+    let options = Options { cross_checks: true, ..Options::default() };
     let recording = choose(&options, pid)?.sampler.start(&[Sampled::alone(pid)])?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (raw, report) = recording.stop()?;
-    let findings = report.referees.context("the referees were not asked")?;
+    let findings = report.cross_checks.context("the referees were not asked")?;
     let samples = raw.samples.len();
     println!("{samples} samples in {seconds} s, {}, {}, lost {}", report.unwinder, report.event, report.lost);
     let agree = [say("framehop", &findings.framehop), say("frame pointers", &findings.frame_pointers)];
     Ok(if agree == [true; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn say(referee: &str, found: &Agreement) -> bool {
+fn say(cross_check: &str, found: &Agreement) -> bool {
     let judged = found.same + found.but_for_a_caller + found.different;
     let share = found.different as f64 / judged as f64;
     println!(
-        "{referee}: {judged} stacks judged, {} the same, {} but for a caller that it passes over, {} different ({:.3} %); it gave up on {}",
+        "{cross_check}: {judged} stacks judged, {} the same, {} but for a caller that it passes over, {} different ({:.3} %); it gave up on {}",
         found.same,
         found.but_for_a_caller,
         found.different,

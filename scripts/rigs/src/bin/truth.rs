@@ -5,7 +5,7 @@
 
 use regex::Regex;
 use std::collections::BTreeMap;
-use wireprof::analyze::time::waits::waits;
+use wireprof::analyze::time::off_cpu::waits;
 use wireprof::metrics::{Change, Series};
 use wireprof::profile::{ColumnKind, Space};
 use wireprof::run::{Run, Store, Window};
@@ -89,7 +89,7 @@ fn plants(run: &Run, window: &Window) {
 /// A level's planted lock: its own measured wait a query against spinning, blocked and runnable time under it. Under 10 % is asked
 /// for.
 fn lock(run: &Run) -> anyhow::Result<()> {
-    // Holding it and waking the next one are no waiting.
+    // ResourceKind it and waking the next one are no waiting.
     let (within, except) = ([Regex::new("planted_lock$")?], [Regex::new(r"planted_lock_hold|futex_wake$")?]);
     for (level, windows) in run.levels() {
         let Some(found) = waits(run, level, &within, &except) else { continue };

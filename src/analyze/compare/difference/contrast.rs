@@ -1,4 +1,4 @@
-//! One difference with its standard error, and what may be said of it. Invariant: a verdict and the interval beside it come
+//! One difference with its standard error, and what may be said of it. Invariant: a verdict and the interval companions it come
 //! from the same numbers, so that "faster" or "slower" stands exactly where the interval leaves 0 out.
 
 use crate::analyze::statistics::distribution::{two_sided_quantile, two_sided_tail};

@@ -100,7 +100,7 @@ pub struct Dispersion {
     /// f of a row with few samples, and how it rises with the row's samples a window.
     pub base: f64,
     pub rise: f64,
-    /// Degrees of freedom that the trend is worth beside a row's own.
+    /// Degrees of freedom that the trend is worth companions a row's own.
     pub prior: f64,
     /// There was one window a side and nothing to estimate it from.
     pub assumed: bool,

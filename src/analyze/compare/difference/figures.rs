@@ -6,7 +6,7 @@ use crate::analyze::cost::quantities::quantities;
 use crate::analyze::judge::summary::per_query;
 use crate::analyze::statistics::autocorrelation::sum_variance;
 use crate::analyze::time::places::level_places;
-use crate::check::{Guard, Verdict};
+use crate::check::{Check, Status};
 use crate::preset::{Per, Preset};
 use crate::run::{Window, WindowId};
 use crate::target::Role;
@@ -162,9 +162,9 @@ fn within(window: &Window) -> Vec<(Subject, Mean)> {
 
 /// What was noticed of a window that makes it unlike the others.
 fn marks(window: &Window) -> Vec<String> {
-    let outside = |guard: &&Guard| match guard {
-        Guard::Steal { .. } | Guard::OtherProcesses { .. } => guard.verdict() >= Verdict::Warn,
-        guard => guard.verdict() == Verdict::Fail,
+    let outside = |check: &&Check| match check {
+        Check::Steal { .. } | Check::OtherProcesses { .. } => check.status() >= Status::Warn,
+        check => check.status() == Status::Fail,
     };
-    window.guards.iter().filter(outside).map(ToString::to_string).collect()
+    window.checks.iter().filter(outside).map(ToString::to_string).collect()
 }

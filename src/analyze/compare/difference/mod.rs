@@ -57,8 +57,8 @@ pub struct Options<'a> {
     pub false_discovery: f64,
     /// Only what runs under these functions.
     pub focus: Option<&'a Focus>,
-    /// Runtime plumbing to fold; empty: none.
-    pub plumbing: &'a [Regex],
+    /// Runtime runtime_frames to fold; empty: none.
+    pub runtime_frames: &'a [Regex],
     /// Functions that are called otherwise in the other build; applied to both runs.
     pub renames: &'a [Rename],
     /// Frames a level at most.
@@ -76,7 +76,7 @@ impl Default for Options<'_> {
             familywise: 0.01,
             false_discovery: 0.05,
             focus: None,
-            plumbing: &[],
+            runtime_frames: &[],
             renames: &[],
             top: 20,
             trees: false,
@@ -128,8 +128,8 @@ impl Side {
         }
         let level = self.levels.entry(window.id().level).or_default();
         level.windows.push(WindowFigures::of(window, options.preset));
-        let (focus, plumbing) = (options.focus.cloned(), options.plumbing.to_vec());
-        let view = window_view(window, &ViewOptions { focus, plumbing, ..ViewOptions::default() });
+        let (focus, runtime_frames) = (options.focus.cloned(), options.runtime_frames.to_vec());
+        let view = window_view(window, &ViewOptions { focus, runtime_frames, ..ViewOptions::default() });
         if let Some(view) = view {
             if options.trees {
                 level.stacks.tree.get_or_insert_default();

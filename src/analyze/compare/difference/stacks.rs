@@ -4,7 +4,7 @@
 use super::counts::{Cost, Totals};
 use super::tree::Tree;
 use crate::analyze::Identity;
-use crate::analyze::cost::owners::{Rules, Standing, owners, transport};
+use crate::analyze::cost::owners::{Ownership, Rules, owners, transport};
 use crate::analyze::cost::view::WindowView;
 use crate::profile::{Column, ColumnKind, Frame, Node, Rename, Space, lasting_name, marker};
 use rustc_hash::FxHashMap;
@@ -38,7 +38,7 @@ pub(super) struct Stacks {
 struct Frames {
     list: Vec<Identity>,
     /// As owners; empty where they are not asked for.
-    standings: Vec<Standing>,
+    ownerships: Vec<Ownership>,
     known: FxHashMap<(String, Space), usize>,
 }
 
@@ -129,10 +129,10 @@ impl Frames {
     /// The index of each node's owner. What a frame is by its name is found out once.
     fn owners(&mut self, view: &WindowView, of_frame: &[usize], rules: &Rules) -> Vec<usize> {
         let transport = self.index(transport());
-        let new = &self.list[self.standings.len()..];
-        self.standings.extend(new.iter().map(|frame| rules.standing(&frame.name, frame.space)));
-        let standings: Vec<Standing> = of_frame.iter().map(|at| self.standings[*at]).collect();
-        let owners = owners(&view.profile, &standings);
+        let new = &self.list[self.ownerships.len()..];
+        self.ownerships.extend(new.iter().map(|frame| rules.ownership(&frame.name, frame.space)));
+        let ownerships: Vec<Ownership> = of_frame.iter().map(|at| self.ownerships[*at]).collect();
+        let owners = owners(&view.profile, &ownerships);
         owners.into_iter().map(|owner| owner.map_or(transport, |frame| of_frame[frame.index()])).collect()
     }
 }

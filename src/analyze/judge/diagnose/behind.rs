@@ -3,11 +3,11 @@
 //! measured call; what a query loses by them is that many times the call as it waits for.
 
 use super::facts::{Facts, RoundTrip, Service};
-use super::{Case, Evidence, Finding, METRICS, Removal, SCHEDULER, STATEMENTS, WIRE, nanos_at};
+use super::{Candidate, Case, Evidence, METRICS, Removal, SCHEDULER, STATEMENTS, WIRE, nanos_at};
 use crate::preset::{Behind, Cause};
 use crate::wire::Place;
 
-pub(super) fn findings(case: &Case) -> Vec<Finding> {
+pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let (Some(behind), Some(trip)) = (&case.preset.diagnosis.behind, &case.facts.behind) else { return Vec::new() };
     let own = trip.service.as_ref().map(|statement| service(case, behind, trip, statement));
     let found =
@@ -37,7 +37,7 @@ fn wait(case: &Case, trip: &RoundTrip) -> Vec<Evidence> {
     waited.into_iter().collect()
 }
 
-fn service(case: &Case, behind: &Behind, trip: &RoundTrip, statement: &Service) -> Finding {
+fn service(case: &Case, behind: &Behind, trip: &RoundTrip, statement: &Service) -> Candidate {
     let waited = statement.mean * trip.multiplicity();
     // The statement runs on a CPU of the machine where the database's processes are watched.
     let on_cpu = case.facts.cpu.map_or(0.0, |cpu| cpu.others.min(statement.mean * trip.per_query));
@@ -47,15 +47,15 @@ fn service(case: &Case, behind: &Behind, trip: &RoundTrip, statement: &Service) 
         statement.mean / 1e3,
         trip.call / 1e3
     );
-    Finding {
+    Candidate {
         removal: Some(Removal { cpu: on_cpu, delay: (waited - on_cpu).max(0.0), ..Removal::default() }),
         evidence: [decision(case), wait(case, trip)].concat(),
-        ..Finding::new(Cause::DatabaseService, sentence)
+        ..Candidate::new(Cause::DatabaseService, sentence)
     }
 }
 
 /// The way there and back, beyond what such a trip takes on this machine anyway.
-fn path(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
+fn path(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
     let here = trip.path()?;
     let pure = pure_path(case)?;
     let sentence = format!(
@@ -88,10 +88,10 @@ fn path(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
     }
     evidence.extend(wait(case, trip));
     let excess = (pure.nanos - pure.floor).max(0.0);
-    Some(Finding {
+    Some(Candidate {
         removal: Some(Removal { delay: excess * trip.multiplicity(), ..Removal::default() }),
         evidence,
-        ..Finding::new(Cause::DatabasePath, sentence)
+        ..Candidate::new(Cause::DatabasePath, sentence)
     })
 }
 
@@ -116,7 +116,7 @@ fn pure_path(case: &Case) -> Option<Pure> {
 }
 
 /// A database that is late to begin, not slow.
-fn starved(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
+fn starved(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
     let (waits, statement) = (trip.waits_at_database()?, trip.service.as_ref()?);
     let floor =
         case.lowest().behind.as_ref().and_then(RoundTrip::waits_at_database).map_or(0.0, |least| least.min(waits));
@@ -131,16 +131,16 @@ fn starved(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
     evidence.push(case.nanos("requests wait at the database", waits, "round trip", WIRE));
     evidence.push(nanos_at(case.lowest(), "of it at the lowest level", floor, "round trip", WIRE));
     evidence.extend(cpu);
-    Some(Finding {
+    Some(Candidate {
         removal: Some(Removal { delay: (waits - floor) * trip.multiplicity(), ..Removal::default() }),
         measure: Some((waits / statement.mean, "ns waiting at the database for each ns of the statement")),
         evidence,
-        ..Finding::new(Cause::DatabaseStarved, sentence)
+        ..Candidate::new(Cause::DatabaseStarved, sentence)
     })
 }
 
 /// Queries that wait for the next shared call, because it is the way of batches or because no more calls may be under way.
-fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
+fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
     let (waited, by) = trip.wait.as_ref()?;
     // What a call waits for a connection is another cause's.
     let queued = (waited - trip.call - trip.pool.unwrap_or(0.0)).max(0.0);
@@ -178,23 +178,23 @@ fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Finding> {
         level: case.facts.level,
         source: METRICS.into(),
     }));
-    Some(Finding {
+    Some(Candidate {
         removal: Some(Removal { delay: gone, ..Removal::default() }),
         measure: full.filter(|_| cause == Cause::Slots).map(|full| (full, "of the calls that may be under way")),
         evidence,
-        ..Finding::new(cause, sentence)
+        ..Candidate::new(cause, sentence)
     })
 }
 
-fn pool(case: &Case, trip: &RoundTrip) -> Option<Finding> {
+fn pool(case: &Case, trip: &RoundTrip) -> Option<Candidate> {
     let waited = trip.pool?;
     let sentence = format!("Round trips wait {:.1} us for a connection of the pool.", waited / 1e3);
     let mut evidence = vec![case.nanos("waiting for a connection", waited, "round trip", METRICS)];
     evidence.extend(wait(case, trip));
-    Some(Finding {
+    Some(Candidate {
         removal: Some(Removal { delay: waited * trip.multiplicity(), ..Removal::default() }),
         evidence,
-        ..Finding::new(Cause::Pool, sentence)
+        ..Candidate::new(Cause::Pool, sentence)
     })
 }
 

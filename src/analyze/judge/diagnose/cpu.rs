@@ -2,7 +2,7 @@
 //! calls, and what a function's CPU costs the latency is the network's answer, not its share of a profile.
 
 use super::owners::{Owner, Within, owners};
-use super::{Case, Evidence, Finding, Holding, Named, PROFILE, Removal, SCHEDULER};
+use super::{Candidate, Case, Evidence, Named, PROFILE, Removal, ResourceKind, SCHEDULER};
 use crate::analyze::cost::owners::{TRANSPORT, allocator as allocator_functions};
 use crate::preset::Cause;
 
@@ -11,7 +11,7 @@ const MOSTLY: f64 = 0.8;
 /// Functions that a verdict names at most.
 const NAMED: usize = 3;
 
-pub(super) fn findings(case: &Case) -> Vec<Finding> {
+pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let all = owners(case.preset, &case.facts.windows, Within::Everything);
     let allocated = allocated(case);
     let in_thread = match &case.facts.thread {
@@ -19,39 +19,39 @@ pub(super) fn findings(case: &Case) -> Vec<Finding> {
         None => Vec::new(),
     };
     // A function that is called once for many queries costs each of them more where fewer share the call.
-    let slower = case.facts.slower(case.levels).map(|facts| owners(case.preset, &facts.windows, Within::Everything));
-    let slower = slower.unwrap_or_default();
-    let mut found: Vec<Finding> = Vec::new();
-    found.extend(function(case, &all, &allocated, &in_thread, &slower));
+    let lower = case.facts.lower(case.levels).map(|facts| owners(case.preset, &facts.windows, Within::Everything));
+    let lower = lower.unwrap_or_default();
+    let mut found: Vec<Candidate> = Vec::new();
+    found.extend(function(case, &all, &allocated, &in_thread, &lower));
     found.extend(allocator(case, &allocated));
-    found.extend(thread(case, &in_thread, &slower));
-    found.extend(saturated(case, &all, &slower));
+    found.extend(thread(case, &in_thread, &lower));
+    found.extend(saturated(case, &all, &lower));
     found
 }
 
 /// Taking away this much CPU.
 fn removal(nanos: f64, in_thread: f64) -> Removal {
-    let held = vec![(Holding::Workers, nanos), (Holding::Thread, in_thread)];
+    let held = vec![(ResourceKind::Workers, nanos), (ResourceKind::Thread, in_thread)];
     Removal { cpu: nanos, held, ..Removal::default() }
 }
 
-/// Taking away this much of a function, `in_thread` of it on the busiest thread. At the slower level as large a part of it goes; one
+/// Taking away this much of a function, `in_thread` of it on the busiest thread. At the lower level as large a part of it goes; one
 /// that was not sampled there costs nothing there, and where nothing was sampled it is taken to cost as much a query.
-fn less_of(owner: &Owner, nanos: f64, in_thread: f64, slower: &[Owner]) -> Removal {
-    let there = (!slower.is_empty()).then(|| cost_of(slower, &owner.name) * nanos / owner.cost.value);
-    Removal { slower_cpu: there, ..removal(nanos, in_thread) }
+fn less_of(owner: &Owner, nanos: f64, in_thread: f64, lower: &[Owner]) -> Removal {
+    let there = (!lower.is_empty()).then(|| cost_of(lower, &owner.name) * nanos / owner.cost.value);
+    Removal { lower_cpu: there, ..removal(nanos, in_thread) }
 }
 
 fn cost_of(owners: &[Owner], name: &str) -> f64 {
     owners.iter().find(|owner| owner.name == name).map_or(0.0, |owner| owner.cost.value)
 }
 
-fn named(case: &Case, owners: &[Owner], in_thread: &[Owner], slower: &[Owner]) -> Vec<Named> {
+fn named(case: &Case, owners: &[Owner], in_thread: &[Owner], lower: &[Owner]) -> Vec<Named> {
     let name = |owner: &Owner| Named {
         name: owner.name.clone(),
         cost: owner.cost.value,
         interval: owner.cost.interval,
-        effect: case.effect(&less_of(owner, owner.cost.value, cost_of(in_thread, &owner.name), slower)),
+        effect: case.effect(&less_of(owner, owner.cost.value, cost_of(in_thread, &owner.name), lower)),
     };
     owners.iter().take(NAMED).map(name).collect()
 }
@@ -62,7 +62,13 @@ fn sampled(case: &Case, owner: &Owner, what: &str) -> Evidence {
 }
 
 /// The function with the most CPU. One that is mostly in the allocator is the allocator's.
-fn function(case: &Case, all: &[Owner], allocated: &[Owner], in_thread: &[Owner], slower: &[Owner]) -> Option<Finding> {
+fn function(
+    case: &Case,
+    all: &[Owner],
+    allocated: &[Owner],
+    in_thread: &[Owner],
+    lower: &[Owner],
+) -> Option<Candidate> {
     let allocates = |owner: &&Owner| cost_of(allocated, &owner.name) > owner.cost.value / 2.0;
     let candidate = |owner: &&Owner| owner.name != TRANSPORT && !allocates(owner);
     let own: Vec<Owner> = all.iter().filter(candidate).cloned().collect();
@@ -71,14 +77,14 @@ fn function(case: &Case, all: &[Owner], allocated: &[Owner], in_thread: &[Owner]
     // Then it is not the CPUs that the function is too much for, but that thread, whose finding names it.
     let threads = case.facts.thread.as_ref().filter(|thread| thread.awake >= case.threshold(Cause::SaturatedThread));
     (threads.is_none() || in_thread_share < MOSTLY).then_some(())?;
-    let less = |nanos: f64| less_of(first, nanos, nanos * in_thread_share, slower);
+    let less = |nanos: f64| less_of(first, nanos, nanos * in_thread_share, lower);
     let server = case.facts.cpu.map(|cpu| case.nanos("CPU of the server", cpu.server, "query", SCHEDULER));
-    Some(Finding {
+    Some(Candidate {
         removal: Some(less(first.cost.value)),
         at_least: first.cost.interval.map(|(low, _)| less(low)),
-        named: named(case, &own, in_thread, slower),
+        named: named(case, &own, in_thread, lower),
         evidence: [sampled(case, first, "CPU of the function with what it calls")].into_iter().chain(server).collect(),
-        ..Finding::new(Cause::CpuFunction, "One function of the server takes much of the CPU.".into())
+        ..Candidate::new(Cause::CpuFunction, "One function of the server takes much of the CPU.".into())
     })
 }
 
@@ -91,22 +97,22 @@ fn allocated(case: &Case) -> Vec<Owner> {
     }
 }
 
-fn allocator(case: &Case, allocated: &[Owner]) -> Option<Finding> {
+fn allocator(case: &Case, allocated: &[Owner]) -> Option<Candidate> {
     let total: f64 = allocated.iter().map(|owner| owner.cost.value).sum();
     let first = allocated.first()?;
-    Some(Finding {
+    Some(Candidate {
         removal: Some(removal(total, total * case.facts.on_busiest_thread())),
         named: named(case, allocated, &[], &[]),
         evidence: vec![
             case.nanos("CPU in the allocator", total, "query", PROFILE),
             sampled(case, first, "of it, called by the first function named"),
         ],
-        ..Finding::new(Cause::Allocator, "Much of the CPU goes into allocating and freeing memory.".into())
+        ..Candidate::new(Cause::Allocator, "Much of the CPU goes into allocating and freeing memory.".into())
     })
 }
 
 /// One thread that never rests: always on a CPU, or waiting for one that others take from it.
-fn thread(case: &Case, in_thread: &[Owner], slower: &[Owner]) -> Option<Finding> {
+fn thread(case: &Case, in_thread: &[Owner], lower: &[Owner]) -> Option<Candidate> {
     let thread = case.facts.thread.as_ref()?;
     let sentence = format!(
         "One thread of the server, {}, is on a CPU {:.0} % of the time and waits for one {:.0} %: with a CPU of its own it can \
@@ -116,27 +122,27 @@ fn thread(case: &Case, in_thread: &[Owner], slower: &[Owner]) -> Option<Finding>
         100.0 * (thread.awake - thread.on_cpu),
         1e9 / thread.demand
     );
-    let own = Removal { held: vec![(Holding::Thread, thread.demand)], ..Removal::default() };
-    let first = in_thread.first().map(|owner| less_of(owner, owner.cost.value, owner.cost.value, slower));
+    let own = Removal { held: vec![(ResourceKind::Thread, thread.demand)], ..Removal::default() };
+    let first = in_thread.first().map(|owner| less_of(owner, owner.cost.value, owner.cost.value, lower));
     // Dividing the thread's work among several, or doing less of it: whichever gains more.
     let best = first.filter(|first| case.effect(first) > case.effect(&own)).unwrap_or_else(|| own.clone());
-    Some(Finding {
+    Some(Candidate {
         removal: Some(best),
         // On saturated CPUs all threads are awake: this one is the limit only where dividing its own work gains.
         at_least: Some(own),
         measure: Some((thread.awake, "time that the thread is on a CPU or waits for one")),
-        named: named(case, in_thread, in_thread, slower),
+        named: named(case, in_thread, in_thread, lower),
         evidence: vec![
             case.nanos(&format!("CPU of thread {}", thread.name), thread.demand, "query", SCHEDULER),
             case.share("that thread on a CPU", thread.on_cpu, "its time", SCHEDULER),
             case.share("that thread waiting for a CPU", thread.awake - thread.on_cpu, "its time", SCHEDULER),
         ],
-        ..Finding::new(Cause::SaturatedThread, sentence)
+        ..Candidate::new(Cause::SaturatedThread, sentence)
     })
 }
 
 /// All CPUs are busy.
-fn saturated(case: &Case, all: &[Owner], slower: &[Owner]) -> Option<Finding> {
+fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
     let cpu = case.facts.cpu?;
     let used = |what: &str, nanos: f64| case.nanos(&format!("CPU of {what}"), nanos, "query", SCHEDULER);
     let sentence = format!(
@@ -152,12 +158,12 @@ fn saturated(case: &Case, all: &[Owner], slower: &[Owner]) -> Option<Finding> {
         used("what is watched beside", cpu.others),
         case.share("CPU of others, stolen time included", cpu.taken / cpu.cpus, "the machine", SCHEDULER),
     ];
-    Some(Finding {
+    Some(Candidate {
         // As many CPUs as there are clients: nobody waits for one.
         removal: Some(Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
         measure: Some((cpu.used, "CPU in use")),
-        named: named(case, all, &[], slower),
+        named: named(case, all, &[], lower),
         evidence: evidence.into(),
-        ..Finding::new(Cause::CpuSaturated, sentence)
+        ..Candidate::new(Cause::CpuSaturated, sentence)
     })
 }

@@ -1,7 +1,7 @@
 //! What is known at a level, as the causes need it. Invariant: each figure is a mean over the level's windows, and one that any of
 //! them lacks is `None`; all times are ns.
 
-use super::model::{Held, Holding, Network, Slower};
+use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
 use crate::analyze::cost::quantities::{evaluate, microseconds};
 use crate::analyze::judge::summary::{mean_latency, per_query};
 use crate::analyze::time::places::{HopPlaces, LevelPlaces};
@@ -172,9 +172,9 @@ impl<'a> Facts<'a> {
     /// The queueing network of this level; `None` without scheduler statistics of the machine.
     pub fn network(&self, levels: &BTreeMap<usize, Facts<'a>>) -> Option<Network> {
         let (cpu, (_, lowest)) = (self.cpu?, levels.first_key_value()?);
-        let thread = self.thread.as_ref().map(|t| (Holding::Thread, t.demand, 1.0));
-        let workers = self.workers.map(|w| (Holding::Workers, w.on_cpu + w.blocked(), w.count));
-        let generator = self.generator.map(|g| (Holding::Generator, g.demand, g.threads));
+        let thread = self.thread.as_ref().map(|t| (ResourceKind::Thread, t.demand, 1.0));
+        let workers = self.workers.map(|w| (ResourceKind::Workers, w.on_cpu + w.blocked(), w.count));
+        let generator = self.generator.map(|g| (ResourceKind::Generator, g.demand, g.threads));
         let held = [thread, workers, generator].into_iter().flatten();
         let left = (cpu.cpus - cpu.taken).max(0.1);
         let network = Network {
@@ -182,10 +182,10 @@ impl<'a> Facts<'a> {
             latency: self.latency,
             cpu: cpu.demand,
             cpus: left,
-            held: held.map(|(what, demand, servers)| Held { what, demand, servers }).collect(),
+            held: held.map(|(what, demand, servers)| HeldResource { what, demand, servers }).collect(),
             most_delay: self.most_delay(lowest),
-            slower: self.slower(levels).and_then(|facts| {
-                Some(Slower { throughput: facts.throughput / self.throughput, cpu: facts.cpu?.demand })
+            lower: self.lower(levels).and_then(|facts| {
+                Some(LowerLevel { throughput: facts.throughput / self.throughput, cpu: facts.cpu?.demand })
             }),
         };
         // CPUs that would be idle may be taken by others without being in the way: a thread that is woken gets its CPU from one
@@ -200,7 +200,7 @@ impl<'a> Facts<'a> {
     /// The run's lowest level, where its throughput is so much less that the costs' difference tells something. Not the next lower one:
     /// queries share more with more clients too, and between two high levels that is most of the difference, which nothing that is
     /// taken away at one level brings about.
-    pub fn slower<'l>(&self, levels: &'l BTreeMap<usize, Facts<'a>>) -> Option<&'l Facts<'a>> {
+    pub fn lower<'l>(&self, levels: &'l BTreeMap<usize, Facts<'a>>) -> Option<&'l Facts<'a>> {
         let lowest = levels.values().next().filter(|facts| facts.level < self.level);
         lowest.filter(|facts| facts.throughput < 0.8 * self.throughput)
     }
@@ -253,7 +253,7 @@ fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
     let (server, generator, others, own) =
         (role(Role::Target)?, role(Role::Generator)?, role(Role::Other)?, role(Role::Profiler)?);
     let (busy, steal, interrupts) = (machine(|_, m| m.busy)?, machine(|_, m| m.steal)?, machine(|_, m| m.interrupts)?);
-    // As the guard on other processes does: interrupts are charged to no thread where the kernel accounts them apart.
+    // As the check on other processes does: interrupts are charged to no thread where the kernel accounts them apart.
     let waited = |role: Role| per_query(windows, |s| s.runnable(role));
     let runnable = waited(Role::Target)? + waited(Role::Generator)? + waited(Role::Other)?;
     let part = (server + generator + others + interrupts).min((busy - own).max(0.0));

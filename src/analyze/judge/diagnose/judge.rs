@@ -1,24 +1,24 @@
 //! Findings held against the preset's rules, and put in order. Invariant: a confident verdict passes every bound of its rule, and
 //! where there is none the answer is that there is no single cause.
 
-use super::{Case, Confidence, Effect, Finding, Verdict, behind, cpu, validity, waits};
+use super::{Candidate, Case, Confidence, Effect, Finding, behind, cpu, validity, waits};
 use crate::preset::{Cause, Rule};
 
 /// Share of the latency below which a possible cause is not worth its lines.
 const WORTH_SAYING: f64 = 0.01;
 
 /// The verdicts in order, and what could not be looked for.
-pub(super) fn judge(case: &Case) -> (Vec<Verdict>, Vec<String>) {
+pub(super) fn judge(case: &Case) -> (Vec<Finding>, Vec<String>) {
     let mut findings = validity::findings(case);
     findings.extend(cpu::findings(case));
     findings.extend(waits::findings(case));
     findings.extend(behind::findings(case));
-    let mut verdicts: Vec<Verdict> = findings.into_iter().filter_map(|finding| verdict(case, finding)).collect();
+    let mut verdicts: Vec<Finding> = findings.into_iter().filter_map(|finding| verdict(case, finding)).collect();
     if !verdicts.iter().any(|verdict| verdict.confidence == Confidence::Confident) {
         let none = "No cause passes the bounds of its rule: what a query takes is spread over many.";
-        verdicts.extend(verdict(case, Finding::new(Cause::NoSingleCause, none.into())));
+        verdicts.extend(verdict(case, Candidate::new(Cause::NoSingleCause, none.into())));
     }
-    let effect = |verdict: &Verdict| verdict.effect.map_or(0.0, |effect| effect.latency);
+    let effect = |verdict: &Finding| verdict.effect.map_or(0.0, |effect| effect.latency);
     verdicts.sort_by(|a, b| {
         let order = (a.confidence, class(a.cause)).cmp(&(b.confidence, class(b.cause)));
         order.then(effect(b).total_cmp(&effect(a)))
@@ -37,7 +37,7 @@ fn class(cause: Cause) -> u8 {
 }
 
 /// `None` where there is no rule, or the finding passes none of its bounds.
-fn verdict(case: &Case, finding: Finding) -> Option<Verdict> {
+fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
     let rule = case.preset.rule.iter().find(|rule| rule.cause == finding.cause)?;
     let effect = finding.removal.as_ref().filter(|_| case.network.is_some()).map(|removal| {
         let latency = case.effect(removal);
@@ -61,9 +61,9 @@ fn verdict(case: &Case, finding: Finding) -> Option<Verdict> {
         }
         _ => return None,
     };
-    let Finding { cause, sentence, named, evidence, .. } = finding;
+    let Candidate { cause, sentence, named, evidence, .. } = finding;
     let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
-    Some(Verdict { cause, sentence, confidence, because, effect, named, evidence, refuted_by, next })
+    Some(Finding { cause, sentence, confidence, because, effect, named, evidence, refuted_by, next })
 }
 
 /// A bound is passed, or missed by no more than half of it.
@@ -71,12 +71,12 @@ fn near(passed: bool, value: Option<f64>, bound: f64) -> bool {
     passed || value.is_some_and(|value| value >= bound / 2.0)
 }
 
-fn measured(finding: &Finding) -> Option<f64> {
+fn measured(finding: &Candidate) -> Option<f64> {
     finding.measure.map(|(value, _)| value)
 }
 
 /// Whether the effect and the measure reach the rule's bounds, and the comparison in words.
-fn bounds(rule: &Rule, share: Option<f64>, certain: bool, finding: &Finding) -> ([bool; 2], String) {
+fn bounds(rule: &Rule, share: Option<f64>, certain: bool, finding: &Candidate) -> ([bool; 2], String) {
     let mut said = Vec::new();
     let mut large = true;
     if rule.share > 0.0 {

@@ -14,7 +14,7 @@ mod validity;
 mod waits;
 
 pub use facts::{Facts, RoundTrip};
-pub use model::{Held, Holding, Network, Removal, Slower};
+pub use model::{HeldResource, LowerLevel, Network, Removal, ResourceKind};
 
 use crate::analyze::time::places::places;
 use crate::preset::{Cause, Preset};
@@ -33,10 +33,11 @@ pub struct Diagnosis {
     pub latency: f64,
     /// Queries a second.
     pub throughput: f64,
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<Finding>,
     /// The level that tells how CPU a query falls as the throughput rises, which effects reckon with; `None`: they take what is left
     /// to cost what it costs.
-    pub slower: Option<usize>,
+    #[serde(rename = "slower")]
+    pub lower: Option<usize>,
     /// What could not be looked for, and why.
     pub not_judged: Vec<String>,
 }
@@ -44,7 +45,7 @@ pub struct Diagnosis {
 /// One cause. Confident ones come first: what makes a run say something else than it seems to, then causes by their effect,
 /// then the state of the machine, which multiplies their effects and is itself nothing that can be taken away.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verdict {
+pub struct Finding {
     pub cause: Cause,
     pub sentence: String,
     pub confidence: Confidence,
@@ -117,7 +118,7 @@ pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
         latency: facts.latency,
         throughput: facts.throughput,
         verdicts,
-        slower: facts.slower(&levels).filter(|slower| slower.cpu.is_some()).map(|slower| slower.level),
+        lower: facts.lower(&levels).filter(|lower| lower.cpu.is_some()).map(|lower| lower.level),
         not_judged,
     })
 }
@@ -133,7 +134,7 @@ struct Case<'a> {
 }
 
 /// A cause that may be one.
-struct Finding {
+struct Candidate {
     cause: Cause,
     sentence: String,
     /// What would be taken away; `None`: not to be told.
@@ -146,15 +147,15 @@ struct Finding {
     evidence: Vec<Evidence>,
 }
 
-impl Finding {
+impl Candidate {
     fn new(cause: Cause, sentence: String) -> Self {
-        Finding { cause, sentence, removal: None, at_least: None, measure: None, named: vec![], evidence: vec![] }
+        Candidate { cause, sentence, removal: None, at_least: None, measure: None, named: vec![], evidence: vec![] }
     }
 }
 
 impl Diagnosis {
     /// The first verdict where it is a confident one.
-    pub fn first(&self) -> Option<&Verdict> {
+    pub fn first(&self) -> Option<&Finding> {
         self.verdicts.first().filter(|verdict| verdict.confidence == Confidence::Confident)
     }
 }
@@ -196,4 +197,4 @@ const STATEMENTS: &str = "statements.json";
 const OFF_CPU: &str = "offcpu.pb.gz";
 const PROFILE: &str = "profile.pb.gz";
 const METRICS: &str = "metrics-before.prom, metrics-after.prom";
-const GUARDS: &str = "guards.json";
+const CHECKS: &str = "guards.json";

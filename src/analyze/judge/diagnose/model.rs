@@ -21,16 +21,16 @@ pub struct Network {
     /// CPU of everything that takes part, in CPUs that it can have.
     pub cpu: f64,
     pub cpus: f64,
-    pub held: Vec<Held>,
+    pub held: Vec<HeldResource>,
     /// The delay is at most this, by other evidence than the latency.
     pub most_delay: Option<f64>,
     /// A level of less throughput; `None`: what is left costs what it costs.
-    pub slower: Option<Slower>,
+    pub lower: Option<LowerLevel>,
 }
 
 /// A level of the same run with less throughput.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Slower {
+pub struct LowerLevel {
     /// Of this level's throughput, above 0 and below 1.
     pub throughput: f64,
     /// CPU a query there, ns.
@@ -42,14 +42,14 @@ const MOST_SHARED: f64 = 0.75;
 
 /// A resource that is held, of so many servers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Held {
-    pub what: Holding,
+pub struct HeldResource {
+    pub what: ResourceKind,
     pub demand: f64,
     pub servers: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holding {
+pub enum ResourceKind {
     /// The server's busiest thread.
     Thread,
     /// The threads of the server's runtime.
@@ -62,11 +62,11 @@ pub enum Holding {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Removal {
     pub cpu: f64,
-    /// The same at the slower level; `None`: as much a query.
-    pub slower_cpu: Option<f64>,
+    /// The same at the lower level; `None`: as much a query.
+    pub lower_cpu: Option<f64>,
     pub delay: f64,
     pub cpus: f64,
-    pub held: Vec<(Holding, f64)>,
+    pub held: Vec<(ResourceKind, f64)>,
 }
 
 impl Network {
@@ -110,7 +110,7 @@ impl Network {
             let left = 1.0 - shared + shared * (response / as_is).min(1.0);
             let held = self.held.iter().map(|held| {
                 let gone: f64 = removal.held.iter().filter(|(what, _)| *what == held.what).map(|(_, ns)| ns).sum();
-                Held { demand: (held.demand - gone).max(0.0) * left, ..*held }
+                HeldResource { demand: (held.demand - gone).max(0.0) * left, ..*held }
             });
             let without = Network {
                 cpu: (self.cpu - removal.cpu).max(0.0) * left,
@@ -128,12 +128,12 @@ impl Network {
 
     /// The share of the CPU that queries share (b / X of a + b / X), but for what is removed.
     fn shared(&self, removal: &Removal) -> f64 {
-        let Some(slower) = self.slower.filter(|_| self.clients >= 2.0) else { return 0.0 };
-        let (here, there) = (self.cpu - removal.cpu, slower.cpu - removal.slower_cpu.unwrap_or(removal.cpu));
+        let Some(lower) = self.lower.filter(|_| self.clients >= 2.0) else { return 0.0 };
+        let (here, there) = (self.cpu - removal.cpu, lower.cpu - removal.lower_cpu.unwrap_or(removal.cpu));
         if here <= 0.0 || there <= here {
             return 0.0;
         }
-        ((there / here - 1.0) / (1.0 / slower.throughput - 1.0)).min(MOST_SHARED)
+        ((there / here - 1.0) / (1.0 / lower.throughput - 1.0)).min(MOST_SHARED)
     }
 
     /// The delay with which the network's latency is the measured one; 0 where its queues alone exceed that, and never more than
@@ -157,11 +157,11 @@ impl Network {
 
     /// Mean value analysis of the stations and the delay.
     fn queueing(&self, delay: f64) -> f64 {
-        let scarce = |held: &&Held| held.demand / held.servers > self.cpu / self.cpus;
+        let scarce = |held: &&HeldResource| held.demand / held.servers > self.cpu / self.cpus;
         let scarcest =
             self.held.iter().filter(scarce).max_by(|a, b| (a.demand / a.servers).total_cmp(&(b.demand / b.servers)));
         let on_cpus = self.cpu - scarcest.map_or(0.0, |held| held.demand.min(self.cpu));
-        // Fewer than one CPU (others take the rest) is one slower CPU.
+        // Fewer than one CPU (others take the rest) is one lower CPU.
         let servers = self.cpus.max(1.0);
         let mut stations = vec![Station::of(on_cpus * servers / self.cpus, servers)];
         stations.extend(scarcest.map(|held| Station::of(held.demand, held.servers)));
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     fn network(clients: f64, latency: f64) -> Network {
-        Network { clients, latency, cpu: 20_000.0, cpus: 2.0, held: Vec::new(), most_delay: None, slower: None }
+        Network { clients, latency, cpu: 20_000.0, cpus: 2.0, held: Vec::new(), most_delay: None, lower: None }
     }
 
     fn within(found: f64, expected: f64, share: f64) {
@@ -230,9 +230,9 @@ mod tests {
 
     #[test]
     fn a_held_resource_bounds_the_latency_until_the_next_bound() {
-        let thread = Held { what: Holding::Thread, demand: 50_000.0, servers: 1.0 };
+        let thread = HeldResource { what: ResourceKind::Thread, demand: 50_000.0, servers: 1.0 };
         let held = Network { cpu: 70_000.0, held: vec![thread], ..network(16.0, 800_000.0) };
-        let gone = Removal { cpu: 50_000.0, held: vec![(Holding::Thread, 50_000.0)], ..Removal::default() };
+        let gone = Removal { cpu: 50_000.0, held: vec![(ResourceKind::Thread, 50_000.0)], ..Removal::default() };
         within(held.effect(&gone), 800_000.0 - 16.0 * 10_000.0, 0.05);
     }
 
@@ -260,11 +260,11 @@ mod tests {
         let saturated = network(64.0, 640_000.0);
         let gone = Removal { cpu: 10_000.0, ..Removal::default() };
         within(saturated.effect(&gone), 320_000.0, 0.05);
-        let slower = Some(Slower { throughput: 0.25, cpu: 30_000.0 });
-        within(Network { slower, ..saturated.clone() }.effect(&gone), 384_000.0, 0.05);
+        let lower = Some(LowerLevel { throughput: 0.25, cpu: 30_000.0 });
+        within(Network { lower, ..saturated.clone() }.effect(&gone), 384_000.0, 0.05);
         // Work that got dearer tells nothing.
-        let slower = Some(Slower { throughput: 0.25, cpu: 15_000.0 });
-        within(Network { slower, ..saturated }.effect(&gone), 320_000.0, 0.05);
+        let lower = Some(LowerLevel { throughput: 0.25, cpu: 15_000.0 });
+        within(Network { lower, ..saturated }.effect(&gone), 320_000.0, 0.05);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! sum to the total.
 
 use crate::analyze::cost::hot::By;
-use crate::analyze::cost::owners::{Rules, Standing, TRANSPORT, owners as owners_of};
+use crate::analyze::cost::owners::{Ownership, Rules, TRANSPORT, owners as owners_of};
 use crate::analyze::cost::tally::tally;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, estimate};
-use crate::analyze::time::waits::{Kind, kinds_of_stacks};
+use crate::analyze::time::off_cpu::{Kind, kinds_of_stacks};
 use crate::preset::Preset;
 use crate::profile::{Builder, Frame, Profile, Sample, frame_matches, marker};
 use crate::run::Window;
@@ -35,9 +35,9 @@ pub enum Within<'a> {
 
 /// Owners of a level's CPU, or of its waits, those with the most first; empty where a window has no profile of that.
 pub fn owners(preset: &Preset, windows: &[&Window], within: Within) -> Vec<Owner> {
-    let plumbing = preset.runtime.iter().map(|p| p.0.clone()).collect();
+    let runtime_frames = preset.runtime.iter().map(|p| p.0.clone()).collect();
     let source = if matches!(within, Within::Waiting(..)) { Source::Blocked } else { Source::OnCpu };
-    let options = ViewOptions { source, plumbing, ..ViewOptions::default() };
+    let options = ViewOptions { source, runtime_frames, ..ViewOptions::default() };
     let rules = Rules::of(preset);
     let views: Option<Vec<WindowView>> = windows.iter().map(|w| window_view(w, &options)).collect();
     let nanos = |view: &WindowView| view.profile.columns[view.column].unit == "nanoseconds";
@@ -78,9 +78,9 @@ fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
         Within::Threads(tids) => tids.contains(&profile.labels[sample.labels.index()].tid),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
     };
-    let standings: Vec<Standing> =
-        profile.frames.iter().map(|frame| rules.standing(&frame.name, frame.space)).collect();
-    let owners = owners_of(profile, &standings);
+    let ownerships: Vec<Ownership> =
+        profile.frames.iter().map(|frame| rules.ownership(&frame.name, frame.space)).collect();
+    let owners = owners_of(profile, &ownerships);
     let mut builder = Builder::new(profile.columns.clone());
     for sample in profile.samples.iter().filter(|sample| counts(sample)) {
         let stack = sample.stack.map(|stack| {

@@ -3,15 +3,15 @@
 //! where.
 
 use super::owners::{Owner, Within, owners};
-use super::{Case, Evidence, Finding, Holding, METRICS, Named, OFF_CPU, PROFILE, Removal, SCHEDULER};
-use crate::analyze::time::waits::Kind;
+use super::{Candidate, Case, Evidence, METRICS, Named, OFF_CPU, PROFILE, Removal, ResourceKind, SCHEDULER};
+use crate::analyze::time::off_cpu::Kind;
 use crate::preset::Cause;
 use regex::Regex;
 
 /// Functions that a verdict names at most.
 const NAMED: usize = 3;
 
-pub(super) fn findings(case: &Case) -> Vec<Finding> {
+pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let Some(workers) = case.facts.workers else { return Vec::new() };
     let blocked = workers.blocked();
     let evidence = vec![
@@ -49,11 +49,11 @@ fn blocked_by(case: &Case, kind: Kind) -> Vec<Owner> {
 
 /// Taking away so much of what holds the workers; `cpu` ns of it are on a CPU.
 fn removal(blocked: f64, cpu: f64) -> Removal {
-    Removal { cpu, delay: blocked, held: vec![(Holding::Workers, blocked + cpu)], ..Removal::default() }
+    Removal { cpu, delay: blocked, held: vec![(ResourceKind::Workers, blocked + cpu)], ..Removal::default() }
 }
 
 /// Calls that block a worker without a lock.
-fn blocking(case: &Case, calls: &[Owner], blocked: f64, mut evidence: Vec<Evidence>) -> Finding {
+fn blocking(case: &Case, calls: &[Owner], blocked: f64, mut evidence: Vec<Evidence>) -> Candidate {
     let workers = case.facts.workers.as_ref();
     let (count, busy) = workers.map_or((0.0, 1.0), |w| (w.count, (w.on_cpu + w.runnable).max(1.0)));
     let name = |owner: &Owner| Named {
@@ -69,12 +69,12 @@ fn blocking(case: &Case, calls: &[Owner], blocked: f64, mut evidence: Vec<Eviden
         "Calls that block hold the runtime's {count} workers for {:.1} us a query without using a CPU.",
         blocked / 1e3
     );
-    Finding {
+    Candidate {
         removal: Some(removal(blocked, 0.0)),
         measure: Some((blocked / busy, "ns blocked for each ns on a CPU or waiting for one")),
         named: calls.iter().take(NAMED).map(name).collect(),
         evidence,
-        ..Finding::new(Cause::BlockedRuntime, sentence)
+        ..Candidate::new(Cause::BlockedRuntime, sentence)
     }
 }
 
@@ -110,9 +110,9 @@ fn lock(case: &Case) -> Option<LockWaits> {
     })
 }
 
-fn locked(case: &Case, waits: LockWaits, blocked: f64, mut evidence: Vec<Evidence>) -> Finding {
+fn locked(case: &Case, waits: LockWaits, blocked: f64, mut evidence: Vec<Evidence>) -> Candidate {
     let mut removal = removal(blocked, waits.cpu);
-    removal.held.push((Holding::Thread, waits.cpu * case.facts.on_busiest_thread()));
+    removal.held.push((ResourceKind::Thread, waits.cpu * case.facts.on_busiest_thread()));
     if waits.blocked > 0.0 {
         evidence.push(case.nanos("workers blocked in locks, by their stacks", waits.blocked, "query", OFF_CPU));
     }
@@ -120,12 +120,12 @@ fn locked(case: &Case, waits: LockWaits, blocked: f64, mut evidence: Vec<Evidenc
     evidence.push(case.nanos("of it, in waiting for the lock", waits.waiting, "query", PROFILE));
     let server = case.facts.cpu.map_or(f64::INFINITY, |cpu| cpu.server);
     let cost = waits.cpu + blocked;
-    Finding {
+    Candidate {
         measure: Some((blocked / server, "ns blocked for each ns of the server's CPU")),
         named: vec![Named { name: waits.name, cost, interval: None, effect: case.effect(&removal) }],
         removal: Some(removal),
         evidence,
-        ..Finding::new(
+        ..Candidate::new(
             Cause::Lock,
             format!("Threads wait for a lock: workers are blocked {:.1} us a query.", blocked / 1e3),
         )

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 /// One window's slices.
-pub(super) struct Marked {
+pub(super) struct LabelledSlices {
     /// The slices that are set against the rest.
     pub marks: Vec<bool>,
     /// Of each series its value in each slice; the same series in the same order in all windows.
@@ -20,8 +20,8 @@ pub(super) struct Marked {
 }
 
 /// Of each series the probability that shifted marks give as high a figure as the real ones (one-sided).
-pub(super) fn probabilities(windows: &[Marked], draws: usize, seed: u64) -> Vec<f64> {
-    let tables: Vec<Vec<Vec<f64>>> = windows.iter().map(Marked::figures).collect();
+pub(super) fn probabilities(windows: &[LabelledSlices], draws: usize, seed: u64) -> Vec<f64> {
+    let tables: Vec<Vec<Vec<f64>>> = windows.iter().map(LabelledSlices::figures).collect();
     let mut random = StdRng::seed_from_u64(seed);
     let shifts: Vec<Vec<usize>> =
         (0..draws).map(|_| windows.iter().map(|window| random.random_range(0..window.marks.len())).collect()).collect();
@@ -40,12 +40,12 @@ fn probability(tables: &[Vec<Vec<f64>>], at: usize, shifts: &[Vec<usize>]) -> f6
 }
 
 /// The least probability that these windows could ever give: all their shifts but one less extreme.
-pub(super) fn least(windows: &[Marked], draws: usize) -> f64 {
+pub(super) fn least(windows: &[LabelledSlices], draws: usize) -> f64 {
     let all: f64 = windows.iter().map(|window| window.marks.len() as f64).product();
     (1.0 / all).max(1.0 / (1 + draws) as f64)
 }
 
-impl Marked {
+impl LabelledSlices {
     /// Of each series the figure at each shift; all 0 where it does not vary.
     fn figures(&self) -> Vec<Vec<f64>> {
         self.series.iter().map(|series| self.figure(series)).collect()
@@ -93,8 +93,8 @@ mod tests {
     }
 
     /// Four windows of 200 slices whose latency and 40 series wander, each by itself.
-    fn nothing(random: &mut StdRng) -> Vec<Marked> {
-        let mut window = || Marked {
+    fn nothing(random: &mut StdRng) -> Vec<LabelledSlices> {
+        let mut window = || LabelledSlices {
             marks: slowest(&wander(random, 200, 0.9)),
             series: (0..40).map(|_| wander(random, 200, 0.9)).collect(),
         };
@@ -125,9 +125,9 @@ mod tests {
     }
 
     /// The same figure judged as if slices were independent.
-    fn independent(windows: &[Marked]) -> Vec<f64> {
+    fn independent(windows: &[LabelledSlices]) -> Vec<f64> {
         let figure = |at: usize| {
-            let z = |window: &Marked| {
+            let z = |window: &LabelledSlices| {
                 let series = &window.series[at];
                 let (count, mean) = (series.len() as f64, series.iter().sum::<f64>() / series.len() as f64);
                 let scatter = series.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
@@ -161,7 +161,7 @@ mod tests {
     fn one_window_of_what_both_happens_once_a_second_proves_nothing() {
         let tick: Vec<f64> = (0..200).map(|slice| if slice % 20 == 3 { 1.0 } else { 0.0 }).collect();
         let marks: Vec<bool> = tick.iter().map(|value| *value > 0.0).collect();
-        let window = || Marked { marks: marks.clone(), series: vec![tick.clone(), vec![1.0; 200]] };
+        let window = || LabelledSlices { marks: marks.clone(), series: vec![tick.clone(), vec![1.0; 200]] };
         let p = probabilities(&[window()], 4_000, 1);
         assert!((p[0] - 0.05).abs() < 0.015, "{p:?}");
         assert_eq!(p[1], 1.0, "a series that does not vary tells nothing");

@@ -1,7 +1,7 @@
 //! The slowest tenth of the 50 ms slices set against the rest: which functions ran more in them. Invariant: slices are chosen by the
 //! driver's latencies alone and functions by their own scatter alone; neither choice looks at the other.
 
-use super::shifts::{Marked, least, probabilities};
+use super::shifts::{LabelledSlices, least, probabilities};
 use super::{DRAWS, FALSE_DISCOVERY, SEED};
 use crate::analyze::compare::difference::family::false_discovery;
 use crate::analyze::cost::tally::{Identities, Identity};
@@ -73,7 +73,7 @@ pub fn slow_slices(run: &Run) -> Result<SlowSlices, String> {
         ));
     }
     let candidates = candidates(&windows);
-    let mut marked: Vec<Marked> = windows.iter().map(|window| window.marked(&candidates)).collect();
+    let mut marked: Vec<LabelledSlices> = windows.iter().map(|window| window.marked(&candidates)).collect();
     let kept = distinct(&mut marked, candidates);
     let p = probabilities(&marked, DRAWS, SEED);
     let cut = false_discovery(FALSE_DISCOVERY, p.iter().copied());
@@ -133,7 +133,7 @@ impl<'a> Sliced<'a> {
     }
 
     /// These functions' weights per second in each slice.
-    fn marked(&self, wanted: &[Identity]) -> Marked {
+    fn marked(&self, wanted: &[Identity]) -> LabelledSlices {
         let place: HashMap<&Identity, usize> = wanted.iter().enumerate().map(|(at, frame)| (frame, at)).collect();
         let places: Vec<Option<usize>> = self.frames.table.iter().map(|frame| place.get(frame).copied()).collect();
         let mut series = vec![vec![0.0; self.marks.len()]; wanted.len()];
@@ -145,7 +145,7 @@ impl<'a> Sliced<'a> {
                 }
             }
         }
-        Marked { marks: self.marks.clone(), series }
+        LabelledSlices { marks: self.marks.clone(), series }
     }
 }
 
@@ -223,9 +223,9 @@ fn depths<'w>(windows: &'w [Sliced]) -> HashMap<&'w Identity, usize> {
 }
 
 /// Of functions that are always on the stack together the outermost stands for all.
-fn distinct(marked: &mut [Marked], candidates: Vec<Identity>) -> Vec<Identity> {
+fn distinct(marked: &mut [LabelledSlices], candidates: Vec<Identity>) -> Vec<Identity> {
     let mut known: BTreeSet<Vec<u64>> = BTreeSet::new();
-    let of = |marked: &[Marked], at: usize| -> Vec<u64> {
+    let of = |marked: &[LabelledSlices], at: usize| -> Vec<u64> {
         marked.iter().flat_map(|window| window.series[at].iter().map(|value| value.to_bits())).collect()
     };
     let keep: Vec<usize> = (0..candidates.len()).filter(|at| known.insert(of(marked, *at))).take(MOST).collect();
@@ -235,7 +235,7 @@ fn distinct(marked: &mut [Marked], candidates: Vec<Identity>) -> Vec<Identity> {
     keep.into_iter().map(|at| candidates[at].clone()).collect()
 }
 
-fn row(frame: Identity, at: usize, marked: &[Marked], probability: f64) -> SlowFrame {
+fn row(frame: Identity, at: usize, marked: &[LabelledSlices], probability: f64) -> SlowFrame {
     let mean = |slow: bool| {
         let values = marked.iter().flat_map(|window| window.series[at].iter().zip(&window.marks));
         let (sum, count) = values

@@ -32,7 +32,7 @@ impl Building<'_> {
             parts: self.places(None),
         };
         root.parts.extend(self.client_calls());
-        self.add_rests(&mut root);
+        self.add_residuals(&mut root);
         set_shares(&mut root, mean, 1.0);
         root
     }
@@ -163,8 +163,8 @@ impl Building<'_> {
     }
 
     /// Adds to each whole, from the bottom up, what its parts leave of it.
-    fn add_rests(&self, node: &mut Node) {
-        node.parts.iter_mut().for_each(|part| self.add_rests(part));
+    fn add_residuals(&self, node: &mut Node) {
+        node.parts.iter_mut().for_each(|part| self.add_residuals(part));
         let (Some(mean), Some(times)) = (node.mean, node.times) else { return };
         let parts = measured(&node.parts);
         let weighted =
@@ -173,7 +173,7 @@ impl Building<'_> {
         let words = self.preset.and_then(|preset| preset.residual.get(&node.key));
         node.parts.push(Node {
             key: format!("rest of {}", node.key),
-            what: What::Rest(words.cloned()),
+            what: What::Residual(words.cloned()),
             mean: Some(mean - weighted.iter().sum::<f64>()),
             per: node.per.clone(),
             times: Some(times),

@@ -61,7 +61,7 @@ pub enum What {
     /// The same of what the sockets alone say of the server's hands.
     Phase(Phase),
     /// What the parts of a whole leave of it; in words where the preset has some.
-    Rest(Option<String>),
+    Residual(Option<String>),
 }
 
 impl What {
@@ -143,13 +143,13 @@ impl LevelNodes {
     }
 
     /// What of the latency is known only by subtraction, largest first, with its share of the latency.
-    pub fn by_subtraction(&self) -> Vec<(&Node, f64)> {
+    pub fn residuals(&self) -> Vec<(&Node, f64)> {
         self.rests(|node| !self.within_measured(node))
     }
 
     /// What the means of the server's metrics leave within its hands, likewise, where the sockets measured all that it did there itself.
-    /// They say how the measured parts divide further, and are no part of what is unexplained.
-    pub fn rests_within_measured(&self) -> Vec<(&Node, f64)> {
+    /// They say how the measured parts divide further, and are no part of what is residual_share.
+    pub fn residuals_within_measured(&self) -> Vec<(&Node, f64)> {
         self.rests(|node| self.within_measured(node))
     }
 
@@ -168,7 +168,7 @@ impl LevelNodes {
 
     /// Share of the latency, 0..1, that the sampled queries spent in the server's hands beyond what the sockets saw of its parts: these
     /// are means of a sample, the whole is of all queries. `None` where the parts were not measured.
-    pub fn unsampled(&self) -> Option<f64> {
+    pub fn traced_residual(&self) -> Option<f64> {
         let server = self.get("server").and_then(|server| server.mean);
         let all = self.own_work.zip(server).zip(self.latency.mean);
         all.map(|((own, server), latency)| (server - own.before - own.behind - own.after).abs() / latency)
@@ -176,12 +176,12 @@ impl LevelNodes {
 
     /// Share of the latency, 0..1, that no instrument saw itself: what is known only by subtraction, with what the sampled parts
     /// leave of the server's hands. `None` without a latency.
-    pub fn unexplained(&self) -> Option<f64> {
+    pub fn residual_share(&self) -> Option<f64> {
         self.latency.mean?;
-        let rests: f64 = self.by_subtraction().iter().map(|(_, share)| share.abs()).sum();
-        let within: f64 = self.rests_within_measured().iter().map(|(_, share)| share.abs()).sum();
-        // What the metrics explain of it all is not unexplained for the sockets' sample differing.
-        Some(rests + self.unsampled().map_or(0.0, |left| left.min(within)))
+        let rests: f64 = self.residuals().iter().map(|(_, share)| share.abs()).sum();
+        let within: f64 = self.residuals_within_measured().iter().map(|(_, share)| share.abs()).sum();
+        // What the metrics explain of it all is not residual_share for the sockets' sample differing.
+        Some(rests + self.traced_residual().map_or(0.0, |left| left.min(within)))
     }
 }
 

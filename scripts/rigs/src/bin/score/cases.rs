@@ -10,7 +10,7 @@ pub struct Case {
     /// Planted on both sides, and what that is found as: it is there too, and not what is asked for.
     pub base: &'static [&'static str],
     pub of_base: &'static [Cause],
-    pub beside: Option<Beside>,
+    pub beside: Option<Companion>,
     /// Arguments of the sweep on the planted side.
     pub arguments: &'static [&'static str],
     pub level: usize,
@@ -28,7 +28,7 @@ impl Case {
 }
 
 #[derive(Clone, Copy)]
-pub enum Beside {
+pub enum Companion {
     /// A process that takes a CPU.
     Hog,
 }
@@ -62,7 +62,7 @@ pub const CASES: &[Case] = &[
     case("cpu:outside=30us", 16, &[Cause::CpuFunction], "planted_outside_work"),
     // Once a batch of several queries, hence more of it.
     case("cpu:oracle=150us", 16, &[Cause::CpuFunction, Cause::SaturatedThread], "planted_oracle_work"),
-    // Held so long that it and not the CPUs limits: one of the two works.
+    // HeldResource so long that it and not the CPUs limits: one of the two works.
     case("lock=100us", 16, &[Cause::Lock], "planted_lock"),
     case("database=200us", 1, &[Cause::DatabaseService], ""),
     case("path=200us", 1, &[Cause::DatabasePath], ""),
@@ -85,5 +85,5 @@ pub const CASES: &[Case] = &[
         arguments: &["--client-work", "40us"],
         ..case("", 16, &[Cause::Generator], "")
     },
-    Case { name: "hog", plant: None, beside: Some(Beside::Hog), ..case("", 16, &[Cause::OtherProcesses], "") },
+    Case { name: "hog", plant: None, beside: Some(Companion::Hog), ..case("", 16, &[Cause::OtherProcesses], "") },
 ];

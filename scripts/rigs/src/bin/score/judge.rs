@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use std::fmt;
 use std::path::Path;
 use wireprof::analyze::compare::difference::{Contrast, Mean};
-use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, Verdict, diagnose};
+use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, Finding, diagnose};
 use wireprof::preset::{Cause, Preset};
 use wireprof::profile::short_name;
 use wireprof::run::{Parts, Run, Store, Window};
@@ -72,7 +72,7 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
     let diagnosis = diagnose(&with, &preset, case.level).context("the level has no latency")?;
     let others = others(&diagnosis);
     let disturbed = case.beside.is_none() && others.is_some_and(|share| share >= DISTURBED);
-    let about_it = |verdict: &&Verdict| {
+    let about_it = |verdict: &&Finding| {
         let others = disturbed && verdict.cause == Cause::OtherProcesses;
         !others && !case.of_base.contains(&verdict.cause)
     };
@@ -109,7 +109,7 @@ fn note(case: &Case, score: &Score) -> &'static str {
     }
 }
 
-fn failures(case: &Case, first: &Verdict, score: &Score) -> Vec<String> {
+fn failures(case: &Case, first: &Finding, score: &Score) -> Vec<String> {
     let (_, low, high) = score.effect;
     let mut failures = Vec::new();
     let mut unless = |right: bool, what: &str| {

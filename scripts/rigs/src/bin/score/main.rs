@@ -6,7 +6,7 @@ mod cases;
 mod judge;
 
 use anyhow::{Context, Result, ensure};
-use cases::{Beside, CASES, Case};
+use cases::{CASES, Case, Companion};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use wireprof::sweep::pairs;
@@ -74,7 +74,7 @@ fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<()> {
     command.args(plants.flat_map(|plant| ["--plant", plant]));
     command.args(case.arguments.iter().filter(|_| planted));
     let output = command.output().with_context(|| format!("cannot run {}", binary.display()))?;
-    // A guard that fails is no failure here: some plants are there to make one fail.
+    // A check that fails is no failure here: some plants are there to make one fail.
     let ended = output.status.code();
     ensure!(matches!(ended, Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
@@ -84,8 +84,8 @@ fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<()> {
 struct Running(Child);
 
 impl Running {
-    fn start(beside: Beside) -> Result<Running> {
-        let Beside::Hog = beside;
+    fn start(beside: Companion) -> Result<Running> {
+        let Companion::Hog = beside;
         let mut command = Command::new("sh");
         command.args(["-c", "while :; do :; done"]).stdin(Stdio::null());
         Ok(Running(command.spawn().context("cannot start the process that takes a CPU")?))

@@ -1,9 +1,9 @@
-//! Guards: a window in which all is well passes every one of them, and for each there is a window that makes it fire.
+//! Checks: a window in which all is well passes every one of them, and for each there is a window that makes it fire.
 
 use crate::{build, golden};
 use serde_json::{Value, json};
-use wireprof::analyze::judge::guards::check_window;
-use wireprof::check::{Guard, Verdict};
+use wireprof::analyze::judge::checks::check_window;
+use wireprof::check::{Check, Status};
 use wireprof::clock::Span;
 use wireprof::load::{ErrorCount, Generator, Sessions};
 use wireprof::metrics::{MetricsDelta, Scrape};
@@ -87,43 +87,43 @@ fn sound() -> Window {
     window
 }
 
-/// The guards of the sound window after a change, with the name each is stored under.
-fn check(change: impl FnOnce(&mut Window)) -> Vec<(String, Guard)> {
+/// The checks of the sound window after a change, with the name each is stored under.
+fn check(change: impl FnOnce(&mut Window)) -> Vec<(String, Check)> {
     let mut window = sound();
     change(&mut window);
     name(check_window(&preset(), &manifest(), &window))
 }
 
-fn name(guards: Vec<Guard>) -> Vec<(String, Guard)> {
-    let tag = |guard: &Guard| serde_json::to_value(guard).unwrap()["guard"].as_str().unwrap().to_string();
-    guards.into_iter().map(|guard| (tag(&guard), guard)).collect()
+fn name(checks: Vec<Check>) -> Vec<(String, Check)> {
+    let tag = |check: &Check| serde_json::to_value(check).unwrap()["guard"].as_str().unwrap().to_string();
+    checks.into_iter().map(|check| (tag(&check), check)).collect()
 }
 
 /// Those that do not pass.
-fn bad(guards: &[(String, Guard)]) -> Vec<(&str, Verdict)> {
-    guards.iter().filter(|(_, g)| g.verdict() != Verdict::Pass).map(|(n, g)| (n.as_str(), g.verdict())).collect()
+fn bad(checks: &[(String, Check)]) -> Vec<(&str, Status)> {
+    checks.iter().filter(|(_, g)| g.status() != Status::Pass).map(|(n, g)| (n.as_str(), g.status())).collect()
 }
 
-/// The change makes exactly this guard fire, on this evidence, with a remedy; its words are in a golden file. What
-/// follows the guard's name in `case` tells its cases apart.
-fn fires(case: &str, verdict: Verdict, evidence: Value, change: impl FnOnce(&mut Window)) {
-    let guards = check(change);
+/// The change makes exactly this check fire, on this evidence, with a remedy; its words are in a golden file. What
+/// follows the check's name in `case` tells its cases apart.
+fn fires(case: &str, status: Status, evidence: Value, change: impl FnOnce(&mut Window)) {
+    let checks = check(change);
     let name = case.split('-').next().unwrap();
-    assert_eq!(bad(&guards), [(name, verdict)]);
-    let (_, guard) = guards.iter().find(|(n, _)| n == name).unwrap();
-    let mut stored = serde_json::to_value(guard).unwrap();
+    assert_eq!(bad(&checks), [(name, status)]);
+    let (_, check) = checks.iter().find(|(n, _)| n == name).unwrap();
+    let mut stored = serde_json::to_value(check).unwrap();
     stored.as_object_mut().unwrap().remove("guard");
     assert_eq!(stored, evidence, "{case}");
-    let remedy = guard.remedy().unwrap();
-    golden::assert(&format!("guard-{case}.txt"), &format!("{guard}\n\n{remedy}\n"));
+    let remedy = check.remedy().unwrap();
+    golden::assert(&format!("guard-{case}.txt"), &format!("{check}\n\n{remedy}\n"));
 }
 
 #[test]
 fn a_sound_window_passes_every_guard_and_needs_no_remedy() {
-    let guards = check(|_| {});
-    assert_eq!(bad(&guards), []);
-    assert!(guards.iter().all(|(_, g)| g.remedy().is_none()));
-    let mut names: Vec<&str> = guards.iter().map(|(n, _)| n.as_str()).collect();
+    let checks = check(|_| {});
+    assert_eq!(bad(&checks), []);
+    assert!(checks.iter().all(|(_, g)| g.remedy().is_none()));
+    let mut names: Vec<&str> = checks.iter().map(|(n, _)| n.as_str()).collect();
     names.sort();
     assert_eq!(
         names,
@@ -151,9 +151,9 @@ fn a_sound_window_passes_every_guard_and_needs_no_remedy() {
 
 #[test]
 fn a_stored_guard_says_the_same_when_it_is_read_back() {
-    for (_, guard) in check(|w| w.scheduler = None) {
-        let stored = serde_json::to_string(&guard).unwrap();
-        assert_eq!(serde_json::from_str::<Guard>(&stored).unwrap(), guard);
+    for (_, check) in check(|w| w.scheduler = None) {
+        let stored = serde_json::to_string(&check).unwrap();
+        assert_eq!(serde_json::from_str::<Check>(&stored).unwrap(), check);
     }
 }
 
@@ -161,12 +161,12 @@ fn a_stored_guard_says_the_same_when_it_is_read_back() {
 fn clients_without_a_query_under_way_are_the_generators_gap() {
     fires(
         "generator_gap",
-        Verdict::Fail,
+        Status::Fail,
         json!({ "connections": 16, "mean_latency": 1_500_000.0, "throughput": 10_000.0 }),
         |w| w.load.latency_sum = Some(100_000 * 1_500_000),
     );
     let open = check(|w| w.load.rate = Some(10_000.0));
-    assert_eq!(bad(&open), [("unchecked", Verdict::NotMeasured)]);
+    assert_eq!(bad(&open), [("unchecked", Status::NotMeasured)]);
     let untold = check(|w| w.load.latency_sum = None);
     assert_eq!(
         untold[0].1.to_string(),
@@ -178,7 +178,7 @@ fn clients_without_a_query_under_way_are_the_generators_gap() {
 fn a_generator_near_a_whole_core_is_the_limit() {
     fires(
         "generator_cpu",
-        Verdict::Warn,
+        Status::Warn,
         json!({ "cpu": 9_000_000_000_u64, "delay_per_query": 3_000.0, "nanos": 10_000_000_000_u64, "threads": 1 }),
         |w| w.load.generator.cpu = Some(9 * SECOND),
     );
@@ -197,21 +197,21 @@ fn errors_that_the_workload_accepts_are_none() {
 fn errors_wrong_rows_and_lost_sessions_fail() {
     fires(
         "errors",
-        Verdict::Fail,
+        Status::Fail,
         json!({ "completed": 100_000, "errors": 3, "first": "40001 restart (3 times)" }),
         |w| {
             w.load.errors = vec![error(false)];
         },
     );
-    fires("wrong_rows", Verdict::Fail, json!({ "completed": 100_000, "wrong": 1 }), |w| w.load.wrong_rows = 1);
-    fires("sessions_lost", Verdict::Fail, json!({ "lost": 2, "opened": 16 }), |w| w.load.sessions.lost = 2);
+    fires("wrong_rows", Status::Fail, json!({ "completed": 100_000, "wrong": 1 }), |w| w.load.wrong_rows = 1);
+    fires("sessions_lost", Status::Fail, json!({ "lost": 2, "opened": 16 }), |w| w.load.sessions.lost = 2);
 }
 
 #[test]
 fn sessions_that_come_and_go_on_the_server_fail() {
     fires(
         "server_churn",
-        Verdict::Fail,
+        Status::Fail,
         json!({ "at_most": 34.0, "name": "startups", "unit": "sessions", "value": 60.0 }),
         |w| w.metrics = Some(metrics((1_000, 40), (100_990, 100))),
     );
@@ -221,7 +221,7 @@ fn sessions_that_come_and_go_on_the_server_fail() {
 fn a_focus_metric_below_its_share_is_the_slow_path() {
     fires(
         "focus",
-        Verdict::Fail,
+        Status::Fail,
         json!({ "at_least": 0.99, "name": "peeks a query", "remedy": "take the fast path", "value": 0.5 }),
         |w| w.metrics = Some(metrics((1_000, 40), (51_000, 41))),
     );
@@ -233,10 +233,10 @@ fn a_focus_metric_below_its_share_is_the_slow_path() {
 
 #[test]
 fn lost_or_throttled_samples_warn() {
-    fires("lost_samples", Verdict::Warn, json!({ "lost": 200, "recorded": 10_000, "throttled": 0 }), |w| {
+    fires("lost_samples", Status::Warn, json!({ "lost": 200, "recorded": 10_000, "throttled": 0 }), |w| {
         w.sampling.as_mut().unwrap().lost = 200
     });
-    fires("lost_samples-throttled", Verdict::Warn, json!({ "lost": 0, "recorded": 10_000, "throttled": 1 }), |w| {
+    fires("lost_samples-throttled", Status::Warn, json!({ "lost": 0, "recorded": 10_000, "throttled": 1 }), |w| {
         w.sampling.as_mut().unwrap().throttled = 1
     });
     assert_eq!(bad(&check(|w| w.sampling.as_mut().unwrap().lost = 50)), []);
@@ -246,7 +246,7 @@ fn lost_or_throttled_samples_warn() {
 fn stacks_that_are_cut_warn_with_their_reasons() {
     fires(
         "complete_stacks",
-        Verdict::Warn,
+        Status::Warn,
         json!({ "complete": 9_800, "reasons": [["copy too short", 150], ["no rules", 50]], "samples": 10_000 }),
         |w| {
             let sampling = w.sampling.as_mut().unwrap();
@@ -261,13 +261,13 @@ fn samples_that_disagree_with_the_kernels_accounting_fail_but_steal_is_allowed_f
     let set = |w: &mut Window, cpu: u64| w.profile.as_mut().unwrap().samples[0].values[1] = cpu as i64;
     fires(
         "sampled_cpu",
-        Verdict::Fail,
+        Status::Fail,
         json!({ "accounted": 1.0, "sampled": 0.95, "samples": 10_000, "stolen": 0.01 }),
         |w| set(w, 9_500_000_000),
     );
     assert_eq!(bad(&check(|w| set(w, 9_610_000_000))), [], "2 % and two standard errors of 1 %");
     assert_eq!(bad(&check(|w| set(w, 10_490_000_000))), [], "the stolen share may lie in the samples");
-    assert_eq!(bad(&check(|w| set(w, 10_510_000_000))), [("sampled_cpu", Verdict::Fail)]);
+    assert_eq!(bad(&check(|w| set(w, 10_510_000_000))), [("sampled_cpu", Status::Fail)]);
     let other_span = check(|w| w.sampling.as_mut().unwrap().covers = Some(Span::new(0, 7 * SECOND)));
     let said = other_span.iter().find(|(n, _)| n == "unchecked").unwrap().1.to_string();
     assert!(
@@ -280,7 +280,7 @@ fn samples_that_disagree_with_the_kernels_accounting_fail_but_steal_is_allowed_f
 fn another_process_that_eats_the_machine_warns() {
     fires(
         "other_processes",
-        Verdict::Warn,
+        Status::Warn,
         json!({ "capacity": 20_000_000_000_u64, "others": 3_000_000_000_u64 }),
         |w| {
             w.scheduler.as_mut().unwrap().machine.as_mut().unwrap().busy = 12 * SECOND + SECOND / 2 + 3 * SECOND;
@@ -292,31 +292,31 @@ fn another_process_that_eats_the_machine_warns() {
 fn what_a_window_says_was_not_measured_is_not_checked() {
     let without = |what: &str| {
         let missing = Missing { what: what.into(), why: "nobody counted".into(), remedy: String::new() };
-        let guards = check(|w| w.facts.missing.push(missing));
-        assert_eq!(bad(&guards), [("unchecked", Verdict::NotMeasured)], "{what}");
-        guards.into_iter().find(|(n, _)| n == "unchecked").unwrap().1.to_string()
+        let checks = check(|w| w.facts.missing.push(missing));
+        assert_eq!(bad(&checks), [("unchecked", Status::NotMeasured)], "{what}");
+        checks.into_iter().find(|(n, _)| n == "unchecked").unwrap().1.to_string()
     };
     assert_eq!(without("row counts"), "row counts: not measured: nobody counted");
     assert_eq!(without("sessions"), "sessions that the client lost: not measured: nobody counted");
     assert_eq!(without("lost samples"), "lost samples: not measured: nobody counted");
-    let guards = check(|w| w.scheduler.as_mut().unwrap().machine = None);
-    let said: Vec<String> = guards.iter().filter(|(n, _)| n == "unchecked").map(|(_, g)| g.to_string()).collect();
+    let checks = check(|w| w.scheduler.as_mut().unwrap().machine = None);
+    let said: Vec<String> = checks.iter().filter(|(n, _)| n == "unchecked").map(|(_, g)| g.to_string()).collect();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(
         said.contains(&"CPU of the whole machine and steal: not measured: /proc/stat could not be read".to_string())
     );
     let sampled = "sampled CPU against the kernel's accounting: not measured: /proc/stat could not be read";
     assert!(said.contains(&sampled.to_string()), "{said:?}");
-    let guards = check(|w| w.scheduler.as_mut().unwrap().threads.retain(|t| t.role != Role::Generator));
-    assert_eq!(bad(&guards), [("unchecked", Verdict::NotMeasured)], "the rest of the CPU may be the generator's");
+    let checks = check(|w| w.scheduler.as_mut().unwrap().threads.retain(|t| t.role != Role::Generator));
+    assert_eq!(bad(&checks), [("unchecked", Status::NotMeasured)], "the rest of the CPU may be the generator's");
 }
 
 #[test]
 fn steal_and_a_saturated_machine_warn() {
-    fires("steal", Verdict::Warn, json!({ "capacity": 20_000_000_000_u64, "stolen": 600_000_000 }), |w| {
+    fires("steal", Status::Warn, json!({ "capacity": 20_000_000_000_u64, "stolen": 600_000_000 }), |w| {
         w.scheduler.as_mut().unwrap().machine.as_mut().unwrap().steal = 6 * SECOND / 10;
     });
-    fires("machine_busy", Verdict::Warn, json!({ "busy": 19_600_000_000_u64, "capacity": 20_000_000_000_u64 }), |w| {
+    fires("machine_busy", Status::Warn, json!({ "busy": 19_600_000_000_u64, "capacity": 20_000_000_000_u64 }), |w| {
         let scheduler = w.scheduler.as_mut().unwrap();
         scheduler.machine.as_mut().unwrap().busy = 19 * SECOND + SECOND / 2;
         scheduler.threads.push(thread(Role::Other, "database", 6 * SECOND + SECOND / 2));
@@ -327,7 +327,7 @@ fn steal_and_a_saturated_machine_warn() {
 fn one_thread_on_cpu_all_the_time_warns() {
     fires(
         "busiest_thread",
-        Verdict::Warn,
+        Status::Warn,
         json!({ "cpu": 9_600_000_000_u64, "nanos": 10_000_000_000_u64, "thread": "worker-0", "tid": 1 }),
         |w| {
             let threads = &mut w.scheduler.as_mut().unwrap().threads;
@@ -340,7 +340,7 @@ fn one_thread_on_cpu_all_the_time_warns() {
 fn a_target_without_symbols_warns() {
     fires(
         "symbols",
-        Verdict::Warn,
+        Status::Warn,
         json!({ "executable": true, "misses": [["no symbol in libc.so.6", 1_000]], "symbolized": 0.9 }),
         |w| {
             let sampling = w.sampling.as_mut().unwrap();
@@ -350,15 +350,15 @@ fn a_target_without_symbols_warns() {
     );
     let mut manifest = manifest();
     manifest.target.symbols = Some(false);
-    let guards = name(check_window(&preset(), &manifest, &sound()));
-    assert_eq!(bad(&guards), [("symbols", Verdict::Warn)]);
+    let checks = name(check_window(&preset(), &manifest, &sound()));
+    assert_eq!(bad(&checks), [("symbols", Status::Warn)]);
 }
 
 #[test]
 fn a_target_that_restarted_fails() {
     fires(
         "target_restarted",
-        Verdict::Fail,
+        Status::Fail,
         json!({ "now": "2026-01-01T00:05:00Z", "resets": 0, "started": "2026-01-01T00:00:00Z" }),
         |w| w.facts.target_started = Some("2026-01-01T00:05:00Z".into()),
     );
@@ -366,19 +366,19 @@ fn a_target_that_restarted_fails() {
         w.facts.target_started = None;
         w.metrics = Some(metrics((1_000_000, 40), (100_000, 16)));
     });
-    assert_eq!(bad(&by_metrics), [("target_restarted", Verdict::Fail)]);
+    assert_eq!(bad(&by_metrics), [("target_restarted", Status::Fail)]);
     let unknown = check(|w| {
         w.facts.target_started = None;
         let missing = Missing { what: "target start time".into(), why: "no pid".into(), remedy: String::new() };
         w.facts.missing.push(missing);
     });
-    assert_eq!(bad(&unknown), [("unchecked", Verdict::NotMeasured)]);
+    assert_eq!(bad(&unknown), [("unchecked", Status::NotMeasured)]);
     assert!(unknown.iter().any(|(_, g)| g.to_string().ends_with("same process: not measured: no pid")));
 }
 
 #[test]
 fn a_scrape_that_takes_a_large_part_of_the_window_warns() {
-    fires("skew", Verdict::Warn, json!({ "skew": 0.125 }), |w| w.facts.skew = Some(0.125));
+    fires("skew", Status::Warn, json!({ "skew": 0.125 }), |w| w.facts.skew = Some(0.125));
 }
 
 /// Sixteen clients' 100,000 queries, so long in each place.
@@ -392,9 +392,9 @@ fn followed(micros: u64, others: Option<Others>) -> impl Fn(&mut Window) {
 #[test]
 fn other_clients_whose_work_is_divided_among_the_loads_queries_warn() {
     let others = |queries| followed(317, Some(Others { connections: 2, queries }));
-    fires("other_clients", Verdict::Warn, json!({ "connections": 2, "others": 5_000, "own": 100_000 }), others(5_000));
+    fires("other_clients", Status::Warn, json!({ "connections": 2, "others": 5_000, "own": 100_000 }), others(5_000));
     assert!(bad(&check(others(500))).is_empty(), "half a percent");
-    assert_eq!(bad(&check(followed(317, None))), [("unchecked", Verdict::NotMeasured)], "whose they are is not known");
+    assert_eq!(bad(&check(followed(317, None))), [("unchecked", Status::NotMeasured)], "whose they are is not known");
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn places_that_do_not_add_up_to_the_latency_warn() {
     // Five places of 300 us in a latency of 1,590 us.
     fires(
         "places_sum",
-        Verdict::Warn,
+        Status::Warn,
         json!({ "latency": 1_590_000.0, "places": 1_500_000.0 }),
         followed(300, Some(Others::default())),
     );

@@ -11,24 +11,24 @@ const FILE: &str = "/dev/cpu_dma_latency";
 
 /// Idle CPUs poll instead of sleeping, until this is dropped.
 #[derive(Debug)]
-pub struct Awake {
+pub struct CpuLatencyLock {
     _request: File,
 }
 
-impl Awake {
+impl CpuLatencyLock {
     /// # Errors
     /// A host without the file (a container, a kernel without CPU idle states), or no right to write it.
-    pub fn keep() -> Result<Awake, Forbidden> {
+    pub fn acquire() -> Result<CpuLatencyLock, Forbidden> {
         let mut file = open()?;
         // Binary: microseconds as the machine's i32.
         file.write_all(&0i32.to_ne_bytes()).map_err(forbidden)?;
-        Ok(Awake { _request: file })
+        Ok(CpuLatencyLock { _request: file })
     }
 
     /// Whether it could be, without doing it: an open file asks for nothing until something is written to it.
     ///
     /// # Errors
-    /// As those of [`Awake::keep`].
+    /// As those of [`CpuLatencyLock::keep`].
     pub fn permitted() -> Result<(), Forbidden> {
         open().map(drop)
     }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_0_while_it_is_kept_and_then_what_it_was() {
-        if let Err(why) = Awake::permitted() {
+        if let Err(why) = CpuLatencyLock::permitted() {
             println!("skipped: {why}");
             return;
         }
@@ -69,7 +69,7 @@ mod tests {
             println!("skipped: somebody else keeps the CPUs of this host awake");
             return;
         }
-        let kept = Awake::keep().unwrap();
+        let kept = CpuLatencyLock::acquire().unwrap();
         assert_eq!(in_force(), 0);
         drop(kept);
         assert_eq!(in_force(), before);

@@ -191,7 +191,7 @@ struct Signs {
     parked: bool,
     locking: bool,
     /// No frame at all but a marker: not seen leaving its CPU in the whole window, or newly born.
-    unseen: bool,
+    residual: bool,
 }
 
 impl Signs {
@@ -203,7 +203,7 @@ impl Signs {
             data: kernel && DATA.is_match(&name),
             parked: user && PARKED.is_match(&name),
             locking: user && LOCKING.is_match(&name),
-            unseen: frame.space == Space::Marker,
+            residual: frame.space == Space::Marker,
         }
     }
 
@@ -213,7 +213,7 @@ impl Signs {
             data: self.data || other.data,
             parked: self.parked || other.parked,
             locking: self.locking || other.locking,
-            unseen: self.unseen && other.unseen,
+            residual: self.residual && other.residual,
         }
     }
 
@@ -221,7 +221,7 @@ impl Signs {
         match self {
             // Mutexes of some libraries park their threads themselves.
             Signs { futex: true, parked, locking, .. } if locking || !parked => Kind::Lock,
-            Signs { data: true, .. } | Signs { parked: true, .. } | Signs { unseen: true, .. } => Kind::Work,
+            Signs { data: true, .. } | Signs { parked: true, .. } | Signs { residual: true, .. } => Kind::Work,
             _ => Kind::Other,
         }
     }

@@ -1,10 +1,10 @@
 //! Checks walked stacks by others' walks of the same sample: `framehop` over the same copy of the stack, and the kernel's
 //! walk along frame pointers, which holds within programs that were built with them. Off but for measuring how far
-//! the walker can be trusted. Invariant: a referee never changes a sample.
+//! the walker can be trusted. Invariant: a cross_check never changes a sample.
 
-use super::unwind::{Modules, Referee, Registers, Space, StackCopy};
+use super::unwind::{CrossCheck, Modules, Registers, Space, StackCopy};
 
-/// How often a referee came to the same stack, over the complete ones.
+/// How often a cross_check came to the same stack, over the complete ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
     pub same: u64,
@@ -12,7 +12,7 @@ pub struct Agreement {
     /// passes over the caller of a leaf that has not set up its frame, or has none (libc).
     pub but_for_a_caller: u64,
     pub different: u64,
-    /// The referee could not follow the stack to its end; frame pointers: fewer than three of the program's frames come
+    /// The cross_check could not follow the stack to its end; frame pointers: fewer than three of the program's frames come
     /// before a library's.
     pub gave_up: u64,
     /// Up to ten differing pairs, ours first, addresses within their modules, leaf first.
@@ -29,7 +29,7 @@ impl Agreement {
     }
 }
 
-/// What both referees found.
+/// What both cross_checks found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     pub framehop: Agreement,
@@ -37,12 +37,12 @@ pub struct Findings {
 }
 
 #[derive(Default)]
-pub struct Referees {
+pub struct CrossChecks {
     pub findings: Findings,
-    walker: Referee,
+    walker: CrossCheck,
 }
 
-impl Referees {
+impl CrossChecks {
     /// Judges a complete stack: `ours` are its interned user addresses, leaf first; `pointers` what the kernel found along frame
     /// pointers, where it was asked.
     pub fn judge(

@@ -5,11 +5,11 @@ use framehop::{FrameAddress, Unwinder};
 
 /// Scratch memory of framehop's walk.
 #[derive(Default)]
-pub struct Referee {
+pub struct CrossCheck {
     cache: framehop::x86_64::CacheX86_64,
 }
 
-impl Referee {
+impl CrossCheck {
     /// Addresses leaf first, as they stand in the stack; `None` where framehop meets something it cannot follow.
     pub fn walk(&mut self, space: &mut Space, registers: &Registers, stack: &StackCopy) -> Option<Vec<u64>> {
         let mut regs = framehop::x86_64::UnwindRegsX86_64::new(registers[RIP], registers[RSP], registers[RBP]);

@@ -1,7 +1,7 @@
 //! What threads wait for, as a table per level and the stacks where they wait longest.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::time::waits::{BlockedStack, Kind, Waits};
+use crate::analyze::time::off_cpu::{BlockedStack, Kind, Waits};
 use crate::profile::short_name;
 use crate::run::OffCpu;
 
@@ -96,7 +96,7 @@ fn path(stack: &BlockedStack) -> String {
 
 /// ns off CPU of threads that ran before in the window.
 fn seen(window: &OffCpu) -> u64 {
-    window.report.blocked + window.report.runnable - window.report.unseen
+    window.report.blocked + window.report.runnable - window.report.not_followed
 }
 
 /// What the figures rest on, and what was lost.
@@ -113,11 +113,11 @@ fn notes(windows: &[&OffCpu]) -> Vec<String> {
         percent(sum(|window| window.report.followed) as f64, waits as f64),
         percent(sum(|window| window.report.divided_among_several) as f64, nanos),
     )];
-    let unseen = sum(|window| window.report.unseen);
-    if unseen > 0 {
+    let not_followed = sum(|window| window.report.not_followed);
+    if not_followed > 0 {
         notes.push(format!(
             "Besides, {:.1} s of threads that had not run in the window until then: at which stack is not known.",
-            unseen as f64 / 1e9
+            not_followed as f64 / 1e9
         ));
     }
     let (lost, stacks) = (sum(|window| window.report.lost_waits), sum(|window| window.report.lost_stacks));

@@ -1,7 +1,7 @@
-//! Which guards a window gets, and where their evidence comes from. Pure.
+//! Which checks a window gets, and where their evidence comes from. Pure.
 
 use crate::analyze::cost::quantities::Inputs;
-use crate::check::Guard;
+use crate::check::Check;
 use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
 use crate::profile::ColumnKind;
@@ -13,60 +13,60 @@ use crate::wire::Place;
 /// readings and the samples' cut lie within a scrape of each other.
 const SAME_SPAN: f64 = 0.02;
 
-/// All guards of a window, those not checkable included. `window.guards` is not looked at.
-pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Guard> {
-    let mut guards = load(window);
-    guards.extend(places(window));
-    guards.extend(other_clients(window));
-    guards.extend(server(preset, window));
-    guards.extend(sampling(manifest, window));
+/// All checks of a window, those not checkable included. `window.checks` is not looked at.
+pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Check> {
+    let mut checks = load(window);
+    checks.extend(places(window));
+    checks.extend(other_clients(window));
+    checks.extend(server(preset, window));
+    checks.extend(sampling(manifest, window));
     match &window.scheduler {
-        Some(scheduler) => guards.extend(machine(scheduler)),
+        Some(scheduler) => checks.extend(machine(scheduler)),
         None => {
-            guards.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)))
+            checks.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)))
         }
     }
-    guards.push(restarted(manifest, window));
-    guards.push(match window.facts.skew {
-        Some(skew) => Guard::Skew { skew },
+    checks.push(restarted(manifest, window));
+    checks.push(match window.facts.skew {
+        Some(skew) => Check::Skew { skew },
         None => unchecked("skew of the scrapes", window.facts.why_without(&Part::Metrics)),
     });
-    guards
+    checks
 }
 
 /// Where the sockets were followed: whether others asked the server.
-fn other_clients(window: &Window) -> Option<Guard> {
+fn other_clients(window: &Window) -> Option<Check> {
     let hop = window.wire.as_ref()?.load()?;
     Some(match hop.others {
         Some(others) => {
-            Guard::OtherClients { connections: others.connections, others: others.queries, own: hop.queries }
+            Check::OtherClients { connections: others.connections, others: others.queries, own: hop.queries }
         }
         None => unchecked("other clients of the server", "which of the connections are the load's is not known"),
     })
 }
 
 /// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.
-fn places(window: &Window) -> Option<Guard> {
+fn places(window: &Window) -> Option<Check> {
     let hop = window.wire.as_ref()?.load()?;
     let latency = window.load.mean_latency().filter(|_| window.load.rate.is_none())?;
     let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
-    Some(Guard::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
+    Some(Check::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
 }
 
-fn unchecked(what: &str, why: impl Into<String>) -> Guard {
-    Guard::Unchecked { what: what.to_string(), why: why.into() }
+fn unchecked(what: &str, why: impl Into<String>) -> Check {
+    Check::Unchecked { what: what.to_string(), why: why.into() }
 }
 
 /// The check, unless the window says that what it needs was not measured.
-fn measured(window: &Window, part: &Part, what: &str, guard: Guard) -> Guard {
+fn measured(window: &Window, part: &Part, what: &str, check: Check) -> Check {
     match window.facts.lacks(part) {
         Some(missing) => unchecked(what, missing.why.clone()),
-        None => guard,
+        None => check,
     }
 }
 
 /// What the client saw.
-fn load(window: &Window) -> Vec<Guard> {
+fn load(window: &Window) -> Vec<Check> {
     let load = &window.load;
     let completed = load.completed;
     let gap = match (load.rate, load.mean_latency()) {
@@ -75,12 +75,12 @@ fn load(window: &Window) -> Vec<Guard> {
         }
         (None, None) => unchecked("the generator's gap", "the driver does not tell the latencies' sum"),
         (None, Some(mean_latency)) => {
-            Guard::GeneratorGap { connections: load.connections, throughput: load.throughput(), mean_latency }
+            Check::GeneratorGap { connections: load.connections, throughput: load.throughput(), mean_latency }
         }
     };
     let generator = &load.generator;
     let cpu = match generator.cpu.filter(|_| generator.threads > 0) {
-        Some(cpu) => Guard::GeneratorCpu {
+        Some(cpu) => Check::GeneratorCpu {
             cpu,
             threads: generator.threads,
             nanos: load.span.nanos(),
@@ -90,53 +90,53 @@ fn load(window: &Window) -> Vec<Guard> {
     };
     let worst = load.errors.iter().filter(|e| !e.accepted).max_by_key(|e| e.count);
     let first = worst.map(|e| format!("{} {} ({} times)", e.sqlstate, e.message, e.count)).unwrap_or_default();
-    let rows = Guard::WrongRows { wrong: load.wrong_rows, completed };
+    let rows = Check::WrongRows { wrong: load.wrong_rows, completed };
     let rows = measured(window, &Part::RowCounts, "row counts", rows);
-    let lost = Guard::SessionsLost { lost: load.sessions.lost, opened: load.sessions.opened };
+    let lost = Check::SessionsLost { lost: load.sessions.lost, opened: load.sessions.opened };
     let lost = measured(window, &Part::Sessions, "sessions that the client lost", lost);
-    let errors = Guard::Errors { errors: load.error_count(), completed, first: first.trim().to_string() };
+    let errors = Check::Errors { errors: load.error_count(), completed, first: first.trim().to_string() };
     let errors = measured(window, &Part::Errors, "failed queries", errors);
     vec![gap, cpu, errors, rows, lost]
 }
 
 /// What the preset expects of the server's own metrics.
-fn server(preset: &Preset, window: &Window) -> Vec<Guard> {
+fn server(preset: &Preset, window: &Window) -> Vec<Check> {
     let inputs = Inputs::of(window);
-    let mut guards = Vec::new();
-    if let Some(focus) = &preset.guards.focus {
-        guards.push(match inputs.number(&focus.value) {
+    let mut checks = Vec::new();
+    if let Some(focus) = &preset.checks.focus {
+        checks.push(match inputs.number(&focus.value) {
             Ok(value) => {
-                Guard::Focus { name: focus.name.clone(), value, at_least: focus.at_least, remedy: focus.remedy.clone() }
+                Check::Focus { name: focus.name.clone(), value, at_least: focus.at_least, remedy: focus.remedy.clone() }
             }
             Err(why) => unchecked(&focus.name, why),
         });
     }
-    for churn in &preset.guards.churn {
+    for churn in &preset.checks.churn {
         let values = inputs.number(&churn.value).and_then(|value| Ok((value, inputs.number(&churn.at_most)?)));
-        guards.push(match values {
+        checks.push(match values {
             Ok((value, at_most)) => {
-                Guard::ServerChurn { name: churn.name.clone(), unit: churn.unit.clone(), value, at_most }
+                Check::ServerChurn { name: churn.name.clone(), unit: churn.unit.clone(), value, at_most }
             }
             Err(why) => unchecked(&churn.name, why),
         });
     }
-    guards
+    checks
 }
 
 /// Whether the samples are all there, whole and named.
-fn sampling(manifest: &Manifest, window: &Window) -> Vec<Guard> {
+fn sampling(manifest: &Manifest, window: &Window) -> Vec<Check> {
     let Some(sampling) = &window.sampling else {
         return vec![unchecked("samples", window.facts.why_without(&Part::Profile))];
     };
-    let lost = Guard::LostSamples { lost: sampling.lost, throttled: sampling.throttled, recorded: sampling.recorded };
+    let lost = Check::LostSamples { lost: sampling.lost, throttled: sampling.throttled, recorded: sampling.recorded };
     let lost = measured(window, &Part::LostSamples, "lost samples", lost);
     let complete = match sampling.complete {
         Some(complete) => {
-            Guard::CompleteStacks { complete, samples: sampling.samples, reasons: sampling.incomplete.clone() }
+            Check::CompleteStacks { complete, samples: sampling.samples, reasons: sampling.incomplete.clone() }
         }
         None => unchecked("share of complete stacks", "the recording does not say where a stack ends"),
     };
-    let symbols = Guard::Symbols {
+    let symbols = Check::Symbols {
         symbolized: sampling.symbolized,
         executable: manifest.target.symbols,
         misses: sampling.misses.clone(),
@@ -145,7 +145,7 @@ fn sampling(manifest: &Manifest, window: &Window) -> Vec<Guard> {
 }
 
 /// The CPU that samples stand for against the scheduler's, both per second of their own interval.
-fn sampled_cpu(window: &Window) -> Guard {
+fn sampled_cpu(window: &Window) -> Check {
     const WHAT: &str = "sampled CPU against the kernel's accounting";
     let (Some(profile), Some(scheduler)) = (&window.profile, &window.scheduler) else {
         return unchecked(WHAT, "it needs a profile and the scheduler's statistics");
@@ -170,7 +170,7 @@ fn sampled_cpu(window: &Window) -> Guard {
     }
     // How far samples and accounting may part depends on the steal.
     let Some(machine) = &scheduler.machine else { return unchecked(WHAT, NO_STAT) };
-    Guard::SampledCpu {
+    Check::SampledCpu {
         sampled: profile.total(cpu) as f64 / sampled.nanos() as f64,
         accounted: target as f64 / accounted.nanos() as f64,
         stolen: machine.steal as f64 / accounted.nanos() as f64,
@@ -182,20 +182,20 @@ fn sampled_cpu(window: &Window) -> Guard {
 const NO_STAT: &str = "/proc/stat could not be read";
 
 /// Whether the machine left the target alone.
-fn machine(scheduler: &SchedulerDelta) -> Vec<Guard> {
+fn machine(scheduler: &SchedulerDelta) -> Vec<Check> {
     let nanos = scheduler.span.nanos();
-    let mut guards = match &scheduler.machine {
+    let mut checks = match &scheduler.machine {
         Some(machine) => whole_machine(scheduler, machine),
         None => vec![unchecked("CPU of the whole machine and steal", NO_STAT)],
     };
     if let Some(thread) = scheduler.busiest(Role::Target) {
         let (name, tid) = (thread.thread.clone(), thread.tid);
-        guards.push(Guard::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos });
+        checks.push(Check::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos });
     }
-    guards
+    checks
 }
 
-fn whole_machine(scheduler: &SchedulerDelta, machine: &MachineDelta) -> Vec<Guard> {
+fn whole_machine(scheduler: &SchedulerDelta, machine: &MachineDelta) -> Vec<Check> {
     let nanos = scheduler.span.nanos();
     let capacity = machine.cpus as u64 * nanos;
     let known: u64 = scheduler.threads.iter().map(|t| t.cpu).sum();
@@ -205,17 +205,17 @@ fn whole_machine(scheduler: &SchedulerDelta, machine: &MachineDelta) -> Vec<Guar
     let generator = scheduler.threads.iter().any(|t| t.role == Role::Generator);
     vec![
         match generator {
-            true => Guard::OtherProcesses { others, capacity },
+            true => Check::OtherProcesses { others, capacity },
             false => unchecked("CPU of other processes", "the generator's own CPU is not in the accounting"),
         },
-        Guard::Steal { stolen: machine.steal, capacity },
-        Guard::MachineBusy { busy: machine.busy + machine.steal, capacity },
+        Check::Steal { stolen: machine.steal, capacity },
+        Check::MachineBusy { busy: machine.busy + machine.steal, capacity },
     ]
 }
 
-fn restarted(manifest: &Manifest, window: &Window) -> Guard {
+fn restarted(manifest: &Manifest, window: &Window) -> Check {
     let resets = window.metrics.as_ref().map_or(0, |m| m.resets().len());
-    let restarted = |started: &str, now: &str| Guard::TargetRestarted {
+    let restarted = |started: &str, now: &str| Check::TargetRestarted {
         started: started.to_string(),
         now: now.to_string(),
         resets,

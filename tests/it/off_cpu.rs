@@ -3,7 +3,7 @@
 
 use crate::build;
 use regex::Regex;
-use wireprof::analyze::time::waits::{Kind, blocked_stacks, waits};
+use wireprof::analyze::time::off_cpu::{Kind, blocked_stacks, waits};
 use wireprof::clock::Span;
 use wireprof::profile::{Builder, Frame, Labels, Profile, Space, off_cpu_columns};
 use wireprof::run::{Manifest, OffCpu, Run, Store};
