@@ -1,5 +1,5 @@
-//! Follows the connections to a port of this host and prints where their queries are:
-//! `sudo cargo run --release --example follow_sockets -- PORT SECONDS`, while somebody drives load. Sends nothing itself.
+//! Follows the connections to a port of this host and prints where their queries are: `sudo cargo run --release
+//! --example follow_sockets -- PORT SECONDS`, while somebody drives load. Sends nothing itself.
 
 use anyhow::{Context, Result};
 use std::time::Duration;

@@ -25,7 +25,8 @@ pub fn signal(pid: u32, signal: i32) -> bool {
     unsafe { libc::kill(pid as libc::pid_t, signal) == 0 }
 }
 
-/// Sends `signal` to a child and all that it started in its process group (see [`die_with_parent`]); false if there is none.
+/// Sends `signal` to a child and all that it started in its process group (see [`die_with_parent`]); false if there
+/// is none.
 pub fn signal_group(pid: u32, signal: i32) -> bool {
     // SAFETY: kill takes two integers and touches no memory.
     unsafe { libc::kill(-(pid as libc::pid_t), signal) == 0 }

@@ -1,6 +1,6 @@
-//! Starts the program `wireprof-testbed`, a crate of its own, as a child: for `--testbed` and for tests. Invariant: the
-//! child is gone when the `Testbed` is dropped, and also if this process is killed: a keeper thread starts the child and
-//! lives as long as it, since the kernel's death signal is tied to the thread that started a child.
+//! Starts the program `wireprof-testbed`, a crate of its own, as a child: for `--testbed` and for tests. Invariant:
+//! the child is gone when the `Testbed` is dropped, and also if this process is killed: a keeper thread starts the
+//! child and lives as long as it, since the kernel's death signal is tied to the thread that started a child.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -126,7 +126,8 @@ fn find_binary(asked: Option<&Path>) -> Result<PathBuf> {
     found.ok_or_else(hint)
 }
 
-/// What the testbed says against a plant. Without its program every plant passes here: starting it tells what is missing.
+/// What the testbed says against a plant. Without its program every plant passes here: starting it tells what is
+/// missing.
 pub fn check_plant(plant: &str) -> Result<(), String> {
     let Ok(mut command) = find_binary(None).map(Command::new) else { return Ok(()) };
     match command.arg("--check-plant").arg(plant).output() {

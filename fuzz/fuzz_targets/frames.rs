@@ -1,5 +1,5 @@
-//! A sound ELF file with fuzzed call-frame information: raw bytes in both sections, or sound frames with fuzzed programs, with
-//! or without a sound search table. Invariant: as for `elf`, and the file is always taken for one.
+//! A sound ELF file with fuzzed call-frame information: raw bytes in both sections, or sound frames with fuzzed
+//! programs, with or without a sound search table. Invariant: as for `elf`, and the file is always taken for one.
 #![no_main]
 
 use wireprof_fuzz::feed::{Feed, frames};

@@ -1,4 +1,5 @@
-//! Arbitrary bytes as a file whose functions are looked up. Invariant: every address has a frame, whatever the file says.
+//! Arbitrary bytes as a file whose functions are looked up. Invariant: every address has a frame, whatever the file
+//! says.
 #![no_main]
 
 use std::io::{Seek, Write};

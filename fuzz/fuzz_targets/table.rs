@@ -1,5 +1,5 @@
-//! Kept tables: arbitrary bytes, and sound ones with changes, with a checksum that is right. Invariant: what is taken leads
-//! nowhere outside of itself, neither in our own search nor in the kernel program's.
+//! Kept tables: arbitrary bytes, and sound ones with changes, with a checksum that is right. Invariant: what is taken
+//! leads nowhere outside of itself, neither in our own search nor in the kernel program's.
 #![no_main]
 
 use std::path::Path;

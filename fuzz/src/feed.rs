@@ -1,5 +1,5 @@
-//! A fuzzer's input taken off piece by piece, and call-frame information made of it. Invariant: every input gives some, and its
-//! frames are sound whatever is in them.
+//! A fuzzer's input taken off piece by piece, and call-frame information made of it. Invariant: every input gives
+//! some, and its frames are sound whatever is in them.
 
 use crate::template::{Frames, TEXT};
 

@@ -1,5 +1,6 @@
-//! What must hold of every file and every table, as assertions. Invariant: the kernel program's search is repeated here step by
-//! step (`find_rule` and `find_row` of `src/sample/ebpf/bpf/unwind.h`), so that what it would read is seen.
+//! What must hold of every file and every table, as assertions. Invariant: the kernel program's search is repeated
+//! here step by step (`find_rule` and `find_row` of `src/sample/ebpf/bpf/unwind.h`), so that what it would read is
+//! seen.
 
 use crate::elf::Image;
 use crate::sample::unwind::{PAGE, Rule, Rules, Table, TableRule};

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: wireprof's rooms that read foreign files, compiled from the main package's sources, and what
-//! must hold of any file. Invariant: nothing of the main package is changed or copied here.
+//! What the fuzz targets share: wireprof's rooms that read foreign files, compiled from the main package's sources,
+//! and what must hold of any file. Invariant: nothing of the main package is changed or copied here.
 
 #![allow(dead_code, unused_imports)]
 

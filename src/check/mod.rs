@@ -28,10 +28,11 @@ pub enum Check {
     Errors { errors: u64, completed: u64, first: String },
     /// Queries that answered another number of rows than before the warm-up.
     WrongRows { wrong: u64, completed: u64 },
-    /// The places between sending and reading, by the sockets, against the client's own mean latency: parts of one whole.
+    /// The places between sending and reading, by the sockets, against the client's own mean latency: parts of one
+    /// whole.
     PlacesSum { places: f64, latency: f64 },
-    /// Requests of clients that are no part of the load, by the sockets: their work is in the server's figures, but not in what
-    /// those are divided by.
+    /// Requests of clients that are no part of the load, by the sockets: their work is in the server's figures, but
+    /// not in what those are divided by.
     OtherClients { connections: u64, others: u64, own: u64 },
     /// Reads on other connections that began after a write was acknowledged, and how many of them did not see it.
     StaleReads {
@@ -74,7 +75,8 @@ pub enum Check {
     Unchecked { what: String, why: String },
 }
 
-/// Bounds. Each says why it is what it is; a window beyond a bound is not wrong, but says something else than it seems to.
+/// Bounds. Each says why it is what it is; a window beyond a bound is not wrong, but says something else than it
+/// seems to.
 mod bound {
     /// Of the latency: the client's system calls are 0.1 to 1 % of it, so more is a place that was not seen.
     pub const PLACES_SUM: f64 = 0.03;
@@ -82,7 +84,8 @@ mod bound {
     pub const OTHER_CLIENTS: f64 = 0.01;
     /// Of N: beyond it the per-query figures at this level are those of fewer clients.
     pub const GENERATOR_GAP: f64 = 0.03;
-    /// Of a core per load thread: above it a queue in the generator doubles a wait at least (M/D/1 at 0.85: 2.8 services).
+    /// Of a core per load thread: above it a queue in the generator doubles a wait at least (M/D/1 at 0.85: 2.8
+    /// services).
     pub const GENERATOR_CPU: f64 = 0.85;
     /// Of the weight: the share whose callers are unknown must stay below the differences one looks for (1 %).
     pub const COMPLETE_STACKS: f64 = 0.99;

@@ -21,7 +21,8 @@ impl fmt::Display for Check {
                 let gap = self.share() * *connections as f64;
                 write!(
                     f,
-                    "N - X*R = {gap:.2} of {connections} clients had no query under way: {us:.1} us a query ({percent:.1} % of N)"
+                    "N - X*R = {gap:.2} of {connections} clients had no query under way: {us:.1} us a query \
+                        ({percent:.1} % of N)"
                 )
             }
             Check::GeneratorCpu { threads, delay_per_query, .. } => {
@@ -89,7 +90,8 @@ impl fmt::Display for Check {
                 let difference = 100.0 * (sampled / accounted - 1.0);
                 write!(
                     f,
-                    "{samples} samples say {sampled:.3} CPUs, the kernel's accounting {accounted:.3} ({difference:+.1} %), {stolen:.3} stolen from the machine"
+                    "{samples} samples say {sampled:.3} CPUs, the kernel's accounting {accounted:.3} \
+                        ({difference:+.1} %), {stolen:.3} stolen from the machine"
                 )
             }
             Check::OtherProcesses { .. } => {
@@ -99,7 +101,8 @@ impl fmt::Display for Check {
             Check::MachineBusy { .. } if self.status() == Status::Warn => {
                 write!(
                     f,
-                    "CPU saturated: the machine was {percent:.1} % busy, so the machine, not necessarily the server, sets the limit"
+                    "CPU saturated: the machine was {percent:.1} % busy, so the machine, not necessarily the server, \
+                        sets the limit"
                 )
             }
             Check::MachineBusy { .. } => write!(f, "the machine was {percent:.1} % busy"),
@@ -149,16 +152,19 @@ impl Check {
         }
         let remedy = match self {
             Check::GeneratorGap { .. } => {
-                "read this level as one of fewer clients; use a driver with less work between an answer and the next query, or give it a CPU of its own"
+                "read this level as one of fewer clients; use a driver with less work between an answer and the next \
+                    query, or give it a CPU of its own"
             }
             Check::GeneratorCpu { .. } => {
                 "the generator bounds this level: give it more threads, or a machine of its own"
             }
             Check::PlacesSum { .. } => {
-                "do not trust the places of this window: see whether queries are pipelined, or answered over another port"
+                "do not trust the places of this window: see whether queries are pipelined, or answered over another \
+                    port"
             }
             Check::OtherClients { .. } => {
-                "stop the other clients (the server's list of sessions names them), or take costs per query as too high by that share"
+                "stop the other clients (the server's list of sessions names them), or take costs per query as too \
+                    high by that share"
             }
             Check::Errors { .. } => {
                 "mend the errors first: failed queries cost the server time that is divided by the others"
@@ -167,26 +173,31 @@ impl Check {
                 "check that the data does not change during the run, and that the answers are right"
             }
             Check::StaleReads { .. } => {
-                "the server answers wrongly: however fast it is, do not use it so; see what caches or skips its read timestamp"
+                "the server answers wrongly: however fast it is, do not use it so; see what caches or skips its read \
+                    timestamp"
             }
             Check::SessionsLost { .. } => {
                 "see the server's log for why it closed sessions; its limit of connections may be below this level"
             }
             Check::ServerChurn { .. } => {
-                "hold the sessions: with dbbench, give -max-active-conns N -max-idle-conns N and -force-pre-auth; see whether another client works on the server"
+                "hold the sessions: with dbbench, give -max-active-conns N -max-idle-conns N and -force-pre-auth; see \
+                    whether another client works on the server"
             }
             Check::Focus { remedy, .. } => return Some(remedy.clone()),
             Check::LostSamples { .. } => "sample at a lower rate, or with larger rings (perf_event_mlock_kb)",
             Check::CompleteStacks { .. } => {
-                "callers are missing for the incomplete ones: use the sampler that unwinds in the kernel, or build the target with frame pointers"
+                "callers are missing for the incomplete ones: use the sampler that unwinds in the kernel, or build \
+                    the target with frame pointers"
             }
             Check::SampledCpu { .. } => {
-                "do not trust costs of this window: see the lost samples, and whether all threads and children of the target were sampled"
+                "do not trust costs of this window: see the lost samples, and whether all threads and children of the \
+                    target were sampled"
             }
             Check::OtherProcesses { .. } => "stop them (see top), or measure on a quiet machine",
             Check::Steal { .. } => "measure on dedicated CPUs, or repeat when the host is quiet",
             Check::MachineBusy { .. } => {
-                "read costs per query, not latency, at this level; give the generator and the database a machine of their own, or use fewer clients"
+                "read costs per query, not latency, at this level; give the generator and the database a machine of \
+                    their own, or use fewer clients"
             }
             Check::BusiestThread { .. } => "what this thread does bounds the throughput: see its own flamegraph",
             Check::Symbols { .. } => {

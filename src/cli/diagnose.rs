@@ -39,7 +39,8 @@ impl Diagnose {
         let preset = input::preset(&loaded.run.manifest, self.preset.as_deref())?;
         if preset.rule.is_empty() {
             return Err(anyhow!(Usage(anyhow!(
-                "preset {} has no rules to diagnose by: let it inherit some (inherits = \"generic\"), or name another one with --preset",
+                "preset {} has no rules to diagnose by: let it inherit some (inherits = \"generic\"), or name another \
+                    one with --preset",
                 preset.name
             ))));
         }
@@ -76,7 +77,8 @@ fn nowhere(level: Option<usize>, others: &[Diagnosis]) -> anyhow::Error {
             anyhow!("there is no level {level} to diagnose; there are {}", known.join(", "))
         }
         _ => anyhow!(
-            "the run has no level whose latency is known, so there is nothing to diagnose; `wireprof runs` shows its guards"
+            "the run has no level whose latency is known, so there is nothing to diagnose; `wireprof runs` shows its \
+                guards"
         ),
     }
 }

@@ -45,8 +45,8 @@ pub struct Diff {
     /// Frames at most, each level
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
-    /// A function that has another name in the run after: OLD is a regular expression (`\x3d` for `=`), NEW may hold `$1`; may be
-    /// repeated
+    /// A function that has another name in the run after: OLD is a regular expression (`\x3d` for `=`), NEW may hold
+    /// `$1`; may be repeated
     #[arg(long, value_name = "OLD=NEW", value_parser = rename)]
     rename: Vec<Rename>,
     /// Compare runs of unlike hosts or sampling events all the same

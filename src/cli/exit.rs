@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 /// Shown below the help.
 pub const CODES: &str = "\
-Exit codes: 0 done; 1 a check or guard failed; 2 usage (a wrong argument, no such run); 3 the environment does not permit it.
+Exit codes: 0 done; 1 a check or guard failed; 2 usage (a wrong argument, no such run); 3 the environment does not \
+permit it.
 
 Examples:
   wireprof doctor

@@ -111,7 +111,11 @@ fn within(levels: &BTreeMap<usize, LevelNodes>, preset: Result<Preset>) -> Secti
     match preset {
         Ok(preset) => section.notes.extend(misplaced(levels, &preset).into_iter().map(|nested| {
             let (name, inside) = (&nested.name, &nested.inside);
-            format!("Node {name} of preset {} is left out: there is neither a place nor a node `{inside}` for it to be inside.", preset.name)
+            format!(
+                "Node {name} of preset {} is left out: there is neither a place nor a node `{inside}` for it to \
+                     be inside.",
+                preset.name
+            )
         })),
         Err(why) => section.notes.push(format!("Not divided by the server's metrics: {why:#}.")),
     }

@@ -25,7 +25,8 @@ pub struct Flamegraph {
     /// Only this level
     #[arg(long, value_name = "N")]
     level: Option<usize>,
-    /// Only this focus: one of the preset by name, or a regular expression [default: everything, and each of the preset]
+    /// Only this focus: one of the preset by name, or a regular expression [default: everything, and each of the
+    /// preset]
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
     /// Another process than the target, sampled companions it (sweep --also)

@@ -1,5 +1,5 @@
-//! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks), or profiles that other tools took
-//! (perf.data, folded stacks, pprof), become a stored run.
+//! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks), or profiles that other
+//! tools took (perf.data, folded stacks, pprof), become a stored run.
 
 use super::names::Names;
 use super::overview::{guards_failed, overview};
@@ -19,8 +19,10 @@ use std::str::FromStr;
 /// Make a stored run of recordings made by hand or of old profiles, so that the other verbs can read them
 #[derive(Args)]
 #[command(after_help = "\
-Files are perf.data (perf must be installed), the text of perf script, folded stacks or pprof of any producer; text and pprof
-may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, and nothing per query.
+Files are perf.data (perf must be installed), the text of perf script, folded stacks or pprof of any producer; text \
+and pprof
+may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, and nothing \
+per query.
 
 A directory holds one directory cN per level N, with any of these (each may be gzipped):
   dbbench.txt (needed), bench.ini, timeline.txt, folded.txt (perf script | inferno-collapse-perf),
@@ -61,7 +63,8 @@ pub struct Import {
     /// What is particular to the server
     #[arg(long, value_name = "NAME|PATH", default_value = "generic")]
     preset: String,
-    /// Of a directory: seconds that the stacks were recorded for [default: from the timeline, perf's own start and end included]
+    /// Of a directory: seconds that the stacks were recorded for [default: from the timeline, perf's own start and
+    /// end included]
     #[arg(long, value_name = "S", value_parser = seconds)]
     profile_seconds: Option<f64>,
     /// The run's id [default: time of the recording and the directory's name]

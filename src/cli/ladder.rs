@@ -18,8 +18,10 @@ use clap::Args;
 /// Measure an empty query, `select 1` and the workload by turns: what each adds, at every level
 #[derive(Args)]
 #[command(after_help = "\
-The rungs are the preset's ([[rung]]): what costs least first, so that the protocol's own cost is measured and not what is left of
-the rest. Each rung is stored as a run: `wireprof diff LOWER UPPER`, `hot` and `explain` read them. --restore puts the server's
+The rungs are the preset's ([[rung]]): what costs least first, so that the protocol's own cost is measured and not \
+what is left of
+the rest. Each rung is stored as a run: `wireprof diff LOWER UPPER`, `hot` and `explain` read them. --restore puts \
+the server's
 settings back.
 
 Examples:

@@ -43,7 +43,8 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     let mut next = vec![
         format!("The run is in {reference} (its id: {})", manifest.id),
         format!(
-            "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof flamegraph {id} --fold-plumbing`",
+            "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof flamegraph {id} \
+                --fold-plumbing`",
             id = manifest.id
         ),
         format!(

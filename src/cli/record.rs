@@ -20,7 +20,8 @@ use std::time::Duration;
 /// Sample a server and read its metrics while somebody else drives the load
 #[derive(Args)]
 #[command(after_help = "\
-Nothing is sent to the server and nothing on it is set. What only a driver knows (latency, errors) is not measured; where
+Nothing is sent to the server and nothing on it is set. What only a driver knows (latency, errors) is not measured; \
+where
 a query is can be told at the sockets. A window's level is the number of connections to the server's port.
 
 Examples:

@@ -42,7 +42,8 @@ impl Sampling {
         })
     }
 
-    /// What to say where a timer's interrupt is costly_interrupts; `None` where it is not, or the number of samples was asked for.
+    /// What to say where a timer's interrupt is costly_interrupts; `None` where it is not, or the number of samples
+    /// was asked for.
     fn costly_interrupts(&self) -> Option<String> {
         let timers = self.event == EventChoice::CpuClock || self.event == EventChoice::Auto && !has_pmu();
         if self.frequency.is_some() || !timers {
@@ -51,7 +52,8 @@ impl Sampling {
         // Where timers are refused, so is sampling, and that is said where it is tried.
         let cost = interrupt_cost().ok().filter(|nanos| *nanos > COSTLY_INTERRUPT)?;
         Some(format!(
-            "a timer's interrupt takes {:.0} us of a CPU here, {:.1} % of it at {DEFAULT_FREQUENCY} Hz, and more of a busy server: \
+            "a timer's interrupt takes {:.0} us of a CPU here, {:.1} % of it at {DEFAULT_FREQUENCY} Hz, and more of a \
+                busy server: \
              --frequency {LOW_FREQUENCY} takes a quarter, --observer-cost measures it",
             cost / 1_000.0,
             cost * DEFAULT_FREQUENCY as f64 / 1e7

@@ -45,7 +45,8 @@ fn script(path: &Path, fields: &str, pid: Option<u32>, inlines: bool) -> Result<
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|error| {
         anyhow!(
-            "perf cannot be started ({error}), and only perf reads a perf.data: install it (linux-perf, linux-tools), or where it was \
+            "perf cannot be started ({error}), and only perf reads a perf.data: install it (linux-perf, linux-tools), \
+                or where it was \
              recorded run `{PRINT} > FILE` and import that FILE"
         )
     })?;

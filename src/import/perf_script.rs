@@ -280,7 +280,8 @@ impl Reader {
         }
         match self.framed {
             None => bail!(
-                "output of perf script, line {}: no sample has a stack or a function: the fields ip and sym are missing; \
+                "output of perf script, line {}: no sample has a stack or a function: the fields ip and sym are \
+                    missing; \
                  print it with `{PRINT}`",
                 self.first
             ),

@@ -1,6 +1,7 @@
 //! Readings of `/proc` made by hand, before and after: threads (`schedstat-*.txt`: tid, name, ns on CPU, ns runnable,
-//! slices), other processes (same fields behind name and pid), the machine (`/proc/stat`'s first line) and the process
-//! (`/proc/PID/stat`). Invariant: a thread of the first reading only has no second value, so it is left out and counted.
+//! slices), other processes (same fields behind name and pid), the machine (`/proc/stat`'s first line) and the
+//! process (`/proc/PID/stat`). Invariant: a thread of the first reading only has no second value, so it is left out
+//! and counted.
 
 use crate::target::{MachineDelta, Role, ThreadDelta};
 use std::collections::HashMap;
@@ -29,8 +30,9 @@ pub(super) fn threads(before: &str, after: &str, process: &str, pid: u32) -> (Ve
     (deltas, first.len())
 }
 
-/// Other processes between two readings of `NAME PID ns ns slices [user system]`, the last two in ticks. The first three
-/// are the main thread's only (as /proc/PID/schedstat is), so the ticks of the whole process are preferred for its CPU.
+/// Other processes between two readings of `NAME PID ns ns slices [user system]`, the last two in ticks. The first
+/// three are the main thread's only (as /proc/PID/schedstat is), so the ticks of the whole process are preferred for
+/// its CPU.
 pub(super) fn others(before: &str, after: &str) -> Vec<ThreadDelta> {
     let first: HashMap<u32, [u64; 3]> = before.lines().filter_map(other).map(|r| (r.id, r.values)).collect();
     let both = after.lines().filter_map(other).filter_map(|r| first.get(&r.id).map(|former| (*former, r)));

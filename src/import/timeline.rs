@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn events_are_found_by_their_end_and_spans_by_their_name() {
-        let text = "2026-11-22T09:11:19.000Z N=1 pid=22658 warmup start\n2026-11-22T09:11:50.000Z snapshot before end; dbbench \
+        let text = "2026-11-22T09:11:19.000Z N=1 pid=22658 warmup start\n2026-11-22T09:11:50.000Z snapshot before \
+                    end; dbbench \
                     start\n2026-11-22T09:12:10.414Z dbbench end; snapshot after start\nno time here\n";
         let timeline = Timeline::read(text);
         assert_eq!(timeline.pid(), Some(22_658));

@@ -109,7 +109,10 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
     let apart = window.metrics.as_ref().map(|m| m.seconds()).filter(|apart| *apart > span.seconds() * 1.01);
     notes.extend(apart.map(|apart| {
         let (load, short) = (span.seconds(), 100.0 * (1.0 - span.seconds() / apart));
-        format!("level {level}: the scrapes lie {apart:.1} s apart and the load ran {load:.1} s of them, so rates and shares of time are up to {short:.0} % low")
+        format!(
+            "level {level}: the scrapes lie {apart:.1} s apart and the load ran {load:.1} s of them, so rates and \
+                 shares of time are up to {short:.0} % low"
+        )
     }));
     let window = with_missing(window, missing);
     let statement = text(directory, "bench.ini")?.and_then(|ini| query_of(&ini));

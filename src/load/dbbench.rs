@@ -1,8 +1,9 @@
-//! The user's own dbbench in place of our loop. Invariants: it gets as many connections as our loop would, and keeps them;
-//! its password travels in the environment, never in the arguments; it is gone, with its script, when the load is.
+//! The user's own dbbench in place of our loop. Invariants: it gets as many connections as our loop would, and keeps
+//! them; its password travels in the environment, never in the arguments; it is gone, with its script, when the load
+//! is.
 //!
-//! dbbench opens its connections when it starts, so they are there only some time after `start`, and it reports its whole
-//! run, not a window of it: queries completed in a window must come from a counter of the server's.
+//! dbbench opens its connections when it starts, so they are there only some time after `start`, and it reports its
+//! whole run, not a window of it: queries completed in a window must come from a counter of the server's.
 
 use super::LoadError;
 use super::dbbench_output::{DbbenchJob, parse_output};

@@ -1,6 +1,7 @@
-//! What dbbench prints at the end of a run. Two formats are known: `NAME: n transactions (x TPS), latency a±b; n rows (..),
-//! n queries (..); n aborts ..` and, older, `NAME: latency a±b; n transactions (x TPS); n rows (y RPS)`; a histogram over
-//! powers of two follows. Invariant: of a job's lines only the last counts, as those before it are of single seconds.
+//! What dbbench prints at the end of a run. Two formats are known: `NAME: n transactions (x TPS), latency a±b; n rows
+//! (..), n queries (..); n aborts ..` and, older, `NAME: latency a±b; n transactions (x TPS); n rows (y RPS)`; a
+//! histogram over powers of two follows. Invariant: of a job's lines only the last counts, as those before it are of
+//! single seconds.
 
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, bail};
@@ -123,9 +124,11 @@ mod tests {
 2026/11/22 09:22:28 Connecting to postgres://materialize:XXX@127.0.0.1:6875/materialize?sslmode=disable
 2026/11/22 09:22:28 Connected
 2026/11/22 09:22:28 starting 1 connections
-2026/11/22 09:22:29 a: b: 700 transactions (700.000 TPS), latency 1.4ms±30µs; 700 rows (700.000 RPS), 700 queries (700.000 QPS); 0 aborts (0.000%), latency 0s±0s
+2026/11/22 09:22:29 a: b: 700 transactions (700.000 TPS), latency 1.4ms±30µs; 700 rows (700.000 RPS), 700 queries \
+(700.000 QPS); 0 aborts (0.000%), latency 0s±0s
 2026/11/22 09:22:48 stopping 1 connections
-2026/11/22 09:22:48 a: b: 13293 transactions (664.440 TPS), latency 1.479128ms±24.49µs; 13294 rows (664.440 RPS), 13295 queries (664.440 QPS); 2 aborts (0.000%), latency 0s±0s
+2026/11/22 09:22:48 a: b: 13293 transactions (664.440 TPS), latency 1.479128ms±24.49µs; 13294 rows (664.440 RPS), \
+13295 queries (664.440 QPS); 2 aborts (0.000%), latency 0s±0s
 Transactions:
    262.144µs -    524.288µs [     1]: ▏
    524.288µs -   1.048576ms [ 13292]: ████████████████████████████▌
@@ -152,10 +155,13 @@ Aborts:
 
     #[test]
     fn the_older_format_and_several_jobs_are_read() {
-        let text = "2016/04/15 12:57:30 hello world: latency 796.907µs±63.671µs; 1230 transactions (1230.410 TPS); 1230 rows (1230.410 RPS)\n\
-            2016/04/15 12:57:32 hello world: latency 811.522µs±40.603µs; 3113 transactions (1208.336 TPS); 3113 rows (1208.336 RPS)\n   \
+        let text = "2016/04/15 12:57:30 hello world: latency 796.907µs±63.671µs; 1230 transactions (1230.410 TPS); \
+                    1230 rows (1230.410 RPS)\n\
+            2016/04/15 12:57:32 hello world: latency 811.522µs±40.603µs; 3113 transactions (1208.336 TPS); 3113 rows \
+            (1208.336 RPS)\n   \
             131.072µs -    262.144µs [  601]: ██\n\
-            2016/04/15 12:57:32 other: latency 1.5s±0s; 2 transactions (1 TPS); 4 rows (2 RPS)\n  1.073741824s -  2.147483648s [    2]: ██\n";
+            2016/04/15 12:57:32 other: latency 1.5s±0s; 2 transactions (1 TPS); 4 rows (2 RPS)\n  1.073741824s -  \
+            2.147483648s [    2]: ██\n";
         let jobs = parse_output(text).unwrap();
         let seen: Vec<_> = jobs.iter().map(|job| (job.name.as_str(), job.transactions, job.latency_mean)).collect();
         assert_eq!(seen, [("hello world", 3113, 811_522), ("other", 2, 1_500_000_000)]);

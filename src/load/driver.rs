@@ -24,7 +24,8 @@ pub trait Load: Send {
     fn start(&mut self) -> Result<()>;
     /// Thread ids of the threads (or the process id of the child) that drive the load, for CPU accounting.
     fn thread_ids(&self) -> Vec<u32>;
-    /// The client's ends of its connections: ports, or inodes of Unix sockets; `None`: it is not known which are its own.
+    /// The client's ends of its connections: ports, or inodes of Unix sockets; `None`: it is not known which are its
+    /// own.
     fn ends(&self) -> Option<BTreeSet<u32>> {
         None
     }

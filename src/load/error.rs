@@ -24,7 +24,8 @@ pub enum LoadError {
     #[error("cannot connect to {at}: {cause}; check host, port and firewall")]
     Unreachable { at: String, cause: std::io::Error },
     #[error(
-        "{at} did not answer within {limit:?} ({during}); is it a PostgreSQL-protocol port, and has the server free connections?"
+        "{at} did not answer within {limit:?} ({during}); is it a PostgreSQL-protocol port, and has the server free \
+            connections?"
     )]
     Silent { at: String, during: &'static str, limit: Duration },
     #[error("{at} does not speak the PostgreSQL protocol: it answered {got}; give the SQL port, not the HTTP one")]
@@ -42,13 +43,15 @@ pub enum LoadError {
     #[error("{at} has no database {database:?}: {message}; create it, or name another one at the end of the URL")]
     NoDatabase { at: String, database: String, message: String },
     #[error(
-        "{at} admits no more connections after {opened} of {wanted}: {message}; raise max_connections, or lower the level"
+        "{at} admits no more connections after {opened} of {wanted}: {message}; raise max_connections, or lower the \
+            level"
     )]
     TooMany { at: String, opened: usize, wanted: usize, message: String },
     #[error("{at} refuses the session: {message} (SQLSTATE {sqlstate}); correct user, database and options in the URL")]
     Refused { at: String, sqlstate: String, message: String },
     #[error(
-        "{at} asks for authentication by {method}, which is not supported; configure trust, password, md5 or scram-sha-256"
+        "{at} asks for authentication by {method}, which is not supported; configure trust, password, md5 or \
+            scram-sha-256"
     )]
     Method { at: String, method: String },
     #[error("{at} does not offer TLS; add `sslmode=disable` to the URL, or switch TLS on in the server")]

@@ -2,9 +2,9 @@
 //! query costs one recv(2) and one send(2), and its share of an epoll_wait(2). Invariant: nothing here allocates for a
 //! query that succeeds.
 //!
-//! Edge triggers without reading to EAGAIN: an answer that is complete needs no second read, because the next bytes from
-//! the server follow our next query and make an edge of their own. An answer that is not complete is read on until
-//! EAGAIN or the end, since a close that arrived with its bytes makes no further edge.
+//! Edge triggers without reading to EAGAIN: an answer that is complete needs no second read, because the next bytes
+//! from the server follow our next query and make an edge of their own. An answer that is not complete is read on
+//! until EAGAIN or the end, since a close that arrived with its bytes makes no further edge.
 
 use super::lane::{Lane, Next};
 use super::plan::Plan;

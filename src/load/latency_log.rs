@@ -1,5 +1,6 @@
 //! `latency.hdr`: an HdrHistogram interval log (version 1.3 text, V2 compressed histograms), one entry a 50 ms slice,
-//! times in seconds after the window's start. Invariant: what is read back has the counts that were written, or is refused.
+//! times in seconds after the window's start. Invariant: what is read back has the counts that were written, or is
+//! refused.
 
 use super::trace::{LoadTrace, empty_histogram};
 use anyhow::{Context, Result, bail, ensure};

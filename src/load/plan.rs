@@ -164,8 +164,8 @@ impl JobPlan {
         }
     }
 
-    /// The number of the next execution of a closed loop, `None` when all have been handed out. Without a limit and rows
-    /// of its own every execution is alike, and no counter is touched.
+    /// The number of the next execution of a closed loop, `None` when all have been handed out. Without a limit and
+    /// rows of its own every execution is alike, and no counter is touched.
     #[inline]
     pub fn claim(&self) -> Option<u64> {
         if self.limit.is_none() && self.rows == Rows::Same {
@@ -180,7 +180,8 @@ impl JobPlan {
         self.limit.is_none_or(|limit| execution < limit)
     }
 
-    /// When an open loop's execution is due, in ns after the load's start; `None` in a closed loop and past a log's end.
+    /// When an open loop's execution is due, in ns after the load's start; `None` in a closed loop and past a log's
+    /// end.
     pub fn due(&self, execution: u64) -> Option<u64> {
         match &self.pace {
             Pacing::Closed => None,

@@ -1,5 +1,6 @@
-//! Backend messages read by their headers only (PostgreSQL documentation, "Message Formats"): rows, errors and the end
-//! of an answer are counted without copying or allocating. Invariant: the result does not depend on where the stream is cut.
+//! Backend messages read by their headers only (PostgreSQL documentation, "Message Formats"): rows, errors and the
+//! end of an answer are counted without copying or allocating. Invariant: the result does not depend on where the
+//! stream is cut.
 
 /// What an answer has consisted of so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! A connection's bytes: TCP or Unix socket, with TLS or without, blocking while it is opened and non-blocking under load.
-//! Invariant: [`Transport::read`] on a plain socket is one recv(2), and [`Transport::write`] one send(2).
+//! A connection's bytes: TCP or Unix socket, with TLS or without, blocking while it is opened and non-blocking under
+//! load. Invariant: [`Transport::read`] on a plain socket is one recv(2), and [`Transport::write`] one send(2).
 
 use rustls::ClientConnection;
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,7 +23,8 @@ impl Socket {
         }
     }
 
-    /// This end's port, or the inode of its Unix socket (sockfs counts them in 32 bits); `None` where the kernel does not tell it.
+    /// This end's port, or the inode of its Unix socket (sockfs counts them in 32 bits); `None` where the kernel does
+    /// not tell it.
     pub fn end(&self) -> Option<u32> {
         match self {
             Socket::Tcp(stream) => stream.local_addr().ok().map(|address| address.port().into()),

@@ -119,7 +119,8 @@ mod tests {
     fn a_histogram_differs_bucket_by_bucket() {
         let text = |a: u32, b: u32, sum: f64| {
             format!(
-                "# TYPE h histogram\nh_bucket{{le=\"0.5\"}} {a}\nh_bucket{{le=\"+Inf\"}} {b}\nh_sum {sum}\nh_count {b}\n"
+                "# TYPE h histogram\nh_bucket{{le=\"0.5\"}} {a}\nh_bucket{{le=\"+Inf\"}} {b}\nh_sum {sum}\nh_count \
+                    {b}\n"
             )
         };
         let delta = between(&text(3, 4, 2.0), &text(5, 10, 6.5));

@@ -18,7 +18,8 @@ pub enum ScrapeError {
     #[error("nothing answers at {url} ({why}); is the server's HTTP port open, and is it this one?")]
     Unreachable { url: String, why: String },
     #[error(
-        "{url} answers {status}: there are no metrics at this path; give the path that serves them, on the internal port \
+        "{url} answers {status}: there are no metrics at this path; give the path that serves them, on the internal \
+            port \
          if the server has one"
     )]
     NotThere { url: String, status: u16 },

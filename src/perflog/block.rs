@@ -1,6 +1,6 @@
-//! What wireprof writes into a log stands between two markers, each a line of its own:
-//! `<!-- wireprof:begin RUN results {"wireprof":"0.1.0",...} -->` and `<!-- wireprof:end RUN results -->`. Invariant: a block has
-//! both its markers; half of a pair is an error with its line, never the start of a block.
+//! What wireprof writes into a log stands between two markers, each a line of its own: `<!-- wireprof:begin RUN
+//! results {"wireprof":"0.1.0",...} -->` and `<!-- wireprof:end RUN results -->`. Invariant: a block has both its
+//! markers; half of a pair is an error with its line, never the start of a block.
 
 use super::document::lines;
 use super::markdown::{MARK, Markdown};
@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn half_a_pair_is_told_with_its_line_and_a_quotation_is_no_marker() {
-        let text = "```\n<!-- wireprof:begin A x -->\n```\n<!-- wireprof:begin B x -->\n<!-- wireprof:begin C x -->\nc\n<!-- wireprof:end C x -->\n<!-- wireprof:end D x -->";
+        let text = "```\n<!-- wireprof:begin A x -->\n```\n<!-- wireprof:begin B x -->\n<!-- wireprof:begin C x \
+                    -->\nc\n<!-- wireprof:end C x -->\n<!-- wireprof:end D x -->";
         let (found, half) = blocks(text, &Markdown::of(text));
         assert_eq!(found.iter().map(|b| b.key.as_str()).collect::<Vec<_>>(), ["C x"]);
         assert!(found[0].made.is_none());

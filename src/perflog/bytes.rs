@@ -1,8 +1,8 @@
 //! Bytes of a file as text and back. Invariant: `encode(decode(bytes)) == bytes`, whatever the bytes are.
 //!
-//! A log may hold bytes that are not UTF-8 (a pasted terminal, an old editor). Each such byte becomes one character of a private
-//! range, so that the text can be searched and spliced like any other; characters of that range which the file itself has are taken
-//! for bytes that are not UTF-8, too.
+//! A log may hold bytes that are not UTF-8 (a pasted terminal, an old editor). Each such byte becomes one character
+//! of a private range, so that the text can be searched and spliced like any other; characters of that range which
+//! the file itself has are taken for bytes that are not UTF-8, too.
 
 /// Character of byte 0x00; those of 0x80 to 0xff lie at U+10FF80 to U+10FFFF.
 const BASE: u32 = 0x10_ff00;

@@ -1,4 +1,5 @@
-//! What changed between two runs, as a part of an entry. Invariant: the same runs and the same [`Made`] give the same bytes.
+//! What changed between two runs, as a part of an entry. Invariant: the same runs and the same [`Made`] give the same
+//! bytes.
 
 use super::block::{Generated, Made};
 use super::entry::one_line;
@@ -16,7 +17,8 @@ pub fn changes(before: &Run, after: &Run, made: &Made) -> Generated {
     let mut text = format!("From run `{}` to run `{}`:\n\n", found.before, found.after);
     found.notes.iter().for_each(|note| text += &format!("- {}\n", one_line(note)));
     text += &format!(
-        "- Probability of any false difference among throughput, latency and CPU: at most {} %; of the frames that are said to \
+        "- Probability of any false difference among throughput, latency and CPU: at most {} %; of the frames that \
+            are said to \
          differ, {} % are expected to be false ones; \"same\" is within {} %.\n",
         100.0 * found.familywise,
         100.0 * found.false_discovery,

@@ -116,8 +116,8 @@ impl Document {
         self.inserted(at, entry)
     }
 
-    /// With `block` in path_of of the earlier one of its key, else at the end of the entry `session` (the newest for `None`).
-    /// Doing it twice changes nothing.
+    /// With `block` in path_of of the earlier one of its key, else at the end of the entry `session` (the newest for
+    /// `None`). Doing it twice changes nothing.
     ///
     /// # Errors
     /// A marker of this key without its counterpart, or no such entry.

@@ -1,5 +1,5 @@
-//! A new entry's text. Invariant: measured parts come from the run; problem, change and conclusion are the user's words,
-//! or a visible placeholder for them.
+//! A new entry's text. Invariant: measured parts come from the run; problem, change and conclusion are the user's
+//! words, or a visible placeholder for them.
 
 use super::block::Generated;
 use crate::analyze::judge::summary::summary;
@@ -37,7 +37,8 @@ pub fn entry(number: u64, level: usize, words: &NewEntry, generated: &[Generated
     text
 }
 
-/// Text for the change that an entry is about, as a version control system keeps it: the title, what was changed, the levels.
+/// Text for the change that an entry is about, as a version control system keeps it: the title, what was changed, the
+/// levels.
 pub fn description(number: u64, words: &NewEntry, run: &Run) -> String {
     let mut text = format!("{}\n\n", one_line(&words.title));
     if let Some(change) = words.change.as_deref().map(str::trim).filter(|change| !change.is_empty()) {

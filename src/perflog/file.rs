@@ -1,4 +1,5 @@
-//! The files of the log and of prompts. Invariant: a file is replaced whole or not at all, keeps its permissions, and a link to it stays a link.
+//! The files of the log and of prompts. Invariant: a file is replaced whole or not at all, keeps its permissions, and
+//! a link to it stays a link.
 
 use super::Document;
 use super::bytes::{decode, encode};

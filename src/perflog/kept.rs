@@ -1,6 +1,6 @@
-//! Copies of what wireprof wrote into the log, beside the pictures: runs are large and stay where they were measured, so most
-//! readers of a log have only these to hold it against. Invariant: a copy is the block's bytes as they were written (line breaks
-//! apart), under the same marker; writing the same block twice leaves the same bytes.
+//! Copies of what wireprof wrote into the log, beside the pictures: runs are large and stay where they were measured,
+//! so most readers of a log have only these to hold it against. Invariant: a copy is the block's bytes as they were
+//! written (line breaks apart), under the same marker; writing the same block twice leaves the same bytes.
 
 use super::attach::FOLDER;
 use super::block::{Block, Generated};

@@ -1,8 +1,9 @@
 //! The performance log: parse, splice, check; never loses a byte of what a person wrote.
 //!
-//! The log is a Markdown file of entries under headings `## Session 48: ...` or `### Session 48: ...`. What wireprof writes into
-//! an entry stands between `<!-- wireprof:begin RUN KIND {...} -->` and `<!-- wireprof:end RUN KIND -->`, so that it can be written
-//! again and checked; everything else is a person's and is kept byte for byte. Numbers used twice are tolerated, and told.
+//! The log is a Markdown file of entries under headings `## Session 48: ...` or `### Session 48: ...`. What wireprof
+//! writes into an entry stands between `<!-- wireprof:begin RUN KIND {...} -->` and `<!-- wireprof:end RUN KIND -->`,
+//! so that it can be written again and checked; everything else is a person's and is kept byte for byte. Numbers used
+//! twice are tolerated, and told.
 
 mod attach;
 mod block;

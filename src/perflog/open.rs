@@ -1,5 +1,5 @@
-//! What is open in a log: words that were never filled in, and next steps that entries name. Invariant: only people's own words
-//! are read, and a step under a mark that says it is done is not open.
+//! What is open in a log: words that were never filled in, and next steps that entries name. Invariant: only people's
+//! own words are read, and a step under a mark that says it is done is not open.
 
 use super::document::{Document, lines};
 use super::entry::TO_FILL_IN;
@@ -63,8 +63,10 @@ mod tests {
 
     #[test]
     fn gaps_and_steps_of_entries_are_open_until_they_are_marked() {
-        let text = "## Session 1: a\n\n<!-- wireprof:begin R results -->\nNext: generated\n<!-- wireprof:end R results -->\n\
-                    **Conclusion.** It is faster. Next: try the pool.\n\n### Next steps\n\n- [done] one\n- two\n  more\n\n\
+        let text = "## Session 1: a\n\n<!-- wireprof:begin R results -->\nNext: generated\n<!-- wireprof:end R \
+                    results -->\n\
+                    **Conclusion.** It is faster. Next: try the pool.\n\n### Next steps\n\n- [done] one\n- two\n  \
+                    more\n\n\
                     ## Session 2: b\n\n**Change.** _To fill in: what was changed._\n";
         let found = open(&Document::parse(text.into()));
         let told: Vec<_> = found.iter().map(|o| (o.session, o.line, o.text.as_str(), o.step)).collect();

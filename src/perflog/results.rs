@@ -1,5 +1,5 @@
-//! The measured part of an entry, made from a stored run. Invariant: the same run and the same [`Made`] give the same bytes, so
-//! that an entry can be held against its run later.
+//! The measured part of an entry, made from a stored run. Invariant: the same run and the same [`Made`] give the same
+//! bytes, so that an entry can be held against its run later.
 
 use super::block::{Generated, Made, MadeFocus};
 use super::entry::one_line;
@@ -41,7 +41,8 @@ pub fn results(run: &Run, made: &Made) -> Result<Generated> {
     Ok(Generated { key: format!("{} {RESULTS}", run.manifest.id), made: made.clone(), text })
 }
 
-/// A diagnosis as it was printed. It rests on a preset's rules, which change without the run, so it is held against its copy only.
+/// A diagnosis as it was printed. It rests on a preset's rules, which change without the run, so it is held against
+/// its copy only.
 pub fn diagnosis(run: &Run, printed: &str) -> Generated {
     let text = format!("Diagnosis:\n\n```text\n{}\n```\n", printed.trim_end().replace("```", "'''"));
     Generated { key: format!("{} {DIAGNOSIS}", run.manifest.id), made: Made::now(), text }

@@ -1,5 +1,5 @@
-//! The list of next steps in a prompt: ` - ` items under a line such as `Immediate next steps (handoff):`. Invariant: marking a
-//! step and adding one change nothing else, byte for byte.
+//! The list of next steps in a prompt: ` - ` items under a line such as `Immediate next steps (handoff):`. Invariant:
+//! marking a step and adding one change nothing else, byte for byte.
 
 use super::document::lines;
 use super::markdown::{MARK, Markdown};
@@ -92,7 +92,8 @@ impl Prompt {
         Ok(Prompt::parse(text))
     }
 
-    /// What `after` changed, as a unified difference without context. `after` must come from this prompt by marks and additions.
+    /// What `after` changed, as a unified difference without context. `after` must come from this prompt by marks and
+    /// additions.
     pub fn difference(&self, after: &Prompt, name: &str) -> String {
         let (old, new): (Vec<&str>, Vec<&str>) = (self.text.lines().collect(), after.text.lines().collect());
         let mut text = format!("--- {name}\n+++ {name}\n");
@@ -179,8 +180,10 @@ fn find(text: &str) -> Vec<Step> {
 mod tests {
     use super::*;
 
-    const PROMPT: &str = "Tune it. Below here, I have some immediate next steps to explore. Once done,\nupdate this prompt.\n - no step\n\n\
-        Immediate next steps (handoff):\n - Run it with fixed pools:\n   `-max-active-conns N`.\n - [x] Old one\n\n - Sweep `1,4`  \n\
+    const PROMPT: &str = "Tune it. Below here, I have some immediate next steps to explore. Once done,\nupdate this \
+                          prompt.\n - no step\n\n\
+        Immediate next steps (handoff):\n - Run it with fixed pools:\n   `-max-active-conns N`.\n - [x] Old one\n\n - \
+        Sweep `1,4`  \n\
         \x20  and capture:\n     - `a`\n\n   in the end.\n - Decide\n\nThat is all.\n - not a step\n";
 
     fn found(prompt: &Prompt) -> Vec<(usize, usize, bool, &str)> {

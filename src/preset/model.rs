@@ -192,8 +192,8 @@ impl fmt::Display for Per {
     }
 }
 
-/// How to write a row and read it back on another connection. `{table}` stands for a table of the probe's own, `{n}` for the
-/// number to write.
+/// How to write a row and read it back on another connection. `{table}` stands for a table of the probe's own, `{n}`
+/// for the number to write.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Freshness {
@@ -234,7 +234,8 @@ pub struct Diagnosis {
     pub allocator: Option<String>,
     /// Functions that are never named as a cause: what they cost counts for their callers.
     pub helpers: Vec<Pattern>,
-    /// Functions of the kernel that carry messages: what they cost is no function's of the server, for every query needs it.
+    /// Functions of the kernel that carry messages: what they cost is no function's of the server, for every query
+    /// needs it.
     pub transport: Vec<Pattern>,
     /// Functions in which a thread waits for a lock.
     pub locks: Vec<Pattern>,

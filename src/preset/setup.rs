@@ -1,5 +1,6 @@
 //! What a preset changes on the server before the load. Invariant: a step never breaks on its own second run (what is
-//! there already is tolerated by SQLSTATE, or not made again), and a parameter's former value can be read so that it can be put back.
+//! there already is tolerated by SQLSTATE, or not made again), and a parameter's former value can be read so that it
+//! can be put back.
 
 use serde::Deserialize;
 
@@ -87,8 +88,8 @@ pub fn set_parameter(parameter: &str, value: &str) -> String {
 }
 
 impl Step {
-    /// Reads `ALTER SYSTEM SET name = value` for the administrator's connection: of such a statement the former value can be
-    /// read, so that it can be put back. `None` for anything else.
+    /// Reads `ALTER SYSTEM SET name = value` for the administrator's connection: of such a statement the former value
+    /// can be read, so that it can be put back. `None` for anything else.
     pub fn from_alter_system(sql: &str) -> Option<Step> {
         let form = regex::Regex::new(r"(?is)^\s*alter\s+system\s+set\s+([\w.]+)\s*(?:=|\s+to\s+)\s*(.+?)\s*;?\s*$");
         let found = form.expect("constant pattern").captures(sql)?;

@@ -1,5 +1,5 @@
-//! Different functions that have one short name are told apart. Invariant: two names that are shown alike stand for the same
-//! function, or for two whose modules are shown beside them.
+//! Different functions that have one short name are told apart. Invariant: two names that are shown alike stand for
+//! the same function, or for two whose modules are shown beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ pub struct Named<'a> {
     pub module: &'a str,
 }
 
-/// What each function is shown as: where several share a name, with the part of the full name in which they differ (`push
-/// (u8)` and `push (u64)`), else with their module, else with a number. With `module_beside` the reader sees the module in
-/// another place, so that the same name in two modules is no doubt.
+/// What each function is shown as: where several share a name, with the part of the full name in which they differ
+/// (`push (u8)` and `push (u64)`), else with their module, else with a number. With `module_beside` the reader sees
+/// the module in another place, so that the same name in two modules is no doubt.
 pub fn tell_apart(names: &[Named], module_beside: bool) -> Vec<String> {
     let mut shown: Vec<String> = names.iter().map(|name| name.shown.clone()).collect();
     for alike in in_doubt(names, &shown, module_beside) {

@@ -3,7 +3,8 @@
 //! Invariants (checked by [`Profile::check`] at every border):
 //! - a node's parent has a smaller id, so a stack is a path to a root in a prefix tree without cycles;
 //! - every sample has one value per column, and a column's sum is in the range of its values;
-//! - stored values are counts or nanoseconds as measured, never rescaled: "per query" is a divisor applied when rendering.
+//! - stored values are counts or nanoseconds as measured, never rescaled: "per query" is a divisor applied when
+//!   rendering.
 
 mod apart;
 mod clones;
@@ -115,7 +116,8 @@ pub struct Labels {
     pub tid: u32,
     /// `on-cpu` or `off-cpu`.
     pub state: String,
-    /// The unwinder reached a root by call-frame information (see [`crate::sample`]); `None` where the source cannot say.
+    /// The unwinder reached a root by call-frame information (see [`crate::sample`]); `None` where the source cannot
+    /// say.
     pub complete: Option<bool>,
 }
 
@@ -246,7 +248,8 @@ impl Builder {
         })
     }
 
-    /// As [`Builder::push`], for a reader that meets each stack once: it is not looked for, and `push` would not find it.
+    /// As [`Builder::push`], for a reader that meets each stack once: it is not looked for, and `push` would not find
+    /// it.
     pub fn push_distinct(&mut self, parent: Option<StackId>, frame: FrameId) -> StackId {
         self.profile.nodes.push(Node { parent, frame });
         StackId(self.profile.nodes.len() as u32 - 1)

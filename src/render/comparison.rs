@@ -101,7 +101,8 @@ fn verdicts(conclusion: &Conclusion) -> Section {
         Some((look, difference)) => {
             section.tables.push(main_rows_table(difference));
             section.notes.push(format!(
-                "Look {} of at most {}, after {} replicates of each side: intervals miss with a probability of {:.3} % together, so that \
+                "Look {} of at most {}, after {} replicates of each side: intervals miss with a probability of {:.3} \
+                    % together, so that \
                  all looks keep 1 % however the comparison ended (alpha spending).",
                 look.number,
                 look.of,
@@ -141,16 +142,20 @@ fn predicted(conclusion: &Conclusion) -> Option<Section> {
         Column::text("by", "by"),
     ];
     let rows: Vec<_> = predictions.iter().map(prediction_row).collect();
-    let holds = "It holds where the predicted change lies within the 95 % interval of the one that was measured. What lies beyond the \
-                 prediction has an interval of its own, over pairs of replicates, which is narrower: side effects that it shows are real.";
+    let holds = "It holds where the predicted change lies within the 95 % interval of the one that was measured. What \
+                 lies beyond the \
+                 prediction has an interval of its own, over pairs of replicates, which is narrower: side effects \
+                 that it shows are real.";
     let table = Table { columns, rows, notes: vec![holds.into()], ..Table::default() };
     let tables = if predictions.is_empty() { Vec::new() } else { vec![table] };
     let mut notes = notes.clone();
     let asleep = conclusion.sides.iter().all(|manifest| !manifest.host.awake);
     if asleep && predictions.iter().any(waits_otherwise) {
         notes.push(
-            "In a socket's buffer a message waits until a thread is awake that reads it. Idle CPUs sleep, and the idler the machine the \
-             longer they take to wake: what that adds is the machine's and not the sides'. With --awake they do not sleep."
+            "In a socket's buffer a message waits until a thread is awake that reads it. Idle CPUs sleep, and the \
+                idler the machine the \
+             longer they take to wake: what that adds is the machine's and not the sides'. With --awake they do not \
+             sleep."
                 .into(),
         );
     }
@@ -221,8 +226,10 @@ fn against_itself(differences: usize) -> String {
     match differences {
         0 => "A side against itself: no difference was found, as it should be.".into(),
         some => format!(
-            "A side against itself, and {some} figures differ: that is the measurement's own doing (a drift of the machine, another \
-             process, a server whose starts differ), or one of the 1 % of such comparisons. A difference of this size between two \
+            "A side against itself, and {some} figures differ: that is the measurement's own doing (a drift of the \
+                machine, another \
+             process, a server whose starts differ), or one of the 1 % of such comparisons. A difference of this size \
+             between two \
              sides would not be theirs; mend the cause, or repeat."
         ),
     }

@@ -61,9 +61,12 @@ fn per_second(unit: &str) -> (f64, String) {
 fn slow_notes(slow: &SlowSlices) -> Vec<String> {
     let SlowSlices { windows, slices, tested, draws, least, found, nearest, .. } = slow;
     let mut notes = vec![format!(
-        "The slowest tenth of each window's 50 ms slices ({} of {slices}, {windows} windows; mean latency {} µs) against the rest ({} µs): \
-         {} of {tested} functions ran more in them, at a false discovery rate of {:.0} % (each window's slices shifted around as a whole, \
-         {draws} draws, one-sided). Metrics are read once a second at most, which tells nothing of 50 ms: they are not compared.",
+        "The slowest tenth of each window's 50 ms slices ({} of {slices}, {windows} windows; mean latency {} µs) \
+            against the rest ({} µs): \
+         {} of {tested} functions ran more in them, at a false discovery rate of {:.0} % (each window's slices \
+         shifted around as a whole, \
+         {draws} draws, one-sided). Metrics are read once a second at most, which tells nothing of 50 ms: they are \
+         not compared.",
         slow.slow,
         significant(slow.latency_slow / 1e3),
         significant(slow.latency_rest / 1e3),
@@ -79,7 +82,8 @@ fn slow_notes(slow: &SlowSlices) -> Vec<String> {
     }
     if *least > FALSE_DISCOVERY / (*tested).max(1) as f64 {
         notes.push(format!(
-            "The shifts of so few windows give no probability below {}, too much for one of {tested} functions to be found by itself: \
+            "The shifts of so few windows give no probability below {}, too much for one of {tested} functions to be \
+                found by itself: \
              measure more of them (--replicates).",
             significant(*least)
         ));
@@ -127,8 +131,10 @@ fn pairs_note(together: &Together) -> String {
         false => String::new(),
     };
     format!(
-        "Over {windows} windows {} of {pairs} pairs of a function's self cost and a metric's change per query rise together ({frames} functions \
-         and {metrics} metrics of the largest spread; rank correlation, {draws} permutations, false discovery rate {:.0} %).{shown}{few} \
+        "Over {windows} windows {} of {pairs} pairs of a function's self cost and a metric's change per query rise \
+            together ({frames} functions \
+         and {metrics} metrics of the largest spread; rank correlation, {draws} permutations, false discovery rate \
+         {:.0} %).{shown}{few} \
          Both can follow the number of clients: neither need be the other's cause.",
         found.len(),
         100.0 * FALSE_DISCOVERY

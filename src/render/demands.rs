@@ -34,7 +34,8 @@ fn demands_table(demands: &[Demand]) -> Table {
         cells
     };
     let notes = vec![
-        "Busy time is work, not latency: it is not to be added to the places, and parts (CPU of the server) lie within the whole \
+        "Busy time is work, not latency: it is not to be added to the places, and parts (CPU of the server) lie \
+            within the whole \
          (all CPUs). Used = throughput x busy / capacity. From scheduler.json and wire.json of each window."
             .to_string(),
     ];
@@ -70,12 +71,17 @@ pub fn growth_section(growth: Option<&Growth>) -> Option<Section> {
     }
     match (work, growth.waiting()) {
         (Some(work), Some(waiting)) => notes.push(format!(
-            "Work a query (CPU of the server, the generator and what is watched) changed by {} us; the other {} us are the same work \
+            "Work a query (CPU of the server, the generator and what is watched) changed by {} us; the other {} us \
+                are the same work \
              in longer queues.",
             figure(*work),
             figure(waiting)
         )),
-        _ => notes.push("More work a query or longer queues: not measured, the run has no scheduler statistics.".into()),
+        _ => notes.push(
+            "More work a query or longer queues: not measured, the run has no scheduler \
+                         statistics."
+                .into(),
+        ),
     }
     Some(Section { title: "What grew".into(), notes, ..Section::default() })
 }

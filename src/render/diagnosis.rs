@@ -33,15 +33,18 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
     Report { title, sections }
 }
 
-/// What effects take for granted of the CPU that is left. A single client queues for nothing, so it makes no difference there.
+/// What effects take for granted of the CPU that is left. A single client queues for nothing, so it makes no
+/// difference there.
 fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
     let said = match diagnosis.lower {
         _ if diagnosis.clients < 2.0 => return None,
         Some(level) => format!(
-            "Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is left gets cheaper as \
+            "Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is left \
+                gets cheaper as \
              the throughput rises."
         ),
-        None => "Effects take what is left to cost as much at a higher throughput: the run's lowest level does not tell how it falls."
+        None => "Effects take what is left to cost as much at a higher throughput: the run's lowest level does not \
+                 tell how it falls."
             .into(),
     };
     diagnosis.verdicts.iter().any(|verdict| verdict.effect.is_some()).then_some(said)

@@ -37,7 +37,8 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
         tables.push(Table { title: "Quantiles, places, demands and metrics".into(), ..figures(&others, difference) });
     }
     tables[0].notes.push(format!(
-        "Probability of any false difference among throughput, latency and CPU of all levels: at most {} %; \"same\": the interval \
+        "Probability of any false difference among throughput, latency and CPU of all levels: at most {} %; \"same\": \
+            the interval \
          lies within {} %.",
         100.0 * difference.familywise,
         100.0 * difference.margin
@@ -55,7 +56,8 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
     }
 }
 
-/// What an entry of the log needs: what is unlike, throughput, latency and CPU of all levels, and the frames of each level.
+/// What an entry of the log needs: what is unlike, throughput, latency and CPU of all levels, and the frames of each
+/// level.
 pub fn difference_tables(difference: &Difference) -> Vec<Table> {
     let mut tables = preface(difference).tables;
     tables.push(main_rows_table(difference));
@@ -181,7 +183,8 @@ fn owners(table: &FrameTable, difference: &Difference) -> Table {
     shown.columns.retain(|column| !of_totals(column));
     shown.notes.insert(
         0,
-        "Each sample counts for the innermost function of the server's own program that is no helper by the preset; what the kernel does \
+        "Each sample counts for the innermost function of the server's own program that is no helper by the preset; \
+            what the kernel does \
          to carry messages is one row."
             .into(),
     );
@@ -249,12 +252,14 @@ fn frame_notes(table: &FrameTable, difference: &Difference) -> Vec<String> {
     ));
     notes.push(match dispersion.assumed {
         true => format!(
-            "One window a side: it is assumed that a frame's samples scatter {ASSUMED_DISPERSION} times as much as luck alone, and the cost of \
+            "One window a side: it is assumed that a frame's samples scatter {ASSUMED_DISPERSION} times as much as \
+                luck alone, and the cost of \
              all by {} % from start to start.",
             100.0 * ASSUMED_SCATTER
         ),
         false => format!(
-            "Between windows a frame's samples scatter {:.2} times as much as by luck alone, and {:.4} more for each sample a window.",
+            "Between windows a frame's samples scatter {:.2} times as much as by luck alone, and {:.4} more for each \
+                sample a window.",
             dispersion.base, dispersion.rise
         ),
     });

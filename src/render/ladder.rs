@@ -71,13 +71,15 @@ fn costs(ladder: &Ladder) -> Table {
 
 fn notes(ladder: &Ladder) -> Vec<String> {
     let mut notes = vec![
-        "Means over replicates; a step is the mean of the differences within replicates; 95 % intervals over replicates (none for \
+        "Means over replicates; a step is the mean of the differences within replicates; 95 % intervals over \
+            replicates (none for \
          fewer than two)."
             .to_string(),
     ];
     if let Some(side) = ladder.rungs.first().and_then(|manifest| manifest.side.as_ref()) {
         notes.push(format!(
-            "Rungs by turns, {}: within each two replicates a steady drift falls on all alike. All windows are of one process of the \
+            "Rungs by turns, {}: within each two replicates a steady drift falls on all alike. All windows are of one \
+                process of the \
              server; another process may differ by more.",
             side.turns
         ));

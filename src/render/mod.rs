@@ -14,11 +14,11 @@
 //!   "pictures": [{"title": "...", "path": "..."}]}]}
 //! ```
 //!
-//! A row has each column's key; `columns` gives their order. A text is a string, in full; a number is a number, in the
-//! column's unit, unrounded; a number that rests on samples is `{"value", "low", "high", "samples"}` (95 % interval; null
-//! where it was not measured), a difference `{"value", "low", "high"}`, bounds of a quantile
-//! `{"low", "high"}` (`high` null for the last bucket); what was not measured or does
-//! not exist is null, and why stands under the row's `"missing"`: `{key: reason}`.
+//! A row has each column's key; `columns` gives their order. A text is a string, in full; a number is a number, in
+//! the column's unit, unrounded; a number that rests on samples is `{"value", "low", "high", "samples"}` (95 %
+//! interval; null where it was not measured), a difference `{"value", "low", "high"}`, bounds of a quantile `{"low",
+//! "high"}` (`high` null for the last bucket); what was not measured or does not exist is null, and why stands under
+//! the row's `"missing"`: `{key: reason}`.
 
 mod checks;
 mod comparison;

@@ -52,8 +52,8 @@ pub enum Align {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     Text(String),
-    /// A function's full name; text outputs show it short, with what tells it from others of its column, and cut it in the
-    /// middle.
+    /// A function's full name; text outputs show it short, with what tells it from others of its column, and cut it
+    /// in the middle.
     Name(String),
     /// A function's full name that text outputs show whole, in several lines where it must be.
     FullName(String),

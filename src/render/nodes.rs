@@ -25,8 +25,10 @@ fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
         last.map(|last| heading(depth, last).into_iter().chain(cells).collect())
     });
     let notes = vec![
-        "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction, and have no share where the sockets \
-         measured the parts of what they lie in (\"by the sockets\"); those parts and \"compare\" stand beside the server's metrics and \
+        "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction, and have no share \
+            where the sockets \
+         measured the parts of what they lie in (\"by the sockets\"); those parts and \"compare\" stand beside the \
+         server's metrics and \
          are not summed with them. A batch that several queries share is a part \
          of each one's wait: it has no share, and is not subtracted. From load.json, wire.json, metrics-before.prom, \
          metrics-after.prom and statements.json of each window."
@@ -166,7 +168,8 @@ fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
         ),
     };
     format!(
-        "Level {level}: in the server's hands the sockets measured {before} µs until it asks the database, {behind} µs until it has the answer, \
+        "Level {level}: in the server's hands the sockets measured {before} µs until it asks the database, {behind} \
+            µs until it has the answer, \
          and {after} µs until it sends its own (means of {} sampled queries).{further}",
         own.queries
     )
@@ -189,7 +192,8 @@ fn shared(level: usize, whole: &Node, parts: &[(&Node, f64)]) -> String {
     let (part, queries) = parts[0];
     let all: Vec<String> = parts.iter().map(|(part, _)| format!("{} {} µs", part.key, micros(part))).collect();
     format!(
-        "Level {level}: {} takes {} µs a {}, {} a {}; {} of the former share one of the latter, so the means are of different \
+        "Level {level}: {} takes {} µs a {}, {} a {}; {} of the former share one of the latter, so the means are of \
+            different \
          weights and are not subtracted.",
         whole.key,
         micros(whole),

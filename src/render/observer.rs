@@ -60,14 +60,17 @@ fn name(instrument: Instrument) -> &'static str {
 
 fn notes(windows: &ObserverWindows, costs: &[ObserverCost]) -> Vec<String> {
     let mut notes = vec![format!(
-        "CPU by the scheduler's accounting, windows of {} s with and without by turns (ABBA) within one load session; means of the \
-         differences within pairs, 95 % intervals over the pairs. All: the target, the processes behind it, the generator and wireprof.",
+        "CPU by the scheduler's accounting, windows of {} s with and without by turns (ABBA) within one load session; \
+            means of the \
+         differences within pairs, 95 % intervals over the pairs. All: the target, the processes behind it, the \
+         generator and wireprof.",
         significant(windows.window_seconds)
     )];
     if let Some(seconds) = windows.scrape_seconds {
         let of = |wanted| costs.iter().find(|cost| cost.instrument == wanted).map_or(0, |cost| cost.scrapes);
         notes.push(format!(
-            "Metrics are scraped every {} s of observed time, as in the run's own windows: {} scrapes by themselves, {} with all.",
+            "Metrics are scraped every {} s of observed time, as in the run's own windows: {} scrapes by themselves, \
+                {} with all.",
             significant(seconds),
             of(Instrument::Metrics),
             of(Instrument::All)

@@ -46,8 +46,10 @@ fn waits_table(rows: &[Row]) -> Table {
         ]
     };
     let notes = vec![
-        "All threads of the server together, idle ones too: these are not parts of the latency. Tasks of an async runtime \
-         that wait have no stack: their stage's metric tells of them. From offcpu.pb.gz and profile.pb.gz of each window."
+        "All threads of the server together, idle ones too: these are not parts of the latency. Tasks of an async \
+            runtime \
+         that wait have no stack: their stage's metric tells of them. From offcpu.pb.gz and profile.pb.gz of each \
+         window."
             .to_string(),
     ];
     Table { title: String::new(), columns, rows: rows.iter().map(row).collect(), notes }
@@ -107,7 +109,8 @@ fn notes(windows: &[&OffCpu]) -> Vec<String> {
     let complete: f64 = windows.iter().map(|window| window.report.complete.unwrap_or(0.0) * seen(window) as f64).sum();
     let percent = |part: f64, whole: f64| format!("{:.1} %", 100.0 * part / whole.max(1.0));
     let mut notes = vec![format!(
-        "{waits} waits; {} of their time on complete stacks, {} of them followed themselves; the others' time is divided as that of \
+        "{waits} waits; {} of their time on complete stacks, {} of them followed themselves; the others' time is \
+            divided as that of \
          waits picked at random at the same place, {} of all time between several stacks.",
         percent(complete, nanos),
         percent(sum(|window| window.report.followed) as f64, waits as f64),

@@ -97,21 +97,30 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
         notes.push("An end of some connections is on another host: its places count for their neighbours.".into());
     }
     if any(|level| !level.over_network) {
-        let why = "It goes through a Unix socket: what is sent is readable at once, and the sending call itself counts for who sends.";
+        let why = "It goes through a Unix socket: what is sent is readable at once, and the sending call itself \
+                   counts for who sends.";
         notes.push(why.into());
     }
     if any(|level| !level.sends_seen) {
-        notes.push("This kernel does not tell of sending (6.16 and later do): a request's way counts for the client, an answer's for the server.".into());
+        notes.push(
+            "This kernel does not tell of sending (6.16 and later do): a request's way counts for the client, \
+                    an answer's for the server."
+                .into(),
+        );
     }
     for (level, places) in hop.levels.iter().filter(|(_, places)| places.pipelined > 0.01) {
         let share = 100.0 * places.pipelined;
-        notes.push(format!("Level {level}: {share:.0} % of the requests were sent before the last answer was read (pipelining), so places overlap."));
+        notes.push(format!(
+            "Level {level}: {share:.0} % of the requests were sent before the last answer was read \
+                            (pipelining), so places overlap."
+        ));
     }
     for (level, reversed) in hop.levels.iter().filter_map(|(level, places)| Some((level, places.reversed?))) {
         if reversed > 0 {
             let changes = if reversed == 1 { "1 change".into() } else { format!("{reversed} changes") };
             notes.push(format!(
-                "Level {level}: {changes} of place came in the reverse order of their clocks (the two ends of a connection \
+                "Level {level}: {changes} of place came in the reverse order of their clocks (the two ends of a \
+                    connection \
                  are on two CPUs); each counts as 0 ns."
             ));
         }

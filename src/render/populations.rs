@@ -1,5 +1,5 @@
-//! Where the clients are, as a stacked picture over the levels (SVG) and as sentences. Invariant: a bar's height is its share of the
-//! level's clients, and every bar is labelled with clients where there is room.
+//! Where the clients are, as a stacked picture over the levels (SVG) and as sentences. Invariant: a bar's height is
+//! its share of the level's clients, and every bar is labelled with clients where there is room.
 
 use super::figure::significant;
 use super::nodes::described;
@@ -32,7 +32,8 @@ pub fn populations_svg(run: &str, populations: &[Population]) -> Option<String> 
     let lines = TOP + LINE * populations.len() as f64;
     let height = (TOP + HEIGHT).max(lines) + 60.0;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 \
+            {width:.0} {height:.0}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
     let title = format!("Where the clients are, run {run}");
@@ -109,7 +110,8 @@ fn bars(svg: &mut String, x: f64, level: usize, populations: &[Population], colo
         let tip = escaped(&format!("{}: {} of {level} clients", legend_of(population), significant(*there)));
         let _ = writeln!(
             svg,
-            "<rect x=\"{x:.1}\" y=\"{y:.2}\" width=\"{BAR}\" height=\"{height:.2}\" fill=\"{colour}\" stroke=\"#fff\" stroke-width=\"0.5\"><title>{tip}</title></rect>"
+            "<rect x=\"{x:.1}\" y=\"{y:.2}\" width=\"{BAR}\" height=\"{height:.2}\" fill=\"{colour}\" stroke=\"#fff\" \
+                stroke-width=\"0.5\"><title>{tip}</title></rect>"
         );
         if height >= LABELLED {
             text(svg, x + BAR / 2.0, y + height / 2.0 + 4.0, "middle\" fill=\"#fff", &significant(*there));

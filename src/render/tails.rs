@@ -68,7 +68,8 @@ fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
         std::iter::once(Cell::Text(words(place, true).into())).chain(cells).collect()
     };
     let notes = vec![
-        "A number: of the sampled queries, where a hundred or more lie beyond it. Otherwise between powers of two of ns, of all stays \
+        "A number: of the sampled queries, where a hundred or more lie beyond it. Otherwise between powers of two of \
+            ns, of all stays \
          (wire.json)."
             .to_string(),
     ];
@@ -91,7 +92,8 @@ fn sentence(level: usize, tail: &Tail) -> String {
     let parts: Vec<String> = parts.collect();
     let losses = if *lost > 0 { format!(", {lost} more were lost") } else { String::new() };
     format!(
-        "Level {level}: the slowest {slowest} of {sampled} sampled queries{losses} took {} µs longer than the mean of all ({} µs): {}.{}",
+        "Level {level}: the slowest {slowest} of {sampled} sampled queries{losses} took {} µs longer than the mean of \
+            all ({} µs): {}.{}",
         significant(more / 1e3),
         significant(all / 1e3),
         parts.join(", "),
@@ -104,7 +106,8 @@ fn clustered(cluster: Option<&Cluster>, slowest: usize) -> String {
         return " They do not gather at one time of the second.".into();
     };
     format!(
-        " Of them {found} were sent {:.0} to {:.0} ms into a second (where {} of {slowest} would be expected): something happens once a second.",
+        " Of them {found} were sent {:.0} to {:.0} ms into a second (where {} of {slowest} would be expected): \
+            something happens once a second.",
         from * 1e3,
         to * 1e3,
         significant(*expected)

@@ -1,4 +1,5 @@
-//! The processes sampled companions the target, on disk. Invariant: a window without any has no file of them, as older runs have none.
+//! The processes sampled companions the target, on disk. Invariant: a window without any has no file of them, as
+//! older runs have none.
 
 use super::store::{encode, read_optional, write_file, write_json};
 use super::{Companion, WindowFacts, pprof};

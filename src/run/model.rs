@@ -115,8 +115,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether the executable is newer than the last change of the working copy that it is said to be built from; `None` where
-    /// one of the two times is not known. An older one does not have that change; a newer one may still be of another tree.
+    /// Whether the executable is newer than the last change of the working copy that it is said to be built from;
+    /// `None` where one of the two times is not known. An older one does not have that change; a newer one may still
+    /// be of another tree.
     pub fn newer_than_source(&self) -> Option<bool> {
         let BuiltFrom::WorkingCopy(WorkingCopy { newest: Some(newest), .. }) = &self.source else { return None };
         // Times of one form and time zone compare as text.
@@ -243,7 +244,8 @@ impl Window {
         self.load.completed > 0 || self.facts.lacks(&Part::Queries).is_none()
     }
 
-    /// The interval that the profile's samples come from: the window's own, unless the profile was recorded companions it.
+    /// The interval that the profile's samples come from: the window's own, unless the profile was recorded
+    /// companions it.
     pub fn profile_span(&self) -> Span {
         let covers = self.sampling.as_ref().and_then(|s| s.covers);
         covers.unwrap_or(self.facts.span)
@@ -288,7 +290,8 @@ impl Run {
             .collect()
     }
 
-    /// The run with the profile of a process companions the target in the place of the target's; its waits were not followed.
+    /// The run with the profile of a process companions the target in the place of the target's; its waits were not
+    /// followed.
     pub fn seen_from(mut self, process: &str) -> Run {
         for window in &mut self.windows {
             let own =

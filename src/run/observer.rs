@@ -1,5 +1,5 @@
-//! Windows taken in pairs with an instrument and without it, within one load session: what observing costs. Invariant: a pair is
-//! whole or absent, and an instrument that could not be started has its reason and no pairs.
+//! Windows taken in pairs with an instrument and without it, within one load session: what observing costs.
+//! Invariant: a pair is whole or absent, and an instrument that could not be started has its reason and no pairs.
 
 use super::Missing;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,8 @@ pub struct InstrumentPairs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Instrument {
-    /// A timer at the sampler's rate on each CPU, and nothing that it does: what any sampler by a timer costs on this host.
+    /// A timer at the sampler's rate on each CPU, and nothing that it does: what any sampler by a timer costs on this
+    /// host.
     Timer,
     /// On-CPU stacks.
     Sampling,
@@ -59,8 +60,8 @@ pub struct ObservedPair {
 pub struct ObservedWindow {
     /// Completed; never 0.
     pub queries: u64,
-    /// ns of CPU by the scheduler's accounting: the target's, and that of all processes watched (the target, what stands behind
-    /// it, the generator, wireprof itself).
+    /// ns of CPU by the scheduler's accounting: the target's, and that of all processes watched (the target, what
+    /// stands behind it, the generator, wireprof itself).
     pub target_cpu: u64,
     pub watched_cpu: u64,
     /// Scrapes within the window.

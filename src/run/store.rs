@@ -2,10 +2,12 @@
 //! below). Invariant: a window's directory appears whole or not at all (written under a temporary name, renamed), so
 //! a run that was cut short stays readable up to its last whole window.
 //!
-//! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice), `profile.pb.gz`
-//! (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`, `metrics-after.prom`,
-//! `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz` (whole timelines of a sample of the
-//! queries), `statements.json`, `checks.json`, `companions.json` + `companions-N.pb.gz` (pprof; processes sampled companions the target). Companion the windows, where it was asked for: `observer.json`.
+//! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice),
+//! `profile.pb.gz` (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`,
+//! `metrics-after.prom`, `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz`
+//! (whole timelines of a sample of the queries), `statements.json`, `checks.json`, `companions.json` +
+//! `companions-N.pb.gz` (pprof; processes sampled companions the target). Companion the windows, where it was asked
+//! for: `observer.json`.
 
 use super::companions::{read_companions, write_companions};
 use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
@@ -89,7 +91,8 @@ impl Store {
         let candidates = [self.directory.join(reference), PathBuf::from(reference)];
         candidates.into_iter().find(|path| path.join("manifest.json").exists()).ok_or_else(|| {
             anyhow!(
-                "no run `{reference}`: neither {}/{reference} nor that path holds a manifest.json; `wireprof runs` lists them",
+                "no run `{reference}`: neither {}/{reference} nor that path holds a manifest.json; `wireprof runs` \
+                    lists them",
                 self.directory.display()
             )
         })

@@ -1,5 +1,5 @@
-//! Which sampler a host permits: the kernel's program first, copies of the stack else. Invariant: whatever is not the best
-//! there is stands in every report of what it took.
+//! Which sampler a host permits: the kernel's program first, copies of the stack else. Invariant: whatever is not the
+//! best there is stands in every report of what it took.
 
 use super::ebpf::EbpfSampler;
 use super::perf::{self, PerfSampler};

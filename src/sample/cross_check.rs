@@ -1,6 +1,6 @@
-//! Checks walked stacks by others' walks of the same sample: `framehop` over the same copy of the stack, and the kernel's
-//! walk along frame pointers, which holds within programs that were built with them. Off but for measuring how far
-//! the walker can be trusted. Invariant: a cross_check never changes a sample.
+//! Checks walked stacks by others' walks of the same sample: `framehop` over the same copy of the stack, and the
+//! kernel's walk along frame pointers, which holds within programs that were built with them. Off but for measuring
+//! how far the walker can be trusted. Invariant: a cross_check never changes a sample.
 
 use super::unwind::{CrossCheck, Modules, Registers, Space, StackCopy};
 
@@ -12,8 +12,8 @@ pub struct Agreement {
     /// passes over the caller of a leaf that has not set up its frame, or has none (libc).
     pub but_for_a_caller: u64,
     pub different: u64,
-    /// The cross_check could not follow the stack to its end; frame pointers: fewer than three of the program's frames come
-    /// before a library's.
+    /// The cross_check could not follow the stack to its end; frame pointers: fewer than three of the program's
+    /// frames come before a library's.
     pub gave_up: u64,
     /// Up to ten differing pairs, ours first, addresses within their modules, leaf first.
     pub examples: Vec<[Vec<u64>; 2]>,
@@ -43,8 +43,8 @@ pub struct CrossChecks {
 }
 
 impl CrossChecks {
-    /// Judges a complete stack: `ours` are its interned user addresses, leaf first; `pointers` what the kernel found along frame
-    /// pointers, where it was asked.
+    /// Judges a complete stack: `ours` are its interned user addresses, leaf first; `pointers` what the kernel found
+    /// along frame pointers, where it was asked.
     pub fn judge(
         &mut self,
         (space, modules): (&mut Space, &mut Modules),

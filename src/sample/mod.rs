@@ -47,8 +47,8 @@ impl Sampled {
 
 /// A source of stacks: eBPF, perf events, or a recording that is replayed in tests.
 pub trait Sampler: Send {
-    /// Does beforehand what takes time (reading the files that the processes have mapped), so that no window has to wait for
-    /// it; `progress` is told what.
+    /// Does beforehand what takes time (reading the files that the processes have mapped), so that no window has to
+    /// wait for it; `progress` is told what.
     fn prepare(&mut self, sampled: &[Sampled], progress: &dyn Fn(&str)) -> Result<()> {
         let _ = (sampled, progress);
         Ok(())

@@ -1,5 +1,5 @@
-//! Waits of the target's threads in one window, by stack. Invariant: a wait that the window's ends cut counts for its part
-//! within; what could not be kept is counted as lost, never spread over the rest.
+//! Waits of the target's threads in one window, by stack. Invariant: a wait that the window's ends cut counts for its
+//! part within; what could not be kept is counted as lost, never spread over the rest.
 
 use crate::clock::Span;
 use serde::{Deserialize, Serialize};
@@ -36,8 +36,9 @@ pub struct OffCpuReport {
     pub runnable: u64,
     /// Distinct stacks.
     pub stacks: u64,
-    /// Waits whose own stack was followed; the others were at a place (system call, instruction and stack pointer of the same
-    /// thread) that had given one stack eight times running, and are divided as those picked there at random were.
+    /// Waits whose own stack was followed; the others were at a place (system call, instruction and stack pointer of
+    /// the same thread) that had given one stack eight times running, and are divided as those picked there at random
+    /// were.
     pub followed: u64,
     /// ns of the waits that were divided, and the part of it at places where those picked had several stacks.
     pub divided: u64,
@@ -57,8 +58,8 @@ pub struct OffCpuReport {
     pub lost_stacks: u64,
     /// Stacks that were told apart though their ids were the same (whole recording).
     pub collisions: u64,
-    /// Stacks followed and ns that the kernel took for it, while the threads that were leaving waited (whole recording). What
-    /// counting a wait takes beyond (some 0.3 us) is not measured.
+    /// Stacks followed and ns that the kernel took for it, while the threads that were leaving waited (whole
+    /// recording). What counting a wait takes beyond (some 0.3 us) is not measured.
     pub walks: u64,
     pub kernel_cpu: u64,
 }

@@ -1,5 +1,5 @@
-//! What to sample and how often: the options of both samplers, eBPF and perf events. Invariant: they say what is asked for;
-//! what was taken instead stands in the sampling report.
+//! What to sample and how often: the options of both samplers, eBPF and perf events. Invariant: they say what is
+//! asked for; what was taken instead stands in the sampling report.
 
 use super::{DEFAULT_FREQUENCY, Unwinding};
 

@@ -19,7 +19,8 @@ impl Processes {
         self.named(pid).is_some()
     }
 
-    /// The process named that this one is, or descends from; asks `/proc` for the ancestors of a process not met before.
+    /// The process named that this one is, or descends from; asks `/proc` for the ancestors of a process not met
+    /// before.
     pub fn named(&mut self, pid: u32) -> Option<Sampled> {
         if let Some(&known) = self.known.get(&pid) {
             return known;

@@ -132,7 +132,8 @@ pub struct RawSamples {
     pub threads: Vec<RawThread>,
     pub stacks: Vec<RawStack>,
     pub samples: Vec<RawSample>,
-    /// The threads' time on CPU by the kernel's context switches, noted now and then. `None`: switches were not followed.
+    /// The threads' time on CPU by the kernel's context switches, noted now and then. `None`: switches were not
+    /// followed.
     pub on_cpu: Option<Vec<OnCpu>>,
     /// Waits by stack, or why there are none. `None`: nobody asked.
     pub off_cpu: Option<Result<RawOffCpu, String>>,

@@ -1,5 +1,5 @@
-//! Starting the CPUs' sampling clocks so that it is known when they tick. Invariant: what is known of a start is never more
-//! exact than the readings of the clock around it.
+//! Starting the CPUs' sampling clocks so that it is known when they tick. Invariant: what is known of a start is
+//! never more exact than the readings of the clock around it.
 
 use crate::clock::{self, Nanos};
 use perf_event::Counter;
@@ -11,8 +11,8 @@ use std::os::fd::AsRawFd;
 const EXACT: u64 = 20_000;
 const TRIES: usize = 200;
 
-/// Enables the clocks of these CPUs, each from its own CPU where that is permitted; gives when each started, to [`EXACT`]
-/// where the host lets it. `None` for a period: nobody needs to know.
+/// Enables the clocks of these CPUs, each from its own CPU where that is permitted; gives when each started, to
+/// [`EXACT`] where the host lets it. `None` for a period: nobody needs to know.
 pub fn start<'a>(
     clocks: impl Iterator<Item = (&'a mut Counter, Option<usize>, Option<u64>)>,
 ) -> Vec<io::Result<Started>> {

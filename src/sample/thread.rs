@@ -1,4 +1,5 @@
-//! The thread that reads samples while the target runs. Invariant: it ends with its owner, and what it read is given once.
+//! The thread that reads samples while the target runs. Invariant: it ends with its owner, and what it read is given
+//! once.
 
 use super::{RawSamples, Recording, SamplingReport};
 use anyhow::{Context, Result};
@@ -60,6 +61,7 @@ impl Drop for SamplingThread {
 /// A reader that waits for a CPU longer than its rings last loses samples, so it asks to be preferred; a refusal
 /// (no privilege) only makes losses likelier, and those are counted.
 fn prefer_this_thread() {
-    // SAFETY: setpriority takes numbers only; 0 is the calling thread on Linux (setpriority(2), "C library/kernel differences").
+    // SAFETY: setpriority takes numbers only; 0 is the calling thread on Linux (setpriority(2), "C library/kernel
+    // differences").
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
 }

@@ -1,8 +1,9 @@
 //! The reader of CockroachDB's statement statistics (`crdb_internal.statement_statistics`, and of one node
 //! `crdb_internal.node_statement_statistics`; the JSON's schema stands in the comments of
-//! pkg/sql/sqlstats/persistedsqlstats/sqlstatsutil/json_encoding.go). Latencies are means in seconds over `statistics.cnt`; what
-//! `execution_statistics` holds is sampled and has a count of its own: waits for other transactions in seconds, CPU in ns.
-//! Invariant: a sum is a mean times the count that it was taken over, never another one.
+//! pkg/sql/sqlstats/persistedsqlstats/sqlstatsutil/json_encoding.go). Latencies are means in seconds over
+//! `statistics.cnt`; what `execution_statistics` holds is sampled and has a count of its own: waits for other
+//! transactions in seconds, CPU in ns. Invariant: a sum is a mean times the count that it was taken over, never
+//! another one.
 
 use super::{SampledRow, StatementRow, StatementSource, StatementsError, StatementsSnapshot, first_value};
 use crate::clock::{self, Span};
@@ -20,8 +21,8 @@ const GATE: &str = "allow_unsafe_internals";
 pub enum Table {
     /// Of all nodes, in memory and persisted, by the hour.
     Cluster,
-    /// Of the node connected to. Its sampled figures have no count, so they cannot be differenced and are left out; each flush
-    /// to disk (by default every ten minutes) empties it, and statements then count as vanished.
+    /// Of the node connected to. Its sampled figures have no count, so they cannot be differenced and are left out;
+    /// each flush to disk (by default every ten minutes) empties it, and statements then count as vanished.
     Node,
 }
 
@@ -150,8 +151,8 @@ fn is_gate(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// Sums over the rows of a fingerprint and application: one an aggregation interval, plan and transaction. Intervals that ended
-/// before `opened` (the database's own clock) no longer change, and are not read.
+/// Sums over the rows of a fingerprint and application: one an aggregation interval, plan and transaction. Intervals
+/// that ended before `opened` (the database's own clock) no longer change, and are not read.
 fn select_cluster(opened: &str) -> String {
     let mean = |part: &str, figure: &str| format!("(statistics->'{part}'->'{figure}'->>'mean')::FLOAT8");
     let count = |part: &str| format!("(statistics->'{part}'->>'cnt')::FLOAT8");
@@ -160,7 +161,8 @@ fn select_cluster(opened: &str) -> String {
     let of_some = |figure: &str| format!("sum({some} * {})", mean("execution_statistics", figure));
     format!(
         "SELECT encode(fingerprint_id, 'hex') || '/' || app_name AS key, max(metadata->>'query') AS query, \
-         app_name AS application, sum({all}) AS calls, {rows} AS rows, {service} AS service, {run} AS run, {plan} AS plan, \
+         app_name AS application, sum({all}) AS calls, {rows} AS rows, {service} AS service, {run} AS run, {plan} AS \
+         plan, \
          sum({some}) AS sampled, {cpu} AS cpu, {contention} AS contention \
          FROM {table} WHERE aggregated_ts + aggregation_interval > '{opened}'::TIMESTAMPTZ \
          GROUP BY fingerprint_id, app_name",

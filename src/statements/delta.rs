@@ -1,5 +1,5 @@
-//! Two readings of statement statistics, subtracted. Invariant: statements are matched by the source's own key, never by
-//! text alone, and what the source does not tell apart is summed before it is subtracted; a counter that went down
+//! Two readings of statement statistics, subtracted. Invariant: statements are matched by the source's own key, never
+//! by text alone, and what the source does not tell apart is summed before it is subtracted; a counter that went down
 //! counts as vanished, not as a negative; what the role may not see is left out and counted.
 
 use super::{SampledDelta, StatementDelta, StatementsDelta};

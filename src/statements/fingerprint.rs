@@ -1,8 +1,8 @@
-//! When two statements' texts are the same statement. Invariant: only what sources write in different ways is made alike:
-//! white space, the case of letters, and what stands for a constant or a parameter.
+//! When two statements' texts are the same statement. Invariant: only what sources write in different ways is made
+//! alike: white space, the case of letters, and what stands for a constant or a parameter.
 
-/// Whether two texts are one statement: `SELECT a FROM t WHERE b = $1` of pg_stat_statements is `select a from t where b = _` of
-/// a source that writes `_` for what was left out.
+/// Whether two texts are one statement: `SELECT a FROM t WHERE b = $1` of pg_stat_statements is `select a from t
+/// where b = _` of a source that writes `_` for what was left out.
 pub fn same_statement(a: &str, b: &str) -> bool {
     canonical(a) == canonical(b)
 }

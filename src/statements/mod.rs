@@ -34,8 +34,8 @@ pub struct StatementDelta {
     pub exec: u64,
     /// Sum of the planning times; `None` where planning is not tracked.
     pub plan: Option<u64>,
-    /// Sum of the service times: from the statement's receipt to the end of its execution, parsing and planning included.
-    /// `None` where the source does not measure it.
+    /// Sum of the service times: from the statement's receipt to the end of its execution, parsing and planning
+    /// included. `None` where the source does not measure it.
     #[serde(default)]
     pub service: Option<u64>,
     /// What the source measures in some of the calls only; `None` where it does not, or in no call of the window.
@@ -94,8 +94,8 @@ pub enum Reader {
     CockroachdbNode,
 }
 
-/// Opens a reader on a connection to the database whose statements are wanted. `place` is the database's URL without its
-/// password.
+/// Opens a reader on a connection to the database whose statements are wanted. `place` is the database's URL without
+/// its password.
 ///
 /// # Errors
 /// What the database lacks or does not permit, with its remedy.
@@ -121,7 +121,8 @@ async fn first_value(client: &Client, query: &str) -> Result<String, StatementsE
 #[derive(Debug, thiserror::Error)]
 pub enum StatementsError {
     #[error(
-        "the database has no extension pg_stat_statements; put it into shared_preload_libraries, restart the database, then \
+        "the database has no extension pg_stat_statements; put it into shared_preload_libraries, restart the \
+            database, then \
          run: CREATE EXTENSION pg_stat_statements"
     )]
     ExtensionMissing,
@@ -141,8 +142,8 @@ pub enum StatementsError {
 }
 
 impl StatementsDelta {
-    /// The sum over the statements with this fingerprint (see [`same_statement`]; one can have several ids and applications);
-    /// `None` where none was called.
+    /// The sum over the statements with this fingerprint (see [`same_statement`]; one can have several ids and
+    /// applications); `None` where none was called.
     pub fn statement(&self, query: &str) -> Option<StatementDelta> {
         let found = self.statements.iter().filter(|s| same_statement(&s.query, query));
         found.cloned().reduce(StatementDelta::plus)
@@ -155,8 +156,8 @@ impl StatementsDelta {
 }
 
 impl StatementDelta {
-    /// Two statements, or one in two windows, together. What one of them lacks, the sum lacks; a figure that is sampled counts
-    /// those calls that were.
+    /// Two statements, or one in two windows, together. What one of them lacks, the sum lacks; a figure that is
+    /// sampled counts those calls that were.
     pub fn plus(self, other: StatementDelta) -> StatementDelta {
         let both = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
         StatementDelta {

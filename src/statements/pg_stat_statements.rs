@@ -71,7 +71,8 @@ fn select(columns: &[String], schema: &str, planning: bool) -> String {
     let plan = if planning && has("total_plan_time") { "total_plan_time" } else { "NULL::float8" };
     let toplevel = if has("toplevel") { " || '/' || toplevel::text" } else { "" };
     format!(
-        "SELECT coalesce(queryid::text, md5(query)) || '/' || userid::text || '/' || dbid::text{toplevel}, query, calls, \
+        "SELECT coalesce(queryid::text, md5(query)) || '/' || userid::text || '/' || dbid::text{toplevel}, query, \
+            calls, \
          rows, {exec}, {plan} FROM {schema}.pg_stat_statements"
     )
 }

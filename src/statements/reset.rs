@@ -1,5 +1,5 @@
-//! Having a database forget its statistics. Invariant: whether it did is seen in its figures, never taken from its answer; every
-//! window is a difference all the same, so a reset without effect costs nothing.
+//! Having a database forget its statistics. Invariant: whether it did is seen in its figures, never taken from its
+//! answer; every window is a difference all the same, so a reset without effect costs nothing.
 
 use super::{StatementSource, StatementsError, StatementsSnapshot};
 
@@ -23,8 +23,9 @@ pub async fn reset(source: &dyn StatementSource) -> Result<Reset, StatementsErro
     Ok(verdict(&before, &source.snapshot().await?))
 }
 
-/// A reset that works takes the calls of the most called statement with it: in the moment between the two readings it cannot be
-/// called as often again as in all the time before. Under two calls nothing can be told, and nothing need be.
+/// A reset that works takes the calls of the most called statement with it: in the moment between the two readings it
+/// cannot be called as often again as in all the time before. Under two calls nothing can be told, and nothing need
+/// be.
 fn verdict(before: &StatementsSnapshot, after: &StatementsSnapshot) -> Reset {
     let most =
         before.rows.iter().filter(|row| !row.is_hidden()).max_by_key(|row| row.calls).filter(|row| row.calls > 1);

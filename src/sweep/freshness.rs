@@ -1,6 +1,6 @@
-//! Whether reads see acknowledged writes: one connection writes a row to a table of its own, and when that is acknowledged
-//! others read at once. Invariant: it works after a window, while the window's load still runs, so that it costs the window
-//! nothing; the table is dropped at the end.
+//! Whether reads see acknowledged writes: one connection writes a row to a table of its own, and when that is
+//! acknowledged others read at once. Invariant: it works after a window, while the window's load still runs, so that
+//! it costs the window nothing; the table is dropped at the end.
 
 use super::Stop;
 use crate::check::Check;

@@ -1,5 +1,5 @@
-//! Servers that wireprof starts for a measurement. Invariant: what was started is gone when its value is dropped, and is ended by
-//! the kernel when wireprof is killed.
+//! Servers that wireprof starts for a measurement. Invariant: what was started is gone when its value is dropped, and
+//! is ended by the kernel when wireprof is killed.
 
 use super::{Cut, Request, Stop, listens};
 use crate::child;
@@ -72,8 +72,8 @@ impl Launch {
     }
 }
 
-/// A server by a command of the user's. A thread starts it and lives as long as it, since the kernel's death signal is tied to
-/// the thread that started a child.
+/// A server by a command of the user's. A thread starts it and lives as long as it, since the kernel's death signal
+/// is tied to the thread that started a child.
 pub struct Server {
     /// Closed to end the server.
     end: Option<mpsc::Sender<()>>,

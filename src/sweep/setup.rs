@@ -93,7 +93,8 @@ pub async fn check_parameters(steps: &[Step], connections: &Connections) -> Resu
         let shown = first_value(connections.get(*on)?, &show_parameter(parameter)).await?.unwrap_or_default();
         if !same(&shown, value) {
             bail!(
-                "{parameter} was set to {value}, and the server still shows {shown}: it takes effect at a reload or restart \
+                "{parameter} was set to {value}, and the server still shows {shown}: it takes effect at a reload or \
+                    restart \
                  only; set it when the server starts"
             );
         }

@@ -263,7 +263,8 @@ impl Running {
         if *build != manifest.target.build_id {
             let none = || "unknown".to_string();
             bail!(
-                "the server's build has changed between two replicates, from {} to {}: leave its executable alone while it \
+                "the server's build has changed between two replicates, from {} to {}: leave its executable alone \
+                    while it \
                  is measured, and begin again",
                 build.clone().unwrap_or_else(none),
                 manifest.target.build_id.clone().unwrap_or_else(none)

@@ -1,6 +1,6 @@
-//! What was resolved of a file before, kept on disk by build-id. Invariant: an answer is used only where the files that gave it
-//! are still the same, and only from a kept file that is whole and unchanged; what may be otherwise the next time (a file that
-//! could not be read, damage) is never kept.
+//! What was resolved of a file before, kept on disk by build-id. Invariant: an answer is used only where the files
+//! that gave it are still the same, and only from a kept file that is whole and unchanged; what may be otherwise the
+//! next time (a file that could not be read, damage) is never kept.
 //!
 //! ```text
 //! mark        8 bytes
@@ -105,8 +105,8 @@ impl Answers {
     }
 }
 
-/// What the answers depend on besides the build-id: this program, and which states of which files they came from. A debug file
-/// that is installed, removed or replaced later makes another key.
+/// What the answers depend on besides the build-id: this program, and which states of which files they came from. A
+/// debug file that is installed, removed or replaced later makes another key.
 fn key(files: &Files) -> String {
     let stamp = |stamp: Option<Stamp>| match stamp {
         Some(Stamp { device, inode, bytes, modified }) => format!("{device:x}:{inode:x}:{bytes}:{modified}"),

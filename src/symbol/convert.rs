@@ -1,4 +1,5 @@
-//! Raw samples to a profile. Invariant: every sample inside the window is in the profile with its whole weight, named or not.
+//! Raw samples to a profile. Invariant: every sample inside the window is in the profile with its whole weight, named
+//! or not.
 
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
@@ -71,8 +72,8 @@ fn cut(incomplete: Incomplete) -> &'static str {
     }
 }
 
-/// Cuts samples to a window (`at` in `[start, end)`) and names their addresses. `columns` are the two that a sample's one
-/// and its weight stand for: [`crate::profile::on_cpu_columns`], or cycles where the event counted those.
+/// Cuts samples to a window (`at` in `[start, end)`) and names their addresses. `columns` are the two that a sample's
+/// one and its weight stand for: [`crate::profile::on_cpu_columns`], or cycles where the event counted those.
 pub fn to_profile(
     raw: &RawSamples,
     symbolizer: &mut Symbolizer,
@@ -159,9 +160,9 @@ impl Converter {
         Converter { builder: Builder::new(columns), frames: HashMap::new() }
     }
 
-    /// Names the addresses of the used stacks, and interns the stacks. They are taken in the order of their addresses from
-    /// the root, so that what a stack shares with the one before it is neither named nor interned again; and so that the
-    /// profile does not depend on which sample came first.
+    /// Names the addresses of the used stacks, and interns the stacks. They are taken in the order of their addresses
+    /// from the root, so that what a stack shares with the one before it is neither named nor interned again; and so
+    /// that the profile does not depend on which sample came first.
     pub fn stacks(
         &mut self,
         raw: &RawSamples,
@@ -222,8 +223,8 @@ impl Converter {
     }
 }
 
-/// How many of the innermost addresses are the sampler's own: a stack that its program took at a context switch begins with
-/// the program and what calls it there, up to the scheduler.
+/// How many of the innermost addresses are the sampler's own: a stack that its program took at a context switch
+/// begins with the program and what calls it there, up to the scheduler.
 fn probe(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> usize {
     let name = |address: &Address| Some(symbolizer.frame(*found.get(address)?.last()?).name.as_str());
     // `on_switch` of src/sample/ebpf/bpf, and what it calls to follow a wait.

@@ -1,5 +1,5 @@
-//! Files with a module's debug information that lie apart from it. Invariant: a file is taken only where its build-id (or,
-//! without one, the checksum or unit id that the module records) says that it belongs to the module.
+//! Files with a module's debug information that lie apart from it. Invariant: a file is taken only where its build-id
+//! (or, without one, the checksum or unit id that the module records) says that it belongs to the module.
 
 use super::locate::FileLocation;
 use super::map::Bytes;
@@ -32,7 +32,8 @@ impl Companions {
     }
 }
 
-/// Finds a module's companions below `debug_roots` (`/usr/lib/debug`) and beside the module; `kept` is for their sections.
+/// Finds a module's companions below `debug_roots` (`/usr/lib/debug`) and beside the module; `kept` is for their
+/// sections.
 pub(super) fn find(
     location: &FileLocation,
     own: &Source,

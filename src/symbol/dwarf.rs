@@ -1,5 +1,5 @@
-//! Functions and inlined functions by address, from DWARF 4 and 5. Invariant: only units that hold an asked-for address are
-//! parsed, once for each reader; a damaged unit costs its own addresses.
+//! Functions and inlined functions by address, from DWARF 4 and 5. Invariant: only units that hold an asked-for
+//! address are parsed, once for each reader; a damaged unit costs its own addresses.
 
 use super::debug_files::split_unit;
 use super::image::Files;
@@ -33,7 +33,8 @@ self_cell!(
     }
 );
 
-/// What tells a unit from others: its location, and its number where it is split, since each split one may lie at 0 of its file.
+/// What tells a unit from others: its location, and its number where it is split, since each split one may lie at 0
+/// of its file.
 type UnitKey = (usize, Option<u64>);
 
 /// One function at an address, as the debug information names it.

@@ -1,5 +1,5 @@
-//! Where functions without a name begin, from call-frame information, so that all addresses of a stripped function are one
-//! frame and not as many as were sampled.
+//! Where functions without a name begin, from call-frame information, so that all addresses of a stripped function
+//! are one frame and not as many as were sampled.
 
 use super::source::{Elf, Source};
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindSection};

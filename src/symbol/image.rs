@@ -1,6 +1,6 @@
-//! One module: its symbol table and its debug information joined, looked up in parallel. Invariant: what an address is depends
-//! on the files alone, whatever was looked up before and wherever it was kept; an address is always given to the same lane,
-//! so that no unit is parsed twice but at a border between lanes, or after a lane had to forget.
+//! One module: its symbol table and its debug information joined, looked up in parallel. Invariant: what an address
+//! is depends on the files alone, whatever was looked up before and wherever it was kept; an address is always given
+//! to the same lane, so that no unit is parsed twice but at a border between lanes, or after a lane had to forget.
 
 use super::answers::{Answers, Cache};
 use super::debug_files::{self, Companions};
@@ -88,8 +88,8 @@ struct Facts {
 }
 
 impl Facts {
-    /// Where an address comes among others to be looked up. Functions of one unit can lie anywhere in the file, but it should be
-    /// parsed once.
+    /// Where an address comes among others to be looked up. Functions of one unit can lie anywhere in the file, but
+    /// it should be parsed once.
     fn order(&self, offset: u64) -> Order {
         let is_large = || self.files.debug().debug_info_bytes() > self.most_parsed;
         let read = || if is_large() { Units::read(&self.files) } else { Units::default() };
@@ -192,7 +192,8 @@ impl Image {
         known
     }
 
-    /// Keeps new answers for later runs, unless something was damaged, or depends on more than the kept answers know of.
+    /// Keeps new answers for later runs, unless something was damaged, or depends on more than the kept answers know
+    /// of.
     pub(super) fn remember(&mut self, found: &[(u64, Functions)]) {
         let is_damaged = self.facts.files.debug().damage().is_some();
         let doubtful = |lane: &Lane| lane.damage.is_some() || lane.looked_elsewhere;
@@ -204,8 +205,8 @@ impl Image {
         }
     }
 
-    /// Where the linker placed the function that has the byte at this offset in the file, for addresses without a name; the
-    /// byte itself where it is in no function, `None` where it is not loaded at all.
+    /// Where the linker placed the function that has the byte at this offset in the file, for addresses without a
+    /// name; the byte itself where it is in no function, `None` where it is not loaded at all.
     pub(super) fn start(&self, offset: u64) -> Option<u64> {
         let Facts { files, segments, extents, .. } = &self.facts;
         let svma = segments.svma(offset)?;
@@ -251,7 +252,8 @@ impl Image {
             ));
         } else if (self.unnamed || self.lanes.iter().any(|lane| lane.unnamed > 0)) && files.are_stripped() {
             notes.push(format!(
-                "{path}: stripped, so that only exported functions have names; install its debug package or build it with symbols"
+                "{path}: stripped, so that only exported functions have names; install its debug package or build it \
+                    with symbols"
             ));
         }
         let absent: BTreeSet<&str> =
@@ -306,7 +308,8 @@ impl Lane {
             *looked_elsewhere |= reader.looked_elsewhere;
         }
         match (functions.last_mut(), hit) {
-            // The linker's word on which function this is, clones and outlined parts apart, is better than the compiler's.
+            // The linker's word on which function this is, clones and outlined parts apart, is better than the
+            // compiler's.
             (Some(outermost), Some(hit)) if hit.sized || outermost.name.is_empty() => {
                 outermost.name = texts.name(hit.name)
             }

@@ -6,7 +6,8 @@ use super::name::demangle;
 use crate::profile::Miss;
 use std::path::Path;
 
-/// Beyond the last symbol of all, an address this much further (bytes) is not taken to belong to it: kallsyms has no sizes.
+/// Beyond the last symbol of all, an address this much further (bytes) is not taken to belong to it: kallsyms has no
+/// sizes.
 const LAST_SYMBOL_REACH: u64 = 64 * 1024;
 
 /// Why `/proc/kallsyms` shows no addresses, and what shows them, by the settings `kernel.kptr_restrict` and
@@ -32,7 +33,8 @@ pub fn hidden_kernel_names(restrict: &str, paranoid: &str) -> (String, String) {
             format!("run as root, or {capability}, or {settings}"),
         ),
         "0" => (
-            "they are masked here, as in some containers: neither kernel.kptr_restrict nor perf_event_paranoid does that"
+            "they are masked here, as in some containers: neither kernel.kptr_restrict nor perf_event_paranoid does \
+                that"
                 .into(),
             "run wireprof on the host itself".into(),
         ),
@@ -140,7 +142,8 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "ffffffff81000000 T _text\nffffffff81000000 T startup_64\nffffffff81000100 t tcp_sendmsg\n\
-        ffffffff81000180 D some_data\nffffffffc0000000 t ext4_write\t[ext4]\nffffffffc0001000 t bpf_prog_1_walk\t[bpf]\n";
+        ffffffff81000180 D some_data\nffffffffc0000000 t ext4_write\t[ext4]\nffffffffc0001000 t \
+        bpf_prog_1_walk\t[bpf]\n";
 
     #[test]
     fn addresses_fall_to_the_function_before_them_and_data_is_no_function() {

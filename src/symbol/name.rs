@@ -1,8 +1,8 @@
 //! Demangling. Invariant: names carry no hashes, so that the same function has the same name in two builds.
 
-/// A symbol's name for people and for matching: Rust v0 without crate hashes, Rust legacy without the trailing hash, C++
-/// with its parameters, anything else as it is. `.llvm.N` and symbol versions (`@@GLIBC_2.14`) are cut;
-/// `.cold`, `.isra.0`, `.constprop.0`, `.part.0` and `@plt` stay, because they are pieces of code of their own.
+/// A symbol's name for people and for matching: Rust v0 without crate hashes, Rust legacy without the trailing hash,
+/// C++ with its parameters, anything else as it is. `.llvm.N` and symbol versions (`@@GLIBC_2.14`) are cut; `.cold`,
+/// `.isra.0`, `.constprop.0`, `.part.0` and `@plt` stay, because they are pieces of code of their own.
 pub fn demangle(raw: &str) -> String {
     let name = raw.find(".llvm.").map_or(raw, |at| &raw[..at]);
     let (name, stub) = match name.split_once('@') {

@@ -6,8 +6,8 @@ use crate::profile::{LabelsId, Profile, off_cpu_columns};
 use crate::sample::{RawSamples, RawWait};
 use std::collections::HashMap;
 
-/// Names the addresses of the waits' stacks; columns of [`off_cpu_columns`]. The report's weights are ns off CPU, its samples
-/// waits.
+/// Names the addresses of the waits' stacks; columns of [`off_cpu_columns`]. The report's weights are ns off CPU, its
+/// samples waits.
 pub fn off_cpu_profile(raw: &RawSamples, waits: &[RawWait], symbolizer: &mut Symbolizer) -> (Profile, SymbolReport) {
     let mut used: Vec<u32> = waits.iter().map(|wait| wait.stack).collect();
     used.sort_unstable();

@@ -1,5 +1,5 @@
-//! Object files with their DWARF sections. Invariant: a compressed section is unpacked when the first reader asks for it, and
-//! once, however many borrow it.
+//! Object files with their DWARF sections. Invariant: a compressed section is unpacked when the first reader asks for
+//! it, and once, however many borrow it.
 
 use super::map::Bytes;
 use super::unpack::{key, unpack};
@@ -39,7 +39,8 @@ const INDEXED: [SectionId; 5] = [
     SectionId::DebugTypes,
 ];
 
-/// Compressed sections that together are smaller than this (bytes) are unpacked one after the other: a thread costs more.
+/// Compressed sections that together are smaller than this (bytes) are unpacked one after the other: a thread costs
+/// more.
 const WORTH_THREADS: usize = 1 << 20;
 
 /// Which names the sections have.

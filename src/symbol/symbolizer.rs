@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Stack of a look-up thread in bytes, reserved and not used: parsers recurse as deep as inlined functions nest, which a
-/// damaged file can exaggerate.
+/// Stack of a look-up thread in bytes, reserved and not used: parsers recurse as deep as inlined functions nest,
+/// which a damaged file can exaggerate.
 const STACK: usize = 256 << 20;
 
 /// Where to look, and how hard.
@@ -25,8 +25,8 @@ pub struct Options {
     /// The kernel's symbol table.
     pub kallsyms: PathBuf,
     pub threads: usize,
-    /// Bytes of debug information of one module that may lie parsed in memory at one time, where they take three to four times as
-    /// much; at least one unit for each thread does.
+    /// Bytes of debug information of one module that may lie parsed in memory at one time, where they take three to
+    /// four times as much; at least one unit for each thread does.
     pub most_parsed: u64,
     /// Where what was resolved is kept for later runs; `None`: nowhere.
     pub cache: Option<Cache>,
@@ -150,7 +150,8 @@ impl Symbolizer {
         &self.interner.frames
     }
 
-    /// What the user should know: damaged and replaced files, absent debug information, hidden kernel symbols. Each once.
+    /// What the user should know: damaged and replaced files, absent debug information, hidden kernel symbols. Each
+    /// once.
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.slots.iter().flat_map(Slot::notes).collect();
         notes.sort();
@@ -177,8 +178,8 @@ impl Symbolizer {
         });
     }
 
-    /// Looks the wanted addresses up; results are in the order of slots and addresses, whichever thread was first and whatever
-    /// was known before.
+    /// Looks the wanted addresses up; results are in the order of slots and addresses, whichever thread was first and
+    /// whatever was known before.
     fn look_up(&mut self, mut wanted: Vec<Vec<u64>>) -> Vec<(usize, Vec<(u64, Functions)>)> {
         let threads = self.options.threads;
         let mut tasks: Vec<(usize, Work<'_>)> = Vec::new();
@@ -328,8 +329,8 @@ impl Slot {
         }
     }
 
-    /// The frame of an address without a name: `module+0xaddress`. The address is that of the function, as the linker placed
-    /// it, where there is a file that tells.
+    /// The frame of an address without a name: `module+0xaddress`. The address is that of the function, as the linker
+    /// placed it, where there is a file that tells.
     fn missed(&self, at: u64, miss: Miss) -> Frame {
         let start = || catch_unwind(AssertUnwindSafe(|| image_of(&self.state)?.start(at))).ok().flatten();
         let at = start().unwrap_or(at);
@@ -350,7 +351,8 @@ impl Slot {
             State::Kernel(kernel) => kernel.hidden().map(String::from).into_iter().collect(),
             State::Missing(Miss::FileUnreadable) => {
                 vec![format!(
-                    "{}: the mapped file cannot be opened; its frames have no names. Run as the target's user or as root",
+                    "{}: the mapped file cannot be opened; its frames have no names. Run as the target's user or as \
+                        root",
                     self.name
                 )]
             }

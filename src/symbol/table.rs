@@ -1,5 +1,5 @@
-//! A file's functions by address, from its symbol tables. Invariant: a symbol names only what it covers: by its size, or,
-//! where it has none (hand-written assembly), up to the next symbol.
+//! A file's functions by address, from its symbol tables. Invariant: a symbol names only what it covers: by its size,
+//! or, where it has none (hand-written assembly), up to the next symbol.
 
 use super::source::{Elf, Source};
 use super::stubs;
@@ -86,7 +86,8 @@ fn text<'a>(name: &Name, files: &[&'a Source], stubs: &'a [String]) -> &'a [u8] 
     }
 }
 
-/// Which of several names for one address people know: sized, the vdso's own, not local, fewest leading underscores, shortest.
+/// Which of several names for one address people know: sized, the vdso's own, not local, fewest leading underscores,
+/// shortest.
 type Rank = (bool, bool, bool, u32, u32);
 
 fn rank(name: &[u8], sized: bool, local: bool) -> Rank {

@@ -1,6 +1,6 @@
-//! Which unit of the debug information has an address, so that all addresses of a unit are looked up one after the other and
-//! it need not be held any longer. Invariant: only the order of look-ups depends on it, never what is found; where nothing is
-//! known, addresses come last, in their own order.
+//! Which unit of the debug information has an address, so that all addresses of a unit are looked up one after the
+//! other and it need not be held any longer. Invariant: only the order of look-ups depends on it, never what is
+//! found; where nothing is known, addresses come last, in their own order.
 
 use super::dwarf::dwarf;
 use super::image::Files;

@@ -1,5 +1,6 @@
-//! Compressed sections, unpacked. Invariant: a large one never lies in memory as a whole: it is written to a file part by part
-//! and mapped; sizes that a section claims for itself are not believed; a file that was kept is used only whole and unchanged.
+//! Compressed sections, unpacked. Invariant: a large one never lies in memory as a whole: it is written to a file
+//! part by part and mapped; sizes that a section claims for itself are not believed; a file that was kept is used
+//! only whole and unchanged.
 
 use super::map::Bytes;
 use crate::cachedir::CacheDir;
@@ -26,7 +27,8 @@ const LARGEST_WINDOW: u64 = 128 << 20;
 const MARK: &[u8; 8] = b"wpsect\x00\x01";
 const TRAILER: usize = 24;
 
-/// Unpacks a section of `file`. A large one lies in `kept` under its name if there is one, else in a file without a name.
+/// Unpacks a section of `file`. A large one lies in `kept` under its name if there is one, else in a file without a
+/// name.
 ///
 /// # Errors
 /// Damage, in words.
@@ -55,8 +57,8 @@ pub(super) fn unpack(
     Ok(Bytes::Owned(data.decompress().map_err(|error| error.to_string())?.into_owned().into_boxed_slice()))
 }
 
-/// The name to keep a section under: that of its file and its own, and what tells it from one of another file with the same
-/// build-id (a file and its debug file have the same).
+/// The name to keep a section under: that of its file and its own, and what tells it from one of another file with
+/// the same build-id (a file and its debug file have the same).
 pub(super) fn key(build_id: &str, section: &str, data: &CompressedData<'_>) -> String {
     const LOOKED_AT: usize = 4096;
     let mut crc = crc32fast::Hasher::new();

@@ -1,7 +1,8 @@
-//! Keeping idle CPUs awake. The deeper a CPU sleeps the longer a thread that is woken on it waits, and an idle machine sleeps deepest:
-//! at few clients that wait, which is the machine's, can be most of the latency. A process that holds `/dev/cpu_dma_latency` open
-//! with 0 written to it asks that no CPU take any time to wake (kernel documentation, power/pm_qos_interface.rst). Invariant: the
-//! request ends when the file is closed, so with the process at the latest, however it ends.
+//! Keeping idle CPUs awake. The deeper a CPU sleeps the longer a thread that is woken on it waits, and an idle
+//! machine sleeps deepest: at few clients that wait, which is the machine's, can be most of the latency. A process
+//! that holds `/dev/cpu_dma_latency` open with 0 written to it asks that no CPU take any time to wake (kernel
+//! documentation, power/pm_qos_interface.rst). Invariant: the request ends when the file is closed, so with the
+//! process at the latest, however it ends.
 
 use super::Forbidden;
 use std::fs::{File, OpenOptions};

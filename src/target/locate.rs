@@ -51,8 +51,8 @@ fn listening_inodes(port: u16) -> BTreeSet<u64> {
     listening.filter(|entry| entry.local_address.port() == port).map(|entry| entry.inode).collect()
 }
 
-/// The name that the server bound a Unix socket to, which is how the kernel knows it: another path can lead to the same file
-/// (`/run` and `/var/run`). The path itself where nobody listens there.
+/// The name that the server bound a Unix socket to, which is how the kernel knows it: another path can lead to the
+/// same file (`/run` and `/var/run`). The path itself where nobody listens there.
 pub fn bound_name(path: &Path) -> PathBuf {
     bound_in(&std::fs::read("/proc/net/unix").unwrap_or_default(), path)
 }

@@ -29,9 +29,9 @@ pub struct ThreadDelta {
     pub cpu: u64,
     /// ns runnable, waiting for a CPU.
     pub runnable: u64,
-    /// ns on CPU between the kernel's records of its context switches, for the target's threads where they were recorded.
-    /// More exact than `cpu`: at a preemption the scheduler charges the time since the wake-up to the incoming thread
-    /// (rq_clock_skip_update in kernel/sched/core.c), some microseconds each on a virtual machine.
+    /// ns on CPU between the kernel's records of its context switches, for the target's threads where they were
+    /// recorded. More exact than `cpu`: at a preemption the scheduler charges the time since the wake-up to the
+    /// incoming thread (rq_clock_skip_update in kernel/sched/core.c), some microseconds each on a virtual machine.
     #[serde(default)]
     pub switched: Option<u64>,
     /// Times it was given a CPU.
@@ -70,7 +70,8 @@ impl SchedulerDelta {
         self.threads.iter().filter(|t| t.role == role).map(|t| t.cpu).sum()
     }
 
-    /// ns on CPU of all threads of a role by their context switches; `None` where not all of the busy ones were recorded.
+    /// ns on CPU of all threads of a role by their context switches; `None` where not all of the busy ones were
+    /// recorded.
     pub fn switched(&self, role: Role) -> Option<u64> {
         let threads = self.threads.iter().filter(|t| t.role == role && (t.cpu > 0 || t.switched.is_some()));
         threads.map(|t| t.switched).sum()

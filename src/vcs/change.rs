@@ -1,5 +1,5 @@
-//! Changes of their own. Invariant: a commit holds the one file that it is about, whatever else lies changed in the working
-//! copy; each of these is run only when the user asked for it.
+//! Changes of their own. Invariant: a commit holds the one file that it is about, whatever else lies changed in the
+//! working copy; each of these is run only when the user asked for it.
 
 use super::{Location, Tool};
 use anyhow::{Context, Result, bail};
@@ -24,8 +24,8 @@ pub fn is_unchanged(file: &Path) -> Result<bool> {
     })
 }
 
-/// Commits the changes of one file and nothing else. Under jj they leave the working copy's change for one below it; under git
-/// what is staged stays staged.
+/// Commits the changes of one file and nothing else. Under jj they leave the working copy's change for one below it;
+/// under git what is staged stays staged.
 ///
 /// # Errors
 /// As [`Location::of`]; what the tool answers.
@@ -33,8 +33,8 @@ pub fn commit_file(file: &Path, message: &str) -> Result<Tool> {
     let (place, name) = placed(file)?;
     match place.tool {
         Tool::Jj => {
-            // `jj commit FILE` would give the file's change the working copy's id, which is that of the optimization: so a
-            // change of its own is inserted below, and the file's contents move there.
+            // `jj commit FILE` would give the file's change the working copy's id, which is that of the optimization:
+            // so a change of its own is inserted below, and the file's contents move there.
             place.run(&["new", "--no-edit", "--insert-before", "@", "-m", message])?;
             place.run(&[
                 "squash",

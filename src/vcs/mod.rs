@@ -1,6 +1,6 @@
-//! Working copies under jj or git, through their own commands: what a directory is at, and changes of their own for what the
-//! user asked to be recorded. Invariant: reading changes no file (jj takes its snapshot, as with any command of its); nothing is
-//! described, begun or committed unless the user said so.
+//! Working copies under jj or git, through their own commands: what a directory is at, and changes of their own for
+//! what the user asked to be recorded. Invariant: reading changes no file (jj takes its snapshot, as with any command
+//! of its); nothing is described, begun or committed unless the user said so.
 
 mod change;
 mod working_copy;

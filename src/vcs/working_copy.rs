@@ -17,8 +17,8 @@ pub struct WorkingCopy {
     pub commit: String,
     /// First line of the commit's description; may be empty.
     pub title: String,
-    /// It differs from the commit's parent (jj, whose commit holds the difference) or from the commit (git). Files that git
-    /// does not track do not count.
+    /// It differs from the commit's parent (jj, whose commit holds the difference) or from the commit (git). Files
+    /// that git does not track do not count.
     pub changed: bool,
     /// The tracked file that was modified last, documents apart.
     pub newest: Option<Modified>,

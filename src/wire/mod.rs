@@ -1,6 +1,6 @@
-//! Where each query is, from the kernel's side: programs at the sockets follow every connection from client to server and from
-//! server to the database behind, without touching either. Invariant: an instrument that cannot be had costs its own numbers
-//! only; nothing is pinned, and what was attached goes with its owner.
+//! Where each query is, from the kernel's side: programs at the sockets follow every connection from client to server
+//! and from server to the database behind, without touching either. Invariant: an instrument that cannot be had costs
+//! its own numbers only; nothing is pinned, and what was attached goes with its owner.
 
 mod program;
 mod sample;

@@ -1,5 +1,5 @@
-//! What the sockets told, as differences between two instants. Invariant: the places of a hop sum to the time that passed
-//! times its connections, to the exactness with which the two snapshots were taken.
+//! What the sockets told, as differences between two instants. Invariant: the places of a hop sum to the time that
+//! passed times its connections, to the exactness with which the two snapshots were taken.
 
 use super::sample::Sample;
 use super::shapes::{BUCKETS, Connection, PLACES, Place, Side};
@@ -17,7 +17,8 @@ pub struct Hop {
     pub at: Listens,
 }
 
-/// Where the server of a hop listens, on this host; in JSON `"port": 5432` or `"socket": "/run/postgresql/.s.PGSQL.5432"`.
+/// Where the server of a hop listens, on this host; in JSON `"port": 5432` or `"socket":
+/// "/run/postgresql/.s.PGSQL.5432"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listens {
     /// TCP.
@@ -35,7 +36,8 @@ impl Default for Listens {
 }
 
 impl Listens {
-    /// There is a network between the two ends, if only within this host. What is sent into a Unix socket is readable at once.
+    /// There is a network between the two ends, if only within this host. What is sent into a Unix socket is readable
+    /// at once.
     pub fn over_network(&self) -> bool {
         matches!(self, Listens::Port(_))
     }
@@ -86,12 +88,14 @@ pub struct HopDelta {
     pub pipelined: u64,
     /// Further parts of requests and answers.
     pub pieces: u64,
-    /// Changes of place that came in the reverse order of their clocks, read on two CPUs at once: each counts as no time. The
-    /// kernel counts them by hop, those of [`Others`] among them. `None`: recorded before they were counted.
+    /// Changes of place that came in the reverse order of their clocks, read on two CPUs at once: each counts as no
+    /// time. The kernel counts them by hop, those of [`Others`] among them. `None`: recorded before they were
+    /// counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversed: Option<u64>,
-    /// Of the load's hop: connections of other clients to the same port on which anything happened, and their requests. They are
-    /// in none of the other figures. `None`: it is not known which are the load's own, and all are in them.
+    /// Of the load's hop: connections of other clients to the same port on which anything happened, and their
+    /// requests. They are in none of the other figures. `None`: it is not known which are the load's own, and all are
+    /// in them.
     #[serde(default)]
     pub others: Option<Others>,
     /// In the order of the path.
@@ -114,7 +118,8 @@ pub struct WireDelta {
     pub span: Span,
     /// That between the load and the server first; see [`WireDelta::load`].
     pub hops: Vec<HopDelta>,
-    /// Sending is seen too (kernel 6.16 and later); else a request's way counts for the client, an answer's for the server.
+    /// Sending is seen too (kernel 6.16 and later); else a request's way counts for the client, an answer's for the
+    /// server.
     pub sends_seen: bool,
 }
 
@@ -216,7 +221,8 @@ impl WireDelta {
         self.load().is_some_and(|hop| hop.hop.name == name)
     }
 
-    /// Gives each hop its timelines, cut to the window; of the first those of the load's `own`, as in [`WireSnapshot::until`].
+    /// Gives each hop its timelines, cut to the window; of the first those of the load's `own`, as in
+    /// [`WireSnapshot::until`].
     pub fn add_timelines(&mut self, samples: Vec<Sample>, own: Option<&BTreeSet<u32>>) {
         for sample in samples {
             if let Some(hop) = self.hops.iter_mut().find(|hop| hop.hop.name == sample.hop) {
@@ -294,8 +300,9 @@ mod tests {
             queries,
             ..Connection::default()
         };
-        // The first was in the server's hands since 900 when the window began at 1,000; at its end, 2,000, it is in the client's
-        // since 1,950. The second was with the client all the while, but for one query. The third is of another time.
+        // The first was in the server's hands since 900 when the window began at 1,000; at its end, 2,000, it is in
+        // the client's since 1,950. The second was with the client all the while, but for one query. The third is of
+        // another time.
         let before = snapshot(
             1_000,
             &[

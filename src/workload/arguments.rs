@@ -1,5 +1,5 @@
-//! The rows of a `query-args-file`: comma separated values as Go's encoding/csv reads them (quotes double inside quotes,
-//! empty lines are skipped). Invariant: every row has at least one field.
+//! The rows of a `query-args-file`: comma separated values as Go's encoding/csv reads them (quotes double inside
+//! quotes, empty lines are skipped). Invariant: every row has at least one field.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Workloads: dbbench .ini scripts and plain queries, with line-numbered errors.
-//! Invariant: an option of a script is honoured as dbbench honours it, or refused by name, line and remedy; none is ignored.
+//! Workloads: dbbench .ini scripts and plain queries, with line-numbered errors. Invariant: an option of a script is
+//! honoured as dbbench honours it, or refused by name, line and remedy; none is ignored.
 
 mod arguments;
 mod duration;
@@ -137,8 +137,8 @@ impl Workload {
         split::proportional(level, &self.jobs)
     }
 
-    /// The script of this workload with `level` connections, for the user's own dbbench; the files it names are given by
-    /// absolute path. Without `duration`: whoever runs it stops it.
+    /// The script of this workload with `level` connections, for the user's own dbbench; the files it names are given
+    /// by absolute path. Without `duration`: whoever runs it stops it.
     pub fn to_ini(&self, level: usize) -> Result<String, WorkloadError> {
         write::ini(self, &self.connections(level)?)
     }

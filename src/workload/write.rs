@@ -4,8 +4,8 @@
 use super::{Job, Pace, Work, Workload, WorkloadError};
 use std::fmt::Write;
 
-/// The script with `connections[i]` for the job `i`. A job with a rate or a log keeps its pace; dbbench's pool bounds its
-/// connections.
+/// The script with `connections[i]` for the job `i`. A job with a rate or a log keeps its pace; dbbench's pool bounds
+/// its connections.
 pub fn ini(workload: &Workload, connections: &[usize]) -> Result<String, WorkloadError> {
     let mut text = String::new();
     for code in &workload.accepted_errors {

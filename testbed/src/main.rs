@@ -1,5 +1,5 @@
-//! `wireprof-testbed`: parses its arguments and runs the testbed. Exit codes: 0 ended on request, 1 failed, 2 usage, 3 the
-//! environment does not permit it (no PostgreSQL).
+//! `wireprof-testbed`: parses its arguments and runs the testbed. Exit codes: 0 ended on request, 1 failed, 2 usage,
+//! 3 the environment does not permit it (no PostgreSQL).
 
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;

@@ -37,9 +37,10 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
     /// Plant a known bottleneck; may be given several times. One of cpu:peek=DURATION, cpu:oracle=DURATION,
-    /// cpu:outside=DURATION, lock=DURATION, oracle-delay=DURATION, database=DURATION (inside PostgreSQL,
-    /// on its CPU below 2 ms), path=DURATION (a proxy on the way to PostgreSQL), pool-size=N, batches=N (reads of the
-    /// oracle in flight), coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION, deep-stack=SIZE (16kB to 1MB).
+    /// cpu:outside=DURATION, lock=DURATION, oracle-delay=DURATION, database=DURATION (inside PostgreSQL, on its CPU
+    /// below 2 ms), path=DURATION (a proxy on the way to PostgreSQL), pool-size=N, batches=N (reads of the oracle in
+    /// flight), coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION,
+    /// deep-stack=SIZE (16kB to 1MB).
     #[arg(long = "plant", value_name = "KIND:ARGS")]
     pub plants: Vec<Plant>,
     /// How the external port authenticates its clients.

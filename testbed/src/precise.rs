@@ -1,5 +1,5 @@
-//! The sleep that plants need and the standard library does not give: until an instant of `CLOCK_MONOTONIC`, without rounding up.
-//! Invariant: all durations are nanoseconds.
+//! The sleep that plants need and the standard library does not give: until an instant of `CLOCK_MONOTONIC`, without
+//! rounding up. Invariant: all durations are nanoseconds.
 
 use wireprof::clock::Nanos;
 

@@ -1,11 +1,11 @@
-//! The import rules of ARCHITECTURE.md, checked against the sources; and that ARCHITECTURE.md names every room and every
-//! dependency, and none that is gone. Unit tests inside the files may import what they like.
+//! The import rules of ARCHITECTURE.md, checked against the sources; and that ARCHITECTURE.md names every room and
+//! every dependency, and none that is gone. Unit tests inside the files may import what they like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The rooms in layers, the lowest first. A room imports rooms of lower layers only, so no circle can form; this holds for
-/// the conductor and the command line, and for C headers, as for every other room.
+/// The rooms in layers, the lowest first. A room imports rooms of lower layers only, so no circle can form; this
+/// holds for the conductor and the command line, and for C headers, as for every other room.
 const LAYERS: &[&[&str]] = &[
     &["bpf", "check", "child", "clock", "connection", "mapped", "profile", "sql", "vcs", "workload"],
     &["cachedir", "elf", "load", "metrics", "statements", "testbed", "wire"],
@@ -189,7 +189,8 @@ fn imports(code: &str) -> BTreeSet<String> {
 
 #[test]
 fn imports_are_read_from_paths_and_groups_but_not_from_comments_or_unit_tests() {
-    let text = "use crate::clock::Span;\nuse crate::{load::{A, B}, run};\n// crate::cli\nfn f() { crate::elf::g(); mycrate::x() }\n\
+    let text = "use crate::clock::Span;\nuse crate::{load::{A, B}, run};\n// crate::cli\nfn f() { crate::elf::g(); \
+                mycrate::x() }\n\
                 #[cfg(test)]\nmod tests { use crate::sweep; }\n";
     assert_eq!(imports(&code(text)).into_iter().collect::<Vec<_>>(), ["clock", "elf", "load", "run"]);
 }

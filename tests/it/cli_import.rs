@@ -46,7 +46,8 @@ fn import(place: &Place, recorded: &Path, table: &str) {
 /// What was never observed in environmentd.
 const UNOBSERVED: [&str; 4] = ["batch wait", "get_connection", "prepare_cached", "query_one"];
 
-/// (level, read_ts in us, its count, ops a batch); and the quantities that are not measured, with how the reason starts.
+/// (level, read_ts in us, its count, ops a batch); and the quantities that are not measured, with how the reason
+/// starts.
 fn assert_figures(place: &Place, levels: [(usize, f64, u64, f64); 3], absent: &[&str], reason: &str) {
     let found = rows(place, &["metrics"]);
     for (level, read_ts, calls, per_batch) in levels {
@@ -155,8 +156,8 @@ fn the_recording_of_the_testbed_becomes_a_run_that_every_verb_reads() {
     assert_eq!(pictures(&place), 10);
 }
 
-/// The largest recorded file, 152 MB of text. The bounds are CPU time, because other tests run companions this one; on an idle
-/// machine it takes a sixth of them, and a tenth of the memory.
+/// The largest recorded file, 152 MB of text. The bounds are CPU time, because other tests run companions this one;
+/// on an idle machine it takes a sixth of them, and a tenth of the memory.
 #[test]
 fn a_large_recorded_file_is_imported_and_drawn_in_5_seconds_of_cpu_and_500_megabytes() {
     let Some(recorded) = recordings::environmentd() else { return };

@@ -1,4 +1,5 @@
-//! What goes together in runs built by hand: a tick in the slowest slices, and a function and a metric that rise together.
+//! What goes together in runs built by hand: a tick in the slowest slices, and a function and a metric that rise
+//! together.
 
 use crate::build::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -7,8 +8,8 @@ use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::run::{Run, Window};
 
-/// A window of 10 s in which something runs for 40 ms once a second at `phase` (in slices), and something else at another time of
-/// the second. Queries are slower at `slow`.
+/// A window of 10 s in which something runs for 40 ms once a second at `phase` (in slices), and something else at
+/// another time of the second. Queries are slower at `slow`.
 fn ticking(replicate: usize, random: &mut StdRng, phase: u64, slow: impl Fn(u64) -> bool) -> Window {
     let mut stacks: Vec<Stack> = Vec::new();
     for slice in 0..200 {
@@ -80,7 +81,8 @@ fn growing(replicates: usize) -> Run {
             let mut made = window(level as usize, replicate, 5, 10_000, Some(profile(&stacks.concat())));
             let lookups = 20_000 + random.random_range(0..300);
             let text = format!(
-                "# TYPE retries counter\nretries {}\n# TYPE lookups counter\nlookups {lookups}\n# TYPE rare counter\nrare {level}\n",
+                "# TYPE retries counter\nretries {}\n# TYPE lookups counter\nlookups {lookups}\n# TYPE rare \
+                    counter\nrare {level}\n",
                 1_000 * level + 50 * replicate as u64
             );
             let scrape = |at: u64, text: &str| Scrape { span: Span::new(at, at + 10), text: text.to_string() };

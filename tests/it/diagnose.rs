@@ -1,5 +1,5 @@
-//! Runs constructed so that their cause is known: each is concluded first, with the effect that the construction has, and what was
-//! not measured is named.
+//! Runs constructed so that their cause is known: each is concluded first, with the effect that the construction has,
+//! and what was not measured is named.
 
 use crate::build::{self, Stack, frame, hop};
 use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, diagnose};
@@ -33,7 +33,8 @@ struct Made {
     on_one_thread: f64,
     /// Threads of the server, inside a task companions what is on a CPU.
     blocked: f64,
-    /// A round trip behind: the call, the statement, the way on its own, waiting at the database; what a query waits for it.
+    /// A round trip behind: the call, the statement, the way on its own, waiting at the database; what a query waits
+    /// for it.
     call: f64,
     statement: f64,
     at_database: f64,
@@ -66,7 +67,8 @@ fn one() -> Made {
     }
 }
 
-/// One client whose queries cost what those of sixteen cost: nothing is shared that would get cheaper with the throughput.
+/// One client whose queries cost what those of sixteen cost: nothing is shared that would get cheaper with the
+/// throughput.
 fn one_as_cheap() -> Made {
     let Made { server, generator, database, .. } = sixteen();
     Made { server, generator, database, ..one() }
@@ -148,10 +150,12 @@ impl Made {
             ),
             "# TYPE mz_tokio_num_workers gauge\nmz_tokio_num_workers{runtime=\"main\"} 2\n".into(),
             format!(
-                "# TYPE mz_tokio_worker_total_busy_duration gauge\nmz_tokio_worker_total_busy_duration{{runtime=\"main\"}} {busy}\n"
+                "# TYPE mz_tokio_worker_total_busy_duration \
+                    gauge\nmz_tokio_worker_total_busy_duration{{runtime=\"main\"}} {busy}\n"
             ),
         ];
-        let before = "# TYPE mz_tokio_worker_total_busy_duration gauge\nmz_tokio_worker_total_busy_duration{runtime=\"main\"} 0\n";
+        let before = "# TYPE mz_tokio_worker_total_busy_duration \
+                      gauge\nmz_tokio_worker_total_busy_duration{runtime=\"main\"} 0\n";
         let scrape = |at, text: &str| Scrape { span: Span::new(at, at), text: text.to_string() };
         MetricsDelta::between(&scrape(0, before), &scrape(SECOND, &text.concat()))
     }
@@ -246,8 +250,8 @@ fn a_function_is_named_with_its_effect_whatever_the_level() {
     (loaded.latency, loaded.server[0]) = (480.0, ("serve;a", 42.0));
     let (found, effect) = first(&[one_as_cheap(), loaded.clone()], Cause::CpuFunction);
     near(effect, 336.0);
-    // Where the other 18 us cost 63 at a third of the throughput, three quarters of them are taken for shared work, as most:
-    // the throughput rises by r with r (4.5 + 13.5 / r) = 60, which leaves 39 us.
+    // Where the other 18 us cost 63 at a third of the throughput, three quarters of them are taken for shared work,
+    // as most: the throughput rises by r with r (4.5 + 13.5 / r) = 60, which leaves 39 us.
     near(first(&[one(), loaded], Cause::CpuFunction).1, 441.0);
     assert_eq!(found.verdicts[0].named[0].name, "a");
     assert!(found.verdicts.iter().any(|verdict| verdict.cause == Cause::CpuSaturated));
@@ -259,13 +263,13 @@ fn what_gets_cheaper_with_the_throughput_is_read_from_the_lowest_level_and_said(
     let dear = Made { latency: 320.0, generator: 25.0, ..sixteen() };
     let many = Made { clients: 64, latency: 640.0, ..sixteen() };
     let found = diagnosed(&[one(), dear.clone(), many.clone()]);
-    assert_eq!(found.slower, Some(1));
+    assert_eq!(found.lower, Some(1));
     assert!(terminal(&diagnosis_report(&found, &[]), 200).contains("through level 1 and this one"));
     let alone = diagnosed(&[many]);
-    assert_eq!(alone.slower, None);
+    assert_eq!(alone.lower, None);
     assert!(terminal(&diagnosis_report(&alone, &[]), 200).contains("does not tell how it falls"));
     // As high a throughput as here tells nothing.
-    assert_eq!(diagnosed(&[Made { clients: 8, latency: 160.0, ..sixteen() }, dear]).slower, None);
+    assert_eq!(diagnosed(&[Made { clients: 8, latency: 160.0, ..sixteen() }, dear]).lower, None);
 }
 
 #[test]
@@ -338,7 +342,8 @@ fn a_lock_is_named_by_the_function_that_waits_for_it_and_other_blocking_calls_ar
     locked.server.push(("serve;take;std::sys::sync::mutex::futex::Mutex::lock_contended", 1.0));
     let (found, _) = first(&[one(), locked], Cause::Lock);
     assert_eq!(found.verdicts[0].named[0].name, "take");
-    // HeldResource by a function that works under it, most of that by chance on one thread, which is no limit of its own.
+    // HeldResource by a function that works under it, most of that by chance on one thread, which is no limit of its
+    // own.
     let mut working = Made { latency: 1_200.0, blocked: 60.0, on_one_thread: 0.7, ..sixteen() };
     working.server.push(("serve;take;hold", 60.0));
     working.server.push(("serve;take;std::sys::sync::mutex::futex::Mutex::lock_contended", 4.0));

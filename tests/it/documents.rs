@@ -1,5 +1,5 @@
-//! The documents: links and paths lead somewhere, every decision is in the index and has its sections, and lines fit into
-//! 120 columns. Invariant: the tests read the repository and change nothing.
+//! The documents: links and paths lead somewhere, every decision is in the index and has its sections, and lines fit
+//! into 120 columns. Invariant: the tests read the repository and change nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Both views of a run whose figures are constructed: places that add up, demands that bound, growth that is divided without
-//! remainder.
+//! Both views of a run whose figures are constructed: places that add up, demands that bound, growth that is divided
+//! without remainder.
 
 use crate::build;
 use std::collections::BTreeMap;
@@ -184,6 +184,7 @@ fn the_sentence_names_where_the_clients_are_and_leaves_out_where_nobody_is() {
     let section = places_section(&places(&run())).unwrap();
     assert_eq!(
         section.notes[1],
-        "Of 10 clients, on average: 6.2 in the server's socket buffers, 2.4 in the server's hands, 1.2 in the client's socket buffers."
+        "Of 10 clients, on average: 6.2 in the server's socket buffers, 2.4 in the server's hands, 1.2 in the \
+            client's socket buffers."
     );
 }

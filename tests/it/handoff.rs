@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// With Windows' line breaks and a byte that is not UTF-8.
-const PROMPT: &[u8] = b"Tune it \xff.\r\n\r\nImmediate next steps (handoff):\r\n - Fixed pools:\r\n   `-force-pre-auth`.\r\n - Sweep `1,4`\r\n";
+const PROMPT: &[u8] = b"Tune it \xff.\r\n\r\nImmediate next steps (handoff):\r\n - Fixed pools:\r\n   \
+                        `-force-pre-auth`.\r\n - Sweep `1,4`\r\n";
 
 fn handoff(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(WIREPROF);

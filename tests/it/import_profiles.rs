@@ -131,7 +131,8 @@ fn the_text_of_perf_script_is_read_where_there_is_no_perf() {
     let place = Place::new();
     let sample = |thread: &str, second: u32, function: &str| {
         format!(
-            "{thread} 10/11 {second}.000000:   1000000 cpu-clock: \n\t    1f {function}+0x1 (/opt/server)\n\t    2f main+0x1 (/opt/server)\n\n"
+            "{thread} 10/11 {second}.000000:   1000000 cpu-clock: \n\t    1f {function}+0x1 (/opt/server)\n\t    2f \
+                main+0x1 (/opt/server)\n\n"
         )
     };
     let text: String = (0..10).map(|i| sample("worker", i, if i < 4 { "a" } else { "b" })).collect();

@@ -149,13 +149,15 @@ fn line_endings_marks_types_that_follow_and_times_change_nothing() {
 
 #[test]
 fn garbled_lines_are_counted_one_by_one() {
-    let text = "a 1\nb{x=\"1} 2\nc{x=1} 2\nd two\n<html>\n9lives 1\nf 1 2 3\na 2\ng{x=\"1\" y=\"2\"} 1\nh{x=\"1\",x=\"2\"} 1\nok 1\n";
+    let text = "a 1\nb{x=\"1} 2\nc{x=1} 2\nd two\n<html>\n9lives 1\nf 1 2 3\na 2\ng{x=\"1\" y=\"2\"} \
+                1\nh{x=\"1\",x=\"2\"} 1\nok 1\n";
     let parsed = Exposition::parse(text);
     assert_eq!(parsed.garbled, 9);
     assert_eq!(parsed.readings.len(), 2);
 }
 
-/// The crate gets the recorded series with a comma in a label's value wrong: `format="t,d,k_s,v_s"` becomes `format="t"`.
+/// The crate gets the recorded series with a comma in a label's value wrong: `format="t,d,k_s,v_s"` becomes
+/// `format="t"`.
 #[test]
 fn on_expositions_of_a_real_server_the_reader_and_the_crate_agree() {
     let Some(recorded) = recordings::environmentd() else { return };

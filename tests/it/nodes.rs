@@ -1,4 +1,5 @@
-//! The tree of a latency whose parts are constructed: what is subtracted, what is not, and how much is left residual_share.
+//! The tree of a latency whose parts are constructed: what is subtracted, what is not, and how much is left
+//! residual_share.
 
 use crate::build;
 use std::collections::BTreeMap;
@@ -53,7 +54,8 @@ fn metrics(histograms: &[(&str, u64, u64)]) -> MetricsDelta {
         let one = |(name, count, micros): &(&str, u64, u64)| {
             let seconds = (of(*count) * micros) as f64 / 1e6;
             format!(
-                "# TYPE {name} histogram\n{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {seconds}\n{name}_count {count}\n",
+                "# TYPE {name} histogram\n{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {seconds}\n{name}_count \
+                    {count}\n",
                 count = of(*count)
             )
         };
@@ -134,7 +136,13 @@ fn a_batch_that_ten_calls_share_is_not_subtracted_from_their_wait_and_has_no_sha
     assert_eq!(tree.get("rest of batch").unwrap().share, None);
     assert!((tree.residual_share().unwrap() - (2.0 + 10.0 + 30.0) / 110.0).abs() < 1e-9);
     let said = nodes_section(&BTreeMap::from([(64, tree)])).notes;
-    assert!(said[0].starts_with("Level 64: 38.2 % of the latency is known only by subtraction, and so not explained, most of it rest of call"), "{said:?}");
+    assert!(
+        said[0].starts_with(
+            "Level 64: 38.2 % of the latency is known only by subtraction, and so not explained, \
+        most of it rest of call"
+        ),
+        "{said:?}"
+    );
     assert!(said[1].contains("10.0 of the former share one of the latter"), "{said:?}");
 }
 
@@ -246,7 +254,8 @@ fn what_the_sockets_see_before_and_after_the_database_is_not_unexplained() {
         "{:?}",
         section.notes
     );
-    // The sample's mean may differ from that of all: what it leaves is not explained, as far as the metrics do not either.
+    // The sample's mean may differ from that of all: what it leaves is not explained, as far as the metrics do not
+    // either.
     let mut differing = sampled(one(), Some(Behind { before: 40_000, after: 18_000 }));
     let sample = differing.wire.as_mut().unwrap().hops[0].sample.as_mut().unwrap();
     sample.queries.iter_mut().for_each(|query| query.spent[2] = 85_000);

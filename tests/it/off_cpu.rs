@@ -1,5 +1,5 @@
-//! What threads wait for, from a constructed run: exact figures a query, the stacks that are named, and that a stored run gives
-//! the same.
+//! What threads wait for, from a constructed run: exact figures a query, the stacks that are named, and that a stored
+//! run gives the same.
 
 use crate::build;
 use regex::Regex;

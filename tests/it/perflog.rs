@@ -1,10 +1,12 @@
-//! The log keeps every byte a person wrote, numbers its entries on, and takes the same attachment twice without a change.
+//! The log keeps every byte a person wrote, numbers its entries on, and takes the same attachment twice without a
+//! change.
 
 use crate::build::*;
 use std::path::Path;
 use wireprof::perflog::*;
 
-const LOG: &str = "# Log\r\n\r\nIntro  \n\n## Session 47: first\n\ntext\n```\n## Session 99: not an entry\n```\n\n### Session 48: second\n#### Sub\n\tx\n## Session 48: again\nlast\n# Appendix\nend without a line break";
+const LOG: &str = "# Log\r\n\r\nIntro  \n\n## Session 47: first\n\ntext\n```\n## Session 99: not an entry\n```\n\n### \
+                   Session 48: second\n#### Sub\n\tx\n## Session 48: again\nlast\n# Appendix\nend without a line break";
 
 #[test]
 fn parsing_loses_no_byte_and_finds_the_entries_outside_of_code() {
@@ -61,7 +63,8 @@ fn a_block_is_replaced_where_it_stands_and_twice_is_once() {
     assert_eq!(
         once.text(),
         format!(
-            "## Session 1: a\n\ntext\n\n<!-- wireprof:begin R attachments {{\"wireprof\":\"{}\",\"form\":{FORM}}} -->\none\n\
+            "## Session 1: a\n\ntext\n\n<!-- wireprof:begin R attachments {{\"wireprof\":\"{}\",\"form\":{FORM}}} \
+                -->\none\n\
              <!-- wireprof:end R attachments -->\n\n## Session 2: b\n\ntext\n",
             env!("CARGO_PKG_VERSION")
         )
@@ -135,7 +138,8 @@ fn attaching_twice_leaves_the_same_bytes_in_the_log_and_beside_it() {
     }
     assert_eq!(bytes[0], bytes[1]);
     let text = String::from_utf8(bytes[0].0.clone()).unwrap();
-    let rows = "| 1 | flamegraph, all | [R-L0001.svg](flamegraphs/R-L0001.svg) |\n| 16 | flamegraph, all | [R-L0016.svg](flamegraphs/R-L0016.svg) |\n";
+    let rows = "| 1 | flamegraph, all | [R-L0001.svg](flamegraphs/R-L0001.svg) |\n| 16 | flamegraph, all | \
+                [R-L0016.svg](flamegraphs/R-L0016.svg) |\n";
     assert!(text.contains(rows), "{text}");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "temporary files are left: {left:?}");

@@ -1,5 +1,5 @@
-//! A log can be trusted: what wireprof wrote passes its check, one changed digit fails it with its line, and a long log that
-//! people wrote survives byte for byte.
+//! A log can be trusted: what wireprof wrote passes its check, one changed digit fails it with its line, and a long
+//! log that people wrote survives byte for byte.
 
 use crate::build::*;
 use std::path::PathBuf;
@@ -202,7 +202,8 @@ fn where_only_this_version_computes_otherwise_the_entry_is_not_wrong() {
     assert!(checked.findings[0].kind.to_string().contains("this one computes `400,000`"), "{:?}", checked.findings);
 }
 
-/// Fifty sessions as people write them: both ranks, numbers used twice, units in cells, code, both line ends, bytes that are no text.
+/// Fifty sessions as people write them: both ranks, numbers used twice, units in cells, code, both line ends, bytes
+/// that are no text.
 fn by_hand() -> Vec<u8> {
     let mut log = b"# pgwire performance log\r\n\r\nIntro with trailing blanks  \t\n\n".to_vec();
     for session in 1..=50u32 {
@@ -228,7 +229,10 @@ fn by_hand() -> Vec<u8> {
             "> µs, ±, 中文, \u{10ff85}, \u{200b}\n---\n<b>html</b> [x](https://example.org) `| not | a table`\n"
                 .bytes(),
         );
-        log.extend(b"no break between these two\n##Session 7: no heading\n    ## Session 8: too far in\n\t\n~~~\nopen ```\n~~~\n\n");
+        log.extend(
+            b"no break between these two\n##Session 7: no heading\n    ## Session 8: too far in\n\t\n~~~\nopen \
+                     ```\n~~~\n\n",
+        );
     }
     log.extend(b"last line without a break");
     log

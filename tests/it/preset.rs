@@ -74,7 +74,8 @@ fn plumbing_is_the_runtime_and_not_what_runs_in_it() {
         "<tokio::runtime::task::harness::Harness<tracing::instrument::Instrumented<mz_pgwire::protocol::run>>>::poll",
         "core::ptr::drop_in_place::<tokio::runtime::task::Notified>",
         "<core::future::poll_fn::PollFn<mz_pgwire::protocol::run> as core::future::future::Future>::poll",
-        "<core::pin::Pin<alloc::boxed::Box<dyn core::future::future::Future<Output = ()>>> as core::future::future::Future>::poll",
+        "<core::pin::Pin<alloc::boxed::Box<dyn core::future::future::Future<Output = ()>>> as \
+            core::future::future::Future>::poll",
         "<alloc::boxed::Box<dyn core::ops::function::FnOnce<()>> as core::ops::function::FnOnce<()>>::call_once",
         "std::panicking::catch_unwind::<(), core::panic::unwind_safe::AssertUnwindSafe<x>>",
         "<std::sys::thread::unix::Thread>::new::thread_start",
@@ -304,7 +305,8 @@ fn a_preset_that_is_not_there_is_an_error_that_names_those_that_are() {
     let error = Preset::load("postgress").unwrap_err().to_string();
     assert_eq!(
         error,
-        "there is no preset `postgress`; there are materialize, testbed, postgres, cockroach, generic, or give the path \
+        "there is no preset `postgress`; there are materialize, testbed, postgres, cockroach, generic, or give the \
+            path \
          of a file that ends in .toml"
     );
     let error = Preset::load("/nowhere/x.toml").unwrap_err().to_string();

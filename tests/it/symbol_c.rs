@@ -1,5 +1,6 @@
-//! Symbols of C programs in every form they are shipped in: with debug information of several versions and places, without,
-//! deleted, replaced and damaged. The programs are compiled here with gcc; without gcc the tests say so and pass.
+//! Symbols of C programs in every form they are shipped in: with debug information of several versions and places,
+//! without, deleted, replaced and damaged. The programs are compiled here with gcc; without gcc the tests say so and
+//! pass.
 
 use crate::skip::{skip, skip_in_part};
 use object::{Object, ObjectSymbol};

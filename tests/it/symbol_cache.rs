@@ -1,5 +1,5 @@
-//! What the symbolizer keeps on disk: a later look-up has the same frames, from the cache alone where nothing changed, and from
-//! the files where anything did.
+//! What the symbolizer keeps on disk: a later look-up has the same frames, from the cache alone where nothing
+//! changed, and from the files where anything did.
 
 use crate::skip::skip;
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -11,8 +11,10 @@ use wireprof::profile::{Frame, Miss};
 use wireprof::sample::{Address, Module, ModuleId, ModuleKind};
 use wireprof::symbol::{Cache, Options, Symbolizer};
 
-const PROGRAM: &str = "volatile long sink; static inline __attribute__((always_inline)) void hot(long n) { sink += n; }\n\
-    __attribute__((noinline)) void outer(long n) { hot(n); sink++; } int main(int c, char **v) { outer(c); return 0; }\n";
+const PROGRAM: &str = "volatile long sink; static inline __attribute__((always_inline)) void hot(long n) { sink += n; \
+                       }\n\
+    __attribute__((noinline)) void outer(long n) { hot(n); sink++; } int main(int c, char **v) { outer(c); return 0; \
+    }\n";
 
 /// A folder with a program, a debug root and a cache in it.
 struct Built {

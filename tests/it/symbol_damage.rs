@@ -9,8 +9,10 @@ use wireprof::profile::Miss;
 use wireprof::sample::{Address, Module, ModuleId, ModuleKind};
 use wireprof::symbol::{Options, Symbolizer};
 
-const PROGRAM: &str = "volatile long sink; static inline __attribute__((always_inline)) void hot(long n) { sink += n; }\n\
-    __attribute__((noinline)) void outer(long n) { hot(n); sink++; } int main(int c, char **v) { outer(c); return 0; }\n";
+const PROGRAM: &str = "volatile long sink; static inline __attribute__((always_inline)) void hot(long n) { sink += n; \
+                       }\n\
+    __attribute__((noinline)) void outer(long n) { hot(n); sink++; } int main(int c, char **v) { outer(c); return 0; \
+    }\n";
 
 /// A small program with debug information; `None`, said, without gcc.
 fn program(folder: &Path, arguments: &[&str]) -> Option<Vec<u8>> {

@@ -1,5 +1,5 @@
-//! Working copies of the real git and jj: what a directory is at, the change of one file alone, and a description where it was asked
-//! for. Skipped, with the reason printed, where a tool is not installed.
+//! Working copies of the real git and jj: what a directory is at, the change of one file alone, and a description
+//! where it was asked for. Skipped, with the reason printed, where a tool is not installed.
 
 use crate::skip::skip;
 use std::path::Path;

@@ -120,7 +120,8 @@ fn zero_means_without_limit_as_in_dbbench() {
 
 #[test]
 fn a_workload_written_for_dbbench_reads_back_as_itself() {
-    let text = "error=40001\n[a]\nquery=select $1\nquery=select 2\nmulti-query-mode=multi-connection\nrate=0.5\nbatch-size=3\n\
+    let text = "error=40001\n[a]\nquery=select $1\nquery=select \
+                2\nmulti-query-mode=multi-connection\nrate=0.5\nbatch-size=3\n\
         count=9\nstart=1s\nstop=3s\n[b]\nquery=select 3\nconcurrency=7\n";
     let workload = parse(text);
     let again = parse(&workload.to_ini(8).unwrap());

@@ -1,5 +1,5 @@
-//! Comparisons by the real binaries: the order of the turns, a target of its own for each, and that nothing is left of them.
-//! Windows are too short for verdicts, so none is asserted but that of a difference of half the latency.
+//! Comparisons by the real binaries: the order of the turns, a target of its own for each, and that nothing is left
+//! of them. Windows are too short for verdicts, so none is asserted but that of a difference of half the latency.
 
 use crate::binaries::testbed_binary;
 use crate::sweeps::*;

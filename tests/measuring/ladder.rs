@@ -1,5 +1,6 @@
-//! A ladder by the real binaries: every rung is a run of its own, taken by turns, of the statement and the session that the preset
-//! says. Windows are too short for any figure but the order of the whole: an empty query costs less than the workload.
+//! A ladder by the real binaries: every rung is a run of its own, taken by turns, of the statement and the session
+//! that the preset says. Windows are too short for any figure but the order of the whole: an empty query costs less
+//! than the workload.
 
 use crate::sweeps::*;
 use wireprof::run::{Run, Store};

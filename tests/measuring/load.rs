@@ -75,8 +75,8 @@ fn both_protocols_drive_a_closed_loop_whose_sums_are_exact() {
             assert_eq!((trace.rows, trace.wrong_rows, trace.error_count()), (trace.completed * 3, 0, 0));
             assert_eq!((trace.connections, trace.sessions.opened, trace.sessions.lost), (4, 4, 0));
             assert_eq!((trace.rate, trace.generator.threads), (None, threads));
-            // By Little's law the four clients' time is that of their queries and the generator's own gap; at each end of
-            // the window a query of each client may be counted with time outside it.
+            // By Little's law the four clients' time is that of their queries and the generator's own gap; at each
+            // end of the window a query of each client may be counted with time outside it.
             let busy = trace.throughput() * trace.mean_latency().unwrap() / 1e9;
             let edge = 4.0 * trace.latency.max() as f64 / trace.span.nanos() as f64;
             assert!((3.8 - edge..=4.0 + edge).contains(&busy), "{busy} clients busy");
@@ -91,7 +91,8 @@ fn both_protocols_drive_a_closed_loop_whose_sums_are_exact() {
 fn counted_jobs_send_exactly_what_the_server_counts() {
     let Some(server) = Postgres::start("shared_preload_libraries = 'pg_stat_statements'") else { return };
     server.run(&["create extension pg_stat_statements", "create table log (n int)", "create sequence s"]);
-    let workload = "[reads]\nquery=select 1 as one\nquery=select 2 as two, 3 as three\nmulti-query-mode=multi-connection\n\
+    let workload = "[reads]\nquery=select 1 as one\nquery=select 2 as two, 3 as \
+                    three\nmulti-query-mode=multi-connection\n\
         concurrency=3\ncount=700\n[writes]\nquery=insert into log values (nextval('s'))\nconcurrency=2\ncount=500\n";
     let calls =
         |like: &str| server.value(&format!("select sum(calls) from pg_stat_statements where query like '{like}'"));

@@ -1,5 +1,5 @@
-//! Waits of real threads by stack: blocked and runnable time against the clock, ids that collide, births and deaths. Skipped,
-//! with the reason printed, where the host does not permit the kernel's program.
+//! Waits of real threads by stack: blocked and runnable time against the clock, ids that collide, births and deaths.
+//! Skipped, with the reason printed, where the host does not permit the kernel's program.
 
 use crate::skip::skip;
 use std::collections::BTreeMap;

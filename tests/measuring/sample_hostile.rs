@@ -1,6 +1,7 @@
-//! What a target can do to its sampler costs the frames concerned and nothing else: damaged files among the mapped ones, absurd
-//! call-frame information, files replaced and libraries unloaded under way, the sampler itself killed. Real processes, both
-//! ways of following stacks; skipped, with the reason printed, where the host permits no sampling.
+//! What a target can do to its sampler costs the frames concerned and nothing else: damaged files among the mapped
+//! ones, absurd call-frame information, files replaced and libraries unloaded under way, the sampler itself killed.
+//! Real processes, both ways of following stacks; skipped, with the reason printed, where the host permits no
+//! sampling.
 
 use crate::sample::ways;
 use crate::skip::skip;
@@ -224,7 +225,8 @@ fn a_library_unloaded_for_another_at_the_same_addresses_leaves_complete_stacks_b
     let program = compile(&format!("{WORK}{RELOADS}"), &[], folder.path().join("program"));
     let first = library(folder.path(), "first.so", "");
     // Of the same size, with the same function elsewhere and in frames of another size.
-    let other = "__attribute__((noinline)) long other(volatile char *c) { char room[200]; room[*c] = 1; sink += room[3]; return sink; }";
+    let other = "__attribute__((noinline)) long other(volatile char *c) { char room[200]; room[*c] = 1; sink += \
+                 room[3]; return sink; }";
     let second = library(folder.path(), "second.so", other);
     for way in ways() {
         let (raw, report) = sample(&Running::start(&program, &[&first, &second]), way, || pause(3.0));

@@ -253,7 +253,8 @@ fn fake_dbbench(directory: &Path, psql: &Path) -> PathBuf {
     let program = directory.join("dbbench");
     let psql = psql.display();
     let text = format!(
-        "#!/bin/sh\nif [ \"$1\" = -help ]; then echo ' -url -driver -max-active-conns -max-idle-conns' >&2; exit 2; fi\n\
+        "#!/bin/sh\nif [ \"$1\" = -help ]; then echo ' -url -driver -max-active-conns -max-idle-conns' >&2; exit 2; \
+            fi\n\
          trap 'echo \"2026/11/22 09:22:48 query: 7 transactions (7.000 TPS), latency 1ms±1ms; 7 rows (7 RPS), \
          7 queries (7 QPS); 0 aborts (0.000%), latency 0s±0s\" >&2; exit 0' INT\n\
          while :; do for i in 1 2 3 4 5 6 7 8 9; do echo 'select * from t;'; done | {psql} -q \"$2\" >/dev/null; done\n"

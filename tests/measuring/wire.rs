@@ -1,5 +1,5 @@
-//! Places at real sockets: a PostgreSQL under load, followed by the kernel's program. Skipped, with the reason printed, where
-//! the host permits no such program or has no PostgreSQL.
+//! Places at real sockets: a PostgreSQL under load, followed by the kernel's program. Skipped, with the reason
+//! printed, where the host permits no such program or has no PostgreSQL.
 
 use crate::postgres::Postgres;
 use crate::skip::skip;

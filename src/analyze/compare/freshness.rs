@@ -1,5 +1,5 @@
-//! Whether a run's reads saw the writes that were acknowledged before them: the windows' counts taken together. Invariant: a run
-//! without a probe has no answer, not a clean one.
+//! Whether a run's reads saw the writes that were acknowledged before them: the windows' counts taken together.
+//! Invariant: a run without a probe has no answer, not a clean one.
 
 use crate::check::Check;
 use crate::run::Run;

@@ -1,6 +1,6 @@
-//! Rungs of a ladder of workloads side by side: what each costs, and what it costs more than the one below. Invariant: a step is the
-//! mean of the differences within replicates, whose windows followed each other; its interval is Student's over the replicates, and
-//! there is none for fewer than two.
+//! Rungs of a ladder of workloads side by side: what each costs, and what it costs more than the one below.
+//! Invariant: a step is the mean of the differences within replicates, whose windows followed each other; its
+//! interval is Student's over the replicates, and there is none for fewer than two.
 
 use crate::analyze::statistics::interval::mean;
 use crate::run::{Run, Window};

@@ -1,6 +1,6 @@
-//! What observing costs, from pairs of windows. Invariant: a cost is the mean of the differences within pairs, never a difference
-//! of means over windows that the machine's drift has come between; its interval is Student's over the pairs (Student 1908, the
-//! paired test), and there is none for fewer than two.
+//! What observing costs, from pairs of windows. Invariant: a cost is the mean of the differences within pairs, never
+//! a difference of means over windows that the machine's drift has come between; its interval is Student's over the
+//! pairs (Student 1908, the paired test), and there is none for fewer than two.
 
 use crate::analyze::statistics::interval::mean;
 use crate::run::{Instrument, ObservedPair, ObservedWindow, ObserverWindows};

@@ -1,11 +1,11 @@
-//! What the difference between two sides should come to by what was measured of its parts, against what it came to. Invariant:
-//! a prediction uses nothing of the other side's throughput or latency, which it is held against.
+//! What the difference between two sides should come to by what was measured of its parts, against what it came to.
+//! Invariant: a prediction uses nothing of the other side's throughput or latency, which it is held against.
 //!
-//! With one client nothing queues, so a part that one side no longer passes through takes its time with it, and all else is
-//! expected to stay: where it does not, the places at the sockets tell which part of the latency went otherwise. Where the CPUs
-//! are saturated, throughput is capacity over demand (the utilisation law, U = X D / m: Denning and Buzen 1978, ACM Computing
-//! Surveys 10(3)), so at equal utilisation it grows as the demand falls. Replicates that were measured one after the other are
-//! paired, and intervals are Student's over the pairs.
+//! With one client nothing queues, so a part that one side no longer passes through takes its time with it, and all
+//! else is expected to stay: where it does not, the places at the sockets tell which part of the latency went
+//! otherwise. Where the CPUs are saturated, throughput is capacity over demand (the utilisation law, U = X D / m:
+//! Denning and Buzen 1978, ACM Computing Surveys 10(3)), so at equal utilisation it grows as the demand falls.
+//! Replicates that were measured one after the other are paired, and intervals are Student's over the pairs.
 
 use super::difference::{Contrast, Mean};
 use crate::analyze::cost::quantities::{Inputs, Kind};
@@ -17,8 +17,9 @@ use crate::target::{Role, SchedulerDelta};
 use crate::wire::Place;
 use serde::Serialize;
 
-/// Share of the CPUs that must be busy on both sides for the CPUs to set the throughput. Below it they may be wanted by more threads
-/// than there are, and yet one of them idles while threads wait for another: where the scheduler puts them is then the limit.
+/// Share of the CPUs that must be busy on both sides for the CPUs to set the throughput. Below it they may be wanted
+/// by more threads than there are, and yet one of them idles while threads wait for another: where the scheduler puts
+/// them is then the limit.
 const SATURATED: f64 = 0.9;
 
 /// Figures of the two sides and what lies between them: times in ns a query, throughputs in queries a second.
@@ -42,14 +43,14 @@ pub enum Predicted {
     Latency { without: Vec<String> },
     /// The part of it that these places take: those nodes less where they lie in it, else as before.
     Places { places: Vec<Place>, without: Vec<String> },
-    /// Throughput at the first side's utilisation, with less (or more) CPU a query, in ns: of the server, of the processes
-    /// watched companions it.
+    /// Throughput at the first side's utilisation, with less (or more) CPU a query, in ns: of the server, of the
+    /// processes watched companions it.
     Throughput { server: f64, others: f64 },
 }
 
 impl Prediction {
-    /// Whether the change that was predicted lies within the interval of the one that was measured; `None` without one. `beyond` asks
-    /// for more: what scatters from pair to pair on both sides alike is not in its interval.
+    /// Whether the change that was predicted lies within the interval of the one that was measured; `None` without
+    /// one. `beyond` asks for more: what scatters from pair to pair on both sides alike is not in its interval.
     pub fn holds(&self) -> Option<bool> {
         let predicted = self.predicted - self.before;
         self.change.map(|(low, high)| low <= predicted && predicted <= high)
@@ -199,7 +200,8 @@ impl Demands {
             false => "",
         };
         format!(
-            "the CPUs do not set the throughput of both sides: {:.0} % of them were busy in a window (at least {:.0} % needed){placed}",
+            "the CPUs do not set the throughput of both sides: {:.0} % of them were busy in a window (at least {:.0} \
+                % needed){placed}",
             100.0 * self.busy,
             100.0 * SATURATED
         )
@@ -261,7 +263,8 @@ mod tests {
         let scrape = |at: u64, count: u64| Scrape {
             span: Span::new(at, at + 1),
             text: format!(
-                "# TYPE read_ts histogram\nread_ts_bucket{{le=\"+Inf\"}} {count}\nread_ts_sum {}\nread_ts_count {count}\n",
+                "# TYPE read_ts histogram\nread_ts_bucket{{le=\"+Inf\"}} {count}\nread_ts_sum {}\nread_ts_count \
+                    {count}\n",
                 count as f64 * 100e-6
             ),
         };
@@ -272,7 +275,8 @@ mod tests {
     }
 
     fn preset() -> Preset {
-        let text = "description = 'p'\n[[node]]\nname = 'read_ts'\ninside = 'server'\nper = 'call'\nexpression = 'mean(read_ts) * 1e6'\n\
+        let text = "description = 'p'\n[[node]]\nname = 'read_ts'\ninside = 'server'\nper = 'call'\nexpression = \
+                    'mean(read_ts) * 1e6'\n\
                     [[node]]\nname = 'part'\ninside = 'read_ts'\nper = 'call'\nexpression = 'mean(read_ts) * 1e6'\n";
         Preset::parse("p", text).unwrap()
     }

@@ -1,7 +1,7 @@
-//! What a query costs, per resource: view B. Demands are busy time a query (D), utilisation follows from them (U = X D / m), and the
-//! least of m / D bounds the throughput (operational laws: Denning and Buzen 1978, "The Operational Analysis of Queueing
-//! Network Models", ACM Computing Surveys 10(3)). Invariant: demands are never added to places, nor to each other where one
-//! resource is part of another.
+//! What a query costs, per resource: view B. Demands are busy time a query (D), utilisation follows from them (U = X
+//! D / m), and the least of m / D bounds the throughput (operational laws: Denning and Buzen 1978, "The Operational
+//! Analysis of Queueing Network Models", ACM Computing Surveys 10(3)). Invariant: demands are never added to places,
+//! nor to each other where one resource is part of another.
 
 use crate::analyze::judge::summary::{mean_latency, per_query};
 use crate::run::{Run, Window};

@@ -1,5 +1,5 @@
-//! Hot frames: what each frame costs a query at each level, and what grew. Invariant: a level's self costs and what lies
-//! outside the focus sum to its total, and a frame that recurs in a stack counts once in `total`.
+//! Hot frames: what each frame costs a query at each level, and what grew. Invariant: a level's self costs and what
+//! lies outside the focus sum to its total, and a frame that recurs in a stack counts once in `total`.
 
 use super::tally::{Identity, Tally, tally};
 use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};

@@ -1,5 +1,5 @@
-//! Who the CPU is used by, as a person would name it: the innermost function of the server's own program that is no helper, with
-//! everything that it calls. Invariant: each stack has one owner, so owners' costs sum to the total.
+//! Who the CPU is used by, as a person would name it: the innermost function of the server's own program that is no
+//! helper, with everything that it calls. Invariant: each stack has one owner, so owners' costs sum to the total.
 
 use super::tally::Identity;
 use crate::preset::{Pattern, Preset};
@@ -67,7 +67,8 @@ pub fn owners(profile: &Profile, ownerships: &[Ownership]) -> Vec<Option<FrameId
     };
     let owns: Vec<bool> =
         profile.frames.iter().zip(ownerships).map(|(frame, ownership)| owns(frame, *ownership)).collect();
-    // Of each node the innermost owner of the path to it, and whether the path carries. A node's parent comes before it.
+    // Of each node the innermost owner of the path to it, and whether the path carries. A node's parent comes before
+    // it.
     let mut paths: Vec<(Option<FrameId>, bool)> = Vec::with_capacity(profile.nodes.len());
     for node in &profile.nodes {
         let (owner, carried) = node.parent.map_or((None, false), |parent| paths[parent.index()]);

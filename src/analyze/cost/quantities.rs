@@ -241,7 +241,8 @@ mod tests {
     const BEFORE: &str = "# TYPE h histogram\n# TYPE dead histogram\n# TYPE g gauge\n# TYPE c counter\n\
         h_bucket{le=\"0.001\"} 10\nh_bucket{le=\"+Inf\"} 10\nh_sum 0.5\nh_count 10\n\
         dead_sum 0\ndead_count 0\nc 5\ng 2\nu 9\n# TYPE bare histogram\nbare_bucket{le=\"+Inf\"} 1\n";
-    const AFTER: &str = "# TYPE h histogram\n# TYPE dead histogram\n# TYPE g gauge\n# TYPE c counter\n# TYPE late gauge\n\
+    const AFTER: &str = "# TYPE h histogram\n# TYPE dead histogram\n# TYPE g gauge\n# TYPE c counter\n# TYPE late \
+                         gauge\n\
         h_bucket{le=\"0.001\"} 60\nh_bucket{le=\"+Inf\"} 110\nh_sum 2.5\nh_count 110\n\
         dead_sum 0\ndead_count 0\nc 5\ng 10\nlate 1\nu 4\n# TYPE bare histogram\nbare_bucket{le=\"+Inf\"} 3\n";
 

@@ -1,5 +1,5 @@
-//! What each statement of the database behind costs, per level. Invariant: a mean is divided by the calls that it was measured in,
-//! and calls per query of the client are rates over each side's own seconds.
+//! What each statement of the database behind costs, per level. Invariant: a mean is divided by the calls that it was
+//! measured in, and calls per query of the client are rates over each side's own seconds.
 
 use crate::run::{Part, Run, Window};
 use crate::statements::{StatementDelta, same_statement};

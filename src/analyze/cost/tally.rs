@@ -1,5 +1,5 @@
-//! Weights of one window's profile by frame, batch by batch. Invariant: each sample is counted at most once for a frame,
-//! and in self costs exactly once for one frame or for what lies outside the focus.
+//! Weights of one window's profile by frame, batch by batch. Invariant: each sample is counted at most once for a
+//! frame, and in self costs exactly once for one frame or for what lies outside the focus.
 
 use super::hot::By;
 use super::view::WindowView;

@@ -48,8 +48,8 @@ pub struct ViewOptions {
     pub callers: Callers,
     /// Frames to fold into their callers; empty: none.
     pub runtime_frames: Vec<Regex>,
-    /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is not a
-    /// count, else `samples`.
+    /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is
+    /// not a count, else `samples`.
     pub column: Option<ColumnKind>,
 }
 

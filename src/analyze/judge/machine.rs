@@ -1,5 +1,5 @@
-//! What the machine itself took from the measurement. Invariant: shares are of the time of all its CPUs in the windows where
-//! that was read.
+//! What the machine itself took from the measurement. Invariant: shares are of the time of all its CPUs in the
+//! windows where that was read.
 
 use crate::run::Run;
 

@@ -84,7 +84,8 @@ fn sampling_cost(run: &Run) -> Option<String> {
     let each = |nanos: u64| nanos as f64 / 1e3 / samples as f64;
     (samples > 0).then(|| {
         format!(
-            "a sample took {:.1} us of the thread that it interrupted, besides the timer's interrupt, and {:.1} us of wireprof \
+            "a sample took {:.1} us of the thread that it interrupted, besides the timer's interrupt, and {:.1} us of \
+                wireprof \
              ({samples} samples)",
             each(kernel),
             each(own)
@@ -153,8 +154,8 @@ pub(in crate::analyze) fn mean_latency(windows: &[&Window]) -> Option<f64> {
     (completed > 0).then(|| sum as f64 / completed as f64)
 }
 
-/// Mean over windows of (ns a second by the scheduler) / (queries a second), weighted by queries. `None` where any window
-/// lacks its scheduler statistics.
+/// Mean over windows of (ns a second by the scheduler) / (queries a second), weighted by queries. `None` where any
+/// window lacks its scheduler statistics.
 pub(in crate::analyze) fn per_query(
     windows: &[&Window],
     nanos: impl Fn(&crate::target::SchedulerDelta) -> u64,

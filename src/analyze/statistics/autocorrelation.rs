@@ -1,5 +1,5 @@
-//! How well the sum of a correlated series is known. Invariant: neighbours that are alike never make it look better known than
-//! independent ones of the same scatter would.
+//! How well the sum of a correlated series is known. Invariant: neighbours that are alike never make it look better
+//! known than independent ones of the same scatter would.
 
 /// What a series says of its own sum.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,10 +10,10 @@ pub struct SumVariance {
     pub effective: f64,
 }
 
-/// Variance of the sum of a stationary series by Geyer's initial monotone sequence ("Practical Markov Chain Monte Carlo",
-/// Statistical Science 7(4), 1992, section 3.3): autocovariances are summed in pairs as long as the pairs are positive and do not
-/// rise. It is never taken as less than that of independent values, although a closed loop's counts can be anticorrelated.
-/// `None` for fewer than 8 values.
+/// Variance of the sum of a stationary series by Geyer's initial monotone sequence ("Practical Markov Chain Monte
+/// Carlo", Statistical Science 7(4), 1992, section 3.3): autocovariances are summed in pairs as long as the pairs are
+/// positive and do not rise. It is never taken as less than that of independent values, although a closed loop's
+/// counts can be anticorrelated. `None` for fewer than 8 values.
 pub fn sum_variance(series: &[f64]) -> Option<SumVariance> {
     let count = series.len();
     (count >= 8).then_some(())?;

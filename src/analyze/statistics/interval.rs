@@ -5,8 +5,9 @@
 //! counts, on each side:
 //! - *samples*: a count of k samples is Poisson; Byar's approximation (Breslow and Day 1987, vol. II, p. 69) gives its
 //!   bounds, k = weight^2 / sum of the samples' squared weights (3,100 samples: standard error 1.8 %);
-//! - *slices*: batch means of the ratio estimator (Cochran 1977, eq. 6.13; Law 2015, 9.5.3): each window is cut into at
-//!   most 20 batches of neighbouring slices, Var R = b/(b-1) * sum((w_i - R q_i)^2) / Q^2 summed over windows, Student's t;
+//! - *slices*: batch means of the ratio estimator (Cochran 1977, eq. 6.13; Law 2015, 9.5.3): each window is cut into
+//!   at most 20 batches of neighbouring slices, Var R = b/(b-1) * sum((w_i - R q_i)^2) / Q^2 summed over windows,
+//!   Student's t;
 //! - *replicates*, where there are at least three: the same formula with a window as a batch.
 
 use super::distribution::two_sided_quantile;
@@ -121,7 +122,8 @@ fn student(freedom: usize) -> f64 {
     two_sided_quantile(0.05, freedom as f64)
 }
 
-/// Mean of independent values and its 95 % interval (Student 1908), which fewer than two do not have; `None` of nothing.
+/// Mean of independent values and its 95 % interval (Student 1908), which fewer than two do not have; `None` of
+/// nothing.
 pub fn mean(values: &[f64]) -> Option<(f64, Option<(f64, f64)>)> {
     let count = values.len() as f64;
     (count > 0.0).then_some(())?;

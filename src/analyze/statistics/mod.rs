@@ -1,5 +1,5 @@
-//! Statistics that the other groups use: distributions, intervals, autocorrelation, when to stop. Invariant: numbers in,
-//! numbers out; nothing here knows of windows or queries.
+//! Statistics that the other groups use: distributions, intervals, autocorrelation, when to stop. Invariant: numbers
+//! in, numbers out; nothing here knows of windows or queries.
 
 pub(in crate::analyze) mod autocorrelation;
 pub(in crate::analyze) mod distribution;

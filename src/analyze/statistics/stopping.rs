@@ -3,9 +3,9 @@
 //! make a false verdict likelier (the union bound: it asks nothing of how the looks depend on each other).
 //!
 //! The alpha is spent over the looks by the power family of spending functions, a(t) = a t^3 (Kim and DeMets 1987,
-//! Biometrika 74:149), close to O'Brien and Fleming's: little while replicates are few, most at the end. Each look's tests
-//! use its own share; intervals at that share are repeated confidence intervals (Jennison and Turnbull 1989, J. R. Statist.
-//! Soc. B 51:305), true together whatever made the comparison stop.
+//! Biometrika 74:149), close to O'Brien and Fleming's: little while replicates are few, most at the end. Each look's
+//! tests use its own share; intervals at that share are repeated confidence intervals (Jennison and Turnbull 1989, J.
+//! R. Statist. Soc. B 51:305), true together whatever made the comparison stop.
 
 use crate::run::Look;
 

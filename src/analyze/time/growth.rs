@@ -1,5 +1,6 @@
-//! What grew from the first level to the last: the latency by places, and within it the same work in longer queues apart from more
-//! work a query. Invariant: the growths of the places and of the rest sum to the growth of the latency.
+//! What grew from the first level to the last: the latency by places, and within it the same work in longer queues
+//! apart from more work a query. Invariant: the growths of the places and of the rest sum to the growth of the
+//! latency.
 
 use super::places::{HopPlaces, load_places};
 use crate::analyze::judge::summary::{mean_latency, per_query};
@@ -19,13 +20,14 @@ pub struct Growth {
     pub places: Vec<(Place, f64)>,
     /// What the places leave of it, in ns.
     pub rest: Option<f64>,
-    /// Of the CPU that all watched processes took for a query, in ns: more work (or less) a query. `None`: not measured.
+    /// Of the CPU that all watched processes took for a query, in ns: more work (or less) a query. `None`: not
+    /// measured.
     pub work: Option<f64>,
 }
 
 impl Growth {
-    /// Longer queues: what of the latency's growth is not more work a query. A query waits for other queries' work, so all growth
-    /// beyond its own work is waiting.
+    /// Longer queues: what of the latency's growth is not more work a query. A query waits for other queries' work,
+    /// so all growth beyond its own work is waiting.
     pub fn waiting(&self) -> Option<f64> {
         Some(self.latency - self.work?)
     }

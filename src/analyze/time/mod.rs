@@ -1,4 +1,5 @@
-//! Where a query's time goes: places at the sockets, the tree of nodes, populations, tails, off-CPU time, slices of time.
+//! Where a query's time goes: places at the sockets, the tree of nodes, populations, tails, off-CPU time, slices of
+//! time.
 
 pub mod correlation;
 pub mod growth;

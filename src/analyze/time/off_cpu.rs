@@ -1,5 +1,5 @@
-//! What threads wait for, per query and by stack: on CPU, runnable, blocked. Invariant: every blocked nanosecond is of exactly one
-//! kind; waits are shown beside the places and never added to them, since idle threads wait too.
+//! What threads wait for, per query and by stack: on CPU, runnable, blocked. Invariant: every blocked nanosecond is
+//! of exactly one kind; waits are shown beside the places and never added to them, since idle threads wait too.
 
 use crate::analyze::Identity;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
@@ -16,8 +16,8 @@ use std::sync::LazyLock;
 pub enum Kind {
     /// A futex that is no condition variable and no parking place: mutexes and other locks.
     Lock,
-    /// For work, a notification or data: event loops, receiving, parked and idle threads, condition variables. A server that
-    /// waits for the database behind it with a blocking call waits here too.
+    /// For work, a notification or data: event loops, receiving, parked and idle threads, condition variables. A
+    /// server that waits for the database behind it with a blocking call waits here too.
     Work,
     /// Everything else: disks, pipes, sleeping.
     Other,
@@ -58,8 +58,8 @@ pub struct BlockedStack {
     pub threads: usize,
 }
 
-/// Waits of a level whose stack has a frame that matches any of `within` (empty: all) and none that matches any of `except`;
-/// `None` where waits were not followed at this level.
+/// Waits of a level whose stack has a frame that matches any of `within` (empty: all) and none that matches any of
+/// `except`; `None` where waits were not followed at this level.
 pub fn waits(run: &Run, level: usize, within: &[Regex], except: &[Regex]) -> Option<Waits> {
     let windows = run.levels().remove(&level)?;
     let off_cpu = views(&windows, Source::Blocked);
@@ -92,7 +92,8 @@ type Key = (Kind, Vec<Identity>);
 /// ns blocked, ns runnable and switches; the threads that waited there.
 type Sums = ([i64; 3], BTreeSet<u32>);
 
-/// The stacks at which threads were blocked longest at a level, those that wait for work left out; `within` as for [`waits`].
+/// The stacks at which threads were blocked longest at a level, those that wait for work left out; `within` as for
+/// [`waits`].
 pub fn blocked_stacks(run: &Run, level: usize, within: &[Regex], top: usize) -> Vec<BlockedStack> {
     let windows = run.levels().remove(&level).unwrap_or_default();
     let off_cpu = views(&windows, Source::Blocked);

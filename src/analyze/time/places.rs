@@ -1,5 +1,5 @@
-//! Where each query is, per level: view A, additive by construction. Invariant: the places of a hop are parts of one whole; what
-//! the sockets do not see of the client's own latency is shown as a rest, never spread over the places.
+//! Where each query is, per level: view A, additive by construction. Invariant: the places of a hop are parts of one
+//! whole; what the sockets do not see of the client's own latency is shown as a rest, never spread over the places.
 
 use crate::run::{Run, Window};
 use crate::wire::{HopDelta, Place};
@@ -24,23 +24,25 @@ pub struct LevelPlaces {
     pub round_trips: f64,
     /// In the order of the path, beginning with the client.
     pub places: Vec<PlaceShare>,
-    /// The client's own mean latency in ns; `None` on hops that are not the load's, or where the driver does not tell it.
+    /// The client's own mean latency in ns; `None` on hops that are not the load's, or where the driver does not tell
+    /// it.
     pub latency: Option<f64>,
-    /// The part of the client's hands that lies in the latency, ns a query: from its own clock before sending to the socket, and from
-    /// the socket to its own clock after reading. By both ends' measurements: what the sockets see of its hands less the time
-    /// between its queries by its own clock. `None` on hops that are not the load's, in an open loop, where sessions were lost, and where the two
-    /// cannot both be.
+    /// The part of the client's hands that lies in the latency, ns a query: from its own clock before sending to the
+    /// socket, and from the socket to its own clock after reading. By both ends' measurements: what the sockets see
+    /// of its hands less the time between its queries by its own clock. `None` on hops that are not the load's, in an
+    /// open loop, where sessions were lost, and where the two cannot both be.
     pub client_calls: Option<f64>,
     /// Share of requests that were sent before the answer to the one before was read.
     pub pipelined: f64,
-    /// Changes of place that came in the reverse order of their clocks, each of which counts as no time; `None`: a window was
-    /// recorded before they were counted.
+    /// Changes of place that came in the reverse order of their clocks, each of which counts as no time; `None`: a
+    /// window was recorded before they were counted.
     pub reversed: Option<u64>,
     /// Both ends of all connections were seen; else an end is on another host, and its places count for its neighbours.
     pub both_ends: bool,
     /// There is a network between the two ends; what is sent into a Unix socket is readable at once.
     pub over_network: bool,
-    /// Sending was seen, or is all there is of the way; else a request's way counts for the client and an answer's for the server.
+    /// Sending was seen, or is all there is of the way; else a request's way counts for the client and an answer's
+    /// for the server.
     pub sends_seen: bool,
 }
 
@@ -52,7 +54,8 @@ pub struct PlaceShare {
     pub mean: Option<f64>,
     /// Connections in this place on average (Little's law).
     pub population: f64,
-    /// Bounds in ns between which the 99th percentile of the stays lies; `None` where there were none, or others' among them.
+    /// Bounds in ns between which the 99th percentile of the stays lies; `None` where there were none, or others'
+    /// among them.
     pub p99: Option<(u64, u64)>,
 }
 
@@ -151,7 +154,8 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
     })
 }
 
-/// ns that all connections together had no query under way, by the client's own clock: in a closed loop the time that is not latency.
+/// ns that all connections together had no query under way, by the client's own clock: in a closed loop the time that
+/// is not latency.
 fn between_queries(window: &Window) -> Option<f64> {
     let load = &window.load;
     let closed = load.rate.is_none() && load.counted_by == "client" && load.sessions.lost == 0;

@@ -1,5 +1,5 @@
-//! How many of a level's clients are where: the places, and the server's hands divided by the nodes that every level knows.
-//! Invariant: a level's populations sum to its clients; a part that one level does not know divides no level.
+//! How many of a level's clients are where: the places, and the server's hands divided by the nodes that every level
+//! knows. Invariant: a level's populations sum to its clients; a part that one level does not know divides no level.
 
 use super::nodes::{LevelNodes, Node, What};
 use super::places::{HopPlaces, load_places};

@@ -44,8 +44,9 @@ pub enum LevelChange {
     },
 }
 
-/// The series whose text matches, by series, then level. Levels without a change of a counter or histogram are left out.
-/// A series of no declared type is a counter, unless it falls in a window of the run: then it is a gauge at all levels.
+/// The series whose text matches, by series, then level. Levels without a change of a counter or histogram are left
+/// out. A series of no declared type is a counter, unless it falls in a window of the run: then it is a gauge at all
+/// levels.
 pub fn series(run: &Run, pattern: &Regex) -> Vec<SeriesLevel> {
     let fell = falling(run);
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! What the slowest hundredth of the sampled queries did differently. Invariant: slow queries are set against all sampled
-//! queries of the same level, and a cluster in time is told only where chance would hardly make it.
+//! What the slowest hundredth of the sampled queries did differently. Invariant: slow queries are set against all
+//! sampled queries of the same level, and a cluster in time is told only where chance would hardly make it.
 
 use crate::run::{Run, Window};
 use crate::wire::{Place, QueryTimeline};
@@ -103,7 +103,8 @@ fn quantile(mut values: Vec<u64>, q: f64) -> Option<u64> {
     Some(*values.select_nth_unstable(at).1)
 }
 
-/// The part of the second that holds the most of the slowest beyond what it holds of all, if chance would hardly do that.
+/// The part of the second that holds the most of the slowest beyond what it holds of all, if chance would hardly do
+/// that.
 fn cluster(all: &[&QueryTimeline], slowest: &[&QueryTimeline]) -> Option<Cluster> {
     let by_part = |queries: &[&QueryTimeline]| {
         let mut parts = [0; PARTS];

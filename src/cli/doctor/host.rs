@@ -1,4 +1,5 @@
-//! What the host permits, whatever the server: events, kernel symbols, scheduler statistics, a testbed, a place for runs.
+//! What the host permits, whatever the server: events, kernel symbols, scheduler statistics, a testbed, a place for
+//! runs.
 
 use super::super::Common;
 use super::HostCheck;
@@ -60,7 +61,8 @@ fn sampling() -> HostCheck {
             HostCheck::limited(
                 WHAT,
                 format!(
-                    "own processes only, thread by thread, {kernel} kernel stacks, {copied} bytes of a stack; {settings}"
+                    "own processes only, thread by thread, {kernel} kernel stacks, {copied} bytes of a stack; \
+                        {settings}"
                 ),
                 remedy,
             )
@@ -76,7 +78,8 @@ fn event() -> HostCheck {
         false => HostCheck::limited(
             "event",
             format!("no hardware counters (PMU), so cpu-clock is used, on {} CPUs ({})", host.cpus, host.cpu),
-            "most virtual machines have none and cpu-clock suffices for CPU time; a machine with virtualised counters has \
+            "most virtual machines have none and cpu-clock suffices for CPU time; a machine with virtualised counters \
+                has \
              cycles too",
         ),
     }
@@ -108,7 +111,8 @@ fn interrupts() -> HostCheck {
                 nanos * DEFAULT_FREQUENCY as f64 / 1e7
             ),
             format!(
-                "--frequency {LOW_FREQUENCY} takes a quarter; sweep --observer-cost measures what sampling takes of a server"
+                "--frequency {LOW_FREQUENCY} takes a quarter; sweep --observer-cost measures what sampling takes of a \
+                    server"
             ),
         ),
         Ok(nanos) => HostCheck::good(WHAT, format!("one takes {:.1} us of a CPU", nanos / 1_000.0)),
@@ -182,7 +186,8 @@ fn sockets() -> HostCheck {
         Ok(true) => HostCheck::good(WHAT, "the program is accepted, and sending is seen"),
         Ok(false) => HostCheck::limited(
             WHAT,
-            "the program is accepted; sending is not seen, so a request's way counts for the client and an answer's for the server",
+            "the program is accepted; sending is not seen, so a request's way counts for the client and an answer's \
+                for the server",
             "Linux 6.16 and later tell of sending",
         ),
         Err(error) => HostCheck::limited(

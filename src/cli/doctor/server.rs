@@ -98,18 +98,24 @@ fn binary(pid: u32) -> Vec<HostCheck> {
         (false, false) => HostCheck::limited("symbols", "none in the binary but those it exports", symbols_remedy()),
     });
     checks.push(match has(".eh_frame") || has(".debug_frame") {
-        true => HostCheck::good("frame tables", ".eh_frame or .debug_frame: stacks are followed without frame pointers"),
+        true => HostCheck::good(
+            "frame tables",
+            ".eh_frame or .debug_frame: stacks are followed without frame \
+            pointers",
+        ),
         false => HostCheck::limited(
             "frame tables",
             "neither .eh_frame nor .debug_frame",
-            "build with unwind tables (-fasynchronous-unwind-tables; Rust: -C force-unwind-tables=yes), or with frame pointers",
+            "build with unwind tables (-fasynchronous-unwind-tables; Rust: -C force-unwind-tables=yes), or with frame \
+                pointers",
         ),
     });
     checks
 }
 
 fn symbols_remedy() -> &'static str {
-    "install the package with its debug symbols (-dbg, -dbgsym), or build with debug = \"line-tables-only\" and without strip"
+    "install the package with its debug symbols (-dbg, -dbgsym), or build with debug = \"line-tables-only\" and \
+        without strip"
 }
 
 fn sampling(pid: u32) -> HostCheck {
@@ -189,7 +195,8 @@ async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<HostCheck> {
             n => HostCheck::limited(
                 "metrics of the preset",
                 format!("{n} of {wanted} are absent: {}", absent.join(", ")),
-                "what needs them reads \"not measured\"; some appear with the first query only, others have another name in \
+                "what needs them reads \"not measured\"; some appear with the first query only, others have another \
+                    name in \
                  this revision",
             ),
         });

@@ -1,5 +1,5 @@
-//! `wireprof log handoff`: what comes next, and marks in the prompt that hands the work on. Invariant: a prompt changes only where the
-//! user said so, by marks and steps that are added; every other byte stays.
+//! `wireprof log handoff`: what comes next, and marks in the prompt that hands the work on. Invariant: a prompt
+//! changes only where the user said so, by marks and steps that are added; every other byte stays.
 
 use super::existing;
 use crate::analyze::judge::diagnose::Confidence;

@@ -195,7 +195,8 @@ impl Table<'_> {
 mod tests {
     use super::*;
 
-    const TABLE: &str = "Levels:\n\n| level | q/s | p50 (µs) |\n| ---: | ---: | ---: |\n| 1 | 7,703 | 130 |\n| 64 | 74,444 | 828 ±3 |\n\n60 of 60 passed.\n";
+    const TABLE: &str = "Levels:\n\n| level | q/s | p50 (µs) |\n| ---: | ---: | ---: |\n| 1 | 7,703 | 130 |\n| 64 | \
+                         74,444 | 828 ±3 |\n\n60 of 60 passed.\n";
 
     fn places(found: &[Difference]) -> Vec<(usize, usize, &str, &str)> {
         found.iter().map(|d| (d.line, d.column, d.stands.as_str(), d.expected.as_str())).collect()

@@ -1,5 +1,5 @@
-//! What a check of a log finds. Invariant: each finding has its line and says what to do; what is merely unknown is never
-//! counted as wrong.
+//! What a check of a log finds. Invariant: each finding has its line and says what to do; what is merely unknown is
+//! never counted as wrong.
 
 use serde::Serialize;
 use std::fmt;
@@ -151,7 +151,8 @@ impl fmt::Display for Kind {
             }
             Kind::ByHand { numbers, baselines } => write!(
                 f,
-                "{numbers} numbers of an entry without a run cannot be checked, {baselines} of them in lines on a baseline"
+                "{numbers} numbers of an entry without a run cannot be checked, {baselines} of them in lines on a \
+                    baseline"
             ),
             Kind::Underived { figure } => write!(f, "{figure} is in no generated part of this log"),
             Kind::DeadLink { target, why } => write!(f, "the link {target} leads nowhere: {why}"),

@@ -97,7 +97,8 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Names of the headings as GitHub makes them: lower case, no punctuation, `-` for a space, `-1` for the second of a name.
+/// Names of the headings as GitHub makes them: lower case, no punctuation, `-` for a space, `-1` for the second of a
+/// name.
 fn anchors(log: &Document) -> BTreeSet<String> {
     let (mut seen, mut all) = (BTreeMap::<String, usize>::new(), BTreeSet::new());
     for heading in log.markdown().headings() {
@@ -119,7 +120,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a b (1).svg"), "").unwrap();
         let text = "# Log\n## Session 1: a `b`, c\n[x](a%20b%20(1).svg) ![y](<a b (1).svg>) [z](gone.svg \"t\")\n\
-                    [h](#session-1-a-b-c) [i](#session-2) [w](https://x.y/z) [m](mailto:a@b) `[code](no)`\n```\n[f](no)\n```\n[ref]: nowhere.md#x\n";
+                    [h](#session-1-a-b-c) [i](#session-2) [w](https://x.y/z) [m](mailto:a@b) \
+                    `[code](no)`\n```\n[f](no)\n```\n[ref]: nowhere.md#x\n";
         let found = check(&Document::parse(text.into()), folder.path());
         let places: Vec<_> = found
             .iter()

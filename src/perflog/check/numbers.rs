@@ -1,4 +1,5 @@
-//! Numbers in running text and table cells. Invariant: what is part of a name, a date, a version or an address is no number.
+//! Numbers in running text and table cells. Invariant: what is part of a name, a date, a version or an address is no
+//! number.
 
 /// A number as it stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -111,8 +111,10 @@ mod tests {
     #[test]
     fn a_baseline_must_have_been_measured_and_other_figures_are_told() {
         let text = "## Session 1: by hand\n\nWe got 17,000 q/s against a baseline of 18,205 q/s.\n\n\
-                    ## Session 2: measured\n\n<!-- wireprof:begin R results -->\n| 64 | 74,444 |\n<!-- wireprof:end R results -->\n\n\
-                    Of 64 clients: 74.4k q/s, 80,000 q/s later.\nBaseline (session 1): 18,205 q/s; session 9; session 2.\n\n\
+                    ## Session 2: measured\n\n<!-- wireprof:begin R results -->\n| 64 | 74,444 |\n<!-- wireprof:end R \
+                    results -->\n\n\
+                    Of 64 clients: 74.4k q/s, 80,000 q/s later.\nBaseline (session 1): 18,205 q/s; session 9; session \
+                    2.\n\n\
                     | build | baseline | after |\n|---|---|---|\n| opt 3 | 74,444 | 99 |\n";
         let found: Vec<_> =
             check(&Document::parse(text.into())).into_iter().map(|f| (f.line, f.column, f.kind)).collect();

@@ -1,5 +1,6 @@
-//! Differential flamegraphs: one side's stacks, coloured by what they cost a query more or less than on the other. Invariant: colour
-//! stands only where a difference was found; both pictures of a pair have one scale, so that the same width is the same cost.
+//! Differential flamegraphs: one side's stacks, coloured by what they cost a query more or less than on the other.
+//! Invariant: colour stands only where a difference was found; both pictures of a pair have one scale, so that the
+//! same width is the same cost.
 
 use super::fold::{Drawn, Folded, own_name};
 use super::tooltip::{self, Dress};
@@ -98,7 +99,8 @@ const UNCOLOURED: &str = "rgb(228,228,224)";
 
 fn legend(trees: &TreeDifference) -> String {
     format!(
-        "{} to {}. Red: more after, magenta: only after; blue: less after, teal: only before; grey: no difference found",
+        "{} to {}. Red: more after, magenta: only after; blue: less after, teal: only before; grey: no difference \
+            found",
         trees.runs[0], trees.runs[1]
     )
 }

@@ -1,5 +1,6 @@
-//! A profile as the lines that inferno reads, and the boxes it will draw from them. Invariant: the boxes are laid out as
-//! inferno does (lines in byte order, neighbours with the same path share boxes), so that (depth, start) names one.
+//! A profile as the lines that inferno reads, and the boxes it will draw from them. Invariant: the boxes are laid out
+//! as inferno does (lines in byte order, neighbours with the same path share boxes), so that (depth, start) names
+//! one.
 
 use crate::profile::{ColumnKind, Frame, Named, Profile, Space, StackId, middle, short_name, tell_apart};
 use std::collections::{BTreeMap, HashMap};

@@ -31,8 +31,8 @@ pub struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PictureFile {
     pub level: usize,
-    /// `all`, or the focus's name; after a process's name where it is not the target; with `blocked` or `runnable` where it is of
-    /// waits.
+    /// `all`, or the focus's name; after a process's name where it is not the target; with `blocked` or `runnable`
+    /// where it is of waits.
     pub what: String,
     pub path: PathBuf,
 }
@@ -90,7 +90,8 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
     Ok(written)
 }
 
-/// Draws each level's stacks before and after, coloured by their difference, into `directory`, which is made if it is not there.
+/// Draws each level's stacks before and after, coloured by their difference, into `directory`, which is made if it is
+/// not there.
 ///
 /// # Errors
 /// A file or directory that cannot be written, by name.
@@ -115,8 +116,8 @@ pub fn write_differences(
     Ok(written)
 }
 
-/// What is drawn of each level, and by which time. Waits, where the run has any: of everything; of a focus only where not
-/// everything is asked for.
+/// What is drawn of each level, and by which time. Waits, where the run has any: of everything; of a focus only where
+/// not everything is asked for.
 fn views<'w>(run: &Run, wanted: &'w Wanted) -> Vec<(Option<&'w Focus>, Source)> {
     let everything = wanted.everything.then_some(None);
     let mut views: Vec<_> = everything.into_iter().chain(wanted.foci.iter().map(Some)).collect();

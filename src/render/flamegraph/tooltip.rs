@@ -1,5 +1,6 @@
-//! Tooltips with decimals, sample counts and full names in position of inferno's integers, and colours where they are not by kind of
-//! code. Invariant: only titles, the subtitle and colours change; a frame whose box is not known is left as inferno wrote it.
+//! Tooltips with decimals, sample counts and full names in position of inferno's integers, and colours where they are
+//! not by kind of code. Invariant: only titles, the subtitle and colours change; a frame whose box is not known is
+//! left as inferno wrote it.
 
 use super::FULL_NAME;
 use super::fold::{Drawn, Folded, KEY_END};

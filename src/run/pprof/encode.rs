@@ -89,7 +89,8 @@ impl Encoder<'_> {
         }
     }
 
-    /// Depth first, so that one sample shares most of its stack with the next: it packs better, and a reader meets each node once.
+    /// Depth first, so that one sample shares most of its stack with the next: it packs better, and a reader meets
+    /// each node once.
     fn samples(&mut self) {
         let order = depth_first(&self.profile.nodes);
         let mut samples: Vec<&Sample> = self.profile.samples.iter().collect();

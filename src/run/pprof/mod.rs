@@ -12,7 +12,8 @@ mod encode;
 pub use decode::{Foreign, decode, decode_foreign};
 pub use encode::encode;
 
-/// Comment of a file whose samples follow one another depth first: what two samples share of their stacks, all between them share.
+/// Comment of a file whose samples follow one another depth first: what two samples share of their stacks, all
+/// between them share.
 const DEPTH_FIRST: &str = "samples in the order of the call tree";
 
 #[cfg(test)]

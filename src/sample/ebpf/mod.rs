@@ -1,6 +1,6 @@
 //! On-CPU samples by a program in the kernel that follows user stacks along call-frame tables, however deep they are.
-//! Invariant: every tick of a CPU's clock is a sample, a stranger's, or counted as lost; a walk that the kernel could not
-//! finish is finished from a copy of the stack, or says why not.
+//! Invariant: every tick of a CPU's clock is a sample, a stranger's, or counted as lost; a walk that the kernel could
+//! not finish is finished from a copy of the stack, or says why not.
 
 mod memory;
 mod off_cpu;
@@ -45,8 +45,8 @@ impl EbpfSampler {
         Self::open_form(options, cache, form)
     }
 
-    /// As [`EbpfSampler::open`], but of the ids of waits' stacks only these bits are used, so that they collide: a test of what
-    /// happens then.
+    /// As [`EbpfSampler::open`], but of the ids of waits' stacks only these bits are used, so that they collide: a
+    /// test of what happens then.
     pub fn open_with_few_ids(options: Options, cache: Cache, id_mask: u64) -> Result<EbpfSampler> {
         Self::open_form(options, cache, Form { copies: false, id_mask: Some(id_mask) })
     }

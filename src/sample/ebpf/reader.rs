@@ -100,7 +100,8 @@ impl<'s> Reader<'s> {
             report: report_of(event, &budget),
             notes,
         };
-        // Twice: what is born between the first look and its entry is seen by the second, and what later, by the program.
+        // Twice: what is born between the first look and its entry is seen by the second, and what later, by the
+        // program.
         for _ in 0..2 {
             reader.enter(sampled);
         }

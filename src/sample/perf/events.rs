@@ -138,7 +138,8 @@ pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static 
     }
 }
 
-/// What to say of the rate: where interrupts are costly_interrupts, and where there are fewer samples than were asked for.
+/// What to say of the rate: where interrupts are costly_interrupts, and where there are fewer samples than were asked
+/// for.
 pub fn rate_notes(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
     let Budget { frequency, .. } = budget;
     let asked = options.frequency;

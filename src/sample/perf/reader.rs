@@ -1,5 +1,5 @@
-//! Reads the rings while the target runs: records become samples with followed stacks. Invariant: every record is looked
-//! at, every loss counted, and every tick of a CPU's clock belongs to one thread, a stranger or idleness.
+//! Reads the rings while the target runs: records become samples with followed stacks. Invariant: every record is
+//! looked at, every loss counted, and every tick of a CPU's clock belongs to one thread, a stranger or idleness.
 
 use super::events::{Clocked, Opened};
 use super::late::{CpuClock, LateTicks, Tick};

@@ -130,7 +130,8 @@ pub fn parse(kind: u32, misc: u16, body: &[u8], layout: Layout) -> Option<Record
     })
 }
 
-/// Fields in the order of PERF_SAMPLE_IDENTIFIER, TID, TIME, PERIOD (where it varies), CALLCHAIN, REGS_USER, STACK_USER.
+/// Fields in the order of PERF_SAMPLE_IDENTIFIER, TID, TIME, PERIOD (where it varies), CALLCHAIN, REGS_USER,
+/// STACK_USER.
 fn sample<'a>(fields: &mut Fields<'a>, layout: Layout) -> Option<SampleRecord<'a>> {
     let event = fields.u64()?;
     let (pid, tid) = (fields.u32()?, fields.u32()?);

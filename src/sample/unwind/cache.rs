@@ -1,5 +1,5 @@
-//! Tables kept on disk by build-id, so that a large program is read once. Invariant: a kept table is used only whole and
-//! unchanged ([`Table::from_bytes`] checks it).
+//! Tables kept on disk by build-id, so that a large program is read once. Invariant: a kept table is used only whole
+//! and unchanged ([`Table::from_bytes`] checks it).
 
 use super::rules::Rules;
 use super::table::Table;

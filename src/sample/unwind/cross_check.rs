@@ -1,4 +1,5 @@
-//! framehop's walk of a whole stack, to hold the walker's against. Invariant: nothing of the walker's own rules is used.
+//! framehop's walk of a whole stack, to hold the walker's against. Invariant: nothing of the walker's own rules is
+//! used.
 
 use super::{RBP, RIP, RSP, Registers, Space, StackCopy};
 use framehop::{FrameAddress, Unwinder};

@@ -1,6 +1,6 @@
-//! Which frame description holds for an address: the file's own search table (`.eh_frame_hdr`, Linux Standard Base Core 5.0,
-//! chapter 10.6.2) where it is in order, else one made by reading all of `.eh_frame`.
-//! Invariant: starts ascend, so that a binary search and a walk along the list agree, whatever the file says.
+//! Which frame description holds for an address: the file's own search table (`.eh_frame_hdr`, Linux Standard Base
+//! Core 5.0, chapter 10.6.2) where it is in order, else one made by reading all of `.eh_frame`. Invariant: starts
+//! ascend, so that a binary search and a walk along the list agree, whatever the file says.
 
 use std::ops::Range;
 
@@ -30,7 +30,8 @@ impl Index {
         let (address, range) = header;
         let bytes = image.get(range.clone())?;
         let [VERSION, pointer, COUNT, TABLE, ..] = *bytes else { return None };
-        // The pointer to .eh_frame must take four bytes (udata4, sdata4); what it says is known from the section headers.
+        // The pointer to .eh_frame must take four bytes (udata4, sdata4); what it says is known from the section
+        // headers.
         matches!(pointer & 0x0f, 0x03 | 0x0b).then_some(())?;
         let count = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?) as usize;
         let length = count.checked_mul(ENTRY).filter(|length| *length <= bytes.len() - 12)?;

@@ -75,7 +75,8 @@ impl Walker {
         let (mut rsp, mut rbp, mut lookup) = (registers[RSP], registers[RBP], registers[RIP]);
         for depth in 0..MAX_FRAMES {
             let mut step = space.step(lookup, modules, &mut self.context);
-            // In sigreturn(2): the system call is the trampoline's last instruction, so the address lies just beyond it.
+            // In sigreturn(2): the system call is the trampoline's last instruction, so the address lies just beyond
+            // it.
             if depth == 0 && step.rule == Rule::NoTable {
                 let before = space.step(lookup.wrapping_sub(1), modules, &mut self.context);
                 step = if before.rule == Rule::Signal { before } else { step };
@@ -161,7 +162,8 @@ struct Caller {
     exact: bool,
 }
 
-/// The canonical frame address by a rule, and where the caller's rbp is; `None`: it begins with a register not known here.
+/// The canonical frame address by a rule, and where the caller's rbp is; `None`: it begins with a register not known
+/// here.
 fn cfa(
     rule: Rule,
     known: impl Fn(u8) -> Option<u64>,

@@ -20,7 +20,8 @@ pub enum Rule {
     Frame { register: u8, offset: i32, saved: Saved },
     /// CFA = the word at register + offset: functions that realign their stack.
     Dereference { register: u8, offset: i32, saved: Saved },
-    /// A stub of the procedure linkage table: CFA = rsp + offset, and 8 more from this byte of its 16 on, where it has pushed.
+    /// A stub of the procedure linkage table: CFA = rsp + offset, and 8 more from this byte of its 16 on, where it
+    /// has pushed.
     Stub { offset: i32, from: u8 },
     /// The kernel's signal trampoline: the interrupted registers lie in the `ucontext` at the stack pointer.
     Signal,
@@ -54,11 +55,13 @@ pub struct Rules {
 /// Memory for reading rows, and how much reading is left.
 pub struct Reading {
     context: UnwindContext<usize>,
-    /// Bytes. Each byte of a sound file is read a few times; in a damaged one many descriptions can share a long program.
+    /// Bytes. Each byte of a sound file is read a few times; in a damaged one many descriptions can share a long
+    /// program.
     left: usize,
 }
 
-/// How often each byte of the call-frame information may be read before the file counts as damaged, and how many are free.
+/// How often each byte of the call-frame information may be read before the file counts as damaged, and how many are
+/// free.
 const MOST_READINGS: usize = 16;
 const FREE_READING: usize = 1 << 16;
 
@@ -135,7 +138,8 @@ impl Rules {
         self.held.get(at).filter(|held| held.contains(&address))
     }
 
-    /// All frame descriptions: the addresses that each is listed for (up to the next one's first) and its offset, by address.
+    /// All frame descriptions: the addresses that each is listed for (up to the next one's first) and its offset, by
+    /// address.
     pub fn descriptions(&self) -> Vec<(Range<u64>, usize)> {
         let bytes = self.image.bytes();
         let mut found: Vec<(Range<u64>, usize)> = Vec::with_capacity(self.index.len());
@@ -153,7 +157,8 @@ impl Rules {
     }
 
     /// The rows of one of [`Rules::descriptions`], in order: where each begins and its rule. What cannot be read is
-    /// [`Rule::Unsupported`]. `false`: so is all of it, since more would have been read than a sound file makes necessary.
+    /// [`Rule::Unsupported`]. `false`: so is all of it, since more would have been read than a sound file makes
+    /// necessary.
     pub fn rows(
         &self,
         (listed, offset): &(Range<u64>, usize),

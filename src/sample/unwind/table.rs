@@ -1,11 +1,11 @@
-//! All call-frame rows of a file as one table that a program in the kernel can search: the code in pages of 4 KiB, of each
-//! page its rows, of each row its rule. Built once for a file, by all CPUs, and kept by build-id (`cache.rs`).
+//! All call-frame rows of a file as one table that a program in the kernel can search: the code in pages of 4 KiB, of
+//! each page its rows, of each row its rule. Built once for a file, by all CPUs, and kept by build-id (`cache.rs`).
 //! Invariant: for every address the table gives the rule that [`Rules::at`] gives, but for what it has no room for
 //! (65,536 different rules, 4 GiB of code, and of a damaged file what would take too long to read), which is counted.
 //!
-//! Layout, little-endian: a header of 64 bytes, `pages` words of 8 bytes (low half: number of the page's first row, high half:
-//! how many), `rows` words of 4 bytes (low half: offset within the page, high half: number of the rule), `rules` of 16
-//! bytes ([`TableRule`]).
+//! Layout, little-endian: a header of 64 bytes, `pages` words of 8 bytes (low half: number of the page's first row,
+//! high half: how many), `rows` words of 4 bytes (low half: offset within the page, high half: number of the rule),
+//! `rules` of 16 bytes ([`TableRule`]).
 
 use super::rules::{Rule, Rules, Saved};
 use rustc_hash::FxHashMap;
@@ -127,8 +127,8 @@ impl Table {
         table.is_sound().then_some(table)
     }
 
-    /// Whether all numbers lead to what they name. A checksum keeps out accidents; what the kernel's program follows among the
-    /// tables of other files must not depend on one.
+    /// Whether all numbers lead to what they name. A checksum keeps out accidents; what the kernel's program follows
+    /// among the tables of other files must not depend on one.
     fn is_sound(&self) -> bool {
         let words = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         let rows = self.row_bytes();
@@ -181,7 +181,8 @@ impl Table {
         &self.bytes()[HEADER + self.counts.pages * 8 + self.counts.rows * 4..]
     }
 
-    /// The stored form of the rule for an address as the file counts it; `None`: no row. The search is the kernel program's.
+    /// The stored form of the rule for an address as the file counts it; `None`: no row. The search is the kernel
+    /// program's.
     pub fn at(&self, address: u64) -> Option<&[u8]> {
         let relative = address.checked_sub(self.base)?;
         let page = self.page_words().nth(usize::try_from(relative / PAGE).ok()?)?;
@@ -201,7 +202,8 @@ fn checksum(all: &[u8]) -> u64 {
     hash.finalize().into()
 }
 
-/// Rows of a run of frame descriptions: where each begins, relative to the table's first page, and its rule's number in `rules`.
+/// Rows of a run of frame descriptions: where each begins, relative to the table's first page, and its rule's number
+/// in `rules`.
 #[derive(Default)]
 struct Part {
     rows: Vec<(u32, u32)>,

@@ -1,5 +1,5 @@
-//! A small sound ELF file around call-frame information that is not. Invariant: whatever is put in, headers and sections are
-//! in order, so that the readers behind them are reached.
+//! A small sound ELF file around call-frame information that is not. Invariant: whatever is put in, headers and
+//! sections are in order, so that the readers behind them are reached.
 
 /// Where the file puts its code, its search table and its descriptions; offsets are the same as addresses.
 pub const TEXT: u64 = 0x1000;

@@ -1,6 +1,7 @@
-//! A slow database: the statement that reads the timestamp takes longer inside PostgreSQL. Invariant: the statement's text stays what
-//! it was, so that the database's own statistics show the time under it: the table's name becomes a view's, whose column
-//! `read_ts` calls a function that takes its time; what that function really took is PostgreSQL's own account of it.
+//! A slow database: the statement that reads the timestamp takes longer inside PostgreSQL. Invariant: the statement's
+//! text stays what it was, so that the database's own statistics show the time under it: the table's name becomes a
+//! view's, whose column `read_ts` calls a function that takes its time; what that function really took is
+//! PostgreSQL's own account of it.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ pub struct SlowStatement {
 }
 
 impl SlowStatement {
-    /// Plants it into the oracle's database, where the table is already, and follows what it does on a task of the runtime.
+    /// Plants it into the oracle's database, where the table is already, and follows what it does on a task of the
+    /// runtime.
     pub async fn plant(config: &Config, plant: &Counted<Duration>) -> Result<(), Error> {
         let (client, connection) = config.connect(NoTls).await?;
         // What breaks the connection is seen by whoever uses it next.

@@ -59,7 +59,8 @@ pub enum PlantPoint {
 
 const KINDS: &str = "cpu:peek=DURATION, cpu:oracle=DURATION, cpu:outside=DURATION, lock=DURATION, \
                      oracle-delay=DURATION, database=DURATION, path=DURATION, pool-size=N, batches=N, \
-                     coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION, deep-stack=SIZE";
+                     coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION, \
+                     deep-stack=SIZE";
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PlantError {

@@ -1,6 +1,7 @@
-//! A long way to the database: a proxy of the testbed's own between the oracle's pool and PostgreSQL. Invariant: each direction takes
-//! half of the planted duration, counted from when a message has been read to when it is written; whoever follows the
-//! sockets sees the proxy as the database's client, so that what it adds lies on the way and not in the database's hands.
+//! A long way to the database: a proxy of the testbed's own between the oracle's pool and PostgreSQL. Invariant: each
+//! direction takes half of the planted duration, counted from when a message has been read to when it is written;
+//! whoever follows the sockets sees the proxy as the database's client, so that what it adds lies on the way and not
+//! in the database's hands.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -42,8 +43,8 @@ fn join(client: TcpStream, port: u16, plant: &Counted<Duration>) -> io::Result<(
     Ok(())
 }
 
-/// Passes messages on in one direction until an end is closed; then closes the other. A round trip counts as one call, with
-/// its answer.
+/// Passes messages on in one direction until an end is closed; then closes the other. A round trip counts as one
+/// call, with its answer.
 #[inline(never)]
 fn planted_path(mut from: TcpStream, mut to: TcpStream, plant: &Counted<Duration>, is_answer: bool) {
     precise::sharpen_timers();

@@ -1,5 +1,5 @@
-//! All plants of one testbed, and where its code calls them. Invariant: a plant that was not asked for costs one test of an
-//! `Option`.
+//! All plants of one testbed, and where its code calls them. Invariant: a plant that was not asked for costs one test
+//! of an `Option`.
 
 use std::io;
 use std::sync::Mutex;
@@ -149,7 +149,8 @@ impl Planted {
         }
     }
 
-    /// The port by which the oracle's pool reaches the database that listens on `port`: another one if a long way is planted.
+    /// The port by which the oracle's pool reaches the database that listens on `port`: another one if a long way is
+    /// planted.
     pub fn way_to_database(&self, port: u16) -> io::Result<u16> {
         self.path.as_ref().map_or(Ok(port), |plant| path::start(port, plant.clone()))
     }

@@ -1,9 +1,10 @@
 //! Using a known amount of CPU. The loop reads the vdso clock, which can be sampled (a system call hides from
-//! sampling); how often is calibrated in CPU time, because a spin until a wall-clock deadline does less work when it is
-//! preempted. Invariant: what is reported is what the burn really took on the CPU, not the size asked for: the wall clock
-//! over a burn that was not switched out, and for one that was as much as its readings cost lately in those that were not.
-//! The thread's CPU clock would not do: it loses the delay of the rescheduling interrupt at each preemption, because the
-//! scheduler then charges from the wake-up on to the incoming thread (rq_clock_skip_update in kernel/sched/core.c).
+//! sampling); how often is calibrated in CPU time, because a spin until a wall-clock deadline does less work when it
+//! is preempted. Invariant: what is reported is what the burn really took on the CPU, not the size asked for: the
+//! wall clock over a burn that was not switched out, and for one that was as much as its readings cost lately in
+//! those that were not. The thread's CPU clock would not do: it loses the delay of the rescheduling interrupt at each
+//! preemption, because the scheduler then charges from the wake-up on to the incoming thread (rq_clock_skip_update in
+//! kernel/sched/core.c).
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,8 +63,8 @@ impl Spinner {
         Duration::from_nanos(end - start + asking as u64)
     }
 
-    /// What asking took on the CPU: the wall clock, which is more where a thread that has just been woken finds its caches cold,
-    /// unless that is so much that the thread was switched out meanwhile.
+    /// What asking took on the CPU: the wall clock, which is more where a thread that has just been woken finds its
+    /// caches cold, unless that is so much that the thread was switched out meanwhile.
     fn asked(&self, wall: u64) -> f64 {
         if wall as f64 > COLD * self.asking { self.asking } else { wall as f64 }
     }

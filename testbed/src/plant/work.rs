@@ -1,5 +1,5 @@
-//! The plants at work on the threads that pass them. Invariant: every function here that uses CPU or waits is named `planted_*`, is
-//! never inlined, and adds to its own counters exactly what it did.
+//! The plants at work on the threads that pass them. Invariant: every function here that uses CPU or waits is named
+//! `planted_*`, is never inlined, and adds to its own counters exactly what it did.
 
 use std::sync::Mutex;
 use std::time::Duration;

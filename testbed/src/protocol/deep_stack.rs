@@ -1,7 +1,8 @@
-//! The plant `deep-stack`: a session is polled at the bottom of a chain of frames of a known size, as in servers whose
-//! async functions call each other with kilobytes of locals each. It is not in `plant`, and not named `planted_*`, because
-//! the work beneath these frames is the session's and not the plant's. Invariant: while the session's work runs, at least
-//! the bytes asked for lie between it and the task's poll, on the stack, and they are neither written nor read.
+//! The plant `deep-stack`: a session is polled at the bottom of a chain of frames of a known size, as in servers
+//! whose async functions call each other with kilobytes of locals each. It is not in `plant`, and not named
+//! `planted_*`, because the work beneath these frames is the session's and not the plant's. Invariant: while the
+//! session's work runs, at least the bytes asked for lie between it and the task's poll, on the stack, and they are
+//! neither written nor read.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -17,7 +18,8 @@ use wireprof::clock::thread_cpu;
 /// the frame's rule for finding its caller at every instruction of it.
 const FRAME: usize = 16 * 1024;
 
-/// Does the work `size` bytes below the task's poll, at most one frame more; publishes the depth and its own CPU once a poll.
+/// Does the work `size` bytes below the task's poll, at most one frame more; publishes the depth and its own CPU once
+/// a poll.
 pub async fn beneath<F: Future>(planted: &Planted, size: usize, work: F) -> F::Output {
     let mut work = pin!(work);
     std::future::poll_fn(|context| poll(planted, size, work.as_mut(), context)).await

@@ -1,5 +1,6 @@
-//! Builds runs, their parts and profiles by hand for the tests of what reads them. Invariant: each type of a stored run is
-//! written out here alone, so that a new field is added in one place; unit tests reach it as `crate::run::build`.
+//! Builds runs, their parts and profiles by hand for the tests of what reads them. Invariant: each type of a stored
+//! run is written out here alone, so that a new field is added in one place; unit tests reach it as
+//! `crate::run::build`.
 #![allow(dead_code, reason = "each user has use for a part of it")]
 
 use std::collections::BTreeMap;

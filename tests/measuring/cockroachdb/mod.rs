@@ -1,6 +1,7 @@
-//! A stand-in for CockroachDB: a server of the wire protocol before a real PostgreSQL. PostgreSQL answers everything, also the
-//! tables of `crdb_internal`, which are views of its pg_stat_statements; the server before it has CockroachDB's name and its session
-//! variable, which PostgreSQL refuses. Invariant: no figure is made up: each is PostgreSQL's own at the time it is asked for.
+//! A stand-in for CockroachDB: a server of the wire protocol before a real PostgreSQL. PostgreSQL answers everything,
+//! also the tables of `crdb_internal`, which are views of its pg_stat_statements; the server before it has
+//! CockroachDB's name and its session variable, which PostgreSQL refuses. Invariant: no figure is made up: each is
+//! PostgreSQL's own at the time it is asked for.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 

@@ -34,7 +34,8 @@ set password_encryption = 'md5';
 create role by_md5 login password 'md5 secret'";
 
 impl Postgres {
-    /// Starts a server, with further lines of postgresql.conf; `None`, with the reason printed, where there is none to start.
+    /// Starts a server, with further lines of postgresql.conf; `None`, with the reason printed, where there is none
+    /// to start.
     pub fn start(settings: &str) -> Option<Self> {
         let Some(bin) = binaries() else {
             skip("no PostgreSQL server found; install the package `postgresql`");

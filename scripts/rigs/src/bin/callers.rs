@@ -1,6 +1,7 @@
-//! Whether the walker can be trusted: `callers PID SECONDS` samples one process and has every complete stack walked by two
-//! cross_checks, framehop over a copy of the whole stack (up to 1.1 MB) and the kernel along frame pointers (for a program built with
-//! `-C force-frame-pointers=yes`). Prints how often they agree; exits with 1 where either differs on more than 0.1 %.
+//! Whether the walker can be trusted: `callers PID SECONDS` samples one process and has every complete stack walked
+//! by two cross_checks, framehop over a copy of the whole stack (up to 1.1 MB) and the kernel along frame pointers
+//! (for a program built with `-C force-frame-pointers=yes`). Prints how often they agree; exits with 1 where either
+//! differs on more than 0.1 %.
 
 use anyhow::{Context, Result};
 use std::process::ExitCode;
@@ -27,7 +28,8 @@ fn say(cross_check: &str, found: &Agreement) -> bool {
     let judged = found.same + found.but_for_a_caller + found.different;
     let share = found.different as f64 / judged as f64;
     println!(
-        "{cross_check}: {judged} stacks judged, {} the same, {} but for a caller that it passes over, {} different ({:.3} %); it gave up on {}",
+        "{cross_check}: {judged} stacks judged, {} the same, {} but for a caller that it passes over, {} different \
+            ({:.3} %); it gave up on {}",
         found.same,
         found.but_for_a_caller,
         found.different,

@@ -1,6 +1,7 @@
-//! Measures how well a differential flamegraph points at a change that is known: `coloured BEFORE AFTER PATTERN`, two stored runs
-//! (directories) and the functions that were changed. Each sample counts once, for the frame that it ends in.
-//! Exits with 1 where the largest difference, or more than 5 % of the coloured weight, lies off the stacks through the functions.
+//! Measures how well a differential flamegraph points at a change that is known: `coloured BEFORE AFTER PATTERN`, two
+//! stored runs (directories) and the functions that were changed. Each sample counts once, for the frame that it ends
+//! in. Exits with 1 where the largest difference, or more than 5 % of the coloured weight, lies off the stacks
+//! through the functions.
 
 use regex::Regex;
 use std::path::Path;
@@ -26,7 +27,8 @@ fn main() -> anyhow::Result<()> {
         let Coloured { on, off } = level.coloured(|frame| pattern.is_match(&frame.name));
         let share = off.weight / (on.weight + off.weight);
         println!(
-            "level {}, {} a query: on the stacks {} frames coloured with {:.1}, the largest {:.1}; off them {} with {:.1}, the largest {:.1}: \
+            "level {}, {} a query: on the stacks {} frames coloured with {:.1}, the largest {:.1}; off them {} with \
+                {:.1}, the largest {:.1}: \
              {:.2} % off",
             level.level,
             level.column.unit,

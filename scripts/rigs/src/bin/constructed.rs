@@ -1,5 +1,6 @@
-//! Writes two large runs to compare: `constructed DIRECTORY LEVELS REPLICATES STACKS`. Each has LEVELS levels of REPLICATES windows,
-//! each window a profile of STACKS stacks of 30 frames, one sample or several a stack; `after` costs more under one function.
+//! Writes two large runs to compare: `constructed DIRECTORY LEVELS REPLICATES STACKS`. Each has LEVELS levels of
+//! REPLICATES windows, each window a profile of STACKS stacks of 30 frames, one sample or several a stack; `after`
+//! costs more under one function.
 
 #[path = "../../../../tests/it/build/mod.rs"]
 mod build;

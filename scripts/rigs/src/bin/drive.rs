@@ -30,7 +30,8 @@ fn main() -> Result<()> {
     let cpu = trace.generator.cpu.context("the generator's CPU was not measured")?;
     let each = |total: u64| total as f64 / trace.completed as f64;
     println!(
-        "queries {} seconds {:.3} qps {:.0} cpu_us_per_query {:.3} mean_us {:.1} p50_us {:.1} p99_us {:.1} wakes_per_query {:.3} delay_us {:.2}",
+        "queries {} seconds {:.3} qps {:.0} cpu_us_per_query {:.3} mean_us {:.1} p50_us {:.1} p99_us {:.1} \
+            wakes_per_query {:.3} delay_us {:.2}",
         trace.completed,
         trace.span.seconds(),
         trace.throughput(),

@@ -1,8 +1,8 @@
-//! Measures a window of a large program from addresses to flamegraphs: `large FILE CACHE SAMPLES ADDRESSES PRINT`. SAMPLES
-//! samples of stacks of 20 out of ADDRESSES addresses, spread evenly over FILE's `.text`, are named, counted and drawn, as a
-//! sweep does it; CACHE is where the symbolizer keeps what it resolved (`-`: nowhere). Prints seconds, peak memory and how
-//! many stacks are as the program of `scripts/benches/symbols` was made; then PRINT addresses, as the linker placed them, with
-//! their functions.
+//! Measures a window of a large program from addresses to flamegraphs: `large FILE CACHE SAMPLES ADDRESSES PRINT`.
+//! SAMPLES samples of stacks of 20 out of ADDRESSES addresses, spread evenly over FILE's `.text`, are named, counted
+//! and drawn, as a sweep does it; CACHE is where the symbolizer keeps what it resolved (`-`: nowhere). Prints
+//! seconds, peak memory and how many stacks are as the program of `scripts/benches/symbols` was made; then PRINT
+//! addresses, as the linker placed them, with their functions.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -54,7 +54,8 @@ fn main() -> anyhow::Result<()> {
     let right = stacks.iter().filter(|stack| is_as_made(stack)).count();
     let frames: usize = stacks.iter().map(Vec::len).sum();
     println!(
-        "seconds {all:.2} (names {named:.2}) peak_mb {:.0} (own {:.0}) addresses {} frames {frames} as_made {right} named {:.4} svg_mb {:.1}",
+        "seconds {all:.2} (names {named:.2}) peak_mb {:.0} (own {:.0}) addresses {} frames {frames} as_made {right} \
+            named {:.4} svg_mb {:.1}",
         status("VmHWM")?,
         status("RssAnon")?,
         distinct.len(),
@@ -124,8 +125,8 @@ fn window(module: Module, samples: usize, text: &std::ops::Range<u64>, addresses
     }
 }
 
-/// Whether these are a generated function and what is inlined into it: all of one stage of one unit, the layers one after the
-/// other up to the outermost, and the function that they are in.
+/// Whether these are a generated function and what is inlined into it: all of one stage of one unit, the layers one
+/// after the other up to the outermost, and the function that they are in.
 fn is_as_made(stack: &[&Frame]) -> bool {
     let Some((entry, layers)) = stack.split_last() else { return false };
     let Some((stage, _)) = entry.name.split_once("_entry") else { return false };

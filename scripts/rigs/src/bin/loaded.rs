@@ -1,5 +1,6 @@
-//! The testbed under load, for benchmarks of samplers: `loaded CLIENTS [TESTBED]` prints the testbed's process id when the
-//! load runs, and ends both when its standard input is closed. TESTBED is its binary, that beside this one unless given.
+//! The testbed under load, for benchmarks of samplers: `loaded CLIENTS [TESTBED]` prints the testbed's process id
+//! when the load runs, and ends both when its standard input is closed. TESTBED is its binary, that beside this one
+//! unless given.
 
 use anyhow::{Context, Result, ensure};
 use std::io::Read;

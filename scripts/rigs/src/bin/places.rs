@@ -1,5 +1,6 @@
-//! Whether places add up: `places CLIENTS SECONDS` drives the testbed and follows its sockets; prints where a query was, the sum of
-//! the places between sending and reading against the generator's own mean latency, and the populations against the clients.
+//! Whether places add up: `places CLIENTS SECONDS` drives the testbed and follows its sockets; prints where a query
+//! was, the sum of the places between sending and reading against the generator's own mean latency, and the
+//! populations against the clients.
 
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
@@ -65,7 +66,8 @@ fn main() -> Result<()> {
     let sum: f64 = Place::ALL[1..].iter().filter_map(|place| hop.mean(*place)).sum::<f64>() / 1e3;
     let populations: f64 = Place::ALL.iter().map(|place| hop.population(*place, delta.span)).sum();
     println!(
-        "places sum to {sum:.2} us, the generator's mean latency is {latency:.2} us: {:+.2} %; populations sum to {populations:.3} of {clients} clients; {} of {} queries seen",
+        "places sum to {sum:.2} us, the generator's mean latency is {latency:.2} us: {:+.2} %; populations sum to \
+            {populations:.3} of {clients} clients; {} of {} queries seen",
         (sum / latency - 1.0) * 100.0,
         hop.queries,
         trace.completed

@@ -1,8 +1,9 @@
-//! Measures how often a comparison finds a difference where there is none: `relabel RELABELLINGS REPLICATES SEED RUN...`. The windows
-//! of one level of the stored runs, of one set-up, are dealt at random into two sides of REPLICATES windows each, again and again;
-//! each time the sides are compared as `wireprof diff` does it. A verdict that something differs is false. Prints the share of
-//! relabellings with any false one, by family, against the level that the family promises, and exits with 1 where it is more than
-//! three standard errors of that level above it. All sides are of the same windows: this judges the rules for such windows.
+//! Measures how often a comparison finds a difference where there is none: `relabel RELABELLINGS REPLICATES SEED
+//! RUN...`. The windows of one level of the stored runs, of one set-up, are dealt at random into two sides of
+//! REPLICATES windows each, again and again; each time the sides are compared as `wireprof diff` does it. A verdict
+//! that something differs is false. Prints the share of relabellings with any false one, by family, against the level
+//! that the family promises, and exits with 1 where it is more than three standard errors of that level above it. All
+//! sides are of the same windows: this judges the rules for such windows.
 
 use anyhow::{Context, bail, ensure};
 use rand::rngs::StdRng;

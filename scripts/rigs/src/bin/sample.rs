@@ -1,5 +1,6 @@
-//! What sampling costs: `sample PID SECONDS [HZ]` samples one process and prints the samples taken, the whole CPU of this
-//! process (start, reading, unwinding) and that of the sampling thread per sample, and the share of complete stacks.
+//! What sampling costs: `sample PID SECONDS [HZ]` samples one process and prints the samples taken, the whole CPU of
+//! this process (start, reading, unwinding) and that of the sampling thread per sample, and the share of complete
+//! stacks.
 
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
@@ -26,7 +27,8 @@ fn main() -> Result<()> {
     ensure!(samples > 0, "no samples of process {pid}: is it idle?");
     let complete = raw.samples.iter().filter(|s| raw.stacks[s.stack as usize].incomplete.is_none()).count();
     println!(
-        "samples {samples} cpu_us_per_sample {:.2} thread_us_per_sample {:.2} kernel_us_per_sample {:.2} complete_percent {:.3} lost {} event {}",
+        "samples {samples} cpu_us_per_sample {:.2} thread_us_per_sample {:.2} kernel_us_per_sample {:.2} \
+            complete_percent {:.3} lost {} event {}",
         cpu * 1e6 / samples as f64,
         report.sampler_cpu.map_or(f64::NAN, |nanos| nanos as f64 / 1e3 / samples as f64),
         report.kernel_cpu.map_or(f64::NAN, |nanos| nanos as f64 / 1e3 / samples as f64),

@@ -1,5 +1,5 @@
-//! Counts the samples in a profile that samply wrote: `samply_samples FILE.json.gz HZ` prints all its rows (it adds some for
-//! time off the CPU) and those on the CPU: the CPU time that the rows carry, times HZ.
+//! Counts the samples in a profile that samply wrote: `samply_samples FILE.json.gz HZ` prints all its rows (it adds
+//! some for time off the CPU) and those on the CPU: the CPU time that the rows carry, times HZ.
 
 use anyhow::{Context, Result};
 use serde_json::Value;

@@ -1,6 +1,6 @@
-//! Measures the symbolizer: `symbolize FILE COUNT` resolves COUNT addresses spread evenly over FILE's `.text`, cold and
-//! warm, then turns 45,000 samples of stacks made of them into a profile, and prints times and peak memory. A third argument
-//! prints that many addresses with their full and short names.
+//! Measures the symbolizer: `symbolize FILE COUNT` resolves COUNT addresses spread evenly over FILE's `.text`, cold
+//! and warm, then turns 45,000 samples of stacks made of them into a profile, and prints times and peak memory. A
+//! third argument prints that many addresses with their full and short names.
 
 use object::{Object, ObjectSection};
 use std::os::unix::fs::MetadataExt;

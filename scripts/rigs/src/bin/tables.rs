@@ -1,6 +1,7 @@
-//! What attaching to a large program costs: `tables PROGRAM` makes the program's call-frame table cold, reads it from the cache, then
-//! starts the program and samples it with a warm cache until the first sample. Prints seconds, sizes and peak memory (of this
-//! process, and what the kernel's tables take). The program must run by itself for some seconds.
+//! What attaching to a large program costs: `tables PROGRAM` makes the program's call-frame table cold, reads it from
+//! the cache, then starts the program and samples it with a warm cache until the first sample. Prints seconds, sizes
+//! and peak memory (of this process, and what the kernel's tables take). The program must run by itself for some
+//! seconds.
 
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
@@ -19,7 +20,8 @@ fn main() -> Result<()> {
     let rules = Rules::new(Image::open_path(Path::new(&program))?);
     let (cold, table) = timed(|| cache.table(&rules, |_| {}));
     println!(
-        "table of {:.1} MB of .eh_frame: {} rows, {} rules, {} pages, {:.1} MB; built cold in {cold:.2} s, peak memory {:.0} MB",
+        "table of {:.1} MB of .eh_frame: {} rows, {} rules, {} pages, {:.1} MB; built cold in {cold:.2} s, peak \
+            memory {:.0} MB",
         rules.bytes() as f64 / 1e6,
         table.rows(),
         table.rules(),

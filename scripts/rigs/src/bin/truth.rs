@@ -1,7 +1,7 @@
 //! Holds stored runs of the testbed against what is known to be true: planted CPU against what the profile finds, and
-//! sampled CPU against the kernel's accounting (its records of context switches) by thread group; the planted lock's own wait
-//! against what was found spinning, blocked and runnable in it. Usage: truth RUN_DIRECTORY...
-//! Prints a line per figure with its standard error; a deviation beyond the tolerance is marked `!`.
+//! sampled CPU against the kernel's accounting (its records of context switches) by thread group; the planted lock's
+//! own wait against what was found spinning, blocked and runnable in it. Usage: truth RUN_DIRECTORY... Prints a line
+//! per figure with its standard error; a deviation beyond the tolerance is marked `!`.
 
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -76,7 +76,8 @@ fn plants(run: &Run, window: &Window) {
         let deviation = found / planted - 1.0;
         let bound = if samples >= ENOUGH { 0.05 } else { 2.0 * error };
         println!(
-            "{} {:<9} {plant:<12} planted {planted:.2} us a call, found {found:.2}: {:+.1} % ({samples:.0} samples, one standard error {:.1} %; {whole:.2} with what interrupted it) {}",
+            "{} {:<9} {plant:<12} planted {planted:.2} us a call, found {found:.2}: {:+.1} % ({samples:.0} samples, \
+                one standard error {:.1} %; {whole:.2} with what interrupted it) {}",
             run.manifest.id,
             window.id().directory(),
             deviation * 100.0,
@@ -86,8 +87,8 @@ fn plants(run: &Run, window: &Window) {
     }
 }
 
-/// A level's planted lock: its own measured wait a query against spinning, blocked and runnable time under it. Under 10 % is asked
-/// for.
+/// A level's planted lock: its own measured wait a query against spinning, blocked and runnable time under it. Under
+/// 10 % is asked for.
 fn lock(run: &Run) -> anyhow::Result<()> {
     // ResourceKind it and waking the next one are no waiting.
     let (within, except) = ([Regex::new("planted_lock$")?], [Regex::new(r"planted_lock_hold|futex_wake$")?]);
@@ -101,7 +102,8 @@ fn lock(run: &Run) -> anyhow::Result<()> {
             [found.on_cpu.unwrap_or(f64::NAN), found.blocked(), found.runnable].map(|ns| ns / 1e3);
         let deviation = (spin + blocked + runnable) / planted - 1.0;
         println!(
-            "{} level {level:<4} lock: waited {planted:.3} us a query by its own clock; found {:.3}: on CPU {spin:.3}, blocked {blocked:.3}, \
+            "{} level {level:<4} lock: waited {planted:.3} us a query by its own clock; found {:.3}: on CPU \
+                {spin:.3}, blocked {blocked:.3}, \
              runnable {runnable:.3}: {:+.1} % {}",
             run.manifest.id,
             spin + blocked + runnable,
@@ -138,7 +140,8 @@ fn groups(window: &Window, ratios: &mut BTreeMap<String, Vec<(f64, f64)>>) {
         let (sampled, accounted) = (nanos / 1e9 / rate * seconds, cpu / 1e9);
         let (deviation, bound) = (sampled / accounted - 1.0, 0.02 + 2.0 / samples.max(1.0).sqrt());
         println!(
-            "{:<9} {group:<24} sampled {sampled:.3} s, accounted {accounted:.3} s in {seconds:.1} s: {:+.2} % (bound {:.2} %), stolen {:.3} s {}",
+            "{:<9} {group:<24} sampled {sampled:.3} s, accounted {accounted:.3} s in {seconds:.1} s: {:+.2} % (bound \
+                {:.2} %), stolen {:.3} s {}",
             window.id().directory(),
             deviation * 100.0,
             bound * 100.0,

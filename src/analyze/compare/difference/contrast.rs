@@ -1,5 +1,6 @@
-//! One difference with its standard error, and what may be said of it. Invariant: a verdict and the interval companions it come
-//! from the same numbers, so that "faster" or "slower" stands exactly where the interval leaves 0 out.
+//! One difference with its standard error, and what may be said of it. Invariant: a verdict and the interval
+//! companions it come from the same numbers, so that "faster" or "slower" stands exactly where the interval leaves 0
+//! out.
 
 use crate::analyze::statistics::distribution::{two_sided_quantile, two_sided_tail};
 use serde::Serialize;
@@ -15,8 +16,8 @@ pub struct Contrast {
 }
 
 impl Contrast {
-    /// Welch's difference of means (Biometrika 34, 1947) from each side's mean and its variance with degrees of freedom, those
-    /// of the difference by Satterthwaite.
+    /// Welch's difference of means (Biometrika 34, 1947) from each side's mean and its variance with degrees of
+    /// freedom, those of the difference by Satterthwaite.
     pub fn welch(before: Mean, after: Mean) -> Self {
         let variance = before.variance + after.variance;
         let part = |mean: Mean| mean.variance * mean.variance / mean.freedom.max(1e-9);
@@ -81,8 +82,8 @@ pub enum Verdict {
     Less,
     /// No difference shown, and the whole interval lies within the margin.
     Same,
-    /// Neither: `more` windows a side would decide it if what was seen stays so; `None` where that cannot be said, or not even
-    /// a thousand would.
+    /// Neither: `more` windows a side would decide it if what was seen stays so; `None` where that cannot be said, or
+    /// not even a thousand would.
     Undecided {
         more: Option<usize>,
     },
@@ -95,8 +96,8 @@ impl Verdict {
     }
 }
 
-/// The verdict: `interval` of the difference, and the margin on the same scale (`None`: no margin can be given, as of a value
-/// that was 0 before).
+/// The verdict: `interval` of the difference, and the margin on the same scale (`None`: no margin can be given, as of
+/// a value that was 0 before).
 pub fn judge(interval: (f64, f64), margin: Option<f64>, better: Better) -> Verdict {
     let (low, high) = interval;
     match better {
@@ -112,8 +113,8 @@ pub fn judge(interval: (f64, f64), margin: Option<f64>, better: Better) -> Verdi
     }
 }
 
-/// Windows a side beyond the `windows` there are until the interval would leave 0 out or fit into the margin, if estimate and
-/// scatter stay what they are: the standard error falls with the root of the windows.
+/// Windows a side beyond the `windows` there are until the interval would leave 0 out or fit into the margin, if
+/// estimate and scatter stay what they are: the standard error falls with the root of the windows.
 pub fn replicates_needed(contrast: &Contrast, margin: Option<f64>, miss: f64, windows: usize) -> Option<usize> {
     const MOST: usize = 1_000;
     let windows = windows.max(1);
@@ -141,7 +142,8 @@ mod tests {
 
     #[test]
     fn welchs_example_of_two_unlike_variances_is_as_in_the_tables() {
-        // A textbook's two samples of means 20.82 and 22.99 and variances 7.87 and 3.81: t = 2.46, 24.99 degrees of freedom, p = 0.021.
+        // A textbook's two samples of means 20.82 and 22.99 and variances 7.87 and 3.81: t = 2.46, 24.99 degrees of
+        // freedom, p = 0.021.
         let a = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4];
         let b = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4];
         let found = Contrast::welch(Mean::of(&a).unwrap(), Mean::of(&b).unwrap());

@@ -1,15 +1,17 @@
-//! Costs that were sampled, set against each other. Invariant: an interval is never narrower than the noise of the samples it was
-//! counted from, and it rests on the scatter between windows where there is more than one a side.
+//! Costs that were sampled, set against each other. Invariant: an interval is never narrower than the noise of the
+//! samples it was counted from, and it rests on the scatter between windows where there is more than one a side.
 //!
-//! A row's cost a query is its share of all samples times the cost a query of all of them, r = p R, and the two scatter for
-//! different reasons, so each has its own variance (delta method):
-//! - *R* varies from window to window as a whole; its variance is that between windows, with their few degrees of freedom;
-//! - *p* varies by the luck of sampling, and by more where the frame's own work comes and goes. Within a window the row's
-//!   weight y_w of T_w has the variance f c y_w (1 - p) for samples of weight c; the dispersion f is estimated for each row by
-//!   Pearson's statistic over the windows (quasi-likelihood: McCullagh and Nelder 1989, 9.2), and drawn towards a trend over
-//!   the rows' counts, f = a + b count, as negative binomial counts have it (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3;
-//!   Lund et al. 2012, ibid. 11(5):8). It is never taken as less than 1, and a row that scatters more than what is so found by a
-//!   standard deviation of its own estimate stands by itself: drawn to the trend, such rows gave 7 % of false verdicts for 5 %.
+//! A row's cost a query is its share of all samples times the cost a query of all of them, r = p R, and the two
+//! scatter for different reasons, so each has its own variance (delta method):
+//! - *R* varies from window to window as a whole; its variance is that between windows, with their few degrees of
+//!   freedom;
+//! - *p* varies by the luck of sampling, and by more where the frame's own work comes and goes. Within a window the
+//!   row's weight y_w of T_w has the variance f c y_w (1 - p) for samples of weight c; the dispersion f is estimated
+//!   for each row by Pearson's statistic over the windows (quasi-likelihood: McCullagh and Nelder 1989, 9.2), and
+//!   drawn towards a trend over the rows' counts, f = a + b count, as negative binomial counts have it (Smyth 2004,
+//!   Stat. Appl. Genet. Mol. Biol. 3:3; Lund et al. 2012, ibid. 11(5):8). It is never taken as less than 1, and a row
+//!   that scatters more than what is so found by a standard deviation of its own estimate stands by itself: drawn to
+//!   the trend, such rows gave 7 % of false verdicts for 5 %.
 
 use super::contrast::{Contrast, Mean};
 use crate::analyze::statistics::autocorrelation::sum_variance;
@@ -124,7 +126,8 @@ impl Sides {
         (costs[0].samples() + costs[1].samples() >= FEWEST).then_some(())?;
         let (factor, freedom) = self.dispersion(costs, dispersion);
         let rate = |side: usize| costs[side].weight / self.totals[side].queries;
-        // As if there were no difference, and as it is: the larger one, since a side with few samples or none seems too certain.
+        // As if there were no difference, and as it is: the larger one, since a side with few samples or none seems
+        // too certain.
         let pooled = (costs[0].weight + costs[1].weight) / (self.totals[0].queries + self.totals[1].queries);
         let (mut equal, mut own, mut shared) = (0.0, 0.0, [0.0; 2]);
         for (side, totals) in self.totals.iter().enumerate() {
@@ -154,7 +157,8 @@ impl Sides {
         let expected = trend.base + trend.rise * self.count(costs);
         let (own, freedom) = self.scatter(costs);
         let both = (trend.prior * expected + freedom * own) / (trend.prior + freedom);
-        // A row that scatters more than the trend says does so for a reason of its own (a thread that waits now here, now there).
+        // A row that scatters more than the trend says does so for a reason of its own (a thread that waits now here,
+        // now there).
         let more = own > both.max(1.0) * (1.0 + (2.0 / freedom).sqrt());
         if more { (own, freedom) } else { (both.max(1.0), trend.prior + freedom) }
     }
@@ -205,7 +209,8 @@ struct Point {
     freedom: f64,
 }
 
-/// Least squares of scatter over count, weighted by the inverse of its variance (2 f^2 / freedom), repeated with the f so found.
+/// Least squares of scatter over count, weighted by the inverse of its variance (2 f^2 / freedom), repeated with the
+/// f so found.
 fn trend(points: &[Point]) -> (f64, f64) {
     let (mut base, mut rise) = (1.0, 0.0);
     for _ in 0..20 {
@@ -227,7 +232,8 @@ fn trend(points: &[Point]) -> (f64, f64) {
     (base, rise)
 }
 
-/// Degrees of freedom that the trend is worth, and the factor that it is off by: moments of the logarithms (Smyth 2004, 6.2).
+/// Degrees of freedom that the trend is worth, and the factor that it is off by: moments of the logarithms (Smyth
+/// 2004, 6.2).
 fn prior(points: &[Point], base: f64, rise: f64) -> (f64, f64) {
     let count = points.len() as f64;
     let all: f64 = points.iter().map(|point| point.freedom).sum();
@@ -261,7 +267,8 @@ mod tests {
         (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
     }
 
-    /// Negative binomial counts (gamma by its normal approximation, Poisson by multiplication or normal): mean and shape.
+    /// Negative binomial counts (gamma by its normal approximation, Poisson by multiplication or normal): mean and
+    /// shape.
     fn count(random: &mut StdRng, mean: f64, overdispersion: f64) -> f64 {
         let mean = (mean * (1.0 + overdispersion.sqrt() * normal(random))).max(0.0);
         if mean > 50.0 {
@@ -275,7 +282,8 @@ mod tests {
         count
     }
 
-    /// `windows` windows of rows between 2 and 600 samples, which share a factor of 2 % a window; row 5 is `grown` times.
+    /// `windows` windows of rows between 2 and 600 samples, which share a factor of 2 % a window; row 5 is `grown`
+    /// times.
     fn side(random: &mut StdRng, windows: usize, grown: f64) -> (Totals, Vec<Cost>) {
         let (mut totals, mut rows) = (Totals::default(), vec![Cost::default(); ROWS]);
         for _ in 0..windows {

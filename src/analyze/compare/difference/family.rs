@@ -1,14 +1,14 @@
-//! Error levels over many comparisons. Invariant: a cut is the probability below which a row of the family differs, and at the
-//! same time the one with which its interval misses; so verdicts and intervals of a family agree.
+//! Error levels over many comparisons. Invariant: a cut is the probability below which a row of the family differs,
+//! and at the same time the one with which its interval misses; so verdicts and intervals of a family agree.
 
 /// Cut that keeps the probability of any false difference among `rows` below `alpha` (Bonferroni), however they depend.
 pub fn familywise(alpha: f64, rows: usize) -> f64 {
     alpha / rows.max(1) as f64
 }
 
-/// Cut that keeps the expected share of false ones among the differences found below `alpha` (Benjamini and Hochberg 1995,
-/// J. R. Stat. Soc. B 57:289), for rows that are independent or positively dependent. At the cut the intervals of the rows
-/// found miss with the same rate (Benjamini and Yekutieli 2005, JASA 100:71).
+/// Cut that keeps the expected share of false ones among the differences found below `alpha` (Benjamini and Hochberg
+/// 1995, J. R. Stat. Soc. B 57:289), for rows that are independent or positively dependent. At the cut the intervals
+/// of the rows found miss with the same rate (Benjamini and Yekutieli 2005, JASA 100:71).
 pub fn false_discovery(alpha: f64, probabilities: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = probabilities.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
@@ -17,8 +17,8 @@ pub fn false_discovery(alpha: f64, probabilities: impl IntoIterator<Item = f64>)
     alpha * found.map_or(1.0, |i| i as f64 + 1.0) / count
 }
 
-/// As [`false_discovery`] for rows that depend on each other in any way, as frames and the frames that call them do (Benjamini
-/// and Yekutieli 2001, Ann. Stat. 29:1165).
+/// As [`false_discovery`] for rows that depend on each other in any way, as frames and the frames that call them do
+/// (Benjamini and Yekutieli 2001, Ann. Stat. 29:1165).
 pub fn false_discovery_dependent(alpha: f64, probabilities: &[f64]) -> f64 {
     let harmonic: f64 = (1..=probabilities.len().max(1)).map(|i| 1.0 / i as f64).sum();
     false_discovery(alpha / harmonic, probabilities.iter().copied())

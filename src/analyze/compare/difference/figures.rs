@@ -1,4 +1,5 @@
-//! What one window gives to a comparison besides its frames. Invariant: a figure that the window did not measure is absent.
+//! What one window gives to a comparison besides its frames. Invariant: a figure that the window did not measure is
+//! absent.
 
 use super::contrast::{Better, Mean};
 use crate::analyze::cost::demands::{self, Resource};
@@ -23,8 +24,8 @@ pub enum Subject {
     MeanLatency,
     /// ns a query on the server's threads, by the kernel's accounting.
     Cpu,
-    /// The same for each ns of the generator's CPU: a machine that is faster for a while makes both cheaper, so that this scatters
-    /// less. Where the generator's own work changes it says nothing of the server.
+    /// The same for each ns of the generator's CPU: a machine that is faster for a while makes both cheaper, so that
+    /// this scatters less. Where the generator's own work changes it says nothing of the server.
     CpuToGenerator,
     /// ns; of the queries in a window, this share in hundredths were at most as slow.
     LatencyQuantile { percent: u8 },
@@ -147,7 +148,8 @@ fn within(window: &Window) -> Vec<(Subject, Mean)> {
     if completed == 0.0 || latency == 0.0 {
         return Vec::new();
     }
-    // The ratio estimator's residuals (Cochran 1977, eq. 6.13): they sum to 0, and their sum scatters as the ratio does.
+    // The ratio estimator's residuals (Cochran 1977, eq. 6.13): they sum to 0, and their sum scatters as the ratio
+    // does.
     let ratio = latency / completed;
     let residuals: Vec<f64> = whole().map(|slice| slice.latency_sum as f64 - ratio * slice.completed as f64).collect();
     let log = |subject, value: Option<f64>, series: &[f64], total: f64| {

@@ -1,5 +1,6 @@
-//! Frames before and after, by self cost or by what they own. Invariant: the rows of a level, what `top` left out and what is too rare to be judged
-//! sum to the level's total; a frame's total cost is for reading and has no verdict, because totals of frames overlap.
+//! Frames before and after, by self cost or by what they own. Invariant: the rows of a level, what `top` left out and
+//! what is too rare to be judged sum to the level's total; a frame's total cost is for reading and has no verdict,
+//! because totals of frames overlap.
 
 use super::contrast::{Better, Contrast, Verdict, judge, replicates_needed};
 use super::counts::{Cost, Dispersion, FEWEST, Sides};

@@ -1,13 +1,15 @@
-//! Two runs compared: per level, figure and frame the value before and after, per query where it is a cost, with an interval and
-//! a verdict. Pure. Invariant: replicates (windows) are what a verdict rests on, each family of rows keeps the error level that
-//! is stated with it, and what cannot be judged says so.
+//! Two runs compared: per level, figure and frame the value before and after, per query where it is a cost, with an
+//! interval and a verdict. Pure. Invariant: replicates (windows) are what a verdict rests on, each family of rows
+//! keeps the error level that is stated with it, and what cannot be judged says so.
 //!
 //! Families, each with its own cut, which is both the level of its intervals and the bound of its verdicts:
-//! - throughput, mean latency, CPU a query and its ratio to the generator's, over all levels: one familywise error level;
+//! - throughput, mean latency, CPU a query and its ratio to the generator's, over all levels: one familywise error
+//!   level;
 //! - latency quantiles, places, demands and metrics: a false discovery rate, whatever their dependence;
 //! - frames, by self cost: a false discovery rate over all frames and levels (`counts`, `frames`);
 //! - functions of the program with what they call, by the owner of each sample: the same;
-//! - in pictures the stacks through each node of the call tree: a false discovery rate whatever their dependence (`tree`).
+//! - in pictures the stacks through each node of the call tree: a false discovery rate whatever their dependence
+//!   (`tree`).
 
 #[cfg(test)]
 pub(crate) mod constructed;
@@ -84,7 +86,8 @@ impl Default for Options<'_> {
     }
 }
 
-/// What a comparison keeps of a run. It is filled window by window, so that a run's profiles need not be in memory at once.
+/// What a comparison keeps of a run. It is filled window by window, so that a run's profiles need not be in memory at
+/// once.
 #[derive(Clone, Debug)]
 pub struct Side {
     run: String,
@@ -144,7 +147,8 @@ impl Side {
         self.levels.iter().map(|(level, kept)| (*level, kept.windows.len())).collect()
     }
 
-    /// The same side with these windows of a level only, by the order in which they were added; all of them have profiles.
+    /// The same side with these windows of a level only, by the order in which they were added; all of them have
+    /// profiles.
     pub fn of_windows(&self, level: usize, chosen: &[usize]) -> Self {
         let mut side = Side { sampling: self.sampling.clone(), ..Side::new(&self.manifest) };
         if let Some(from) = self.levels.get(&level) {
@@ -187,7 +191,8 @@ pub struct LevelDifference {
     /// Windows in which something was noticed; they are counted all the same.
     pub marked: Vec<Mark>,
     pub rows: Vec<Row>,
-    /// Functions of the program with what they call, each sample counted for one; `None`: without a preset, or as with `frames`.
+    /// Functions of the program with what they call, each sample counted for one; `None`: without a preset, or as
+    /// with `frames`.
     pub owners: Option<FrameTable>,
     /// `None`: not both sides have profiles with the same column.
     pub frames: Option<FrameTable>,
@@ -286,11 +291,13 @@ fn processes(side: &Side) -> Option<String> {
     match (most, starts.map(|starts| starts.len())) {
         _ if side.manifest.restarted => None,
         (1, _) => Some(format!(
-            "{run} has one window a level: its intervals come from that window's slices and do not hold what differs from start to \
+            "{run} has one window a level: its intervals come from that window's slices and do not hold what differs \
+                from start to \
              start of a server. More windows, each of a server started anew, would."
         )),
         (_, Some(1)) => Some(format!(
-            "All windows of {run} are of one process, so they are not independent: what differs from start to start is not in the intervals."
+            "All windows of {run} are of one process, so they are not independent: what differs from start to start \
+                is not in the intervals."
         )),
         (_, None) => Some(format!("Whether the windows of {run} are of one process was not recorded.")),
         _ => None,

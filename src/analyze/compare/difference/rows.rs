@@ -1,5 +1,5 @@
-//! Figures of windows set against each other. Invariant: the unit of a comparison is the window; queries are never treated as
-//! independent observations of a server.
+//! Figures of windows set against each other. Invariant: the unit of a comparison is the window; queries are never
+//! treated as independent observations of a server.
 
 use super::contrast::{Contrast, Mean, Verdict, judge, replicates_needed};
 use super::family::{false_discovery_dependent, familywise};
@@ -23,8 +23,8 @@ pub enum Basis {
 pub struct Row {
     pub level: usize,
     pub subject: Subject,
-    /// Means over the windows in the subject's unit: geometric where all values are positive, as the ratio is of such. `None`:
-    /// not measured in any window.
+    /// Means over the windows in the subject's unit: geometric where all values are positive, as the ratio is of
+    /// such. `None`: not measured in any window.
     pub before: Option<f64>,
     pub after: Option<f64>,
     /// Windows that measured it.
@@ -138,7 +138,8 @@ impl Scale {
     }
 }
 
-/// Where a side has a single window: the scatter inside the windows, and never less than that between those of the other side.
+/// Where a side has a single window: the scatter inside the windows, and never less than that between those of the
+/// other side.
 fn by_slices(subject: &Subject, before: &[WindowFigures], after: &[WindowFigures]) -> Option<Contrast> {
     let side = |windows: &[WindowFigures]| -> Option<Mean> {
         let of = |w: &WindowFigures| w.within.iter().find(|(of, _)| of == subject).map(|(_, mean)| *mean);

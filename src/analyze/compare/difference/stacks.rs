@@ -1,5 +1,6 @@
-//! The stacks of one side at a level, window by window: costs by frame and by owner, and by call tree where pictures are wanted.
-//! Invariant: each sample counts once for one frame's self cost, once for one owner, and once for each frame of its stack in total.
+//! The stacks of one side at a level, window by window: costs by frame and by owner, and by call tree where pictures
+//! are wanted. Invariant: each sample counts once for one frame's self cost, once for one owner, and once for each
+//! frame of its stack in total.
 
 use super::counts::{Cost, Totals};
 use super::tree::Tree;
@@ -161,8 +162,9 @@ impl WindowCosts {
     }
 }
 
-/// Whether no caller of the node is the same frame: the outermost of a recursion counts for all of it. The tree is walked once, with
-/// the frames of the path counted, since looking up all callers of each node takes as many steps as all stacks have frames.
+/// Whether no caller of the node is the same frame: the outermost of a recursion counts for all of it. The tree is
+/// walked once, with the frames of the path counted, since looking up all callers of each node takes as many steps as
+/// all stacks have frames.
 fn outermost(nodes: &[Node], of_frame: &[usize], frames: usize) -> Vec<bool> {
     // Half a million nodes a window: narrow links, so that more of them fit into the caches.
     let (mut child, mut sibling, mut root) = (vec![NONE; nodes.len()], vec![NONE; nodes.len()], NONE);
@@ -228,7 +230,8 @@ impl Weights {
         Weights { own, subtree, none, total: all.0, squares: all.1, counted: counted.is_some() }
     }
 
-    /// Weights and squared weights by what each node's samples count for; `without` is what those without a stack count for.
+    /// Weights and squared weights by what each node's samples count for; `without` is what those without a stack
+    /// count for.
     fn by(&self, of_node: impl Iterator<Item = usize>, without: usize) -> Vec<(usize, f64, f64)> {
         let mut sums = vec![(0.0, 0.0); without + 1];
         sums[without] = self.none;

@@ -1,6 +1,6 @@
-//! Call trees before and after, for pictures: what the stacks through each node cost a query, and whether that differs. Invariant: a
-//! node that has nothing but one child is the same question as that child and shares its answer, so that a long chain of callers
-//! does not count many times in the family.
+//! Call trees before and after, for pictures: what the stacks through each node cost a query, and whether that
+//! differs. Invariant: a node that has nothing but one child is the same question as that child and shares its
+//! answer, so that a long chain of callers does not count many times in the family.
 
 use super::contrast::{Contrast, Verdict};
 use super::counts::{Cost, Sides};
@@ -94,11 +94,13 @@ pub struct TreeDifference {
     pub column: Column,
     /// By node of [`TreeDifference::profile`].
     pub subtrees: Vec<Subtree>,
-    /// Nodes that were judged apart from each other, over how many on all levels the false discovery rate is held, and the cut.
+    /// Nodes that were judged apart from each other, over how many on all levels the false discovery rate is held,
+    /// and the cut.
     pub judged: usize,
     pub family: usize,
     pub cut: f64,
-    /// Owners that differ, at most as many rows as [`Options::top`], those with the largest differences first; empty without a preset.
+    /// Owners that differ, at most as many rows as [`Options::top`], those with the largest differences first; empty
+    /// without a preset.
     pub owners: Vec<FrameRow>,
     tree: Profile,
     /// Weight and samples of what ends in each node.
@@ -116,14 +118,15 @@ pub struct Coloured {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ends {
     pub nodes: usize,
-    /// Sizes of the differences of their own samples, those that end in them, in the column's unit per query: each sample counts
-    /// once. And the largest.
+    /// Sizes of the differences of their own samples, those that end in them, in the column's unit per query: each
+    /// sample counts once. And the largest.
     pub weight: f64,
     pub largest: f64,
 }
 
 impl TreeDifference {
-    /// The stacks of one side (0 before, 1 after) with all nodes of both; columns `samples` and the one that was compared.
+    /// The stacks of one side (0 before, 1 after) with all nodes of both; columns `samples` and the one that was
+    /// compared.
     pub fn profile(&self, side: usize) -> Profile {
         let mut profile = self.tree.clone();
         profile.columns.push(Column { kind: ColumnKind::Samples, unit: "count".into() });
@@ -169,7 +172,8 @@ impl TreeDifference {
     }
 }
 
-/// The call trees of the levels at which both sides have stacks of one column; the sides are filled with [`Options::trees`].
+/// The call trees of the levels at which both sides have stacks of one column; the sides are filled with
+/// [`Options::trees`].
 pub fn trees(before: &Side, after: &Side, options: &Options) -> Vec<TreeDifference> {
     let drafts: Vec<Draft> = before
         .levels

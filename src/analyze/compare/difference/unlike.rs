@@ -1,5 +1,5 @@
-//! In what two runs are not alike besides what was measured. Invariant: what one of them did not record counts as unlike what
-//! the other did, and is named as such.
+//! In what two runs are not alike besides what was measured. Invariant: what one of them did not record counts as
+//! unlike what the other did, and is named as such.
 
 use crate::run::Manifest;
 use serde::Serialize;

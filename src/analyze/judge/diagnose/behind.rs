@@ -1,6 +1,6 @@
-//! Findings on the round trip behind the server: the database's own time, the way to it, its wait for a CPU, and the queues in
-//! front. Invariant: what the statement itself took, what its request waited at the database and the rest are parts of one
-//! measured call; what a query loses by them is that many times the call as it waits for.
+//! Findings on the round trip behind the server: the database's own time, the way to it, its wait for a CPU, and the
+//! queues in front. Invariant: what the statement itself took, what its request waited at the database and the rest
+//! are parts of one measured call; what a query loses by them is that many times the call as it waits for.
 
 use super::facts::{Facts, RoundTrip, Service};
 use super::{Candidate, Case, Evidence, METRICS, Removal, SCHEDULER, STATEMENTS, WIRE, nanos_at};
@@ -59,7 +59,8 @@ fn path(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
     let here = trip.path()?;
     let pure = pure_path(case)?;
     let sentence = format!(
-        "The way to {} takes long, or the server's own call path: of {:.1} us a round trip {:.1} us are spent on neither the statement nor \
+        "The way to {} takes long, or the server's own call path: of {:.1} us a round trip {:.1} us are spent on \
+            neither the statement nor \
          its wait at the database{}.",
         behind.name,
         trip.call / 1e3,
@@ -139,7 +140,8 @@ fn starved(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> 
     })
 }
 
-/// Queries that wait for the next shared call, because it is the way of batches or because no more calls may be under way.
+/// Queries that wait for the next shared call, because it is the way of batches or because no more calls may be under
+/// way.
 fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
     let (waited, by) = trip.wait.as_ref()?;
     // What a call waits for a connection is another cause's.

@@ -1,5 +1,6 @@
-//! Findings on the CPU: a function, the allocator, one thread, the machine as a whole. Invariant: a function is named with what it
-//! calls, and what a function's CPU costs the latency is the network's answer, not its share of a profile.
+//! Findings on the CPU: a function, the allocator, one thread, the machine as a whole. Invariant: a function is named
+//! with what it calls, and what a function's CPU costs the latency is the network's answer, not its share of a
+//! profile.
 
 use super::owners::{Owner, Within, owners};
 use super::{Candidate, Case, Evidence, Named, PROFILE, Removal, ResourceKind, SCHEDULER};
@@ -35,8 +36,9 @@ fn removal(nanos: f64, in_thread: f64) -> Removal {
     Removal { cpu: nanos, held, ..Removal::default() }
 }
 
-/// Taking away this much of a function, `in_thread` of it on the busiest thread. At the lower level as large a part of it goes; one
-/// that was not sampled there costs nothing there, and where nothing was sampled it is taken to cost as much a query.
+/// Taking away this much of a function, `in_thread` of it on the busiest thread. At the lower level as large a part
+/// of it goes; one that was not sampled there costs nothing there, and where nothing was sampled it is taken to cost
+/// as much a query.
 fn less_of(owner: &Owner, nanos: f64, in_thread: f64, lower: &[Owner]) -> Removal {
     let there = (!lower.is_empty()).then(|| cost_of(lower, &owner.name) * nanos / owner.cost.value);
     Removal { lower_cpu: there, ..removal(nanos, in_thread) }
@@ -115,7 +117,8 @@ fn allocator(case: &Case, allocated: &[Owner]) -> Option<Candidate> {
 fn thread(case: &Case, in_thread: &[Owner], lower: &[Owner]) -> Option<Candidate> {
     let thread = case.facts.thread.as_ref()?;
     let sentence = format!(
-        "One thread of the server, {}, is on a CPU {:.0} % of the time and waits for one {:.0} %: with a CPU of its own it can \
+        "One thread of the server, {}, is on a CPU {:.0} % of the time and waits for one {:.0} %: with a CPU of its \
+            own it can \
          serve {:.0} queries/s at most.",
         thread.name,
         100.0 * thread.on_cpu,

@@ -1,5 +1,5 @@
-//! What is known at a level, as the causes need it. Invariant: each figure is a mean over the level's windows, and one that any of
-//! them lacks is `None`; all times are ns.
+//! What is known at a level, as the causes need it. Invariant: each figure is a mean over the level's windows, and
+//! one that any of them lacks is `None`; all times are ns.
 
 use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
 use crate::analyze::cost::quantities::{evaluate, microseconds};
@@ -116,8 +116,8 @@ pub struct Service {
 }
 
 impl RoundTrip {
-    /// ns a round trip that a request waits at the database beside its statement: unread in its socket, or read and not executed.
-    /// `None` where the sockets or the statement were not measured.
+    /// ns a round trip that a request waits at the database beside its statement: unread in its socket, or read and
+    /// not executed. `None` where the sockets or the statement were not measured.
     pub fn waits_at_database(&self) -> Option<f64> {
         let (places, service) = (self.places.as_ref()?, self.service.as_ref()?);
         let mean = |place: Place| places.places[place.index()].mean;
@@ -130,8 +130,8 @@ impl RoundTrip {
         Some((self.call - service - self.waits_at_database().unwrap_or(0.0)).max(0.0))
     }
 
-    /// Waits of a query for each ns of the round trip: 1 without sharing and queues. Bounded by 2, for a query that just missed a
-    /// call and the next.
+    /// Waits of a query for each ns of the round trip: 1 without sharing and queues. Bounded by 2, for a query that
+    /// just missed a call and the next.
     pub fn multiplicity(&self) -> f64 {
         // A connection is waited for within the shared call.
         let whole = self.call + self.pool.unwrap_or(0.0);
@@ -188,24 +188,25 @@ impl<'a> Facts<'a> {
                 Some(LowerLevel { throughput: facts.throughput / self.throughput, cpu: facts.cpu?.demand })
             }),
         };
-        // CPUs that would be idle may be taken by others without being in the way: a thread that is woken gets its CPU from one
-        // that never sleeps. Up to as many clients as CPUs there are no queues but those of threads, which are measured;
-        // beyond, others are in the way as far as the threads of the measurement want all CPUs.
+        // CPUs that would be idle may be taken by others without being in the way: a thread that is woken gets its
+        // CPU from one that never sleeps. Up to as many clients as CPUs there are no queues but those of threads,
+        // which are measured; beyond, others are in the way as far as the threads of the measurement want all CPUs.
         Some(match self.clients <= cpu.cpus {
             true => Network { cpus: cpu.cpus, ..network }.contended(left, cpu.demand + cpu.runnable),
             false => Network { cpus: cpu.cpus - (cpu.cpus - left) * self.wanted(), ..network },
         })
     }
 
-    /// The run's lowest level, where its throughput is so much less that the costs' difference tells something. Not the next lower one:
-    /// queries share more with more clients too, and between two high levels that is most of the difference, which nothing that is
-    /// taken away at one level brings about.
+    /// The run's lowest level, where its throughput is so much less that the costs' difference tells something. Not
+    /// the next lower one: queries share more with more clients too, and between two high levels that is most of the
+    /// difference, which nothing that is taken away at one level brings about.
     pub fn lower<'l>(&self, levels: &'l BTreeMap<usize, Facts<'a>>) -> Option<&'l Facts<'a>> {
         let lowest = levels.values().next().filter(|facts| facts.level < self.level);
         lowest.filter(|facts| facts.throughput < 0.8 * self.throughput)
     }
 
-    /// Share of the server's CPU that its busiest thread has: of what is not told apart by thread, as much is taken to be there.
+    /// Share of the server's CPU that its busiest thread has: of what is not told apart by thread, as much is taken
+    /// to be there.
     pub fn on_busiest_thread(&self) -> f64 {
         self.thread.as_ref().zip(self.cpu).map_or(0.0, |(thread, cpu)| thread.demand / cpu.server)
     }
@@ -223,9 +224,9 @@ impl<'a> Facts<'a> {
         Some((held * self.throughput / 1e9 / workers.count).min(1.0))
     }
 
-    /// What can be a delay at most, ns: what it is where no queries queue, and what the wait for the round trip behind has
-    /// grown by since, as far as that is no wait for a CPU or for a worker that another task holds. Near saturation the latency
-    /// alone does not tell delays from queues. `None` where this is the lowest level.
+    /// What can be a delay at most, ns: what it is where no queries queue, and what the wait for the round trip
+    /// behind has grown by since, as far as that is no wait for a CPU or for a worker that another task holds. Near
+    /// saturation the latency alone does not tell delays from queues. `None` where this is the lowest level.
     fn most_delay(&self, lowest: &Facts) -> Option<f64> {
         let cpu = lowest.cpu.filter(|cpu| lowest.clients <= cpu.cpus && lowest.level < self.level)?;
         let wait = |facts: &Facts| Some(facts.behind.as_ref()?.wait.as_ref()?.0);
@@ -234,8 +235,8 @@ impl<'a> Facts<'a> {
         Some((lowest.latency - cpu.demand).max(0.0) + grown * (1.0 - queued))
     }
 
-    /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip takes on this
-    /// machine without any work.
+    /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip
+    /// takes on this machine without any work.
     pub fn transit(&self) -> Option<f64> {
         let places = self.places.as_ref()?;
         let between = [Place::Request, Place::ServerBuffer, Place::Response, Place::ClientBuffer];
@@ -277,8 +278,8 @@ fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
     Some(Threads { threads, on_cpu: share(on_cpu), runnable: share(runnable), demand: on_cpu + runnable })
 }
 
-/// The thread that was on a CPU most, by the level's first window; its figures over all of them, after a restart those of the busiest
-/// thread of its name.
+/// The thread that was on a CPU most, by the level's first window; its figures over all of them, after a restart
+/// those of the busiest thread of its name.
 fn busiest(windows: &[&Window]) -> Option<Busiest> {
     let first = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
     let same = |s: &SchedulerDelta| {

@@ -1,5 +1,5 @@
-//! Findings held against the preset's rules, and put in order. Invariant: a confident verdict passes every bound of its rule, and
-//! where there is none the answer is that there is no single cause.
+//! Findings held against the preset's rules, and put in order. Invariant: a confident verdict passes every bound of
+//! its rule, and where there is none the answer is that there is no single cause.
 
 use super::{Candidate, Case, Confidence, Effect, Finding, behind, cpu, validity, waits};
 use crate::preset::{Cause, Rule};
@@ -120,7 +120,8 @@ fn not_judged(case: &Case) -> Vec<String> {
             "the server has none of the preset's metrics of it",
         );
         unless(of(behind.is_some_and(|b| b.service.is_some())), "the statement's own time", "no statement statistics");
-        let why = "the sockets of the hop were not followed at both ends, so the database's own wait for a CPU counts for the path";
+        let why = "the sockets of the hop were not followed at both ends, so the database's own wait for a CPU counts \
+                   for the path";
         unless(of(behind.is_some_and(|b| b.places.is_some())), "the database's side of the round trip", why);
     }
     if case.preset.diagnosis.workers.is_some() {

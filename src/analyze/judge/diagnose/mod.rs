@@ -1,6 +1,6 @@
-//! Why queries take as long as they do at a level: causes with their evidence, judged by the preset's rules. Invariant: a verdict is
-//! computed from a stored run alone; its effect is what the network of `model.rs` says goes with the cause, and a cause that
-//! could not be looked for is named with what was missing.
+//! Why queries take as long as they do at a level: causes with their evidence, judged by the preset's rules.
+//! Invariant: a verdict is computed from a stored run alone; its effect is what the network of `model.rs` says goes
+//! with the cause, and a cause that could not be looked for is named with what was missing.
 //!
 //! Serialized as it is, a [`Diagnosis`] is the JSON of `wireprof diagnose --json`. Times are ns.
 
@@ -34,16 +34,17 @@ pub struct Diagnosis {
     /// Queries a second.
     pub throughput: f64,
     pub verdicts: Vec<Finding>,
-    /// The level that tells how CPU a query falls as the throughput rises, which effects reckon with; `None`: they take what is left
-    /// to cost what it costs.
+    /// The level that tells how CPU a query falls as the throughput rises, which effects reckon with; `None`: they
+    /// take what is left to cost what it costs.
     #[serde(rename = "slower")]
     pub lower: Option<usize>,
     /// What could not be looked for, and why.
     pub not_judged: Vec<String>,
 }
 
-/// One cause. Confident ones come first: what makes a run say something else than it seems to, then causes by their effect,
-/// then the state of the machine, which multiplies their effects and is itself nothing that can be taken away.
+/// One cause. Confident ones come first: what makes a run say something else than it seems to, then causes by their
+/// effect, then the state of the machine, which multiplies their effects and is itself nothing that can be taken
+/// away.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     pub cause: Cause,

@@ -1,15 +1,17 @@
-//! What the latency would be if something were gone: a closed queueing network with the demands that were measured. Invariant:
-//! what is asked of the network is only by which factor its latency changes, and the measured one changes by that.
+//! What the latency would be if something were gone: a closed queueing network with the demands that were measured.
+//! Invariant: what is asked of the network is only by which factor its latency changes, and the measured one changes
+//! by that.
 //!
-//! The CPUs are one station of m servers (mean value analysis: Reiser and Lavenberg 1980, JACM 27(2), with Seidmann's form of
-//! several servers: Seidmann et al. 1987, "Computerized closed queueing network models", FMS 1(4)). Waits that nothing serves are a
-//! delay; its size is what makes the network's latency the measured one. A resource that a query holds while it also uses a CPU
-//! (one thread, the runtime's workers) becomes a station of its own where it is scarcer than the CPUs, which then serve the rest;
-//! every resource bounds the latency from below by N D / m (operational laws: Denning and Buzen 1978).
+//! The CPUs are one station of m servers (mean value analysis: Reiser and Lavenberg 1980, JACM 27(2), with Seidmann's
+//! form of several servers: Seidmann et al. 1987, "Computerized closed queueing network models", FMS 1(4)). Waits
+//! that nothing serves are a delay; its size is what makes the network's latency the measured one. A resource that a
+//! query holds while it also uses a CPU (one thread, the runtime's workers) becomes a station of its own where it is
+//! scarcer than the CPUs, which then serve the rest; every resource bounds the latency from below by N D / m
+//! (operational laws: Denning and Buzen 1978).
 //!
-//! A busier server works in larger batches (a wake-up, a system call, a round trip serve several queries), so that what is left
-//! costs less when something is taken away and the throughput rises. By how much is read from the run's own levels: CPU a query
-//! is a + b / X, through this level and the lowest one, X the throughput.
+//! A busier server works in larger batches (a wake-up, a system call, a round trip serve several queries), so that
+//! what is left costs less when something is taken away and the throughput rises. By how much is read from the run's
+//! own levels: CPU a query is a + b / X, through this level and the lowest one, X the throughput.
 
 /// The network at one level. Times in ns a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +72,8 @@ pub struct Removal {
 }
 
 impl Network {
-    /// The same with as many CPUs, between `least` and those that there are, that a query spends `residence` ns on them and
-    /// waiting for them.
+    /// The same with as many CPUs, between `least` and those that there are, that a query spends `residence` ns on
+    /// them and waiting for them.
     pub fn contended(self, least: f64, residence: f64) -> Network {
         let (mut low, mut high) = (least.min(self.cpus), self.cpus);
         let on_cpus = |cpus: f64| self.latency - Network { cpus, ..self.clone() }.delay();
@@ -94,8 +96,9 @@ impl Network {
         let as_is = self.response(delay);
         let undelayed = self.response_without(removal, delay, as_is);
         let changed = self.response_without(removal, (delay - removal.delay).max(0.0), as_is);
-        // A single client queues for nothing, so what is taken away goes as it is, whatever else the network lacks or counts twice.
-        // With more, work goes in the proportion of the latencies, and so does a delay, but never more than it is.
+        // A single client queues for nothing, so what is taken away goes as it is, whatever else the network lacks or
+        // counts twice. With more, work goes in the proportion of the latencies, and so does a delay, but never more
+        // than it is.
         let scale = if single { 1.0 } else { self.latency / as_is };
         let delayed = undelayed - changed;
         ((as_is - undelayed) * scale + (delayed * scale).min(delayed.max(removal.delay))).clamp(0.0, self.latency)
@@ -136,8 +139,8 @@ impl Network {
         ((there / here - 1.0) / (1.0 / lower.throughput - 1.0)).min(MOST_SHARED)
     }
 
-    /// The delay with which the network's latency is the measured one; 0 where its queues alone exceed that, and never more than
-    /// it can be.
+    /// The delay with which the network's latency is the measured one; 0 where its queues alone exceed that, and
+    /// never more than it can be.
     pub fn delay(&self) -> f64 {
         let most = self.most_delay.map_or(self.latency, |most| most.min(self.latency));
         let (mut low, mut high) = (0.0, most);
@@ -255,8 +258,8 @@ mod tests {
 
     #[test]
     fn what_is_left_costs_less_at_a_higher_throughput_as_far_as_it_did_between_levels() {
-        // 20 us a query, half of it removed; at a quarter of the throughput the other 10 us were 20, so a third of them is shared.
-        // The throughput rises by r with r (10 - 10/3 + 10/3 / r) = 20: two and a half times.
+        // 20 us a query, half of it removed; at a quarter of the throughput the other 10 us were 20, so a third of
+        // them is shared. The throughput rises by r with r (10 - 10/3 + 10/3 / r) = 20: two and a half times.
         let saturated = network(64.0, 640_000.0);
         let gone = Removal { cpu: 10_000.0, ..Removal::default() };
         within(saturated.effect(&gone), 320_000.0, 0.05);

@@ -1,5 +1,5 @@
-//! What each owner of a level's CPU, or of its waits, costs a query. Invariant: each sample counts for one owner, so owners' costs
-//! sum to the total.
+//! What each owner of a level's CPU, or of its waits, costs a query. Invariant: each sample counts for one owner, so
+//! owners' costs sum to the total.
 
 use crate::analyze::cost::hot::By;
 use crate::analyze::cost::owners::{Ownership, Rules, TRANSPORT, owners as owners_of};

@@ -1,5 +1,6 @@
-//! Findings that a run is not what it seems: another code path, sessions that come and go, a generator or a machine that sets the
-//! limit. Invariant: they rest on the stored checks and on accounting, never on the server's own figures of itself.
+//! Findings that a run is not what it seems: another code path, sessions that come and go, a generator or a machine
+//! that sets the limit. Invariant: they rest on the stored checks and on accounting, never on the server's own
+//! figures of itself.
 
 use super::{CHECKS, Candidate, Case, Removal, SCHEDULER};
 use crate::analyze::judge::diagnose::{Evidence, ResourceKind};

@@ -1,6 +1,6 @@
-//! Findings on threads that wait: for a lock, or in calls that block the runtime's workers. Invariant: what is blocked is measured
-//! as time that a task holds its worker without the thread being on a CPU or waiting for one; stacks only say of which kind, and
-//! where.
+//! Findings on threads that wait: for a lock, or in calls that block the runtime's workers. Invariant: what is
+//! blocked is measured as time that a task holds its worker without the thread being on a CPU or waiting for one;
+//! stacks only say of which kind, and where.
 
 use super::owners::{Owner, Within, owners};
 use super::{Candidate, Case, Evidence, METRICS, Named, OFF_CPU, PROFILE, Removal, ResourceKind, SCHEDULER};

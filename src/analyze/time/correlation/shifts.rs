@@ -1,12 +1,12 @@
-//! Whether series are higher in marked slices of time than chance would make them, for slices that resemble their neighbours.
-//! Invariant: marks are only ever moved around the window as a whole, so both sides keep their own autocorrelation; slices are
-//! never treated as independent.
+//! Whether series are higher in marked slices of time than chance would make them, for slices that resemble their
+//! neighbours. Invariant: marks are only ever moved around the window as a whole, so both sides keep their own
+//! autocorrelation; slices are never treated as independent.
 //!
-//! The test is a permutation test by circular shifts (Chatfield, "The Analysis of Time Series", on cross-correlation of
-//! autocorrelated series; Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39, for p = (1 + as extreme) / (1 + draws)). In each
-//! window the difference of means is divided by its scatter over all shifts; the windows' figures are added, and each draw
-//! shifts each window by its own random amount. Two things that both happen once a second coincide by chance in one window of
-//! twenty; several windows, whose phases are their own, tell them apart.
+//! The test is a permutation test by circular shifts (Chatfield, "The Analysis of Time Series", on cross-correlation
+//! of autocorrelated series; Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39, for p = (1 + as extreme) /
+//! (1 + draws)). In each window the difference of means is divided by its scatter over all shifts; the windows'
+//! figures are added, and each draw shifts each window by its own random amount. Two things that both happen once a
+//! second coincide by chance in one window of twenty; several windows, whose phases are their own, tell them apart.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -1,5 +1,6 @@
-//! The slowest tenth of the 50 ms slices set against the rest: which functions ran more in them. Invariant: slices are chosen by the
-//! driver's latencies alone and functions by their own scatter alone; neither choice looks at the other.
+//! The slowest tenth of the 50 ms slices set against the rest: which functions ran more in them. Invariant: slices
+//! are chosen by the driver's latencies alone and functions by their own scatter alone; neither choice looks at the
+//! other.
 
 use super::shifts::{LabelledSlices, least, probabilities};
 use super::{DRAWS, FALSE_DISCOVERY, SEED};
@@ -149,7 +150,8 @@ impl<'a> Sliced<'a> {
     }
 }
 
-/// The slowest tenth of a window's whole slices, by mean latency; one in which nothing was completed is slower than any.
+/// The slowest tenth of a window's whole slices, by mean latency; one in which nothing was completed is slower than
+/// any.
 fn marks(window: &Window) -> Option<Vec<bool>> {
     let slices = &window.load.slices;
     let whole = slices.iter().take_while(|slice| slice.nanos == slices[0].nanos).count();

@@ -1,6 +1,7 @@
-//! Which functions' cost per query and which metrics' change per query rise together from window to window. Invariant: what is tested is
-//! chosen by each quantity's own spread alone, and how many pairs were tested is told with what was found. That two grow together
-//! says nothing of which one causes the other: both can follow the number of clients.
+//! Which functions' cost per query and which metrics' change per query rise together from window to window.
+//! Invariant: what is tested is chosen by each quantity's own spread alone, and how many pairs were tested is told
+//! with what was found. That two grow together says nothing of which one causes the other: both can follow the number
+//! of clients.
 
 use super::{DRAWS, FALSE_DISCOVERY, SEED};
 use crate::analyze::compare::difference::family::false_discovery;
@@ -72,7 +73,8 @@ pub fn together(run: &Run) -> Result<Together, String> {
     let count = windows.len();
     if count < FEWEST {
         return Err(format!(
-            "{count} windows have a profile, metrics and a number of queries; {FEWEST} are needed (more levels, or --replicates)"
+            "{count} windows have a profile, metrics and a number of queries; {FEWEST} are needed (more levels, or \
+                --replicates)"
         ));
     }
     let (frames, metrics) = (frames(&windows), metrics(&windows));

@@ -1,5 +1,5 @@
-//! A level's tree from its windows: places from the sockets, what the preset has inside them, and what is left of each whole.
-//! Invariant: a node is measured only where its source is; the others say why not.
+//! A level's tree from its windows: places from the sockets, what the preset has inside them, and what is left of
+//! each whole. Invariant: a node is measured only where its source is; the others say why not.
 
 use super::{Known, LATENCY, Node, OwnWork, What, measured, weight_in};
 use crate::analyze::cost::quantities::{Inputs, Kind, source};
@@ -217,8 +217,8 @@ fn known(mean: Option<f64>, count: Option<f64>, why: &str) -> Known {
     mean.map_or_else(|| Known::Not(why.into()), |_| Known::Measured { count })
 }
 
-/// Shares of the latency, down to where a part is shared. Of the whole there are `whole` a query; what was not measured is
-/// passed through.
+/// Shares of the latency, down to where a part is shared. Of the whole there are `whole` a query; what was not
+/// measured is passed through.
 fn set_shares(node: &mut Node, latency: Option<f64>, whole: f64) {
     let mut times = whole;
     if let Some(mean) = node.mean {

@@ -1,6 +1,7 @@
-//! Where a query's latency goes, as a tree: places, and within them what the server's own metrics, the database's round trips and
-//! its statement statistics tell. Invariant: what is known only by subtraction is marked so, and a part is subtracted from a
-//! whole only where both are of the same weight: each query has its own, or there is one for each of the whole's.
+//! Where a query's latency goes, as a tree: places, and within them what the server's own metrics, the database's
+//! round trips and its statement statistics tell. Invariant: what is known only by subtraction is marked so, and a
+//! part is subtracted from a whole only where both are of the same weight: each query has its own, or there is one
+//! for each of the whole's.
 
 mod build;
 mod own_work;
@@ -18,14 +19,15 @@ use std::collections::BTreeMap;
 
 /// Key of the root: the client's own mean latency.
 pub const LATENCY: &str = "latency";
-/// How far numbers of calls may differ for two things to be of one weight: what is in flight at the window's ends, and the
-/// scrapes' skew.
+/// How far numbers of calls may differ for two things to be of one weight: what is in flight at the window's ends,
+/// and the scrapes' skew.
 const SAME: f64 = 0.02;
 
 /// One node at one level.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Node {
-    /// The preset's name of it; a place's name in `wire.json`, with its hop before where that is not the load's; `rest of KEY`.
+    /// The preset's name of it; a place's name in `wire.json`, with its hop before where that is not the load's;
+    /// `rest of KEY`.
     pub key: String,
     pub what: What,
     /// ns of one; `None` where `known` says why.
@@ -147,8 +149,9 @@ impl LevelNodes {
         self.rests(|node| !self.within_measured(node))
     }
 
-    /// What the means of the server's metrics leave within its hands, likewise, where the sockets measured all that it did there itself.
-    /// They say how the measured parts divide further, and are no part of what is residual_share.
+    /// What the means of the server's metrics leave within its hands, likewise, where the sockets measured all that
+    /// it did there itself. They say how the measured parts divide further, and are no part of what is
+    /// residual_share.
     pub fn residuals_within_measured(&self) -> Vec<(&Node, f64)> {
         self.rests(|node| self.within_measured(node))
     }
@@ -166,16 +169,17 @@ impl LevelNodes {
         server.is_some_and(|server| server.find(&node.key).is_some())
     }
 
-    /// Share of the latency, 0..1, that the sampled queries spent in the server's hands beyond what the sockets saw of its parts: these
-    /// are means of a sample, the whole is of all queries. `None` where the parts were not measured.
+    /// Share of the latency, 0..1, that the sampled queries spent in the server's hands beyond what the sockets saw
+    /// of its parts: these are means of a sample, the whole is of all queries. `None` where the parts were not
+    /// measured.
     pub fn traced_residual(&self) -> Option<f64> {
         let server = self.get("server").and_then(|server| server.mean);
         let all = self.own_work.zip(server).zip(self.latency.mean);
         all.map(|((own, server), latency)| (server - own.before - own.behind - own.after).abs() / latency)
     }
 
-    /// Share of the latency, 0..1, that no instrument saw itself: what is known only by subtraction, with what the sampled parts
-    /// leave of the server's hands. `None` without a latency.
+    /// Share of the latency, 0..1, that no instrument saw itself: what is known only by subtraction, with what the
+    /// sampled parts leave of the server's hands. `None` without a latency.
     pub fn residual_share(&self) -> Option<f64> {
         self.latency.mean?;
         let rests: f64 = self.residuals().iter().map(|(_, share)| share.abs()).sum();
@@ -207,8 +211,8 @@ fn measured(parts: &[Node]) -> Vec<&Node> {
     each.flat_map(|part| if part.mean.is_some() { vec![part] } else { measured(&part.parts) }).collect()
 }
 
-/// How many of a part there are for each of its whole, of which there are `times` a query; `None` where several of the whole
-/// share one, or one serves others too, so that the means are of different weights.
+/// How many of a part there are for each of its whole, of which there are `times` a query; `None` where several of
+/// the whole share one, or one serves others too, so that the means are of different weights.
 fn weight_in(part: &Node, times: f64) -> Option<f64> {
     let ratio = part.times? / times;
     let own = matches!(part.per.as_str(), "query" | "call");

@@ -1,6 +1,6 @@
-//! What a server does of a query itself, by the sockets alone: from reading it to asking the database, and from the database's
-//! answer to its own. Invariant: told only where one query is under way at a time and makes one request, so that there is no
-//! doubt whose request it is.
+//! What a server does of a query itself, by the sockets alone: from reading it to asking the database, and from the
+//! database's answer to its own. Invariant: told only where one query is under way at a time and makes one request,
+//! so that there is no doubt whose request it is.
 
 use crate::run::Window;
 use crate::wire::Place;

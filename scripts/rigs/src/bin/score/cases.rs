@@ -1,5 +1,5 @@
-//! What is planted, where, and what must be found. Invariant: a case's level is one at which its plant is what limits, by the reason
-//! beside it, on two CPUs.
+//! What is planted, where, and what must be found. Invariant: a case's level is one at which its plant is what
+//! limits, by the reason beside it, on two CPUs.
 
 use wireprof::preset::Cause;
 

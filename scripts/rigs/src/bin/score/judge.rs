@@ -1,5 +1,6 @@
-//! One case's runs judged: the first verdict against the plant, its effect against the true one. Invariant: an effect within its own
-//! interval of 0 is not held against anything; one that is known to an interval only is held against that, and the table says so.
+//! One case's runs judged: the first verdict against the plant, its effect against the true one. Invariant: an effect
+//! within its own interval of 0 is not held against anything; one that is known to an interval only is held against
+//! that, and the table says so.
 
 use super::cases::Case;
 use anyhow::{Context, Result};

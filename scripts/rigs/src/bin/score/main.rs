@@ -1,6 +1,7 @@
-//! Holds the diagnosis against known truth: `score [PLANT...]`, or `score --again DIRECTORY [PLANT...]` for runs that are there. Each
-//! case is swept on the testbed with and without its plant, by turns, a testbed of its own for each; the true effect is the
-//! difference of the mean latencies. Ends with 1 if a case fails. `scripts/score` builds and runs it.
+//! Holds the diagnosis against known truth: `score [PLANT...]`, or `score --again DIRECTORY [PLANT...]` for runs that
+//! are there. Each case is swept on the testbed with and without its plant, by turns, a testbed of its own for each;
+//! the true effect is the difference of the mean latencies. Ends with 1 if a case fails. `scripts/score` builds and
+//! runs it.
 
 mod cases;
 mod judge;
