@@ -8,8 +8,11 @@ use std::process::Command;
 /// A user as `/etc/passwd` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
+    /// Login name.
     pub name: String,
+    /// Numeric user id (passwd(5)).
     pub uid: u32,
+    /// Numeric id of the user's primary group.
     pub gid: u32,
 }
 

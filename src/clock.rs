@@ -29,11 +29,14 @@ fn reading(clock: libc::clockid_t) -> u64 {
 /// A half-open interval `[start, end)` of `CLOCK_MONOTONIC` nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
+    /// The first instant inside, in ns.
     pub start: Nanos,
+    /// The first instant behind the end, in ns.
     pub end: Nanos,
 }
 
 impl Span {
+    /// From `start` until before `end`, both in ns.
     pub fn new(start: Nanos, end: Nanos) -> Self {
         Span { start, end }
     }
@@ -43,10 +46,12 @@ impl Span {
         self.end.saturating_sub(self.start)
     }
 
+    /// Length in seconds; zero for an inverted span.
     pub fn seconds(&self) -> f64 {
         self.nanos() as f64 / 1e9
     }
 
+    /// Whether `at` lies inside: `start` does, `end` does not.
     pub fn contains(&self, at: Nanos) -> bool {
         self.start <= at && at < self.end
     }

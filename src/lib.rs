@@ -1,6 +1,9 @@
 //! wireprof says why a server that speaks the PostgreSQL wire protocol gets slower as clients are added. Data flows one
 //! way: stages (load, samples, metrics, statements) -> run -> analysis -> rendering; see ARCHITECTURE.md.
 
+// What crosses a room's border says what it is, in which unit.
+#![warn(missing_docs)]
+
 // Tests in the sources share builders with those beside them, which know the crate by its name.
 #[cfg(test)]
 extern crate self as wireprof;

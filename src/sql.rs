@@ -5,6 +5,9 @@
 use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
 /// All rows of a query.
+///
+/// # Errors
+/// The server's refusal, or a lost connection.
 pub async fn rows(client: &Client, query: &str) -> Result<Vec<SimpleQueryRow>, Error> {
     let messages = client.simple_query(query).await?;
     let rows = messages.into_iter().filter_map(|message| match message {
@@ -15,11 +18,17 @@ pub async fn rows(client: &Client, query: &str) -> Result<Vec<SimpleQueryRow>, E
 }
 
 /// The first column of a query's first row as text; `None` where there is no row, or it is NULL.
+///
+/// # Errors
+/// The server's refusal, or a lost connection.
 pub async fn first_value(client: &Client, query: &str) -> Result<Option<String>, Error> {
     Ok(rows(client, query).await?.first().and_then(|row| row.get(0).map(str::to_string)))
 }
 
 /// Runs a statement for what it does.
+///
+/// # Errors
+/// The server's refusal, or a lost connection.
 pub async fn run(client: &Client, statement: &str) -> Result<(), Error> {
     client.simple_query(statement).await.map(drop)
 }

@@ -32,12 +32,14 @@ pub struct Ready {
     pub metrics: String,
     /// URL of the CPU profile in gzip pprof; takes `?seconds=N`.
     pub pprof: String,
+    /// The PostgreSQL of its timestamp oracle.
     pub postgres: ReadyPostgres,
 }
 
 /// The PostgreSQL behind the testbed's timestamp oracle.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ReadyPostgres {
+    /// URL of its TCP port.
     pub url: String,
     /// Process id of the postmaster.
     pub pid: u32,
@@ -63,6 +65,7 @@ pub struct Options {
 /// A running testbed.
 #[derive(Debug)]
 pub struct Testbed {
+    /// What it said when it was ready.
     pub ready: Ready,
     stop: Option<mpsc::Sender<()>>,
     keeper: Option<JoinHandle<()>>,
@@ -70,6 +73,9 @@ pub struct Testbed {
 
 impl Testbed {
     /// Returns when the testbed accepts connections.
+    ///
+    /// # Errors
+    /// The program is not there, ends, or is not ready in time.
     pub fn start(options: &Options) -> Result<Self> {
         let command = build_command(options)?;
         let (stop, stopped) = mpsc::channel();
@@ -128,6 +134,9 @@ fn find_binary(asked: Option<&Path>) -> Result<PathBuf> {
 
 /// What the testbed says against a plant. Without its program every plant passes here: starting it tells what is
 /// missing.
+///
+/// # Errors
+/// What the testbed says against the plant.
 pub fn check_plant(plant: &str) -> Result<(), String> {
     let Ok(mut command) = find_binary(None).map(Command::new) else { return Ok(()) };
     match command.arg("--check-plant").arg(plant).output() {

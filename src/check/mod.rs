@@ -1,4 +1,4 @@
-//! Checks: checks that must hold for a window's numbers to mean what they say. Each carries its evidence; its prose
+//! Checks: conditions that must hold for a window's numbers to mean what they say. Each carries its evidence; its prose
 //! and remedy are made in `Display` and [`Check::remedy`]. Invariant: a status is computed from the evidence alone, so
 //! a stored check read back says the same.
 
@@ -6,13 +6,17 @@ mod prose;
 
 use serde::{Deserialize, Serialize};
 
+/// The result of a check, ordered from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// The condition holds.
     Pass,
     /// Could not be checked; the evidence says why.
     NotMeasured,
+    /// The condition does not hold, and some of the window's figures say something else than they seem to.
     Warn,
+    /// The condition does not hold, and the window's figures are not those that were asked for.
     Fail,
 }
 
@@ -21,58 +25,194 @@ pub enum Status {
 #[serde(rename_all = "snake_case", tag = "guard")]
 pub enum Check {
     /// In a closed loop N = X * R; what is left of N is time in which a client had no query under way.
-    GeneratorGap { connections: usize, throughput: f64, mean_latency: f64 },
+    GeneratorGap {
+        /// N: number of clients.
+        connections: usize,
+        /// X: queries per second.
+        throughput: f64,
+        /// R: mean latency in ns.
+        mean_latency: f64,
+    },
     /// CPU of the generator over its threads' wall time, and the least time that answers waited for it.
-    GeneratorCpu { cpu: u64, threads: usize, nanos: u64, delay_per_query: Option<f64> },
+    GeneratorCpu {
+        /// ns of CPU of all load threads, user and system.
+        cpu: u64,
+        /// Load threads (a count).
+        threads: usize,
+        /// ns of wall time that `cpu` was counted over.
+        nanos: u64,
+        /// ns that an answer waited for the generator at least, on average; `None`: not measured.
+        delay_per_query: Option<f64>,
+    },
     /// Queries that failed.
-    Errors { errors: u64, completed: u64, first: String },
+    Errors {
+        /// Failed queries (a count), without those whose SQLSTATE the workload accepts.
+        errors: u64,
+        /// Completed queries (a count); the failed ones are not among them.
+        completed: u64,
+        /// The most frequent error: SQLSTATE, message and how often; empty where there was none.
+        first: String,
+    },
     /// Queries that answered another number of rows than before the warm-up.
-    WrongRows { wrong: u64, completed: u64 },
+    WrongRows {
+        /// Such queries (a count).
+        wrong: u64,
+        /// Completed queries (a count).
+        completed: u64,
+    },
     /// The places between sending and reading, by the sockets, against the client's own mean latency: parts of one
     /// whole.
-    PlacesSum { places: f64, latency: f64 },
+    PlacesSum {
+        /// ns per query in all places but the client.
+        places: f64,
+        /// Mean latency in ns, by the client.
+        latency: f64,
+    },
     /// Requests of clients that are no part of the load, by the sockets: their work is in the server's figures, but
     /// not in what those are divided by.
-    OtherClients { connections: u64, others: u64, own: u64 },
+    OtherClients {
+        /// Connections of other clients on which anything happened in the window (a count).
+        connections: u64,
+        /// Requests that these sent (a count).
+        others: u64,
+        /// Requests of the load (a count).
+        own: u64,
+    },
     /// Reads on other connections that began after a write was acknowledged, and how many of them did not see it.
     StaleReads {
+        /// Acknowledged writes (a count).
         writes: u64,
+        /// Reads that began after one of them (a count); 0: not measured.
         reads: u64,
+        /// Reads that did not see the write before them (a count).
         stale: u64,
         /// The isolation level permits it.
         permitted: bool,
+        /// The sessions' isolation level as the server tells it; `None`: not known.
         isolation: Option<String>,
         /// The first stale read in words.
         first: Option<String>,
     },
     /// Sessions that the client lost.
-    SessionsLost { lost: u64, opened: u64 },
+    SessionsLost {
+        /// Lost before the window's end (a count).
+        lost: u64,
+        /// Sessions that it had opened (a count).
+        opened: u64,
+    },
     /// A server's figure that says that sessions come and go.
-    ServerChurn { name: String, unit: String, value: f64, at_most: f64 },
+    ServerChurn {
+        /// What the preset calls the figure.
+        name: String,
+        /// Unit of `value` and `at_most`, by the preset.
+        unit: String,
+        /// The figure in this window.
+        value: f64,
+        /// The greatest value with which sessions stay.
+        at_most: f64,
+    },
     /// Whether the code path in focus is the one that was measured.
-    Focus { name: String, value: f64, at_least: f64, remedy: String },
+    Focus {
+        /// What the preset calls the figure.
+        name: String,
+        /// The figure in this window, in the unit of the preset's expression.
+        value: f64,
+        /// The least value with which the path was taken.
+        at_least: f64,
+        /// What to do where it was not, by the preset.
+        remedy: String,
+    },
     /// Samples that the kernel dropped or suppressed.
-    LostSamples { lost: u64, throttled: u64, recorded: u64 },
+    LostSamples {
+        /// Dropped because a ring was full (a count), over the whole recording.
+        lost: u64,
+        /// How often the kernel throttled the sampling event.
+        throttled: u64,
+        /// Samples taken (a count), over the whole recording.
+        recorded: u64,
+    },
     /// Samples whose stack reaches its root.
-    CompleteStacks { complete: u64, samples: u64, reasons: Vec<(String, u64)> },
+    CompleteStacks {
+        /// Samples with a complete stack (a count).
+        complete: u64,
+        /// All samples of the target in the window (a count).
+        samples: u64,
+        /// The other samples (a count) by reason.
+        reasons: Vec<(String, u64)>,
+    },
     /// CPU by samples against CPU by the scheduler, as shares of one CPU; steal may lie in the former only.
-    SampledCpu { sampled: f64, accounted: f64, stolen: f64, samples: u64 },
+    SampledCpu {
+        /// CPUs that the target used, by the samples (ns of CPU per ns).
+        sampled: f64,
+        /// CPUs that the target used, by the kernel's accounting (ns of CPU per ns).
+        accounted: f64,
+        /// CPUs that the hypervisor took from the whole machine (ns per ns).
+        stolen: f64,
+        /// Samples of the target (a count).
+        samples: u64,
+    },
     /// CPU of processes that are no part of the measurement, of the machine's capacity.
-    OtherProcesses { others: u64, capacity: u64 },
+    OtherProcesses {
+        /// ns of CPU of these processes.
+        others: u64,
+        /// ns that all CPUs had: their number times the interval.
+        capacity: u64,
+    },
     /// CPU taken by the hypervisor, of the machine's capacity.
-    Steal { stolen: u64, capacity: u64 },
+    Steal {
+        /// ns taken, summed over the CPUs.
+        stolen: u64,
+        /// ns that all CPUs had: their number times the interval.
+        capacity: u64,
+    },
     /// The machine's CPUs are all busy.
-    MachineBusy { busy: u64, capacity: u64 },
+    MachineBusy {
+        /// ns that CPUs were busy, or taken by the hypervisor, summed over the CPUs.
+        busy: u64,
+        /// ns that all CPUs had: their number times the interval.
+        capacity: u64,
+    },
     /// The target's busiest thread, of the window.
-    BusiestThread { thread: String, tid: u32, cpu: u64, nanos: u64 },
+    BusiestThread {
+        /// The thread's name.
+        thread: String,
+        /// The thread's number.
+        tid: u32,
+        /// ns that it was on a CPU.
+        cpu: u64,
+        /// ns of wall time that `cpu` was counted over.
+        nanos: u64,
+    },
     /// Samples whose leaf has a name, and whether the executable has symbols.
-    Symbols { symbolized: Option<f64>, executable: Option<bool>, misses: Vec<(String, u64)> },
+    Symbols {
+        /// Share of the sampled weight whose leaf function has a name, 0..1; `None`: not known.
+        symbolized: Option<f64>,
+        /// Whether the executable has symbols; `None`: not known.
+        executable: Option<bool>,
+        /// Samples without a name (a count) by reason and module.
+        misses: Vec<(String, u64)>,
+    },
     /// The target is still the process that the manifest describes.
-    TargetRestarted { started: String, now: String, resets: usize },
+    TargetRestarted {
+        /// Start of the process that the manifest describes: RFC 3339, UTC, or in words where only the metrics tell.
+        started: String,
+        /// Start of the process at the window's end, in the same form.
+        now: String,
+        /// Metrics that went back between the two scrapes (a count).
+        resets: usize,
+    },
     /// How far metrics and completions can be apart: the longest scrape over the window.
-    Skew { skew: f64 },
+    Skew {
+        /// Share of the window, 0..1.
+        skew: f64,
+    },
     /// What could not be checked, and why.
-    Unchecked { what: String, why: String },
+    Unchecked {
+        /// What was to be checked, in words.
+        what: String,
+        /// Why it could not be, in words.
+        why: String,
+    },
 }
 
 /// Bounds. Each says why it is what it is; a window beyond a bound is not wrong, but says something else than it
@@ -91,7 +231,8 @@ mod bound {
     pub const COMPLETE_STACKS: f64 = 0.99;
     /// Of the sampled weight lost: a hundredth moves a frame's cost less than the interval of 10,000 samples does.
     pub const LOST_SAMPLES: f64 = 0.01;
-    /// Relative difference, beside two standard errors: /proc's accounting and the sampler's cut differ by that much.
+    /// Relative difference, in addition to two standard errors: /proc's accounting and the sampler's cut differ by that
+    /// much.
     pub const SAMPLED_CPU: f64 = 0.02;
     /// Of the machine: as much as a small level's whole load; it moves latencies through the run queue.
     pub const OTHER_PROCESSES: f64 = 0.10;
@@ -108,6 +249,7 @@ mod bound {
 }
 
 impl Check {
+    /// The result, from the evidence alone; the bounds are those of this version.
     pub fn status(&self) -> Status {
         let fail = |bad: bool| if bad { Status::Fail } else { Status::Pass };
         let warn = |bad: bool| if bad { Status::Warn } else { Status::Pass };

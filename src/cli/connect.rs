@@ -50,7 +50,7 @@ impl Connect {
         Preset::load(&name).map_err(|e| anyhow!(Usage(e.into())))
     }
 
-    /// What is started, with plants companions those that are given.
+    /// What is started, with `plants` in addition to those that the user gave.
     pub fn launch(&self, plants: &[String]) -> Launch {
         if !self.testbed {
             return Launch::Nothing;

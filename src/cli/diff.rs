@@ -37,7 +37,7 @@ pub struct Diff {
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
     /// Take the async runtime's frames out, their cost going to their callers
-    #[arg(long)]
+    #[arg(long = "fold-plumbing")]
     fold_runtime: bool,
     /// Draw the stacks before and after into this directory, coloured where their cost a query differs
     #[arg(long, value_name = "DIR")]
@@ -146,7 +146,7 @@ impl Diff {
         }
     }
 
-    /// The focus and the runtime_frames, where they are asked for.
+    /// The focus and the runtime frames, where they are asked for.
     fn focus(&self, common: &Common, preset: Option<&Preset>) -> Result<(Option<Focus>, Vec<Regex>)> {
         if self.focus.is_none() && !self.fold_runtime {
             return Ok((None, Vec::new()));
@@ -170,7 +170,7 @@ impl Diff {
     }
 }
 
-/// Both runs, read companions each other and window by window, each with whether it has a function of the focus.
+/// Both runs, read at the same time and window by window, each with whether it has a function of the focus.
 fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Result<((Side, bool), (Side, bool))> {
     std::thread::scope(|threads| {
         let first = threads.spawn(|| side(common, before, options));

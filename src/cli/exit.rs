@@ -27,8 +27,9 @@ Examples:
 /// How a verb ended, when not in an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// All that was asked for was done (exit code 0).
     Done,
-    /// A check or check failed; the output says which.
+    /// A check failed; the output says which.
     CheckFailed,
     /// The environment does not permit what was asked about; the output says why.
     NotPermitted,

@@ -29,13 +29,13 @@ pub struct Flamegraph {
     /// preset]
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
-    /// Another process than the target, sampled companions it (sweep --also)
+    /// Another process than the target, sampled besides it (sweep --also)
     #[arg(long, value_name = "NAME")]
     process: Option<String>,
     /// Take the async runtime's frames out, their cost going to their callers
-    #[arg(long)]
+    #[arg(long = "fold-plumbing")]
     fold_runtime: bool,
-    /// Preset to take focus and runtime_frames from [default: the run's]
+    /// Preset to take focus and plumbing from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     /// Directory for the pictures [default: flamegraphs/ in the run's directory]

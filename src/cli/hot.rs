@@ -47,7 +47,7 @@ pub struct Hot {
     /// Time off CPU instead of samples on CPU
     #[arg(long, value_enum)]
     off_cpu: Option<OffCpuArgument>,
-    /// Another process than the target, sampled companions it (sweep --also)
+    /// Another process than the target, sampled besides it (sweep --also)
     #[arg(long, value_name = "NAME", conflicts_with = "off_cpu")]
     process: Option<String>,
     /// Rows at most
@@ -57,9 +57,9 @@ pub struct Hot {
     #[arg(long, value_name = "KIND")]
     column: Option<String>,
     /// Take the async runtime's frames out, their cost going to their callers
-    #[arg(long)]
+    #[arg(long = "fold-plumbing")]
     fold_runtime: bool,
-    /// Preset to take focus and runtime_frames from [default: the run's]
+    /// Preset to take focus and plumbing from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What verbs read: a run by its name, a focus by its name or as a pattern, the runtime_frames of the run's preset.
+//! What verbs read: a run by its name, a focus by its name or as a pattern, the runtime frames of the run's preset.
 
 use super::{Common, Usage};
 use crate::preset::Preset;
@@ -88,7 +88,7 @@ pub fn check_matches(run: &Run, option: &str, patterns: &[Regex]) -> Result<()> 
     Err(anyhow!(Usage(anyhow!("{option} {written} matches no function of run {}; {known}", run.manifest.id))))
 }
 
-/// The run as seen from a process that was sampled companions the target; from the target itself where none is named.
+/// The run as seen from a companion; from the target itself where none is named.
 ///
 /// # Errors
 /// [`Usage`] where no such process was sampled.

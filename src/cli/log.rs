@@ -36,7 +36,7 @@ enum LogVerb {
     New(new::New),
     Attach(attach::Attach),
     Show(show::Show),
-    LogCheck(check::LogCheck),
+    Check(check::LogCheck),
     Handoff(handoff::Handoff),
 }
 
@@ -46,7 +46,7 @@ impl Log {
             LogVerb::New(verb) => verb.run(common, &self.log),
             LogVerb::Attach(verb) => verb.run(common, &self.log),
             LogVerb::Show(verb) => verb.run(common, &self.log),
-            LogVerb::LogCheck(verb) => verb.run(common, &self.log),
+            LogVerb::Check(verb) => verb.run(common, &self.log),
             LogVerb::Handoff(verb) => verb.run(common, &self.log),
         }
     }

@@ -66,7 +66,7 @@ pub struct Observe {
     awake: bool,
 }
 
-/// What can be asked of a server companions its speed.
+/// What can be asked of a server besides its speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Probe {
     /// In a table of its own, which is dropped at the end.

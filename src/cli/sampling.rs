@@ -12,7 +12,7 @@ pub struct Sampling {
     /// Measure without sampling stacks
     #[arg(long)]
     no_sampling: bool,
-    /// Samples per second and CPU [default: 997; fewer distort less where a timer's interrupt is costly_interrupts]
+    /// Samples per second and CPU [default: 997; fewer distort less where a timer's interrupt is dear]
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=20_000))]
     frequency: Option<u64>,
     #[arg(long, value_enum, default_value_t = EventChoice::Auto)]

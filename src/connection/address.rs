@@ -16,10 +16,15 @@ const ENDLESS: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Where to connect, as whom, and how.
 #[derive(Clone)]
 pub struct Address {
+    /// Where the server listens.
     pub endpoint: Endpoint,
+    /// What is asked of TLS.
     pub encryption: Encryption,
+    /// Role to log in as; where nothing names one, the role that has the name of this process's user.
     pub user: String,
+    /// Database to connect to; where nothing names one, the database that has the user's name.
     pub database: String,
+    /// `application_name` that the server is told; `wireprof` where nothing names one.
     pub application: String,
     /// Command-line options for the server's session.
     pub options: Option<String>,
@@ -35,13 +40,20 @@ pub struct Address {
 /// TCP keepalive; `None`: the system's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keepalive {
+    /// Silence before the first probe; `None`: the system's.
     pub idle: Option<Duration>,
+    /// Time between two probes; `None`: the system's.
     pub interval: Option<Duration>,
+    /// Unanswered probes that end the connection; `None`: the system's.
     pub count: Option<u32>,
 }
 
 impl Address {
     /// Parses an address, with what it leaves out from the service file, the environment and the password file.
+    ///
+    /// # Errors
+    /// A setting that is malformed, unknown or not supported, or contradicts another; a file that is named
+    /// and not there. The text shows no password.
     pub fn parse(text: &str) -> Result<Self, SettingError> {
         Self::parse_in(text, &|name| match name {
             "HOME" => std::env::home_dir().map(|home| home.display().to_string()),
@@ -50,6 +62,9 @@ impl Address {
     }
 
     /// As [`Address::parse`], with an environment of the caller's.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
     pub fn parse_in(text: &str, variable: Variable) -> Result<Self, SettingError> {
         let settings = Settings::gather(text, variable)?;
         let endpoint = Endpoint::of(&settings)?;

@@ -7,6 +7,9 @@ use super::SettingError;
 pub type Pairs = Vec<(String, String)>;
 
 /// Parses a connection string of either form.
+///
+/// # Errors
+/// Text that libpq could not cut into settings either.
 pub fn parse(text: &str) -> Result<Pairs, SettingError> {
     match super::uri::rest(text) {
         Some(rest) => super::uri::parse(rest),

@@ -47,6 +47,9 @@ impl Address {
 
     /// A URL for Go's lib/pq, without the password. That library knows no `prefer`: plain then, as it would otherwise
     /// insist on TLS.
+    ///
+    /// # Errors
+    /// A setting that lib/pq cannot be told, by its name.
     pub fn url_for_go(&self) -> Result<String, SettingError> {
         let mut parameters = Vec::new();
         let database = encode(&self.database);

@@ -9,17 +9,20 @@ use std::path::{Path, PathBuf};
 /// When TLS is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
+    /// Never.
     Disable,
     /// Only if the server refuses a session without.
     Allow,
     /// If the server offers it; without, if it does not, or if a session with it fails.
     Prefer,
+    /// Always: a server without it is refused.
     Require,
 }
 
 /// What is asked of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
+    /// The certificate is not looked at.
     Nothing,
     /// Signed by a known authority.
     Authority,
@@ -30,6 +33,7 @@ pub enum Verify {
 /// Authorities that are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Roots {
+    /// A PEM file of certificates.
     File(PathBuf),
     /// `sslrootcert=system`: the public ones, of Mozilla's list.
     Public,
@@ -38,18 +42,24 @@ pub enum Roots {
 /// What the client shows of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
+    /// PEM file of the client's certificate (`sslcert`).
     pub certificate: PathBuf,
+    /// PEM file of its private key (`sslkey`), which others must not be able to read.
     pub key: PathBuf,
 }
 
+/// All settings of TLS for one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encryption {
+    /// When TLS is used.
     pub mode: TlsMode,
+    /// What is asked of the server's certificate.
     pub verify: Verify,
     /// There where `verify` asks for them.
     pub roots: Option<Roots>,
     /// Revoked certificates.
     pub revoked: Option<PathBuf>,
+    /// What the client shows of itself; `None`: nothing.
     pub client: Option<ClientCertificate>,
     /// TLS 1.2 and 1.3.
     pub versions: [bool; 2],
@@ -59,6 +69,10 @@ pub struct Encryption {
 
 impl Encryption {
     /// Reads the settings; files are looked for only where a server `over_tcp` may be asked for TLS.
+    ///
+    /// # Errors
+    /// A mode or version that is not supported, a file that is named and not there, verification without
+    /// authorities, or a key that others can read.
     pub fn of(settings: &Settings, over_tcp: bool) -> Result<Self, SettingError> {
         let (mode, wanted) = mode(settings)?;
         let mut encryption = Encryption {

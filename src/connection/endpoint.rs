@@ -10,12 +10,28 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `name` is for TLS and the password file, `host` for the look-up; they differ with `hostaddr`.
-    Tcp { name: String, host: String, port: u16 },
+    Tcp {
+        /// Name of the host, or its address where only `hostaddr` is given.
+        name: String,
+        /// What is looked up: a name or an IP address.
+        host: String,
+        /// TCP port, 1 to 65535.
+        port: u16,
+    },
     /// The directory as it was given, `@` before an abstract one.
-    Unix { directory: String, port: u16 },
+    Unix {
+        /// The directory of the socket.
+        directory: String,
+        /// The number in the socket's name, `.s.PGSQL.PORT`.
+        port: u16,
+    },
 }
 
 impl Endpoint {
+    /// Reads `host`, `hostaddr` and `port`; what is not given has libpq's default.
+    ///
+    /// # Errors
+    /// Several servers, a port that is out of range, or a `hostaddr` that is no IP address.
     pub fn of(settings: &Settings) -> Result<Self, SettingError> {
         let several = |name: &str| {
             settings.wrong(name, "names several servers, and wireprof measures one; keep the one that is meant")
@@ -46,6 +62,7 @@ impl Endpoint {
         })
     }
 
+    /// The port that was given, or 5432; a Unix socket has it in its name.
     pub fn port(&self) -> u16 {
         match self {
             Endpoint::Tcp { port, .. } | Endpoint::Unix { port, .. } => *port,

@@ -6,6 +6,7 @@
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// Takes the bytes of a password or key.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Secret(bytes.into())
     }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 const SYSTEM: [&str; 2] = ["/usr/local/pgsql/etc", "/etc/postgresql-common"];
 
 /// The settings of a service. A file that is named must be there; the default ones need not.
+///
+/// # Errors
+/// A file that is named and cannot be read, a damaged line, or a service that no file has.
 pub fn read(
     service: &str,
     file: Option<&str>,

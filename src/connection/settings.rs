@@ -42,6 +42,10 @@ pub struct Settings<'a> {
 
 impl<'a> Settings<'a> {
     /// Reads a connection string, the service that it or the environment names, and the environment.
+    ///
+    /// # Errors
+    /// A string that cannot be cut into settings, a setting that libpq does not know or that wireprof does
+    /// not support, or a service that is not there.
     pub fn gather(text: &str, variable: Variable<'a>) -> Result<Self, SettingError> {
         let mut settings = Settings { given: BTreeMap::new(), variable };
         settings.take_text(conninfo::parse(text)?)?;
@@ -132,6 +136,9 @@ impl<'a> Settings<'a> {
     }
 
     /// A whole number, blanks around it permitted.
+    ///
+    /// # Errors
+    /// The value is no whole number.
     pub fn number(&self, name: &str) -> Result<Option<i32>, SettingError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let number = value.trim().parse();

@@ -11,6 +11,9 @@ pub fn rest(text: &str) -> Option<&str> {
 }
 
 /// Parses what follows the scheme: `[user[:password]@][host[:port][,...]][/database][?name=value[&...]]`.
+///
+/// # Errors
+/// A damaged percent escape, a part that cannot be cut, or an `@` in the database's name.
 pub fn parse(rest: &str) -> Result<Pairs, SettingError> {
     let mut pairs = Pairs::new();
     let mut keep = |name: &str, value: &str| -> Result<(), SettingError> {

@@ -21,12 +21,28 @@ pub type Elf<'a> = ElfFile64<'a, Endianness, &'a [u8]>;
 /// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
+    /// The file could not be opened or mapped into memory.
     #[error("{path}: {cause}")]
-    Unreadable { path: String, cause: std::io::Error },
+    Unreadable {
+        /// The file, as its own process names it.
+        path: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A file was found under the name, but its inode is not the mapped one.
     #[error("{path}: the file on disk is not the one that is mapped")]
-    Replaced { path: String },
+    Replaced {
+        /// The file, as its own process names it.
+        path: String,
+    },
+    /// The bytes are no 64-bit ELF file, or its headers lead outside of it.
     #[error("{path}: not a usable 64-bit ELF file: {cause}")]
-    Malformed { path: String, cause: String },
+    Malformed {
+        /// The file, as its own process names it.
+        path: String,
+        /// What the parser said.
+        cause: String,
+    },
 }
 
 /// The bytes of an ELF file, kept mapped for as long as anything refers to them.
@@ -39,13 +55,19 @@ pub struct Image {
 /// A loadable segment: where its bytes lie in the file and at which address the file itself puts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
+    /// Offsets into the file in bytes, cut at its end (`p_offset`, `p_filesz` in elf(5)).
     pub file: Range<u64>,
+    /// The file's own virtual address of the segment's first byte (`p_vaddr` in elf(5)).
     pub address: u64,
 }
 
 impl Image {
     /// Opens the file behind a mapping: through `/proc/PID/map_files`, which leads to the mapped inode even when the
     /// name is gone; else by its name in the mount namespace of the process, or in ours, where the inode must agree.
+    ///
+    /// # Errors
+    /// [`ImageError::Replaced`] where only other inodes are found under the name, else [`ImageError::Unreadable`] with
+    /// the cause of the last way that failed, or [`ImageError::Malformed`].
     pub fn open(file: &MappedFile) -> Result<Image, ImageError> {
         let path = || file.path.display().to_string();
         let mut worst = None;
@@ -74,12 +96,16 @@ impl Image {
     }
 
     /// An image over bytes that are already in memory.
+    ///
+    /// # Errors
+    /// [`ImageError::Malformed`], which names `path`.
     pub fn from_bytes(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>, path: &Path) -> Result<Image, ImageError> {
         let segments = segments((*bytes).as_ref())
             .map_err(|cause| ImageError::Malformed { path: path.display().to_string(), cause: cause.to_string() })?;
         Ok(Image { bytes, segments: segments.into() })
     }
 
+    /// The whole file, memory-mapped.
     pub fn bytes(&self) -> &[u8] {
         (*self.bytes).as_ref()
     }
@@ -89,6 +115,7 @@ impl Image {
         Elf::parse(self.bytes()).ok()
     }
 
+    /// The loadable segments that hold bytes of the file (`PT_LOAD`), in the file's order.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// A mapped file of a running process, as its line in `/proc/PID/maps` tells.
 #[derive(Clone, Debug)]
 pub struct MappedFile<'a> {
+    /// The process that has it mapped.
     pub pid: u32,
     /// Addresses of the mapping in the process: from, to.
     pub mapping: (u64, u64),
@@ -21,6 +22,7 @@ pub struct MappedFile<'a> {
 /// One file that may be the mapped one.
 #[derive(Debug)]
 pub struct Opened {
+    /// Open for reading.
     pub file: File,
     /// It was reached through the mapping, which outlives the file's name: it is the mapped one.
     pub through_mapping: bool,

@@ -18,6 +18,7 @@ use std::num::{IntErrorKind, ParseIntError};
 
 /// A profile read from folded stacks, and what could be derived of its sampling.
 pub struct Folded {
+    /// The stacks, with their weights in ns of CPU time.
     pub profile: Profile,
     /// The weight of one sample in ns, where all weights are multiples of it.
     pub period: Option<u64>,
@@ -27,6 +28,7 @@ pub struct Folded {
     pub symbolized: Option<f64>,
     /// Weight in ns by the leaf's module where it has no name.
     pub misses: Vec<(String, u64)>,
+    /// Whether any stack holds a kernel frame.
     pub kernel_stacks: bool,
     /// Lines that are comments.
     pub comments: u64,
@@ -35,7 +37,9 @@ pub struct Folded {
 /// Whether the first part of a line is a thread's name, as perf's folded stacks have it, or a frame as all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
+    /// It is a thread's name.
     First,
+    /// It is a frame.
     NotNamed,
 }
 

@@ -53,14 +53,17 @@ pub struct ImportOptions {
     pub profile_seconds: Option<f64>,
 }
 
-/// A window, and the expositions it was made from, to be stored companions it.
+/// A window, and the expositions it was made from, which are stored next to it.
 pub struct ImportedWindow {
+    /// The window, made of one level's files.
     pub window: Window,
+    /// The expositions at the window's start and end; `None` where the recording holds none.
     pub scrapes: Option<(Scrape, Scrape)>,
 }
 
 /// A run made of recordings.
 pub struct Imported {
+    /// What the run was made of, and how.
     pub manifest: Manifest,
     /// By level, ascending.
     pub windows: Vec<ImportedWindow>,
@@ -74,6 +77,9 @@ impl Imported {
 }
 
 /// Reads a directory of recordings. Checks are left empty: they are analysis.
+///
+/// # Errors
+/// [`NoLevels`] where there is nothing to import; a part of a recording that is damaged, with its file.
 pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Result<Imported> {
     let levels = levels(directory)?;
     let mut notes = vec![format!("imported from recordings made by hand in {}", directory.display())];

@@ -51,7 +51,7 @@ fn script(path: &Path, fields: &str, pid: Option<u32>, inlines: bool) -> Result<
         )
     })?;
     let mut errors = child.stderr.take().context("perf's errors cannot be read")?;
-    // Read companions its output: perf stops where nobody takes its warnings.
+    // Read at the same time as its output: perf stops where nobody takes its warnings.
     let said = std::thread::spawn(move || {
         let mut said = Vec::new();
         let _ = errors.read_to_end(&mut said);

@@ -17,9 +17,11 @@ use std::path::PathBuf;
 /// One file, and what the user says of it.
 #[derive(Clone, Debug)]
 pub struct ProfileFile {
+    /// Where the file lies.
     pub path: PathBuf,
     /// Number of clients; `None`: not told.
     pub level: Option<usize>,
+    /// What the queries of the profile's time are counted by.
     pub divisor: Told,
 }
 
@@ -37,6 +39,7 @@ pub struct Told {
 /// How to read the files.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileOptions {
+    /// Id of the run to make.
     pub id: String,
     /// When the first file was written, RFC 3339; empty: not known.
     pub created: String,
@@ -51,7 +54,9 @@ pub struct ProfileOptions {
 /// Unit of the weights of folded stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
+    /// Each weight is a number of samples.
     Samples,
+    /// Each weight is a time in ns.
     Nanoseconds,
 }
 

@@ -37,6 +37,9 @@ fn open(directory: &Path, name: &str) -> Result<Option<Box<dyn BufRead>>> {
             Err(e) => return Err(e).with_context(|| format!("cannot open {}", path.display())),
         };
         let part = unpacked(file).with_context(|| format!("cannot read {}", path.display()))?;
+        if !part.packed && path.extension().is_some_and(|ending| ending == "gz") {
+            bail!("cannot read {name}: {} is not a gzip file", path.display());
+        }
         return Ok(Some(part.reader));
     }
     Ok(None)

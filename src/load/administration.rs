@@ -13,6 +13,10 @@ use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Connects as the address says. The connection's task ends with the client.
+///
+/// # Errors
+/// Where the TLS files cannot be used, or no way of connecting that the `sslmode` permits succeeds: then the
+/// first one's cause.
 pub async fn connect(address: &Address) -> Result<Client> {
     let shown = address.shown();
     let hint = || format!("cannot connect to {shown}; correct the URL, or start the server");

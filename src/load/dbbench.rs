@@ -44,6 +44,10 @@ pub struct DbbenchDriver {
 
 impl DbbenchDriver {
     /// Asks the program what it can do.
+    ///
+    /// # Errors
+    /// [`LoadError::Dbbench`] where it cannot be run, does not answer in time or lacks an option;
+    /// [`LoadError::Setting`] where the URL has a setting that dbbench's driver cannot have.
     pub fn new(program: &Path, address: Address, workload: Workload) -> Result<Self, LoadError> {
         let url = address.url_for_go()?;
         let help = ask(program, "-help")?;

@@ -10,6 +10,7 @@ use regex::{Captures, Regex};
 /// One job as dbbench reports it, over its own whole run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DbbenchJob {
+    /// As the script names the job; it can hold colons.
     pub name: String,
     /// Executions that were not aborted.
     pub transactions: u64,
@@ -19,9 +20,11 @@ pub struct DbbenchJob {
     pub latency_mean: u64,
     /// What dbbench prints behind the `±`, in ns: half of a 99 % confidence interval of the mean.
     pub latency_deviation: u64,
+    /// Rows that its queries returned.
     pub rows: u64,
-    /// `None` where the line does not tell them, as in the older format.
+    /// Queries of its transactions; `None` where the line does not tell them, as in the older format.
     pub queries: Option<u64>,
+    /// Executions that were aborted; `None` where the line does not tell them.
     pub aborts: Option<u64>,
     /// Transactions by latency, ascending.
     pub histogram: Vec<Bucket>,
@@ -30,12 +33,18 @@ pub struct DbbenchJob {
 /// Transactions with a latency in `[from, to)` ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
+    /// Lower bound in ns, inclusive.
     pub from: u64,
+    /// Upper bound in ns, exclusive.
     pub to: u64,
+    /// Transactions in it.
     pub count: u64,
 }
 
 /// Reads the jobs in the order of their last lines.
+///
+/// # Errors
+/// When no line reports a job (the last three lines are in the message), or a number or duration cannot be read.
 pub fn parse_output(text: &str) -> Result<Vec<DbbenchJob>> {
     let formats = Formats::new();
     let mut jobs: Vec<DbbenchJob> = Vec::new();

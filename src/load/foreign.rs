@@ -16,6 +16,7 @@ pub struct ForeignDriver {
 }
 
 impl ForeignDriver {
+    /// A driver that asks `clients` how many clients there are, at the beginning of each load.
     pub fn new(clients: ClientCount) -> ForeignDriver {
         ForeignDriver { clients }
     }

@@ -27,6 +27,9 @@ pub fn write_latency_log(trace: &LoadTrace, mut output: impl Write) -> Result<()
 }
 
 /// Reads what [`write_latency_log`] wrote into a trace whose slices are there already (from `load.json`).
+///
+/// # Errors
+/// A log that is damaged, or whose counts are not those of the trace's slices.
 pub fn read_latency_log(trace: &mut LoadTrace, mut input: impl Read) -> Result<()> {
     let mut text = Vec::new();
     input.read_to_end(&mut text).context("read the latency log")?;

@@ -30,6 +30,7 @@ const OPENERS: usize = 8;
 pub struct Options {
     /// Load threads; connections are dealt out among them.
     pub threads: usize,
+    /// How each statement is sent: as a simple query, or in the extended protocol.
     pub protocol: Protocol,
     /// Bounds the connect and each answer until a connection is ready; a `connect_timeout` in the URL goes before.
     pub connect_timeout: Duration,
@@ -72,6 +73,7 @@ pub struct PgwireDriver {
 }
 
 impl PgwireDriver {
+    /// A driver of this workload against this server. Nothing is connected before [`Driver::open`].
     pub fn new(address: Address, workload: Workload, options: Options) -> Self {
         PgwireDriver { address, workload, options }
     }

@@ -95,6 +95,9 @@ pub fn run(connection: &mut Connection, sql: &str, limit: Duration) -> Result<()
 }
 
 /// Runs statements one after the other on one connection (a workload's set-up or teardown). Stops at the first error.
+///
+/// # Errors
+/// [`LoadError::Statement`] of the first statement that fails, or what keeps the connection from being opened.
 pub fn run_script(address: &super::Address, statements: &[String], limit: Duration) -> Result<(), LoadError> {
     if statements.is_empty() {
         return Ok(());

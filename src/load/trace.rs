@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 /// Length of a slice in nanoseconds.
 pub const SLICE: u64 = 50_000_000;
 
-/// The load of one window, already cut to it. Histograms are stored beside (`latency.hdr`, an HdrHistogram
-/// interval log with one entry a slice), the rest as `load.json`.
+/// The load of one window, already cut to it. Stored as `load.json`; the histograms apart, as `latency.hdr`
+/// (an HdrHistogram interval log with one entry a slice).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadTrace {
     /// `wireprof`, or `dbbench` with its version where the user's own drove the load.
     pub driver: String,
+    /// The window that the load is cut to.
     pub span: Span,
     /// N: connections open and authenticated during the whole span, each with at most one query under way (where the
     /// load is somebody else's: the clients that the server had at its start).
@@ -25,18 +26,23 @@ pub struct LoadTrace {
     /// Where `completed` comes from: `client` or the name of a server counter.
     #[serde(rename = "divisor")]
     pub counted_by: String,
+    /// Rows of the completed queries.
     pub rows: u64,
     /// Queries that answered another number of rows than the first one of its statement did before the warm-up.
     pub wrong_rows: u64,
+    /// Queries that ended in an error, by kind; those that the workload accepts too.
     pub errors: Vec<ErrorCount>,
     /// Sum of the latencies of the completed queries in ns (from the scheduled start in an open loop);
     /// `None` where the driver does not tell it exactly.
     pub latency_sum: Option<u64>,
+    /// The slices of 50 ms in order of time; empty where the driver tells only sums.
     pub slices: Vec<Slice>,
     /// Latencies in ns, 3 significant digits, 1 us .. 1 h; empty where the driver keeps none. Stored in `latency.hdr`.
     #[serde(skip, default = "empty_histogram")]
     pub latency: Histogram<u64>,
+    /// What the load generator took and delayed.
     pub generator: Generator,
+    /// Connections opened and lost.
     pub sessions: Sessions,
     /// Per job of the workload, in its order.
     pub jobs: Vec<JobCount>,
@@ -52,9 +58,13 @@ pub fn empty_histogram() -> Histogram<u64> {
 pub struct Slice {
     /// Nanoseconds after the span's start.
     pub at: u64,
+    /// Length in ns: [`SLICE`], or less for the last one.
     pub nanos: u64,
+    /// Queries completed in it.
     pub completed: u64,
+    /// Sum of their latencies in ns.
     pub latency_sum: u64,
+    /// Their latencies in ns; `None` until they are read from `latency.hdr`.
     #[serde(skip)]
     pub latency: Option<Histogram<u64>>,
 }
@@ -62,8 +72,11 @@ pub struct Slice {
 /// Errors of one kind; they are not among the completed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorCount {
+    /// Five characters (PostgreSQL documentation, appendix "Error Codes"); empty where dbbench counts aborts.
     pub sqlstate: String,
+    /// The server's message, of the first error of this kind.
     pub message: String,
+    /// Queries that ended so in the span.
     pub count: u64,
     /// The workload declares this SQLSTATE acceptable (`error=`).
     #[serde(default)]
@@ -73,6 +86,7 @@ pub struct ErrorCount {
 /// What the generator itself cost and delayed inside the span.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Generator {
+    /// Load threads; 0 where the driver does not tell.
     pub threads: usize,
     /// CPU of the generator's load threads in ns, user and system; `None`: not measured.
     pub cpu: Option<u64>,
@@ -86,17 +100,24 @@ pub struct Generator {
 /// Connection churn seen by the client.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sessions {
+    /// Connections opened for the load.
     pub opened: u64,
     /// Lost before the end of the span.
     pub lost: u64,
 }
 
+/// One job of the workload in the span. Where dbbench drove the load: over its own whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JobCount {
+    /// As the workload names the job.
     pub name: String,
+    /// Queries completed.
     pub completed: u64,
+    /// Rows of those.
     pub rows: u64,
+    /// Queries that ended in an error, accepted ones too; of dbbench its aborts.
     pub errors: u64,
+    /// Sum of the latencies of the completed queries in ns; of dbbench its mean times its count.
     pub latency_sum: u64,
 }
 

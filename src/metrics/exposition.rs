@@ -27,6 +27,7 @@ pub enum Reading {
         count: f64,
         /// `None` where it is not exposed, or is not a number.
         sum: Option<f64>,
+        /// `(le, count)`: upper bound in the metric's own unit, and observations up to it.
         buckets: Vec<(f64, f64)>,
     },
 }
@@ -34,6 +35,7 @@ pub enum Reading {
 /// A parsed exposition.
 #[derive(Clone, Debug, Default)]
 pub struct Exposition {
+    /// What each series is at.
     pub readings: BTreeMap<Series, Reading>,
     /// Series that are there without a number (NaN).
     pub unknown: BTreeSet<Series>,

@@ -22,17 +22,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One exposition as received. `span` is the duration of the request on CLOCK_MONOTONIC.
+/// One exposition as received.
 #[derive(Clone, Debug)]
 pub struct Scrape {
+    /// From the sending of the request to the end of the answer, on `CLOCK_MONOTONIC`.
     pub span: Span,
+    /// The exposition, as the server sent it.
     pub text: String,
 }
 
 /// A metric's name and labels, `le` and `quantile` left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Series {
+    /// The metric's name.
     pub name: String,
+    /// Values by label name.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -67,22 +71,49 @@ fn is_name(text: &str) -> bool {
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Change {
     /// Declared `counter`: `delta` since the first scrape (since the reset where `reset`).
-    Counter { delta: f64, reset: bool },
+    Counter {
+        /// Increase, in the metric's own unit.
+        delta: f64,
+        /// The value went down between the scrapes, so `delta` counts from 0.
+        reset: bool,
+    },
     /// Of no declared type: a counter as far as is seen, until it falls. `before` is `None` where the first scrape
     /// lacks it; it then counts from 0.
-    Untyped { before: Option<f64>, after: f64 },
+    Untyped {
+        /// Value at the first scrape.
+        before: Option<f64>,
+        /// Value at the second scrape.
+        after: f64,
+    },
     /// Declared `gauge`. Some servers export monotone values as gauges, so both readings are kept.
-    Gauge { before: Option<f64>, after: f64 },
+    Gauge {
+        /// Value at the first scrape; `None` where that lacks the series.
+        before: Option<f64>,
+        /// Value at the second scrape.
+        after: f64,
+    },
     /// Bucket counts are cumulative over `le`, as in the exposition, ascending, the last one `+Inf`.
     /// A summary is one without buckets. `sum` is `None` where it is not exposed.
-    Histogram { count: f64, sum: Option<f64>, buckets: Vec<(f64, f64)>, reset: bool },
+    Histogram {
+        /// Observations between the scrapes.
+        count: f64,
+        /// Sum of the observed values, in the metric's own unit; `None` where a scrape does not expose it.
+        sum: Option<f64>,
+        /// `(le, count)`: upper bound in the metric's own unit, and observations up to it.
+        buckets: Vec<(f64, f64)>,
+        /// The count went down between the scrapes, so all figures count from 0.
+        reset: bool,
+    },
 }
 
 /// All series of one window, and the scrapes it was made from.
 #[derive(Clone, Debug)]
 pub struct MetricsDelta {
+    /// When the first scrape was made.
     pub before: Span,
+    /// When the second scrape was made.
     pub after: Span,
+    /// How each series changed.
     pub series: BTreeMap<Series, Change>,
     /// Lines of the exposition that could not be read, with their count.
     pub garbled: usize,

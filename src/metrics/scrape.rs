@@ -13,26 +13,72 @@ use std::time::Duration;
 /// Why there is no exposition.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
+    /// The URL is malformed or not `http`.
     #[error("`{url}` is no usable metrics URL: {why}; write http://HOST:PORT/metrics")]
-    BadUrl { url: String, why: String },
+    BadUrl {
+        /// The URL, without its secrets.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No connection was made.
     #[error("nothing answers at {url} ({why}); is the server's HTTP port open, and is it this one?")]
-    Unreachable { url: String, why: String },
+    Unreachable {
+        /// The URL, without its secrets.
+        url: String,
+        /// The cause at the bottom.
+        why: String,
+    },
+    /// HTTP status 404, 405 or 410.
     #[error(
         "{url} answers {status}: there are no metrics at this path; give the path that serves them, on the internal \
             port \
          if the server has one"
     )]
-    NotThere { url: String, status: u16 },
+    NotThere {
+        /// The URL, without its secrets.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Any other HTTP status that is no success.
     #[error("{url} answers {status}; the server refuses to give its metrics, see its log")]
-    Refused { url: String, status: u16 },
+    Refused {
+        /// The URL, without its secrets.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The scrape took longer than it may.
     #[error("{url} did not answer whole within {seconds} s; give it longer, or measure without metrics")]
-    TimedOut { url: String, seconds: f64 },
+    TimedOut {
+        /// The URL, without its secrets.
+        url: String,
+        /// The limit for a whole scrape, in seconds.
+        seconds: f64,
+    },
+    /// The connection ended in the midst of the answer.
     #[error("{url} broke off while answering: {why}; the server may have been stopped")]
-    BrokenOff { url: String, why: String },
+    BrokenOff {
+        /// The URL, without its secrets.
+        url: String,
+        /// The cause at the bottom.
+        why: String,
+    },
+    /// The answer's first lines hold no readable sample.
     #[error("{url} does not answer in Prometheus' text format but with `{start}`; is this the metrics path?")]
-    NotAnExposition { url: String, start: String },
+    NotAnExposition {
+        /// The URL, without its secrets.
+        url: String,
+        /// The answer's first 60 characters at most.
+        start: String,
+    },
+    /// A replay has no scrape left.
     #[error("the recording has no further scrape (it held {held})")]
-    Exhausted { held: usize },
+    Exhausted {
+        /// Scrapes that the replay began with.
+        held: usize,
+    },
 }
 
 /// A source of expositions.
@@ -54,6 +100,9 @@ pub struct HttpScraper {
 
 impl HttpScraper {
     /// `timeout` bounds a whole scrape. A server under load may need a second for an exposition of a megabyte.
+    ///
+    /// # Errors
+    /// A URL that is malformed or not `http`.
     pub fn new(url: &str, timeout: Duration) -> Result<HttpScraper, ScrapeError> {
         let bad = |why: String| ScrapeError::BadUrl { url: shown_url(url), why };
         let parsed = reqwest::Url::parse(url).map_err(|e| bad(e.to_string()))?;
@@ -133,6 +182,7 @@ pub struct ReplayScraper {
 }
 
 impl ReplayScraper {
+    /// Replays these scrapes, the first one first.
     pub fn new(scrapes: impl IntoIterator<Item = Scrape>) -> ReplayScraper {
         let scrapes: VecDeque<Scrape> = scrapes.into_iter().collect();
         ReplayScraper { held: scrapes.len(), scrapes: Mutex::new(scrapes) }

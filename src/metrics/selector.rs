@@ -35,14 +35,18 @@ enum Test {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("selector `{text}`, at byte {at}: {what}; write name{{key=\"value\", key=~\"regex\", *=\"value\"}}")]
 pub struct BadSelector {
+    /// The selector as it was given.
     pub text: String,
+    /// Bytes from the text's start to the fault.
     pub at: usize,
+    /// What is wrong, in words.
     pub what: String,
 }
 
 /// The sum over the series that a selector matched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
+    /// The sum of the changes.
     pub change: Change,
     /// How many series were summed.
     pub series: usize,
@@ -51,14 +55,24 @@ pub struct Selection {
 /// Why a selector gives no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unselected {
+    /// No series matches; holds the selector's text.
     #[error("absent: the server exports no series {0}")]
     Absent(String),
+    /// The series that match are of different kinds, or have different buckets.
     #[error("cannot be summed: the series of {selector} {why}")]
-    Unlike { selector: String, why: &'static str },
+    Unlike {
+        /// The selector's text.
+        selector: String,
+        /// In which way they differ, in words.
+        why: &'static str,
+    },
 }
 
 impl Selector {
     /// Parses a selector.
+    ///
+    /// # Errors
+    /// The first fault of the text, with its byte.
     pub fn parse(text: &str) -> Result<Selector, BadSelector> {
         let bad = |at: usize, what: &str| BadSelector { text: text.to_string(), at, what: what.to_string() };
         let end = text.find('{').unwrap_or(text.len());
@@ -112,6 +126,9 @@ impl Selector {
     }
 
     /// The sum over the series that are meant.
+    ///
+    /// # Errors
+    /// No series is meant, or those that are cannot be summed.
     pub fn select(&self, metrics: &MetricsDelta) -> Result<Selection, Unselected> {
         let mut sum: Option<Selection> = None;
         for (_, change) in self.find(metrics) {

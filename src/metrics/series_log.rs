@@ -18,6 +18,7 @@ const HEAD: &str = "# wireprof series: monotonic_ns=";
 /// One instant in both clocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SeriesOrigin {
+    /// `CLOCK_MONOTONIC` in ns.
     pub monotonic: Nanos,
     /// Unix time in seconds at the same instant.
     pub unix: f64,
@@ -39,11 +40,15 @@ pub struct SeriesLog<W: Write> {
 pub struct Point {
     /// The scrape's midpoint, to the microsecond.
     pub at: Nanos,
+    /// The value read, in the metric's own unit.
     pub value: f64,
 }
 
 impl<W: Write> SeriesLog<W> {
     /// Starts a log of at most `bound` bytes.
+    ///
+    /// # Errors
+    /// The writer fails.
     pub fn new(mut writer: W, origin: SeriesOrigin, wanted: Vec<Selector>, bound: usize) -> Result<SeriesLog<W>> {
         let head = format!("{HEAD}{} unix={}\n", origin.monotonic, origin.unix);
         writer.write_all(head.as_bytes()).context("cannot write the once-a-second metrics")?;
@@ -51,6 +56,9 @@ impl<W: Write> SeriesLog<W> {
     }
 
     /// Appends the wanted series of one scrape; each scrape is one write.
+    ///
+    /// # Errors
+    /// The writer fails.
     pub fn append(&mut self, scrape: &Scrape) -> Result<()> {
         let midpoint = scrape.span.midpoint() as i128 - self.origin.monotonic as i128;
         let at = self.origin.unix + midpoint as f64 / 1e9;
@@ -90,6 +98,9 @@ impl<W: Write> SeriesLog<W> {
     }
 
     /// Flushes; answers how many readings did not fit into the bound.
+    ///
+    /// # Errors
+    /// The writer fails.
     pub fn finish(mut self) -> Result<u64> {
         self.writer.flush().context("cannot write the once-a-second metrics")?;
         Ok(self.dropped)
@@ -106,6 +117,9 @@ fn values(reading: &Reading) -> Vec<(&'static str, f64)> {
 }
 
 /// Reads a series log back, each series in the order of time. A last line that was cut short is left out.
+///
+/// # Errors
+/// The first line names no origin, or a whole line is no reading with a timestamp.
 pub fn read_series_log(text: &str) -> Result<BTreeMap<Series, Vec<Point>>> {
     let mut lines = text.split_inclusive('\n');
     let origin = lines.next().and_then(origin).context("not a series log: its first line names no origin")?;

@@ -15,9 +15,11 @@ pub const FOLDER: &str = "flamegraphs";
 /// A file to copy.
 #[derive(Clone, Debug)]
 pub struct Attachment {
+    /// Number of clients that it shows.
     pub level: usize,
     /// `flamegraph, all`, `profile (pprof), replicate 1`
     pub what: String,
+    /// The file to copy.
     pub from: PathBuf,
     /// Name of the copy; it has the run's id in it.
     pub name: String,

@@ -20,6 +20,7 @@ pub struct Made {
     /// Hot frames at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top: Option<usize>,
+    /// The focus of the block's figures; `None`: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub focus: Option<MadeFocus>,
 }
@@ -27,7 +28,9 @@ pub struct Made {
 /// A focus with its patterns as they were: those of a preset change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeFocus {
+    /// The focus's name.
     pub name: String,
+    /// Regular expressions on functions' names.
     pub patterns: Vec<String>,
 }
 
@@ -48,7 +51,9 @@ impl Made {
 pub struct Generated {
     /// `RUN results`, `RUN attachments`: run ids, then the kind.
     pub key: String,
+    /// How it was made.
     pub made: Made,
+    /// What stands between the markers, as Markdown.
     pub text: String,
 }
 
@@ -62,6 +67,7 @@ impl Generated {
 /// A block that stands in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
+    /// `RUN results`, `RUN attachments`: run ids, then the kind.
     pub key: String,
     /// `None`: written before markers said it, or not readable.
     pub made: Option<Made>,
@@ -91,6 +97,7 @@ impl Block {
 pub struct HalfMarker {
     /// From 1.
     pub line: usize,
+    /// The marker as it stands in the log.
     pub marker: String,
 }
 

@@ -18,6 +18,7 @@ pub struct Document {
 /// One session's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The session's number, as its heading has it.
     pub number: u64,
     /// The heading after the number.
     pub title: String,
@@ -30,15 +31,24 @@ pub struct Entry {
 /// Why something cannot be put into the log.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unspliceable {
+    /// A marker stands without its counterpart.
     #[error("the log's line {line} has `{marker}` without its counterpart: put it back, or take this one out")]
-    HalfMarker { line: usize, marker: String },
+    HalfMarker {
+        /// Its line in the log, from 1.
+        line: usize,
+        /// The marker as it stands in the log.
+        marker: String,
+    },
+    /// No entry has this session's number.
     #[error("the log has no entry for session {0}: `wireprof log show` lists the last ones")]
     NoSuchSession(u64),
+    /// The log has no entries at all.
     #[error("the log has no entry yet: `wireprof log new` makes one")]
     Empty,
 }
 
 impl Document {
+    /// Finds the entries and the blocks of a text.
     pub fn parse(text: String) -> Self {
         let markdown = Markdown::of(&text);
         let entries = find_entries(&text, &markdown);
@@ -46,6 +56,7 @@ impl Document {
         Document { text, markdown, entries, blocks, half }
     }
 
+    /// The whole log, byte for byte as it was parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -69,12 +80,12 @@ impl Document {
         &self.half
     }
 
-    /// The entry that a path_of of the text belongs to.
+    /// The entry that a byte of the text belongs to; `None` outside all entries.
     pub fn entry_at(&self, at: usize) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.range.contains(&at))
     }
 
-    /// The line of a path_of of the text, from 1.
+    /// The line of a byte of the text, from 1.
     pub fn line_at(&self, at: usize) -> usize {
         self.text[..at].matches('\n').count() + 1
     }
@@ -116,7 +127,7 @@ impl Document {
         self.inserted(at, entry)
     }
 
-    /// With `block` in path_of of the earlier one of its key, else at the end of the entry `session` (the newest for
+    /// With `block` in place of the earlier one of its key, else at the end of the entry `session` (the newest for
     /// `None`). Doing it twice changes nothing.
     ///
     /// # Errors

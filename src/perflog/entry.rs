@@ -12,9 +12,13 @@ pub(super) const TO_FILL_IN: &str = "_To fill in: ";
 /// What a person says about a session.
 #[derive(Clone, Debug, Default)]
 pub struct NewEntry {
+    /// Title of the entry; line breaks in it become blanks.
     pub title: String,
+    /// What was observed; `None`: a placeholder stands for it.
     pub problem: Option<String>,
+    /// What was changed; `None`: a placeholder stands for it.
     pub change: Option<String>,
+    /// What follows from the results; `None`: a placeholder stands for it.
     pub conclusion: Option<String>,
     /// Links to what lies elsewhere.
     pub links: Vec<Picture>,

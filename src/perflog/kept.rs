@@ -42,6 +42,9 @@ pub fn keep(log: &Path, block: &Generated) -> Result<()> {
 }
 
 /// The copy of what stood in this block when it was written; why there is none.
+///
+/// # Errors
+/// In words: there is no file of copies, it cannot be read, or it has no copy under this marker.
 pub fn kept(log: &Path, block: &Block) -> Result<String, String> {
     let path = path_of(log, &block.key);
     if !path.exists() {

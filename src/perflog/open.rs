@@ -9,6 +9,7 @@ use serde::Serialize;
 /// Something that an entry leaves open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Open {
+    /// Number of the entry's session.
     pub session: u64,
     /// Of the log, from 1.
     pub line: usize,

@@ -34,24 +34,30 @@ pub struct Step {
 /// Why a step cannot be marked or added.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoStep {
+    /// The prompt has no list of steps.
     #[error("the prompt has no list under a line such as `Next steps:`")]
     NoList,
+    /// The number of the step that was asked for, and how many steps there are.
     #[error("the prompt has no step {0}; it has {1}")]
     NoSuch(usize, usize),
+    /// The step of this number carries a mark already.
     #[error("step {0} is marked as done already")]
     Done(usize),
 }
 
 impl Prompt {
+    /// Finds the steps of a prompt.
     pub fn parse(text: String) -> Prompt {
         let steps = find(&text);
         Prompt { text, steps }
     }
 
+    /// The whole prompt, byte for byte as it was parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
+    /// The steps of all lists, in the order in which they stand.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }

@@ -18,18 +18,26 @@ pub struct Checks {
 /// `value` must reach `at_least`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FocusGuard {
+    /// What is checked, as reports show it.
     pub name: String,
+    /// What is compared, in the unit of `at_least`.
     pub value: Expression,
+    /// The least value with which the check passes.
     pub at_least: f64,
+    /// What to do when the check fails, in words.
     pub remedy: String,
 }
 
 /// `value` must not exceed `at_most`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChurnGuard {
+    /// What is checked, as reports show it.
     pub name: String,
+    /// Unit of `value` and `at_most`, as reports show it.
     pub unit: String,
+    /// What is compared.
     pub value: Expression,
+    /// The greatest value with which the check passes; like `value` it is computed from the window's metrics.
     pub at_most: Expression,
 }
 

@@ -18,20 +18,31 @@ pub struct Expression {
     root: Node,
 }
 
+/// A node of the syntax tree of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
+    /// A constant.
     Number(f64),
+    /// A figure of the window itself.
     Variable(Variable),
+    /// A function of the series that a selector means.
     Of(Function, Selector),
+    /// The operand with the opposite sign.
     Negated(Box<Node>),
+    /// An operator with its left and its right operand.
     Binary(Operator, Box<Node>, Box<Node>),
 }
 
+/// An arithmetic operator; `*` and `/` bind more tightly than `+` and `-`, and all associate to the left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
+    /// `+`
     Add,
+    /// `-`
     Subtract,
+    /// `*`
     Multiply,
+    /// `/`
     Divide,
 }
 
@@ -67,8 +78,11 @@ pub enum Function {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expression `{text}`, at byte {at}: {what}")]
 pub struct BadExpression {
+    /// The whole expression as written.
     pub text: String,
+    /// Where the fault is, in bytes from the start of `text`.
     pub at: usize,
+    /// What is wrong there, in words.
     pub what: String,
 }
 
@@ -84,6 +98,7 @@ impl Expression {
         Ok(Expression { text: text.to_string(), root })
     }
 
+    /// The root of the syntax tree.
     pub fn root(&self) -> &Node {
         &self.root
     }

@@ -17,12 +17,30 @@ pub const BUILT_IN: [(&str, &str); 5] = [
 /// Why there is no preset.
 #[derive(Debug, thiserror::Error)]
 pub enum PresetError {
+    /// No preset is compiled in under this name.
     #[error("there is no preset `{name}`; there are {known}, or give the path of a file that ends in .toml")]
-    Unknown { name: String, known: String },
+    Unknown {
+        /// The name that was asked for, or that `inherits` gives.
+        name: String,
+        /// The names of the compiled-in presets, separated by commas.
+        known: String,
+    },
+    /// The file of a preset could not be read.
     #[error("cannot read the preset {path}: {why}", path = path.display())]
-    Unreadable { path: PathBuf, why: std::io::Error },
+    Unreadable {
+        /// The file's path as the user gave it.
+        path: PathBuf,
+        /// What the operating system answered.
+        why: std::io::Error,
+    },
+    /// The text is no valid preset.
     #[error("preset {name}: {why}")]
-    Invalid { name: String, why: String },
+    Invalid {
+        /// The preset that was read: one of its parents, or itself.
+        name: String,
+        /// What is wrong, with the line where it is known.
+        why: String,
+    },
 }
 
 impl Preset {

@@ -15,13 +15,19 @@ pub struct Preset {
     /// The file's stem; not written in the file.
     #[serde(skip)]
     pub name: String,
+    /// One sentence for the user: which kind of server this is for. Inherited where it is empty.
     pub description: String,
     /// The preset that sections left out are taken from.
     pub inherits: Option<String>,
+    /// Where the server listens.
     pub connect: Connect,
+    /// How to find the server's process.
     pub process: Process,
+    /// What is sent to the server where the user does not say.
     pub workload: Workload,
+    /// What is changed on the server before the load, in this order.
     pub setup: Vec<Step>,
+    /// Which statement statistics are read.
     pub statements: Statements,
     /// Named sets of functions.
     pub focus: Vec<FocusPatterns>,
@@ -41,6 +47,7 @@ pub struct Preset {
     /// What is left of a place or node when its parts are taken away, in words, by its key.
     #[serde(alias = "rest")]
     pub residual: BTreeMap<String, String>,
+    /// Checks that are particular to the server, the inherited ones included.
     #[serde(skip)]
     pub checks: Checks,
     /// The checks of this file alone, likewise.
@@ -60,7 +67,7 @@ pub struct Preset {
 
 impl Preset {
     /// The metrics wanted, each once: logged once a second, and said to be missing where the server lacks them. They
-    /// are those that the preset's expressions name, the optional ones left out, and those that it lists beside.
+    /// are those that the preset's expressions name, the optional ones left out, and those that it lists itself.
     pub fn wanted(&self) -> Vec<&Selector> {
         let workers = self.diagnosis.workers.iter().map(|workers| &workers.count);
         let expressions = self.workload.query_count.iter().chain(self.figures()).chain(self.checked()).chain(workers);
@@ -113,11 +120,12 @@ pub struct Process {
     pub names: Vec<String>,
     /// Child processes belong to the target (a server with a process per connection).
     pub children: Option<bool>,
-    /// Names of processes to account CPU to beside the target (the database behind, say).
+    /// Names of processes to account CPU to besides the target (the database behind, say).
     #[serde(alias = "others")]
     pub companions: Vec<String>,
 }
 
+/// The load, where the user does not say.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Workload {
@@ -132,6 +140,7 @@ pub struct Workload {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
+    /// The rung's name, as reports show it.
     pub name: String,
     /// What is repeated, an empty statement too; `None`: the workload itself.
     pub statement: Option<String>,
@@ -156,7 +165,9 @@ pub struct Statements {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FocusPatterns {
+    /// What the user calls it by (`--focus NAME`).
     pub name: String,
+    /// What the functions do, in words.
     pub description: String,
     /// A stack is inside where one of its frames' names matches one of these.
     pub patterns: Vec<Pattern>,
@@ -166,8 +177,11 @@ pub struct FocusPatterns {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
+    /// The series wanted: a metric's name, with labels where only some of its series are wanted.
     pub selector: Selector,
+    /// Unit of the values; `None`: the preset does not say.
     pub unit: Option<Unit>,
+    /// What a value is per; `None`: the preset does not say.
     pub per: Option<Per>,
 }
 
@@ -175,9 +189,13 @@ pub struct Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
+    /// One query of the workload.
     Query,
+    /// One call of the function or request that the server's metric counts.
     Call,
+    /// One call that several queries share.
     Batch,
+    /// The whole window.
     Window,
 }
 
@@ -199,9 +217,11 @@ impl fmt::Display for Per {
 pub struct Freshness {
     /// Make the table, with one column of whole numbers.
     pub create: Vec<String>,
+    /// Writes the number `{n}`.
     pub write: String,
     /// Answers the numbers written, in the first column.
     pub read: String,
+    /// Drops the table.
     pub drop: String,
     /// Answers the isolation level of the session.
     pub isolation: String,
@@ -222,7 +242,7 @@ impl Default for Freshness {
     }
 }
 
-/// What a diagnosis looks at beside what every server has.
+/// What a diagnosis looks at in addition to what every server has.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Diagnosis {
@@ -254,8 +274,9 @@ pub struct Behind {
     pub wait: Vec<String>,
     /// Round trips in the window (a count).
     pub calls: String,
-    /// Calls under way at once, on average (a count), and at most.
+    /// Calls under way at once, on average (a count); `None`: the server does not tell.
     pub slots: Option<String>,
+    /// Calls that may be under way at once (a count); `None`: the preset knows no limit.
     pub slots_limit: Option<f64>,
     /// What a round trip waits for a connection of the pool.
     pub pool: Option<String>,
@@ -287,6 +308,7 @@ pub enum Cause {
     OtherProcesses,
     /// One function of the server takes much of the CPU.
     CpuFunction,
+    /// The functions of the focus that `Diagnosis::allocator` names take much of the CPU.
     Allocator,
     /// One thread of the server is always on a CPU.
     SaturatedThread,
@@ -308,6 +330,7 @@ pub enum Cause {
     Pool,
     /// All CPUs are busy, and no single function is why.
     CpuSaturated,
+    /// None of the other causes explains enough of the latency.
     NoSingleCause,
 }
 
@@ -339,11 +362,12 @@ impl fmt::Display for Cause {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
+    /// The cause that the rule is about.
     pub cause: Cause,
     /// Least share of the mean latency that the attributed effect must have, 0..1.
     #[serde(default)]
     pub share: f64,
-    /// Least value of what the cause is recognised by; what that is stands beside the rule.
+    /// Least value of what the cause is recognised by; a comment in the preset says what that is.
     #[serde(default)]
     pub threshold: f64,
     /// What would show that it is not the cause.

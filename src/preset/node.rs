@@ -10,11 +10,13 @@ use toml::Spanned;
 /// (`server`), of another hop's with the hop's name before (`database/server`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nested {
+    /// The node's name, as reports show it; other nodes name it in `inside`.
     pub name: String,
     /// Key of the place, or name of the node, that it is a part of.
     pub inside: String,
     /// A batch serves several queries: its time is set against a caller's only where each query has one of its own.
     pub per: Per,
+    /// Where the node's time comes from.
     pub known: Known,
     /// The hop whose round trips it consists of: their places become its parts.
     pub hop: Option<String>,

@@ -7,12 +7,15 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "WrittenQuantity")]
 pub struct Computed {
+    /// The quantity's name, as reports show it; nodes, checks and diagnoses refer to it.
     pub name: String,
     /// Of what the expression gives.
     pub unit: Unit,
     /// In which the figure is shown.
     pub shown: Unit,
+    /// What the figure is per.
     pub per: Per,
+    /// How the figure is computed from a window's metrics; the result is in `unit`.
     pub expression: Expression,
     /// Servers may lack its metrics: nobody is told where they do.
     pub optional: bool,
@@ -60,6 +63,8 @@ impl TryFrom<WrittenQuantity> for Computed {
 /// An expression that gives a time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timed {
+    /// How the time is computed from a window's metrics.
     pub expression: Expression,
+    /// Unit of what the expression gives.
     pub unit: Time,
 }

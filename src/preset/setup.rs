@@ -20,9 +20,19 @@ pub enum Connection {
 #[serde(try_from = "Written")]
 pub enum Step {
     /// A system parameter; the conductor reads the former value, sets the new one, and can restore the former one.
-    Parameter { on: Connection, parameter: String, value: String },
-    Statement {
+    Parameter {
+        /// The connection that reads and sets it.
         on: Connection,
+        /// The parameter's name: letters, digits, `_` and `.` only.
+        parameter: String,
+        /// The new value, not quoted.
+        value: String,
+    },
+    /// A statement that is run as it is.
+    Statement {
+        /// The connection that runs it.
+        on: Connection,
+        /// The SQL.
         statement: String,
         /// SQLSTATEs that mean "there already".
         tolerate: Vec<String>,

@@ -1,4 +1,4 @@
-//! Units that stand beside expressions. Invariant: only times are converted, by a whole factor that the code
+//! Units of expressions. Invariant: only times are converted, by a whole factor that the code
 //! knows; every other unit is a name that is shown as it was written.
 
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum Unit {
+    /// A unit of time; written `s`, `ms`, `us` (or `µs`) or `ns`.
     Time(Time),
     /// `ratio`, or what is counted: `calls`, `batches/s`.
     Named(String),
@@ -17,16 +18,22 @@ pub enum Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Time {
+    /// `s`
     Seconds,
+    /// `ms`
     Milliseconds,
+    /// `us`; a file may also have `µs`.
     Microseconds,
+    /// `ns`
     Nanoseconds,
 }
 
 /// How a value gets from one unit of time to another. Two cases, so that the factor is a whole number in both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Conversion {
+    /// The value times this factor, which is 1 between equal units.
     Multiply(f64),
+    /// The value over this factor.
     Divide(f64),
 }
 

@@ -8,8 +8,11 @@ const LONGEST: usize = 48;
 
 /// A function and what it is to be called.
 pub struct Named<'a> {
+    /// The short name.
     pub shown: String,
+    /// The full name.
     pub full: &'a str,
+    /// Base name of the file that holds the function.
     pub module: &'a str,
 }
 

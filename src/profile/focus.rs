@@ -13,7 +13,9 @@ pub const OUTSIDE: &str = "[outside focus]";
 /// A named set of function patterns.
 #[derive(Clone, Debug)]
 pub struct Focus {
+    /// What the focus is called in views and files.
     pub name: String,
+    /// Regular expressions on full and short names, unanchored; one that matches is enough.
     pub patterns: Vec<Regex>,
 }
 

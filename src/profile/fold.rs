@@ -1,4 +1,4 @@
-//! Folding of runtime_frames: frames of an async runtime are taken out so that async functions read as their logical
+//! Folding of runtime frames: frames of an async runtime are taken out so that async functions read as their logical
 //! call chain. Invariant: total weight is conserved exactly and no frame that matches remains.
 
 use super::focus::frame_matches;
@@ -6,7 +6,7 @@ use super::rebuild::{Rebuild, marker};
 use super::{Profile, StackId};
 use regex::Regex;
 
-/// Name of the marker frame for stacks made of runtime_frames only.
+/// Name of the marker frame for stacks made of runtime frames only.
 pub const RUNTIME: &str = "[runtime]";
 
 /// Takes out the frames that match any of `patterns` (full or short name); their own weight goes to the nearest

@@ -36,6 +36,7 @@ macro_rules! handle {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub u32);
         impl $name {
+            /// The handle as an index into the profile's vector.
             pub fn index(self) -> usize {
                 self.0 as usize
             }
@@ -50,8 +51,11 @@ handle!(LabelsId, "a set of labels");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Space {
+    /// The process's own code and its libraries.
     User,
+    /// The kernel.
     Kernel,
+    /// The code that the kernel maps into each process (vdso(7)).
     Vdso,
     /// Not code: a stand-in such as `[outside focus]` or `[stack cut: ...]`.
     Marker,
@@ -84,24 +88,29 @@ pub struct Frame {
     pub name: String,
     /// Base name of the file that holds the code (`libc.so.6`, `[kernel]`, `[vdso]`), empty for markers.
     pub module: String,
+    /// Where the code runs.
     pub space: Space,
     /// Inlined into the next outer frame.
     pub inlined: bool,
     /// Source file of the function, where line tables tell; empty otherwise.
     pub file: String,
+    /// Why the frame has no name; `None`: it has one.
     pub miss: Option<Miss>,
 }
 
 /// A node of the prefix tree: a frame called from `parent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Node {
+    /// The node of the caller; `None`: a root.
     pub parent: Option<StackId>,
+    /// The frame that stands at this node.
     pub frame: FrameId,
 }
 
 /// What a column holds; pprof's `ValueType`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
+    /// What is counted.
     pub kind: ColumnKind,
     /// `count`, `nanoseconds`, `cycles`
     pub unit: String,
@@ -110,9 +119,13 @@ pub struct Column {
 /// Whose sample it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Labels {
+    /// The process's name.
     pub process: String,
+    /// Process id.
     pub pid: u32,
+    /// The thread's name; empty where the source does not tell it.
     pub thread: String,
+    /// Thread id; 0 where the source does not tell it.
     pub tid: u32,
     /// `on-cpu` or `off-cpu`.
     pub state: String,
@@ -126,6 +139,7 @@ pub struct Labels {
 pub struct Sample {
     /// `None`: a sample without any frame.
     pub stack: Option<StackId>,
+    /// Index of the labels in [`Profile::labels`].
     pub labels: LabelsId,
     /// Nanoseconds after the start of the profile's span; `None` where the source keeps no time (folded stacks).
     pub at: Option<u64>,
@@ -136,22 +150,49 @@ pub struct Sample {
 /// A set of samples with their stacks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
+    /// What the values of each sample are, in order.
     pub columns: Vec<Column>,
+    /// Frames, by [`FrameId`].
     pub frames: Vec<Frame>,
+    /// Nodes of the prefix tree, by [`StackId`]; a parent stands before its children.
     pub nodes: Vec<Node>,
+    /// Sets of labels, by [`LabelsId`].
     pub labels: Vec<Labels>,
+    /// Samples, as the source gave them.
     pub samples: Vec<Sample>,
 }
 
 /// What is wrong with a profile.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Invalid {
+    /// A sample has more or fewer values than there are columns.
     #[error("sample {sample} has {found} values, the profile {columns} columns")]
-    Values { sample: usize, found: usize, columns: usize },
+    Values {
+        /// Index of the sample.
+        sample: usize,
+        /// Number of its values.
+        found: usize,
+        /// Number of the profile's columns.
+        columns: usize,
+    },
+    /// A reference leads to nothing.
     #[error("{what} {index} refers to {target} {to}, of which there are {count}")]
-    Dangling { what: &'static str, index: usize, target: &'static str, to: usize, count: usize },
+    Dangling {
+        /// Kind of what refers: `node` or `sample`.
+        what: &'static str,
+        /// Its index.
+        index: usize,
+        /// Kind of what it refers to: `frame`, `stack` or `labels`.
+        target: &'static str,
+        /// The index that is referred to.
+        to: usize,
+        /// How many of those there are.
+        count: usize,
+    },
+    /// The stack node of this index stands before its parent, or is its own.
     #[error("stack node {0} does not come after its parent")]
     Order(usize),
+    /// The sum of the column of this kind overflows an `i64`.
     #[error("the sum of its {0} is beyond the range of pprof (64 bits)")]
     Sum(ColumnKind),
 }
@@ -185,6 +226,9 @@ impl Profile {
     }
 
     /// Checks the invariants of this module.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold, with the index of what breaks it.
     pub fn check(&self) -> Result<(), Invalid> {
         let dangling = |what, index, target, to, count| Err(Invalid::Dangling { what, index, target, to, count });
         for (i, node) in self.nodes.iter().enumerate() {
@@ -225,10 +269,12 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Begins a profile without samples.
     pub fn new(columns: Vec<Column>) -> Self {
         Builder { profile: Profile { columns, ..Profile::default() }, ..Builder::default() }
     }
 
+    /// Interns a frame: equal frames have one id.
     pub fn frame(&mut self, frame: Frame) -> FrameId {
         if let Some(&id) = self.frames.get(&frame) {
             return id;
@@ -260,6 +306,7 @@ impl Builder {
         root_first.into_iter().fold(None, |parent, frame| Some(self.push(parent, frame)))
     }
 
+    /// Interns a set of labels: equal sets have one id.
     pub fn labels(&mut self, labels: Labels) -> LabelsId {
         if let Some(&id) = self.labels.get(&labels) {
             return id;
@@ -270,11 +317,13 @@ impl Builder {
         id
     }
 
+    /// Adds a sample; `at` is in ns after the start of the profile's span, `values` has one value per column.
     pub fn sample(&mut self, stack: Option<StackId>, labels: LabelsId, at: Option<u64>, values: Vec<i64>) {
         debug_assert_eq!(values.len(), self.profile.columns.len());
         self.profile.samples.push(Sample { stack, labels, at, values });
     }
 
+    /// The profile as built; [`Profile::check`] is the caller's to call.
     pub fn finish(self) -> Profile {
         self.profile
     }

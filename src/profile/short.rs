@@ -53,7 +53,7 @@ fn bounded(segments: &[String]) -> String {
     last.chars().take(LONGEST - 2).chain("..".chars()).collect()
 }
 
-/// Types nest; beyond this the rest is left as it is.
+/// Types nest; beyond this depth a name is left as it is.
 const DEEPEST: usize = 16;
 
 /// The segments of a path, simplified.

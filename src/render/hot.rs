@@ -6,7 +6,7 @@ use crate::analyze::cost::view::{Per, Source};
 use crate::analyze::statistics::interval::Estimate;
 use crate::profile::ColumnKind;
 
-/// The frames, and what the figures rest on.
+/// The frames, and what the figures are based on.
 pub fn hot_report(table: &HotTable) -> Report {
     let mut sections = vec![
         Section { title: String::new(), tables: vec![frames(table)], ..Section::default() },

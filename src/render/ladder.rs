@@ -8,6 +8,7 @@ use crate::run::Manifest;
 pub struct Ladder<'a> {
     /// Manifests of the rungs, from the bottom.
     pub rungs: &'a [&'a Manifest],
+    /// Costs of each rung at each level.
     pub costs: &'a [RungCost],
     /// Checks of each rung that failed, over all windows.
     pub failing: &'a [usize],

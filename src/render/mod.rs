@@ -7,7 +7,9 @@
 //! {"schema": 1, "title": "...", "sections": [{
 //!   "title": "...",
 //!   "tables": [{"title": "...",
-//!     "columns": [{"key": "frame", "header": "frame", "unit": null}, {"key": "L16", "header": "16", "unit": "us/query"}],
+//!     "columns": [
+//!       {"key": "frame", "header": "frame", "unit": null},
+//!       {"key": "L16", "header": "16", "unit": "us/query"}],
 //!     "rows": [{"frame": "full::name", "L16": {"value": 12.5, "low": 11.9, "high": 13.1, "samples": 4321}}],
 //!     "notes": ["..."]}],
 //!   "notes": ["..."],

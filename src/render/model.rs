@@ -4,59 +4,80 @@
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
+    /// Heading of the whole.
     pub title: String,
+    /// In the order in which they are shown.
     pub sections: Vec<Section>,
 }
 
 /// Tables, remarks and pictures that belong together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Section {
+    /// Heading of the section.
     pub title: String,
+    /// In the order in which they are shown.
     pub tables: Vec<Table>,
+    /// Remarks under the tables, one paragraph each.
     pub notes: Vec<String>,
+    /// Links under the remarks.
     pub pictures: Vec<Picture>,
 }
 
 /// A link to a picture; paths are relative to where the report is read from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
+    /// Text of the link.
     pub title: String,
+    /// Relative path of the file.
     pub path: String,
 }
 
+/// Rows of cells under headed columns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
+    /// Heading of the table; empty: none.
     pub title: String,
+    /// One per cell of a row.
     pub columns: Vec<Column>,
+    /// Each with one cell per column.
     pub rows: Vec<Vec<Cell>>,
+    /// Remarks under the table, one paragraph each.
     pub notes: Vec<String>,
 }
 
+/// What the cells of one position in the rows are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     /// Key in the JSON; stable.
     pub key: String,
+    /// Heading, without the unit.
     pub header: String,
     /// Unit of all numbers of the column.
     pub unit: Option<String>,
+    /// Where the cells stand within the column.
     pub align: Align,
 }
 
+/// Where a column's cells stand within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
+    /// At the left edge, as text does.
     Left,
+    /// At the right edge, as numbers do.
     Right,
 }
 
 /// One cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
+    /// Words, shown as they are.
     Text(String),
     /// A function's full name; text outputs show it short, with what tells it from others of its column, and cut it
     /// in the middle.
     Name(String),
     /// A function's full name that text outputs show whole, in several lines where it must be.
     FullName(String),
+    /// A whole number of things.
     Count(u64),
     /// In the column's unit.
     Number(f64),
@@ -66,19 +87,25 @@ pub enum Cell {
     Within(f64, f64),
     /// With its 95 % interval and number of samples where those were measured.
     Estimate {
+        /// In the column's unit.
         value: f64,
+        /// Low and high end, in the column's unit.
         interval: Option<(f64, f64)>,
+        /// Number of samples behind the value.
         samples: Option<u64>,
     },
     /// A difference, with its 95 % interval where that was measured: text outputs show its sign.
     Difference {
+        /// In the column's unit.
         value: f64,
+        /// Low and high end, in the column's unit.
         interval: Option<(f64, f64)>,
     },
     /// Not measured, and why.
     Missing(String),
     /// Measured, but the number does not exist (a ratio to 0), and why.
     Undefined(String),
+    /// Nothing belongs here.
     Empty,
 }
 

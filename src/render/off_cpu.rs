@@ -101,7 +101,7 @@ fn seen(window: &OffCpu) -> u64 {
     window.report.blocked + window.report.runnable - window.report.not_followed
 }
 
-/// What the figures rest on, and what was lost.
+/// What the figures are based on, and what was lost.
 fn notes(windows: &[&OffCpu]) -> Vec<String> {
     let sum = |of: fn(&OffCpu) -> u64| windows.iter().map(|window| of(window)).sum::<u64>();
     let waits = sum(|window| window.report.waits);

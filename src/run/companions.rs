@@ -1,4 +1,4 @@
-//! The processes sampled companions the target, on disk. Invariant: a window without any has no file of them, as
+//! The companions' samples, on disk. Invariant: a window without any has no file of them, as
 //! older runs have none.
 
 use super::store::{encode, read_optional, write_file, write_json};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
-/// An entry of `companions.json`; its profile is `companions-N.pb.gz`, N its place in the list from 1.
+/// An entry of `beside.json`; its profile is `beside-N.pb.gz`, N its position in the list from 1.
 #[derive(Serialize, Deserialize)]
 struct CompanionEntry {
     process: String,
@@ -22,7 +22,7 @@ fn companion_profile(at: usize) -> String {
     format!("beside-{}.pb.gz", at + 1)
 }
 
-/// The processes companions the target; nothing where none was sampled.
+/// Writes the companions' samples; writes nothing where none was sampled.
 pub fn write_companions(directory: &Path, facts: &WindowFacts, companions: &[Companion]) -> Result<()> {
     if companions.is_empty() {
         return Ok(());

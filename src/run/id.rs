@@ -57,6 +57,7 @@ impl Store {
 }
 
 impl Reserved {
+    /// The id that was reserved; the directory has it as its name.
     pub fn id(&self) -> &str {
         &self.id
     }

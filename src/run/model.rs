@@ -21,26 +21,35 @@ pub const SCHEMA: u32 = 1;
 /// `manifest.json`: what was measured, with what, on what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
+    /// Version of the layout, [`SCHEMA`] when it was written.
     pub schema: u32,
     /// The run's directory name: `20261122-101530-testbed`.
     pub id: String,
     /// RFC 3339, UTC.
     pub created: String,
-    /// Version of wireprof, and its arguments with secrets removed.
+    /// Name and version of the tool: `wireprof 0.1.0`, with `(import)` where it only read the files of others.
     pub tool: String,
+    /// Arguments of the command, as typed, with secrets removed.
     pub arguments: Vec<String>,
+    /// Name of the preset.
     pub preset: String,
+    /// The server under test, of the last turn where each replicate had its own.
     pub target: Target,
+    /// The machine that the windows were taken on.
     pub host: Host,
+    /// What was sent, and by whom.
     pub workload: WorkloadSummary,
     /// Levels in ascending order; the order they were run in is that of `order`.
     pub levels: Vec<usize>,
+    /// Windows of each level as planned (a count).
     pub replicates: usize,
     /// Seed of the random order of levels.
     pub seed: u64,
     /// (level, replicate) in the order they were run.
     pub order: Vec<WindowId>,
+    /// Length of each window as asked for, in seconds.
     pub window_seconds: f64,
+    /// Load before each window as asked for, in seconds.
     pub warmup_seconds: f64,
     /// Set-up made on the target, as `what: from -> to`.
     pub changes: Vec<String>,
@@ -81,8 +90,9 @@ pub struct Side {
 pub struct Look {
     /// Replicates of each side that it rests on.
     pub replicates: usize,
-    /// Looks planned up to this one, and in all.
+    /// Looks planned up to this one, itself included (a count).
     pub number: usize,
+    /// Looks planned in all (a count).
     pub of: usize,
     /// Probability of a false difference that this look may use, so that all looks together keep theirs.
     #[serde(rename = "level")]
@@ -94,8 +104,11 @@ pub struct Look {
 pub struct Target {
     /// Without password.
     pub url: String,
+    /// Process number; `None`: the server is not on this host, or not known.
     pub pid: Option<u32>,
+    /// Path of the running executable; `None`: not known.
     pub executable: Option<String>,
+    /// Build-id of the running executable, in hex; `None`: it has none, or it could not be read.
     pub build_id: Option<String>,
     /// Arguments with secrets removed.
     pub argv: Vec<String>,
@@ -110,6 +123,7 @@ pub struct Target {
     /// When the running executable's file was modified, RFC 3339, UTC, milliseconds.
     #[serde(default)]
     pub built: Option<String>,
+    /// The working copy that the target was built from.
     #[serde(default)]
     pub source: BuiltFrom,
 }
@@ -132,10 +146,13 @@ pub enum BuiltFrom {
     /// Nobody named one.
     #[default]
     NotNamed,
+    /// The one that the user named.
     WorkingCopy(WorkingCopy),
+    /// The user named one, and it could not be read.
     Missing(Missing),
 }
 
+/// The workload in short.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WorkloadSummary {
     /// The statements, as given (bounded to 2,000 characters each).
@@ -144,13 +161,16 @@ pub struct WorkloadSummary {
     pub protocol: String,
     /// File it came from, if any.
     pub source: Option<String>,
+    /// The load generator, as it names itself: `wireprof 0.1.0`, `dbbench`.
     pub driver: String,
 }
 
 /// One window: a level and its replicate (from 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WindowId {
+    /// Number of clients.
     pub level: usize,
+    /// From 1, within the level.
     pub replicate: usize,
 }
 
@@ -164,14 +184,18 @@ impl WindowId {
 /// Something that was wanted and not measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
+    /// The part that is missing.
     pub what: Part,
+    /// Why it was not measured, in words.
     pub why: String,
+    /// What the user can do to have it measured, in words.
     pub remedy: String,
 }
 
-/// `window.json`: the window's own facts; its parts lie in files of their own companions it.
+/// `window.json`: the window's own facts; its parts lie in files of their own in the same directory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WindowFacts {
+    /// Level and replicate.
     pub id: WindowId,
     /// Steady interval between the two scrapes' midpoints.
     pub span: Span,
@@ -185,6 +209,7 @@ pub struct WindowFacts {
     /// than the manifest's means that it was restarted. `None`: not read.
     #[serde(default)]
     pub target_started: Option<String>,
+    /// What was wanted of the window and not measured.
     pub missing: Vec<Missing>,
 }
 
@@ -203,16 +228,18 @@ impl WindowFacts {
 /// How long the target's threads were off CPU, by stack.
 #[derive(Clone, Debug)]
 pub struct OffCpu {
+    /// How the waits were recorded, and what was lost.
     pub report: OffCpuReport,
     /// Columns of [`crate::profile::off_cpu_columns`]; `None`: not read.
     pub profile: Option<Profile>,
 }
 
-/// What a process companions the target did in the same window; nothing of it is in the target's profile.
+/// What a companion did in the same window; nothing of it is in the target's profile.
 #[derive(Clone, Debug)]
 pub struct Companion {
     /// Its name; processes of one name count together, with their descendants.
     pub process: String,
+    /// How its stacks were sampled.
     pub sampling: SamplingReport,
     /// `None`: not read.
     pub profile: Option<Profile>,
@@ -221,20 +248,33 @@ pub struct Companion {
 /// One window of a run with all its parts.
 #[derive(Clone, Debug)]
 pub struct Window {
+    /// When it was taken, and what it lacks.
     pub facts: WindowFacts,
+    /// What the load generator counted.
     pub load: LoadTrace,
+    /// How the target's stacks were sampled; `None`: they were not.
     pub sampling: Option<SamplingReport>,
+    /// On-CPU stacks of the target; `None`: not sampled, or not read ([`super::Parts::profiles`]).
     pub profile: Option<Profile>,
+    /// Off-CPU time of the target by stack; `None`: not followed.
     pub off_cpu: Option<OffCpu>,
+    /// The companions' samples; empty where none was sampled.
     pub companions: Vec<Companion>,
+    /// What the server's metrics did between the two scrapes; `None`: not scraped, or not read
+    /// ([`super::Parts::metrics`]).
     pub metrics: Option<MetricsDelta>,
+    /// What the database's statement statistics did in the window; `None`: not read.
     pub statements: Option<StatementsDelta>,
+    /// CPU of the threads and of the machine, by the kernel; `None`: not read.
     pub scheduler: Option<SchedulerDelta>,
+    /// Where queries were, by the sockets; `None`: the sockets were not followed.
     pub wire: Option<WireDelta>,
+    /// The checks of the window, as they were stored.
     pub checks: Vec<Check>,
 }
 
 impl Window {
+    /// Level and replicate.
     pub fn id(&self) -> WindowId {
         self.facts.id
     }
@@ -244,8 +284,8 @@ impl Window {
         self.load.completed > 0 || self.facts.lacks(&Part::Queries).is_none()
     }
 
-    /// The interval that the profile's samples come from: the window's own, unless the profile was recorded
-    /// companions it.
+    /// The interval that the profile's samples come from: the window's own, unless the profile could not be cut
+    /// to it.
     pub fn profile_span(&self) -> Span {
         let covers = self.sampling.as_ref().and_then(|s| s.covers);
         covers.unwrap_or(self.facts.span)
@@ -274,14 +314,16 @@ impl Window {
 /// A run in memory, windows sorted by level, then replicate.
 #[derive(Clone, Debug)]
 pub struct Run {
+    /// What was measured, with what, on what.
     pub manifest: Manifest,
+    /// The windows that are on disk.
     pub windows: Vec<Window>,
     /// What observing costs; `None`: nobody asked.
     pub observer: Option<super::ObserverWindows>,
 }
 
 impl Run {
-    /// Names of the processes sampled companions the target.
+    /// Names of the companions.
     pub fn companions(&self) -> BTreeSet<&str> {
         self.windows
             .iter()
@@ -290,8 +332,8 @@ impl Run {
             .collect()
     }
 
-    /// The run with the profile of a process companions the target in the place of the target's; its waits were not
-    /// followed.
+    /// The run with the profile of a companion in the place of the target's; off-CPU time of companions is not
+    /// recorded.
     pub fn seen_from(mut self, process: &str) -> Run {
         for window in &mut self.windows {
             let own =

@@ -15,6 +15,7 @@ pub struct ObserverWindows {
     pub frequency: Option<u64>,
     /// From one scrape to the next, as in the run's own windows; `None`: metrics are not read in this run.
     pub scrape_seconds: Option<f64>,
+    /// All instruments; one that could not be used has its reason and no pairs.
     pub instruments: Vec<InstrumentPairs>,
 }
 
@@ -38,7 +39,7 @@ pub enum Instrument {
     Timer,
     /// On-CPU stacks.
     Sampling,
-    /// Stacks of waits, companions on-CPU stacks, which run in both windows.
+    /// Off-CPU stacks, in addition to on-CPU stacks, which are sampled in both windows.
     OffCpu,
     /// The program at the sockets.
     Wire,
@@ -51,7 +52,9 @@ pub enum Instrument {
 /// A window without the instrument and one with it, whichever came first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObservedPair {
+    /// The window without the instrument.
     pub without: ObservedWindow,
+    /// The window with it.
     pub with: ObservedWindow,
 }
 
@@ -60,9 +63,10 @@ pub struct ObservedPair {
 pub struct ObservedWindow {
     /// Completed; never 0.
     pub queries: u64,
-    /// ns of CPU by the scheduler's accounting: the target's, and that of all processes watched (the target, what
-    /// stands behind it, the generator, wireprof itself).
+    /// ns of CPU of the target, by the scheduler's accounting.
     pub target_cpu: u64,
+    /// ns of CPU of all processes that CPU is accounted to: the target, what stands behind it, the load generator and
+    /// wireprof itself.
     pub watched_cpu: u64,
     /// Scrapes within the window.
     pub scrapes: u64,

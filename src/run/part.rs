@@ -38,39 +38,57 @@ macro_rules! parts {
 }
 
 parts! {
+    /// The server's metrics at the window's start and end.
     Metrics = "metrics",
     /// Scrapes between the first and the last.
     MetricsInside = "metrics inside the window",
+    /// On-CPU stacks.
     Profile = "profile",
+    /// Off-CPU time by stack.
     OffCpuStacks = "off-CPU stacks",
+    /// How many samples were lost.
     LostSamples = "lost samples",
+    /// How many samples an imported profile's weights stand for.
     SampleCounts = "sample counts",
     /// How long an imported profile was taken for.
     ProfileSeconds = "the profile's seconds",
+    /// The database's statement statistics.
     Statements = "statements",
+    /// CPU and run-queue time of the threads, by the kernel.
     Scheduler = "scheduler",
     /// Where queries are, from the sockets.
     Places = "places",
+    /// Whole timelines of a sample of the queries, from the sockets.
     Timelines = "timelines",
     /// Whether reads see acknowledged writes.
     ReadAfterWrite = "read after write",
     /// The number of completed queries.
     Queries = "queries",
+    /// The mean latency of the queries.
     Latency = "latency",
+    /// Percentiles of the latency.
     LatencyDistribution = "latency distribution",
+    /// Whether queries answered as many rows as before the warm-up.
     RowCounts = "row counts",
+    /// How many of its sessions the client lost.
     Sessions = "sessions",
+    /// How many queries failed.
     Errors = "errors",
     /// When the window was, on any clock.
     Times = "times",
+    /// When the target process started, read at the window's end.
     TargetStartTime = "target start time",
+    /// The number of clients of the load.
     Clients = "the number of clients",
+    /// As many clients at the window's end as at its start.
     SteadyClients = "a steady number of clients",
     /// The working copy that the target was built from.
     Source = "source",
-    /// Of the observer's own cost: a timer alone.
+    /// The timer alone, of the instruments whose cost is measured.
     Timer = "timer",
+    /// All instruments together, of those whose cost is measured.
     AllInstruments = "all",
+    /// What an instrument costs the target.
     ObserverCost = "observer cost",
 }
 

@@ -5,9 +5,8 @@
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice),
 //! `profile.pb.gz` (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`,
 //! `metrics-after.prom`, `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz`
-//! (whole timelines of a sample of the queries), `statements.json`, `checks.json`, `companions.json` +
-//! `companions-N.pb.gz` (pprof; processes sampled companions the target). Companion the windows, where it was asked
-//! for: `observer.json`.
+//! (whole timelines of a sample of the queries), `statements.json`, `guards.json` (the checks), `beside.json` +
+//! `beside-N.pb.gz` (pprof; the companions). In the run's own directory, where it was asked for: `observer.json`.
 
 use super::companions::{read_companions, write_companions};
 use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
@@ -39,11 +38,14 @@ pub struct Store {
 /// What to read of a run; the manifest and the windows' facts, loads and checks always.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
+    /// On-CPU and off-CPU profiles of the target and of the companions.
     pub profiles: bool,
+    /// The two scrapes of each window.
     pub metrics: bool,
 }
 
 impl Parts {
+    /// The whole run.
     pub const ALL: Parts = Parts { profiles: true, metrics: true };
     /// Manifest, facts, loads and checks alone.
     pub const NONE: Parts = Parts { profiles: false, metrics: false };
@@ -51,13 +53,16 @@ impl Parts {
 
 /// The texts that a window's metrics were read from.
 pub struct Expositions<'a> {
+    /// The scrape at the window's start.
     pub before: &'a Scrape,
+    /// The scrape at the window's end.
     pub after: &'a Scrape,
     /// `metrics-series.prom`, if there is one.
     pub series: Option<&'a str>,
 }
 
 impl Store {
+    /// The store in this directory, which need not exist yet.
     pub fn new(directory: impl Into<PathBuf>) -> Store {
         Store { directory: directory.into() }
     }
@@ -175,6 +180,7 @@ impl Store {
 /// Writes one run, window by window.
 pub struct RunWriter {
     directory: PathBuf,
+    /// The manifest as the next [`RunWriter::write_manifest`] writes it.
     pub manifest: Manifest,
 }
 
@@ -185,6 +191,7 @@ impl RunWriter {
         Ok(writer)
     }
 
+    /// The run's directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -224,8 +231,20 @@ impl RunWriter {
 
 fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let Window { facts, load, sampling, profile, off_cpu, companions, metrics: _, statements, scheduler, wire, checks } =
-        window;
+    let Window {
+        facts,
+        load,
+        sampling,
+        profile,
+        off_cpu,
+        companions,
+        // Stored as the expositions that it was computed from.
+        metrics: _,
+        statements,
+        scheduler,
+        wire,
+        checks,
+    } = window;
     write_json(&directory.join("load.json"), load)?;
     let mut log = Vec::new();
     write_latency_log(load, &mut log)?;

@@ -21,11 +21,17 @@ pub enum Unwinding {
 
 /// A sampler, and what is to be said beforehand.
 pub struct Chosen {
+    /// The sampler, with what it needs already open.
     pub sampler: Box<dyn Sampler>,
+    /// What the user is told beforehand, such as smaller stack copies; empty where there is nothing.
     pub notes: Vec<String>,
 }
 
 /// Opens the best sampler of process `pid` that is permitted; all that can be refused is refused here, before any load.
+///
+/// # Errors
+/// Where only the kernel's program was asked for ([`Unwinding::Kernel`]) and it cannot be loaded, or perf events are
+/// refused with the smallest stack copies too.
 pub fn choose(options: &Options, pid: u32) -> Result<Chosen, Forbidden> {
     let refused = match options.unwinding {
         Unwinding::Copy => "asked for".to_string(),
@@ -62,6 +68,9 @@ const SMALLER_COPIES: [u64; 3] = [16_384, 8_192, 2_048];
 
 /// The options, with smaller stack copies where only those are permitted. The events are opened and closed again: what
 /// is not permitted is said before the load, not after it.
+///
+/// # Errors
+/// Where the events are refused with the smallest stack copies too: what was said of the size asked for.
 pub fn permitted(options: &Options, pid: u32) -> Result<Options, Forbidden> {
     let refused = match perf::open(options, &[pid]) {
         Ok(_) => return Ok(options.clone()),

@@ -1,18 +1,20 @@
 //! Checks walked stacks by others' walks of the same sample: `framehop` over the same copy of the stack, and the
 //! kernel's walk along frame pointers, which holds within programs that were built with them. Off but for measuring
-//! how far the walker can be trusted. Invariant: a cross_check never changes a sample.
+//! how far the walker can be trusted. Invariant: a cross-check never changes a sample.
 
 use super::unwind::{CrossCheck, Modules, Registers, Space, StackCopy};
 
-/// How often a cross_check came to the same stack, over the complete ones.
+/// How often a cross-check came to the same stack, over the complete ones. Counts of stacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
+    /// Stacks that both walks found alike.
     pub same: u64,
     /// Frame pointers only: the same but for one of the first two of the program's frames. A walk along frame pointers
     /// passes over the caller of a leaf that has not set up its frame, or has none (libc).
     pub but_for_a_caller: u64,
+    /// Stacks that the walks found different.
     pub different: u64,
-    /// The cross_check could not follow the stack to its end; frame pointers: fewer than three of the program's
+    /// The cross-check could not follow the stack to its end; frame pointers: fewer than three of the program's
     /// frames come before a library's.
     pub gave_up: u64,
     /// Up to ten differing pairs, ours first, addresses within their modules, leaf first.
@@ -29,10 +31,12 @@ impl Agreement {
     }
 }
 
-/// What both cross_checks found.
+/// What both cross-checks found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
+    /// Of framehop, over the same copy of the stack.
     pub framehop: Agreement,
+    /// Of the kernel's walk along frame pointers.
     pub frame_pointers: Agreement,
 }
 

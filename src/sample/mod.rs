@@ -30,16 +30,19 @@ use anyhow::Result;
 /// A process to sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampled {
+    /// The process.
     pub pid: u32,
     /// Its descendants are sampled with it.
     pub children: bool,
 }
 
 impl Sampled {
+    /// The process without its descendants.
     pub fn alone(pid: u32) -> Sampled {
         Sampled { pid, children: false }
     }
 
+    /// The process with its descendants.
     pub fn family(pid: u32) -> Sampled {
         Sampled { pid, children: true }
     }

@@ -16,6 +16,7 @@ pub struct Options {
     pub costly_interrupts: Option<String>,
     /// `auto`, `cycles` or `cpu-clock`.
     pub event: EventChoice,
+    /// How stacks are followed.
     pub unwinding: Unwinding,
     /// Upper bound of the stack copy in bytes.
     pub stack_bytes: u64,
@@ -25,11 +26,14 @@ pub struct Options {
     pub cross_checks: bool,
 }
 
+/// What makes a sample happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EventChoice {
     /// CPU cycles where there is a PMU, else cpu-clock.
     Auto,
+    /// The CPU's own counter of cycles; needs a PMU.
     Cycles,
+    /// The kernel's timer on each CPU.
     CpuClock,
 }
 

@@ -27,6 +27,7 @@ pub enum ModuleKind {
 /// A module of the target as it was mapped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Module {
+    /// What it is, which says what its addresses mean.
     pub kind: ModuleKind,
     /// As `/proc/PID/maps` names it, without ` (deleted)`; in the mount namespace of `pid`.
     pub path: PathBuf,
@@ -34,6 +35,7 @@ pub struct Module {
     pub pid: u32,
     /// One mapping `(start, end)` of it in that process, which names its entry in `/proc/PID/map_files`.
     pub mapping: (u64, u64),
+    /// Inode number of the file on its device; 0: none, or not known.
     pub inode: u64,
     /// The path was marked ` (deleted)`.
     pub deleted: bool,
@@ -47,6 +49,7 @@ pub struct Module {
 pub struct Address {
     /// `None`: no mapping was seen there; `at` is then a virtual address.
     pub module: Option<ModuleId>,
+    /// Offset in the module or virtual address, as the module's [`ModuleKind`] says.
     pub at: u64,
 }
 
@@ -96,6 +99,7 @@ impl std::fmt::Display for Incomplete {
 /// A distinct stack, leaf first: kernel frames, then user frames.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RawStack {
+    /// Leaf first.
     pub addresses: Vec<Address>,
     /// `None`: complete.
     pub incomplete: Option<Incomplete>,
@@ -104,18 +108,24 @@ pub struct RawStack {
 /// A thread that was sampled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RawThread {
+    /// The process's name (`comm`, at most 15 bytes).
     pub process: String,
+    /// The process.
     pub pid: u32,
+    /// The thread's name (`comm`, at most 15 bytes).
     pub thread: String,
+    /// The thread.
     pub tid: u32,
 }
 
 /// One sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawSample {
+    /// When, ns of `CLOCK_MONOTONIC`; of a late sample when its tick was due.
     pub at: Nanos,
-    /// Indices into [`RawSamples::threads`] and [`RawSamples::stacks`].
+    /// Index into [`RawSamples::threads`].
     pub thread: u32,
+    /// Index into [`RawSamples::stacks`].
     pub stack: u32,
     /// What the sample stands for, in the event's unit: ns of CPU for cpu-clock, cycles for cycles.
     pub weight: u64,
@@ -127,24 +137,31 @@ pub struct RawSample {
 /// All samples of one recording.
 #[derive(Clone, Debug, Default)]
 pub struct RawSamples {
+    /// From the recording's start to its end; `None` until it has ended.
     pub span: Option<Span>,
+    /// What holds code; [`ModuleId`] is an index into it.
     pub modules: Vec<Module>,
+    /// Threads with samples or waits.
     pub threads: Vec<RawThread>,
+    /// Distinct stacks.
     pub stacks: Vec<RawStack>,
+    /// The samples.
     pub samples: Vec<RawSample>,
     /// The threads' time on CPU by the kernel's context switches, noted now and then. `None`: switches were not
     /// followed.
     pub on_cpu: Option<Vec<OnCpu>>,
     /// Waits by stack, or why there are none. `None`: nobody asked.
     pub off_cpu: Option<Result<RawOffCpu, String>>,
-    /// Of the processes that were not named themselves, the one named that they descend from.
+    /// Of the processes that were not named themselves, the one named that they descend from: by process number.
     pub named: FxHashMap<u32, u32>,
 }
 
 /// ns on CPU of the target's threads, by thread number, from the recording's start to an instant.
 #[derive(Clone, Debug, Default)]
 pub struct OnCpu {
+    /// The instant, ns of `CLOCK_MONOTONIC`.
     pub at: Nanos,
+    /// ns by thread number; a thread that has not run is absent.
     pub threads: FxHashMap<u32, u64>,
 }
 
@@ -157,7 +174,8 @@ impl RawSamples {
         name.map_or_else(|| "no mapping".into(), |name| name.to_string_lossy().into_owned())
     }
 
-    /// ns on CPU of each thread within a span, interpolated between the two notes around each of its ends.
+    /// ns on CPU of each thread within a span, interpolated between the two notes around each of its ends;
+    /// `None` where switches were not followed or nothing was noted.
     pub fn on_cpu_within(&self, span: Span) -> Option<FxHashMap<u32, u64>> {
         let notes = self.on_cpu.as_ref()?;
         let last = notes.last()?;

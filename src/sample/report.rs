@@ -27,11 +27,11 @@ pub struct SamplingReport {
     pub kernel_stacks: bool,
     /// Samples of the target inside the window.
     pub samples: u64,
-    /// Samples inside the window that belonged to other processes and were left out.
+    /// Samples that belonged to other processes and were left out (whole recording).
     pub foreign: u64,
     /// Records the kernel dropped because a ring was full (all processes, whole recording).
     pub lost: u64,
-    /// Times the kernel throttled the event.
+    /// Times the kernel throttled the event (whole recording).
     pub throttled: u64,
     /// Samples inside the window whose interrupt came after their thread had lost the CPU: they are counted for the
     /// thread that ran when they were due, with a stack at which it was switched out.
@@ -43,12 +43,14 @@ pub struct SamplingReport {
     /// How other walks of the same stacks compare, where that was asked for.
     #[serde(skip)]
     pub cross_checks: Option<Findings>,
-    /// Samples whose user stack is complete (call-frame information says that there is no caller), and those that are
-    /// not, by reason.
+    /// Samples inside the window whose user stack is complete (call-frame information says that there is no caller);
+    /// `None`: it is not known of them, as of imported ones.
     pub complete: Option<u64>,
+    /// Samples whose user stack is not complete, by reason and module.
     pub incomplete: Vec<(String, u64)>,
-    /// Share of the CPU weight whose leaf frame has a name, 0..1, and the misses by reason and module.
+    /// Share of the CPU weight whose leaf frame has a name, 0..1; `None` where nothing was sampled.
     pub symbolized: Option<f64>,
+    /// Samples whose leaf frame has no name, by reason and module.
     pub misses: Vec<(String, u64)>,
     /// CPU of the sampler thread in ns, reading and unwinding, over the recording's whole span.
     pub sampler_cpu: Option<u64>,
@@ -56,6 +58,8 @@ pub struct SamplingReport {
     /// measured.
     #[serde(default)]
     pub kernel_cpu: Option<u64>,
+    /// The whole span in which samples were taken, which is not exactly the window's; `None`: not known, as of imported
+    /// stacks without times.
     pub recording: Option<Span>,
     /// The interval that the profile covers where it could not be cut to the window (stacks recorded without times);
     /// `None`: the window's span.

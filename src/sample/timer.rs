@@ -15,6 +15,8 @@ use std::io;
 pub struct BareTimers(Vec<Counter>);
 
 impl BareTimers {
+    /// Opens one timer for each CPU, at the rate of the options; none runs yet.
+    ///
     /// # Errors
     /// What the host does not permit.
     pub fn open(options: &Options) -> Result<BareTimers> {
@@ -24,12 +26,16 @@ impl BareTimers {
         Ok(BareTimers(timers.context("the kernel refuses a timer on each CPU")?))
     }
 
+    /// Lets all timers run.
+    ///
     /// # Errors
     /// What the kernel says.
     pub fn start(&mut self) -> Result<()> {
         self.0.iter_mut().try_for_each(Counter::enable).context("a timer cannot be started")
     }
 
+    /// Stops all timers.
+    ///
     /// # Errors
     /// What the kernel says.
     pub fn stop(&mut self) -> Result<()> {

@@ -8,6 +8,10 @@ use crate::clock::Span;
 const NANOS_PER_MS: f64 = 1e6;
 
 /// Reads one recorded snapshot of pg_stat_statements.
+///
+/// # Errors
+/// An empty file, a column that is not there, or a record of another length than the header or with no number
+/// where one belongs; each with its line.
 pub fn read_csv(text: &str, source: &str, span: Span) -> Result<StatementsSnapshot, StatementsError> {
     let mut records = records(text.trim_start_matches('\u{feff}'))?.into_iter();
     let (_, header) = records.next().ok_or(StatementsError::Csv { line: 1, why: "the file is empty".into() })?;

@@ -16,10 +16,13 @@ pub const HIDDEN_REMEDY: &str = "GRANT pg_read_all_stats TO";
 pub struct StatementRow {
     /// What the source tells statements apart by.
     pub key: String,
+    /// The statement's text, with parameters for constants where the source replaces them.
     pub query: String,
     /// `None` where the source does not tell applications apart.
     pub application: Option<String>,
+    /// Executions.
     pub calls: u64,
+    /// Rows returned or affected, over all calls.
     pub rows: u64,
     /// Float, as the source keeps it: differences are rounded to ns once.
     pub exec: f64,
@@ -60,16 +63,22 @@ impl StatementRow {
 /// Totals over the calls that the source sampled. Times in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SampledRow {
+    /// Calls that were sampled.
     pub calls: u64,
+    /// Sum of their CPU time in the database's SQL layer; `None` where this version does not measure it.
     pub cpu: Option<f64>,
+    /// Sum of their waits for other transactions; `None` where the source does not give it.
     pub contention: Option<f64>,
 }
 
 /// One reading. `span` is the duration of the request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatementsSnapshot {
+    /// Where it was read: source and version, and the database's URL without password.
     pub source: String,
+    /// When it was read.
     pub span: Span,
+    /// As the source gives them; several may share a key.
     pub rows: Vec<StatementRow>,
 }
 

@@ -24,11 +24,14 @@ use tokio_postgres::Client;
 /// One statement's difference over the window. Times in ns.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatementDelta {
+    /// The statement's text, with parameters for constants where the source replaces them.
     pub query: String,
     /// The application that called it, where the source tells applications apart.
     #[serde(default)]
     pub application: Option<String>,
+    /// Executions inside the window.
     pub calls: u64,
+    /// Rows returned or affected, over all calls.
     pub rows: u64,
     /// Sum of the execution times inside the window; what it leaves out is the source's to say.
     pub exec: u64,
@@ -61,8 +64,11 @@ pub struct SampledDelta {
 pub struct StatementsDelta {
     /// `pg_stat_statements 1.10 at postgres://host:port/db`, without password.
     pub source: String,
+    /// When the first reading was made.
     pub before: Span,
+    /// When the second reading was made.
     pub after: Span,
+    /// Those that were called in between, the most execution time first.
     pub statements: Vec<StatementDelta>,
     /// Statements of the first reading that the second lacks, or whose counters went down.
     pub vanished: usize,
@@ -87,6 +93,7 @@ pub enum Reader {
     /// Whichever the database has, by what it answers to `SELECT version()`.
     #[default]
     Auto,
+    /// The extension of that name.
     PgStatStatements,
     /// Of the whole cluster.
     Cockroachdb,
@@ -120,25 +127,51 @@ async fn first_value(client: &Client, query: &str) -> Result<String, StatementsE
 /// Why there are no statement statistics.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementsError {
+    /// pg_stat_statements is not installed.
     #[error(
         "the database has no extension pg_stat_statements; put it into shared_preload_libraries, restart the \
             database, then \
          run: CREATE EXTENSION pg_stat_statements"
     )]
     ExtensionMissing,
+    /// pg_stat_statements is installed, but its library is not loaded.
     #[error(
         "pg_stat_statements is installed but not loaded; run: ALTER SYSTEM SET shared_preload_libraries = \
          'pg_stat_statements' (keep what is in it already), and restart the database"
     )]
     NotLoaded,
+    /// CockroachDB's table of statistics is not there.
     #[error("the database has no {table}: it is not CockroachDB, or one older than 21.2; it says: {why}")]
-    NoSuchTable { table: &'static str, why: String },
+    NoSuchTable {
+        /// Name of the table.
+        table: &'static str,
+        /// The database's answer.
+        why: String,
+    },
+    /// The role may not read the statistics.
     #[error("no permission to read {what}; run: {remedy}")]
-    Permission { what: &'static str, remedy: String },
+    Permission {
+        /// Name of the table or view.
+        what: &'static str,
+        /// Statement that grants the permission.
+        remedy: String,
+    },
+    /// A statement failed, or its answer could not be read.
     #[error("cannot read {what}: {why}")]
-    Query { what: String, why: String },
+    Query {
+        /// Name of the table or view, or the statement that was sent.
+        what: String,
+        /// The database's answer, or what could not be read.
+        why: String,
+    },
+    /// A recording is damaged.
     #[error("recorded statement statistics, line {line}: {why}")]
-    Csv { line: usize, why: String },
+    Csv {
+        /// Line of the file, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl StatementsDelta {

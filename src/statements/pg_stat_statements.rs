@@ -23,6 +23,10 @@ pub struct PgStatStatements {
 
 impl PgStatStatements {
     /// Finds out which columns the database's version has. `place` is the database's URL without its password.
+    ///
+    /// # Errors
+    /// The extension is not installed or not loaded, the role may not read it, or the database refuses a
+    /// query.
     pub async fn open(client: Client, place: &str) -> Result<PgStatStatements, StatementsError> {
         let row = client.query_one("SELECT current_user::text", &[]).await.map_err(|e| explain(e, ""))?;
         let user: String = row.get(0);

@@ -6,9 +6,11 @@ use super::{StatementSource, StatementsError, StatementsSnapshot};
 /// What became of a reset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reset {
+    /// The counts began anew, or were too small to tell.
     Done,
     /// The database answered, and this statement still has its calls.
     WithoutEffect {
+        /// Text of the statement.
         query: String,
     },
 }

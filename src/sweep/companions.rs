@@ -1,5 +1,5 @@
-//! The companions: processes sampled beside the target, in the same windows. Invariant: every sample is the target's or
-//! one companion's, and a process's descendants go with it.
+//! The companions: processes sampled besides the target, in the same windows. Invariant: every sample is the target's
+//! or one companion's, and a process's descendants go with it.
 
 use crate::sample::{RawOffCpu, RawSample, RawSamples, RawThread, Sampled};
 use std::collections::BTreeSet;

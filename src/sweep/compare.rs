@@ -37,10 +37,13 @@ pub enum End {
 
 /// A comparison that has ended.
 pub struct Compared {
+    /// The runs of both sides, and what cut them short.
     pub outcome: SweepEnd,
     /// What the last look found; `None`: there was none.
     pub found: Option<(Look, Difference)>,
+    /// Why it ended.
     pub end: End,
+    /// From before the first turn until the runs were ended.
     pub took: Duration,
 }
 
@@ -125,7 +128,7 @@ fn look_at(turns: &Turns, store: &Store, preset: &Preset, margin: f64, look: Loo
     Ok(difference(&before, &after, &options))
 }
 
-/// Whether every level's throughput and latency have a verdict.
+/// Whether every level's throughput and latency have a verdict other than undecided.
 fn decided(difference: &Difference) -> bool {
     let verdict = |level: usize, subject: &Subject| difference.row(level, subject).map(|row| row.verdict);
     let settled = |verdict: Option<Verdict>| !matches!(verdict, None | Some(Verdict::Undecided { .. }));

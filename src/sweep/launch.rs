@@ -26,18 +26,24 @@ const SHOWN: usize = 8;
 pub enum Launch {
     /// Nothing: the server runs already.
     Nothing,
+    /// The testbed, with these options.
     Testbed(TestbedOptions),
+    /// A server by a command of the user's.
     Command {
         /// For `sh -c`.
         command: String,
+        /// Environment variables that are set for it besides the inherited ones: name and value.
         environment: Vec<(String, String)>,
     },
 }
 
 /// What was started.
 pub enum Launched {
+    /// Nothing: the server ran already.
     Nothing,
+    /// The testbed with its database.
     Testbed(Testbed),
+    /// The server of the user's command.
     Server(Server),
 }
 

@@ -52,10 +52,12 @@ const SERIES_BOUND: usize = 16 << 20;
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
+    /// Asks for the end; there is no way back.
     pub fn request(&self) {
         self.0.store(true, Ordering::Release);
     }
 
+    /// Whether the end was asked for.
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -73,7 +75,9 @@ impl Stop {
 /// Lengths of one window's parts.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
+    /// Load before the window.
     pub warmup: Duration,
+    /// The window, from the midpoint of its first scrape to when its last scrape begins.
     pub window: Duration,
 }
 
@@ -83,17 +87,26 @@ pub enum Event<'a> {
     Preparing(&'a str),
     /// Something done that is worth keeping on the screen.
     Noted(&'a str),
+    /// A window begins with its warm-up.
     Started {
+        /// Level and replicate.
         id: WindowId,
+        /// The window's position in the run's order, from 0.
         index: usize,
+        /// Windows of the run (a count).
         of: usize,
+        /// Length of warm-up and window together, in seconds.
         seconds: f64,
     },
     /// Samples are being symbolized and written.
     Processing(WindowId),
+    /// A window is on disk.
     Finished {
+        /// The window with all that was measured.
         window: &'a Window,
+        /// Its position in the run's order, from 0.
         index: usize,
+        /// Windows of the run (a count).
         of: usize,
     },
 }

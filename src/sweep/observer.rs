@@ -24,9 +24,13 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub struct ObserverSpec {
     /// Clients of the load.
     pub level: usize,
+    /// Pairs of windows of each instrument (a count).
     pub pairs: usize,
+    /// Length of each window.
     pub window: Duration,
+    /// Load before the first window; the load session is one for all of them.
     pub warmup: Duration,
+    /// Seed of the orders of instruments and of the windows within pairs.
     pub seed: u64,
     /// `None`: stacks are not sampled.
     pub sampling: Option<sample::Options>,
@@ -42,7 +46,7 @@ struct On {
     metrics: bool,
 }
 
-/// Instruments that only this measurement has, beside those of the sources.
+/// Instruments that only this measurement has, in addition to those of the sources.
 struct ObserverExperiment<'a> {
     sources: &'a mut Sources,
     load: &'a dyn Load,

@@ -16,8 +16,11 @@ use std::sync::Arc;
 
 /// Ready to run. Whoever has it hands `state` back when the windows are done, whatever became of them.
 pub struct Prepared {
+    /// All that the windows listen to, open.
     pub sources: Sources,
+    /// The run's manifest, before its first window.
     pub manifest: Manifest,
+    /// What was changed on the server, with its undoing.
     pub state: ServerState,
 }
 

@@ -1,4 +1,4 @@
-//! The processes of a measurement: which is the target, which are sampled and accounted to beside it. Invariant: what
+//! The processes of a measurement: which is the target, which are sampled and accounted to besides it. Invariant: what
 //! the user names and is not there is refused or noted.
 
 use super::Request;

@@ -14,10 +14,15 @@ use std::time::Duration;
 /// What is measured, under which load, by which instruments, in which windows.
 #[derive(Clone)]
 pub struct Request {
+    /// All that is particular to the kind of server.
     pub preset: Preset,
+    /// The server under test.
     pub target: TargetRequest,
+    /// What is sent to it.
     pub load: LoadRequest,
+    /// The instruments.
     pub observe: ObserveRequest,
+    /// The windows.
     pub plan: Plan,
     /// Arguments as typed, without secrets.
     pub arguments: Vec<String>,
@@ -43,8 +48,11 @@ pub struct TargetRequest {
 /// What is sent to the server.
 #[derive(Clone)]
 pub struct LoadRequest {
+    /// The statements, and the proportions in which they are sent.
     pub workload: Workload,
+    /// How the statements are sent.
     pub protocol: load::Protocol,
+    /// Who sends them.
     pub driver: DriverChoice,
     /// What counts queries where no driver of ours does; `None`: the preset's, or the sockets.
     pub counter: Option<QueryCounter>,
@@ -57,8 +65,12 @@ pub struct LoadRequest {
 pub struct ObserveRequest {
     /// `None`: the preset's.
     pub metrics_url: Option<String>,
+    /// Read no metrics, even where the preset has a URL.
     pub no_metrics: bool,
+    /// The database whose statement statistics are read; `None`: the server itself, where the preset reads
+    /// any.
     pub statements_url: Option<String>,
+    /// Read no statement statistics.
     pub no_statements: bool,
     /// Have the database forget its statement statistics before each window.
     pub reset_statements: bool,
@@ -83,8 +95,11 @@ pub struct ObserveRequest {
 pub struct Plan {
     /// Numbers of clients; empty where the load is somebody else's.
     pub levels: Vec<usize>,
+    /// Windows of each level (a count).
     pub replicates: usize,
+    /// Seed of the random order of levels.
     pub seed: u64,
+    /// Lengths of the warm-up and of the window.
     pub timing: Timing,
 }
 
@@ -101,14 +116,18 @@ impl Request {
 /// Who drives the load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriverChoice {
+    /// The load generator of this library.
     Own {
+        /// Load threads (a count).
         threads: usize,
         /// CPU that each answer costs a load thread.
         client_work: Duration,
     },
+    /// dbbench: the path of its executable.
     Dbbench(PathBuf),
     /// Somebody else, with so many clients; `None`: as many as are connected to the server's port.
     Foreign {
+        /// Number of clients.
         clients: Option<usize>,
     },
 }

@@ -10,19 +10,26 @@ use crate::target::{CpuLatencyLock, Watched, start_ticks};
 use crate::wire::WireSource;
 use std::sync::{Arc, Mutex};
 
-/// The load, the processes and the instruments of the windows of one turn.
+/// The load, the processes and the instruments of the windows of one turn; an instrument that is `None` is not used in
+/// this run.
 pub struct Sources {
+    /// The code that makes the load, or reports on somebody else's.
     pub driver: Box<dyn Driver>,
     /// What counts queries on the server, where the driver cannot count inside the window.
     pub counter: Option<QueryCounter>,
+    /// The processes to sample and to account CPU to.
     pub processes: Processes,
+    /// The sampler of stacks.
     pub sampler: Option<Box<dyn Sampler>>,
+    /// The reader of the server's metrics.
     pub scraper: Option<Arc<dyn Scraper>>,
     /// Series to keep once a second.
     pub series: Vec<Selector>,
+    /// The reader of the database's statement statistics.
     pub statements: Option<Box<dyn StatementSource>>,
     /// Have the database forget its statistics before each window.
     pub reset_statements: bool,
+    /// The program at the sockets, which tells where each query is.
     pub wire: Option<Box<dyn WireSource>>,
     /// Whether reads see acknowledged writes; asked after each window.
     pub freshness: Option<FreshnessProbe>,
@@ -43,6 +50,7 @@ pub struct Processes {
 /// The process under load.
 #[derive(Clone, Copy)]
 pub struct TargetProcess {
+    /// What the sampler gets: its process number, and whether its children count.
     pub sampled: Sampled,
     /// Its start, in clock ticks after boot.
     pub started: Option<u64>,

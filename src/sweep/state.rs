@@ -5,9 +5,9 @@
 use super::Request;
 use super::setup::{Applied, Connections, apply, check_parameters, restore};
 use crate::load::{self, Address};
+use crate::sql;
 use anyhow::{Context, Error, Result};
 use std::time::Duration;
-use tokio_postgres::SimpleQueryMessage;
 
 /// For each statement of a workload's script.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(60);
@@ -73,11 +73,8 @@ impl ServerState {
 
     /// The server's revision as it tells it; `None` where nothing is sent to it, or it does not answer.
     pub async fn version(&self) -> Option<String> {
-        let messages = self.connections.as_ref()?.sql.simple_query("SELECT version()").await.ok()?;
-        messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
-            _ => None,
-        })
+        let client = &self.connections.as_ref()?.sql;
+        sql::first_value(client, "SELECT version()").await.ok()?
     }
 
     /// Puts everything back because of an error; what could not be put back is said with it.

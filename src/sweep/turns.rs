@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 /// What is measured by turns: how it is asked for, what is started for it.
 pub struct Arm {
+    /// How the arm is measured.
     pub request: Request,
+    /// What is started before each of its turns.
     pub launch: Launch,
     /// `None` for an arm by itself.
     pub side: Option<SideSpec>,
@@ -21,6 +23,7 @@ pub struct Arm {
 /// A side as the user asked for it.
 #[derive(Clone, Debug)]
 pub struct SideSpec {
+    /// As the user calls it.
     pub name: String,
     /// What is set for this side only.
     pub setup: Vec<String>,
@@ -54,7 +57,9 @@ struct Running {
 
 /// One arm's run after the last turn.
 pub struct Ended {
+    /// The run's directory.
     pub directory: PathBuf,
+    /// The manifest as it was written last.
     pub manifest: Manifest,
     /// Windows on disk.
     pub finished: usize,

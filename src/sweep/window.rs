@@ -30,17 +30,27 @@ pub(super) fn pace(scrape: &Scrape) -> u64 {
 
 /// Everything measured in one window, not yet symbolized.
 pub struct Captured {
+    /// Level and replicate.
     pub id: WindowId,
+    /// The window: from the midpoint of the first scrape to that of the last one, on `CLOCK_MONOTONIC`.
     pub span: Span,
+    /// What the load generator counted in `span`.
     pub load: LoadTrace,
+    /// The whole recording and its report, not yet cut to `span`; `None`: stacks were not sampled.
     pub samples: Option<(RawSamples, SamplingReport)>,
+    /// The scrapes at the window's start and end; `None`: metrics were not read.
     pub scrapes: Option<(Scrape, Scrape)>,
+    /// Text of `metrics-series.prom`: the wanted series of all scrapes; `None`: metrics were not read.
     pub series: Option<String>,
+    /// CPU of the threads and of the machine, by the kernel; `None`: the readings tell no difference.
     pub scheduler: Option<SchedulerDelta>,
+    /// Where queries were, by the sockets; `None`: the sockets were not followed.
     pub wire: Option<WireDelta>,
+    /// What the database's statement statistics did in the window; `None`: not read.
     pub statements: Option<StatementsDelta>,
     /// Whether reads saw acknowledged writes, just after the window.
     pub freshness: Option<Check>,
+    /// What was wanted and not measured, with the reasons.
     pub missing: Vec<Missing>,
     /// Start of the target process, read at the window's end.
     pub target_started: Option<String>,
@@ -59,8 +69,10 @@ struct Observed {
 /// Why a window was given up.
 #[derive(Debug, thiserror::Error)]
 pub enum Cut {
+    /// The user asked for an end.
     #[error("interrupted")]
     Interrupted,
+    /// The load or the target ended; in words, with the remedy.
     #[error("{0}")]
     Failed(String),
 }

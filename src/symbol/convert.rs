@@ -10,8 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 /// Leaf frames without a name, of one module for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
+    /// Base name of the module's file.
     pub module: String,
+    /// Why there is no name.
     pub miss: Miss,
+    /// How many samples have such a leaf.
     pub samples: u64,
     /// In the unit of the profile's second column.
     pub weight: u64,
@@ -24,7 +27,7 @@ pub struct SymbolReport {
     pub weight: u64,
     /// Weight of those whose leaf frame has a name.
     pub named: u64,
-    /// The rest, heaviest first.
+    /// The leaves without a name, heaviest first.
     pub missed: Vec<Missed>,
 }
 

@@ -24,6 +24,7 @@ pub struct Options {
     pub debug_roots: Vec<PathBuf>,
     /// The kernel's symbol table.
     pub kallsyms: PathBuf,
+    /// How many threads look addresses up at most.
     pub threads: usize,
     /// Bytes of debug information of one module that may lie parsed in memory at one time, where they take three to
     /// four times as much; at least one unit for each thread does.
@@ -49,6 +50,7 @@ impl Default for Options {
 pub struct Symbol(u32);
 
 impl Symbol {
+    /// The symbol as an index into [`Symbolizer::frames`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -114,6 +116,7 @@ impl Interner {
 }
 
 impl Symbolizer {
+    /// Begins without any module; files are opened when their first address is looked up.
     pub fn new(options: Options) -> Self {
         Symbolizer { options, slots: Vec::new(), by_identity: HashMap::new(), interner: Interner::default() }
     }
@@ -141,6 +144,7 @@ impl Symbolizer {
         addresses.iter().map(|address| self.slots[slot_of(address)].resolved[&address.at].clone()).collect()
     }
 
+    /// The frame of a symbol that this symbolizer gave out.
     pub fn frame(&self, symbol: Symbol) -> &Frame {
         &self.interner.frames[symbol.index()]
     }

@@ -17,6 +17,8 @@ pub struct CpuLatencyLock {
 }
 
 impl CpuLatencyLock {
+    /// Asks the kernel to keep idle CPUs awake.
+    ///
     /// # Errors
     /// A host without the file (a container, a kernel without CPU idle states), or no right to write it.
     pub fn acquire() -> Result<CpuLatencyLock, Forbidden> {
@@ -29,7 +31,7 @@ impl CpuLatencyLock {
     /// Whether it could be, without doing it: an open file asks for nothing until something is written to it.
     ///
     /// # Errors
-    /// As those of [`CpuLatencyLock::keep`].
+    /// As those of [`CpuLatencyLock::acquire`].
     pub fn permitted() -> Result<(), Forbidden> {
         open().map(drop)
     }

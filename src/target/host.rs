@@ -6,13 +6,20 @@ use serde::{Deserialize, Serialize};
 /// What the machine is. A stored run keeps it, and runs of unlike hosts are not compared silently.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Host {
+    /// Host name; empty where it cannot be read.
     pub name: String,
+    /// Release of the kernel, as `uname -r` prints it; empty where it cannot be read.
     pub kernel: String,
+    /// The CPU's model name; the architecture where `/proc/cpuinfo` names none.
     pub cpu: String,
+    /// CPUs that are online.
     pub cpus: usize,
     /// The CPU's own counters are usable.
     pub pmu: bool,
+    /// Frequency governor of CPU 0 (`scaling_governor`); `None` where the host has none, as most virtual
+    /// machines.
     pub governor: Option<String>,
+    /// Bytes of memory (`MemTotal`); 0 where it cannot be read.
     pub memory_bytes: u64,
     /// Idle CPUs were kept from sleeping for this run.
     #[serde(default)]

@@ -9,12 +9,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The process that listens on a local TCP port.
+///
+/// # Errors
+/// Where nothing on this host listens there, or the process that does hides its open files from this user.
 pub fn listener(port: u16) -> Result<u32, Forbidden> {
     let remedy = "start the server, or give its port in --url; for a server on another host use --no-sampling";
     holder(&listening_inodes(port), &format!("port {port}"), remedy)
 }
 
 /// The process that listens on a Unix socket, by whichever path leads to it.
+///
+/// # Errors
+/// Where nothing on this host listens there, or the process that does hides its open files from this user.
 pub fn socket_listener(path: &Path) -> Result<u32, Forbidden> {
     let text = std::fs::read("/proc/net/unix").unwrap_or_default();
     let path = &bound_in(&text, path);

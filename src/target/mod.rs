@@ -27,21 +27,29 @@ pub const CAPABILITIES: &str = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_
 #[derive(Debug, thiserror::Error)]
 #[error("{what} is not possible: {cause}\n  remedy: {remedy}")]
 pub struct Forbidden {
+    /// What was to be done.
     pub what: String,
+    /// Why it is not possible.
     pub cause: String,
+    /// What the user can do about it.
     pub remedy: String,
 }
 
 /// A running process as it is, whatever now lies under the name of its executable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
+    /// Process number, in our pid namespace.
     pub pid: u32,
-    /// Clock ticks after boot.
+    /// Start in clock ticks after boot (field 22 of `/proc/PID/stat`); `None` where the process is gone.
     pub start_ticks: Option<u64>,
+    /// Path of the executable as the process sees it, without ` (deleted)`; `None` where the link is not
+    /// readable.
     pub executable: Option<String>,
+    /// The executable no longer has that name: the kernel marks the link ` (deleted)`.
     pub deleted: bool,
+    /// GNU build-id in lower-case hex; `None` where the executable has none or cannot be read.
     pub build_id: Option<String>,
-    /// Without secrets.
+    /// Arguments of the command line, without secrets; empty where they cannot be read.
     pub argv: Vec<String>,
     /// The executable has a symbol table or line tables; `None` where it could not be read.
     pub symbols: Option<bool>,

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// The server under test, with its children where the preset says so.
     Target,
+    /// Threads or the process that drive the load.
     Generator,
     /// wireprof's own threads that do not drive load: sampler, scraper.
     Profiler,
@@ -20,10 +22,15 @@ pub enum Role {
 /// One thread between the two readings; born or gone in between is said.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ThreadDelta {
+    /// What its process is to the measurement.
     pub role: Role,
+    /// The process's name (`comm`, at most 15 bytes).
     pub process: String,
+    /// The process.
     pub pid: u32,
+    /// The thread's name (`comm`, at most 15 bytes); `?` where it could not be read.
     pub thread: String,
+    /// The thread.
     pub tid: u32,
     /// ns on CPU.
     pub cpu: u64,
@@ -45,12 +52,15 @@ pub struct ThreadDelta {
 /// The machine between the two readings, in ns summed over CPUs, from `/proc/stat` (10 ms ticks).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct MachineDelta {
+    /// CPUs that are online.
     pub cpus: usize,
+    /// ns in user and kernel code, interrupts included.
     pub busy: u64,
+    /// ns idle, those that wait for a device (`iowait`) included.
     pub idle: u64,
-    /// Taken by the hypervisor.
+    /// ns taken by the hypervisor.
     pub steal: u64,
-    /// Hard and soft interrupts, included in `busy`.
+    /// ns in hard and soft interrupts, included in `busy`.
     pub interrupts: u64,
 }
 
@@ -59,6 +69,7 @@ pub struct MachineDelta {
 pub struct SchedulerDelta {
     /// The interval between the two readings; not exactly the window's, so it is kept.
     pub span: Span,
+    /// All threads of the watched processes and of wireprof, by thread number.
     pub threads: Vec<ThreadDelta>,
     /// `None`: `/proc/stat` could not be read.
     pub machine: Option<MachineDelta>,

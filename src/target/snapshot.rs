@@ -11,17 +11,20 @@ const TICK: u64 = 10_000_000;
 /// Whose threads to read.
 #[derive(Clone, Debug, Default)]
 pub struct Watched {
+    /// The target and its companions.
     pub processes: Vec<WatchedProcess>,
-    /// Threads of our own process that drive load; the rest of it is the profiler's.
+    /// Threads of our own process that drive load; its others are the profiler's.
     pub generator_threads: Vec<u32>,
-    /// A generator that is a process of its own (the user's dbbench).
+    /// A load generator that is a process of its own (the user's dbbench).
     pub generator_process: Option<u32>,
 }
 
 /// A process whose threads are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchedProcess {
+    /// The process.
     pub pid: u32,
+    /// What its threads count as.
     pub role: Role,
     /// Its descendants count with it.
     pub children: bool,
@@ -41,6 +44,7 @@ struct ThreadReading {
 /// One reading of everything watched.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Half way between the beginning and the end of the reading, ns of `CLOCK_MONOTONIC`.
     pub at: Nanos,
     threads: BTreeMap<u32, ThreadReading>,
     /// user+nice+system+irq+softirq, idle+iowait, steal, irq+softirq in ticks; number of CPUs.

@@ -19,7 +19,9 @@ use std::process::{Command, Stdio};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tool {
+    /// Jujutsu.
     Jj,
+    /// Git.
     Git,
 }
 
@@ -40,7 +42,9 @@ struct NotInstalled(Tool, String);
 /// A working copy's root and who keeps it: jj where both do.
 #[derive(Clone, Debug)]
 pub struct Location {
+    /// Whose commands are used.
     pub tool: Tool,
+    /// Absolute path of its root directory.
     pub root: PathBuf,
 }
 

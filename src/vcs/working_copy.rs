@@ -11,9 +11,11 @@ use std::time::SystemTime;
 pub struct WorkingCopy {
     /// Its root.
     pub directory: String,
+    /// Who keeps it.
     pub tool: Tool,
     /// jj's change id; `None` under git.
     pub change: Option<String>,
+    /// Full hash of the commit: jj's working-copy commit, or git's HEAD.
     pub commit: String,
     /// First line of the commit's description; may be empty.
     pub title: String,

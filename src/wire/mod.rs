@@ -16,6 +16,7 @@ use anyhow::Result;
 
 /// A source of socket timelines: the kernel's program, or a recording that is replayed in tests.
 pub trait WireSource: Send {
+    /// The hops that are followed, that of the load first; snapshots have them in the same order.
     fn hops(&self) -> &[Hop];
     /// Sending is seen too.
     fn sends_seen(&self) -> bool;

@@ -41,7 +41,11 @@ pub struct SocketProgram {
 }
 
 impl SocketProgram {
-    /// Loads it for these hops, at most four; an error says what the host does not permit.
+    /// Loads it for these hops, one to four.
+    ///
+    /// # Errors
+    /// Another number of hops, or what the host does not permit: a kernel without BTF or without the
+    /// tracepoints, no right to load programs.
     pub fn open(hops: Vec<Hop>) -> Result<SocketProgram> {
         ensure!((1..=HOPS).contains(&hops.len()), "between one and {HOPS} hops can be followed");
         let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;

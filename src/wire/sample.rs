@@ -13,6 +13,7 @@ pub const MOST_A_WINDOW: f64 = 25_000.0;
 /// The sample of one hop, as an element of `timelines.json.gz`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
+    /// The hop's name: [`Hop::name`](super::Hop::name).
     pub hop: String,
     /// Every how many queries of a connection one was taken.
     pub every: u32,

@@ -24,9 +24,11 @@ pub enum Place {
 }
 
 impl Place {
+    /// All places in the order of the path, which is that of the program's `enum place`.
     pub const ALL: [Place; 6] =
         [Place::Client, Place::Request, Place::ServerBuffer, Place::Server, Place::Response, Place::ClientBuffer];
 
+    /// Its number in `enum place`, 0..[`PLACES`].
     pub fn index(self) -> usize {
         self as usize
     }
@@ -44,13 +46,16 @@ impl fmt::Display for Place {
     }
 }
 
+/// How many places there are.
 pub const PLACES: usize = Place::ALL.len();
 
 /// An end of a connection, as the bit that the program's `enum side` gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Side {
+    /// The end that sends queries.
     Client = 1,
+    /// The end that answers them.
     Server = 2,
 }
 
@@ -71,21 +76,25 @@ pub const NAME_WORDS: usize = 14;
 /// Stays are counted by powers of two of ns.
 pub const BUCKETS: usize = 64;
 
-/// `struct connection`.
+/// One connection so far: `struct connection` of `bpf/places.h`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
     /// When it came into its place, ns of `CLOCK_MONOTONIC`; 0: never seen.
     pub since: u64,
+    /// Where it is now: [`Place::index`].
     pub place: u32,
     /// The ends of which events were seen: see [`Side::seen_in`].
     pub sides: u32,
     /// ns in each place until `since`.
     pub nanos: [u64; PLACES],
+    /// Queries sent so far.
     pub queries: u64,
+    /// Requests so far that were sent before the answer to the one before was read.
     pub pipelined: u64,
+    /// Times so far that an end went on sending or reading within one query.
     pub pieces: u64,
-    /// The program's own, of the query whose timeline it takes.
+    /// The program's own, of the query whose timeline it takes (`sampled` to `after`): of no use elsewhere.
     pub sampled: [u64; 5],
 }
 

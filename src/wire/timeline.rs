@@ -13,6 +13,7 @@ use std::path::PathBuf;
 pub struct Hop {
     /// As tables name it: `target`, `database`.
     pub name: String,
+    /// Where the hop's server listens.
     #[serde(flatten)]
     pub at: Listens,
 }
@@ -57,13 +58,16 @@ pub struct HopSnapshot {
 /// All hops at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireSnapshot {
+    /// When it was taken, ns of `CLOCK_MONOTONIC`.
     pub at: Nanos,
+    /// In the order of [`WireSource::hops`](super::WireSource::hops).
     pub hops: Vec<HopSnapshot>,
 }
 
 /// Time and stays in one place within a window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stay {
+    /// The place of these stays.
     pub place: Place,
     /// ns, summed over the hop's connections.
     pub nanos: u64,
@@ -76,11 +80,13 @@ pub struct Stay {
 /// One hop within a window.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopDelta {
+    /// Its name, and where its server listens.
     pub hop: Hop,
     /// Connections on which anything happened in the window.
     pub connections: u64,
-    /// Of those, on how many the client's end was seen, and the server's: an end on another host is not.
+    /// Of those, on how many the client's end was seen; an end on another host is not.
     pub client_seen: u64,
+    /// Of those, on how many the server's end was seen.
     pub server_seen: u64,
     /// Requests sent in the window: round trips.
     pub queries: u64,
@@ -108,13 +114,16 @@ pub struct HopDelta {
 /// Clients of the server that are no part of the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Others {
+    /// Connections of other clients on which anything happened in the window.
     pub connections: u64,
+    /// Requests that they sent in it.
     pub queries: u64,
 }
 
 /// A window's `wire.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireDelta {
+    /// From the first snapshot to the second.
     pub span: Span,
     /// That between the load and the server first; see [`WireDelta::load`].
     pub hops: Vec<HopDelta>,
@@ -261,6 +270,7 @@ impl Stay {
 }
 
 impl HopDelta {
+    /// Time and stays in one place.
     pub fn stay(&self, place: Place) -> &Stay {
         &self.stays[place.index()]
     }

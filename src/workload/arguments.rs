@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 /// Arguments for the parameters of a job's statements, one row an execution of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
+    /// The file that they were read from.
     pub file: PathBuf,
+    /// Character between two fields.
     pub delimiter: char,
+    /// In the file's order, at least one.
     pub rows: Vec<Row>,
 }
 
-/// One row: its line in the file, from 1, and its fields.
+/// One row: its line in the file, from 1, and its fields as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub line: usize,
@@ -20,6 +23,9 @@ pub struct Row {
 
 impl Arguments {
     /// Reads a whole file; what went wrong is said in words, for the option that named the file.
+    ///
+    /// # Errors
+    /// No regular file, one that cannot be read or is not UTF-8, a quote that is not closed, or no rows.
     pub fn read(file: &Path, delimiter: char) -> Result<Self, String> {
         let kind = std::fs::metadata(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
         if !kind.is_file() {

@@ -5,15 +5,45 @@ use std::path::PathBuf;
 /// Why a workload cannot be used. All of them are mistakes of usage, none of the environment.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
+    /// A line of a script is wrong.
     #[error("{source_name}:{line}: {problem}; {remedy}")]
-    Line { source_name: String, line: usize, problem: String, remedy: String },
+    Line {
+        /// What the script is called in errors: its path.
+        source_name: String,
+        /// Line of the script, from 1.
+        line: usize,
+        /// What is wrong, in words.
+        problem: String,
+        /// How to mend it.
+        remedy: String,
+    },
+    /// The script cannot be read, or is not UTF-8.
     #[error("{}: cannot read the workload: {cause}; give the path of a readable script, or --query", path.display())]
-    Unreadable { path: PathBuf, cause: std::io::Error },
+    Unreadable {
+        /// The script's path.
+        path: PathBuf,
+        /// Why it cannot be read.
+        cause: std::io::Error,
+    },
+    /// There are fewer connections than jobs, or none.
     #[error(
         "{level} connection(s) cannot be split over {jobs} jobs, each of which needs one; \
          take a level of at least {jobs}, or a script with fewer jobs"
     )]
-    Level { level: usize, jobs: usize },
+    Level {
+        /// Connections asked for.
+        level: usize,
+        /// Jobs of the workload.
+        jobs: usize,
+    },
+    /// A job cannot be written as a script for dbbench.
     #[error("job {job:?} {problem}; {remedy}")]
-    Job { job: String, problem: String, remedy: String },
+    Job {
+        /// Name of the job.
+        job: String,
+        /// What is wrong, in words.
+        problem: String,
+        /// How to mend it.
+        remedy: String,
+    },
 }

@@ -21,6 +21,9 @@ pub struct Section {
 }
 
 /// Splits a script into its sections.
+///
+/// # Errors
+/// A line that is neither section nor property, with its number.
 pub fn read(text: &str, source: &str) -> Result<Vec<Section>, WorkloadError> {
     let mut sections = vec![Section { line: 1, name: "global".into(), properties: Vec::new() }];
     let mut current = 0;

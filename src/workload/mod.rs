@@ -43,8 +43,11 @@ pub struct Workload {
 /// One section of a script: what is sent, and how often.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
+    /// Name of the script's section; `query` for a plain query.
     pub name: String,
+    /// What it sends.
     pub work: Work,
+    /// When its executions begin.
     pub pace: Pace,
     /// Executions of the job (all of its statements once; for `rate` batches, for a log lines) after which it ends.
     pub count: Option<u64>,
@@ -59,7 +62,12 @@ pub struct Job {
 pub enum Work {
     /// One execution sends each statement once, in order, on one connection. Each takes the next row of
     /// `arguments`, where there are any; when the rows are used up the job ends.
-    Statements { statements: Vec<String>, arguments: Option<Arc<Arguments>> },
+    Statements {
+        /// The statements of one execution, in order.
+        statements: Vec<String>,
+        /// Rows of values for their parameters; `None`: they have none.
+        arguments: Option<Arc<Arguments>>,
+    },
     /// Statements replayed at recorded times, ascending.
     Log(Arc<Vec<LogEntry>>),
 }
@@ -68,9 +76,17 @@ pub enum Work {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
     /// Closed loop: `concurrency` executions under way at any time.
-    Closed { concurrency: usize },
+    Closed {
+        /// Executions under way at any time.
+        concurrency: usize,
+    },
     /// Open loop: `batch` executions begin together, `per_second` times a second.
-    Rate { per_second: f64, batch: u64 },
+    Rate {
+        /// Beginnings of a batch a second.
+        per_second: f64,
+        /// Executions that begin together.
+        batch: u64,
+    },
     /// As recorded in the job's log.
     Recorded,
 }
@@ -97,6 +113,9 @@ impl Workload {
     }
 
     /// Reads a script; the files it names are relative to its own directory, as with dbbench.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and as [`Workload::parse`].
     pub fn load(path: &Path) -> Result<Self, WorkloadError> {
         let text = text::read(path).map_err(|cause| WorkloadError::Unreadable { path: path.to_path_buf(), cause })?;
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -104,6 +123,9 @@ impl Workload {
     }
 
     /// Parses a script's text. `directory` is what relative file names start from, `source` names it in errors.
+    ///
+    /// # Errors
+    /// The first line that cannot be honoured as dbbench would, or a script without a job.
     pub fn parse(text: &str, directory: &Path, source: &str) -> Result<Self, WorkloadError> {
         options::decode(&ini::read(text, source)?, directory, source)
     }
@@ -133,12 +155,19 @@ impl Workload {
 
     /// How many of `level` connections each job gets: all of them for a single job, else in proportion to the jobs'
     /// concurrency (1 for a job with a rate or a log), at least one each.
+    ///
+    /// # Errors
+    /// A level of 0, or with fewer connections than there are jobs.
     pub fn connections(&self, level: usize) -> Result<Vec<usize>, WorkloadError> {
         split::proportional(level, &self.jobs)
     }
 
     /// The script of this workload with `level` connections, for the user's own dbbench; the files it names are given
     /// by absolute path. Without `duration`: whoever runs it stops it.
+    ///
+    /// # Errors
+    /// As [`Workload::connections`]; a job that dbbench cannot run as it is meant, such as the replay of a
+    /// log.
     pub fn to_ini(&self, level: usize) -> Result<String, WorkloadError> {
         write::ini(self, &self.connections(level)?)
     }

@@ -15,6 +15,9 @@ const JOB: &str = "query, query-file, query-log-file, query-args-file, query-arg
                    (or queue-depth), count, start, stop, multi-query-mode";
 
 /// Turns sections into a workload.
+///
+/// # Errors
+/// The first option that is unknown or cannot be honoured, with its line; a script without a job.
 pub fn decode(sections: &[Section], directory: &Path, source: &str) -> Result<Workload, WorkloadError> {
     let reader = Reader { directory, source };
     let mut workload = Workload {

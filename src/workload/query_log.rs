@@ -9,10 +9,15 @@ use std::time::Duration;
 pub struct LogEntry {
     /// After the job's start.
     pub offset: Duration,
+    /// The SQL text, without blanks around it.
     pub statement: String,
 }
 
 /// Reads a log, at most `count` lines of it; what went wrong is said in words, for the option that named the file.
+///
+/// # Errors
+/// A file that cannot be read or has no lines; a line without a time, or with one before that of the line
+/// above.
 pub fn read(file: &Path, count: Option<u64>) -> Result<Vec<LogEntry>, String> {
     let text = super::text::read(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
     let entries = parse(&text, count).map_err(|problem| format!("{}: {problem}", file.display()))?;

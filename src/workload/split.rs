@@ -3,6 +3,9 @@
 use super::{Job, Pace, WorkloadError};
 
 /// Largest remainders over the jobs' concurrency, one connection each to begin with.
+///
+/// # Errors
+/// A level of 0, or with fewer connections than there are jobs.
 pub fn proportional(level: usize, jobs: &[Job]) -> Result<Vec<usize>, WorkloadError> {
     if level < jobs.len() || level == 0 {
         return Err(WorkloadError::Level { level, jobs: jobs.len() });

@@ -5,6 +5,9 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
 /// Reads a text file; a byte-order mark is left out.
+///
+/// # Errors
+/// The file cannot be read, or is not UTF-8.
 pub fn read(path: &Path) -> Result<String> {
     decode(std::fs::read(path)?)
 }

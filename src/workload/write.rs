@@ -6,6 +6,9 @@ use std::fmt::Write;
 
 /// The script with `connections[i]` for the job `i`. A job with a rate or a log keeps its pace; dbbench's pool bounds
 /// its connections.
+///
+/// # Errors
+/// A job that replays a log, or whose statements or files a script of dbbench cannot hold.
 pub fn ini(workload: &Workload, connections: &[usize]) -> Result<String, WorkloadError> {
     let mut text = String::new();
     for code in &workload.accepted_errors {

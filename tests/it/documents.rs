@@ -12,7 +12,7 @@ const SECTIONS: [&str; 5] = ["Question", "Answer", "Measurement", "Alternatives"
 const NOT_OURS: [&str; 1] = ["pgwire-server-perf-log.md"];
 
 /// Folders whose files documents name.
-const FOLDERS: [&str; 6] = ["src/", "tests/", "scripts/", "presets/", "fuzz/", "docs/"];
+const FOLDERS: [&str; 8] = ["src/", "tests/", "scripts/", "presets/", "fuzz/", "docs/", "testbed/", "examples/"];
 
 struct Document {
     /// From the repository's root.

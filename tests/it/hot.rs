@@ -82,7 +82,7 @@ fn merging_sums_the_columns_that_all_have() {
     assert_eq!(merge(&[]), Profile::default());
 }
 
-/// A random profile of some hundred samples over ten function names, three of them runtime_frames.
+/// A random profile of some hundred samples over ten function names, three of them runtime frames.
 fn random(random: &mut StdRng) -> Profile {
     let names = ["a", "b", "c", "d", "e", "f", "k:read", "tokio::x", "tokio::y", "<tokio::Z as F<a>>::poll"];
     let stacks: Vec<String> = (0..random.random_range(0..300))

@@ -1,5 +1,5 @@
 //! The tree of a latency whose parts are constructed: what is subtracted, what is not, and how much is left
-//! residual_share.
+//! unexplained.
 
 use crate::build;
 use std::collections::BTreeMap;

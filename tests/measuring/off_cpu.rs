@@ -106,8 +106,12 @@ const MANY_STACKS: &str = r#"
     volatile unsigned long sink;
     static void nap(void) { struct timespec t = { 0, 300000 }; nanosleep(&t, 0); }
     void right(int n, unsigned way);
-    void left(int n, unsigned way) { if (!n) nap(); else if (way & 1) right(n - 1, way >> 1); else left(n - 1, way >> 1); sink += 1; }
-    void right(int n, unsigned way) { if (!n) nap(); else if (way & 1) right(n - 1, way >> 1); else left(n - 1, way >> 1); sink += 2; }
+    void left(int n, unsigned way) {
+        if (!n) nap(); else if (way & 1) right(n - 1, way >> 1); else left(n - 1, way >> 1);
+        sink += 1; }
+    void right(int n, unsigned way) {
+        if (!n) nap(); else if (way & 1) right(n - 1, way >> 1); else left(n - 1, way >> 1);
+        sink += 2; }
     int main(void) { for (;;) for (unsigned way = 0; way < 1024; way++) left(10, way); }
 "#;
 

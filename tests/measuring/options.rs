@@ -16,7 +16,7 @@ const SHORT: [&str; 6] = ["--levels", "1", "--window", "500ms", "--warmup", "20m
 const RESET: &str = "statement statistics were reset before each window";
 const STRIPPED: &str = "wireprof-testbed: stripped, so that only exported functions have names";
 
-/// A directory with this wireprof, and companions it a testbed without symbols; `None`, with the reason, where that
+/// A directory with this wireprof, and beside it a testbed without symbols; `None`, with the reason, where that
 /// cannot be made.
 fn beside_a_stripped_testbed() -> Option<tempfile::TempDir> {
     let folder = tempfile::tempdir().unwrap();

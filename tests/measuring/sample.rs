@@ -68,11 +68,16 @@ const NESTED: &str = r#"
     #include <string.h>
     #include <unistd.h>
     volatile unsigned long sink;
-    static int order(const void *a, const void *b) { for (int i = 0; i < 50; i++) sink += i; return *(int *)a - *(int *)b; }
+    static int order(const void *a, const void *b) {
+        for (int i = 0; i < 50; i++) sink += i;
+        return *(int *)a - *(int *)b; }
     __attribute__((noinline)) void leaf(int *numbers) { qsort(numbers, 64, sizeof *numbers, order); }
-    __attribute__((noinline)) void middle(int n, int *numbers) { char pad[512]; memset(pad, n, sizeof pad); sink += pad[n];
+    __attribute__((noinline)) void middle(int n, int *numbers) {
+        char pad[512]; memset(pad, n, sizeof pad); sink += pad[n];
         if (n) middle(n - 1, numbers); else leaf(numbers); sink++; }
-    int main(void) { int numbers[64]; for (;;) { for (int i = 0; i < 64; i++) numbers[i] = (i * 7919) % 64; middle(20, numbers); getppid(); } }
+    int main(void) { int numbers[64]; for (;;) {
+        for (int i = 0; i < 64; i++) numbers[i] = (i * 7919) % 64;
+        middle(20, numbers); getppid(); } }
 "#;
 
 #[test]
@@ -103,7 +108,7 @@ fn framehop_finds_the_same_stacks_and_frame_pointers_do_in_a_program_that_has_th
         let found = report.cross_checks.expect("the referees were asked");
         assert!(found.framehop.same > 500 && found.framehop.different == 0, "{flags}: {:?}", found.framehop);
         let agreed = found.frame_pointers.same + found.frame_pointers.but_for_a_caller;
-        // Without frame pointers that cross_check must be seen to fail.
+        // Without frame pointers that cross-check must be seen to fail.
         let fails = found.frame_pointers.different > 0;
         assert_eq!((agreed > 100 && !fails, fails), (pointers, !pointers), "{flags}: {:?}", found.frame_pointers);
     }

@@ -95,7 +95,8 @@ const WORK: &str = r#"
 /// `program GARBAGE CUT`: maps both executable, works, and calls back through the code that the first begins with.
 const MAPS_DAMAGED: &str = r#"
     static void *mapped(const char *path) { int fd = open(path, O_RDONLY);
-        void *at = mmap(0, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0); if (at == MAP_FAILED) abort(); return at; }
+        void *at = mmap(0, 65536, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+        if (at == MAP_FAILED) abort(); return at; }
     static void back(void) { burn(0.02); sink++; }
     int main(int count, char **arguments) { (void)count; void (*through)(void (*)(void)) = mapped(arguments[1]);
         mapped(arguments[2]); for (;;) { good(10); through(back); } }
@@ -124,21 +125,24 @@ fn damaged_files_mapped_beside_good_ones_cost_the_stacks_through_them_only() {
 /// Functions whose call-frame information is absurd; each works for a while by a call of `burn` or a loop of its own.
 const ABSURD: &str = r#"
     #define FUNCTION(name, before, cfi, body, after) \
-        __asm__(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n.cfi_startproc\n" before "\n" cfi "\n" \
-                "mov $20000000,%ecx\n" body "1: dec %ecx\njnz 1b\n" after "\nret\n.cfi_endproc\n.size " #name ",.-" #name "\n"); \
+        __asm__(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n.cfi_startproc\n" \
+                before "\n" cfi "\n" "mov $20000000,%ecx\n" body "1: dec %ecx\njnz 1b\n" after "\nret\n" \
+                ".cfi_endproc\n.size " #name ",.-" #name "\n"); \
         void name(void);
     FUNCTION(too_far, "", ".cfi_def_cfa rsp, 0x7ffffff0", "", "")
     FUNCTION(stands_still, "", ".cfi_def_cfa rsp, 0", "", "")
     FUNCTION(strange_register, "", ".cfi_def_cfa xmm3, 8", "", "")
     /* The stack is filled with an address whose rule is: the caller is 8 bytes up. */
-    FUNCTION(never_ends, "sub $65536,%rsp\nlea 2f(%rip),%rax\n2: mov %rsp,%rdi\nmov %rcx,%rdx\nmov $8192,%ecx\ncld\nrep stosq\n",
+    FUNCTION(never_ends, "sub $65536,%rsp\nlea 2f(%rip),%rax\n2: mov %rsp,%rdi\n"
+        "mov %rcx,%rdx\nmov $8192,%ecx\ncld\nrep stosq\n",
         ".cfi_def_cfa rsp, 8", "", "add $65536,%rsp")
     /* DW_CFA_def_cfa_expression: skip -3, which leads back to itself; and a division by zero. */
     FUNCTION(loops, "", ".cfi_escape 0x0f, 3, 0x2f, 0xfd, 0xff", "", "")
     FUNCTION(divides, "", ".cfi_escape 0x0f, 3, 0x31, 0x30, 0x1b", "", "")
     /* DW_CFA_restore_state without a state: the program of the description breaks off. */
     FUNCTION(breaks_off, "", ".cfi_escape 0x0b", "", "")
-    int main(void) { for (;;) { good(10); too_far(); stands_still(); strange_register(); never_ends(); loops(); divides(); breaks_off(); } }
+    int main(void) { for (;;) {
+        good(10); too_far(); stands_still(); strange_register(); never_ends(); loops(); divides(); breaks_off(); } }
 "#;
 
 #[test]
@@ -170,7 +174,8 @@ fn absurd_call_frame_information_ends_the_walk_with_a_reason_and_costs_no_other_
 /// `program LIBRARY`: works through the library for good.
 const USES_LIBRARY: &str = r#"
     int main(int count, char **arguments) { (void)count;
-        void (*deep)(int, void (*)(double)) = (void (*)(int, void (*)(double)))dlsym(dlopen(arguments[1], RTLD_NOW), "deep");
+        void *library = dlopen(arguments[1], RTLD_NOW);
+        void (*deep)(int, void (*)(double)) = (void (*)(int, void (*)(double)))dlsym(library, "deep");
         for (;;) { good(5); deep(12, burn); } }
 "#;
 const LIBRARY: &str = r#"

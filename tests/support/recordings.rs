@@ -15,10 +15,10 @@ pub fn testbed() -> PathBuf {
 }
 
 /// The recordings of a real environmentd: `t/` and `bench/`, each with levels 1, 16 and 64. The variable
-/// `WIREPROF_RECORDED` names their directory; else they are looked for companions the repository.
+/// `WIREPROF_RECORDED` names their directory; else they are looked for beside the repository.
 pub fn environmentd() -> Option<PathBuf> {
-    let companions = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd");
-    let path = std::env::var_os("WIREPROF_RECORDED").map_or_else(companions, PathBuf::from);
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/environmentd");
+    let path = std::env::var_os("WIREPROF_RECORDED").map_or_else(default, PathBuf::from);
     if !path.is_dir() {
         skip(format!("no recordings of environmentd at {} (set WIREPROF_RECORDED)", path.display()));
         return None;

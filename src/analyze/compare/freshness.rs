@@ -8,14 +8,17 @@ use serde::Serialize;
 /// All windows of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Freshness {
+    /// Number of acknowledged writes of the probe.
     pub writes: u64,
+    /// Number of reads of the probe that followed an acknowledged write.
     pub reads: u64,
-    /// Reads that missed the write that was acknowledged before they began.
+    /// Number of reads that missed the write that was acknowledged before they began.
     pub stale: u64,
-    /// The readers' isolation level permits that; as the server names it.
+    /// The readers' isolation level permits that, in every window.
     pub permitted: bool,
+    /// The readers' isolation level, as the server names it; `None`: not known in any window.
     pub isolation: Option<String>,
-    /// The first stale read in words.
+    /// The first stale read in words; `None` where there is none.
     pub first: Option<String>,
 }
 

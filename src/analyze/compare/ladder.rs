@@ -10,23 +10,31 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A mean over replicates, with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mean {
+    /// The mean, in the unit of the field that holds it.
     pub value: f64,
+    /// 95 % interval of the mean, in the same unit; `None` for fewer than two replicates.
     pub interval: Option<(f64, f64)>,
 }
 
 /// One rung at one level.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RungCost {
+    /// Number of clients.
     pub level: usize,
     /// Place in the ladder, from 0 at the bottom.
     pub rung: usize,
+    /// Number of windows of the rung at this level.
     pub windows: usize,
-    /// Queries a second; ns a query; ns of the target's CPU a query. `None`: not measured.
+    /// Queries a second; `None`: the queries were not counted in any window.
     pub throughput: Option<Mean>,
+    /// The clients' mean latency, ns a query; `None`: not measured.
     pub latency: Option<Mean>,
+    /// ns of the target's CPU a query; `None`: not measured.
     pub cpu: Option<Mean>,
-    /// What is more than on the rung below, in the same replicates; `None` at the bottom, or not measured.
+    /// ns of latency a query more than on the rung below, in the same replicates; `None` at the bottom, or
+    /// not measured.
     pub latency_step: Option<Mean>,
+    /// ns of the target's CPU a query more than on the rung below; `None` as for `latency_step`.
     pub cpu_step: Option<Mean>,
 }
 

@@ -8,12 +8,16 @@ use crate::run::{Instrument, ObservedPair, ObservedWindow, ObserverWindows};
 /// What one instrument costs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObserverCost {
+    /// What was switched on in one window of each pair.
     pub instrument: Instrument,
+    /// Number of pairs of windows.
     pub pairs: usize,
-    /// Scrapes in all windows with the instrument.
+    /// Number of scrapes in all windows with the instrument.
     pub scrapes: u64,
-    /// CPU of the target, and of all processes watched; `None` without a pair.
+    /// CPU of the target; `None` without a pair.
     pub target: Option<PairedCost>,
+    /// CPU of all processes watched (the target, what stands behind it, the generator, wireprof itself);
+    /// `None` without a pair.
     pub watched: Option<PairedCost>,
     /// Why there are no pairs, or no more.
     pub missing: Option<String>,

@@ -25,27 +25,47 @@ const SATURATED: f64 = 0.9;
 /// Figures of the two sides and what lies between them: times in ns a query, throughputs in queries a second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
+    /// Number of clients.
     pub level: usize,
+    /// Which figure is predicted, and from what.
     pub of: Predicted,
+    /// The figure of the first side: mean over the pairs.
     pub before: f64,
+    /// What the second side should have: mean over the pairs.
     pub predicted: f64,
+    /// What the second side has: mean over the pairs.
     pub measured: f64,
-    /// 95 % intervals of measured less before, and of measured less predicted; `None` with fewer than two pairs.
+    /// 95 % interval of measured minus before; `None` with fewer than two pairs.
     pub change: Option<(f64, f64)>,
+    /// 95 % interval of measured minus predicted; `None` with fewer than two pairs.
     pub beyond: Option<(f64, f64)>,
+    /// Number of pairs of windows.
     pub pairs: usize,
 }
 
+/// Which figure is predicted, and what between the two sides makes it another one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicted {
     /// Mean latency less these nodes of the preset, which the second side does not pass through.
-    Latency { without: Vec<String> },
+    Latency {
+        /// Names of those nodes.
+        without: Vec<String>,
+    },
     /// The part of it that these places take: those nodes less where they lie in it, else as before.
-    Places { places: Vec<Place>, without: Vec<String> },
-    /// Throughput at the first side's utilisation, with less (or more) CPU a query, in ns: of the server, of the
-    /// processes watched companions it.
-    Throughput { server: f64, others: f64 },
+    Places {
+        /// The places whose mean times are summed, of the load's hop.
+        places: Vec<Place>,
+        /// Names of the nodes that lie in these places; empty where none does.
+        without: Vec<String>,
+    },
+    /// Throughput at the first side's utilisation, with less (or more) CPU a query.
+    Throughput {
+        /// CPU of the server, second side minus first, in ns a query.
+        server: f64,
+        /// The same of its companions.
+        others: f64,
+    },
 }
 
 impl Prediction {

@@ -54,9 +54,11 @@ fn name(role: Role) -> &'static str {
 /// One resource over the levels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Demand {
+    /// The resource that is busy.
     pub resource: Resource,
     /// A bound of throughput by itself; else a part of another resource, shown for where it goes.
     pub bounds: bool,
+    /// By level: the number of clients. A level at which it was not measured, or had no busy time, is absent.
     pub levels: BTreeMap<usize, LevelDemand>,
 }
 
@@ -74,13 +76,15 @@ pub struct LevelDemand {
 /// At which throughput, and from which level on, a resource must stop growth, by the demands measured at one level.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bound {
+    /// The level whose demands were used: the number of clients.
     pub level: usize,
+    /// The resource that sets the bound.
     pub resource: Resource,
     /// m / D: queries a second that it can serve at most.
     pub throughput: f64,
     /// Clients at which the bound and the latency without queues meet: (latency at the lowest level) / (D / m).
     pub clients: Option<f64>,
-    /// U at that level.
+    /// U at that level, 0..1.
     pub utilisation: f64,
 }
 

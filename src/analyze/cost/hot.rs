@@ -35,9 +35,13 @@ pub enum Order {
 /// What to show of a run's profiles.
 #[derive(Clone, Debug)]
 pub struct HotOptions {
+    /// Which profiles: samples on CPU, or waits.
     pub source: Source,
+    /// Only what runs under these functions; `None`: everything.
     pub focus: Option<Focus>,
+    /// Which samples count for a frame.
     pub by: By,
+    /// What comes first.
     pub order: Order,
     /// Only frames whose full or short name matches.
     pub frame: Option<Regex>,
@@ -47,7 +51,7 @@ pub struct HotOptions {
     pub callers_of: Option<Regex>,
     /// Kind of the column; `None`: see [`ViewOptions::column`].
     pub column: Option<ColumnKind>,
-    /// Runtime runtime_frames to fold; empty: none.
+    /// Runtime frames to fold; empty: none.
     pub runtime_frames: Vec<Regex>,
 }
 
@@ -70,9 +74,11 @@ impl Default for HotOptions {
 /// One level's totals.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HotLevel {
+    /// Number of clients.
     pub level: usize,
-    /// Windows with a profile, and windows in all.
+    /// Number of windows with a profile that could be used.
     pub windows: usize,
+    /// Number of windows in all.
     pub replicates: usize,
     /// Queries the costs are divided by; `None`: they were not counted, and costs are shares.
     pub queries: Option<f64>,
@@ -80,40 +86,53 @@ pub struct HotLevel {
     pub total: Option<Estimate>,
     /// Cost per query outside the focus; `None` without a focus or profile.
     pub outside: Option<Estimate>,
+    /// How the samples came to be.
     pub provenance: Provenance,
 }
 
 /// One frame over the levels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HotRow {
+    /// The function, or its caller where callers are asked for; a marker in brackets where it stands for
+    /// something else.
     #[serde(flatten)]
     pub frame: Identity,
-    /// Per level of the table; `None`: not measured there.
+    /// Cost per query, one for each level of the table; `None`: not measured there.
     pub costs: Vec<Option<Estimate>>,
     /// Last level over first; `None` where either is not measured or the first is 0.
     pub ratio: Option<f64>,
     /// Last level minus first, per query.
     pub difference: Option<f64>,
-    /// Its 95 % interval.
+    /// 95 % interval of `difference`; `None` where either level has no interval.
     pub difference_interval: Option<(f64, f64)>,
 }
 
 /// Frames x levels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HotTable {
+    /// Id of the run.
     pub run: String,
+    /// As in [`HotOptions::source`].
     pub source: Source,
+    /// As in [`HotOptions::by`].
     pub by: By,
+    /// As in [`HotOptions::order`].
     pub order: Order,
+    /// Name of the focus; `None`: everything is shown.
     pub focus: Option<String>,
+    /// The pattern of the functions whose callers are shown; `None`: the functions themselves are.
     pub callers_of: Option<String>,
+    /// Runtime frames were folded into their callers.
     pub folded: bool,
-    /// Kind and unit of the column, as stored (`cpu`, `nanoseconds`).
+    /// Kind of the column, as stored (`cpu`); empty without a profile.
     pub column: String,
+    /// Unit of the column, as stored (`nanoseconds`); empty without a profile.
     pub unit: String,
     /// What the costs are divided by.
     pub per: Per,
+    /// One for each of the run's levels, ascending.
     pub levels: Vec<HotLevel>,
+    /// The frames in the order that was asked for, at most as many as [`HotOptions::top`].
     pub rows: Vec<HotRow>,
     /// The frames that `top` left out, in one row (self costs only: totals of frames overlap).
     pub others: Option<HotRow>,

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// All processes of one role and name, by level.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcessCost {
+    /// The part that the processes have in the measurement.
     pub role: Role,
+    /// Name that the processes share.
     pub process: String,
     /// ns of CPU a query, and ns a query that its threads were runnable and waited for a CPU.
     pub levels: BTreeMap<usize, (f64, f64)>,

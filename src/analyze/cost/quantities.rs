@@ -9,8 +9,11 @@ use serde::Serialize;
 /// A figure of a window, by the preset's definition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quantity {
+    /// Its name in the preset.
     pub name: String,
+    /// Unit of `value` and `bounds`: the one in which the preset shows it.
     pub unit: String,
+    /// What the value is divided by.
     pub per: Per,
     /// `None` where `missing` says why, and for a quantile, which has bounds instead.
     pub value: Option<f64>,

@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One statement of one application over the levels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatementCost {
+    /// Text of the statement, as the source gives it.
     pub query: String,
     /// `None` where the source does not tell applications apart.
     pub application: Option<String>,
     /// The preset wants it shown.
     pub watched: bool,
+    /// By level: the number of clients. A level whose statistics do not have it is absent.
     pub levels: BTreeMap<usize, LevelStatement>,
 }
 
@@ -21,14 +23,16 @@ pub struct StatementCost {
 pub struct LevelStatement {
     /// Calls for each query of the client.
     pub calls_per_query: f64,
+    /// Counts and times (ns) summed over the windows.
     pub total: StatementDelta,
 }
 
 /// Where the figures come from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatementSources {
+    /// Names of the sources of the statistics.
     pub sources: BTreeSet<String>,
-    /// Windows with statement statistics, and in all.
+    /// Number of windows with statement statistics, and in all.
     pub windows: (usize, usize),
     /// Statements that were evicted or reset within a window.
     pub vanished: usize,

@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, HashMap};
 pub struct Identity {
     /// Full name.
     pub name: String,
+    /// Base name of the file that holds the code (`libc.so.6`, `[kernel]`); empty for markers.
     pub module: String,
+    /// Where the code runs.
     pub space: Space,
 }
 

@@ -1,4 +1,4 @@
-//! Views: a window's or a level's profile with folding and focus applied, beside the queries it is divided by.
+//! Views: a window's or a level's profile with folding and focus applied, with the queries it is divided by.
 //! Invariant: a profile and its divisor come from the same windows.
 
 use crate::profile::{Callers, ColumnKind, Focus, Profile, fold_runtime, merge, split};
@@ -42,9 +42,13 @@ impl Per {
 /// How to look at a profile.
 #[derive(Clone, Debug)]
 pub struct ViewOptions {
+    /// Which profile: samples on CPU, or waits.
     pub source: Source,
+    /// What costs are divided by.
     pub per: Per,
+    /// Only what runs under these functions; `None`: everything.
     pub focus: Option<Focus>,
+    /// What becomes of the frames above the focus; without effect where there is none.
     pub callers: Callers,
     /// Frames to fold into their callers; empty: none.
     pub runtime_frames: Vec<Regex>,
@@ -69,9 +73,13 @@ impl Default for ViewOptions {
 /// One window's profile as wished, with its divisor.
 #[derive(Clone, Debug)]
 pub struct WindowView<'a> {
+    /// The window that it is a view of.
     pub window: &'a Window,
+    /// Which of its profiles.
     pub source: Source,
+    /// That profile with focus and folding applied.
     pub profile: Cow<'a, Profile>,
+    /// Index of the column that holds the cost, among the profile's columns.
     pub column: usize,
     /// Queries completed while the profile was taken; for shares a hundredth of the column's total.
     pub queries: f64,
@@ -82,14 +90,17 @@ pub struct WindowView<'a> {
 /// How a level's samples came to be, over all its windows with a profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Provenance {
+    /// What made samples happen (`cycles`, `cpu-clock`); for waits `context switches`.
     pub events: BTreeSet<String>,
+    /// How user stacks were unwound, as the sampler names it.
     pub unwinders: BTreeSet<String>,
-    /// `None`: the source does not count samples.
+    /// Number of samples; `None`: the source does not count them.
     pub samples: Option<u64>,
-    /// Waits that ended; `None`: samples on CPU.
+    /// Number of waits that ended; `None`: samples on CPU.
     pub switches: Option<u64>,
-    /// Samples, or waits, that found no room.
+    /// Number of samples, or waits, that found no room.
     pub lost: u64,
+    /// How often the kernel throttled the event; 0 for waits.
     pub throttled: u64,
     /// Share of the weight whose stacks are complete, 0..1.
     pub complete: Option<f64>,
@@ -100,17 +111,25 @@ pub struct Provenance {
 /// All replicates of a level in one profile.
 #[derive(Clone, Debug)]
 pub struct LevelView {
+    /// Number of clients.
     pub level: usize,
+    /// What costs are divided by.
     pub per: Per,
+    /// Number of windows in it: those that have a profile.
     pub windows: usize,
+    /// The windows' profiles merged, with focus and folding applied.
     pub profile: Profile,
+    /// Index of the column that holds the cost, among the profile's columns.
     pub column: usize,
+    /// Sum of the windows' divisors, as in [`WindowView::queries`].
     pub queries: f64,
-    /// Length of the windows together.
+    /// Length of the windows together, in seconds.
     pub seconds: f64,
     /// Queries a second over the windows, by the load's own count.
     pub throughput: f64,
+    /// Weight outside the focus, in the column's unit; `None` without a focus.
     pub outside: Option<i64>,
+    /// How the samples came to be.
     pub provenance: Provenance,
 }
 

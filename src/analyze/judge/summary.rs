@@ -12,15 +12,20 @@ use serde::Serialize;
 /// One level, its replicates taken together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LevelSummary {
+    /// Number of clients.
     pub level: usize,
+    /// Number of windows.
     pub replicates: usize,
     /// Queries a second: sum of completions over sum of spans; `None` for an empty span.
     pub throughput: Option<f64>,
-    /// Lowest and highest of the replicates; `None` with fewer than two.
+    /// Lowest and highest of the replicates, queries a second; `None` with fewer than two.
     pub throughput_range: Option<(f64, f64)>,
-    /// Mean, median and 99th percentile of the latency in ns, all replicates' queries taken together.
+    /// Mean latency in ns, all replicates' queries taken together; `None` where the driver does not tell it,
+    /// or no query was completed.
     pub mean_latency: Option<f64>,
+    /// Median of the latency in ns; `None` where the driver keeps no histogram, or it is empty.
     pub p50: Option<u64>,
+    /// 99th percentile of the latency in ns; `None` as for `p50`.
     pub p99: Option<u64>,
     /// ns of CPU a query on the target's threads, by the kernel's accounting.
     pub target_cpu: Option<f64>,
@@ -28,23 +33,28 @@ pub struct LevelSummary {
     pub sampled_cpu: Option<f64>,
     /// ns a query that the target's threads were runnable and waited for a CPU.
     pub runnable: Option<f64>,
+    /// The target's busiest thread in any replicate; `None` without scheduler statistics.
     pub busiest: Option<Busiest>,
     /// ns of CPU a query on the generator's threads.
     pub generator_cpu: Option<f64>,
     /// Busy share of all CPUs, 0..1.
     pub machine_busy: Option<f64>,
-    /// Failed queries, and answers with another number of rows; `None` where the driver does not tell.
+    /// Number of failed queries; `None` where the driver does not tell.
     pub errors: Option<u64>,
+    /// Number of answers with another number of rows; `None` where the driver does not tell.
     pub wrong_rows: Option<u64>,
-    /// Checks that failed and that warn, over the replicates.
+    /// Number of checks that failed, over the replicates.
     pub checks_failing: usize,
+    /// Number of checks that warn, over the replicates.
     pub guards_warning: usize,
 }
 
 /// The thread that was on CPU most.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Busiest {
+    /// Name of the thread.
     pub thread: String,
+    /// Its number in the kernel.
     pub tid: u32,
     /// Share of the time on CPU, 0..1.
     pub share: f64,

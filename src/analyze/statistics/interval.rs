@@ -20,7 +20,10 @@ pub const BATCHES: usize = 20;
 /// What one window contributes to an estimate; weights in the column's unit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WindowCost {
+    /// Sum of the samples' weights, in the column's unit.
     pub weight: f64,
+    /// What the cost is divided by: queries completed while the profile was taken (for shares a hundredth of
+    /// its whole weight).
     pub queries: f64,
     /// Samples counted; `None` where the source does not tell.
     pub samples: Option<u64>,

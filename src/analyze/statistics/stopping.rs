@@ -2,7 +2,7 @@
 //! looks add up to no more than the comparison's own, so that looking often, and stopping at what one likes, does not
 //! make a false verdict likelier (the union bound: it asks nothing of how the looks depend on each other).
 //!
-//! The alpha is spent over the looks by the power family of spending functions, a(t) = a t^3 (Kim and DeMets 1987,
+//! Alpha is spent over the looks by the power family of spending functions, a(t) = a t^3 (Kim and DeMets 1987,
 //! Biometrika 74:149), close to O'Brien and Fleming's: little while replicates are few, most at the end. Each look's
 //! tests use its own share; intervals at that share are repeated confidence intervals (Jennison and Turnbull 1989, J.
 //! R. Statist. Soc. B 51:305), true together whatever made the comparison stop.
@@ -90,7 +90,7 @@ mod tests {
             kept += usize::from(by_share);
             broken += usize::from(by_level);
         }
-        // Four standard errors above the alpha.
+        // Four standard errors above alpha.
         let bound = f64::from(rounds) * alpha + 4.0 * (f64::from(rounds) * alpha * (1.0 - alpha)).sqrt();
         assert!((kept as f64) < bound, "{kept} of {rounds}");
         assert!(broken as f64 > bound, "{broken} of {rounds} without the correction");

@@ -1,5 +1,5 @@
 //! What grew from the first level to the last: the latency by places, and within it the same work in longer queues
-//! apart from more work a query. Invariant: the growths of the places and of the rest sum to the growth of the
+//! apart from more work a query. Invariant: the growths of the places and of the residual sum to the growth of the
 //! latency.
 
 use super::places::{HopPlaces, load_places};
@@ -12,13 +12,15 @@ use serde::Serialize;
 /// Growth between two levels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Growth {
+    /// The first level: number of clients.
     pub from: usize,
+    /// The last level: number of clients.
     pub to: usize,
     /// Of the client's mean latency, in ns.
     pub latency: f64,
     /// By place in ns, largest first; empty where the sockets were not followed.
     pub places: Vec<(Place, f64)>,
-    /// What the places leave of it, in ns.
+    /// What the places leave of it, in ns; `None`: not measured at both levels.
     pub rest: Option<f64>,
     /// Of the CPU that all watched processes took for a query, in ns: more work (or less) a query. `None`: not
     /// measured.

@@ -1,5 +1,5 @@
 //! What threads wait for, per query and by stack: on CPU, runnable, blocked. Invariant: every blocked nanosecond is
-//! of exactly one kind; waits are shown beside the places and never added to them, since idle threads wait too.
+//! of exactly one kind; waits are shown next to the places and never added to them, since idle threads wait too.
 
 use crate::analyze::Identity;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
@@ -30,8 +30,11 @@ pub struct Waits {
     pub on_cpu: Option<f64>,
     /// Woken or preempted, and waiting for a CPU.
     pub runnable: f64,
+    /// Blocked for [`Kind::Lock`].
     pub lock: f64,
+    /// Blocked for [`Kind::Work`].
     pub work: f64,
+    /// Blocked for [`Kind::Other`].
     pub other: f64,
     /// Waits that ended, a query.
     pub switches: f64,
@@ -47,14 +50,17 @@ impl Waits {
 /// A stack at which threads were blocked, not for work; user frames, leaf first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockedStack {
+    /// Why the threads were blocked.
     pub kind: Kind,
+    /// User frames, leaf first.
     pub frames: Vec<Identity>,
-    /// ns a query.
+    /// ns a query that threads were blocked there.
     pub blocked: f64,
+    /// ns a query that they waited for a CPU afterwards.
     pub runnable: f64,
     /// Waits that ended, a query.
     pub switches: f64,
-    /// Threads that were seen there.
+    /// Number of threads that were seen there.
     pub threads: usize,
 }
 
@@ -247,13 +253,15 @@ static DATA: LazyLock<Regex> = LazyLock::new(|| {
 /// Where threads wait for work or to be told something; none of these calls other people's code.
 static PARKED: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(^|::)(park|park_timeout|park_internal|Parker)(::|$)|Condvar|pthread_cond_|::recv(_timeout|_deadline)?$|mpmc::context",
+        "(^|::)(park|park_timeout|park_internal|Parker)(::|$)|Condvar|pthread_cond_|::recv(_timeout|_deadline)?$|\
+         mpmc::context",
     )
 });
 /// Where threads wait for a lock.
 static LOCKING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        "(Mutex|RwLock|Semaphore)::(raw_)?(lock|read|write|acquire)|(lock|read|write)_(contended|slow)|_slow$|pthread_(mutex|rwlock)_|lll_lock_wait",
+        "(Mutex|RwLock|Semaphore)::(raw_)?(lock|read|write|acquire)|(lock|read|write)_(contended|slow)|_slow$|\
+         pthread_(mutex|rwlock)_|lll_lock_wait",
     )
 });
 

@@ -1,5 +1,5 @@
 //! Where each query is, per level: view A, additive by construction. Invariant: the places of a hop are parts of one
-//! whole; what the sockets do not see of the client's own latency is shown as a rest, never spread over the places.
+//! whole; what the sockets do not see of the client's own latency is shown as a residual, never spread over the places.
 
 use crate::run::{Run, Window};
 use crate::wire::{HopDelta, Place};
@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 /// One hop over all levels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HopPlaces {
+    /// Name of the hop.
     pub hop: String,
     /// The first hop: its queries are the load's.
     pub of_load: bool,
+    /// By level: the number of clients. A level at which the sockets were not followed is absent.
     pub levels: BTreeMap<usize, LevelPlaces>,
 }
 
@@ -49,6 +51,7 @@ pub struct LevelPlaces {
 /// One place at one level.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PlaceShare {
+    /// Which place it is.
     pub place: Place,
     /// ns a round trip; `None`: there was none.
     pub mean: Option<f64>,

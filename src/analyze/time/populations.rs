@@ -15,6 +15,7 @@ pub const OTHERS: &str = "others, as ";
 pub struct Population {
     /// Key of the node; `client` for what lies outside the latency.
     pub key: String,
+    /// What the node is.
     pub what: What,
     /// The place that it lies in.
     pub place: Place,
@@ -89,7 +90,7 @@ fn divide(whole: Population, nodes: &[&Node], found: &mut Vec<Population>) {
         found.push(whole);
         return;
     }
-    // A rest may be a little below 0, by the scrapes' skew: nobody is there then.
+    // A residual may be a little below 0, by the scrapes' skew: nobody is there then.
     let there = |part: &[&Node], at: usize| part[at].per_query().unwrap_or(0.0).max(0.0);
     let sums: Vec<f64> = (0..nodes.len()).map(|at| parts.iter().map(|part| there(part, at)).sum()).collect();
     for part in parts {

@@ -15,7 +15,9 @@ pub struct SeriesLevel {
     /// The metric's name alone.
     #[serde(skip)]
     pub name: String,
+    /// Number of clients.
     pub level: usize,
+    /// How it changed over the level's windows.
     #[serde(flatten)]
     pub change: LevelChange,
     /// Observations, or the counter's or gauge's difference, per query; `None` without completed queries.
@@ -24,22 +26,32 @@ pub struct SeriesLevel {
     pub reset: bool,
 }
 
+/// Change of a series over a level's windows, in the metric's own unit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum LevelChange {
+    /// Of a counter, or of a series of no declared type that never falls.
     Counter {
+        /// By how much it grew, summed over the windows; never 0.
         delta: f64,
     },
+    /// Of a gauge, or of a series of no declared type that falls.
     Gauge {
+        /// By how much it rose, summed over the windows; `None` where a first reading is missing, or both are
+        /// infinite.
         rise: Option<f64>,
+        /// Its value at the end of the last window.
         last: f64,
     },
-    /// In the metric's own unit; quantiles as (lower, upper) bound of their bucket.
+    /// Of a histogram; quantiles as (lower, upper) bound of their bucket.
     Histogram {
+        /// Number of observations, summed over the windows; above 0.
         count: f64,
-        /// `None` where the sum is not exposed.
+        /// Mean of the observations; `None` where the sum is not exposed.
         mean: Option<f64>,
+        /// Bounds of the median; `None` where there are no buckets, or those of the windows differ.
         p50: Option<(f64, f64)>,
+        /// Bounds of the 99th percentile; `None` as for `p50`.
         p99: Option<(f64, f64)>,
     },
 }

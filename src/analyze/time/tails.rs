@@ -18,36 +18,47 @@ const CHANCE: f64 = 0.001;
 /// The slowest hundredth of a level's sampled queries.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tail {
+    /// Number of sampled queries.
     pub sampled: usize,
-    /// Taken, but lost.
+    /// Number of queries that were taken into the sample, but lost.
     pub lost: u64,
+    /// Number of queries in the slowest hundredth of them.
     pub slowest: usize,
     /// Least latency among the slowest, in ns: the 99th percentile of the sampled ones.
     pub threshold: u64,
-    /// Mean latencies in ns.
+    /// Mean latency of all sampled queries, ns.
     pub all: f64,
+    /// Mean latency of the slowest, ns.
     pub of_slowest: f64,
     /// In the order of the path, without the client's.
     pub places: Vec<TailPlace>,
+    /// The part of each second in which more of the slowest were sent than chance explains; `None` where
+    /// there is none.
     pub cluster: Option<Cluster>,
 }
 
 /// One place, in ns a query.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TailPlace {
+    /// Which place it is.
     pub place: Place,
+    /// Mean over all sampled queries.
     pub all: f64,
+    /// Mean over the slowest.
     pub of_slowest: f64,
-    /// 99th percentile of the sampled queries' times there; `None` where fewer than a hundred lie beyond it.
+    /// 99th percentile in ns of the sampled queries' times there; `None` where fewer than a hundred lie
+    /// beyond it.
     pub p99: Option<u64>,
 }
 
 /// Where within the second the slowest were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cluster {
-    /// Seconds into each second of `CLOCK_MONOTONIC`.
+    /// Start of the part, in seconds into each second of `CLOCK_MONOTONIC`, 0..1.
     pub from: f64,
+    /// End of the part, likewise.
     pub to: f64,
+    /// Number of the slowest queries that were sent in it.
     pub found: usize,
     /// How many there would be if the slowest were sent as all are.
     pub expected: f64,

@@ -131,7 +131,7 @@ impl Handoff {
     }
 }
 
-/// What the verdicts of the highest level say is to be tried next; confident ones first.
+/// What the findings at the highest level say is to be tried next; confident ones first.
 fn suggestions(run: &Run) -> Result<Vec<String>> {
     let preset = input::preset(&run.manifest, None)?;
     let Some(diagnosis) = all_levels(run, &preset).pop() else {

@@ -13,6 +13,7 @@ pub struct Finding {
     pub column: Option<usize>,
     /// The entry in which it is.
     pub session: Option<u64>,
+    /// What was found.
     pub kind: Kind,
 }
 
@@ -22,59 +23,85 @@ pub struct Finding {
 pub enum Kind {
     /// A generated part is not what was written there.
     Edited {
+        /// Header of the table's column, and its row; `None` outside tables.
         place: Option<String>,
+        /// What the log has; empty: nothing.
         stands: String,
+        /// What was written there; empty: nothing.
         expected: String,
+        /// What the log was held against.
         source: Source,
     },
     /// The entry stands as it was written, but this wireprof computes something else from the run.
     Recomputed {
+        /// Header of the table's column, and its row; `None` outside tables.
         place: Option<String>,
+        /// What the log has; empty: nothing.
         stands: String,
+        /// What this wireprof computes; empty: nothing.
         expected: String,
+        /// Version of wireprof that wrote it, and its form.
         written_by: String,
     },
     /// Nothing is there to hold a generated part against.
     Unchecked {
+        /// Key of the block: run ids, then the kind.
         block: String,
+        /// How many numbers could not be checked.
         numbers: usize,
+        /// Why nothing is there, in words.
         why: String,
     },
+    /// A marker of a generated part without its counterpart.
     HalfMarker {
+        /// The marker as it stands in the log.
         marker: String,
     },
     /// The log has no entry, so nothing in it was checked.
     NoEntry,
     /// A session's number stands above two entries.
     Twice {
+        /// The number of the session.
         number: u64,
+        /// Line of the first entry that has it, from 1.
         first: usize,
     },
     /// No entry has the numbers from `from` to `to`.
     Absent {
+        /// The lowest number that is missing.
         from: u64,
+        /// The highest number that is missing.
         to: u64,
     },
     /// A figure called baseline that no generated part of the log has.
     Baseline {
+        /// The figure as it is written.
         figure: String,
     },
     /// A session called baseline that has no run, or that the log does not have.
     BaselineSession {
+        /// The number of the session.
         number: u64,
+        /// Whether the log has an entry of this number (which then has no run).
         exists: bool,
     },
     /// Figures of an entry that has no run.
     ByHand {
+        /// How many figures the entry has.
         numbers: usize,
+        /// How many of them stand in lines on a baseline.
         baselines: usize,
     },
     /// A figure in somebody's words that no generated part has.
     Underived {
+        /// The figure as it is written.
         figure: String,
     },
+    /// A link that leads nowhere.
     DeadLink {
+        /// The link's target as it is written.
         target: String,
+        /// Why it leads nowhere, in words.
         why: String,
     },
 }

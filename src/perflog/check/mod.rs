@@ -29,6 +29,7 @@ use std::path::Path;
 pub struct Checked {
     /// In the order of the lines.
     pub findings: Vec<Finding>,
+    /// Number of entries that were checked.
     pub entries: usize,
     /// Generated parts.
     pub blocks: usize,

@@ -25,11 +25,14 @@ const OWNER_WIDTH: usize = 40;
 /// Whose stacks are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
+    /// Those before the change.
     Before,
+    /// Those after it.
     After,
 }
 
 impl Direction {
+    /// `before` or `after`, for texts and file names.
     pub fn word(self) -> &'static str {
         match self {
             Direction::Before => "before",

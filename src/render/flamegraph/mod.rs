@@ -32,9 +32,11 @@ const NARROWEST: f64 = 0.000_05;
 /// What the picture is of.
 #[derive(Clone, Debug, Default)]
 pub struct Caption {
+    /// Id of the run, after the process's name where that is not the target.
     pub run: String,
     /// Name of the focus that the view was made with.
     pub focus: Option<String>,
+    /// Whether runtime frames are folded into their callers.
     pub folded: bool,
     /// Frames are called by their full names, as far as those are bounded.
     pub full_names: bool,
@@ -43,9 +45,11 @@ pub struct Caption {
 /// A finished picture.
 #[derive(Clone, Debug)]
 pub struct Drawing {
+    /// The picture as SVG text.
     pub svg: String,
-    /// Frames drawn, and frames too narrow to be.
+    /// Number of frames drawn.
     pub drawn: usize,
+    /// Number of frames too narrow to be drawn.
     pub pruned: usize,
     /// Share of the weight that lies in frames not drawn, 0..1.
     pub pruned_share: f64,

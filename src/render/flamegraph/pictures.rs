@@ -18,6 +18,7 @@ pub struct Wanted {
     pub level: Option<usize>,
     /// The picture of all that was sampled.
     pub everything: bool,
+    /// A picture for each of these.
     pub foci: Vec<Focus>,
     /// Frames to fold into their callers; empty: none.
     pub runtime_frames: Vec<Regex>,
@@ -30,16 +31,19 @@ pub struct Wanted {
 /// A picture's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PictureFile {
+    /// Number of clients that it shows.
     pub level: usize,
     /// `all`, or the focus's name; after a process's name where it is not the target; with `blocked` or `runnable`
     /// where it is of waits.
     pub what: String,
+    /// The file that was written.
     pub path: PathBuf,
 }
 
 /// What was written.
 #[derive(Clone, Debug, Default)]
 pub struct Pictures {
+    /// In the order in which they were written.
     pub pictures: Vec<PictureFile>,
     /// Pictures that there is nothing to draw in, and why.
     pub left_out: Vec<String>,

@@ -1,4 +1,4 @@
-//! Tooltips with decimals, sample counts and full names in position of inferno's integers, and colours where they are
+//! Tooltips with decimals, sample counts and full names in place of inferno's integers, and colours where they are
 //! not by kind of code. Invariant: only titles, the subtitle and colours change; a frame whose box is not known is
 //! left as inferno wrote it.
 
@@ -92,7 +92,7 @@ fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     Some(&value[..value.find('"')?])
 }
 
-/// The subtitle's two lines in position of inferno's one, in the room it leaves for one.
+/// The subtitle's two lines in place of inferno's one, in the room it leaves for one.
 fn with_subtitle(head: &str, lines: &[String; 2]) -> String {
     let Some(at) = head.find("<text id=\"subtitle\"") else { return head.to_string() };
     let Some(end) = head[at..].find("</text>") else { return head.to_string() };

@@ -34,11 +34,13 @@ pub fn decode(bytes: &[u8]) -> Result<Profile> {
 
 /// What another producer's file tells.
 pub struct Foreign {
+    /// Its samples, with all columns of the file in their order.
     pub profile: Profile,
     /// The column that the profile is about: the one that it names as its default, else the last one (profile.proto).
     pub about: usize,
     /// How long it was taken for; `None`: not told.
     pub seconds: Option<f64>,
+    /// The comments of its producer, in words.
     pub comments: Vec<String>,
 }
 

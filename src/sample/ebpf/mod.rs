@@ -39,7 +39,11 @@ struct State {
 }
 
 impl EbpfSampler {
-    /// Loads the program; an error says what the host does not permit.
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// What the host does not permit: a kernel without BTF, no CAP_BPF or CAP_PERFMON, or a program that the
+    /// kernel refuses.
     pub fn open(options: Options, cache: Cache) -> Result<EbpfSampler> {
         let form = Form { copies: options.cross_checks, id_mask: None };
         Self::open_form(options, cache, form)

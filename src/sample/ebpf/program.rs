@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 /// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
 
-/// Room for a quarter of a second of samples at the highest rate, or for one tick's copies for the cross_check.
+/// Room for a quarter of a second of samples at the highest rate, or for one tick's copies for the cross-check.
 const RING_BYTES: u32 = 8 << 20;
 
 /// The program's tracepoints.

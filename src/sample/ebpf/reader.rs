@@ -168,7 +168,7 @@ impl<'s> Reader<'s> {
             if last {
                 return self.finish();
             }
-            // The cross_check's copies fill the ring sooner.
+            // The cross-check's copies fill the ring sooner.
             wait(&self.changes, if self.taken.cross_checks.is_some() { PAUSE / 5 } else { PAUSE });
         }
     }
@@ -422,7 +422,7 @@ fn registers(sample: &Sample) -> Registers {
     registers
 }
 
-/// Has the cross_checks walk the copied stack too, where they were asked.
+/// Has the cross-checks walk the copied stack too, where they were asked.
 fn judge(
     collector: &mut Collector,
     taken: &mut Taken,

@@ -17,8 +17,11 @@ const COPY_BYTES: u64 = 134_000_000;
 /// Rate and sizes that hold on this number of CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
+    /// Samples per second and CPU; odd.
     pub frequency: u64,
+    /// Bytes of stack that the kernel copies for each sample at most; a multiple of 8.
     pub stack_bytes: u32,
+    /// Size of one ring in bytes; a power of two.
     pub ring_bytes: usize,
     /// User addresses along frame pointers are in the samples too, for [`Findings`](crate::sample::Findings).
     pub user_chains: bool,
@@ -44,22 +47,28 @@ pub fn budget(cpus: usize, options: &Options) -> Budget {
 
 /// Open events, one ring per CPU.
 pub struct Opened {
+    /// The rings, each with the event that owns it.
     pub rings: Vec<Sampler>,
     /// Further events that write into those rings.
     pub others: Vec<Counter>,
     /// Each ring is one CPU: the CPU's number, and the id of the event that ticks there. `None`: events per thread.
     pub clocks: Option<Vec<Clocked>>,
+    /// `cycles` or `cpu-clock`.
     pub event: &'static str,
     /// ns that a sample stands for where each thread has its own event, and on the first CPU; `None` for cycles.
     pub period: Option<u64>,
+    /// Samples have kernel frames.
     pub kernel: bool,
+    /// Rate and sizes that the events were opened with.
     pub budget: Budget,
+    /// What was chosen instead of something better, and why.
     pub fallbacks: Vec<String>,
 }
 
 /// The sampling clock of a CPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocked {
+    /// Number of the CPU.
     pub cpu: usize,
     /// Id of the clock's event; samples of other events in the ring are taken at switches.
     pub event: u64,
@@ -126,6 +135,8 @@ fn what_to_take(builder: &mut Builder, event: &str, kernel: bool, budget: &Budge
         .clockid(Clock::MONOTONIC);
 }
 
+/// The event that is taken: `cycles` or `cpu-clock`. Without a choice, the lack of a PMU is added to
+/// `fallbacks`.
 pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static str {
     match choice {
         EventChoice::Cycles => "cycles",
@@ -138,7 +149,7 @@ pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static 
     }
 }
 
-/// What to say of the rate: where interrupts are costly_interrupts, and where there are fewer samples than were asked
+/// What to say of the rate: where interrupts are costly, and where there are fewer samples than were asked
 /// for.
 pub fn rate_notes(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
     let Budget { frequency, .. } = budget;
@@ -174,6 +185,9 @@ pub fn changes(cpu: usize) -> io::Result<Sampler> {
 }
 
 /// Opens sampling of the processes `pids` with all their threads.
+///
+/// # Errors
+/// Where neither events per CPU nor events per thread are permitted, not even without kernel frames.
 pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     let cpus = online_cpus();
     let budget = budget(cpus.len(), options);

@@ -31,6 +31,7 @@ pub struct PerfSampler {
 }
 
 impl PerfSampler {
+    /// A sampler that opens its events when it is started.
     pub fn new(options: Options) -> Self {
         PerfSampler { options, because: None, modules: Arc::default() }
     }

@@ -3,7 +3,8 @@
 
 use crate::sample::fields::Fields;
 
-/// Flags of `sample_type` that [`parse`] expects, in the order of the fields.
+/// User registers that samples are asked for (`sample_regs_user`), as bits by the kernel's numbers: ax to ip (0..=8)
+/// and r8 to r15 (16..=23) of asm/perf_regs.h.
 pub const REGISTER_MASK: u64 = 0x00ff_01ff;
 /// Registers in a sample, in the kernel's order: ax bx cx dx si di bp sp ip r8..r15 (asm/perf_regs.h).
 const REGISTERS: usize = 17;
@@ -20,14 +21,19 @@ const CONTEXT_USER: u64 = (-512_i64) as u64;
 pub struct SampleRecord<'a> {
     /// The event that made it.
     pub event: u64,
+    /// The process that was interrupted; 0 for the idle task.
     pub pid: u32,
+    /// Its thread.
     pub tid: u32,
+    /// ns of `CLOCK_MONOTONIC`.
     pub time: u64,
+    /// What the sample stands for: ns of CPU for cpu-clock, cycles for cycles.
     pub period: u64,
     /// Little-endian addresses, leaf first, with the kernel's context markers.
     chain: &'a [u8],
-    /// `None`: the thread had no user registers.
+    /// User registers by DWARF number; `None`: the thread had none.
     pub registers: Option<[u64; 17]>,
+    /// Copy of the user stack from the stack pointer upwards, cut to the bytes that were copied.
     pub stack: &'a [u8],
     /// Bytes asked for; as many copied means that the stack goes on.
     pub stack_asked: usize,
@@ -52,29 +58,48 @@ impl SampleRecord<'_> {
 /// What a ring tells.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record<'a> {
+    /// `PERF_RECORD_SAMPLE`.
     Sample(SampleRecord<'a>),
+    /// `PERF_RECORD_FORK`: a process or thread was born.
     Fork {
+        /// The new process; of a new thread its process.
         pid: u32,
+        /// The process that made it.
         parent: u32,
     },
+    /// `PERF_RECORD_COMM`: a thread has a new name.
     Comm {
+        /// The process.
         pid: u32,
+        /// The thread.
         tid: u32,
+        /// The new name, at most 15 bytes.
         name: String,
+        /// It comes with an exec: the process runs another program now.
         exec: bool,
     },
+    /// `PERF_RECORD_MMAP2`: a process has mapped a file.
     Mapped {
+        /// The process.
         pid: u32,
     },
-    /// `pid` and `tid` lost the CPU (`out`) or were given it.
+    /// `PERF_RECORD_SWITCH_CPU_WIDE`: a thread lost the CPU or was given it.
     Switched {
+        /// The process; 0 for the idle task.
         pid: u32,
+        /// The thread.
         tid: u32,
+        /// When, ns of `CLOCK_MONOTONIC`.
         time: u64,
+        /// It lost the CPU.
         out: bool,
     },
+    /// `PERF_RECORD_LOST`, `PERF_RECORD_LOST_SAMPLES`: so many records found no room.
     Lost(u64),
+    /// `PERF_RECORD_THROTTLE`: the kernel has switched the event off for a while, as there were too many
+    /// interrupts.
     Throttled,
+    /// Any other record; it is passed over.
     Other,
 }
 

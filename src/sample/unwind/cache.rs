@@ -26,6 +26,7 @@ impl Default for Cache {
 }
 
 impl Cache {
+    /// Tables kept in this directory.
     pub fn at(directory: &Path) -> Cache {
         Cache { directory: Some(CacheDir::at(directory, MOST_BYTES)) }
     }

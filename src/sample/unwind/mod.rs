@@ -32,7 +32,9 @@ pub type Registers = [u64; 17];
 
 /// A copy of the stack from the stack pointer upwards.
 pub struct StackCopy<'a> {
+    /// Virtual address of the first byte: the stack pointer.
     pub start: u64,
+    /// The bytes from there on.
     pub bytes: &'a [u8],
     /// The copy was cut at its size limit: the stack goes on behind it.
     pub truncated: bool,
@@ -200,7 +202,7 @@ fn follow(cfa: u64, saved: Saved, rsp: u64, rbp: u64, stack: &StackCopy) -> Resu
     };
     let rbp = match at {
         None => rbp,
-        // Below the stack pointer: already popped by the epilogue, while the table still names the old locate.
+        // Below the stack pointer: already popped by the epilogue, while the table still names the old place.
         Some(at) if at < rsp => rbp,
         Some(at) => read(at)?,
     };

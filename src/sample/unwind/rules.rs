@@ -17,12 +17,31 @@ pub enum Rule {
     /// No call-frame information covers the address.
     NoTable,
     /// CFA = register (DWARF number) + offset.
-    Frame { register: u8, offset: i32, saved: Saved },
+    Frame {
+        /// DWARF number of the register that the CFA is counted from.
+        register: u8,
+        /// Bytes from that register to the CFA.
+        offset: i32,
+        /// Where the caller's rbp is.
+        saved: Saved,
+    },
     /// CFA = the word at register + offset: functions that realign their stack.
-    Dereference { register: u8, offset: i32, saved: Saved },
+    Dereference {
+        /// DWARF number of the register that the word is counted from.
+        register: u8,
+        /// Bytes from that register to the word.
+        offset: i32,
+        /// Where the caller's rbp is.
+        saved: Saved,
+    },
     /// A stub of the procedure linkage table: CFA = rsp + offset, and 8 more from this byte of its 16 on, where it
     /// has pushed.
-    Stub { offset: i32, from: u8 },
+    Stub {
+        /// Bytes from rsp to the CFA before the push.
+        offset: i32,
+        /// Byte of the stub, 0..=15, from which on it has pushed.
+        from: u8,
+    },
     /// The kernel's signal trampoline: the interrupted registers lie in the `ucontext` at the stack pointer.
     Signal,
     /// The return address is undefined here: there is no caller.
@@ -66,6 +85,8 @@ const MOST_READINGS: usize = 16;
 const FREE_READING: usize = 1 << 16;
 
 impl Rules {
+    /// Reads which addresses have call-frame information: by the linker's table (`.eh_frame_hdr`) where it can
+    /// be searched, else from all of `.eh_frame`. Without such sections every address is [`Rule::NoTable`].
     pub fn new(image: Image) -> Rules {
         let mut bases = BaseAddresses::default();
         let eh_frame = image.section(".eh_frame");
@@ -93,11 +114,12 @@ impl Rules {
         Rules { index, ..rules }
     }
 
+    /// The image that they are of.
     pub fn image(&self) -> &Image {
         &self.image
     }
 
-    /// How much there is to read.
+    /// How much there is to read: the size of `.eh_frame` in bytes.
     pub fn bytes(&self) -> usize {
         self.eh_frame.as_ref().map_or(0, |range| range.len())
     }

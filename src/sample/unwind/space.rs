@@ -12,11 +12,17 @@ use std::sync::Arc;
 /// An executable mapping, as `/proc/PID/maps` (proc(5)) or a `PERF_RECORD_MMAP2` tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mapping {
+    /// Virtual address of the first byte.
     pub start: u64,
+    /// Virtual address behind the last byte.
     pub end: u64,
+    /// Offset in the file at which it begins, in bytes.
     pub offset: u64,
+    /// Device of the file: major, minor.
     pub device: (u32, u32),
+    /// Inode number of the file on that device; 0: no file.
     pub inode: u64,
+    /// As the kernel writes it, with ` (deleted)` where the name is gone; `[vdso]`, or empty without a file.
     pub path: String,
 }
 
@@ -48,10 +54,12 @@ fn parse_mapping(line: &str) -> Option<Mapping> {
 
 /// All modules met so far, over all processes, with their rules.
 pub struct Modules {
+    /// The modules, the kernel first; [`ModuleId`] is an index into them.
     pub list: Vec<Module>,
     rules: Vec<Option<Arc<Rules>>>,
     by_identity: FxHashMap<(u64, (u32, u32), String), ModuleId>,
     addresses: FxHashMap<Address, u32>,
+    /// The interned addresses, each once; their index is their interned form.
     pub address_list: Vec<Address>,
     /// Files whose call-frame information could not be read, with the cause; each said once.
     pub notes: Vec<String>,
@@ -83,6 +91,7 @@ impl Default for Modules {
 }
 
 impl Modules {
+    /// Index of an address in `address_list`, to which it is added when it is new.
     pub fn intern(&mut self, address: Address) -> u32 {
         *self.addresses.entry(address).or_insert_with(|| {
             self.address_list.push(address);
@@ -140,7 +149,9 @@ impl Modules {
 /// What is known of one address: its interned form and the way to its caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
+    /// Index into [`Modules::address_list`].
     pub address: u32,
+    /// How its caller is found.
     pub rule: Rule,
 }
 
@@ -162,13 +173,16 @@ impl Deref for SectionBytes {
     }
 }
 
+/// framehop's unwinder over mapped sections.
 pub type Framehop = framehop::x86_64::UnwinderX86_64<SectionBytes>;
 
-/// An executable mapping of a [`Space`]: its addresses in the process, the module, and the address that the file gives
-/// to its first byte (`None` where there is no file).
+/// An executable mapping of a [`Space`].
 pub struct Placed {
+    /// Virtual addresses in the process.
     pub range: Range<u64>,
+    /// The module that is mapped there.
     pub module: ModuleId,
+    /// The file's own address of the first byte; `None` where there is no file, or no segment of it lies there.
     pub file_address: Option<u64>,
 }
 
@@ -181,6 +195,7 @@ pub struct Space {
 }
 
 impl Space {
+    /// Takes the executable mappings of a process; files that are met for the first time are opened.
     pub fn new(pid: u32, mappings: &[Mapping], modules: &mut Modules) -> Space {
         let mut mapped: Vec<Mapped> = mappings
             .iter()
@@ -214,6 +229,7 @@ impl Space {
         self.find(address).is_some()
     }
 
+    /// The mappings, by ascending address.
     pub fn placed(&self) -> impl Iterator<Item = Placed> + '_ {
         self.mapped.iter().map(|mapped| Placed {
             range: mapped.range.clone(),

@@ -25,16 +25,23 @@ const MOST_RULES: usize = 1 << 16;
 /// A [`Rule`] in the form that the kernel's program reads: `struct rule` of `src/sample/ebpf/bpf/unwind.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TableRule {
+    /// Bytes from the register to the CFA, or to the word that holds it.
     pub cfa_offset: i32,
+    /// Bytes from the CFA or rbp to the caller's rbp; of a stub the byte from which on it has pushed.
     pub saved_offset: i32,
+    /// Number of the [`Rule`] in the order of its variants, 0..=6 (`enum rule_kind`).
     pub kind: u8,
+    /// DWARF number of the register.
     pub register: u8,
+    /// Number of the [`Saved`] in the order of its variants, 0..=2 (`enum saved_kind`).
     pub saved: u8,
 }
 
 impl TableRule {
+    /// Bytes of a stored rule, its padding included.
     pub const SIZE: usize = 16;
 
+    /// The stored form of a rule.
     pub fn new(rule: Rule) -> TableRule {
         let of = |kind, register, cfa_offset, saved| {
             let (saved, saved_offset) = match saved {
@@ -150,33 +157,39 @@ impl Table {
             && self.rule_bytes().chunks_exact(TableRule::SIZE).all(rule)
     }
 
+    /// The whole table in its stored layout.
     pub fn bytes(&self) -> &[u8] {
         (*self.bytes).as_ref()
     }
 
+    /// How many pages of code there are, each of [`PAGE`] bytes.
     pub fn pages(&self) -> usize {
         self.counts.pages
     }
 
+    /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.counts.rows
     }
 
+    /// How many different rules there are.
     pub fn rules(&self) -> usize {
         self.counts.rules
     }
 
-    /// The pages' words.
+    /// The pages' words: number of the first row in the low half, number of rows in the high half.
     pub fn page_words(&self) -> impl Iterator<Item = u64> + '_ {
         let bytes = &self.bytes()[HEADER..HEADER + self.counts.pages * 8];
         bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes")))
     }
 
+    /// The rows, each a little-endian word of 4 bytes.
     pub fn row_bytes(&self) -> &[u8] {
         let at = HEADER + self.counts.pages * 8;
         &self.bytes()[at..at + self.counts.rows * 4]
     }
 
+    /// The rules, each of [`TableRule::SIZE`] bytes.
     pub fn rule_bytes(&self) -> &[u8] {
         &self.bytes()[HEADER + self.counts.pages * 8 + self.counts.rows * 4..]
     }

@@ -48,7 +48,7 @@ pub fn executable(header: &[u8], frames: &[u8]) -> Vec<u8> {
 #[derive(Default)]
 pub struct Frames {
     pub bytes: Vec<u8>,
-    /// Start of each function, relative to the search table, and locate of its description, likewise.
+    /// Start of each function, relative to the search table, and place of its description, likewise.
     pub listed: Vec<(u32, u32)>,
     common: usize,
 }

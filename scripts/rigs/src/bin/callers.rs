@@ -1,5 +1,5 @@
 //! Whether the walker can be trusted: `callers PID SECONDS` samples one process and has every complete stack walked
-//! by two cross_checks, framehop over a copy of the whole stack (up to 1.1 MB) and the kernel along frame pointers
+//! by two others, framehop over a copy of the whole stack (up to 1.1 MB) and the kernel along frame pointers
 //! (for a program built with `-C force-frame-pointers=yes`). Prints how often they agree; exits with 1 where either
 //! differs on more than 0.1 %.
 

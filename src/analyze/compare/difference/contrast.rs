@@ -1,6 +1,5 @@
-//! One difference with its standard error, and what may be said of it. Invariant: a verdict and the interval
-//! companions it come from the same numbers, so that "faster" or "slower" stands exactly where the interval leaves 0
-//! out.
+//! One difference with its standard error, and what may be said of it. Invariant: a verdict and the interval next to
+//! it come from the same numbers, so that "faster" or "slower" stands exactly where the interval leaves 0 out.
 
 use crate::analyze::statistics::distribution::{two_sided_quantile, two_sided_tail};
 use serde::Serialize;
@@ -8,10 +7,11 @@ use serde::Serialize;
 /// After minus before on one scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Contrast {
+    /// After minus before: in the unit of what is compared, or of its logarithm.
     pub estimate: f64,
-    /// Standard error; 0 where nothing scattered.
+    /// Standard error, on the same scale; 0 where nothing scattered.
     pub error: f64,
-    /// Degrees of freedom of Student's t.
+    /// Degrees of freedom of Student's t (not always a whole number; infinite: the normal distribution).
     pub freedom: f64,
 }
 
@@ -44,9 +44,11 @@ impl Contrast {
 /// A mean and how well it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mean {
+    /// The mean, in the unit of the values or of their logarithm.
     pub value: f64,
-    /// Variance of the mean.
+    /// Variance of the mean, in the square of that unit.
     pub variance: f64,
+    /// Degrees of freedom of the variance.
     pub freedom: f64,
 }
 
@@ -65,7 +67,9 @@ impl Mean {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
+    /// A higher value is better, as of throughput.
     More,
+    /// A lower value is better, as of latencies and costs.
     Less,
     /// Neither by itself: queries a batch, busy CPUs.
     Neither,
@@ -75,16 +79,20 @@ pub enum Better {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum Verdict {
+    /// Better than before: more where more is better, less where less is; the interval leaves 0 out.
     Faster,
+    /// Worse than before; the interval leaves 0 out.
     Slower,
-    /// Of a figure of which neither more nor less is better.
+    /// More of a figure of which neither more nor less is better.
     More,
+    /// Less of a figure of which neither more nor less is better.
     Less,
     /// No difference shown, and the whole interval lies within the margin.
     Same,
-    /// Neither: `more` windows a side would decide it if what was seen stays so; `None` where that cannot be said, or
-    /// not even a thousand would.
+    /// Neither a difference nor its absence was shown.
     Undecided {
+        /// Windows that each side would need besides those it has, if what was seen stays so; `None` where
+        /// that cannot be said, or not even a thousand would do.
         more: Option<usize>,
     },
 }

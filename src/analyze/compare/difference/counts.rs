@@ -99,10 +99,11 @@ pub struct Sides {
 /// How much more than the luck of sampling the shares scatter.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Dispersion {
-    /// f of a row with few samples, and how it rises with the row's samples a window.
+    /// f of a row with few samples: variance over that of the luck of sampling, without a unit.
     pub base: f64,
+    /// By how much f rises with each sample that a row has in a window.
     pub rise: f64,
-    /// Degrees of freedom that the trend is worth companions a row's own.
+    /// Degrees of freedom that the trend is worth next to a row's own.
     pub prior: f64,
     /// There was one window a side and nothing to estimate it from.
     pub assumed: bool,

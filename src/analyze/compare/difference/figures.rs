@@ -20,25 +20,48 @@ use serde::Serialize;
 pub enum Subject {
     /// Queries a second.
     Throughput,
-    /// ns.
+    /// The clients' mean latency, ns.
     MeanLatency,
     /// ns a query on the server's threads, by the kernel's accounting.
     Cpu,
     /// The same for each ns of the generator's CPU: a machine that is faster for a while makes both cheaper, so that
     /// this scatters less. Where the generator's own work changes it says nothing of the server.
     CpuToGenerator,
-    /// ns; of the queries in a window, this share in hundredths were at most as slow.
-    LatencyQuantile { percent: u8 },
+    /// ns that `percent` of 100 queries in a window took at most.
+    LatencyQuantile {
+        /// Which quantile, in hundredths: 99 for the 99th percentile.
+        percent: u8,
+    },
     /// ns a query that the server's threads were runnable and waited for a CPU.
     Runnable,
     /// ns a round trip in one place of a hop.
-    Place { hop: String, of_load: bool, place: Place },
+    Place {
+        /// Name of the hop.
+        hop: String,
+        /// It is the hop between the load and the server.
+        of_load: bool,
+        /// The place on that hop.
+        place: Place,
+    },
     /// Round trips of a hop a query.
-    RoundTrips { hop: String },
+    RoundTrips {
+        /// Name of the hop, one behind the server.
+        hop: String,
+    },
     /// ns of busy time a query.
-    Demand { resource: Resource },
+    Demand {
+        /// The resource that is busy.
+        resource: Resource,
+    },
     /// A figure of the preset.
-    Metric { name: String, unit: String, per: Per },
+    Metric {
+        /// Its name in the preset.
+        name: String,
+        /// Unit in which it is shown.
+        unit: String,
+        /// What it is divided by.
+        per: Per,
+    },
 }
 
 impl Subject {
@@ -47,6 +70,7 @@ impl Subject {
         matches!(self, Subject::Throughput | Subject::MeanLatency | Subject::Cpu | Subject::CpuToGenerator)
     }
 
+    /// Whether more or less of it is better.
     pub fn better(&self) -> Better {
         match self {
             Subject::Throughput => Better::More,

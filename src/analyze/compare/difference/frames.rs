@@ -15,16 +15,21 @@ use std::collections::BTreeMap;
 /// A frame at one level. Costs are in the column's unit per query.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FrameRow {
+    /// The function; a marker in brackets for a row that stands for several.
     #[serde(flatten)]
     pub frame: Identity,
+    /// Cost per query in the first run.
     pub before: f64,
+    /// Cost per query in the second run.
     pub after: f64,
-    /// Of all stacks with the frame; `None` for owners and for rows that stand for several frames.
+    /// Cost per query (before, after) of all stacks with the frame; `None` for owners and for rows that stand
+    /// for several frames.
     pub total: Option<(f64, f64)>,
-    /// Samples that the self costs rest on; `None`: not counted.
+    /// Samples (before, after) that the costs rest on; `None`: not counted.
     pub samples: Option<(u64, u64)>,
+    /// After minus before.
     pub difference: f64,
-    /// `None`: not judged.
+    /// Interval of `difference`, which misses with the probability [`FrameTable::cut`]; `None`: not judged.
     pub interval: Option<(f64, f64)>,
     /// `None` where the row is not judged: it stands for several frames, or the samples were not counted.
     pub verdict: Option<Verdict>,
@@ -33,23 +38,29 @@ pub struct FrameRow {
 /// The frames of one level.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FrameTable {
-    /// Kind and unit of the column, as stored.
+    /// Kind of the column, as stored (`cpu`).
     pub column: String,
+    /// Unit of the column, as stored (`nanoseconds`).
     pub unit: String,
     /// All samples.
     pub all: FrameRow,
     /// Those that differ first, by the size of the difference.
     pub rows: Vec<FrameRow>,
-    /// Frames that `top` left out, and those with fewer than [`RARE`] samples on both sides together.
+    /// Frames that `top` left out, in one row; `None` where there are none.
     pub rest: Option<FrameRow>,
+    /// Frames with fewer than [`RARE`] samples on both sides together, in one row; `None` where there are
+    /// none.
     pub rare: Option<FrameRow>,
-    /// Frames judged, over how many a false discovery rate is held on all levels together, and the cut.
+    /// Number of frames judged at this level.
     pub judged: usize,
+    /// Number of frames over which the false discovery rate is held: those judged on all levels together.
     pub family: usize,
+    /// Probability below which a frame differs, and with which its interval misses, 0..1.
     pub cut: f64,
     /// `None`: no intervals can be had, since the samples were not counted.
     pub dispersion: Option<Dispersion>,
-    /// Windows whose samples could not be counted with the others.
+    /// Number of windows of both sides whose samples could not be counted with the others: they have another
+    /// column, or no weight.
     pub left_out: usize,
 }
 

@@ -59,7 +59,7 @@ pub struct Options<'a> {
     pub false_discovery: f64,
     /// Only what runs under these functions.
     pub focus: Option<&'a Focus>,
-    /// Runtime runtime_frames to fold; empty: none.
+    /// Runtime frames to fold; empty: none.
     pub runtime_frames: &'a [Regex],
     /// Functions that are called otherwise in the other build; applied to both runs.
     pub renames: &'a [Rename],
@@ -108,6 +108,7 @@ struct Level {
 }
 
 impl Side {
+    /// A side of the run with this manifest, without windows yet; [`Side::add`] fills it.
     pub fn new(manifest: &Manifest) -> Self {
         let (run, manifest) = (manifest.id.clone(), manifest.clone());
         Side { run, manifest, sampling: Sampling::default(), levels: Levels::new(), counted: false }
@@ -169,12 +170,17 @@ impl Side {
 /// Two runs compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// Ids of the runs.
+    /// Id of the first run, the one that is compared against.
     pub before: String,
+    /// Id of the second run.
     pub after: String,
+    /// As in [`Options::margin`]: relative, 0.03 for 3 %.
     pub margin: f64,
+    /// As in [`Options::familywise`]: a probability, 0..1.
     pub familywise: f64,
+    /// As in [`Options::false_discovery`]: a share, 0..1.
     pub false_discovery: f64,
+    /// In what the runs differ besides what was measured; empty where nothing recorded differs.
     pub unlike: Vec<Unlike>,
     /// What a reader must know of the comparison as a whole.
     pub notes: Vec<String>,
@@ -185,24 +191,29 @@ pub struct Difference {
 /// One level, before and after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LevelDifference {
+    /// Number of clients.
     pub level: usize,
-    /// Windows of each side.
+    /// Number of windows of each side (before, after).
     pub windows: (usize, usize),
     /// Windows in which something was noticed; they are counted all the same.
     pub marked: Vec<Mark>,
+    /// One row for each figure that either side measured, in the order in which they are shown.
     pub rows: Vec<Row>,
     /// Functions of the program with what they call, each sample counted for one; `None`: without a preset, or as
     /// with `frames`.
     pub owners: Option<FrameTable>,
-    /// `None`: not both sides have profiles with the same column.
+    /// Functions by the cost of their own samples; `None`: not both sides have profiles with the same column.
     pub frames: Option<FrameTable>,
 }
 
 /// A window that is not like the others should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mark {
+    /// Id of the run.
     pub run: String,
+    /// Name of the window's directory.
     pub window: String,
+    /// The check that it did not pass, in words.
     pub why: String,
 }
 

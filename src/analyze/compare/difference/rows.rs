@@ -21,23 +21,30 @@ pub enum Basis {
 /// One figure at one level, before and after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
+    /// Number of clients.
     pub level: usize,
+    /// The figure; its unit is that of `before`, `after` and `difference`.
     pub subject: Subject,
-    /// Means over the windows in the subject's unit: geometric where all values are positive, as the ratio is of
-    /// such. `None`: not measured in any window.
+    /// Mean over the first run's windows in the subject's unit: geometric where all values are positive, as
+    /// the ratio is of such. `None`: not measured in any window.
     pub before: Option<f64>,
+    /// The same over the second run's windows.
     pub after: Option<f64>,
-    /// Windows that measured it.
+    /// Number of windows that measured it (before, after).
     pub windows: (usize, usize),
+    /// After minus before, in the subject's unit; `None` where one side has not measured it.
     pub difference: Option<f64>,
-    /// `None` without an interval of the ratio below: see `missing`.
+    /// Interval of `difference` at its family's cut; `None` where there is no interval: see `missing`.
     pub difference_interval: Option<(f64, f64)>,
-    /// After over before; `None` where a value is 0 or less.
+    /// After over before; `None` where a window's value is 0 or less, or one side has not measured it.
     pub ratio: Option<f64>,
+    /// Interval of `ratio` at its family's cut; `None` without a ratio, or as `difference_interval`.
     pub ratio_interval: Option<(f64, f64)>,
+    /// Which scatter the interval comes from; `None` without an interval.
     pub basis: Option<Basis>,
-    /// Probability of a difference as large where there is none.
+    /// Probability, 0..1, of a difference as large where there is none; `None` without an interval.
     pub p: Option<f64>,
+    /// What may be said of the difference; undecided where there is no interval.
     pub verdict: Verdict,
     /// Why there is no interval.
     pub missing: Option<String>,

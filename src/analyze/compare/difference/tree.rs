@@ -67,16 +67,23 @@ fn add(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
 /// One node before and after, all stacks through it together; in the column's unit per query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subtree {
+    /// Cost per query in the first run.
     pub before: f64,
+    /// Cost per query in the second run.
     pub after: f64,
+    /// Number of samples (before, after).
     pub samples: (u64, u64),
+    /// After minus before.
     pub difference: f64,
-    /// `None`: too few samples, or they were not counted.
+    /// Interval of the difference, which misses with the probability [`TreeDifference::cut`]; `None`: too few
+    /// samples, or they were not counted.
     pub interval: Option<(f64, f64)>,
+    /// What may be said of the difference; `None` as for `interval`.
     pub verdict: Option<Verdict>,
 }
 
 impl Subtree {
+    /// A difference was found, in whichever direction; false for a node that was not judged.
     pub fn differs(&self) -> bool {
         self.verdict.is_some_and(Verdict::differs)
     }
@@ -85,19 +92,23 @@ impl Subtree {
 /// The call trees of one level as one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TreeDifference {
+    /// Number of clients.
     pub level: usize,
-    /// Ids of the runs.
+    /// Ids of the runs (before, after).
     pub runs: [String; 2],
-    /// Queries, and all weight, of each side.
+    /// Number of queries of each side (before, after), by which costs are divided.
     pub queries: [f64; 2],
+    /// Weight of all samples of each side (before, after), in the column's unit.
     pub weights: [f64; 2],
+    /// The column that was compared, with its unit.
     pub column: Column,
     /// By node of [`TreeDifference::profile`].
     pub subtrees: Vec<Subtree>,
-    /// Nodes that were judged apart from each other, over how many on all levels the false discovery rate is held,
-    /// and the cut.
+    /// Number of nodes of this level that were judged apart from each other.
     pub judged: usize,
+    /// Number of nodes over which the false discovery rate is held: those judged on all levels together.
     pub family: usize,
+    /// Probability below which a node differs, and with which its interval misses, 0..1.
     pub cut: f64,
     /// Owners that differ, at most as many rows as [`Options::top`], those with the largest differences first; empty
     /// without a preset.
@@ -110,17 +121,21 @@ pub struct TreeDifference {
 /// What is coloured on the stacks through some functions, and off them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Coloured {
+    /// On the stacks through those functions, whether they run under them or call them.
     pub on: Ends,
+    /// On the other stacks.
     pub off: Ends,
 }
 
 /// Nodes that differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ends {
+    /// Number of nodes.
     pub nodes: usize,
-    /// Sizes of the differences of their own samples, those that end in them, in the column's unit per query: each
-    /// sample counts once. And the largest.
+    /// Sum over the nodes of the absolute difference of their own samples, those that end in them, in the
+    /// column's unit per query: each sample counts once.
     pub weight: f64,
+    /// The largest of these differences, in the column's unit per query.
     pub largest: f64,
 }
 

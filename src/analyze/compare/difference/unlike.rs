@@ -8,8 +8,11 @@ use std::collections::BTreeSet;
 /// Something in which two runs differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unlike {
+    /// In what: the host, the build, the kernel and so on, as messages name it.
     pub what: String,
+    /// What the first run recorded of it, or that it did not.
     pub before: String,
+    /// What the second run recorded of it, or that it did not.
     pub after: String,
     /// Their costs and times cannot be set against each other unless the user insists.
     pub incomparable: bool,

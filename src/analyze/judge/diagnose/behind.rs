@@ -1,6 +1,6 @@
 //! Findings on the round trip behind the server: the database's own time, the way to it, its wait for a CPU, and the
-//! queues in front. Invariant: what the statement itself took, what its request waited at the database and the rest
-//! are parts of one measured call; what a query loses by them is that many times the call as it waits for.
+//! queues in front. Invariant: what the statement itself took, what its request waited at the database and what is
+//! left are parts of one measured call; what a query loses by them is that many times the call as it waits for.
 
 use super::facts::{Facts, RoundTrip, Service};
 use super::{Candidate, Case, Evidence, METRICS, Removal, SCHEDULER, STATEMENTS, WIRE, nanos_at};
@@ -15,7 +15,7 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     found.into_iter().flatten().collect()
 }
 
-/// The decision that the others stand beside: how the call grew, and how the statement did.
+/// The decision that the others are compared with: how the call grew, and how the statement did.
 fn decision(case: &Case) -> Vec<Evidence> {
     let mut found = Vec::new();
     let mut levels = vec![case.lowest(), case.facts];

@@ -9,7 +9,7 @@ use crate::preset::Cause;
 
 /// Share of a function's CPU from which on it is one thread's.
 const MOSTLY: f64 = 0.8;
-/// Functions that a verdict names at most.
+/// Functions that a finding names at most.
 const NAMED: usize = 3;
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {

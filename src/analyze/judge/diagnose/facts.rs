@@ -13,20 +13,27 @@ use std::collections::BTreeMap;
 
 /// One level.
 pub struct Facts<'a> {
+    /// Number of clients.
     pub level: usize,
+    /// Its windows.
     pub windows: Vec<&'a Window>,
-    /// N: connections of the load.
+    /// N: connections of the load; where they are not known, queries under way on average (Little's law).
     pub clients: f64,
-    /// R: the clients' mean latency.
+    /// R: the clients' mean latency, ns.
     pub latency: f64,
     /// X: queries a second.
     pub throughput: f64,
+    /// The machine's CPUs; `None` without scheduler statistics of the machine.
     pub cpu: Option<Cpu>,
+    /// The load generator's threads; `None` where they were not measured.
     pub generator: Option<Threads>,
+    /// The server's busiest thread; `None` without scheduler statistics.
     pub thread: Option<Busiest>,
+    /// The runtime's workers; `None` where the preset names none, or they were not measured.
     pub workers: Option<WorkersFacts>,
+    /// The round trip behind the server; `None` where the preset names none, or it was not measured.
     pub behind: Option<RoundTrip>,
-    /// The load's own hop.
+    /// The load's own hop; `None` where not both of its ends were seen.
     pub places: Option<LevelPlaces>,
 }
 
@@ -90,17 +97,21 @@ impl WorkersFacts {
 /// The round trip behind the server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoundTrip {
-    /// By the server's own metric, and that metric.
+    /// ns of one round trip, by the server's own metric.
     pub call: f64,
+    /// Name of the quantity of the preset that `call` comes from.
     pub measured_by: String,
-    /// That one query waits, and by which metric.
+    /// ns that one query waits for it, and the name of the quantity that tells; `None`: not measured.
     pub wait: Option<(f64, String)>,
     /// Round trips a query.
     pub per_query: f64,
+    /// The statement's own time; `None` without statement statistics of it.
     pub service: Option<Service>,
     /// The second hop, where both of its ends were seen.
     pub places: Option<LevelPlaces>,
+    /// Shared calls under way at once, on average; `None`: not measured.
     pub slots: Option<f64>,
+    /// ns that a round trip waits for a connection of the pool; `None`: not measured.
     pub pool: Option<f64>,
 }
 
@@ -116,8 +127,8 @@ pub struct Service {
 }
 
 impl RoundTrip {
-    /// ns a round trip that a request waits at the database beside its statement: unread in its socket, or read and
-    /// not executed. `None` where the sockets or the statement were not measured.
+    /// ns a round trip that a request waits at the database in addition to its statement: unread in its socket, or
+    /// read and not executed. `None` where the sockets or the statement were not measured.
     pub fn waits_at_database(&self) -> Option<f64> {
         let (places, service) = (self.places.as_ref()?, self.service.as_ref()?);
         let mean = |place: Place| places.places[place.index()].mean;

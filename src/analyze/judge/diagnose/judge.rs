@@ -1,4 +1,4 @@
-//! Findings held against the preset's rules, and put in order. Invariant: a confident verdict passes every bound of
+//! Findings held against the preset's rules, and put in order. Invariant: a confident finding passes every bound of
 //! its rule, and where there is none the answer is that there is no single cause.
 
 use super::{Candidate, Case, Confidence, Effect, Finding, behind, cpu, validity, waits};
@@ -7,7 +7,7 @@ use crate::preset::{Cause, Rule};
 /// Share of the latency below which a possible cause is not worth its lines.
 const WORTH_SAYING: f64 = 0.01;
 
-/// The verdicts in order, and what could not be looked for.
+/// The findings in order, and what could not be looked for.
 pub(super) fn judge(case: &Case) -> (Vec<Finding>, Vec<String>) {
     let mut findings = validity::findings(case);
     findings.extend(cpu::findings(case));
@@ -26,7 +26,7 @@ pub(super) fn judge(case: &Case) -> (Vec<Finding>, Vec<String>) {
     (verdicts, not_judged(case))
 }
 
-/// What a verdict says something of: the run, a cause, the machine's state.
+/// What a finding says something of: the run, a cause, the machine's state.
 fn class(cause: Cause) -> u8 {
     match cause {
         Cause::SlowPath | Cause::Churn => 0,

@@ -1,5 +1,5 @@
 //! Why queries take as long as they do at a level: causes with their evidence, judged by the preset's rules.
-//! Invariant: a verdict is computed from a stored run alone; its effect is what the network of `model.rs` says goes
+//! Invariant: a finding is computed from a stored run alone; its effect is what the network of `model.rs` says goes
 //! with the cause, and a cause that could not be looked for is named with what was missing.
 //!
 //! Serialized as it is, a [`Diagnosis`] is the JSON of `wireprof diagnose --json`. Times are ns.
@@ -22,17 +22,20 @@ use crate::run::Run;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The verdicts at one level, the first one first.
+/// The findings at one level, the first one first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
+    /// Id of the run.
     pub run: String,
+    /// The level that is explained: a number of clients.
     pub level: usize,
-    /// N.
+    /// N: connections of the load; where they are not known, queries under way on average (Little's law).
     pub clients: f64,
     /// The clients' mean latency, ns.
     pub latency: f64,
     /// Queries a second.
     pub throughput: f64,
+    /// The findings, in the order that [`Finding`] describes.
     pub verdicts: Vec<Finding>,
     /// The level that tells how CPU a query falls as the throughput rises, which effects reckon with; `None`: they
     /// take what is left to cost what it costs.
@@ -47,8 +50,11 @@ pub struct Diagnosis {
 /// away.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
+    /// What kind of cause it is.
     pub cause: Cause,
+    /// The finding in one sentence, with its main figures.
     pub sentence: String,
+    /// How far the bounds of its rule are passed.
     pub confidence: Confidence,
     /// Which bounds it passes or misses.
     pub because: String,
@@ -56,11 +62,15 @@ pub struct Finding {
     pub effect: Option<Effect>,
     /// Functions, those with the largest effect first.
     pub named: Vec<Named>,
+    /// The figures that it comes from.
     pub evidence: Vec<Evidence>,
+    /// What would show that it is wrong, by the preset's rule.
     pub refuted_by: String,
+    /// What to do next, by the preset's rule.
     pub next: String,
 }
 
+/// How far a finding passes the bounds of its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
@@ -84,10 +94,11 @@ pub struct Effect {
 /// A function with what it calls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Named {
+    /// Full name of the function.
     pub name: String,
     /// ns of CPU a query; or of blocked time, for what waits.
     pub cost: f64,
-    /// 95 % interval; `None`: not measured.
+    /// 95 % interval of `cost`; `None`: not measured.
     pub interval: Option<(f64, f64)>,
     /// ns of mean latency that would go with it.
     pub effect: f64,
@@ -96,9 +107,13 @@ pub struct Named {
 /// One figure and where it stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evidence {
+    /// What the figure is of.
     pub what: String,
+    /// The figure, in `unit`.
     pub value: f64,
+    /// Unit in words: `us a query`, `% of the latency`.
     pub unit: String,
+    /// The level at which it was measured.
     pub level: usize,
     /// Files of the window's directory.
     pub source: String,
@@ -155,7 +170,7 @@ impl Candidate {
 }
 
 impl Diagnosis {
-    /// The first verdict where it is a confident one.
+    /// The first finding where it is a confident one.
     pub fn first(&self) -> Option<&Finding> {
         self.verdicts.first().filter(|verdict| verdict.confidence == Confidence::Confident)
     }

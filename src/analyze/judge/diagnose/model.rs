@@ -6,7 +6,7 @@
 //! form of several servers: Seidmann et al. 1987, "Computerized closed queueing network models", FMS 1(4)). Waits
 //! that nothing serves are a delay; its size is what makes the network's latency the measured one. A resource that a
 //! query holds while it also uses a CPU (one thread, the runtime's workers) becomes a station of its own where it is
-//! scarcer than the CPUs, which then serve the rest; every resource bounds the latency from below by N D / m
+//! scarcer than the CPUs, which then serve what is left; every resource bounds the latency from below by N D / m
 //! (operational laws: Denning and Buzen 1978).
 //!
 //! A busier server works in larger batches (a wake-up, a system call, a round trip serve several queries), so that
@@ -16,15 +16,17 @@
 /// The network at one level. Times in ns a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// N.
+    /// N: the number of clients.
     pub clients: f64,
-    /// R, measured.
+    /// R, measured, ns.
     pub latency: f64,
-    /// CPU of everything that takes part, in CPUs that it can have.
+    /// CPU of everything that takes part, ns a query.
     pub cpu: f64,
+    /// Number of CPUs that everything that takes part can have; not always a whole number.
     pub cpus: f64,
+    /// Resources that a query holds while it also uses a CPU.
     pub held: Vec<HeldResource>,
-    /// The delay is at most this, by other evidence than the latency.
+    /// The delay is at most this, ns, by other evidence than the latency; `None`: no such evidence.
     pub most_delay: Option<f64>,
     /// A level of less throughput; `None`: what is left costs what it costs.
     pub lower: Option<LowerLevel>,
@@ -33,7 +35,7 @@ pub struct Network {
 /// A level of the same run with less throughput.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LowerLevel {
-    /// Of this level's throughput, above 0 and below 1.
+    /// Its throughput as a share of this level's, above 0 and below 1.
     pub throughput: f64,
     /// CPU a query there, ns.
     pub cpu: f64,
@@ -45,11 +47,15 @@ const MOST_SHARED: f64 = 0.75;
 /// A resource that is held, of so many servers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeldResource {
+    /// What kind of resource it is.
     pub what: ResourceKind,
+    /// ns a query that it is held.
     pub demand: f64,
+    /// Number of queries that it can serve at once (threads).
     pub servers: f64,
 }
 
+/// What a query can hold while it also uses a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
     /// The server's busiest thread.
@@ -63,11 +69,15 @@ pub enum ResourceKind {
 /// What is taken away, in ns a query; `cpus` are given back.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Removal {
+    /// ns of CPU a query.
     pub cpu: f64,
-    /// The same at the lower level; `None`: as much a query.
+    /// ns of CPU a query at the lower level; `None`: as much as `cpu`.
     pub lower_cpu: Option<f64>,
+    /// ns a query of waits that nothing serves.
     pub delay: f64,
+    /// Number of CPUs that the measurement gets back.
     pub cpus: f64,
+    /// ns a query that each of these resources is held less.
     pub held: Vec<(ResourceKind, f64)>,
 }
 
@@ -164,7 +174,7 @@ impl Network {
         let scarcest =
             self.held.iter().filter(scarce).max_by(|a, b| (a.demand / a.servers).total_cmp(&(b.demand / b.servers)));
         let on_cpus = self.cpu - scarcest.map_or(0.0, |held| held.demand.min(self.cpu));
-        // Fewer than one CPU (others take the rest) is one lower CPU.
+        // Fewer than one CPU (others take what is left of it) is one slower CPU.
         let servers = self.cpus.max(1.0);
         let mut stations = vec![Station::of(on_cpus * servers / self.cpus, servers)];
         stations.extend(scarcest.map(|held| Station::of(held.demand, held.servers)));

@@ -8,7 +8,7 @@ use crate::analyze::time::off_cpu::Kind;
 use crate::preset::Cause;
 use regex::Regex;
 
-/// Functions that a verdict names at most.
+/// Functions that a finding names at most.
 const NAMED: usize = 3;
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {

@@ -1,6 +1,6 @@
 //! What goes together: from window to window (a function's cost and a metric's change per query), and within windows
 //! (the slowest slices and what ran in them). Pure. Invariant: one false discovery rate is stated for each of the
-//! two, and what was tested and not found is counted beside what was.
+//! two, and what was tested and not found is counted along with what was.
 
 mod shifts;
 mod slices;

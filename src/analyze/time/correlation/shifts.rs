@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 
 /// One window's slices.
 pub(super) struct LabelledSlices {
-    /// The slices that are set against the rest.
+    /// The slices that are set against the others.
     pub marks: Vec<bool>,
     /// Of each series its value in each slice; the same series in the same order in all windows.
     pub series: Vec<Vec<f64>>,

@@ -1,4 +1,4 @@
-//! The slowest tenth of the 50 ms slices set against the rest: which functions ran more in them. Invariant: slices
+//! The slowest tenth of the 50 ms slices set against the others: which functions ran more in them. Invariant: slices
 //! are chosen by the driver's latencies alone and functions by their own scatter alone; neither choice looks at the
 //! other.
 
@@ -21,35 +21,41 @@ const SAMPLES: f64 = 20.0;
 /// What ran more in the slowest slices, over all windows of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SlowSlices {
+    /// Number of windows that could be used.
     pub windows: usize,
-    /// Slices of 50 ms, and those among them that are a window's slowest tenth.
+    /// Number of slices of 50 ms in them.
     pub slices: usize,
+    /// Number of slices among those that are a window's slowest tenth.
     pub slow: usize,
-    /// Mean latency in ns in those and in the rest.
+    /// Mean latency in ns of the queries that ended in slow slices.
     pub latency_slow: f64,
+    /// Mean latency in ns of the queries that ended in the other slices.
     pub latency_rest: f64,
-    /// Functions tested, and draws of the permutation test.
+    /// Number of functions tested.
     pub tested: usize,
+    /// Number of draws of the permutation test.
     pub draws: usize,
     /// Unit of the column that is summed (`nanoseconds`, `cycles`).
     pub unit: String,
-    /// The least probability that so many windows can give.
+    /// The least probability that so many windows can give, 0..1.
     pub least: f64,
     /// Those found at the false discovery rate, the largest factor first.
     pub found: Vec<SlowFrame>,
-    /// The least probable of those tested, found or not.
+    /// The least probable of those tested, found or not; `None` where nothing was tested.
     pub nearest: Option<SlowFrame>,
 }
 
 /// One function with what it calls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SlowFrame {
+    /// The function.
     #[serde(flatten)]
     pub frame: Identity,
-    /// Weight per second of slices, slow ones and the rest.
+    /// Weight per second in slow slices, in [`SlowSlices::unit`]: mean over the slices.
     pub slow: f64,
+    /// Weight per second in the other slices, in the same unit.
     pub rest: f64,
-    /// Of the test by circular shifts, one-sided.
+    /// Of the test by circular shifts, one-sided, 0..1.
     pub probability: f64,
 }
 
@@ -170,7 +176,7 @@ fn marks(window: &Window) -> Option<Vec<bool>> {
     (first > rest).then_some(marks)
 }
 
-/// Mean latency in ns of the queries that ended in slow slices and in the rest.
+/// Mean latency in ns of the queries that ended in slow slices and in the others.
 fn latencies(windows: &[Sliced]) -> (f64, f64) {
     let mean = |slow: bool| {
         let slices = windows.iter().flat_map(|window| window.view.window.load.slices.iter().zip(&window.marks));

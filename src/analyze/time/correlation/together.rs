@@ -27,13 +27,17 @@ const COUNTS: f64 = 100.0;
 /// Quantities of a run's windows that rise together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Together {
+    /// Number of windows that could be used.
     pub windows: usize,
+    /// Number of functions tested.
     pub frames: usize,
+    /// Number of metrics tested.
     pub metrics: usize,
-    /// Pairs tested, and draws of the permutation test.
+    /// Number of pairs of a function and a metric tested.
     pub pairs: usize,
+    /// Number of draws of the permutation test.
     pub draws: usize,
-    /// The least probability that so many windows can give.
+    /// The least probability that so many windows can give, 0..1.
     pub least: f64,
     /// Unit of the profile's column (`nanoseconds`, `cycles`).
     pub unit: String,
@@ -44,15 +48,18 @@ pub struct Together {
 /// A function and a metric.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pair {
+    /// The function.
     #[serde(flatten)]
     pub frame: Identity,
+    /// The series as in the exposition, with ` count` or ` sum` for that part of a histogram.
     pub metric: String,
     /// Spearman's rank correlation over the windows, 0..1.
     pub correlation: f64,
+    /// Of a correlation as large by chance, by the permutation test, one-sided, 0..1.
     pub probability: f64,
     /// Self cost per query in the profile's unit, mean of the windows of the first and of the last level.
     pub cost: (f64, f64),
-    /// The metric's change per query, in its own unit.
+    /// The metric's change per query, in its own unit, likewise for the first and the last level.
     pub change: (f64, f64),
 }
 

@@ -29,6 +29,7 @@ pub struct Node {
     /// The preset's name of it; a place's name in `wire.json`, with its hop before where that is not the load's;
     /// `rest of KEY`.
     pub key: String,
+    /// What the node is.
     pub what: What,
     /// ns of one; `None` where `known` says why.
     pub mean: Option<f64>,
@@ -38,9 +39,11 @@ pub struct Node {
     pub times: Option<f64>,
     /// Share of the latency, 0..1. `None` where several queries share one, or it is not measured.
     pub share: Option<f64>,
+    /// How the node is known.
     pub known: Known,
     /// The stored files and the series in them.
     pub source: String,
+    /// The nodes that it divides into, and those set next to them for comparison; empty for a leaf.
     pub parts: Vec<Node>,
 }
 
@@ -48,26 +51,31 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
+    /// The root: the clients' mean latency.
     Latency,
-    /// Of the load's hop where `hop` is `None`.
+    /// A place on a hop.
     Place {
+        /// Name of the hop; `None` for the load's.
         hop: Option<String>,
+        /// The place on that hop.
         place: Place,
     },
     /// Of the client, around its own end of the load's hop.
     ClientCalls,
     /// By the preset.
     Measured,
-    /// What the database's own statistics say of the same time: set against a place, not a part that leaves a rest.
+    /// What the database's own statistics say of the same time: set against a place, not a part that leaves a
+    /// residual.
     Compared,
     /// The same of what the sockets alone say of the server's hands.
     Phase(Phase),
     /// What the parts of a whole leave of it; in words where the preset has some.
+    #[serde(rename = "rest")]
     Residual(Option<String>),
 }
 
 impl What {
-    /// Not set beside the parts of its whole, to be compared with them.
+    /// A part of its whole; false for what is only set next to the parts, to be compared with them.
     pub fn is_part(&self) -> bool {
         !matches!(self, What::Compared | What::Phase(_))
     }
@@ -77,6 +85,7 @@ impl What {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Known {
+    /// Measured itself.
     Measured {
         /// How many it is the mean of; `None` where that is not told.
         count: Option<f64>,
@@ -90,6 +99,7 @@ pub enum Known {
 /// A level's tree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LevelNodes {
+    /// The root of the tree.
     pub latency: Node,
     /// What the sockets tell of the server's hands without any metric; `None` where queries overlap.
     pub own_work: Option<OwnWork>,
@@ -150,8 +160,8 @@ impl LevelNodes {
     }
 
     /// What the means of the server's metrics leave within its hands, likewise, where the sockets measured all that
-    /// it did there itself. They say how the measured parts divide further, and are no part of what is
-    /// residual_share.
+    /// it did there itself. They say how the measured parts divide further, and are no part of
+    /// [`LevelNodes::residual_share`].
     pub fn residuals_within_measured(&self) -> Vec<(&Node, f64)> {
         self.rests(|node| self.within_measured(node))
     }
@@ -184,7 +194,7 @@ impl LevelNodes {
         self.latency.mean?;
         let rests: f64 = self.residuals().iter().map(|(_, share)| share.abs()).sum();
         let within: f64 = self.residuals_within_measured().iter().map(|(_, share)| share.abs()).sum();
-        // What the metrics explain of it all is not residual_share for the sockets' sample differing.
+        // What the metrics explain is no residual, though the means of the sockets' sample differ from it.
         Some(rests + self.traced_residual().map_or(0.0, |left| left.min(within)))
     }
 }

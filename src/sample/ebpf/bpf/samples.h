@@ -7,7 +7,7 @@
 #pragma once
 #include "unwind.h"
 
-/* Whether each sample carries its stack for the referee; set when the program is loaded. */
+/* Whether each sample carries its stack for the cross-check; set when the program is loaded. */
 const volatile u32 with_copies = 0;
 
 /* Counts of one CPU since the start. */
@@ -58,7 +58,7 @@ struct sample {
     /* Bytes of stack from `sp` on that the pieces before this record hold: 0 for none. */
     u32 copied;
     struct space space;
-    /* Registers of the frame at which the walk ended (`copied` and not for the referee), or of the leaf. */
+    /* Registers of the frame at which the walk ended (`copied` and not for the cross-check), or of the leaf. */
     u64 lookup;
     u64 sp;
     u64 bp;
@@ -98,7 +98,7 @@ struct {
 
 INLINE struct target *find_target(u32 pid) { return bpf_map_lookup_elem(&targets, &pid); }
 
-/* Pages of a stack that are copied where user space has to finish a walk, and for its referee. */
+/* Pages of a stack that are copied where user space has to finish a walk, and for its cross-check. */
 #define COPY_PAGES 16
 #define REFEREE_PAGES 288
 
@@ -145,7 +145,7 @@ static __attribute__((noinline)) u32 send_copy(u64 from, u64 time, u32 cpu) {
     return copying.copied;
 }
 
-/* Sends the user addresses that the kernel finds along frame pointers, for the referee. */
+/* Sends the user addresses that the kernel finds along frame pointers, for the cross-check. */
 static __attribute__((noinline)) int send_pointers(void *context, u64 time, u32 cpu) {
     struct piece *piece = bpf_ringbuf_reserve(&ring, sizeof *piece, 0);
     if (!piece)
