@@ -156,7 +156,7 @@ fn the_recording_of_the_testbed_becomes_a_run_that_every_verb_reads() {
     assert_eq!(pictures(&place), 10);
 }
 
-/// The largest recorded file, 152 MB of text. The bounds are CPU time, because other tests run companions this one;
+/// The largest recorded file, 152 MB of text. The bounds are CPU time, because other tests run beside this one;
 /// on an idle machine it takes a sixth of them, and a tenth of the memory.
 #[test]
 fn a_large_recorded_file_is_imported_and_drawn_in_5_seconds_of_cpu_and_500_megabytes() {

@@ -31,7 +31,7 @@ struct Made {
     waiting: f64,
     /// Share of the server's CPU on its busiest thread.
     on_one_thread: f64,
-    /// Threads of the server, inside a task companions what is on a CPU.
+    /// Threads of the server, inside a task besides what is on a CPU.
     blocked: f64,
     /// A round trip behind: the call, the statement, the way on its own, waiting at the database; what a query waits
     /// for it.

@@ -32,7 +32,7 @@ fn beside_a_stripped_testbed() -> Option<tempfile::TempDir> {
     Some(folder)
 }
 
-/// The command by a wireprof that finds the testbed companions itself.
+/// The command by a wireprof that finds the testbed beside itself.
 fn command(place: &Place, wireprof: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(wireprof);
     command.args(arguments).current_dir(place.path()).stdin(Stdio::null());

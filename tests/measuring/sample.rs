@@ -105,7 +105,7 @@ fn framehop_finds_the_same_stacks_and_frame_pointers_do_in_a_program_that_has_th
         let options = Options { cross_checks: true, unwinding, ..Options::default() };
         let (_kept, program) = compile(RECURSION, &["-O2", flags, "-g0"]);
         let (_, report) = sample_with(&program, 1.0, options);
-        let found = report.cross_checks.expect("the referees were asked");
+        let found = report.cross_checks.expect("the stacks were cross-checked");
         assert!(found.framehop.same > 500 && found.framehop.different == 0, "{flags}: {:?}", found.framehop);
         let agreed = found.frame_pointers.same + found.frame_pointers.but_for_a_caller;
         // Without frame pointers that cross-check must be seen to fail.

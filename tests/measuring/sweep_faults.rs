@@ -34,8 +34,8 @@ fn a_target_that_is_not_there_is_refused_before_any_load() {
         3,
         &["measuring process 4194303", "there is no such process on this host", "remedy: give the server's"],
     );
-    let companions = place.sweep(&generic(&testbed.ready.sql, &["--no-sampling", "--also", "nosuchprocess"]));
-    companions.assert(2, &["--also nosuchprocess: there is no such process on this host"]);
+    let absent = place.sweep(&generic(&testbed.ready.sql, &["--no-sampling", "--also", "nosuchprocess"]));
+    absent.assert(2, &["--also nosuchprocess: there is no such process on this host"]);
     place.assert_no_run();
 }
 

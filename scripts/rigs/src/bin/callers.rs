@@ -17,7 +17,7 @@ fn main() -> Result<ExitCode> {
     let recording = choose(&options, pid)?.sampler.start(&[Sampled::alone(pid)])?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (raw, report) = recording.stop()?;
-    let findings = report.cross_checks.context("the referees were not asked")?;
+    let findings = report.cross_checks.context("the stacks were not cross-checked")?;
     let samples = raw.samples.len();
     println!("{samples} samples in {seconds} s, {}, {}, lost {}", report.unwinder, report.event, report.lost);
     let agree = [say("framehop", &findings.framehop), say("frame pointers", &findings.frame_pointers)];
