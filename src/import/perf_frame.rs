@@ -86,12 +86,11 @@ fn module_at(text: &str) -> Option<usize> {
 
 /// Behind `+0x1f (`.
 fn behind_offset(text: &str) -> Option<usize> {
-    let offsets = text.match_indices("+0x").find_map(|(at, mark)| {
+    text.match_indices("+0x").find_map(|(at, mark)| {
         let digits = at + mark.len();
         let end = digits + text[digits..].find(|c: char| !c.is_ascii_hexdigit())?;
         (end > digits && text[end..].starts_with(" (")).then_some(end + 1)
-    });
-    offsets
+    })
 }
 
 /// The bracket that belongs to the last one, if it stands behind a blank.

@@ -110,11 +110,14 @@ pub(super) fn type_line(line: &str) -> Option<(Cow<'_, str>, &str)> {
 mod tests {
     use super::*;
 
-    fn parts(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+    /// Name, labels and value.
+    type Parts = (String, Vec<(String, String)>, f64);
+
+    fn parts(line: &str) -> Option<Parts> {
         sample_line(line).map(|line| (line.name.into_owned(), line.labels.into_iter().collect(), line.value))
     }
 
-    fn made(name: &str, labels: &[(&str, &str)], value: f64) -> Option<(String, Vec<(String, String)>, f64)> {
+    fn made(name: &str, labels: &[(&str, &str)], value: f64) -> Option<Parts> {
         Some((name.into(), labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(), value))
     }
 

@@ -60,7 +60,7 @@ impl<W: Write> SeriesLog<W> {
     /// # Errors
     /// The writer fails.
     pub fn append(&mut self, scrape: &Scrape) -> Result<()> {
-        let midpoint = scrape.span.midpoint() as i128 - self.origin.monotonic as i128;
+        let midpoint = i128::from(scrape.span.midpoint()) - i128::from(self.origin.monotonic);
         let at = self.origin.unix + midpoint as f64 / 1e9;
         let mut text = String::new();
         for (series, reading) in Exposition::parse(&self.candidates(&scrape.text)).readings {
@@ -128,7 +128,8 @@ pub fn read_series_log(text: &str) -> Result<BTreeMap<Series, Vec<Point>>> {
         let Some((line, timestamp)) = sample_line(line.trim()).and_then(|l| l.timestamp.map(|t| (l, t))) else {
             bail!("line {} of the series log is no reading with a timestamp: {}", number + 2, line.trim());
         };
-        let at = (origin.monotonic as i128 + ((timestamp - origin.unix) * 1e6).round() as i128 * 1000).max(0) as Nanos;
+        let at =
+            (i128::from(origin.monotonic) + ((timestamp - origin.unix) * 1e6).round() as i128 * 1000).max(0) as Nanos;
         let key = Series { name: line.name.into_owned(), labels: line.labels };
         series.entry(key).or_default().push(Point { at, value: line.value });
     }

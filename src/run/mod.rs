@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 #[path = "../../tests/it/build/mod.rs"]
+#[allow(missing_docs, reason = "it is of the tests")]
 pub mod build;
 mod companions;
 mod id;

@@ -72,10 +72,7 @@ const SMALLER_COPIES: [u64; 3] = [16_384, 8_192, 2_048];
 /// # Errors
 /// Where the events are refused with the smallest stack copies too: what was said of the size asked for.
 pub fn permitted(options: &Options, pid: u32) -> Result<Options, Forbidden> {
-    let refused = match perf::open(options, &[pid]) {
-        Ok(_) => return Ok(options.clone()),
-        Err(refused) => refused,
-    };
+    let Err(refused) = perf::open(options, &[pid]) else { return Ok(options.clone()) };
     let smaller = SMALLER_COPIES.into_iter().filter(|bytes| *bytes < options.stack_bytes);
     let mut smaller = smaller.map(|stack_bytes| Options { stack_bytes, ..options.clone() });
     smaller.find(|options| perf::open(options, &[pid]).is_ok()).ok_or(refused)

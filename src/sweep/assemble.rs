@@ -64,7 +64,7 @@ pub fn assemble(
         sampling,
         profile,
         off_cpu,
-        companions: companions,
+        companions,
         metrics,
         statements,
         scheduler,

@@ -228,14 +228,10 @@ impl<'a> Turns<'a> {
         let whole = cut.is_none() || self.arms.iter().all(Running::is_whole);
         let mut runs = Vec::new();
         for running in self.arms {
-            match running.end(cut.as_ref()) {
-                Ok(ended) => runs.extend(ended),
-                // The windows are safe by now: a full disk here must not hide what cut the runs short.
-                Err((ended, error)) => {
-                    runs.extend(ended);
-                    after = after.or(Some(error));
-                }
-            }
+            // The windows are safe by now: a full disk here must not hide what cut the runs short.
+            let (ended, failed) = running.end(cut.as_ref());
+            runs.extend(ended);
+            after = after.or(failed);
         }
         if let (Some(_), Some(after)) = (&cut, &after) {
             tell(Event::Noted(&format!("{after:#}")));
@@ -299,11 +295,11 @@ impl Running {
         self.writer.as_ref().is_some_and(|writer| self.finished == writer.manifest.order.len())
     }
 
-    /// Writes how the run ended; where that fails, the run comes with the error.
-    fn end(self, cut: Option<&Error>) -> Result<Option<Ended>, (Option<Ended>, Error)> {
+    /// Writes how the run ended: the run, and why that could not be written.
+    fn end(self, cut: Option<&Error>) -> (Option<Ended>, Option<Error>) {
         let whole = self.is_whole();
         let Running { writer, finished, .. } = self;
-        let Some(mut writer) = writer else { return Ok(None) };
+        let Some(mut writer) = writer else { return (None, None) };
         let planned = writer.manifest.order.len();
         let text = match cut.filter(|_| !whole) {
             Some(error) => format!("cut short after {finished} of {planned} windows: {error:#}"),
@@ -315,12 +311,8 @@ impl Running {
                 "complete".into()
             }
         };
-        let written = writer.finish(&text);
+        let failed = writer.finish(&text).err();
         let directory = writer.directory().to_path_buf();
-        let ended = Some(Ended { directory, manifest: writer.manifest, finished });
-        match written {
-            Ok(()) => Ok(ended),
-            Err(error) => Err((ended, error)),
-        }
+        (Some(Ended { directory, manifest: writer.manifest, finished }), failed)
     }
 }

@@ -311,10 +311,10 @@ impl Lane {
             // The linker's word on which function this is, clones and outlined parts apart, is better than the
             // compiler's.
             (Some(outermost), Some(hit)) if hit.sized || outermost.name.is_empty() => {
-                outermost.name = texts.name(hit.name)
+                outermost.name = texts.name(hit.name);
             }
             (None, Some(hit)) => {
-                functions.push(Function { name: texts.name(hit.name), file: None, inlined: false, module: None })
+                functions.push(Function { name: texts.name(hit.name), file: None, inlined: false, module: None });
             }
             _ => {}
         }

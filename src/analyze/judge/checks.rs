@@ -23,7 +23,7 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
     match &window.scheduler {
         Some(scheduler) => checks.extend(machine(scheduler)),
         None => {
-            checks.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)))
+            checks.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)));
         }
     }
     checks.push(restarted(manifest, window));

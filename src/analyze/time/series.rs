@@ -138,7 +138,9 @@ fn gauge_rise(changes: &[&Change]) -> Option<f64> {
 
 /// Replicates whose buckets differ have no quantiles together, those without a sum no mean.
 fn histogram(changes: &[&Change]) -> Option<LevelChange> {
-    let mut merged: Option<(f64, Option<f64>, Vec<(f64, f64)>)> = None;
+    /// Count, sum, and (bound, count) of each bucket.
+    type Merged = (f64, Option<f64>, Vec<(f64, f64)>);
+    let mut merged: Option<Merged> = None;
     for change in changes {
         let Change::Histogram { count: c, sum: s, buckets: b, .. } = change else { continue };
         let Some((count, sum, buckets)) = &mut merged else {

@@ -204,7 +204,7 @@ impl Memory {
         match uploaded {
             Some(_) => self.used = after,
             None => {
-                self.notes.push(format!("no room for the table of {}: stacks through it are copied", path.display()))
+                self.notes.push(format!("no room for the table of {}: stacks through it are copied", path.display()));
             }
         }
         self.modules.insert(id, uploaded);

@@ -116,7 +116,7 @@ impl Walker {
     }
 
     /// Steps that compact rules do not hold: expressions (PLT stubs), code without tables.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "each is borrowed from another part of the walker's state")]
     fn ask_framehop(
         &mut self,
         space: &mut Space,

@@ -162,7 +162,7 @@ impl Table {
         (*self.bytes).as_ref()
     }
 
-    /// How many pages of code there are, each of [`PAGE`] bytes.
+    /// How many pages of code there are, each of 4 KiB.
     pub fn pages(&self) -> usize {
         self.counts.pages
     }
