@@ -80,6 +80,8 @@ impl Bench {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         fs::set_permissions(home.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        fs::write(path("hba"), HBA).unwrap();
+        fs::write(path("ext"), "basicConstraints = CA:FALSE\n").unwrap();
         openssl(
             home.path(),
             "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt",
@@ -90,7 +92,6 @@ impl Bench {
             "x509 -req -extfile ext -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out client.crt",
         );
         fs::set_permissions(path("client.key"), PermissionsExt::from_mode(0o600)).unwrap();
-        fs::write(path("hba"), HBA).unwrap();
         let own = home.path().display();
         let abstract_name = format!("@wireprof-{}", std::process::id());
         let common = format!("hba_file = '{own}/hba'\nlisten_addresses = '127.0.0.1,::1'\n");
