@@ -117,7 +117,7 @@ fn includes(path: &Path, text: &str) -> BTreeSet<String> {
 /// Without `..`, which the file system need not be asked for.
 fn normal(path: &Path) -> PathBuf {
     let mut parts: Vec<&std::ffi::OsStr> = Vec::new();
-    for part in path.iter() {
+    for part in path {
         if part == ".." {
             parts.pop();
         } else {

@@ -234,10 +234,10 @@ fn a_focus_metric_below_its_share_is_the_slow_path() {
 #[test]
 fn lost_or_throttled_samples_warn() {
     fires("lost_samples", Status::Warn, json!({ "lost": 200, "recorded": 10_000, "throttled": 0 }), |w| {
-        w.sampling.as_mut().unwrap().lost = 200
+        w.sampling.as_mut().unwrap().lost = 200;
     });
     fires("lost_samples-throttled", Status::Warn, json!({ "lost": 0, "recorded": 10_000, "throttled": 1 }), |w| {
-        w.sampling.as_mut().unwrap().throttled = 1
+        w.sampling.as_mut().unwrap().throttled = 1;
     });
     assert_eq!(bad(&check(|w| w.sampling.as_mut().unwrap().lost = 50)), []);
 }

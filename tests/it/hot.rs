@@ -74,7 +74,7 @@ fn merging_sums_the_columns_that_all_have() {
     both.check().unwrap();
     assert_eq!(lines(&both), expected(&[("main;a", 2), ("main;b", 1)]));
     assert_eq!(both.nodes.len(), 3);
-    let mut bare = two.clone();
+    let mut bare = two;
     bare.columns.remove(0);
     bare.samples.iter_mut().for_each(|s| s.values = vec![s.values[1]]);
     let common = merge(&[&one, &bare]);

@@ -198,11 +198,11 @@ fn compare(text: &str) -> (BTreeSet<String>, usize) {
                 seen += 1;
             }
             Value::Counter(wanted) => {
-                assert_eq!(ours.readings.get(&key(&sample.metric)), Some(&Reading::Counter(wanted)), "{sample:?}")
+                assert_eq!(ours.readings.get(&key(&sample.metric)), Some(&Reading::Counter(wanted)), "{sample:?}");
             }
             Value::Gauge(wanted) if wanted.is_nan() => {}
             Value::Gauge(wanted) => {
-                assert_eq!(ours.readings.get(&key(&sample.metric)), Some(&Reading::Gauge(wanted)), "{sample:?}")
+                assert_eq!(ours.readings.get(&key(&sample.metric)), Some(&Reading::Gauge(wanted)), "{sample:?}");
             }
             Value::Untyped(wanted) => {
                 let found = match (family("_sum"), family("_count"), ours.readings.get(&key(&sample.metric))) {

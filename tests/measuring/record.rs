@@ -145,7 +145,7 @@ fn what_cannot_be_recorded_is_said_before_anything_is_stored() {
         (&["--divisor", "statements([)"], 2, "`[` is no regular expression"),
         (&["--divisor", "delta(a)", "--url", &url, "--no-sampling", "--clients", "1"], 2, "give --metrics-url"),
         (&["--divisor", "statements(x)", "--url", &url, "--no-sampling", "--clients", "1"], 2, "give --statements-url"),
-        (&[], 3, "which server? give --url"),
+        (&[], 2, "which server? give --url"),
     ] {
         let place = Place::new();
         place.run(&[&["record"], arguments].concat()).assert(code, &[told]);

@@ -324,7 +324,7 @@ fn a_wrong_argument_of_a_sweep_is_usage_and_starts_nothing() {
         answer.assert(2, &[told]);
         assert!(!answer.err.contains("starting the testbed"), "{}", answer.err);
     }
-    place.sweep(&["--preset", "generic", "--query", "select 1"]).assert(3, &["which server? give --url"]);
+    place.sweep(&["--preset", "generic", "--query", "select 1"]).assert(2, &["which server? give --url"]);
     place.assert_no_run();
 }
 

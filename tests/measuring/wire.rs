@@ -96,7 +96,7 @@ fn over_a_unix_socket_places_sum_to_the_latency_and_none_is_on_a_network() {
     let Some(server) = Postgres::start("") else { return };
     let directory = server.directory().display().to_string().replace('/', "%2F");
     let address = Address::parse(&format!("postgres://postgres@{directory}:{}/postgres", server.port)).unwrap();
-    let at = Listens::Socket(address.socket().unwrap().into());
+    let at = Listens::Socket(address.socket().unwrap());
     let hops = vec![Hop { name: "target".into(), at }];
     let Some(mut wire) = followed(hops.clone()) else { return };
     let open = |address: &Address, clients, sql| {
