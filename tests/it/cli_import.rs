@@ -32,7 +32,8 @@ fn import(place: &Place, recorded: &Path, table: &str) {
     let directory = recorded.join(table).display().to_string();
     let import = ["import", &directory, "--preset", "materialize", "--profile-seconds", "15", "--width", "120"];
     let answer = place.run(&import);
-    // A level of each fails the check of the generator's gap, which the exit code tells; the run is stored all the same.
+    // A level of each fails the check of the generator's gap, which the exit code tells. The run is stored all the
+    // same.
     answer.assert(1, &[]);
     let gap = if table == "t" { "N - X*R = 0.0" } else { "N - X*R = 2.03 of 16" };
     assert!(answer.out.contains(&format!("FAIL          {gap}")), "{}", answer.out);
