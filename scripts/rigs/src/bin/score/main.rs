@@ -62,7 +62,7 @@ fn measure(case: &Case, directory: &Path, replicates: usize) -> Result<()> {
 
 fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<()> {
     let own = std::env::current_exe()?;
-    let binary = own.ancestors().nth(2).context("the example lies in target/PROFILE/examples")?.join("wireprof");
+    let binary = own.with_file_name("wireprof");
     let mut command = Command::new(&binary);
     // The diagnosis compares with the lowest level; the side without the plant gives latencies only.
     let levels = match case.level {
