@@ -21,7 +21,7 @@ pub(super) fn frame_of(line: &str) -> Option<FrameText<'_>> {
     }
     let address = u64::from_str_radix(&line[..digits], 16).ok()?;
     let rest = &line[digits..];
-    if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
+    if !rest.is_empty() && !rest.starts_with([' ', '\t']) || begins_with_padded_address(rest) {
         return None;
     }
     // One blank stands before the symbol and one before the module.
@@ -36,6 +36,14 @@ pub(super) fn frame_of(line: &str) -> Option<FrameText<'_>> {
     let (symbol, module) = split(rest);
     let symbol = symbol.map(|symbol| without_offset(symbol.trim()));
     Some(FrameText { address, symbol, module: module.map(without_offset), inlined })
+}
+
+/// Whether an address follows that perf padded to 16 columns (`%16lx` behind one blank): what stands before it is then
+/// a thread's id, as `-F pid,ip,sym` prints it where there is no stack.
+fn begins_with_padded_address(rest: &str) -> bool {
+    let address = rest.trim_start_matches(' ');
+    let digits = address.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(address.len());
+    (1..=16).contains(&digits) && rest.len() - address.len() + digits >= 17 && address[digits..].starts_with(' ')
 }
 
 /// The frame at the end of a sample's own line, as perf prints it where there is no stack: its address is padded to
@@ -151,6 +159,8 @@ mod tests {
         assert_eq!(parts("\t 55 core::f(int)+0x6 (inlined)"), (Some("core::f(int)"), None, true));
         assert_eq!(frame_of("  work.c:12"), None);
         assert_eq!(frame_of("\t0x55 work"), None);
+        assert_eq!(frame_of("   1080  ffffffff81d35f77 read_zero ([kernel.kallsyms])"), None);
+        assert_eq!(frame_of("    958            40274f spin(long)"), None);
     }
 
     #[test]

@@ -195,7 +195,8 @@ impl Reader {
 
     fn place(&mut self, frame: FrameText) -> Option<MappedSymbol> {
         self.framed.get_or_insert(self.number);
-        self.symbols |= frame.symbol.is_some();
+        // perf marks what is inlined also where it prints no symbols.
+        self.symbols |= frame.symbol.is_some_and(|symbol| !(frame.inlined && symbol.is_empty()));
         self.stacks.place(frame)
     }
 

@@ -114,6 +114,19 @@ fn whichever_fields_are_printed_the_stacks_are_the_same() {
 }
 
 #[test]
+fn an_id_alone_before_a_lone_frame_is_an_id() {
+    let text =
+        "  958  ffffffff81d35f7f read_zero ([kernel.kallsyms])\n  960            40274f spin(long) (/root/prog)\n";
+    assert_eq!(stacks(text), [("read_zero".to_string(), 1), ("spin(long)".to_string(), 1)].into());
+}
+
+#[test]
+fn a_mark_of_inlining_is_no_symbol() {
+    let found = error("srv 1/1 1.000001: 5 cycles: \n\t 40241c (/srv)\n\t 40241c (inlined)\n", None);
+    assert!(found.contains("the field sym is missing"), "{found}");
+}
+
+#[test]
 fn samples_without_an_event_are_counted_and_a_thread_alone_is_enough() {
     let script = read(format!("srv 11 1.000001:    1000 \n{STACK}").repeat(2).as_bytes(), None).unwrap();
     assert_eq!((script.event, script.profile.columns.len(), script.others.len()), (None, 1, 0));
