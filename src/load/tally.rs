@@ -3,8 +3,8 @@
 
 use super::plan::Plan;
 use super::record::{Mark, Notes, Outcome, Record};
-use super::transactions::transactions;
 use super::trace::{ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
+use super::transactions::transactions;
 use crate::clock::{Nanos, Span};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;

@@ -193,10 +193,12 @@ impl Client {
             }
             Ok(IsNull::No)
         };
-        frontend::bind("", &prepared.name, [], variables, write, [], &mut self.request).map_err(|error| match error {
-            frontend::BindError::Serialization(cause) => cause,
-            frontend::BindError::Conversion(cause) => std::io::Error::other(cause),
-        })?;
+        frontend::bind("", &prepared.name, [], variables, write, [], &mut self.request).map_err(
+            |error| match error {
+                frontend::BindError::Serialization(cause) => cause,
+                frontend::BindError::Conversion(cause) => std::io::Error::other(cause),
+            },
+        )?;
         if describe {
             frontend::describe(b'P', "", &mut self.request)?;
         }

@@ -20,7 +20,9 @@ pub fn transactions_table(rows: &[TransactionRow], counted_scale: Option<u64>) -
          tables divide by queries: the statements of which it consists."
             .to_string(),
     ];
-    notes.extend(counted_scale.map(|scale| format!(":scale is {scale}, counted in pgbench_branches (-D scale=N sets it).")));
+    notes.extend(
+        counted_scale.map(|scale| format!(":scale is {scale}, counted in pgbench_branches (-D scale=N sets it).")),
+    );
     Table { title: "Transactions".into(), columns, rows: rows.iter().map(row).collect(), notes }
 }
 

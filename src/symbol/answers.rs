@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// To be raised when the format changes, or which frames an address has: the demangler's rules among them.
-const MARK: &[u8; 8] = b"wpsymb\x00\x01";
+const MARK: &[u8; 8] = b"wpsymb\x00\x02";
 const HEADER: usize = 28;
 /// Bytes that the answers of all files may take together.
 const MOST_BYTES: u64 = 256 << 20;

@@ -3,6 +3,7 @@
 //! to the same lane, so that no unit is parsed twice but at a border between lanes, or after a lane had to forget.
 
 use super::answers::{Answers, Cache};
+use super::crates::Crates;
 use super::debug_files::{self, Companions};
 use super::dwarf::{Found, Reader};
 use super::extents::Extents;
@@ -83,6 +84,8 @@ struct Facts {
     extents: Option<Extents>,
     /// Read when the first addresses are looked up; none where all units may be held.
     units: OnceLock<Units>,
+    /// Read when the first function is looked up in the debug information.
+    crates: OnceLock<Crates>,
     /// Bytes of debug information that all lanes together may have parsed at one time.
     most_parsed: u64,
 }
@@ -95,6 +98,11 @@ impl Facts {
         let read = || if is_large() { Units::read(&self.files) } else { Units::default() };
         let units = self.units.get_or_init(|| catch_unwind(AssertUnwindSafe(read)).unwrap_or_default());
         (self.segments.svma(offset).map_or(u32::MAX, |svma| units.of(svma)), offset)
+    }
+
+    fn crates(&self) -> &Crates {
+        let read = || catch_unwind(AssertUnwindSafe(|| Crates::read(&self.files))).unwrap_or_default();
+        self.crates.get_or_init(read)
     }
 
     fn table(&self) -> &Table {
@@ -135,6 +143,8 @@ struct Lane {
 /// compilers store each text once.
 #[derive(Default)]
 struct Texts {
+    /// By name and file, where the name alone has no path.
+    qualified: HashMap<(usize, usize, usize), Arc<str>>,
     names: HashMap<(usize, usize), Arc<str>>,
     files: HashMap<(usize, usize), Arc<str>>,
 }
@@ -173,7 +183,8 @@ impl Image {
         let answers = cache.and_then(|cache| Answers::open(cache, build_id, &files));
         let extents = Extents::read(&files.own);
         let (table, units) = (OnceLock::new(), OnceLock::new());
-        let facts = Facts { files, segments, table, extents, units, most_parsed: options.most_parsed };
+        let (crates, most_parsed) = (OnceLock::new(), options.most_parsed);
+        let facts = Facts { files, segments, table, extents, units, crates, most_parsed };
         Ok(Image { facts, lanes: Vec::new(), borders: Vec::new(), answers, unnamed: false })
     }
 
@@ -297,10 +308,11 @@ impl Lane {
         self.open(facts);
         let files = facts.files.with_symbols();
         let hit = facts.table().find(svma, &files);
+        let crates = facts.crates();
         let Lane { reader, texts, damage, absent, looked_elsewhere, unnamed: _ } = self;
         let mut functions = Vec::new();
         if let Opened::Reader(reader) = reader {
-            let result = reader.frames(svma, |found| texts.inlined(found, &mut functions));
+            let result = reader.frames(svma, |found| texts.inlined(found, crates, &mut functions));
             if let Err(error) = result {
                 damage.get_or_insert_with(|| error.to_string());
             }
@@ -348,14 +360,27 @@ impl Lane {
 }
 
 impl Texts {
-    fn inlined(&mut self, found: &[Found<'_>], functions: &mut Vec<Function>) {
+    fn inlined(&mut self, found: &[Found<'_>], crates: &Crates, functions: &mut Vec<Function>) {
         let last = found.len().saturating_sub(1);
         functions.extend(found.iter().enumerate().map(|(index, found)| Function {
-            name: self.name(found.name.unwrap_or_default()),
+            name: self.full_name(found, crates),
             file: found.file.map(|file| self.file(file)),
             inlined: index < last,
             module: None,
         }));
+    }
+
+    /// The name with the path that the debug information leaves out.
+    fn full_name(&mut self, found: &Found<'_>, crates: &Crates) -> Arc<str> {
+        let raw = found.name.unwrap_or_default();
+        let bare = self.name(raw);
+        if let Some(scope) = &found.scope {
+            return format!("{scope}::{bare}").into();
+        }
+        let Some(file) = found.file.filter(|_| found.language == Some(gimli::DW_LANG_Rust)) else { return bare };
+        let qualified = || crates.qualified(&String::from_utf8_lossy(raw), file).map_or(bare, Arc::from);
+        let key = (raw.as_ptr() as usize, raw.len(), file.as_ptr() as usize);
+        self.qualified.entry(key).or_insert_with(qualified).clone()
     }
 
     fn name(&mut self, raw: &[u8]) -> Arc<str> {

@@ -17,6 +17,7 @@
 
 mod answers;
 mod convert;
+mod crates;
 mod debug_files;
 mod dwarf;
 mod extents;
@@ -26,6 +27,7 @@ mod locate;
 mod map;
 mod name;
 mod off_cpu;
+mod scopes;
 mod source;
 mod stubs;
 mod symbolizer;

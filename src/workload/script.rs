@@ -55,7 +55,10 @@ pub fn statements(sql: &str) -> Result<Vec<String>, Refused> {
             }
             Token::Command(name) => {
                 let problem = format!("{name} is a command of psql or pgbench, which no server knows");
-                return Err(refused(problem, "leave SQL alone in the file; a script of pgbench's is given as --workload FILE.sql"));
+                return Err(refused(
+                    problem,
+                    "leave SQL alone in the file; a script of pgbench's is given as --workload FILE.sql",
+                ));
             }
             token => open.add(token),
         }

@@ -210,7 +210,9 @@ fn what_is_not_honoured_of_pgbench_is_refused_with_its_line() {
 #[test]
 fn scripts_are_told_from_dbbench_by_name_and_else_by_their_first_line() {
     let scripts = |name, text| matches!(pgbench(name, text, &[]).unwrap().jobs[0].work, Work::Scripts(_));
-    assert!(scripts("s.pgbench", "select 1") && scripts("s", "-- [a]\nselect 1") && scripts("s", "\\set a 1\nselect 1"));
+    assert!(
+        scripts("s.pgbench", "select 1") && scripts("s", "-- [a]\nselect 1") && scripts("s", "\\set a 1\nselect 1")
+    );
     assert!(scripts("s.txt", "update t set a = 1"));
     assert!(!scripts("w.ini", "[a]\nquery=select 1") && !scripts("w", "; c\n[a]\nquery=select 1"));
     assert!(!scripts("w.txt", "duration=1s\n[a]\nquery=select 1"));

@@ -124,10 +124,10 @@ fn a_failed_transaction_is_rolled_back_and_counted_as_failed() {
     let trace = whole(&server, scripts(&[&wanted], &[]), Options::default(), 2, length);
     let transactions = trace.transactions.unwrap();
     assert!(transactions.failed > 0 && transactions.completed == 0, "{transactions:?}");
-    assert_eq!(trace.errors.iter().map(|e| (e.sqlstate.as_str(), e.count)).collect::<Vec<_>>(), [(
-        "23505",
-        transactions.failed
-    )]);
+    assert_eq!(
+        trace.errors.iter().map(|e| (e.sqlstate.as_str(), e.count)).collect::<Vec<_>>(),
+        [("23505", transactions.failed)]
+    );
     assert_eq!(trace.completed, transactions.failed * 2, "begin and the first insert");
     assert_eq!(server.value("select count(*) from tries"), "0", "all are rolled back");
 }
@@ -138,7 +138,10 @@ fn a_script_that_cannot_be_followed_ends_the_load_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     for (text, said) in [
         ("select 1;\n\\set a 1 / (:client_id - :client_id)\nselect :a;", "s.sql:2: division by zero"),
-        ("select 1;\nselect generate_series(1, 2) as a \\gset\n", "s.sql:2: \\gset takes one row, and the query answered 2"),
+        (
+            "select 1;\nselect generate_series(1, 2) as a \\gset\n",
+            "s.sql:2: \\gset takes one row, and the query answered 2",
+        ),
         ("begin;\nselect 1;", "s.sql ends inside a transaction"),
     ] {
         let path = directory.path().join("s.sql");

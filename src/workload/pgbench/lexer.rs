@@ -33,9 +33,8 @@ impl fmt::Display for Lexeme {
 }
 
 /// Longer signs come before those that they begin with.
-const SIGNS: [&str; 20] = [
-    "<<", ">>", "<=", ">=", "<>", "!=", "<", ">", "=", "+", "-", "*", "/", "%", "|", "#", "&", "~", "(", ")",
-];
+const SIGNS: [&str; 20] =
+    ["<<", ">>", "<=", ">=", "<>", "!=", "<", ">", "=", "+", "-", "*", "/", "%", "|", "#", "&", "~", "(", ")"];
 
 /// Cuts a text into lexemes.
 ///

@@ -226,7 +226,11 @@ impl Reader<'_> {
             return self.refuse(line, "no statement precedes it that could be kept", remedy);
         }
         if keep.prefix.contains(char::is_whitespace) || !keep.prefix.is_empty() && name_length(&keep.prefix) == 0 {
-            return self.refuse(line, format!("{:?} begins no variable's name", keep.prefix), "write one name, or none");
+            return self.refuse(
+                line,
+                format!("{:?} begins no variable's name", keep.prefix),
+                "write one name, or none",
+            );
         }
         self.end_statement(at, Some(keep))
     }
@@ -252,7 +256,9 @@ impl Reader<'_> {
     fn sleep(&mut self, words: &[&str], line: usize) -> Read<()> {
         let remedy = "write \\sleep number us, ms or s";
         let (length, unit) = match words {
-            [one] if !one.starts_with(':') => one.split_at(one.find(|c: char| !c.is_ascii_digit()).unwrap_or(one.len())),
+            [one] if !one.starts_with(':') => {
+                one.split_at(one.find(|c: char| !c.is_ascii_digit()).unwrap_or(one.len()))
+            }
             [length] => (*length, "s"),
             [length, unit] => (*length, *unit),
             _ => return self.refuse(line, "\\sleep takes a number and a unit", remedy),
@@ -264,7 +270,9 @@ impl Reader<'_> {
             other => return self.refuse(line, format!("\\sleep has the unit {other:?}"), remedy),
         };
         let number = match length.strip_prefix(':') {
-            Some(name) if name_length(name) == name.len() && !name.is_empty() => Length::Variable(self.names.used(name)),
+            Some(name) if name_length(name) == name.len() && !name.is_empty() => {
+                Length::Variable(self.names.used(name))
+            }
             _ => match length.parse() {
                 Ok(number) => Length::Number(number),
                 Err(_) => return self.refuse(line, format!("\\sleep has the length {length:?}"), remedy),

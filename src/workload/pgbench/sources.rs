@@ -96,8 +96,7 @@ fn mix(sources: &[Source<'_>], defined: &[(String, String)]) -> Result<Mix, Work
     for name in AUTOMATIC {
         names.set(name);
     }
-    let defined: Vec<(usize, String)> =
-        defined.iter().map(|(name, value)| (names.set(name), value.clone())).collect();
+    let defined: Vec<(usize, String)> = defined.iter().map(|(name, value)| (names.set(name), value.clone())).collect();
     let mut scripts = Vec::new();
     for source in sources {
         let commands = read::read(&source.text, source.name, &mut names)?;
@@ -112,7 +111,10 @@ fn mix(sources: &[Source<'_>], defined: &[(String, String)]) -> Result<Mix, Work
         let (script, remedy) = (sources[0].name.into(), "give one of them a weight above 0".into());
         return Err(WorkloadError::Choice { script, problem: "has the weight 0, as all have".into(), remedy });
     }
-    scripts.iter().zip(sources).try_for_each(|(script, source)| check_variables(script, source.name, &scripts, &names))?;
+    scripts
+        .iter()
+        .zip(sources)
+        .try_for_each(|(script, source)| check_variables(script, source.name, &scripts, &names))?;
     let scale = names.set("scale");
     let wants_scale = names.is_used("scale") && defined.iter().all(|(slot, _)| *slot != scale);
     let names = names.into_names();
@@ -123,12 +125,7 @@ fn mix(sources: &[Source<'_>], defined: &[(String, String)]) -> Result<Mix, Work
 }
 
 /// A name outside quotes and brackets means a variable; where nothing can set it, the server would get the colon.
-fn check_variables(
-    script: &Script,
-    source: &str,
-    scripts: &[Script],
-    names: &Names,
-) -> Result<(), WorkloadError> {
+fn check_variables(script: &Script, source: &str, scripts: &[Script], names: &Names) -> Result<(), WorkloadError> {
     let keeps = |command: &super::Command| matches!(&command.action, Action::Send(sent) if sent.keep.is_some());
     if scripts.iter().flat_map(|script| &script.commands).any(keeps) {
         return Ok(());
