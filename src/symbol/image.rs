@@ -9,6 +9,7 @@ use super::dwarf::{Found, Reader};
 use super::extents::Extents;
 use super::locate::{FileLocation, Located};
 use super::name::demangle;
+use super::packages;
 use super::source::{Elf, Naming, Source, build_id};
 use super::symbolizer::Options;
 use super::table::{Segments, Table};
@@ -17,6 +18,7 @@ use crate::profile::Miss;
 use object::Object;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// Fewer new addresses than this are looked up in one lane: opening another costs more.
@@ -86,6 +88,7 @@ struct Facts {
     units: OnceLock<Units>,
     /// Read when the first function is looked up in the debug information.
     crates: OnceLock<Crates>,
+    remedy: OnceLock<String>,
     /// Bytes of debug information that all lanes together may have parsed at one time.
     most_parsed: u64,
 }
@@ -98,6 +101,13 @@ impl Facts {
         let read = || if is_large() { Units::read(&self.files) } else { Units::default() };
         let units = self.units.get_or_init(|| catch_unwind(AssertUnwindSafe(read)).unwrap_or_default());
         (self.segments.svma(offset).map_or(u32::MAX, |svma| units.of(svma)), offset)
+    }
+
+    /// How the module's functions get names.
+    fn remedy(&self) -> &str {
+        let location = self.files.location();
+        let root = location.roots.first().map_or(Path::new("/"), |root| root);
+        self.remedy.get_or_init(|| packages::remedy(root, &location.path))
     }
 
     fn crates(&self) -> &Crates {
@@ -178,13 +188,13 @@ impl Image {
         let build_id = build_id(&bytes).ok().flatten();
         let sections = cache.map(Cache::sections);
         let own = Source::load(bytes, Naming::Plain, sections.as_ref());
-        let companions = debug_files::find(&location, &own, &options.debug_roots, sections.as_ref());
+        let companions = debug_files::find(&location, &own, options, sections.as_ref());
         let files = Arc::new(Files { own, companions, location });
         let answers = cache.and_then(|cache| Answers::open(cache, build_id, &files));
         let extents = Extents::read(&files.own);
         let (table, units) = (OnceLock::new(), OnceLock::new());
-        let (crates, most_parsed) = (OnceLock::new(), options.most_parsed);
-        let facts = Facts { files, segments, table, extents, units, crates, most_parsed };
+        let (crates, remedy, most_parsed) = (OnceLock::new(), OnceLock::new(), options.most_parsed);
+        let facts = Facts { files, segments, table, extents, units, crates, remedy, most_parsed };
         Ok(Image { facts, lanes: Vec::new(), borders: Vec::new(), answers, unnamed: false })
     }
 
@@ -262,10 +272,8 @@ impl Image {
                 "{path}: damaged debug information ({damage}); functions are named from its symbol table there"
             ));
         } else if (self.unnamed || self.lanes.iter().any(|lane| lane.unnamed > 0)) && files.are_stripped() {
-            notes.push(format!(
-                "{path}: stripped, so that only exported functions have names; install its debug package or build it \
-                    with symbols"
-            ));
+            notes
+                .push(format!("{path}: stripped, so that only exported functions have names; {}", self.facts.remedy()));
         }
         let absent: BTreeSet<&str> =
             self.lanes.iter().flat_map(|lane| lane.absent.iter().map(String::as_str)).collect();
