@@ -4,7 +4,7 @@
 use super::mix::MixPlan;
 use super::results::results;
 use crate::clock::Nanos;
-use crate::workload::pgbench::{Action, Keep, Length, Piece, Scope, Statement, Value, Variable};
+use crate::workload::pgbench::{Action, Keep, Length, Piece, Scope, Statement, Value, Variable, is_name};
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
@@ -255,6 +255,9 @@ impl Client {
         for result in wanted.iter().filter(|result| result.rows > 0) {
             for (column, value) in result.columns.iter().zip(&result.last) {
                 let name = format!("{}{column}", keep.prefix);
+                if !is_name(&name) {
+                    return Err(format!("the column {column:?} names no variable; give it a name with AS"));
+                }
                 if let Some(slot) = plan.mix.slot(&name) {
                     self.variables[slot] = Variable::Text(value.clone());
                 }

@@ -222,7 +222,7 @@ mod tests {
         let (a, b) = (format!("{a}, {a}"), format!("{b}, {b}"));
         let found = told(&[&a, &b]);
         for name in &found {
-            assert_eq!(unmatched(name), (0, 0), "{name}");
+            assert!(name.contains('…') || unmatched(name) == (0, 0), "{name}");
             assert!(!name.contains(",)") && !name.contains("(,"), "{name}");
         }
         assert_ne!(found[0], found[1]);

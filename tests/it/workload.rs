@@ -175,6 +175,7 @@ fn a_pgbench_script_is_cut_into_the_statements_that_pgbench_sends() {
     assert_eq!(sent("select :x::int, 1::int, a[1:2], '12:30', :x:y;\\set y 1\n").len(), 1);
     assert_eq!(sent("\\set y \\\n  1 + \\\n  2\nselect :y;"), ["select :y"]);
     assert_eq!(sent("select 1 as one \\gset p_\nselect :p_one;"), ["select 1 as one", "select :p_one"]);
+    assert_eq!(sent("select 1 as one;\\gset\nselect 6\\:x, :one;"), ["select 1 as one", "select 6:x, :one"]);
     assert_eq!(sent("\\if :x = 1\nselect 1;\n\\elif :x > 2\nselect 2;\n\\else\nselect 3;\n\\endif\n").len(), 3);
     let body = "create function f() returns int language sql begin atomic select 1; select 2; end";
     assert_eq!(sent(&format!("{body};")), [body]);
@@ -195,7 +196,8 @@ fn what_is_not_honoured_of_pgbench_is_refused_with_its_line() {
         ("select 1;\n\\endif", "s.sql:2: \\endif follows no \\if"),
         ("\\if 1\n\\else\n\\elif 1\n\\endif\nselect 1;", "s.sql:3: it follows no \\if"),
         ("\\gset\nselect 1;", "s.sql:1: no statement precedes it"),
-        ("select 1; \\gset", "s.sql:1: no statement precedes it"),
+        ("select 1;\n\\set a 1\n\\gset", "s.sql:3: no statement precedes it"),
+        ("select 1 \\gset\n\\gset", "s.sql:2: no statement precedes it"),
         ("select\n :nowhere;", "s.sql:2: nothing sets the variable :nowhere"),
         ("copy t from stdin;\n", "s.sql:1: COPY from standard input"),
         ("\\set a 1\n", "s.sql:1: the script sends no statement"),

@@ -67,7 +67,8 @@ impl Reader<'_> {
                     self.draft.compound = true;
                     self.add(";", start);
                 }
-                Token::Command("\\:") => self.add(":", start),
+                // pgbench looks for variables in what psql's lexer leaves of it, a colon.
+                Token::Command("\\:") => self.colon(start)?,
                 Token::Command(name) => self.meta(&name[1..], start)?,
                 Token::Other if text == ":" => self.colon(start)?,
                 token => {
@@ -221,16 +222,24 @@ impl Reader<'_> {
 
     fn keep(&mut self, keep: Keep, at: usize) -> Read<()> {
         let line = self.line(at);
-        if !self.draft.open.is_begun() {
-            let remedy = "write it in place of the `;` that ends the query";
-            return self.refuse(line, "no statement precedes it that could be kept", remedy);
-        }
         if keep.prefix.contains(char::is_whitespace) || !keep.prefix.is_empty() && name_length(&keep.prefix) == 0 {
             return self.refuse(
                 line,
                 format!("{:?} begins no variable's name", keep.prefix),
                 "write one name, or none",
             );
+        }
+        let last = self.commands.last_mut().map(|command| &mut command.action);
+        if !self.draft.open.is_begun()
+            && let Some(Action::Send(Statement { keep: kept @ None, .. })) = last
+        {
+            // After a semicolon it is meant, too.
+            *kept = Some(keep);
+            return Ok(());
+        }
+        if !self.draft.open.is_begun() {
+            let remedy = "write it in place of the `;` that ends the query";
+            return self.refuse(line, "no statement precedes it that could be kept", remedy);
         }
         self.end_statement(at, Some(keep))
     }
