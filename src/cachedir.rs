@@ -16,6 +16,91 @@ pub struct CacheDir {
     directory: PathBuf,
     /// Bytes that all files may take together; the ones that were not used for longest go first.
     most_bytes: u64,
+    /// The directory whose kinds share the bound, this one among them.
+    shared: Option<PathBuf>,
+}
+
+/// The kinds of files that share a bound, each in a directory of its name.
+pub const KINDS: [&str; 4] = ["debuginfod", "sections", "symbols", "unwind"];
+/// Names how many bytes all kinds may take together: a number, with `K`, `M` or `G` behind it; 0 keeps nothing.
+pub const SIZE_VARIABLE: &str = "WIREPROF_CACHE_SIZE";
+/// Where the variable says nothing that can be read.
+const DEFAULT_BYTES: u64 = 1 << 30;
+
+/// Bytes that all kinds may take together, as the environment says.
+pub fn most_bytes() -> u64 {
+    std::env::var(SIZE_VARIABLE).ok().and_then(|text| size(&text)).unwrap_or(DEFAULT_BYTES)
+}
+
+/// `1G`, `500M`, `4096`.
+fn size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_uppercase();
+    let text = text.strip_suffix('B').unwrap_or(&text);
+    let shift = match text.bytes().last()? {
+        b'K' => 10,
+        b'M' => 20,
+        b'G' => 30,
+        b'T' => 40,
+        _ => 0,
+    };
+    let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
+    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// What is kept of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// One of [`KINDS`].
+    pub kind: &'static str,
+    /// How many files.
+    pub files: u64,
+    /// Their lengths together.
+    pub bytes: u64,
+}
+
+/// What is kept below a directory, by kind.
+pub fn kept(root: &Path) -> Vec<Kept> {
+    let of_kind = |kind: &'static str| {
+        let files = files(&root.join(kind)).unwrap_or_default();
+        Kept { kind, files: files.len() as u64, bytes: files.iter().map(|(_, length, _)| length).sum() }
+    };
+    KINDS.into_iter().map(of_kind).collect()
+}
+
+/// Removes what is kept below a directory; nothing else in it is touched. Returns how many files and bytes that were.
+///
+/// # Errors
+/// A file that cannot be removed.
+pub fn clear(root: &Path) -> io::Result<(u64, u64)> {
+    let mut removed = (0, 0);
+    for kind in KINDS {
+        for (_, length, path) in files(&root.join(kind)).unwrap_or_default() {
+            remove(&path)?;
+            removed = (removed.0 + 1, removed.1 + length);
+        }
+    }
+    Ok(removed)
+}
+
+/// Last use, length and path of each file of a directory.
+fn files(directory: &Path) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        // Gone since: another process made room.
+        let Ok(facts) = entry.metadata() else { continue };
+        if facts.is_file() {
+            found.push((facts.modified()?, facts.len(), entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Where wireprof keeps what saves time: `$XDG_CACHE_HOME/wireprof`, else `~/.cache/wireprof` (XDG Base Directory
@@ -29,7 +114,23 @@ pub fn of_user() -> Option<PathBuf> {
 impl CacheDir {
     /// A directory that is made when something is first kept in it; `most_bytes` bounds all its files together.
     pub fn at(directory: &Path, most_bytes: u64) -> CacheDir {
-        CacheDir { directory: directory.into(), most_bytes }
+        CacheDir { directory: directory.into(), most_bytes, shared: None }
+    }
+
+    /// The directory of one of [`KINDS`] below `root`; `most_bytes` bounds the files of all kinds together.
+    pub fn of_kind(root: &Path, kind: &str, most_bytes: u64) -> CacheDir {
+        CacheDir { directory: root.join(kind), most_bytes, shared: Some(root.into()) }
+    }
+
+    /// That of the user ([`of_user`]) within the bound of the environment; `None` where nothing is to be kept.
+    pub fn of_user(kind: &str) -> Option<CacheDir> {
+        let most_bytes = Some(most_bytes()).filter(|bytes| *bytes > 0)?;
+        Some(CacheDir::of_kind(&of_user()?, kind, most_bytes))
+    }
+
+    /// Bytes that all files may take together.
+    pub fn most_bytes(&self) -> u64 {
+        self.most_bytes
     }
 
     /// The file with this key, marked as used now; `None` where there is none. `key` is a plain file name.
@@ -79,23 +180,18 @@ impl CacheDir {
     }
 
     fn make_room(&self, wanted: u64) -> io::Result<()> {
-        let mut kept = Vec::new();
-        for entry in std::fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            // Gone since: another process made room.
-            let Ok(facts) = entry.metadata() else { continue };
-            kept.push((facts.modified()?, facts.len(), entry.path()));
-        }
+        let mut kept = match &self.shared {
+            None => files(&self.directory)?,
+            Some(root) => KINDS.into_iter().flat_map(|kind| files(&root.join(kind)).unwrap_or_default()).collect(),
+        };
         kept.sort();
         let mut total: u64 = kept.iter().map(|(_, length, _)| length).sum::<u64>() + wanted;
         for (_, length, path) in kept {
             if total <= self.most_bytes {
                 break;
             }
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => total -= length,
-            }
+            remove(&path)?;
+            total -= length;
         }
         Ok(())
     }
@@ -142,6 +238,33 @@ mod tests {
             ["more", "new", "old"],
             "30 bytes more would be 130: the one used longest ago goes"
         );
+    }
+
+    #[test]
+    fn all_kinds_share_one_bound_and_are_cleared_together() {
+        let root = tempfile::tempdir().unwrap();
+        let kind = |kind| CacheDir::of_kind(root.path(), kind, 100);
+        std::fs::create_dir(root.path().join("other")).unwrap();
+        std::fs::write(root.path().join("other/file"), [1; 500]).unwrap();
+        for (at, age) in [("symbols", 300), ("unwind", 200), ("sections", 100)] {
+            kind(at).keep("key", &[7; 30]).unwrap();
+            let file = File::open(root.path().join(at).join("key")).unwrap();
+            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+        }
+        kind("debuginfod").keep("key", &[7; 50]).unwrap();
+        let now: Vec<_> = kept(root.path()).into_iter().map(|kept| (kept.kind, kept.files, kept.bytes)).collect();
+        assert_eq!(now, [("debuginfod", 1, 50), ("sections", 1, 30), ("symbols", 0, 0), ("unwind", 0, 0)]);
+        assert_eq!(clear(root.path()).unwrap(), (2, 80));
+        assert_eq!(kept(root.path()).iter().map(|kept| kept.files).sum::<u64>(), 0);
+        assert!(root.path().join("other/file").exists(), "what is none of ours stays");
+        assert_eq!(clear(&root.path().join("nowhere")).unwrap(), (0, 0));
+    }
+
+    #[test]
+    fn sizes_are_numbers_with_a_letter_behind_them() {
+        let cases = [("0", 0), ("4096", 4096), ("1G", 1 << 30), ("500 mb", 500 << 20), ("2k", 2048)];
+        assert!(cases.into_iter().all(|(text, bytes)| size(text) == Some(bytes)));
+        assert!(["", "x", "1X", "-1", "1.5G", "99999999T"].into_iter().all(|text| size(text).is_none()));
     }
 
     #[test]

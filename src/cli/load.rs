@@ -5,10 +5,9 @@ use super::conduct::duration;
 use crate::load::Protocol;
 use crate::preset::Preset;
 use crate::sweep::{DriverChoice, LoadRequest, QueryCounter};
-use crate::workload::Workload;
+use crate::workload::{Workload, pgbench};
 use anyhow::{Result, anyhow};
 use clap::Args;
-use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Args)]
@@ -17,9 +16,13 @@ pub struct Load {
     /// The statement to repeat [default: the preset's]
     #[arg(long, value_name = "SQL", conflicts_with = "workload")]
     query: Option<String>,
-    /// A dbbench script (.ini)
-    #[arg(long, value_name = "FILE")]
-    workload: Option<PathBuf>,
+    /// A dbbench script (.ini), or scripts of pgbench's with weights: FILE.sql@3, builtin:tpcb-like (also
+    /// simple-update, select-only)
+    #[arg(long, value_name = "FILE[@WEIGHT]")]
+    workload: Vec<String>,
+    /// A variable of pgbench's scripts
+    #[arg(short = 'D', long = "define", value_name = "NAME=VALUE", value_parser = definition, requires = "workload")]
+    defined: Vec<(String, String)>,
     /// How statements are sent [default: simple]
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
@@ -43,6 +46,13 @@ fn driver(text: &str) -> Result<String, String> {
     if known { Ok(text.into()) } else { Err("write wireprof, or dbbench=PATH".into()) }
 }
 
+fn definition(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if pgbench::is_name(name) => Ok((name.into(), value.into())),
+        _ => Err("write NAME=VALUE, the name of letters, digits and _".into()),
+    }
+}
+
 impl Load {
     /// The load that is asked for.
     ///
@@ -50,10 +60,10 @@ impl Load {
     /// No workload, one that cannot be read, or an option that the driver does not have.
     pub fn request(&self, preset: &Preset) -> Result<LoadRequest> {
         let usage = |error: anyhow::Error| anyhow!(Usage(error));
-        let workload = match (&self.workload, self.query.as_ref().or(preset.workload.query.as_ref())) {
-            (Some(path), _) => Workload::load(path).map_err(|e| usage(e.into()))?,
-            (None, Some(query)) => Workload::from_query(query),
-            (None, None) => return Err(usage(anyhow!("what is to be repeated? give --query or --workload"))),
+        let workload = match (&self.workload[..], self.query.as_ref().or(preset.workload.query.as_ref())) {
+            ([_, ..], _) => pgbench::load(&self.workload, &self.defined).map_err(|e| usage(e.into()))?,
+            ([], Some(query)) => Workload::from_query(query),
+            ([], None) => return Err(usage(anyhow!("what is to be repeated? give --query or --workload"))),
         };
         if let Some(option) = self.of_own_load().filter(|_| self.driver != "wireprof") {
             return Err(usage(anyhow!("{option} is of wireprof's own load: leave it out, or leave out --driver")));

@@ -1,5 +1,6 @@
 //! The command line: one file a verb; parse, call the library, print.
 
+mod cache;
 mod compare;
 mod completions;
 mod conduct;
@@ -78,6 +79,7 @@ enum Verb {
     Log(log::Log),
     Import(import::Import),
     Doctor(Box<doctor::Doctor>),
+    Cache(cache::Cache),
     Completions(completions::Completions),
 }
 
@@ -103,6 +105,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Log(verb) => verb.run(&common),
         Verb::Import(verb) => verb.run(&common),
         Verb::Doctor(verb) => verb.run(&common),
+        Verb::Cache(verb) => verb.run(&common),
         Verb::Completions(verb) => verb.run(),
     })
 }

@@ -383,6 +383,22 @@ impl Connection {
     /// Sends a message that the server answers with ReadyForQuery, and reads the answer. An ErrorResponse is
     /// returned as SQLSTATE and message.
     pub fn round_trip(&mut self, message: &[u8], limit: Duration) -> Result<Result<u32, (String, String)>, LoadError> {
+        self.exchange(message, limit, &mut |_| {})
+    }
+
+    /// As [`Connection::round_trip`], and returns the answer's bytes.
+    pub fn ask(&mut self, message: &[u8], limit: Duration) -> Result<Result<Vec<u8>, (String, String)>, LoadError> {
+        let mut bytes = Vec::new();
+        let rows = self.exchange(message, limit, &mut |read| bytes.extend_from_slice(read))?;
+        Ok(rows.map(|_| bytes))
+    }
+
+    fn exchange(
+        &mut self,
+        message: &[u8],
+        limit: Duration,
+        keep: &mut dyn FnMut(&[u8]),
+    ) -> Result<Result<u32, (String, String)>, LoadError> {
         let fail = |at: &str, cause| failed(at, "while it ran a statement", limit, cause);
         let at = self.at.clone();
         self.transport.socket.set_timeout(limit).map_err(|cause| fail(&at, cause))?;
@@ -399,6 +415,7 @@ impl Connection {
                 (Err(_), Some(body)) => return Ok(Err(error_fields(body))),
                 (Err(cause), None) => return Err(fail(&at, cause)),
             };
+            keep(&chunk[..n]);
             let scanned = scanner.scan(&chunk[..n], &mut answer);
             let ready = scanned.map_err(|cause| fail(&at, io::Error::new(ErrorKind::InvalidData, cause)))?;
             if ready.is_some() {

@@ -268,5 +268,6 @@ fn trace(driver: String, level: usize, span: Span, jobs: &[DbbenchJob]) -> LoadT
         generator: Generator::default(),
         sessions: Sessions { opened: level as u64, lost: 0 },
         jobs: jobs.iter().map(job).collect(),
+        transactions: None,
     }
 }

@@ -6,16 +6,21 @@
 //! from the server follow our next query and make an edge of their own. An answer that is not complete is read on
 //! until EAGAIN or the end, since a close that arrived with its bytes makes no further edge.
 
+mod scripts;
+
 use super::lane::{Lane, Next};
 use super::plan::Plan;
 use super::record::{Loss, Mark, Notes, Outcome, Record};
 use super::scanner::{Answer, Scanner, error_fields};
 use super::shared::{CONNECTION_FAILURE, Shared};
 use super::timer::Timer;
+use super::transaction::Client;
 use super::transport::Transport;
 use crate::clock::{Nanos, now, thread_cpu};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -45,10 +50,16 @@ pub struct Session {
     /// Bytes of the request that were sent.
     sent: usize,
     begun: Nanos,
+    /// Where the session runs scripts.
+    client: Option<Box<Client>>,
+    /// The bytes of the present answer are kept.
+    keeping: bool,
+    /// What the last ReadyForQuery of a script's statement said of the transaction.
+    status: u8,
 }
 
 impl Session {
-    pub fn new(transport: Transport, lane: usize) -> Self {
+    pub fn new(transport: Transport, lane: usize, client: Option<Box<Client>>) -> Self {
         Session {
             transport,
             scanner: Scanner::default(),
@@ -61,6 +72,9 @@ impl Session {
             writing: false,
             sent: 0,
             begun: 0,
+            client,
+            keeping: false,
+            status: b'I',
         }
     }
 }
@@ -84,6 +98,8 @@ pub struct EventLoop {
     errors: u64,
     notes: Notes,
     told: bool,
+    /// Sessions whose scripts sleep, by the end of their sleep.
+    sleepers: BinaryHeap<Reverse<(Nanos, usize)>>,
 }
 
 impl EventLoop {
@@ -120,6 +136,7 @@ impl EventLoop {
             errors: 0,
             notes: Notes::default(),
             told: false,
+            sleepers: BinaryHeap::new(),
         };
         Ok((event_loop, waker))
     }
@@ -166,6 +183,9 @@ impl EventLoop {
 
     /// Begins what is due on idle connections, and sets the timer for what is not.
     fn dispatch(&mut self) -> io::Result<()> {
+        if !self.sleepers.is_empty() {
+            self.wake_sleepers();
+        }
         let mut soonest = None;
         let mut at = now_if(self.lanes.iter().any(|lane| !lane.idle.is_empty()));
         for index in 0..self.lanes.len() {
@@ -189,6 +209,9 @@ impl EventLoop {
             self.told = true;
             self.shared.thread_ended();
         }
+        if let Some(Reverse((due, _))) = self.sleepers.peek() {
+            soonest = Some(soonest.map_or(*due, |soonest: Nanos| soonest.min(*due)));
+        }
         soonest.map_or(Ok(()), |due| self.timer.arm(due))
     }
 
@@ -196,6 +219,9 @@ impl EventLoop {
         let session = &mut self.sessions[index];
         (session.execution, session.step, session.busy) = (execution, 0, true);
         self.busy += 1;
+        if session.client.is_some() {
+            return self.begin_transaction(index, now());
+        }
         self.send(index, scheduled);
     }
 
@@ -213,7 +239,10 @@ impl EventLoop {
     fn write(&mut self, index: usize) {
         let session = &mut self.sessions[index];
         let job = &self.plan.jobs[self.lanes[session.lane].job];
-        let bytes = &job.request(session.execution, session.step).bytes;
+        let bytes = match &session.client {
+            None => &*job.request(session.execution, session.step).bytes,
+            Some(client) => client.request(),
+        };
         while session.sent < bytes.len() {
             match session.transport.write(&bytes[session.sent..]) {
                 Ok(taken) => session.sent += taken,
@@ -291,7 +320,13 @@ impl EventLoop {
         let mut at = 0;
         while at < bytes.len() {
             let session = &mut self.sessions[index];
-            match session.scanner.scan(&bytes[at..], &mut session.answer) {
+            let scanned = session.scanner.scan(&bytes[at..], &mut session.answer);
+            if session.keeping
+                && let (Some(client), Ok(used)) = (&mut session.client, &scanned)
+            {
+                client.keep(&bytes[at..used.map_or(bytes.len(), |used| at + used)]);
+            }
+            match scanned {
                 Ok(Some(used)) => {
                     at += used;
                     self.finished(index);
@@ -314,6 +349,9 @@ impl EventLoop {
         if !session.busy {
             session.answer = Answer::default();
             return;
+        }
+        if session.client.is_some() {
+            return self.finished_in_script(index, end);
         }
         let lane = &mut self.lanes[session.lane];
         let job = &self.plan.jobs[lane.job];
@@ -383,7 +421,8 @@ impl EventLoop {
             session.busy = false;
             self.busy -= 1;
             self.errors += 1;
-            let (end, job) = (now(), self.lanes[session.lane].job as u16);
+            let script = session.client.as_ref().map(|client| client.script());
+            let (end, job) = (now(), script.unwrap_or(self.lanes[session.lane].job) as u16);
             let kind = self.notes.error_kind(sqlstate.clone(), message.clone());
             let latency = end.saturating_sub(session.begun);
             self.notes.record(Record::new(end, latency, job, 0, Outcome::Error(kind)));

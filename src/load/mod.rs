@@ -11,10 +11,12 @@ mod foreign;
 mod interrupt;
 mod lane;
 mod latency_log;
+mod mix;
 mod pgwire;
 mod plan;
 mod probe;
 mod record;
+mod results;
 mod scanner;
 mod shared;
 mod tally;
@@ -22,6 +24,8 @@ mod thread_id;
 mod timer;
 mod tls;
 mod trace;
+mod transaction;
+mod transactions;
 mod transport;
 
 pub use administration::{check, connect};
@@ -35,5 +39,6 @@ pub use pgwire::{Options, PgwireDriver};
 pub use plan::Protocol;
 pub use probe::run_script;
 pub use trace::*;
+pub use transactions::{ScriptCount, Transactions};
 
 pub use crate::connection::Address;

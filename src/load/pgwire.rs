@@ -9,6 +9,7 @@ use super::record::Notes;
 use super::shared::Shared;
 use super::thread_id::thread_id;
 use super::trace::LoadTrace;
+use super::transaction::Client;
 use super::{LoadError, probe, tally};
 use crate::clock::{Nanos, Span, now};
 use crate::connection::Address;
@@ -98,6 +99,9 @@ impl Driver for PgwireDriver {
         let mut first = connector.open()?;
         self.options.begin_session(&mut first)?;
         probe::learn(&mut first, &self.workload, &mut plan, self.options.statement_timeout)?;
+        if let Some(mix) = plan.jobs.iter_mut().find_map(|job| job.mix.as_mut()).filter(|mix| mix.mix.wants_scale) {
+            mix.set_scale(probe::scale(&mut first, self.options.statement_timeout)?);
+        }
         let plan = Arc::new(plan);
         let jobs: Vec<usize> = parts.iter().enumerate().flat_map(|(job, &n)| std::iter::repeat_n(job, n)).collect();
         let connections = open_all(&connector, first, &jobs, &plan, &self.options)?;
@@ -211,7 +215,8 @@ impl PgwireLoad {
             connection.transport.socket.set_nonblocking().map_err(system("non-blocking sockets", remedy))?;
             let lane = lane_jobs[thread].iter().position(|&job| job == jobs[at]);
             let lane = lane.expect("a thread has a lane for each job it has a connection of");
-            dealt[thread].push(Session::new(connection.transport, lane));
+            let client = self.plan.jobs[jobs[at]].mix.as_ref().map(|mix| Box::new(Client::new(mix, at)));
+            dealt[thread].push(Session::new(connection.transport, lane, client));
         }
         for (thread, sessions) in dealt.into_iter().enumerate() {
             let lane = |&job: &usize| {
@@ -287,6 +292,11 @@ impl Load for PgwireLoad {
 
     fn failed(&self) -> Option<String> {
         self.shared.failure()
+    }
+
+    fn unmeasured(&self) -> Vec<(&'static str, String)> {
+        let why = "what a script's statements answer depends on its variables".to_string();
+        self.plan.mix().map(|_| vec![("row counts", why)]).unwrap_or_default()
     }
 
     fn stop(mut self: Box<Self>, window: Span) -> Result<LoadTrace> {

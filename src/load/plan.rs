@@ -2,6 +2,7 @@
 //! Invariant: a plan does not change under load but for the counters of executions handed out.
 
 use super::LoadError;
+use super::mix::MixPlan;
 use crate::workload::{Arguments, Job, Pace, Work, Workload};
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
@@ -52,6 +53,8 @@ pub struct JobPlan {
     pub stop: u64,
     /// Parse messages that a connection of this job needs first.
     pub preparations: Vec<Box<[u8]>>,
+    /// Where an execution is a run of a script: it sends what its client makes, not `requests`.
+    pub mix: Option<MixPlan>,
     claimed: AtomicU64,
 }
 
@@ -98,12 +101,29 @@ impl Plan {
         let rate = open.reduce(|a, b| a + b);
         Ok(Plan { jobs, rate, client_work: 0 })
     }
+
+    /// What records count queries by: the jobs, or the scripts of the only one.
+    pub fn counted(&self) -> Vec<String> {
+        match self.mix() {
+            Some(mix) => mix.mix.scripts.iter().map(|script| script.name.clone()).collect(),
+            None => self.jobs.iter().map(|job| job.name.clone()).collect(),
+        }
+    }
+
+    /// The scripts, where the load consists of them.
+    pub fn mix(&self) -> Option<&MixPlan> {
+        self.jobs.iter().find_map(|job| job.mix.as_ref())
+    }
 }
 
 impl JobPlan {
     fn new(job: &Job, protocol: Protocol, repeat_arguments: bool) -> Result<Self, LoadError> {
-        let mut preparations = Vec::new();
+        let (mut preparations, mut mix) = (Vec::new(), None);
         let (steps, requests, rows, executions) = match &job.work {
+            Work::Scripts(scripts) => {
+                mix = Some(MixPlan::new(scripts, protocol)?);
+                (1, Vec::new(), Rows::Same, None)
+            }
             Work::Log(entries) => {
                 let requests = entries.iter().map(|entry| simple(&entry.statement)).collect::<Result<Vec<_>, _>>()?;
                 let count = requests.len() as u64;
@@ -141,6 +161,7 @@ impl JobPlan {
             start: nanos(job.start),
             stop: job.stop.map_or(u64::MAX, nanos),
             preparations,
+            mix,
             claimed: AtomicU64::new(0),
         })
     }
@@ -204,7 +225,7 @@ fn request(buffer: BytesMut) -> Request {
 }
 
 /// Statements with a zero byte cannot be sent.
-fn unencodable(cause: std::io::Error) -> LoadError {
+pub fn unencodable(cause: std::io::Error) -> LoadError {
     LoadError::Usage(format!("a statement or argument cannot be sent: {cause}; remove the zero byte from it"))
 }
 

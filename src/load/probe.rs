@@ -4,6 +4,7 @@
 use super::LoadError;
 use super::connect::{Connection, Connector};
 use super::plan::{self, JobPlan, Plan};
+use super::results::results;
 use crate::workload::{Work, Workload};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -87,6 +88,19 @@ fn only_reads(sql: &str) -> bool {
         None => true,
         Some(first) => READS.contains(&first) && !words.any(|word| WRITES.contains(&word)),
     }
+}
+
+/// The scale of pgbench's tables: the number of branches, as pgbench counts it.
+pub fn scale(connection: &mut Connection, limit: Duration) -> Result<u64, LoadError> {
+    let sql = "select count(*) from pgbench_branches";
+    let remedy = "a script uses :scale, which is counted there: make pgbench's tables (pgbench -i), or give -D scale=N";
+    let answer = connection.ask(&plan::simple(sql)?.bytes, limit)?;
+    let answer = answer.map_err(|(sqlstate, message)| {
+        let sql = sql.to_string();
+        LoadError::Statement { sql, sqlstate, message: format!("{message} ({remedy})") }
+    })?;
+    let count = results(&answer).first().and_then(|result| result.last.first()?.parse().ok());
+    count.filter(|count| *count > 0).ok_or_else(|| LoadError::Usage(format!("`{sql}` counts nothing; {remedy}")))
 }
 
 /// Runs one statement, whatever it does.

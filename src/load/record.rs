@@ -85,22 +85,15 @@ pub struct Loss {
     pub message: String,
 }
 
-/// All that a thread noted.
+/// Records in the order in which they were noted.
 #[derive(Debug, Default)]
-pub struct Notes {
+pub struct Records {
     chunks: Vec<Vec<Record>>,
-    pub marks: Vec<Mark>,
-    pub losses: Vec<Loss>,
-    /// SQLSTATE and message, each kind once.
-    pub errors: Vec<(String, String)>,
 }
 
-/// Kinds of errors that are told apart by their message; beyond that by SQLSTATE only.
-const ERROR_KINDS: usize = 32;
-
-impl Notes {
+impl Records {
     #[inline]
-    pub fn record(&mut self, record: Record) {
+    pub fn push(&mut self, record: Record) {
         if let Some(chunk) = self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
             chunk.push(record);
         } else {
@@ -113,6 +106,32 @@ impl Notes {
         let mut chunk = Vec::with_capacity(CHUNK);
         chunk.push(record);
         self.chunks.push(chunk);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.chunks.iter().flatten()
+    }
+}
+
+/// All that a thread noted.
+#[derive(Debug, Default)]
+pub struct Notes {
+    queries: Records,
+    /// Runs of scripts: an error's index means nothing.
+    pub transactions: Records,
+    pub marks: Vec<Mark>,
+    pub losses: Vec<Loss>,
+    /// SQLSTATE and message, each kind once.
+    pub errors: Vec<(String, String)>,
+}
+
+/// Kinds of errors that are told apart by their message; beyond that by SQLSTATE only.
+const ERROR_KINDS: usize = 32;
+
+impl Notes {
+    #[inline]
+    pub fn record(&mut self, record: Record) {
+        self.queries.push(record);
     }
 
     /// Index of a kind of error; messages that differ from query to query are counted under the first one.
@@ -128,7 +147,7 @@ impl Notes {
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.chunks.iter().flatten()
+        self.queries.iter()
     }
 }
 

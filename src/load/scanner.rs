@@ -9,6 +9,8 @@ pub struct Answer {
     pub rows: u32,
     /// The body of the first ErrorResponse since the last ReadyForQuery.
     pub error: Option<Vec<u8>>,
+    /// What the last ReadyForQuery said: `I` outside a transaction, `T` inside one, `E` inside a failed one.
+    pub status: u8,
 }
 
 /// Why the stream is not that of an answer to a query.
@@ -65,6 +67,7 @@ impl Scanner {
             }
             at = end;
             if tag == READY {
+                answer.status = bytes[at - 1];
                 return Ok(Some(at));
             }
         }
@@ -100,6 +103,9 @@ impl Scanner {
         let taken = self.left.min(bytes.len());
         if self.header[0] == b'E' {
             keep(answer, &bytes[..taken]);
+        }
+        if self.header[0] == READY && taken > 0 {
+            answer.status = bytes[taken - 1];
         }
         self.left -= taken;
         taken
@@ -189,6 +195,7 @@ mod tests {
         let whole = feed([&stream[..]]);
         assert_eq!(whole.len(), 2);
         assert_eq!((whole[0].rows, &whole[0].error), (2, &None));
+        assert_eq!((whole[0].status, whole[1].status), (b'I', b'E'));
         assert_eq!(error_fields(whole[1].error.as_ref().unwrap()), ("40001".into(), "could not".into()));
         for first in 0..=stream.len() {
             for second in first..=stream.len() {

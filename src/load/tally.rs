@@ -4,6 +4,7 @@
 use super::plan::Plan;
 use super::record::{Mark, Notes, Outcome, Record};
 use super::trace::{ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
+use super::transactions::transactions;
 use crate::clock::{Nanos, Span};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         generator: generator(span, notes, tally.delay),
         sessions: Sessions { opened: setting.connections as u64, lost: lost as u64 },
         jobs: tally.jobs,
+        transactions: plan.mix().map(|mix| transactions(span, notes, mix)),
     }
 }
 
@@ -77,7 +79,7 @@ impl Tally {
         Tally {
             span,
             slices: (0..span.nanos()).step_by(SLICE as usize).map(slice).collect(),
-            jobs: plan.jobs.iter().map(|plan| job(&plan.name)).collect(),
+            jobs: plan.counted().iter().map(job).collect(),
             errors: BTreeMap::new(),
             wrong_rows: 0,
             delay: 0,

@@ -1,6 +1,7 @@
 //! What a driver reports of one stretch of load. Invariant: a query is counted in the interval in which its last
 //! row was received, exactly once; slices of 50 ms partition the span, so their counts sum to the total.
 
+use super::Transactions;
 use crate::clock::Span;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -44,8 +45,11 @@ pub struct LoadTrace {
     pub generator: Generator,
     /// Connections opened and lost.
     pub sessions: Sessions,
-    /// Per job of the workload, in its order.
+    /// Per job of the workload, in its order; per script where it consists of pgbench's.
     pub jobs: Vec<JobCount>,
+    /// Runs of scripts, where the workload consists of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Transactions>,
 }
 
 /// An empty latency histogram: 1 us to 1 h in ns, 3 significant digits.
@@ -140,6 +144,7 @@ impl LoadTrace {
             generator: Generator::default(),
             sessions: Sessions::default(),
             jobs: Vec::new(),
+            transactions: None,
         }
     }
 

@@ -110,7 +110,7 @@ impl HttpScraper {
             return Err(bad(format!("its scheme is `{}`, not `http`", parsed.scheme())));
         }
         // A proxy of the environment is for other hosts than the one under test.
-        let client = reqwest::Client::builder().no_proxy().timeout(timeout).pool_max_idle_per_host(1);
+        let client = crate::http::builder().no_proxy().timeout(timeout).pool_max_idle_per_host(1);
         let client = client.build().map_err(|e| bad(e.to_string()))?;
         Ok(HttpScraper { client, shown: shown_url(url), url: parsed, timeout })
     }

@@ -23,7 +23,14 @@ pub fn tell_apart(names: &[Named], module_beside: bool) -> Vec<String> {
     let mut shown: Vec<String> = names.iter().map(|name| name.shown.clone()).collect();
     for alike in in_doubt(names, &shown, module_beside) {
         let full: Vec<&str> = alike.iter().map(|&i| names[i].full).collect();
-        append(&mut shown, &alike, &differences(&full));
+        let parts = differences(&full);
+        let short: Vec<String> = parts.iter().map(|part| leaves(part)).collect();
+        let long = parts.iter().any(|part| part.chars().count() > LONGEST);
+        let told = short.iter().collect::<BTreeSet<_>>().len() == parts.iter().collect::<BTreeSet<_>>().len();
+        match long && told {
+            true => append(&mut shown, &alike, &short.iter().map(String::as_str).collect::<Vec<_>>()),
+            false => append(&mut shown, &alike, &parts),
+        }
     }
     for alike in in_doubt(names, &shown, module_beside) {
         let modules: Vec<&str> = alike.iter().map(|&i| names[i].module).collect();
@@ -94,7 +101,63 @@ fn differences<'a>(texts: &[&'a str]) -> Vec<&'a str> {
     if texts.iter().any(|text| text[..text.len() - tail].ends_with(is_of_word)) {
         tail = first[first.len() - tail..].trim_start_matches(is_of_word).len();
     }
-    texts.iter().map(|text| text[head..text.len() - tail].trim_matches([':', ' '])).collect()
+    let (head, tail) = balanced(texts, head, tail);
+    texts.iter().map(|text| text[head..text.len() - tail].trim_matches([':', ' ', ','])).collect()
+}
+
+/// Widens the parts until no bracket is opened or closed in one of them alone: with the arguments' name before it, and
+/// up to their end.
+fn balanced(texts: &[&str], mut head: usize, mut tail: usize) -> (usize, usize) {
+    let first = texts[0];
+    let unmatched = |head: usize, tail: usize| {
+        let parts = texts.iter().map(|text| unmatched(&text[head..text.len() - tail]));
+        parts.fold((0, 0), |(closed, open), part| (closed.max(part.0), open.max(part.1)))
+    };
+    for _ in 0..texts.iter().map(|text| text.len()).max().unwrap_or(0) {
+        let (closed, open) = unmatched(head, tail);
+        if closed > 0 && head > 0 {
+            // Back over the bracket that is closed, and over the word that it follows.
+            head = floor(first, first[..head].rfind(['<', '(', '[', '{']).unwrap_or(0));
+            head = first[..head].trim_end_matches(|c: char| is_of_word(c) || c == ':').len();
+        } else if open > 0 && tail > 0 {
+            let from = first.len() - tail;
+            tail = first[from..].find(['>', ')', ']', '}']).map_or(0, |at| first.len() - (from + at + 1));
+        } else {
+            break;
+        }
+    }
+    (head, tail)
+}
+
+/// Brackets that a text closes without having opened them, and opens without closing them. An arrow is none.
+fn unmatched(text: &str) -> (usize, usize) {
+    let (mut closed, mut open, mut before) = (0, 0, ' ');
+    for c in text.chars() {
+        match c {
+            '<' | '(' | '[' | '{' => open += 1,
+            '>' if before == '-' => {}
+            '>' | ')' | ']' | '}' if open > 0 => open -= 1,
+            '>' | ')' | ']' | '}' => closed += 1,
+            _ => {}
+        }
+        before = c;
+    }
+    (closed, open)
+}
+
+/// A part that is too long, with the paths in it cut to their last names.
+fn leaves(part: &str) -> String {
+    let mut out = String::new();
+    for (at, piece) in part.split("::").enumerate() {
+        let follows = piece.starts_with(is_of_word) || piece.starts_with('{');
+        if at > 0 && follows {
+            out.truncate(out.trim_end_matches(is_of_word).len());
+        } else if at > 0 {
+            out.push_str("::");
+        }
+        out.push_str(piece);
+    }
+    out
 }
 
 fn is_of_word(c: char) -> bool {
@@ -140,6 +203,29 @@ mod tests {
             shown(&names, true),
             ["Vec::push (u8)", "Vec::push (u64)", "Vec::pop", "serve", "serve ({closure#0})"]
         );
+    }
+
+    #[test]
+    fn the_words_that_differ_are_whole_arguments() {
+        let told = |full: &[&str]| {
+            let names: Vec<_> = full.iter().map(|full| ("f", *full, "")).collect();
+            shown(&names, true)
+        };
+        assert_eq!(told(&["send<()>", "send<(), m::Semaphore>"]), ["f", "f (m::Semaphore)"]);
+        assert_eq!(told(&["f<A<u8>, B<u16>>", "f<A<i8>, B<i16>>"]), ["f (A<u8>, B<u16>)", "f (A<i8>, B<i16>)"]);
+        assert_eq!(told(&["f<m::A, u8>", "f<m::A, u64, u8>"]), ["f", "f (u64)"]);
+        assert_eq!(told(&["f<fn(u8) -> u8>", "f<fn(u8) -> i8>"]), ["f (u8)", "f (i8)"]);
+        let long =
+            |name: &str| format!("run<{{async_block#0}}, some::long::module::of::a::crate::connection::{name}<T>>");
+        let (a, b) = (long("Connection"), long("Other"));
+        assert_eq!(told(&[&a, &b]), ["f (Connection)", "f (Other)"]);
+        let (a, b) = (format!("{a}, {a}"), format!("{b}, {b}"));
+        let found = told(&[&a, &b]);
+        for name in &found {
+            assert!(name.contains('…') || unmatched(name) == (0, 0), "{name}");
+            assert!(!name.contains(",)") && !name.contains("(,"), "{name}");
+        }
+        assert_ne!(found[0], found[1]);
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub fn short_name(full: &str) -> String {
         last.push_str(piece);
     }
     if segments.iter().all(String::is_empty) {
-        segments = vec![full.to_owned()];
+        // A closure of which debug information says nothing else.
+        let own = without_closure_arguments(full);
+        segments = vec![if own.is_empty() { full.to_owned() } else { own.to_owned() }];
     }
     bounded(&segments)
 }
@@ -80,8 +82,10 @@ fn path(name: &str, depth: usize) -> Vec<String> {
             }
         } else if is_closure(segment) {
             closures += 1;
-            if closures > 1 || !is_first(segment) {
-                out.push(segment.replace("{{", "{").replace("}}", "}"));
+            // Of an unknown function: then only the closure has a name.
+            let unknown = out.pop_if(|last| last == "_").is_some();
+            if closures > 1 || unknown || !is_first(segment) {
+                out.push(without_closure_arguments(segment).replace("{{", "{").replace("}}", "}"));
             }
         } else if !is_noise(segment) {
             let bare = without_arguments(segment);
@@ -124,13 +128,30 @@ fn self_type(text: &str, of_trait: Option<&str>, depth: usize) -> Vec<String> {
     }
 }
 
+/// As symbols name it, and as debug information does.
 fn is_closure(segment: &str) -> bool {
-    segment == "{{closure}}" || segment.starts_with("{closure#") || segment.starts_with("{async_fn#")
+    const BODIES: [&str; 9] = [
+        "{closure#",
+        "{async_fn#",
+        "{async_block#",
+        "{async_closure#",
+        "{gen_fn#",
+        "{gen_block#",
+        "{gen_closure#",
+        "{async_gen_fn#",
+        "{async_gen_block#",
+    ];
+    segment == "{{closure}}" || BODIES.iter().any(|body| segment.starts_with(body))
+}
+
+/// `{closure#1}<T>` to `{closure#1}`.
+fn without_closure_arguments(segment: &str) -> &str {
+    if segment.starts_with("{{") { segment } else { without_arguments(segment) }
 }
 
 /// An async function's body is its first closure.
 fn is_first(segment: &str) -> bool {
-    segment == "{{closure}}" || segment.ends_with("#0}")
+    segment == "{{closure}}" || without_arguments(segment).ends_with("#0}")
 }
 
 fn is_noise(segment: &str) -> bool {
@@ -307,6 +328,11 @@ mod tests {
             ("m::serve::{closure#0}::{closure#0}", "m::serve::{closure#0}"),
             ("m::serve::{closure#1}", "m::serve::{closure#1}"),
             ("m::serve::{{closure}}::{{closure}}", "m::serve::{closure}"),
+            ("m::serve::{async_block#0}", "m::serve"),
+            ("m::serve::{async_block#1}::<m::Connection<T>, ()>", "m::serve::{async_block#1}"),
+            ("m::_::{async_block#0}::<T>", "m::{async_block#0}"),
+            ("{async_block#0}<m::Client, m::Connection,>", "{async_block#0}"),
+            ("{closure#0}", "{closure#0}"),
         ]);
     }
 

@@ -48,6 +48,7 @@ mod statements;
 mod summary;
 mod tails;
 mod terminal;
+mod transactions;
 
 pub use crate::profile::middle;
 pub use checks::{checks_report, checks_table};
@@ -75,3 +76,4 @@ pub use statements::statements_section;
 pub use summary::summary_table;
 pub use tails::tails_section;
 pub use terminal::terminal;
+pub use transactions::transactions_table;

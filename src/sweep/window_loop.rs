@@ -5,9 +5,11 @@ use super::assemble::{Kept, assemble};
 use super::observer::{ObserverSpec, observer_windows};
 use super::plan::number_window;
 use super::{Event, Request, Sources, Stop, Turn, note, statements, window};
+use crate::debuginfod::Debuginfod;
 use crate::run::{RunWriter, Store, Window, WindowId};
-use crate::symbol::Symbolizer;
+use crate::symbol::{self, Symbolizer};
 use anyhow::Result;
+use std::sync::Arc;
 
 /// The windows of one turn under way.
 pub struct WindowLoop<'a> {
@@ -28,7 +30,10 @@ impl WindowLoop<'_> {
     pub async fn take(mut self, turn: Turn, store: &Store) -> Result<()> {
         self.stop.check()?;
         self.sources.warm(self.tell);
-        let mut symbolizer = Symbolizer::new(Default::default());
+        let mut symbolizer = Symbolizer::new(symbol::Options {
+            elsewhere: Some(Arc::new(Debuginfod::of_environment())),
+            ..symbol::Options::default()
+        });
         let taken = self.windows(turn, &mut symbolizer).await;
         for text in symbolizer.notes() {
             note(&mut self.writer.manifest.notes, text);

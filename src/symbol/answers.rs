@@ -25,14 +25,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// To be raised when the format changes, or which frames an address has: the demangler's rules among them.
-const MARK: &[u8; 8] = b"wpsymb\x00\x01";
+const MARK: &[u8; 8] = b"wpsymb\x00\x02";
 const HEADER: usize = 28;
-/// Bytes that the answers of all files may take together.
-const MOST_BYTES: u64 = 256 << 20;
 /// Bytes that one file's answers may take; beyond that the old ones are dropped.
 const MOST_ANSWERS: usize = 64 << 20;
-/// Bytes that all unpacked sections may take together: those of a few large programs.
-const MOST_SECTIONS: u64 = 4 << 30;
 
 /// Where the symbolizer keeps what makes the next look-up in the same files fast.
 #[derive(Clone, Debug)]
@@ -41,25 +37,27 @@ pub struct Cache {
     pub directory: PathBuf,
     /// A module whose file with debug information is smaller than this (bytes) is resolved anew each time.
     pub least_bytes: u64,
+    /// Bytes that all kinds of files below `directory` may take together.
+    pub most_bytes: u64,
 }
 
 impl Cache {
     /// Below `directory`, for large files.
     pub fn at(directory: &Path) -> Cache {
-        Cache { directory: directory.into(), least_bytes: 16 << 20 }
+        Cache { directory: directory.into(), least_bytes: 16 << 20, most_bytes: cachedir::most_bytes() }
     }
 
-    /// In the user's directory ([`cachedir::of_user`]); `None` where there is none.
+    /// In the user's directory ([`cachedir::of_user`]); `None` where there is none, or nothing is to be kept.
     pub fn of_user() -> Option<Cache> {
-        Some(Cache::at(&cachedir::of_user()?))
+        Some(Cache::at(&cachedir::of_user()?)).filter(|cache| cache.most_bytes > 0)
     }
 
     pub(super) fn sections(&self) -> CacheDir {
-        CacheDir::at(&self.directory.join("sections"), MOST_SECTIONS)
+        CacheDir::of_kind(&self.directory, "sections", self.most_bytes)
     }
 
     fn answers(&self) -> CacheDir {
-        CacheDir::at(&self.directory.join("symbols"), MOST_BYTES)
+        CacheDir::of_kind(&self.directory, "symbols", self.most_bytes)
     }
 }
 

@@ -4,6 +4,7 @@
 use super::locate::FileLocation;
 use super::map::Bytes;
 use super::source::{Elf, Naming, Source, hex};
+use super::symbolizer::{DebugFiles, Options};
 use crate::cachedir::CacheDir;
 use crate::elf::below;
 use object::Object;
@@ -32,24 +33,21 @@ impl Companions {
     }
 }
 
-/// Finds a module's companions below `debug_roots` (`/usr/lib/debug`) and beside the module; `kept` is for their
-/// sections.
-pub(super) fn find(
-    location: &FileLocation,
-    own: &Source,
-    debug_roots: &[PathBuf],
-    kept: Option<&CacheDir>,
-) -> Companions {
+/// Finds a module's companions below the debug roots (`/usr/lib/debug`), beside the module, and else where the options
+/// say; `kept` is for their sections.
+pub(super) fn find(location: &FileLocation, own: &Source, options: &Options, kept: Option<&CacheDir>) -> Companions {
+    let Options { debug_roots, elsewhere, .. } = options;
     let mut found = Companions::default();
     let Ok(elf) = Elf::parse(own.bytes()) else { return found };
     let mut holder = location.path.clone();
     if !own.has_debug_info()
         && let Some((path, bytes)) = debug_file(location, &elf, debug_roots)
+            .or_else(|| Some((location.path.clone(), fetched(elsewhere.as_deref()?, elf.build_id().ok()??)?)))
     {
         (found.debug, holder) = (Some(Source::load(bytes, Naming::Plain, kept)), path);
     }
     let debug = found.debug.as_ref().unwrap_or(own);
-    found.supplement = supplement(location, debug.bytes(), &holder, debug_roots, kept);
+    found.supplement = supplement(location, debug.bytes(), &holder, options, kept);
     found.package = [&location.path, &holder].into_iter().find_map(|path| package(location, path, kept));
     if found.debug.is_none() && elf.section_by_name(".symtab").is_none() {
         found.mini = mini(&elf);
@@ -105,21 +103,29 @@ fn supplement(
     location: &FileLocation,
     debug: &[u8],
     holder: &Path,
-    debug_roots: &[PathBuf],
+    options: &Options,
     kept: Option<&CacheDir>,
 ) -> Option<Source> {
     let elf = Elf::parse(debug).ok()?;
     let (name, id) = elf.gnu_debugaltlink().ok().flatten()?;
     let named = holder.parent().map(|folder| folder.join(OsStr::from_bytes(name)));
-    let by_id = debug_roots.iter().filter_map(|root| build_id_path(root, id));
+    let by_id = options.debug_roots.iter().filter_map(|root| build_id_path(root, id));
     // `holder` may already lie below a root; then the first candidate is found as it is, below `/`.
-    named.into_iter().chain(by_id).flat_map(|path| [vec![path.clone()], location.in_roots(&path)].concat()).find_map(
-        |path| {
-            let bytes = map(&path)?;
-            let belongs = Elf::parse(&*bytes).ok()?.build_id().ok().flatten() == Some(id);
-            belongs.then(|| Source::load(bytes, Naming::Plain, kept))
-        },
-    )
+    let mut paths =
+        named.into_iter().chain(by_id).flat_map(|path| [vec![path.clone()], location.in_roots(&path)].concat());
+    let here = paths.find_map(|path| map(&path).filter(|bytes| has_build_id(bytes, id)));
+    let bytes = here.or_else(|| fetched(options.elsewhere.as_deref()?, id))?;
+    Some(Source::load(bytes, Naming::Plain, kept))
+}
+
+/// A file that is found elsewhere, and is what it was asked for as.
+fn fetched(elsewhere: &dyn DebugFiles, id: &[u8]) -> Option<Bytes> {
+    let bytes = Bytes::map(&elsewhere.find(&hex(id))?).ok()?;
+    has_build_id(&bytes, id).then_some(bytes)
+}
+
+fn has_build_id(bytes: &[u8], id: &[u8]) -> bool {
+    Elf::parse(bytes).is_ok_and(|elf| elf.build_id().ok().flatten() == Some(id))
 }
 
 /// `NAME.dwp` beside the module or its debug file.

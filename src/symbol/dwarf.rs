@@ -3,11 +3,12 @@
 
 use super::debug_files::split_unit;
 use super::image::Files;
+use super::scopes;
 use super::source::Source;
 use addr2line::{LookupContinuation, LookupResult, SplitDwarfLoad};
 use gimli::{EndianSlice, LittleEndian, SectionId};
 use self_cell::self_cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use typed_arena::Arena;
 
@@ -42,6 +43,10 @@ pub(super) struct Found<'a> {
     /// Still mangled; `None` where only a line is known.
     pub(super) name: Option<&'a [u8]>,
     pub(super) file: Option<&'a str>,
+    /// Of the unit that has the address.
+    pub(super) language: Option<gimli::DwLang>,
+    /// Namespaces and types around a C++ function without a mangled name.
+    pub(super) scope: Option<String>,
 }
 
 /// Reads one module's debug information. Not shared between threads: each has its own.
@@ -55,6 +60,8 @@ pub(super) struct Reader {
     parsed: u64,
     /// The last of them.
     unit: Option<UnitKey>,
+    /// By unit and function, what [`scopes::scope`] said.
+    scopes: HashMap<(UnitKey, usize), Option<String>>,
 }
 
 /// A file's sections.
@@ -73,7 +80,14 @@ impl Reader {
             return Ok(None);
         }
         let cell = Cell::try_new(Store { files, split: Arena::new() }, |store| units(&store.files))?;
-        Ok(Some(Reader { cell, absent: BTreeSet::new(), looked_elsewhere: false, parsed: 0, unit: None }))
+        Ok(Some(Reader {
+            cell,
+            absent: BTreeSet::new(),
+            looked_elsewhere: false,
+            parsed: 0,
+            unit: None,
+            scopes: HashMap::new(),
+        }))
     }
 
     /// Bytes of debug information of the units that were parsed. What is parsed is held as long as the reader lives.
@@ -84,7 +98,7 @@ impl Reader {
     /// Hands the functions at an address to `take`, innermost first; all but the last are inlined into the next. Names
     /// and files stay where they are in memory as long as the reader lives.
     pub(super) fn frames<T>(&mut self, svma: u64, take: impl FnOnce(&[Found<'_>]) -> T) -> Result<T, gimli::Error> {
-        let Reader { cell, absent, looked_elsewhere, parsed, unit } = self;
+        let Reader { cell, absent, looked_elsewhere, parsed, unit, scopes } = self;
         cell.with_dependent(|store, units| {
             let mut lookup = units.context.find_frames(svma);
             let mut frames = loop {
@@ -95,10 +109,18 @@ impl Reader {
                     }
                 }
             };
-            let mut found = Vec::new();
+            let (mut found, mut unscoped) = (Vec::new(), Vec::new());
             while let Some(frame) = frames.next()? {
+                let language = frame.function.as_ref().and_then(|function| function.language);
                 let name = frame.function.map(|function| function.name.slice());
-                found.push(Found { name, file: frame.location.and_then(|location| location.file) });
+                let file = frame.location.and_then(|location| location.file);
+                if language.is_some_and(is_cpp) && name.is_some_and(|name| !name.starts_with(b"_Z")) {
+                    unscoped.extend(frame.dw_die_offset.map(|offset| (found.len(), offset)));
+                }
+                found.push(Found { name, file, language, scope: None });
+            }
+            for (index, offset) in unscoped {
+                found[index].scope = scope(&units.context, svma, offset, scopes);
             }
             if let Some((at, bytes)) = unit_of(&units.context, svma)
                 && unit.replace(at) != Some(at)
@@ -108,6 +130,25 @@ impl Reader {
             Ok(take(&found))
         })
     }
+}
+
+fn is_cpp(language: gimli::DwLang) -> bool {
+    use gimli::*;
+    let known = [DW_LANG_C_plus_plus, DW_LANG_C_plus_plus_03, DW_LANG_C_plus_plus_11, DW_LANG_C_plus_plus_14];
+    known.contains(&language) || [DW_LANG_C_plus_plus_17, DW_LANG_C_plus_plus_20].contains(&language)
+}
+
+/// What a function lies in, looked for once.
+fn scope(
+    context: &addr2line::Context<Slice<'_>>,
+    svma: u64,
+    offset: gimli::UnitOffset,
+    known: &mut HashMap<(UnitKey, usize), Option<String>>,
+) -> Option<String> {
+    let LookupResult::Output(Some(unit)) = context.find_dwarf_and_unit(svma) else { return None };
+    // A split unit's functions are counted in another file.
+    let key = unit.dwo_id.is_none().then(|| unit.header.debug_info_offset())??;
+    known.entry(((key.0, None), offset.0)).or_insert_with(|| scopes::scope(unit, offset)).clone()
 }
 
 /// The unit that holds an address which was looked up before, and its length in bytes.

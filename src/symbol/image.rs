@@ -3,11 +3,13 @@
 //! to the same lane, so that no unit is parsed twice but at a border between lanes, or after a lane had to forget.
 
 use super::answers::{Answers, Cache};
+use super::crates::Crates;
 use super::debug_files::{self, Companions};
 use super::dwarf::{Found, Reader};
 use super::extents::Extents;
 use super::locate::{FileLocation, Located};
 use super::name::demangle;
+use super::packages;
 use super::source::{Elf, Naming, Source, build_id};
 use super::symbolizer::Options;
 use super::table::{Segments, Table};
@@ -16,6 +18,7 @@ use crate::profile::Miss;
 use object::Object;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// Fewer new addresses than this are looked up in one lane: opening another costs more.
@@ -83,6 +86,9 @@ struct Facts {
     extents: Option<Extents>,
     /// Read when the first addresses are looked up; none where all units may be held.
     units: OnceLock<Units>,
+    /// Read when the first function is looked up in the debug information.
+    crates: OnceLock<Crates>,
+    remedy: OnceLock<String>,
     /// Bytes of debug information that all lanes together may have parsed at one time.
     most_parsed: u64,
 }
@@ -95,6 +101,18 @@ impl Facts {
         let read = || if is_large() { Units::read(&self.files) } else { Units::default() };
         let units = self.units.get_or_init(|| catch_unwind(AssertUnwindSafe(read)).unwrap_or_default());
         (self.segments.svma(offset).map_or(u32::MAX, |svma| units.of(svma)), offset)
+    }
+
+    /// How the module's functions get names.
+    fn remedy(&self) -> &str {
+        let location = self.files.location();
+        let root = location.roots.first().map_or(Path::new("/"), |root| root);
+        self.remedy.get_or_init(|| packages::remedy(root, &location.path))
+    }
+
+    fn crates(&self) -> &Crates {
+        let read = || catch_unwind(AssertUnwindSafe(|| Crates::read(&self.files))).unwrap_or_default();
+        self.crates.get_or_init(read)
     }
 
     fn table(&self) -> &Table {
@@ -135,6 +153,8 @@ struct Lane {
 /// compilers store each text once.
 #[derive(Default)]
 struct Texts {
+    /// By name and file, where the name alone has no path.
+    qualified: HashMap<(usize, usize, usize), Arc<str>>,
     names: HashMap<(usize, usize), Arc<str>>,
     files: HashMap<(usize, usize), Arc<str>>,
 }
@@ -168,12 +188,13 @@ impl Image {
         let build_id = build_id(&bytes).ok().flatten();
         let sections = cache.map(Cache::sections);
         let own = Source::load(bytes, Naming::Plain, sections.as_ref());
-        let companions = debug_files::find(&location, &own, &options.debug_roots, sections.as_ref());
+        let companions = debug_files::find(&location, &own, options, sections.as_ref());
         let files = Arc::new(Files { own, companions, location });
         let answers = cache.and_then(|cache| Answers::open(cache, build_id, &files));
         let extents = Extents::read(&files.own);
         let (table, units) = (OnceLock::new(), OnceLock::new());
-        let facts = Facts { files, segments, table, extents, units, most_parsed: options.most_parsed };
+        let (crates, remedy, most_parsed) = (OnceLock::new(), OnceLock::new(), options.most_parsed);
+        let facts = Facts { files, segments, table, extents, units, crates, remedy, most_parsed };
         Ok(Image { facts, lanes: Vec::new(), borders: Vec::new(), answers, unnamed: false })
     }
 
@@ -251,10 +272,8 @@ impl Image {
                 "{path}: damaged debug information ({damage}); functions are named from its symbol table there"
             ));
         } else if (self.unnamed || self.lanes.iter().any(|lane| lane.unnamed > 0)) && files.are_stripped() {
-            notes.push(format!(
-                "{path}: stripped, so that only exported functions have names; install its debug package or build it \
-                    with symbols"
-            ));
+            notes
+                .push(format!("{path}: stripped, so that only exported functions have names; {}", self.facts.remedy()));
         }
         let absent: BTreeSet<&str> =
             self.lanes.iter().flat_map(|lane| lane.absent.iter().map(String::as_str)).collect();
@@ -297,10 +316,11 @@ impl Lane {
         self.open(facts);
         let files = facts.files.with_symbols();
         let hit = facts.table().find(svma, &files);
+        let crates = facts.crates();
         let Lane { reader, texts, damage, absent, looked_elsewhere, unnamed: _ } = self;
         let mut functions = Vec::new();
         if let Opened::Reader(reader) = reader {
-            let result = reader.frames(svma, |found| texts.inlined(found, &mut functions));
+            let result = reader.frames(svma, |found| texts.inlined(found, crates, &mut functions));
             if let Err(error) = result {
                 damage.get_or_insert_with(|| error.to_string());
             }
@@ -348,14 +368,27 @@ impl Lane {
 }
 
 impl Texts {
-    fn inlined(&mut self, found: &[Found<'_>], functions: &mut Vec<Function>) {
+    fn inlined(&mut self, found: &[Found<'_>], crates: &Crates, functions: &mut Vec<Function>) {
         let last = found.len().saturating_sub(1);
         functions.extend(found.iter().enumerate().map(|(index, found)| Function {
-            name: self.name(found.name.unwrap_or_default()),
+            name: self.full_name(found, crates),
             file: found.file.map(|file| self.file(file)),
             inlined: index < last,
             module: None,
         }));
+    }
+
+    /// The name with the path that the debug information leaves out.
+    fn full_name(&mut self, found: &Found<'_>, crates: &Crates) -> Arc<str> {
+        let raw = found.name.unwrap_or_default();
+        let bare = self.name(raw);
+        if let Some(scope) = &found.scope {
+            return format!("{scope}::{bare}").into();
+        }
+        let Some(file) = found.file.filter(|_| found.language == Some(gimli::DW_LANG_Rust)) else { return bare };
+        let qualified = || crates.qualified(&String::from_utf8_lossy(raw), file).map_or(bare, Arc::from);
+        let key = (raw.as_ptr() as usize, raw.len(), file.as_ptr() as usize);
+        self.qualified.entry(key).or_insert_with(qualified).clone()
     }
 
     fn name(&mut self, raw: &[u8]) -> Arc<str> {

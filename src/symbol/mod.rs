@@ -10,6 +10,9 @@
 //! extents  where functions without a symbol begin
 //! units    which unit has which addresses                       -> the order of look-ups
 //! dwarf    lazily parsed units                                  -> inlined names
+//! crates   which folder of sources is which crate               -> paths of bare Rust names
+//! scopes   namespaces and types around a C++ function
+//! packages which package has the names of a stripped file      -> remedies
 //! image    one file: table and DWARF joined, in parallel
 //! answers  what was resolved of a file before, on disk
 //! kernel   /proc/kallsyms
@@ -17,6 +20,7 @@
 
 mod answers;
 mod convert;
+mod crates;
 mod debug_files;
 mod dwarf;
 mod extents;
@@ -26,6 +30,8 @@ mod locate;
 mod map;
 mod name;
 mod off_cpu;
+mod packages;
+mod scopes;
 mod source;
 mod stubs;
 mod symbolizer;
@@ -38,4 +44,5 @@ pub use convert::{Missed, SymbolReport, to_profile};
 pub use kernel::hidden_kernel_names;
 pub use name::demangle;
 pub use off_cpu::off_cpu_profile;
-pub use symbolizer::{Options, Symbol, Symbolizer, Symbols};
+pub use packages::remedy as symbols_remedy;
+pub use symbolizer::{DebugFiles, Options, Symbol, Symbolizer, Symbols};

@@ -31,6 +31,16 @@ pub struct Options {
     pub most_parsed: u64,
     /// Where what was resolved is kept for later runs; `None`: nowhere.
     pub cache: Option<Cache>,
+    /// Where debug files are asked for that are not on this machine; `None`: nowhere.
+    pub elsewhere: Option<Arc<dyn DebugFiles>>,
+}
+
+/// Finds debug files by build-id where the machine's own folders have none.
+pub trait DebugFiles: Send + Sync + std::fmt::Debug {
+    /// The file with debug information of the program with this build-id (lower-case hex). May take long.
+    fn find(&self, build_id: &str) -> Option<std::fs::File>;
+    /// What the user should know of failures so far.
+    fn notes(&self) -> Vec<String>;
 }
 
 impl Default for Options {
@@ -41,6 +51,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),
             most_parsed: 48 << 20,
             cache: Cache::of_user(),
+            elsewhere: None,
         }
     }
 }
@@ -158,6 +169,7 @@ impl Symbolizer {
     /// once.
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.slots.iter().flat_map(Slot::notes).collect();
+        notes.extend(self.options.elsewhere.iter().flat_map(|elsewhere| elsewhere.notes()));
         notes.sort();
         notes.dedup();
         notes

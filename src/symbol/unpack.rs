@@ -23,6 +23,10 @@ const PARTS_HELD: u64 = 32;
 /// Largest window (bytes) that a zstd section may ask for: what its most thorough levels use. It is memory.
 const LARGEST_WINDOW: u64 = 128 << 20;
 
+/// A section larger than this part of what all kept files may take is not kept: it would displace all that is used
+/// more often.
+const LARGEST_SHARE: u64 = 2;
+
 /// Ends a kept section: mark, length (u64), CRC-32 of the contents (u32), zeros (u32); little-endian.
 const MARK: &[u8; 8] = b"wpsect\x00\x01";
 const TRAILER: usize = 24;
@@ -46,9 +50,12 @@ pub(super) fn unpack(
             return Ok(bytes);
         }
         // A full disk, or damage: unpacking in memory tells which.
+        let fits = |directory: &CacheDir| data.uncompressed_size <= directory.most_bytes() / LARGEST_SHARE;
         let written = match &kept {
-            Some((directory, key)) => into_cache(&data, file, directory, key).or_else(|_| into_nameless(&data, file)),
-            None => into_nameless(&data, file),
+            Some((directory, key)) if fits(directory) => {
+                into_cache(&data, file, directory, key).or_else(|_| into_nameless(&data, file))
+            }
+            _ => into_nameless(&data, file),
         };
         if let Ok(bytes) = written {
             return Ok(bytes);

@@ -25,6 +25,16 @@ pub enum WorkloadError {
         /// Why it cannot be read.
         cause: std::io::Error,
     },
+    /// A script, or an option beside it, cannot be used as it was given.
+    #[error("{script} {problem}; {remedy}")]
+    Choice {
+        /// The script, as it was given.
+        script: String,
+        /// What is wrong, in words.
+        problem: String,
+        /// How to mend it.
+        remedy: String,
+    },
     /// There are fewer connections than jobs, or none.
     #[error(
         "{level} connection(s) cannot be split over {jobs} jobs, each of which needs one; \

@@ -1,11 +1,12 @@
-//! Workloads: dbbench .ini scripts and plain queries, with line-numbered errors. Invariant: an option of a script is
-//! honoured as dbbench honours it, or refused by name, line and remedy; none is ignored.
+//! Workloads: dbbench .ini scripts, pgbench scripts and plain queries, with line-numbered errors. Invariant: what a
+//! script says is honoured as dbbench or pgbench honours it, or refused by name, line and remedy; none is ignored.
 
 mod arguments;
 mod duration;
 mod error;
 mod ini;
 mod options;
+pub mod pgbench;
 mod query_log;
 mod script;
 mod split;
@@ -70,6 +71,9 @@ pub enum Work {
     },
     /// Statements replayed at recorded times, ascending.
     Log(Arc<Vec<LogEntry>>),
+    /// One execution is one transaction of pgbench: a run of a script, chosen at random. Such a job is its workload's
+    /// only one.
+    Scripts(Arc<pgbench::Mix>),
 }
 
 /// When a job's executions begin.
@@ -112,7 +116,7 @@ impl Workload {
         }
     }
 
-    /// Reads a script; the files it names are relative to its own directory, as with dbbench.
+    /// Reads a script of dbbench's; the files it names are relative to its own directory, as with dbbench.
     ///
     /// # Errors
     /// A file that cannot be read, and as [`Workload::parse`].
@@ -179,6 +183,9 @@ impl Job {
         match &self.work {
             Work::Statements { statements, .. } => Box::new(statements.iter().map(String::as_str)),
             Work::Log(entries) => Box::new(entries.iter().map(|entry| entry.statement.as_str())),
+            Work::Scripts(mix) => {
+                Box::new(mix.scripts.iter().flat_map(|script| &script.statements).map(String::as_str))
+            }
         }
     }
 }

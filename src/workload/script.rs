@@ -13,9 +13,9 @@ pub struct Refused {
     pub remedy: &'static str,
 }
 
-/// A statement under way.
+/// A statement under way: what decides where it ends.
 #[derive(Default)]
-struct Open {
+pub struct Open {
     text: String,
     /// Whether there is anything but blanks and comments.
     begun: bool,
@@ -36,7 +36,7 @@ pub fn statements(sql: &str) -> Result<Vec<String>, Refused> {
     for (token, at) in tokens(sql) {
         let refused = |problem, remedy| Refused { line: sql[..at.start].matches('\n').count() + 1, problem, remedy };
         match token {
-            Token::Semicolon if open.parentheses == 0 && open.blocks == 0 => {
+            Token::Semicolon if open.is_complete() => {
                 if open.copies_from_here() {
                     let problem = "COPY from standard input has its data in the script".into();
                     return Err(refused(problem, "write INSERT statements, or load the data beforehand with psql"));
@@ -49,9 +49,16 @@ pub fn statements(sql: &str) -> Result<Vec<String>, Refused> {
                 open.text.push(';');
                 continue;
             }
+            Token::Command("\\:") => {
+                open.text.push(':');
+                continue;
+            }
             Token::Command(name) => {
                 let problem = format!("{name} is a command of psql or pgbench, which no server knows");
-                return Err(refused(problem, "leave SQL alone in the file (values that change: query-args-file)"));
+                return Err(refused(
+                    problem,
+                    "leave SQL alone in the file; a script of pgbench's is given as --workload FILE.sql",
+                ));
             }
             token => open.add(token),
         }
@@ -69,7 +76,18 @@ pub fn words(sql: &str) -> Option<Vec<String>> {
 }
 
 impl Open {
-    fn add(&mut self, token: Token<'_>) {
+    /// Whether there is anything but blanks and comments.
+    pub fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether a semicolon would end the statement here.
+    pub fn is_complete(&self) -> bool {
+        self.parentheses == 0 && self.blocks == 0
+    }
+
+    /// Takes note of the next token.
+    pub fn add(&mut self, token: Token<'_>) {
         self.begun |= !matches!(token, Token::Blank | Token::Semicolon);
         match token {
             Token::Open => self.parentheses += 1,
@@ -99,7 +117,8 @@ impl Open {
             || matches!(words[..], ["create", "or", "replace", "function" | "procedure"])
     }
 
-    fn copies_from_here(&self) -> bool {
+    /// Whether it is a COPY that reads from its client.
+    pub fn copies_from_here(&self) -> bool {
         let stdin = |pair: &[String]| pair[0] == "from" && pair[1] == "stdin";
         self.words.first().is_some_and(|word| word == "copy") && self.words.windows(2).any(stdin)
     }

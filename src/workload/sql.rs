@@ -44,8 +44,8 @@ fn token(rest: &str) -> (Token<'_>, usize) {
         ')' => (Token::Close, 1),
         '\\' => {
             let name = rest[1..].find(|c: char| c.is_ascii_whitespace() || c == '\\').unwrap_or(rest.len() - 1);
-            // psql's `\;` and `\\` are whole by themselves.
-            let length = if rest[1..].starts_with([';', '\\']) { 2 } else { 1 + name };
+            // psql's `\;`, `\:` and `\\` are whole by themselves.
+            let length = if rest[1..].starts_with([';', ':', '\\']) { 2 } else { 1 + name };
             (Token::Command(&rest[..length]), length)
         }
         c if is_letter(c) => {

@@ -35,9 +35,11 @@ fn write_job(text: &mut String, job: &Job, connections: usize) -> Result<(), Wor
                 line(text, "query-args-delim", &format!("{:?}", arguments.delimiter.to_string()));
             }
         }
-        Work::Log(_) => {
+        Work::Log(_) | Work::Scripts(_) => {
             let remedy = "run it with the driver of our own, or run dbbench by itself".to_string();
-            return Err(WorkloadError::Job { job: job.name.clone(), problem: "replays a log".into(), remedy });
+            let log = matches!(job.work, Work::Log(_));
+            let problem = if log { "replays a log" } else { "runs scripts of pgbench's" }.into();
+            return Err(WorkloadError::Job { job: job.name.clone(), problem, remedy });
         }
     }
     match job.pace {

@@ -37,5 +37,7 @@ mod symbol;
 mod symbol_c;
 mod symbol_cache;
 mod symbol_damage;
+mod symbol_debuginfod;
+mod symbol_inline;
 mod vcs;
 mod workload;

@@ -147,3 +147,91 @@ fn a_plain_query_is_a_closed_loop_of_one() {
     assert_eq!(workload.distinct_statements(), ["select 1; select 2"]);
     assert_eq!(workload.jobs[0].pace, Pace::Closed { concurrency: 1 });
 }
+
+/// The statements and the refusal of a pgbench script in a file of this name.
+fn pgbench(name: &str, text: &str, defined: &[(&str, &str)]) -> Result<Workload, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(name);
+    fs::write(&file, text).unwrap();
+    let defined: Vec<_> = defined.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let path = file.display().to_string();
+    wireprof::workload::pgbench::load(std::slice::from_ref(&path), &defined)
+        .map_err(|error| error.to_string().replace(&path, name))
+}
+
+fn sent(text: &str) -> Vec<String> {
+    let workload = pgbench("s.sql", text, &[("x", "1"), ("int", "2")]).unwrap();
+    workload.jobs[0].statements().map(String::from).collect()
+}
+
+#[test]
+fn a_pgbench_script_is_cut_into_the_statements_that_pgbench_sends() {
+    assert_eq!(sent("select 1"), ["select 1"], "the last one needs no semicolon");
+    assert_eq!(sent("begin;\nselect\n  :x;select 2 ; end;\n"), ["begin", "select\n  :x", "select 2", "end"]);
+    assert_eq!(sent("-- a comment\n;\n/* ; */ select ';' ; ;"), ["/* ; */ select ';'"]);
+    assert_eq!(sent("select 1 \\; select 2;"), ["select 1 ; select 2"]);
+    assert_eq!(sent("select $$;:x$$, $a$;$a$, E'\\';', \";\";"), ["select $$;:x$$, $a$;$a$, E'\\';', \";\""]);
+    assert_eq!(sent("select 1 \\set y 2\nselect 3;"), ["select 1", "select 3"]);
+    assert_eq!(sent("select :x::int, 1::int, a[1:2], '12:30', :x:y;\\set y 1\n").len(), 1);
+    assert_eq!(sent("\\set y \\\n  1 + \\\n  2\nselect :y;"), ["select :y"]);
+    assert_eq!(sent("select 1 as one \\gset p_\nselect :p_one;"), ["select 1 as one", "select :p_one"]);
+    assert_eq!(sent("select 1 as one;\\gset\nselect 6\\:x, :one;"), ["select 1 as one", "select 6:x, :one"]);
+    assert_eq!(sent("\\if :x = 1\nselect 1;\n\\elif :x > 2\nselect 2;\n\\else\nselect 3;\n\\endif\n").len(), 3);
+    let body = "create function f() returns int language sql begin atomic select 1; select 2; end";
+    assert_eq!(sent(&format!("{body};")), [body]);
+}
+
+#[test]
+fn what_is_not_honoured_of_pgbench_is_refused_with_its_line() {
+    for (text, said) in [
+        ("select 1;\n\\shell true\n", "s.sql:2: \\shell runs a program"),
+        ("\\setshell a echo 1\nselect 1;", "s.sql:1: \\setshell runs a program"),
+        ("select 1;\n\n  \\startpipeline\n", "s.sql:3: \\startpipeline"),
+        ("\\echo a\nselect 1;", "s.sql:1: \\echo is no command of pgbench"),
+        ("\\set a ceil(1)\nselect 1;", "s.sql:1: pgbench has no function ceil()"),
+        ("\\set a\nselect 1;", "s.sql:1: \\set has no name and value"),
+        ("\\set 1a 2\nselect 1;", "s.sql:1: \\set has no name and value"),
+        ("\\sleep 1 h\nselect 1;", "s.sql:1: \\sleep has the unit \"h\""),
+        ("\\if 1\nselect 1;", "s.sql:1: \\if has no \\endif"),
+        ("select 1;\n\\endif", "s.sql:2: \\endif follows no \\if"),
+        ("\\if 1\n\\else\n\\elif 1\n\\endif\nselect 1;", "s.sql:3: it follows no \\if"),
+        ("\\gset\nselect 1;", "s.sql:1: no statement precedes it"),
+        ("select 1;\n\\set a 1\n\\gset", "s.sql:3: no statement precedes it"),
+        ("select 1 \\gset\n\\gset", "s.sql:2: no statement precedes it"),
+        ("select\n :nowhere;", "s.sql:2: nothing sets the variable :nowhere"),
+        ("copy t from stdin;\n", "s.sql:1: COPY from standard input"),
+        ("\\set a 1\n", "s.sql:1: the script sends no statement"),
+    ] {
+        let refusal = pgbench("s.sql", text, &[]).unwrap_err();
+        assert!(refusal.starts_with(said) && refusal.contains("; "), "{text:?}: {refusal}");
+    }
+    assert!(pgbench("s.sql", "select a[1:n], ':no', '1:m';", &[]).is_ok(), "colons that mean no variable");
+    assert!(pgbench("w.ini", "[a]\nquery=select 1", &[("x", "1")]).unwrap_err().contains("leave out -D"));
+}
+
+#[test]
+fn scripts_are_told_from_dbbench_by_name_and_else_by_their_first_line() {
+    let scripts = |name, text| matches!(pgbench(name, text, &[]).unwrap().jobs[0].work, Work::Scripts(_));
+    assert!(
+        scripts("s.pgbench", "select 1") && scripts("s", "-- [a]\nselect 1") && scripts("s", "\\set a 1\nselect 1")
+    );
+    assert!(scripts("s.txt", "update t set a = 1"));
+    assert!(!scripts("w.ini", "[a]\nquery=select 1") && !scripts("w", "; c\n[a]\nquery=select 1"));
+    assert!(!scripts("w.txt", "duration=1s\n[a]\nquery=select 1"));
+}
+
+#[test]
+fn built_in_scripts_and_weights_are_written_as_for_pgbench() {
+    let load = |wanted: &[&str]| {
+        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        wireprof::workload::pgbench::load(&wanted, &[]).map_err(|error| error.to_string())
+    };
+    let workload = load(&["builtin:tpcb@3", "builtin:select-only", "builtin:simple-update@0"]).unwrap();
+    let Work::Scripts(mix) = &workload.jobs[0].work else { panic!("no scripts") };
+    let scripts: Vec<_> = mix.scripts.iter().map(|script| (script.name.as_str(), script.weight)).collect();
+    assert_eq!(scripts, [("tpcb-like", 3), ("select-only", 1), ("simple-update", 0)]);
+    assert_eq!((mix.scripts[0].statements.len(), mix.wants_scale), (7, true));
+    assert!(load(&["builtin:s"]).unwrap_err().contains("they are tpcb-like, simple-update, select-only"));
+    assert!(load(&["builtin:tpcb@0"]).unwrap_err().contains("a weight above 0"));
+    assert!(load(&["/nowhere.sql"]).unwrap_err().contains("/nowhere.sql"));
+}

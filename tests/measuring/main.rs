@@ -9,6 +9,7 @@ mod ladder;
 mod libpq_parity;
 mod load;
 mod load_connect;
+mod load_scripts;
 mod load_wire;
 mod off_cpu;
 mod options;

@@ -4,3 +4,4 @@ pub mod checks;
 pub mod diagnose;
 pub mod machine;
 pub mod summary;
+pub mod transactions;

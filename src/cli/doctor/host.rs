@@ -17,6 +17,10 @@ pub fn checks(common: &Common) -> Vec<HostCheck> {
     let mut checks = vec![sampling(), event(), rate(), interrupts(), kernel_symbols(), scheduler(), kernel_programs()];
     checks.extend([off_cpu(), sockets(), idle_cpus()]);
     checks.push(runs(&common.runs));
+    checks.push(HostCheck::good(
+        "cache",
+        format!("{}; `wireprof cache --clear` empties it", super::super::cache::place()),
+    ));
     checks.push(testbed());
     checks
 }

@@ -1,7 +1,7 @@
 //! What one server permits: its process, its binary, its connections, its metrics and statements.
 
 use super::{Doctor, HostCheck, connects, split_remedy};
-use crate::elf::Image;
+use crate::elf::{Image, root_of};
 use crate::load::Address;
 use crate::metrics::{HttpScraper, MetricsDelta, Scraper};
 use crate::preset::Preset;
@@ -10,6 +10,7 @@ use crate::sample::unwind::Cache;
 use crate::sample::{Options, perf, permitted};
 use crate::statements::HIDDEN_REMEDY;
 use crate::sweep::{listens, open_reader, statements_address};
+use crate::symbol::symbols_remedy;
 use crate::target::{CAPABILITIES, comm, identify, start_ticks};
 use std::path::Path;
 use std::time::Duration;
@@ -86,16 +87,15 @@ fn binary(pid: u32) -> Vec<HostCheck> {
         false => HostCheck::good("binary", format!("{executable}, {build}")),
     }];
     let image = Image::open_path(Path::new(&format!("/proc/{pid}/exe"))).ok();
+    let remedy = || symbols_remedy(&root_of(pid), Path::new(&executable));
     let has = |name: &str| image.as_ref().is_some_and(|image| image.section(name).is_some());
     checks.push(match (has(".symtab"), has(".debug_line")) {
         (true, true) => HostCheck::good("symbols", "symbol table and line tables, so inlined functions are named"),
-        (true, false) => HostCheck::limited(
-            "symbols",
-            "a symbol table, no line tables: inlined functions stay unnamed",
-            symbols_remedy(),
-        ),
+        (true, false) => {
+            HostCheck::limited("symbols", "a symbol table, no line tables: inlined functions stay unnamed", remedy())
+        }
         (false, true) => HostCheck::good("symbols", "line tables"),
-        (false, false) => HostCheck::limited("symbols", "none in the binary but those it exports", symbols_remedy()),
+        (false, false) => HostCheck::limited("symbols", "none in the binary but those it exports", remedy()),
     });
     checks.push(match has(".eh_frame") || has(".debug_frame") {
         true => HostCheck::good(
@@ -111,11 +111,6 @@ fn binary(pid: u32) -> Vec<HostCheck> {
         ),
     });
     checks
-}
-
-fn symbols_remedy() -> &'static str {
-    "install the package with its debug symbols (-dbg, -dbgsym), or build with debug = \"line-tables-only\" and \
-        without strip"
 }
 
 fn sampling(pid: u32) -> HostCheck {

@@ -3,11 +3,11 @@
 
 use super::rules::Rules;
 use super::table::Table;
-use crate::cachedir::{self, CacheDir};
+use crate::cachedir::CacheDir;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes that all kept tables may take together.
+/// Bytes that all tables kept in a directory of their own may take together.
 const MOST_BYTES: u64 = 512 << 20;
 /// A table below this is made faster than it is found.
 const LEAST_BYTES: usize = 64 << 10;
@@ -19,9 +19,9 @@ pub struct Cache {
 }
 
 impl Default for Cache {
-    /// `unwind` below [`cachedir::of_user`].
+    /// `unwind` below the user's directory.
     fn default() -> Cache {
-        Cache { directory: cachedir::of_user().map(|of_user| CacheDir::at(&of_user.join("unwind"), MOST_BYTES)) }
+        Cache { directory: CacheDir::of_user("unwind") }
     }
 }
 
