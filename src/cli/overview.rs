@@ -8,11 +8,12 @@ use crate::analyze::cost::quantities::quantities;
 use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::{sampling_notes, summary};
 use crate::analyze::time::places::places;
+use crate::analyze::time::scraped::scraped;
 use crate::check::Status;
 use crate::preset::Preset;
 use crate::render::{
     Picture, Report, Section, checks_report, frames_table, manifest_lines, observer_section, places_section,
-    processes_table, quantities_table, summary_table,
+    processes_table, quantities_table, scraped_table, summary_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     let manifest = &run.manifest;
     let mut tables = vec![summary_table(&summary(run))];
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
+    tables.extend(scraped_table(&scraped(run)));
     let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));
     sections.extend(observing(run));

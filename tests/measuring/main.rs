@@ -28,3 +28,4 @@ mod sweep_presets;
 mod sweeps;
 mod testbed;
 mod wire;
+mod wire_uses;
