@@ -10,12 +10,14 @@ use crate::analyze::time::nodes::{LevelNodes, misplaced, nodes};
 use crate::analyze::time::off_cpu::{blocked_stacks, waits};
 use crate::analyze::time::places::{load_places, places};
 use crate::analyze::time::populations::{Population, populations};
+use crate::analyze::time::scraped::scraped;
 use crate::analyze::time::tails::tails;
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
     Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section,
-    nodes_section, places_section, populations_sentences, populations_svg, summary_table, tails_section, waits_section,
+    nodes_section, places_section, populations_sentences, populations_svg, scraped_table, summary_table, tails_section,
+    waits_section,
 };
 use crate::run::{Parts, Run};
 use anyhow::{Context, Result};
@@ -54,8 +56,8 @@ impl Explain {
         input::keep_level(&mut loaded.run, self.level)?;
         let run = &loaded.run;
         let (hops, demands) = (places(run), demands(run));
-        let levels =
-            Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
+        let tables = std::iter::once(summary_table(&summary(run))).chain(scraped_table(&scraped(run)));
+        let levels = Section { title: "Levels".into(), tables: tables.collect(), ..Section::default() };
         let unfollowed = Section {
             title: "Where a query is".into(),
             notes: vec!["Not measured: the sockets were not followed in this run.".into()],

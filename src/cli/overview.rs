@@ -9,11 +9,12 @@ use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::{sampling_notes, summary};
 use crate::analyze::judge::transactions::{counted_scale, transactions};
 use crate::analyze::time::places::places;
+use crate::analyze::time::scraped::scraped;
 use crate::check::Status;
 use crate::preset::Preset;
 use crate::render::{
     Picture, Report, Section, checks_report, frames_table, manifest_lines, observer_section, places_section,
-    processes_table, quantities_table, summary_table, transactions_table,
+    processes_table, quantities_table, scraped_table, summary_table, transactions_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
     let scripts = transactions(run);
     tables.extend((!scripts.is_empty()).then(|| transactions_table(&scripts, counted_scale(run))));
+    tables.extend(scraped_table(&scraped(run)));
     let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));
     sections.extend(observing(run));

@@ -122,7 +122,16 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
         (None, Some(_)) => "queries a second as given at the import, times seconds".into(),
         (None, None) => "none: queries were not given at the import".into(),
     };
-    let facts = WindowFacts { id, span, skew: None, scrapes: None, wall: String::new(), target_started: None, missing };
+    let facts = WindowFacts {
+        id,
+        span,
+        skew: None,
+        scrapes: None,
+        scraping: None,
+        wall: String::new(),
+        target_started: None,
+        missing,
+    };
     Ok(Window {
         facts,
         load,

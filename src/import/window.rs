@@ -90,6 +90,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
     let (sampling, profile) = sampled.unzip();
     let window = Window {
         facts: WindowFacts {
+            scraping: None,
             id: WindowId { level, replicate: 1 },
             span,
             skew: scrapes.as_ref().map(|_| ends.0.nanos().max(ends.1.nanos()) as f64 / span.nanos() as f64),
@@ -172,6 +173,7 @@ fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing
         errors: if aborts > 0 { vec![abort] } else { Vec::new() },
         // From means printed with at least six digits, so exact to a millionth.
         latency_sum: Some(jobs.iter().map(latency).sum()),
+        at_sockets: None,
         slices: Vec::new(),
         latency: empty_histogram(),
         generator: Generator::default(),

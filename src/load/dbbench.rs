@@ -263,6 +263,7 @@ fn trace(driver: String, level: usize, span: Span, jobs: &[DbbenchJob]) -> LoadT
         wrong_rows: 0,
         errors: Vec::new(),
         latency_sum: None,
+        at_sockets: None,
         slices: Vec::new(),
         latency: empty_histogram(),
         generator: Generator::default(),

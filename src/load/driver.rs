@@ -37,6 +37,8 @@ pub trait Load: Send {
     fn unmeasured(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
+    /// Asks for the sums of a further interval, which goes into [`LoadTrace::at_sockets`] where the load can tell.
+    fn count_within(&mut self, _span: Span) {}
     /// Stops, closes the connections and reports what fell into `window`.
     fn stop(self: Box<Self>, window: Span) -> Result<LoadTrace>;
 }

@@ -114,6 +114,7 @@ impl Driver for PgwireDriver {
             shared,
             threads: Vec::new(),
             ends: connections.iter().map(|connection| connection.transport.socket.end()).collect(),
+            within: None,
             started: false,
         };
         Ok(Box::new(load.spawn(connections, &jobs)?))
@@ -197,6 +198,8 @@ struct PgwireLoad {
     /// `None`: the kernel does not tell one of them.
     ends: Option<BTreeSet<u32>>,
     started: bool,
+    /// A further interval whose sums are wanted.
+    within: Option<Span>,
 }
 
 impl PgwireLoad {
@@ -299,12 +302,17 @@ impl Load for PgwireLoad {
         self.plan.mix().map(|_| vec![("row counts", why)]).unwrap_or_default()
     }
 
+    fn count_within(&mut self, span: Span) {
+        self.within = Some(span);
+    }
+
     fn stop(mut self: Box<Self>, window: Span) -> Result<LoadTrace> {
         let notes = self.join()?;
         let setting = tally::Setting {
             driver: self.driver.clone(),
             connections: self.level,
             accepted_errors: &self.accepted_errors,
+            within: self.within,
         };
         Ok(tally::cut(window, &notes, &self.plan, setting))
     }

@@ -3,7 +3,7 @@
 
 use super::plan::Plan;
 use super::record::{Mark, Notes, Outcome, Record};
-use super::trace::{ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
+use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
 use super::transactions::transactions;
 use crate::clock::{Nanos, Span};
 use hdrhistogram::Histogram;
@@ -17,6 +17,8 @@ pub struct Setting<'a> {
     pub driver: String,
     pub connections: usize,
     pub accepted_errors: &'a [String],
+    /// A further interval whose sums are wanted.
+    pub within: Option<Span>,
 }
 
 /// Cuts the notes to `span`.
@@ -48,6 +50,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         wrong_rows: tally.wrong_rows,
         errors: errors.collect(),
         latency_sum: Some(tally.slices.iter().map(|slice| slice.latency_sum).sum()),
+        at_sockets: setting.within.map(|span| counted(span, notes)),
         slices: tally.slices,
         latency,
         generator: generator(span, notes, tally.delay),
@@ -55,6 +58,17 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         jobs: tally.jobs,
         transactions: plan.mix().map(|mix| transactions(span, notes, mix)),
     }
+}
+
+/// The sums of an interval, errors left out.
+fn counted(span: Span, notes: &[Notes]) -> Counted {
+    let records = notes.iter().flat_map(Notes::records).filter(|record| span.contains(record.end));
+    let mut sums = Counted { span, completed: 0, latency_sum: 0 };
+    for record in records.filter(|record| !matches!(record.outcome(), Outcome::Error(_))) {
+        sums.completed += 1;
+        sums.latency_sum += record.latency();
+    }
+    sums
 }
 
 struct Tally {
@@ -157,7 +171,12 @@ mod tests {
     fn cut_one(span: Span, notes: Notes) -> LoadTrace {
         let plan = Plan::new(&Workload::from_query("select 1"), Protocol::Simple, false).unwrap();
         let accepted = ["40001".to_string()];
-        let setting = Setting { driver: "d".into(), connections: 3, accepted_errors: &accepted };
+        let setting = Setting {
+            driver: "d".into(),
+            connections: 3,
+            accepted_errors: &accepted,
+            within: Some(Span::new(span.start + 50 * MS, span.end)),
+        };
         cut(span, &[notes], &plan, setting)
     }
 
@@ -175,6 +194,8 @@ mod tests {
         assert_eq!(trace.latency.len(), 4);
         assert_eq!(trace.generator.dispatch_delay, Some(40));
         assert_eq!(trace.jobs[0].completed, 4);
+        let counted = trace.at_sockets.unwrap();
+        assert_eq!((counted.completed, counted.latency_sum), (2, 4 * MS), "of the interval within");
     }
 
     #[test]

@@ -36,6 +36,11 @@ pub struct LoadTrace {
     /// Sum of the latencies of the completed queries in ns (from the scheduled start in an open loop);
     /// `None` where the driver does not tell it exactly.
     pub latency_sum: Option<u64>,
+    /// What was counted while the sockets were followed, an interval within the span that begins after its first scrape
+    /// and ends before its last: places are set against this latency. `None`: they were not followed, the driver does
+    /// not tell, or it was recorded before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_sockets: Option<Counted>,
     /// The slices of 50 ms in order of time; empty where the driver tells only sums.
     pub slices: Vec<Slice>,
     /// Latencies in ns, 3 significant digits, 1 us .. 1 h; empty where the driver keeps none. Stored in `latency.hdr`.
@@ -55,6 +60,17 @@ pub struct LoadTrace {
 /// An empty latency histogram: 1 us to 1 h in ns, 3 significant digits.
 pub fn empty_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3).expect("constant bounds are valid")
+}
+
+/// The queries of an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The interval.
+    pub span: Span,
+    /// Queries completed in it.
+    pub completed: u64,
+    /// Sum of their latencies in ns.
+    pub latency_sum: u64,
 }
 
 /// One 50 ms slice (the last one may be shorter).
@@ -139,6 +155,7 @@ impl LoadTrace {
             wrong_rows: 0,
             errors: Vec::new(),
             latency_sum: None,
+            at_sockets: None,
             slices: Vec::new(),
             latency: empty_histogram(),
             generator: Generator::default(),

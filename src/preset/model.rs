@@ -80,6 +80,12 @@ impl Preset {
             .collect()
     }
 
+    /// Of the round trips behind the server, the hop and the statements of those that a node consists of; `None`: no
+    /// node says which.
+    pub fn use_behind(&self) -> Option<(&str, &Pattern)> {
+        self.node.iter().find_map(|node| node.hop.as_deref().zip(node.of_use.as_ref()))
+    }
+
     fn figures(&self) -> impl Iterator<Item = &Expression> {
         let quantities = self.quantity.iter().filter(|quantity| !quantity.optional);
         let nodes = self.node.iter().filter(|node| !node.optional).filter_map(|node| node.known.metrics());
@@ -380,6 +386,13 @@ pub struct Rule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pattern(pub Regex);
+
+/// Patterns are the same where their texts are.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
 
 impl TryFrom<String> for Pattern {
     type Error = String;

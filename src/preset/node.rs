@@ -2,7 +2,7 @@
 //! its unit, by the name of a quantity, which says the same things, or by statements; an error names the node and
 //! its line.
 
-use super::{Computed, Expression, Per, Time, Timed};
+use super::{Computed, Expression, Pattern, Per, Time, Timed};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -20,6 +20,8 @@ pub struct Nested {
     pub known: Known,
     /// The hop whose round trips it consists of: their places become its parts.
     pub hop: Option<String>,
+    /// Of those the round trips for statements whose text this finds; `None`: all of the hop.
+    pub of_use: Option<Pattern>,
     /// Servers may lack its metrics: nobody is told where they do.
     pub optional: bool,
 }
@@ -57,6 +59,9 @@ pub struct WrittenNode {
     unit: Option<Time>,
     statements: Option<Vec<String>>,
     hop: Option<String>,
+    /// Of the round trips those for statements whose text, without constants, this expression finds.
+    #[serde(rename = "use")]
+    of_use: Option<Pattern>,
     #[serde(default)]
     optional: bool,
 }
@@ -67,8 +72,11 @@ impl WrittenNode {
         let (per, known) = self.known(quantities).map_err(|why| located("node", &self.name, text, &why))?;
         let of_quantity = |quantity: &Computed| quantity.optional && self.quantity.as_ref() == Some(&quantity.name);
         let optional = self.optional || quantities.iter().any(of_quantity);
-        let WrittenNode { name, inside, hop, .. } = self;
-        Ok(Nested { name: name.into_inner(), inside, per, known, hop, optional })
+        if self.of_use.is_some() && self.hop.is_none() {
+            return Err(located("node", &self.name, text, "`use` says which round trips of a `hop`, which is missing"));
+        }
+        let WrittenNode { name, inside, hop, of_use, .. } = self;
+        Ok(Nested { name: name.into_inner(), inside, per, known, hop, of_use, optional })
     }
 
     fn known(&self, quantities: &[Computed]) -> Result<(Per, Known), String> {

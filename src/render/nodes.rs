@@ -83,10 +83,13 @@ fn add_rows<'n>(node: Vec<Option<&'n Node>>, depth: usize, rows: &mut Vec<(usize
 
 fn time_and_share(node: Option<&Node>, level: &LevelNodes) -> [Cell; 2] {
     let Some(node) = node else {
-        let why = "not to be subtracted at this level: several queries share one";
+        let why = "not to be subtracted at this level (several queries share one), or no overlap";
         return [Cell::Undefined(why.into()), Cell::Undefined(why.into())];
     };
     let share = match (&node.known, node.share) {
+        (Known::Subtraction, _) if matches!(node.what, What::Overlap(_)) => {
+            Cell::Undefined("an overlap is no part of the latency".into())
+        }
         (Known::Subtraction, Some(_)) if level.within_measured(node) => {
             Cell::Undefined("it lies within what the sockets measured".into())
         }
@@ -113,6 +116,7 @@ pub(super) fn described(what: &What, key: &str) -> String {
         What::Phase(Phase::Before) => "by the sockets: until it asks the database".into(),
         What::Phase(Phase::Behind) => "by the sockets: until it has read the database's answer".into(),
         What::Phase(Phase::After) => "by the sockets: until it sends its own answer".into(),
+        What::Overlap(_) => "overlap: by so much the parts exceed their whole".into(),
         What::Residual(Some(words)) => format!("rest: {words}"),
         What::Residual(None) => "rest".into(),
     }
@@ -124,10 +128,10 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
     notes.extend(residual_share(level, nodes));
     notes.extend(nodes.own_work.as_ref().map(|own| own_work(level, nodes, own)));
     for node in nodes.latency.all() {
-        if let Some(excess) = node.excess() {
-            let percent = excess * 100.0;
+        if let (Some((why, nanos)), Some(mean)) = (node.overlap(), node.mean.filter(|mean| *mean > 0.0)) {
+            let (percent, micros) = (nanos / mean * 100.0, significant(nanos / 1e3));
             notes.push(format!(
-                "Level {level}: the parts of {} exceed it by {percent:.1} %: they are not all of the same calls.",
+                "Level {level}: the parts of {} overlap, and exceed it by {micros} µs ({percent:.1} %): {why}.",
                 node.key
             ));
         }

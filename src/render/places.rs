@@ -1,6 +1,7 @@
 //! Where each query is, as tables and as one sentence a level.
 
 use super::model::{Cell, Column, Section, Table};
+use super::uses::uses_table;
 use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
 use crate::wire::Place;
 
@@ -11,7 +12,7 @@ pub fn places_section(hops: &[HopPlaces]) -> Option<Section> {
     let notes = levels.map(|(level, places)| sentence(*level, places)).collect();
     Some(Section {
         title: "Where a query is".into(),
-        tables: hops.iter().map(places_table).collect(),
+        tables: hops.iter().flat_map(|hop| [Some(places_table(hop)), uses_table(hop)]).flatten().collect(),
         notes,
         pictures: vec![],
     })
@@ -74,12 +75,20 @@ fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
         std::iter::once(Cell::Text(name.into())).chain(cells).collect()
     };
     let everyone = |level: &LevelPlaces| Some(level.places.iter().map(|share| share.population).sum());
-    vec![
+    let mut rows = vec![
         row("sum from sending to reading; all connections", LevelPlaces::within_latency, everyone),
         row("and the client's own system calls around it", |level| level.client_calls, |_| None),
         row("the client's own mean latency", |level| level.latency, |_| None),
-        row("rest of it: not seen", LevelPlaces::residual, |_| None),
-    ]
+        row("rest of it: not seen", |level| Some(level.residual()?.max(0.0)), |_| None),
+    ];
+    // Two clocks, read at different instants: the parts can exceed the whole.
+    if hop.levels.values().any(|level| level.residual().is_some_and(|left| left < 0.0)) {
+        let overlap = |level: &LevelPlaces| Some((-level.residual()?).max(0.0));
+        rows.push(row("overlap: the places exceed the latency, queries under way at the ends differ", overlap, |_| {
+            None
+        }));
+    }
+    rows
 }
 
 fn round_trips(hop: &HopPlaces) -> Vec<Cell> {

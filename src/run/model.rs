@@ -203,6 +203,10 @@ pub struct WindowFacts {
     pub skew: Option<f64>,
     /// The two scrapes of `metrics-before.prom` and `metrics-after.prom`.
     pub scrapes: Option<[Span; 2]>,
+    /// When else the metrics were scraped, and what that takes. `None`: they were not read, or it was recorded before
+    /// this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scraping: Option<Scraping>,
     /// Wall clock at the window's start, RFC 3339, UTC.
     pub wall: String,
     /// Start time of the target process as read at the window's end, in the form of [`Target::started`]; another one
@@ -211,6 +215,28 @@ pub struct WindowFacts {
     pub target_started: Option<String>,
     /// What was wanted of the window and not measured.
     pub missing: Vec<Missing>,
+}
+
+/// The scrapes of a window besides those at its ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scraping {
+    /// What one takes; `None`: not measured.
+    pub cost: Option<ScrapeCost>,
+    /// ns from one inside the window to the next, as planned; longer than the window where there was to be none.
+    pub every: u64,
+    /// Those inside the window.
+    pub inside: Vec<Span>,
+}
+
+/// What a scrape of the metrics takes, without load: medians.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrapeCost {
+    /// Bytes of the exposition.
+    pub bytes: u64,
+    /// ns from asking to the last byte.
+    pub nanos: u64,
+    /// ns of the target's CPU beyond what it used just before; `None`: the target is not known.
+    pub cpu: Option<u64>,
 }
 
 impl WindowFacts {

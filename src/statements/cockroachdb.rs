@@ -5,7 +5,9 @@
 //! transactions in seconds, CPU in ns. Invariant: a sum is a mean times the count that it was taken over, never
 //! another one.
 
-use super::{SampledRow, StatementRow, StatementSource, StatementsError, StatementsSnapshot, first_value};
+use super::{
+    Activity, SampledRow, StatementRow, StatementSource, StatementsError, StatementsSnapshot, first_value, sessions,
+};
 use crate::clock::{self, Span};
 use crate::sql::{self, cause};
 use futures::future::BoxFuture;
@@ -132,6 +134,17 @@ impl Cockroachdb {
 impl StatementSource for Cockroachdb {
     fn snapshot(&self) -> BoxFuture<'_, Result<StatementsSnapshot, StatementsError>> {
         Box::pin(self.read())
+    }
+
+    fn activity(&self) -> BoxFuture<'_, Result<Vec<Activity>, StatementsError>> {
+        // The session that asks is the one in which this query is under way.
+        let select = "SELECT client_address, coalesce(nullif(active_queries, ''), last_active_query), \
+                      active_queries LIKE '%crdb_internal.node_sessions%' FROM crdb_internal.node_sessions";
+        let read = async move {
+            let rows = sql::rows(&self.client, select).await.map_err(|error| self.explain(&error))?;
+            Ok(sessions(&rows))
+        };
+        Box::pin(read)
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), StatementsError>> {

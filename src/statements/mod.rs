@@ -8,6 +8,7 @@ mod fingerprint;
 mod pg_stat_statements;
 mod reset;
 
+pub use crate::sql::Activity;
 pub use cockroachdb::{Cockroachdb, Table};
 pub use csv::read_csv;
 pub use delta::{HIDDEN_REMEDY, SampledRow, StatementRow, StatementsSnapshot};
@@ -82,6 +83,11 @@ pub struct StatementsDelta {
 pub trait StatementSource: Send + Sync {
     /// All statements as they stand now.
     fn snapshot(&self) -> BoxFuture<'_, Result<StatementsSnapshot, StatementsError>>;
+    /// What each session of the database executes now or executed last, as far as the role may see it; none where the
+    /// source does not tell.
+    fn activity(&self) -> BoxFuture<'_, Result<Vec<Activity>, StatementsError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
     /// Asks the database to forget its statistics. Whether it did is for [`reset`] to see.
     fn clear(&self) -> BoxFuture<'_, Result<(), StatementsError>>;
 }
@@ -122,6 +128,15 @@ pub async fn open(reader: Reader, client: Client, place: &str) -> Result<Box<dyn
 async fn first_value(client: &Client, query: &str) -> Result<String, StatementsError> {
     let failed = |error: tokio_postgres::Error| StatementsError::Query { what: query.into(), why: sql::cause(&error) };
     Ok(sql::first_value(client, query).await.map_err(failed)?.unwrap_or_default())
+}
+
+/// Sessions from rows of client's port, statement and whether it asked; one that the role may not see has no port.
+fn sessions(rows: &[tokio_postgres::SimpleQueryRow]) -> Vec<Activity> {
+    let session = |row: &tokio_postgres::SimpleQueryRow| {
+        let port = row.get(0)?.rsplit(':').next()?.parse().ok().filter(|port| *port > 0)?;
+        Some(Activity { port, query: row.get(1).unwrap_or_default().into(), own: row.get(2) == Some("t") })
+    };
+    rows.iter().filter_map(session).collect()
 }
 
 /// Why there are no statement statistics.

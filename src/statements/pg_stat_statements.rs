@@ -2,7 +2,7 @@
 //! parsing, planning, the protocol and the backend's own wait for a CPU; planning is separate and off by default.
 //! Invariant: columns are those that the extension's version really has; what is not tracked is `None`.
 
-use super::{StatementRow, StatementSource, StatementsError, StatementsSnapshot};
+use super::{Activity, StatementRow, StatementSource, StatementsError, StatementsSnapshot, sessions};
 use crate::clock::{self, Span};
 use crate::sql;
 use futures::future::BoxFuture;
@@ -94,6 +94,15 @@ fn explain(error: tokio_postgres::Error, user: &str) -> StatementsError {
 impl StatementSource for PgStatStatements {
     fn snapshot(&self) -> BoxFuture<'_, Result<StatementsSnapshot, StatementsError>> {
         Box::pin(self.read())
+    }
+
+    fn activity(&self) -> BoxFuture<'_, Result<Vec<Activity>, StatementsError>> {
+        let select = "SELECT client_port, query, pid = pg_backend_pid() FROM pg_stat_activity WHERE client_port > 0";
+        let read = async move {
+            let rows = sql::rows(&self.client, select).await.map_err(|error| explain(error, &self.user))?;
+            Ok(sessions(&rows))
+        };
+        Box::pin(read)
     }
 
     fn clear(&self) -> BoxFuture<'_, Result<(), StatementsError>> {

@@ -38,7 +38,8 @@ pub fn assemble(
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
-    let Captured { id, span, load, scrapes, series, wire, statements, freshness, target_started, .. } = captured;
+    let Captured { id, span, load, scrapes, scraping, series, wire, statements, freshness, target_started, .. } =
+        captured;
     let (mut scheduler, mut missing) = (captured.scheduler, captured.missing);
     let stacks = captured.samples.map(|(raw, report)| {
         let (target, companions) = split(raw, &sources.processes.companions);
@@ -54,6 +55,7 @@ pub fn assemble(
         span,
         skew,
         scrapes: scrapes.as_ref().map(|(before, after)| [before.span, after.span]),
+        scraping,
         wall: wall_clock(span.start),
         missing,
         target_started,

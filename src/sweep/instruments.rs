@@ -87,7 +87,8 @@ pub fn wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Op
 }
 
 const TARGET: &str = "target";
-const DATABASE: &str = "database";
+/// Name of the hop between the server and the database whose statements are read.
+pub const DATABASE: &str = "database";
 
 fn hops(request: &Request, address: &Address) -> Vec<Hop> {
     let target = at(address);

@@ -1,6 +1,7 @@
 //! The conductor: the only place where the stages meet in time. Invariant: a window that is finished is on disk
 //! before the next one starts, so nothing that comes later can lose it.
 
+mod activity;
 mod assemble;
 mod companions;
 mod compare;
@@ -15,6 +16,7 @@ mod prepare;
 mod processes;
 mod query_counter;
 mod request;
+mod scrapes;
 mod setup;
 mod sources;
 mod state;

@@ -2,7 +2,8 @@
 //! Invariant: in both windows of a pair the same processes are read at the same places in time; an instrument that
 //! fails costs its own pairs only, and pairs that are whole are kept whatever ends the others.
 
-use super::window::{pace, pause, watch_generator};
+use super::scrapes::pace;
+use super::window::{pause, watch_generator};
 use super::{Event, Sources, Stop, pairs};
 use crate::clock;
 use crate::load::Load;
@@ -125,7 +126,7 @@ impl<'a> ObserverExperiment<'a> {
             timers,
             on_cpu,
             off_cpu: sampled.is_some_and(|(options, _)| options.off_cpu),
-            scrape_every: scrape.as_ref().map(pace),
+            scrape_every: scrape.as_ref().map(|scrape| pace(scrape.span.nanos(), sources.scrape_cost.as_ref())),
             unscraped: BTreeMap::new(),
             sources,
         }

@@ -4,7 +4,7 @@
 use super::manifest::{Found, manifest};
 use super::processes::{companions, find_target, processes};
 use super::statements::{check_statements, open_statements};
-use super::{QueryCounter, Request, ServerState, Sources, Stop, check, driver, instruments, note};
+use super::{QueryCounter, Request, ServerState, Sources, Stop, check, driver, instruments, note, scrapes};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::Scraper;
 use crate::run::Manifest;
@@ -92,6 +92,11 @@ async fn complete(
         note(&mut notes, "statement statistics were not reset: they are not read".into());
     }
     let processes = processes(request, pid, companions);
+    let scrape_cost = match &scraper {
+        Some(scraper) => scrapes::cost(scraper.as_ref(), &processes).await,
+        None => None,
+    };
+    notes.extend(scrape_cost.map(|cost| scrapes::note(&cost, request.plan.timing.window)));
     let found = Found { pid, version: state.version().await, driver: driver.name(), changes: state.changes(), notes };
     let manifest = manifest(request, address, found);
     let sources = Sources {
@@ -100,6 +105,7 @@ async fn complete(
         processes,
         sampler,
         scraper,
+        scrape_cost,
         series: request.preset.wanted().into_iter().cloned().collect(),
         statements,
         reset_statements,

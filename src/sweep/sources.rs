@@ -4,6 +4,7 @@
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
+use crate::run::ScrapeCost;
 use crate::sample::{Sampled, Sampler};
 use crate::statements::StatementSource;
 use crate::target::{CpuLatencyLock, Watched, start_ticks};
@@ -23,7 +24,9 @@ pub struct Sources {
     pub sampler: Option<Box<dyn Sampler>>,
     /// The reader of the server's metrics.
     pub scraper: Option<Arc<dyn Scraper>>,
-    /// Series to keep once a second.
+    /// What one of its scrapes takes; `None`: not measured.
+    pub scrape_cost: Option<ScrapeCost>,
+    /// Series to keep of each scrape.
     pub series: Vec<Selector>,
     /// The reader of the database's statement statistics.
     pub statements: Option<Box<dyn StatementSource>>,

@@ -2,12 +2,14 @@
 //! between the midpoints of its two scrapes, the load runs from before the first to after the last, and every part
 //! that fails costs its own numbers only and leaves a [`Missing`].
 
+use super::activity::Learnt;
+use super::scrapes::{SECOND, pace};
 use super::{Sources, Stop, Timing};
 use crate::check::Check;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
 use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
-use crate::run::{Missing, Part, WindowId};
+use crate::run::{Missing, Part, Scraping, WindowId};
 use crate::sample::{RawSamples, Recording, SamplingReport};
 use crate::statements::{StatementsDelta, StatementsSnapshot};
 use crate::target::{SchedulerDelta, Snapshot, difference, started, tasks};
@@ -17,17 +19,6 @@ use std::time::Duration;
 
 /// The load runs on for this long after the last scrape, so that no query of the window is cut by its end.
 const RUN_ON: Duration = Duration::from_millis(100);
-/// Scrapes inside the window may take at most this share of its time: a slow exposition is asked for less often.
-const SCRAPE_SHARE: f64 = 0.05;
-
-/// ns between two readings inside a window.
-const SECOND: u64 = 1_000_000_000;
-
-/// ns from one scrape inside a window to the next, by what a scrape takes.
-pub(super) fn pace(scrape: &Scrape) -> u64 {
-    ((scrape.span.nanos() as f64 / SCRAPE_SHARE) as u64).max(SECOND)
-}
-
 /// Everything measured in one window, not yet symbolized.
 pub struct Captured {
     /// Level and replicate.
@@ -40,6 +31,8 @@ pub struct Captured {
     pub samples: Option<(RawSamples, SamplingReport)>,
     /// The scrapes at the window's start and end; `None`: metrics were not read.
     pub scrapes: Option<(Scrape, Scrape)>,
+    /// The scrapes in between, and what one takes; `None`: metrics were not read.
+    pub scraping: Option<Scraping>,
     /// Text of `metrics-series.prom`: the wanted series of all scrapes; `None`: metrics were not read.
     pub series: Option<String>,
     /// CPU of the threads and of the machine, by the kernel; `None`: the readings tell no difference.
@@ -61,6 +54,8 @@ struct Observed {
     span: Span,
     scrapes: Option<(Scrape, Scrape)>,
     inside: Vec<Scrape>,
+    /// ns from one of them to the next.
+    every: u64,
     readings: Vec<Snapshot>,
     wire: Option<WireDelta>,
     statements: Option<StatementsDelta>,
@@ -93,6 +88,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     }
     let mut observed = observed?;
     if let (Some(seen), Some(wire)) = (&mut observed.wire, &mut sources.wire) {
+        load.count_within(seen.span);
         seen.add_timelines(wire.timelines(), load.ends().as_ref());
     }
     tokio::time::sleep(RUN_ON).await;
@@ -117,6 +113,11 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         span: observed.span,
         load,
         samples,
+        scraping: observed.scrapes.as_ref().map(|_| Scraping {
+            cost: sources.scrape_cost,
+            every: observed.every,
+            inside: observed.inside.iter().map(|scrape| scrape.span).collect(),
+        }),
         scrapes: observed.scrapes,
         series,
         scheduler: difference(&observed.readings),
@@ -204,6 +205,8 @@ async fn observe(
     stop: &Stop,
     missing: &mut Vec<Missing>,
 ) -> Result<Observed> {
+    let mut learnt = Learnt::default();
+    learnt.ask(sources).await;
     let statements_before = read_statements(sources, missing).await;
     let before = scrape(sources, missing).await;
     let start = before.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
@@ -215,24 +218,22 @@ async fn observe(
     recording.iter().for_each(|recording| recording.begin_window());
     // Parsed after the window: that would take a CPU from the target.
     let mut inside = Vec::new();
-    let every = before.as_ref().map_or(SECOND, pace);
+    let every = before.as_ref().map_or(SECOND, |scrape| pace(scrape.span.nanos(), sources.scrape_cost.as_ref()));
     let end = start + timing.window.as_nanos() as u64;
     // A scrape just before the last one would tell nothing and cost the target.
-    let mut next = start + every;
-    while next + every / 2 < end {
+    let (mut next, mut scrape_at) = (start + SECOND, start + every);
+    while next + SECOND / 2 < end {
         pause(load, sources, next, stop).await?;
-        if before.is_some() {
+        if before.is_some() && next >= scrape_at && scrape_at + every / 2 < end {
             inside.extend(scrape_inside(sources, missing).await);
+            scrape_at += every;
         }
         readings.push(sources.processes.watched.read());
-        next += every;
+        next += SECOND;
     }
     pause(load, sources, end, stop).await?;
     recording.iter().for_each(|recording| recording.end_window());
-    let wire = wire_before.and_then(|before| {
-        let (after, wire) = (wire_snapshot(sources, missing)?, sources.wire.as_ref()?);
-        Some(before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()))
-    });
+    let followed = wire_before.and_then(|before| Some((before, wire_snapshot(sources, missing)?)));
     readings.push(sources.processes.watched.read());
     let after = match before.is_some() {
         true => scrape(sources, missing).await,
@@ -243,8 +244,14 @@ async fn observe(
         Some(before) => read_statements(sources, missing).await.map(|after| StatementsDelta::between(&before, &after)),
         None => None,
     };
+    learnt.ask(sources).await;
+    let wire = followed.and_then(|(before, mut after)| {
+        let wire = sources.wire.as_ref()?;
+        learnt.tell(sources, &mut after);
+        Some(before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()))
+    });
     let scrapes = before.zip(after);
-    Ok(Observed { span: Span::new(start, end), scrapes, inside, readings, wire, statements })
+    Ok(Observed { span: Span::new(start, end), scrapes, inside, every, readings, wire, statements })
 }
 
 /// A scrape between the window's two; only the first that fails is noted.

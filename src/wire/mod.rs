@@ -6,11 +6,13 @@ mod program;
 mod sample;
 mod shapes;
 mod timeline;
+mod uses;
 
 pub use program::SocketProgram;
 pub use sample::{Behind, MOST_A_SECOND, QueryTimeline, Sample};
-pub use shapes::{Connection, PLACES, Place, Side};
+pub use shapes::{Connection, PLACES, Place, Side, UseTime};
 pub use timeline::{Hop, HopDelta, HopSnapshot, Listens, Others, Stay, WireDelta, WireSnapshot};
+pub use uses::{Met, Purpose, Untold, UseDelta, UseSoFar};
 
 use anyhow::Result;
 

@@ -3,11 +3,13 @@
 use super::WireSource;
 use super::sample::{QueryTimeline, Sample, every};
 use super::shapes::{BUCKETS, Connection, HOPS, NAME_WORDS, PLACES, PORTS, SOCKETS, Sampling, Timeline};
+use super::shapes::{USES, Use, UseTime};
 use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
+use super::uses::{FIRST_NUMBER, Met, UseSoFar, met, specials};
 use crate::bpf::map_array;
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -31,6 +33,10 @@ pub struct SocketProgram {
     ebpf: Ebpf,
     connections: MmapRaw,
     stays: PerCpuArray<MapData, u64>,
+    uses: MmapRaw,
+    use_times: PerCpuArray<MapData, UseTime>,
+    /// Uses and names of statements by their hashes.
+    numbers_of_uses: HashMap<MapData, u64, u32>,
     sampling: MmapRaw,
     timelines: RingBuf<MapData>,
     /// Where among `connections` one over a Unix socket is, by the inode of the client's end.
@@ -59,6 +65,9 @@ impl SocketProgram {
         let connections = mapped(take("connections")?, HOPS * PORTS * size_of::<Connection>(), "connections")?;
         let sampling = mapped(take("sampling")?, size_of::<Sampling>(), "sampling")?;
         let stays = PerCpuArray::try_from(take("stays")?)?;
+        let uses = mapped(take("uses")?, USES * size_of::<Use>(), "uses")?;
+        let use_times = PerCpuArray::try_from(take("use_times")?)?;
+        let numbers_of_uses = HashMap::try_from(take("numbers_of_uses")?)?;
         let timelines = RingBuf::try_from(take("timelines")?)?;
         let numbers = HashMap::try_from(take("numbers")?)?;
         let (started, attached) = (0, Vec::new());
@@ -67,6 +76,9 @@ impl SocketProgram {
             ebpf,
             connections,
             stays,
+            uses,
+            use_times,
+            numbers_of_uses,
             sampling,
             timelines,
             numbers,
@@ -114,15 +126,60 @@ impl SocketProgram {
         last
     }
 
-    fn forget(&mut self) {
+    fn forget(&mut self) -> Result<()> {
         // SAFETY: the mapping is writable over its whole length, and no program is attached that would write to it.
         unsafe { std::ptr::write_bytes(self.connections.as_mut_ptr(), 0, self.connections.len()) };
+        self.forget_uses()?;
         // SAFETY: the mapping holds one, page-aligned; nobody else writes to it, as above.
         unsafe { self.sampling.as_mut_ptr().cast::<Sampling>().write_volatile(Sampling::default()) };
         while self.timelines.next().is_some() {}
         let known: Vec<u32> = self.numbers.keys().flatten().collect();
         // One that cannot be removed keeps its number, and so does its connection: nothing is mixed up.
         known.iter().for_each(|client| drop(self.numbers.remove(client)));
+        Ok(())
+    }
+
+    fn forget_uses(&mut self) -> Result<()> {
+        for at in self.counted_uses() {
+            let cpus = self.use_times.get(&at, 0)?.len();
+            self.use_times.set(at, PerCpuValues::try_from(vec![UseTime::default(); cpus])?, 0)?;
+        }
+        // SAFETY: the mapping is writable over its whole length, and no program is attached that would write to it.
+        unsafe { std::ptr::write_bytes(self.uses.as_mut_ptr(), 0, self.uses.len()) };
+        let known: Vec<u64> = self.numbers_of_uses.keys().flatten().collect();
+        // One that cannot be removed would give its number to another statement: it is better to fail.
+        known.iter().try_for_each(|key| self.numbers_of_uses.remove(key))?;
+        Ok(())
+    }
+
+    /// Indices of the times that may have been counted.
+    fn counted_uses(&self) -> std::ops::Range<u32> {
+        let numbers = self.sampling().uses.saturating_add(FIRST_NUMBER.into()).min(USES as u32);
+        0..2 * numbers
+    }
+
+    /// What the round trips of a hop behind are for, so far. `inodes`: see [`Self::inodes`].
+    fn uses(&self, hop: usize, inodes: &BTreeMap<usize, u32>) -> Result<BTreeMap<u16, UseSoFar>> {
+        let client = |at: u32| inodes.get(&(at as usize)).copied().unwrap_or(at % PORTS as u32);
+        let mut all = specials(hop);
+        for number in usize::from(FIRST_NUMBER)..self.counted_uses().len() / 2 {
+            // SAFETY: the mapping holds USES of them, any bytes of which are one; the kernel's program writes each once,
+            // `kind` last.
+            let found = unsafe { self.uses.as_ptr().cast::<Use>().add(number).read_volatile() };
+            let Some(met) = met(&found, client).filter(|_| usize::from(found.hop) == hop) else { continue };
+            all.extend(met.into_iter().enumerate().map(|(prepares, met)| ((2 * number + prepares) as u16, met)));
+        }
+        let so_far = |(at, met): (u16, Met)| Ok((at, UseSoFar { met, time: self.use_time(at)? }));
+        all.into_iter().map(so_far).collect()
+    }
+
+    fn use_time(&self, at: u16) -> Result<UseTime> {
+        let mut sum = UseTime::default();
+        for time in self.use_times.get(&u32::from(at), 0)?.iter() {
+            sum.round_trips += time.round_trips;
+            sum.nanos.iter_mut().zip(time.nanos).for_each(|(sum, nanos)| *sum += nanos);
+        }
+        Ok(sum)
     }
 
     /// The inode of the client's end of each connection over a Unix socket, by where it is among the connections.
@@ -170,7 +227,7 @@ impl WireSource for SocketProgram {
 
     fn start(&mut self) -> Result<()> {
         self.stop();
-        self.forget();
+        self.forget()?;
         let sends = self.sends_seen.then_some(SENDS);
         for (name, tracepoint) in TRACEPOINTS.into_iter().chain(sends) {
             let program = program(&mut self.ebpf, name)?;
@@ -190,16 +247,18 @@ impl WireSource for SocketProgram {
         let inodes = self.inodes();
         let used: Vec<Vec<(usize, u32)>> = hops.clone().map(|hop| self.used(hop, &inodes)).collect();
         let at = clock::now();
-        let Sampling { unnumbered, reversed, .. } = self.sampling();
+        let Sampling { unnumbered, reversed, unnamed, .. } = self.sampling();
         ensure!(
             unnumbered == 0,
             "more than {SOCKETS} connections over Unix sockets were opened, which are not all followed"
         );
         let hops = hops.map(|hop| {
             let connections = used[hop].iter().map(|(at, client)| (*client, self.connection(hop, *at))).collect();
-            HopSnapshot { connections, stays: std::mem::take(&mut stays[hop]), reversed: reversed[hop] }
+            let uses = (hop > 0).then(|| self.uses(hop, &inodes)).transpose()?;
+            let stays = std::mem::take(&mut stays[hop]);
+            Ok(HopSnapshot { connections, stays, reversed: reversed[hop], uses, unnamed })
         });
-        Ok(WireSnapshot { at, hops: hops.collect() })
+        Ok(WireSnapshot { at, hops: hops.collect::<Result<_>>()? })
     }
 
     fn take_timelines(&self, seconds: f64) -> Result<()> {
@@ -276,6 +335,10 @@ fn words(path: &Path) -> Result<[u64; NAME_WORDS]> {
     ensure!((1..=108).contains(&name.len()), "{} is longer than a socket's name can be", path.display());
     let mut bytes = [0; NAME_WORDS * 8];
     bytes[..name.len()].copy_from_slice(name);
+    // An abstract name, which `/proc/net/unix` and libpq write with `@` for the zero that it begins with.
+    if bytes[0] == b'@' {
+        bytes[0] = 0;
+    }
     Ok(std::array::from_fn(|at| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at * 8 + byte]))))
 }
 

@@ -62,7 +62,7 @@ pub enum Side {
 impl Side {
     /// Whether events of this end of the connection were seen.
     pub fn seen_in(self, connection: &Connection) -> bool {
-        connection.sides & self as u32 != 0
+        u32::from(connection.sides) & self as u32 != 0
     }
 }
 
@@ -73,6 +73,9 @@ pub const PORTS: usize = 65_536;
 pub const SOCKETS: usize = 16_384;
 /// u64 words of the name of a Unix socket, zeros behind it (108 bytes at most: unix(7)).
 pub const NAME_WORDS: usize = 14;
+/// Uses that are told apart, of all hops, with those that say why one is not told; and bytes of a statement's text.
+pub const USES: usize = 512;
+pub const TEXT: usize = 496;
 /// Stays are counted by powers of two of ns.
 pub const BUCKETS: usize = 64;
 
@@ -83,9 +86,18 @@ pub struct Connection {
     /// When it came into its place, ns of `CLOCK_MONOTONIC`; 0: never seen.
     pub since: u64,
     /// Where it is now: [`Place::index`].
-    pub place: u32,
+    pub place: u8,
+    /// The program's own: whether the last answer has ended.
+    pub answer: u8,
+    /// What its round trip is for, on a hop behind: twice the number of the use, and 1 more where it only prepares a
+    /// statement. 0: none was seen to begin.
+    pub for_use: u16,
     /// The ends of which events were seen: see [`Side::seen_in`].
-    pub sides: u32,
+    pub sides: u8,
+    /// Sessions so far that began on this port.
+    pub generation: u8,
+    /// Times so far that a round trip was for something else than the one before.
+    pub changes: u16,
     /// ns in each place until `since`.
     pub nanos: [u64; PLACES],
     /// Queries sent so far.
@@ -97,6 +109,37 @@ pub struct Connection {
     /// The program's own, of the query whose timeline it takes (`sampled` to `after`): of no use elsewhere.
     pub sampled: [u64; 5],
 }
+
+/// What round trips are for: `struct use` of `bpf/uses.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Use {
+    pub key: u64,
+    /// Of a named one: where its connection is among the connections.
+    pub connection: u32,
+    /// 0: none; 1: a statement by its text; 2: by its name on its connection; 3: by a message's type.
+    pub kind: u8,
+    pub hop: u8,
+    pub message: u8,
+    /// 1: the text is longer.
+    pub cut: u8,
+    pub text: [u8; TEXT],
+}
+
+/// `struct use_time`, of one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UseTime {
+    /// ns in each place.
+    pub nanos: [u64; PLACES],
+    /// Round trips that began.
+    pub round_trips: u64,
+    /// Nothing.
+    pub reserved: u64,
+}
+
+// SAFETY: plain numbers without padding (asserted below), any bytes of which are one.
+unsafe impl aya::Pod for UseTime {}
 
 /// `struct timeline`.
 #[repr(C)]
@@ -127,14 +170,22 @@ pub struct Sampling {
     pub unnumbered: u64,
     /// By hop: changes of place by a clock that was read before the change that came first; no time passed in them.
     pub reversed: [u64; HOPS],
-    pub reserved: u64,
+    /// Uses that were numbered so far.
+    pub uses: u32,
+    /// Statements' names for which there was no room.
+    pub unnamed: u32,
 }
 
-assert_shape!(Connection, 128: since 0, place 8, sides 12, nanos 16, queries 64, pipelined 72, pieces 80, sampled 88);
+assert_shape!(
+    Connection, 128: since 0, place 8, answer 9, for_use 10, sides 12, generation 13, changes 14, nanos 16, queries 64,
+    pipelined 72, pieces 80, sampled 88
+);
+assert_shape!(Use, 512: key 0, connection 8, kind 12, hop 13, message 14, cut 15, text 16);
+assert_shape!(UseTime, 64: nanos 0, round_trips 48);
 assert_shape!(Timeline, 48: sent 0, spent 8, requests 28, before 32, after 36, port 40, hop 42, reserved 44);
 assert_shape!(
     Sampling, 128: every 0, lost 16, asked 48, answered 56, requests 64, numbered 72, unnumbered 80,
-    reversed 88, reserved 120
+    reversed 88, uses 120, unnamed 124
 );
 
 #[cfg(test)]
@@ -149,18 +200,28 @@ mod tests {
     struct After {
         since: u64,
         place: u64,
-        sides: u32,
+        sides: u8,
         reversed: u64,
         longest: u64,
         queries: u64,
+        for_use: u64,
+        changes: u64,
+        answer: u64,
         nanos: [u64; PLACES],
     }
 
     const CLIENT: u32 = Side::Client as u32;
     const SERVER: u32 = Side::Server as u32;
 
-    /// Drives the program's own state machine, compiled for this host, with events `(end, what, clock)`.
+    /// Drives the program's own state machine, compiled for this host, with events `(end, what, clock)` of the load's
+    /// hop.
     fn drive(events: &[(u32, char, u64)]) -> Vec<After> {
+        let lines: String = events.iter().map(|(end, what, now)| format!("{end} {what} {now} 0 -\n")).collect();
+        run(&lines).0
+    }
+
+    /// The connection after each line's event, and at the end `(use, round trips, ns)`.
+    fn run(lines: &str) -> (Vec<After>, Vec<[u64; 3]>) {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("places");
@@ -169,18 +230,24 @@ mod tests {
         let compiled = compiler.arg(sources.join("wire/bpf/places_host.c")).arg("-o").arg(&program).output();
         let compiled = compiled.expect("cc, which links Rust's programs too");
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-        let lines: String = events.iter().map(|(end, what, now)| format!("{end} {what} {now}\n")).collect();
         let mut running =
             Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("what was compiled");
         running.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
         let output = String::from_utf8(running.wait_with_output().unwrap().stdout).unwrap();
         let after = |line: &str| {
             let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
-            let [since, place, sides, reversed, longest, queries, ..] = numbers[..] else { panic!("{line}") };
-            let nanos = numbers[6..].try_into().unwrap();
-            After { since, place, sides: sides as u32, reversed, longest, queries, nanos }
+            let [since, place, sides, reversed, longest, queries, for_use, changes, answer, ..] = numbers[..] else {
+                panic!("{line}")
+            };
+            let nanos = numbers[9..].try_into().unwrap();
+            After { since, place, sides: sides as u8, reversed, longest, queries, for_use, changes, answer, nanos }
         };
-        output.lines().map(after).collect()
+        let (uses, events): (Vec<&str>, Vec<&str>) = output.lines().partition(|line| line.starts_with("= "));
+        let of_use = |line: &&str| -> [u64; 3] {
+            let numbers: Vec<u64> = line[2..].split(' ').map(|number| number.parse().unwrap()).collect();
+            numbers.try_into().unwrap()
+        };
+        (events.into_iter().map(after).collect(), uses.iter().map(of_use).collect())
     }
 
     #[test]
@@ -238,5 +305,91 @@ mod tests {
         }
         let last = after.last().unwrap();
         assert!(last.reversed > 100 && last.longest < 12, "{last:?}");
+    }
+
+    /// A message of the protocol, in hexadecimal.
+    fn message(kind: char, body: &[u8]) -> String {
+        let length = (body.len() as u32 + 4).to_be_bytes();
+        let bytes = (kind != '\0').then_some(kind as u8).into_iter().chain(length).chain(body.iter().copied());
+        bytes.map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Round trips of 50 ns on a hop behind, 30 of them in the server's hands: the use of each.
+    fn uses_of(requests: &[String]) -> (Vec<u64>, Vec<[u64; 3]>) {
+        let answer = message('Z', b"I");
+        let lines: String = requests
+            .iter()
+            .enumerate()
+            .map(|(at, request)| {
+                let at = 1_000 * (at + 1);
+                let trip = [(CLIENT, 's', 0, request), (SERVER, 'r', 5, &"-".into()), (SERVER, 'g', 10, &"-".into())];
+                let back = [(SERVER, 's', 40, &answer), (CLIENT, 'r', 45, &"-".into()), (CLIENT, 'g', 50, &"-".into())];
+                let line = |(end, what, after, bytes): &(u32, char, usize, &String)| {
+                    format!("{end} {what} {} 1 {bytes}\n", at + after)
+                };
+                trip.iter().chain(&back).map(line).collect::<String>()
+            })
+            .collect();
+        let (after, uses) = run(&lines);
+        (after.chunks(6).map(|trip| trip[5].for_use).collect(), uses)
+    }
+
+    fn parse(name: &str, text: &str) -> String {
+        message('P', format!("{name}\0{text}\0\0\0").as_bytes())
+    }
+
+    fn bind(name: &str) -> String {
+        [message('B', format!("\0{name}\0\0\0\0\0\0\0").as_bytes()), message('E', b"\0\0\0\0\0"), message('S', b"")]
+            .concat()
+    }
+
+    #[test]
+    fn a_round_trip_is_for_the_statement_that_its_request_names_whatever_its_constants() {
+        let query = |text: &str| message('Q', format!("{text}\0").as_bytes());
+        let (found, uses) = uses_of(&[
+            query("select 1, 'a'"),
+            query("SELECT  22 , 'it''s' /* at 12 */"),
+            query("select 1, a"),
+            [parse("s1", "select $1"), message('D', b"Ss1\0"), message('S', b"")].concat(),
+            bind("s1"),
+            [parse("", "select $1"), bind("")].concat(),
+            bind(""),
+            query("select $1"),
+            query("select $2"),
+        ]);
+        assert_eq!(found[0], found[1]);
+        assert!(found[2] != found[0] && found[3] % 2 == 1, "what only prepares is a use of its own: {found:?}");
+        assert_eq!(found[3], found[4] + 1);
+        assert!(found[4..8].iter().all(|for_use| *for_use == found[4]) && found[8] != found[4], "{found:?}");
+        assert_eq!(uses.iter().map(|of| of[1]).sum::<u64>(), 9, "every round trip has one use");
+        assert!(uses.iter().all(|[_, trips, nanos]| *nanos == 50 * trips), "{uses:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_for_no_statement_and_a_new_session_knows_no_names() {
+        let start_up = message('\0', b"\0\x03\0\0user\0me\0\0");
+        let prepare = [parse("s1", "select 1"), message('S', b"")].concat();
+        let tls = "170303004000112233445566".to_string();
+        let (found, _) = uses_of(&[prepare, bind("s1"), start_up, bind("s1"), tls, "-".into(), bind("s2"), bind("s1")]);
+        // `enum special`: not seen, encrypted, no room, session; of hop 1.
+        assert_eq!([found[2], found[4], found[5]], [2 * 7, 2 * 5, 2 * 4]);
+        assert!(found[3] != found[1] && found[6] != found[3] && found[7] == found[3], "{found:?}");
+    }
+
+    #[test]
+    fn a_notification_to_an_idle_client_is_in_no_place_of_a_query_and_a_late_part_of_an_answer_is() {
+        let notification = message('A', b"\0\0\0\x07channel\0\0");
+        let (row, end) = (message('D', b"\0\0"), message('Z', b"I"));
+        let drive = |first: &str, second: &str| {
+            let lines = format!(
+                "1 s 100 0 -\n2 r 105 0 -\n2 g 110 0 -\n2 s 140 0 {first}\n1 r 145 0 -\n1 g 150 0 -\n\
+                 2 s 900150 0 {second}\n1 r 900155 0 -\n1 g 900160 0 -\n1 s 900200 0 -\n"
+            );
+            run(&lines).0.pop().unwrap().nanos
+        };
+        let rows = row.clone() + &end;
+        assert_eq!(drive(&rows, &notification), [900_050, 5, 5, 30, 5, 5], "nothing but the client's");
+        assert_eq!(drive(&row, &rows), [40, 5, 5, 900_030, 10, 10], "in the server's hands all the while");
+        assert_eq!(drive(&rows, &rows), [40, 5, 5, 900_030, 10, 10], "the answer to a further query");
     }
 }

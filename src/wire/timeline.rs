@@ -3,6 +3,7 @@
 
 use super::sample::Sample;
 use super::shapes::{BUCKETS, Connection, PLACES, Place, Side};
+use super::uses::{Tally, UseDelta, UseSoFar};
 use crate::clock::{Nanos, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,10 @@ pub struct HopSnapshot {
     pub stays: Vec<[u64; BUCKETS]>,
     /// Changes of place so far by a clock that was read before the change that came first.
     pub reversed: u64,
+    /// What round trips are for, so far, by where their times are; `None` on the load's hop.
+    pub uses: Option<BTreeMap<u16, UseSoFar>>,
+    /// Statements' names so far for which there was no room.
+    pub unnamed: u32,
 }
 
 /// All hops at an instant.
@@ -106,6 +111,10 @@ pub struct HopDelta {
     pub others: Option<Others>,
     /// In the order of the path.
     pub stays: Vec<Stay>,
+    /// What the round trips are for, most time first. `None`: of the load's hop, or recorded before they were told
+    /// apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<Vec<UseDelta>>,
     /// Whole timelines of some of the queries; kept apart, in `timelines.json.gz`. `None`: they were not taken.
     #[serde(skip)]
     pub sample: Option<Sample>,
@@ -136,7 +145,7 @@ impl Connection {
     /// ns in each place until `at`.
     fn until(&self, at: Nanos) -> [u64; PLACES] {
         let mut nanos = self.nanos;
-        if let Some(under_way) = nanos.get_mut(self.place as usize).filter(|_| self.since > 0) {
+        if let Some(under_way) = nanos.get_mut(usize::from(self.place)).filter(|_| self.since > 0) {
             *under_way += at.saturating_sub(self.since);
         }
         nanos
@@ -156,7 +165,8 @@ impl WireSnapshot {
         let both = self.hops.iter().zip(&after.hops).zip(hops).enumerate();
         let delta = |(at, ((before, end), hop)): (usize, ((&HopSnapshot, &HopSnapshot), &Hop))| {
             let there = |own: &&BTreeSet<u32>| own.iter().any(|client| end.connections.contains_key(client));
-            hop_delta(hop, (before, self.at), (end, after.at), own.filter(|_| at == 0).filter(there))
+            let uses = Tally::new(at, before, end);
+            hop_delta(hop, (before, self.at), (end, after.at), own.filter(|_| at == 0).filter(there), uses)
         };
         WireDelta { span: Span::new(self.at, after.at), hops: both.map(delta).collect(), sends_seen }
     }
@@ -167,6 +177,7 @@ fn hop_delta(
     (before, from): (&HopSnapshot, Nanos),
     (after, to): (&HopSnapshot, Nanos),
     own: Option<&BTreeSet<u32>>,
+    mut uses: Tally,
 ) -> HopDelta {
     let mut delta = HopDelta {
         hop: hop.clone(),
@@ -179,6 +190,7 @@ fn hop_delta(
         reversed: Some(after.reversed.saturating_sub(before.reversed)),
         others: own.map(|_| Others::default()),
         stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
+        uses: None,
         sample: None,
     };
     let nothing = Connection::default();
@@ -199,10 +211,12 @@ fn hop_delta(
         delta.queries += end.queries - start.queries;
         delta.pipelined += end.pipelined - start.pipelined;
         delta.pieces += end.pieces - start.pieces;
+        uses.add((start, from), (end, to));
         for (place, (end, start)) in end.until(to).iter().zip(start.until(from)).enumerate() {
             delta.stays[place].nanos += end.saturating_sub(start);
         }
     }
+    delta.uses = uses.uses();
     delta
 }
 
@@ -304,7 +318,7 @@ mod tests {
     fn places_sum_to_the_time_that_passed_times_the_connections_whatever_was_under_way() {
         let connection = |since, place: Place, nanos: [u64; PLACES], queries| Connection {
             since,
-            place: place as u32,
+            place: place as u8,
             sides: 3,
             nanos,
             queries,

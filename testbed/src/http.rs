@@ -13,15 +13,17 @@ use tokio::sync::Mutex;
 
 use super::metrics::Metrics;
 use super::options::Fault;
+use super::plant::Planted;
 
 struct Pages {
     metrics: Arc<Metrics>,
+    planted: Arc<Planted>,
     faults: Vec<Fault>,
     profiling: Mutex<()>,
 }
 
-pub fn router(metrics: Arc<Metrics>, faults: &[Fault]) -> axum::Router {
-    let pages = Arc::new(Pages { metrics, faults: faults.to_vec(), profiling: Mutex::default() });
+pub fn router(metrics: Arc<Metrics>, planted: Arc<Planted>, faults: &[Fault]) -> axum::Router {
+    let pages = Arc::new(Pages { metrics, planted, faults: faults.to_vec(), profiling: Mutex::default() });
     let mut router = axum::Router::new().route("/debug/pprof/profile", get(profile));
     if !faults.contains(&Fault::MetricsAbsent) {
         router = router.route("/metrics", get(metrics_page));
@@ -36,6 +38,7 @@ async fn metrics_page(State(pages): State<Arc<Pages>>) -> Response {
     if pages.faults.contains(&Fault::MetricsGarbled) {
         return "\u{1}not{ a metric\n# TYPE\nmz_frontend_peek_seconds_sum{method=\"try".into_response();
     }
+    pages.planted.metrics();
     match pages.metrics.render(&tokio::runtime::Handle::current().metrics()) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -40,7 +40,8 @@ pub struct Options {
     /// cpu:outside=DURATION, lock=DURATION, oracle-delay=DURATION, database=DURATION (inside PostgreSQL, on its CPU
     /// below 2 ms), path=DURATION (a proxy on the way to PostgreSQL), pool-size=N, batches=N (reads of the oracle in
     /// flight), coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION,
-    /// deep-stack=SIZE (16kB to 1MB).
+    /// deep-stack=SIZE (16kB to 1MB), writer=PER_SECOND (commits of 20 ms on other connections to PostgreSQL),
+    /// metrics=DURATION (CPU of each answer of /metrics).
     #[arg(long = "plant", value_name = "KIND:ARGS")]
     pub plants: Vec<Plant>,
     /// How the external port authenticates its clients.

@@ -149,6 +149,7 @@ async fn start_adapter(options: &Options, postgres: &PostgresServer) -> Result<A
         PostgresTimestampOracle::open(&postgres.url_at(way), pool_size, Arc::clone(&metrics), Arc::clone(&planted))
             .await?;
     planted.slow_database(&postgres.url().parse()?).await.context("cannot make PostgreSQL slow as planted")?;
+    planted.second_use(&postgres.url().parse()?).await.context("cannot start the planted writer")?;
     let oracle = BatchingTimestampOracle::new(Arc::new(database), Arc::clone(&metrics), Arc::clone(&planted));
     let settings = SystemSettings::default();
     if options.frontend_peek {
@@ -179,7 +180,7 @@ fn start_listeners(options: &Options, listeners: Listeners, adapter: &Arc<Adapte
     let internal = Port { internal: true, authentication: Authentication::Trust, password: None };
     tokio::spawn(protocol::listen(listeners.sql, external, Arc::clone(adapter)));
     tokio::spawn(protocol::listen(listeners.internal, internal, Arc::clone(adapter)));
-    let router = http::router(Arc::clone(&adapter.metrics), &options.faults);
+    let router = http::router(Arc::clone(&adapter.metrics), Arc::clone(&adapter.planted), &options.faults);
     // Ends with the runtime.
     tokio::spawn(async move { axum::serve(listeners.http, router).await });
 }

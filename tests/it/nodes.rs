@@ -11,7 +11,7 @@ use wireprof::preset::{BUILT_IN, Preset};
 use wireprof::render::{Cell, nodes_section};
 use wireprof::run::{Run, Window};
 use wireprof::statements::{StatementDelta, StatementsDelta};
-use wireprof::wire::{Behind, HopDelta, QueryTimeline, Sample, WireDelta};
+use wireprof::wire::{Behind, HopDelta, Purpose, QueryTimeline, Sample, Untold, UseDelta, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 const QUERIES: u64 = 1_000;
@@ -125,6 +125,34 @@ fn a_statement_is_set_against_the_databases_hands_and_takes_nothing_from_them() 
 }
 
 #[test]
+fn a_node_consists_of_the_round_trips_of_its_own_use_alone_where_they_are_told_apart() {
+    let preset = PRESET.replace("hop = \"database\"", "hop = \"database\"\nuse = '^select 1$'");
+    let preset = Preset::parse("test", &preset).unwrap();
+    let with = |uses: Option<Vec<UseDelta>>| {
+        let mut window = window(1, &[("call", QUERIES, 80), ("wait", QUERIES, 50), ("batch", QUERIES, 40)], 1_100);
+        window.wire.as_mut().unwrap().hops[1].uses = uses;
+        let run: Run = build::run(vec![window]);
+        nodes(&run, &places(&run), Some(&preset)).into_values().next().unwrap()
+    };
+    let found = |purpose, round_trips: u64, server: u64| UseDelta {
+        purpose,
+        round_trips,
+        by_database: 0,
+        nanos: [0, 2, 3, server, 2, 3].map(|micros| micros * 1_000 * round_trips),
+    };
+    let select = |text: &str| Purpose::Statement(text.into());
+    let tree = with(Some(vec![found(select("select 1"), QUERIES, 15), found(select("insert"), 100, 70)]));
+    assert_eq!((micros(&tree, "database/server"), tree.get("database/server").unwrap().times), (Some(15.0), Some(1.0)));
+    assert_eq!(micros(&tree, "rest of batch"), Some(15.0), "40 us less a round trip of 25");
+    let untold = with(Some(vec![found(Purpose::NotTold(Untold::Encrypted), 1_100, 20)]));
+    let known = &untold.get("database/server").unwrap().known;
+    assert!(matches!(known, Known::Not(why) if why.contains("of 100.0 % the statement is not told")), "{known:?}");
+    let together = with(None);
+    assert_eq!(micros(&together, "database/server"), Some(20.0));
+    assert!(together.get("database/server").unwrap().source.contains("not told apart"), "which is said");
+}
+
+#[test]
 fn a_batch_that_ten_calls_share_is_not_subtracted_from_their_wait_and_has_no_share() {
     let tree = tree(window(64, &[("call", QUERIES, 80), ("wait", QUERIES, 50), ("batch", 100, 40)], 100));
     assert!(tree.get("rest of wait").is_none());
@@ -172,8 +200,12 @@ fn parts_that_exceed_their_whole_are_told() {
     let tree = tree(window(1, &[("call", QUERIES, 99)], 0));
     assert!((tree.get("server").unwrap().excess().unwrap() - 0.1).abs() < 1e-9);
     assert_eq!(tree.get("call").unwrap().excess(), None);
+    assert_eq!((micros(&tree, "rest of server"), micros(&tree, "overlap in server")), (Some(0.0), Some(9.0)));
+    assert!(tree.latency.all().iter().all(|node| node.mean.is_none_or(|nanos| nanos >= 0.0)), "no time is negative");
+    assert!(tree.get("overlap in server").unwrap().share.is_none(), "it is no part of the latency");
     let said = nodes_section(&BTreeMap::from([(1, tree)])).notes;
-    assert!(said.iter().any(|note| note.contains("the parts of server exceed it by 10.0 %")), "{said:?}");
+    let note = "the parts of server overlap, and exceed it by 9.00 µs (10.0 %): two instruments put their borders";
+    assert!(said.iter().any(|said| said.contains(note)), "{said:?}");
 }
 
 #[test]

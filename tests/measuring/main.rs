@@ -29,3 +29,4 @@ mod sweep_presets;
 mod sweeps;
 mod testbed;
 mod wire;
+mod wire_uses;

@@ -99,6 +99,20 @@ fn a_version_that_wants_its_variable_gets_it_on_our_own_session_only() {
 }
 
 #[test]
+fn sessions_tell_what_they_execute_or_executed_last_and_which_of_them_asks() {
+    let Some((server, stand_in)) = start(Version::Gated) else { return };
+    on_runtime(async {
+        let source = reader(&stand_in, Reader::Auto).await.unwrap();
+        let other = connect(&server.address("postgres")).await.unwrap();
+        other.query_one("SELECT 'last of another'", &[]).await.unwrap();
+        let told = source.activity().await.unwrap();
+        assert_eq!(told.iter().filter(|session| session.own).count(), 1, "{told:?}");
+        let last = told.iter().find(|session| session.query == "SELECT 'last of another'");
+        assert!(last.is_some_and(|session| !session.own && session.port > 0), "{told:?}");
+    });
+}
+
+#[test]
 fn a_reset_is_judged_by_its_effect() {
     for (version, works) in [(Version::Plain, true), (Version::ResetWithoutEffect, false)] {
         let Some((server, stand_in)) = start(version) else { return };

@@ -1,6 +1,7 @@
 //! Which checks a window gets, and where their evidence comes from. Pure.
 
 use crate::analyze::cost::quantities::Inputs;
+use crate::analyze::time::places::latency_at_sockets;
 use crate::check::Check;
 use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
@@ -48,7 +49,7 @@ fn other_clients(window: &Window) -> Option<Check> {
 /// Where the sockets were followed and the client tells its latency: whether the parts fit the whole.
 fn places(window: &Window) -> Option<Check> {
     let hop = window.wire.as_ref()?.load()?;
-    let latency = window.load.mean_latency().filter(|_| window.load.rate.is_none())?;
+    let latency = latency_at_sockets(window).filter(|_| window.load.rate.is_none())?;
     let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
     Some(Check::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
 }

@@ -7,5 +7,7 @@ pub mod nodes;
 pub mod off_cpu;
 pub mod places;
 pub mod populations;
+pub mod scraped;
 pub mod series;
 pub mod tails;
+pub mod uses;

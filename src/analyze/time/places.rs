@@ -1,6 +1,7 @@
 //! Where each query is, per level: view A, additive by construction. Invariant: the places of a hop are parts of one
 //! whole; what the sockets do not see of the client's own latency is shown as a residual, never spread over the places.
 
+use super::uses::{UsePlaces, uses};
 use crate::run::{Run, Window};
 use crate::wire::{HopDelta, Place};
 use serde::Serialize;
@@ -26,7 +27,7 @@ pub struct LevelPlaces {
     pub round_trips: f64,
     /// In the order of the path, beginning with the client.
     pub places: Vec<PlaceShare>,
-    /// The client's own mean latency in ns; `None` on hops that are not the load's, or where the driver does not tell
+    /// The client's own mean latency in ns, while the sockets were followed; `None` on hops that are not the load's, or where the driver does not tell
     /// it.
     pub latency: Option<f64>,
     /// The part of the client's hands that lies in the latency, ns a query: from its own clock before sending to the
@@ -43,6 +44,8 @@ pub struct LevelPlaces {
     pub both_ends: bool,
     /// There is a network between the two ends; what is sent into a Unix socket is readable at once.
     pub over_network: bool,
+    /// What the round trips are for, most time first; `None` on the load's hop, and where it was not told apart.
+    pub uses: Option<Vec<UsePlaces>>,
     /// Sending was seen, or is all there is of the way; else a request's way counts for the client and an answer's
     /// for the server.
     pub sends_seen: bool,
@@ -133,34 +136,83 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
         }
     };
     let completed: f64 = found.iter().map(|(window, _)| window.load.completed as f64).sum();
+    let aligned: Option<Vec<Aligned>> = found.iter().map(|(window, _)| aligned(window)).collect();
     let over_network = found.iter().any(|(_, hop)| hop.hop.at.over_network());
     let seen = |window: &Window| window.wire.as_ref().is_some_and(|wire| wire.sends_seen);
     let sends_seen = found.iter().all(|(window, hop)| seen(window) || !hop.hop.at.over_network());
     let hands = share(Place::Client).mean.filter(|_| of_load && sends_seen);
-    let between: Option<f64> = found.iter().map(|(window, _)| between_queries(window)).sum();
-    let calls =
-        hands.zip(between).filter(|_| completed > 0.0).map(|(hands, between)| (hands, hands - between / completed));
+    let sum = |of: fn(&Aligned) -> f64| aligned.as_ref().map(|all| all.iter().map(of).sum::<f64>());
+    let told = sum(|found| found.completed).filter(|completed| *completed > 0.0);
+    let between: Option<f64> =
+        found.iter().zip(aligned.iter().flatten()).map(|((window, _), found)| between_queries(window, found)).sum();
+    let calls = hands.zip(between.zip(told)).map(|(hands, (between, told))| (hands, hands - between / told));
     // Outside these bounds the two clocks do not tell of the same queries.
     let client_calls = calls.filter(|(hands, calls)| (0.0..=*hands).contains(calls)).map(|(_, calls)| calls);
-    let latency: Option<f64> = found.iter().map(|(window, _)| window.load.latency_sum.map(|sum| sum as f64)).sum();
+    let latency = sum(|found| found.latency_sum).zip(told).map(|(sum, told)| sum / told);
     Some(LevelPlaces {
         connections: count(|hop| hop.connections) / windows,
         round_trips: queries / completed.max(1.0),
         places: Place::ALL.into_iter().map(share).collect(),
-        latency: latency.filter(|_| of_load && completed > 0.0).map(|sum| sum / completed),
+        latency: latency.filter(|_| of_load),
         client_calls,
         pipelined: count(|hop| hop.pipelined) / queries.max(1.0),
         reversed: found.iter().map(|(_, hop)| hop.reversed).sum(),
         both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
         over_network,
+        uses: uses(&found),
         sends_seen,
     })
 }
 
+/// The client's own mean latency in ns while the sockets were followed.
+pub(in crate::analyze) fn latency_at_sockets(window: &Window) -> Option<f64> {
+    let found = aligned(window)?;
+    (found.completed > 0.0).then(|| found.latency_sum / found.completed)
+}
+
+/// What the client counted while the sockets were followed.
+struct Aligned {
+    nanos: f64,
+    completed: f64,
+    latency_sum: f64,
+}
+
+/// Of the interval in which the sockets were followed, exactly where the driver counted it; else by the slices that lie
+/// in it, those at its ends by the part that does. The window is longer by both of its scrapes, in which queries are
+/// slower than others; so its mean is no whole for places that were not seen then. Where no slices are told it has to
+/// do.
+fn aligned(window: &Window) -> Option<Aligned> {
+    let (load, within) = (&window.load, window.wire.as_ref()?.span);
+    let latency_sum = load.latency_sum? as f64;
+    if let Some(counted) = load.at_sockets.filter(|counted| counted.span == within) {
+        return Some(Aligned {
+            nanos: within.nanos() as f64,
+            completed: counted.completed as f64,
+            latency_sum: counted.latency_sum as f64,
+        });
+    }
+    // The slices are all of the window, unless somebody else counted its queries.
+    let of_slices: u64 = load.slices.iter().map(|slice| slice.latency_sum).sum();
+    if of_slices as f64 != latency_sum || !load.span.contains(within.start) {
+        let (nanos, completed) = (load.span.nanos() as f64, load.completed as f64);
+        return Some(Aligned { nanos, completed, latency_sum });
+    }
+    let mut sums = Aligned { nanos: 0.0, completed: 0.0, latency_sum: 0.0 };
+    for slice in &load.slices {
+        let start = load.span.start + slice.at;
+        let (from, to) = (start.max(within.start), (start + slice.nanos).min(within.end));
+        let part = to.saturating_sub(from) as f64 / slice.nanos.max(1) as f64;
+        sums.nanos += part * slice.nanos as f64;
+        sums.completed += part * slice.completed as f64;
+        sums.latency_sum += part * slice.latency_sum as f64;
+    }
+    Some(sums)
+}
+
 /// ns that all connections together had no query under way, by the client's own clock: in a closed loop the time that
 /// is not latency.
-fn between_queries(window: &Window) -> Option<f64> {
+fn between_queries(window: &Window, found: &Aligned) -> Option<f64> {
     let load = &window.load;
     let closed = load.rate.is_none() && load.counted_by == "client" && load.sessions.lost == 0;
-    Some(load.connections as f64 * load.span.nanos() as f64 - load.latency_sum.filter(|_| closed)? as f64)
+    closed.then(|| load.connections as f64 * found.nanos - found.latency_sum)
 }

@@ -83,15 +83,16 @@ fn divide(whole: Population, nodes: &[&Node], found: &mut Vec<Population>) {
     // Whole only where all levels' parts fill it, and none exceeds it: else something would be left out of the picture.
     let fills = |at: usize| {
         let sum: f64 = parts.iter().filter_map(|part| part[at].per_query()).sum();
-        let whole = nodes[at].per_query().unwrap_or(0.0);
+        let times = nodes[at].times.unwrap_or(1.0);
+        let overlap = nodes[at].overlap().map_or(0.0, |(_, nanos)| nanos * times);
+        let whole = nodes[at].per_query().unwrap_or(0.0) + overlap;
         (sum - whole).abs() <= 1e-6 * whole && nodes[at].excess().is_none()
     };
     if parts.is_empty() || !(0..nodes.len()).all(fills) {
         found.push(whole);
         return;
     }
-    // A residual may be a little below 0, by the scrapes' skew: nobody is there then.
-    let there = |part: &[&Node], at: usize| part[at].per_query().unwrap_or(0.0).max(0.0);
+    let there = |part: &[&Node], at: usize| part[at].per_query().unwrap_or(0.0);
     let sums: Vec<f64> = (0..nodes.len()).map(|at| parts.iter().map(|part| there(part, at)).sum()).collect();
     for part in parts {
         let shares = (0..nodes.len()).map(|at| there(&part, at) / sums[at].max(f64::MIN_POSITIVE));

@@ -21,13 +21,25 @@ enum place { CLIENT, REQUEST, SERVER_BUFFER, SERVER, RESPONSE, CLIENT_BUFFER, PL
 /* The ends of a connection: which of them an event is of, and in `sides` which of them any event was of. */
 enum side { AT_CLIENT = 1, AT_SERVER = 2 };
 
+/* The server has sent the message that an answer ends with; it has sent something since, which is no part of a query
+ * (a notification, its last words). Unknown where what is sent cannot be read. */
+enum answer { ENDED = 1, ASIDE = 2 };
+
 /* 128 bytes. */
 struct connection {
     /* When it came into its place; it never goes back. 0: no event yet. */
     u64 since;
-    u32 place;
+    u8 place;
+    /* Bits of `enum answer`. */
+    u8 answer;
+    /* What its round trip is for, on a hop behind: see `use_of`. 0: none was seen to begin. */
+    u16 use;
     /* The ends of which events were seen: bits of `enum side`. */
-    u32 sides;
+    u8 sides;
+    /* Sessions that began on this port. */
+    u8 generation;
+    /* Times that a round trip was for something else than the one before. */
+    u16 changes;
     u64 nanos[PLACES];
     u64 queries;
     /* Requests that were sent before the answer to the one before was read. */
@@ -68,6 +80,14 @@ struct sampling {
     u64 numbered, unnumbered;
     /* Changes of place by a clock that was read before the change that came first: see `move`. */
     u64 reversed[HOPS];
+    /* Uses that were numbered, and statements' names for which there was no room. */
+    u32 uses, unnamed;
+};
+
+/* Of the round trips for one use, on one CPU. 64 bytes. */
+struct use_time {
+    u64 nanos[PLACES];
+    u64 round_trips;
     u64 reserved;
 };
 
@@ -78,6 +98,11 @@ struct event {
     u32 hop;
     u32 port;
     u64 now;
+    /* What is sent, as far as it lies in one piece, and where all of it ends; 0 where it cannot be read. It lies in the
+     * memory of the sender, or in the kernel's. */
+    u64 data, end;
+    u32 length;
+    u32 in_kernel;
 };
 
 /* What all hops share; 0 for none. */
@@ -86,6 +111,14 @@ INLINE struct sampling *sampled(void);
 INLINE void count_stay(u32 slot);
 /* Keeps a whole timeline; not 0 where there is no room. */
 INLINE long keep_timeline(struct timeline *timeline);
+/* Counts ns in a place for what the connection's round trip is for: `uses.h`. */
+INLINE void count_use(const struct event *event, u32 place, u64 nanos);
+/* What the round trip that begins is for: `uses.h`. */
+INLINE void note_use(const struct event *event);
+/* What is sent ends with the message that an answer ends with. */
+INLINE int ends_answer(const struct event *event);
+/* What is sent after the end of an answer is none to a further query. */
+INLINE int is_aside(const struct event *event);
 
 /* The exponent of the highest bit, by halves. */
 INLINE u32 power(u64 rest) {
@@ -120,6 +153,8 @@ INLINE u64 move(const struct event *event, u32 spent_in, u32 next) {
             connection->spent[spent_in - 1] = spent > 0xffffffff ? 0xffffffff : spent;
         }
         count_stay((event->hop * PLACES + spent_in) * 64 + power(nanos));
+        if (event->hop && spent_in != CLIENT)
+            count_use(event, spent_in, nanos);
     }
     connection->since = now;
     connection->place = next;
@@ -131,6 +166,8 @@ INLINE void begin(const struct event *event, u64 now) {
     struct connection *connection = event->connection;
     u32 hop = event->hop;
     connection->queries++;
+    connection->answer = 0;
+    note_use(event);
     struct sampling *all = sampled();
     if (!all || hop >= HOPS)
         return;
@@ -205,7 +242,15 @@ INLINE void send(const struct event *event) {
         } else {
             connection->pipelined++;
         }
-    } else if (place == SERVER || place == SERVER_BUFFER) {
+        return;
+    }
+    if (place == CLIENT && connection->answer & ENDED && is_aside(event)) {
+        connection->answer |= ASIDE;
+        return;
+    }
+    if (ends_answer(event))
+        connection->answer = ENDED;
+    if (place == SERVER || place == SERVER_BUFFER) {
         if (place == SERVER)
             mark_answer(event);
         move(event, place, RESPONSE);
@@ -224,6 +269,20 @@ INLINE void readable(const struct event *event) {
     u32 place = connection->place;
     if (event->side == AT_CLIENT) {
         int alone = connection->sides == AT_CLIENT;
+        if (event->in_kernel) {
+            /* A Unix socket, where the server's sending is seen here. */
+            if (place == CLIENT && connection->answer & ENDED && is_aside(event)) {
+                connection->answer |= ASIDE;
+                return;
+            }
+            if (ends_answer(event))
+                connection->answer = ENDED;
+            if (place == CLIENT && connection->since) {
+                connection->pieces++;
+                move(event, SERVER, CLIENT_BUFFER);
+                return;
+            }
+        }
         if (place == SERVER)
             mark_answer(event);
         if (place == RESPONSE || place == SERVER)
@@ -259,6 +318,8 @@ INLINE void receive(const struct event *event) {
     connection->sides |= AT_CLIENT;
     if (place == CLIENT_BUFFER || place == RESPONSE) {
         mark_behind(event, 0, move(event, place, CLIENT));
+    } else if (connection->answer & ASIDE) {
+        connection->answer = ENDED;
     } else if (place == CLIENT && connection->since) {
         /* A further part of the answer: it was in the client's buffer since the first was read. */
         connection->pieces++;
@@ -266,7 +327,8 @@ INLINE void receive(const struct event *event) {
     }
 }
 
-AT(connection, since, 0); AT(connection, place, 8); AT(connection, sides, 12); AT(connection, nanos, 16);
+AT(connection, since, 0); AT(connection, place, 8); AT(connection, answer, 9); AT(connection, use, 10);
+AT(connection, sides, 12); AT(connection, generation, 13); AT(connection, changes, 14); AT(connection, nanos, 16);
 AT(connection, queries, 64); AT(connection, pipelined, 72); AT(connection, pieces, 80); AT(connection, sampled, 88);
 SIZE(connection, 128);
 AT(timeline, sent, 0); AT(timeline, spent, 8); AT(timeline, requests, 28); AT(timeline, before, 32);
@@ -274,5 +336,6 @@ AT(timeline, after, 36); AT(timeline, port, 40); AT(timeline, hop, 42); AT(timel
 SIZE(timeline, 48);
 AT(sampling, every, 0); AT(sampling, lost, 16); AT(sampling, asked, 48); AT(sampling, answered, 56);
 AT(sampling, requests, 64); AT(sampling, numbered, 72); AT(sampling, unnumbered, 80); AT(sampling, reversed, 88);
-AT(sampling, reserved, 120);
+AT(sampling, uses, 120); AT(sampling, unnamed, 124);
 SIZE(sampling, 128);
+AT(use_time, nanos, 0); AT(use_time, round_trips, 48); SIZE(use_time, 64);

@@ -6,6 +6,7 @@
  * network. Shapes are mirrored in src/wire/shapes.rs. */
 #include "kernel.h"
 #include "places.h"
+#include "uses.h"
 
 /* The server's port of each hop, 0 for none; set when the program is loaded. */
 const volatile u16 server_port_0 = 0, server_port_1 = 0, server_port_2 = 0, server_port_3 = 0;
@@ -23,9 +24,20 @@ struct sock_common {
 
 struct socket;
 
+struct sk_buff {
+    struct sk_buff *next, *prev;
+    unsigned int len, data_len;
+    unsigned char *data;
+} RELOCATED;
+
+struct sk_buff_head {
+    struct sk_buff *next, *prev;
+} RELOCATED;
+
 struct sock {
     struct sock_common __sk_common;
     struct socket *sk_socket;
+    struct sk_buff_head sk_receive_queue;
 } RELOCATED;
 
 /* include/uapi/linux/un.h, include/linux/socket.h */
@@ -34,6 +46,27 @@ struct sockaddr_un {
     char sun_path[108];
 };
 #define AF_UNIX 1
+
+/* include/linux/uio.h; as it is since 6.16, and the tracepoint at sending with it. */
+enum iter_type { ITER_UBUF, ITER_IOVEC };
+
+struct iovec {
+    void *iov_base;
+    unsigned long iov_len;
+} RELOCATED;
+
+struct iov_iter {
+    u8 iter_type;
+    unsigned long iov_offset;
+    void *ubuf;
+    struct iovec *__iov;
+    unsigned long count;
+    unsigned long nr_segs;
+} RELOCATED;
+
+struct msghdr {
+    struct iov_iter msg_iter;
+} RELOCATED;
 
 struct unix_address {
     int len;
@@ -93,6 +126,36 @@ struct {
     __uint(max_entries, HOPS * PLACES * 64);
 } stays SEC(".maps");
 
+/* Uses and statements' names by their hashes. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __type(key, u64);
+    __type(value, u32);
+    __uint(max_entries, 16384);
+} numbers_of_uses SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __type(key, u32);
+    __type(value, struct use);
+    __uint(max_entries, USES);
+    __uint(map_flags, BPF_F_MMAPABLE);
+} uses SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __type(key, u32);
+    __type(value, struct use_time);
+    __uint(max_entries, 2 * USES);
+} use_times SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __type(key, u32);
+    __type(value, struct scratch);
+    __uint(max_entries, 1);
+} scratches SEC(".maps");
+
 INLINE struct sampling *sampled(void) {
     u32 only = 0;
     return bpf_map_lookup_elem(&sampling, &only);
@@ -110,6 +173,79 @@ INLINE long keep_timeline(struct timeline *timeline) {
 
 /* What the program reads of kernel memory beyond its argument. */
 #define READ(into, from) bpf_probe_read_kernel(&(into), sizeof(into), from)
+
+INLINE long fetch(const struct event *event, u32 offset, void *into, u32 size) {
+    const void *from = (const void *)(event->data + offset);
+    return event->in_kernel ? bpf_probe_read_kernel(into, size, from) : bpf_probe_read_user(into, size, from);
+}
+
+INLINE long fetch_last(const struct event *event, void *into, u32 size) {
+    const void *from = (const void *)(event->end - size);
+    return event->in_kernel ? bpf_probe_read_kernel(into, size, from) : bpf_probe_read_user(into, size, from);
+}
+
+INLINE void copy(void *into, const void *from, u32 size) { bpf_probe_read_kernel(into, size, from); }
+
+INLINE void each(u32 count, long (*step)(u32, void *), struct scratch *of) { bpf_loop(count, step, &of, 0); }
+
+INLINE struct scratch *scratch(void) {
+    u32 only = 0;
+    return bpf_map_lookup_elem(&scratches, &only);
+}
+
+INLINE u32 *number_of(u64 key) { return bpf_map_lookup_elem(&numbers_of_uses, &key); }
+
+INLINE long give_number(u64 key, u32 number, int again) {
+    return bpf_map_update_elem(&numbers_of_uses, &key, &number, again ? BPF_ANY : BPF_NOEXIST);
+}
+
+INLINE struct use *use_at(u32 number) { return bpf_map_lookup_elem(&uses, &number); }
+
+INLINE struct use_time *time_at(u32 at) { return bpf_map_lookup_elem(&use_times, &at); }
+
+/* Where what is sent lies in the sender's memory; nothing where it is no memory of a program. */
+INLINE void see_sent(struct event *event, const struct msghdr *msg) {
+    const struct iov_iter *iter = &msg->msg_iter;
+    u64 past = iter->iov_offset, count = iter->count, length = count, base = 0, end = 0;
+    if (iter->iter_type == ITER_UBUF) {
+        base = (u64)iter->ubuf + past;
+        end = base + count;
+    } else if (iter->iter_type == ITER_IOVEC) {
+        struct iovec piece = {}, *pieces = iter->__iov;
+        u64 more = iter->nr_segs;
+        if (READ(piece, pieces) || past > piece.iov_len)
+            return;
+        base = (u64)piece.iov_base + past;
+        length = piece.iov_len - past;
+        end = base + length;
+        if (more > 1)
+            end = READ(piece, pieces + more - 1) ? 0 : (u64)piece.iov_base + piece.iov_len;
+    }
+    event->data = base;
+    /* Shorter than any message that an answer ends with. */
+    event->end = length < 6 ? 0 : end;
+    event->length = length > 0x7fffffff ? 0x7fffffff : length;
+}
+
+/* What is readable first in a Unix socket that had nothing to read, and where what was queued last ends. */
+INLINE void see_queued(struct event *event, const struct sock *sk) {
+    struct sk_buff *first = 0, *last = 0;
+    unsigned char *data = 0;
+    u32 length = 0, beyond = 0;
+    READ(first, &sk->sk_receive_queue.next);
+    READ(last, &sk->sk_receive_queue.prev);
+    if (!first || !last || (const void *)first == (const void *)&sk->sk_receive_queue)
+        return;
+    event->in_kernel = 1;
+    if (READ(data, &last->data) || READ(length, &last->len) || READ(beyond, &last->data_len))
+        return;
+    if (!beyond && length >= 6)
+        event->end = (u64)data + length;
+    if (READ(data, &first->data) || READ(length, &first->len) || READ(beyond, &first->data_len))
+        return;
+    event->data = (u64)data;
+    event->length = length > beyond ? length - beyond : 0;
+}
 
 /* The number by which fstat knows a socket; 0 for one that its process has closed. */
 INLINE u32 inode_of(const struct sock *sk) {
@@ -134,9 +270,14 @@ INLINE int same(const u64 *name, const volatile u64 *other) {
 INLINE u32 hop_of(const struct sock *sk) {
     struct unix_address *address = 0;
     u64 name[NAME_WORDS] = {};
-    if (!sk || READ(address, &((struct unix_sock *)sk)->addr) || !address)
+    u32 length = 0;
+    if (!sk || READ(address, &((struct unix_sock *)sk)->addr) || !address || READ(length, &address->len))
         return HOPS;
-    if (bpf_probe_read_kernel_str(name, sizeof(name), (char *)&address->name + 2) <= 1)
+    /* A path ends with a zero, an abstract name begins with one. */
+    length -= 2;
+    if (length < 2 || length > 108)
+        return HOPS;
+    if (bpf_probe_read_kernel(name, length, (char *)&address->name + 2))
         return HOPS;
     return same(name, server_name_0)   ? 0
            : same(name, server_name_1) ? 1
@@ -186,12 +327,13 @@ static __attribute__((noinline)) struct connection *find_unix(const struct sock 
     return bpf_map_lookup_elem(&connections, &found);
 }
 
+/* Some hop goes through a Unix socket. */
+INLINE int over_unix(void) { return server_name_0[0] || server_name_1[0] || server_name_2[0] || server_name_3[0]; }
+
 /* The connection of a socket, and which end of it the socket is; 0 for sockets that are nobody's here. */
 INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop, u32 *port) {
-    if (server_name_0[0] || server_name_1[0] || server_name_2[0] || server_name_3[0]) {
-        if (sk->__sk_common.skc_family == AF_UNIX)
-            return find_unix(sk, side, hop, port);
-    }
+    if (over_unix() && sk->__sk_common.skc_family == AF_UNIX)
+        return find_unix(sk, side, hop, port);
     u16 own = sk->__sk_common.skc_num, other = __builtin_bswap16(sk->__sk_common.skc_dport);
     const u16 ports[HOPS] = { server_port_0, server_port_1, server_port_2, server_port_3 };
     u32 client = 0;
@@ -232,16 +374,22 @@ INLINE int is_followed(const u64 *context, struct event *event) {
 SEC("tp_btf/tcp_sendmsg_locked")
 int on_send(u64 *context) {
     struct event event = { .side = AT_CLIENT };
-    if (is_followed(context, &event))
+    if (is_followed(context, &event)) {
+        if (event.hop || event.side == AT_SERVER)
+            see_sent(&event, (const struct msghdr *)context[1]);
         send(&event);
+    }
     return 0;
 }
 
 SEC("tp_btf/sk_data_ready")
 int on_readable(u64 *context) {
     struct event event = { .side = AT_CLIENT };
-    if (is_followed(context, &event))
+    if (is_followed(context, &event)) {
+        if (over_unix() && ((const struct sock *)context[0])->__sk_common.skc_family == AF_UNIX)
+            see_queued(&event, (const struct sock *)context[0]);
         readable(&event);
+    }
     return 0;
 }
 

@@ -8,6 +8,7 @@ mod planted;
 mod spin;
 mod tally;
 mod work;
+mod writer;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -44,6 +45,11 @@ pub enum Plant {
     StaleReads { duration: Duration },
     /// Sessions are polled below this many bytes of stack.
     DeepStack { bytes: usize },
+    /// The server uses its database for something else too: on connections of their own it commits so many rows a
+    /// second.
+    Writer { per_second: u32 },
+    /// `/metrics` uses CPU for `duration` each time that it is asked.
+    Metrics { duration: Duration },
 }
 
 /// Where a CPU plant works.
@@ -60,7 +66,7 @@ pub enum PlantPoint {
 const KINDS: &str = "cpu:peek=DURATION, cpu:oracle=DURATION, cpu:outside=DURATION, lock=DURATION, \
                      oracle-delay=DURATION, database=DURATION, path=DURATION, pool-size=N, batches=N, \
                      coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION, \
-                     deep-stack=SIZE";
+                     deep-stack=SIZE, writer=PER_SECOND, metrics=DURATION";
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PlantError {
@@ -95,6 +101,8 @@ impl Plant {
             Plant::Starve { .. } => "starve",
             Plant::StaleReads { .. } => "stale-reads",
             Plant::DeepStack { .. } => "deep-stack",
+            Plant::Writer { .. } => "writer",
+            Plant::Metrics { .. } => "metrics",
         }
     }
 }
@@ -123,6 +131,8 @@ impl FromStr for Plant {
             "coordinator" => Ok(Plant::Coordinator { duration: duration()? }),
             "allocate" => Ok(Plant::Allocate { count: count(1_000_000)? as usize }),
             "churn" => Ok(Plant::Churn { per_second: count(1_000)? }),
+            "writer" => Ok(Plant::Writer { per_second: count(1_000)? }),
+            "metrics" => Ok(Plant::Metrics { duration: duration()? }),
             "starve" => Ok(Plant::Starve { duration: duration()? }),
             "stale-reads" => Ok(Plant::StaleReads { duration: duration()? }),
             "deep-stack" => Ok(Plant::DeepStack { bytes: parse_size(required(name, value, "500kB")?)? }),
@@ -189,6 +199,8 @@ mod tests {
         assert_eq!("lock=20us".parse(), Ok(Plant::Lock { duration }));
         assert_eq!("database=20us".parse(), Ok(Plant::Database { duration }));
         assert_eq!("path=20us".parse(), Ok(Plant::Path { duration }));
+        assert_eq!("writer=10".parse(), Ok(Plant::Writer { per_second: 10 }));
+        assert_eq!("metrics=20us".parse(), Ok(Plant::Metrics { duration }));
         assert_eq!("batches=1".parse(), Ok(Plant::Batches { in_flight: 1 }));
         assert_eq!("pool-size=2".parse(), Ok(Plant::PoolSize { connections: 2 }));
         for text in ["500k", "500kB", "0.5MB", "500000B"] {

@@ -12,10 +12,10 @@ use super::delay::DelayQueue;
 use super::spin::Spinner;
 use super::tally::{Counted, Tally};
 use super::work::{
-    planted_allocations, planted_blocking_wait, planted_coordinator_work, planted_lock, planted_oracle_work,
-    planted_outside_work, planted_peek_work,
+    planted_allocations, planted_blocking_wait, planted_coordinator_work, planted_lock, planted_metrics_work,
+    planted_oracle_work, planted_outside_work, planted_peek_work,
 };
-use super::{Plant, PlantPoint, path};
+use super::{Plant, PlantPoint, path, writer};
 use crate::metrics::PlantMetrics;
 use crate::timestamp_oracle::Timestamp;
 
@@ -40,6 +40,8 @@ pub struct Planted {
     starve: Option<Counted<Duration>>,
     stale_reads: Option<(Mutex<Kept>, Counted<Duration>)>,
     deep_stack: Option<(Counted<usize>, IntGauge)>,
+    writer: Option<Counted<u32>>,
+    metrics: Option<Counted<Duration>>,
 }
 
 impl Planted {
@@ -62,6 +64,8 @@ impl Planted {
             starve: None,
             stale_reads: None,
             deep_stack: None,
+            writer: None,
+            metrics: None,
         };
         for plant in plants {
             let name = &[plant.name()];
@@ -85,6 +89,8 @@ impl Planted {
                 };
                 *slot = Some(Counted { size: duration, tally });
             }
+            Plant::Writer { per_second } => self.writer = Some(Counted { size: per_second, tally }),
+            Plant::Metrics { duration } => self.metrics = Some(Counted { size: duration, tally }),
             Plant::Lock { duration } => self.lock = Some((Mutex::new(()), Counted { size: duration, tally })),
             Plant::OracleDelay { duration } => self.oracle_delay = Some((DelayQueue::start(duration)?, tally)),
             Plant::Database { duration } => self.database = Some(Counted { size: duration, tally }),
@@ -146,6 +152,21 @@ impl Planted {
         match &self.database {
             Some(plant) => SlowStatement::plant(config, plant).await,
             None => Ok(()),
+        }
+    }
+
+    /// Uses the database for something else too, if that is planted; once, when it is there.
+    pub async fn second_use(&self, config: &tokio_postgres::Config) -> Result<(), tokio_postgres::Error> {
+        match &self.writer {
+            Some(plant) => writer::start(config, plant).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What is planted into an answer of `/metrics`.
+    pub fn metrics(&self) {
+        if let Some(plant) = &self.metrics {
+            planted_metrics_work(&self.spinner, plant);
         }
     }
 

@@ -54,6 +54,7 @@ pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
         wrong_rows: 0,
         errors: vec![],
         latency_sum: Some(queries * latency),
+        at_sockets: None,
         slices: vec![],
         latency: empty_histogram(),
         generator: Generator::default(),
@@ -70,6 +71,7 @@ pub fn bare(id: WindowId, span: Span, queries: u64, latency: u64) -> Window {
         span,
         skew: None,
         wall: "2026-11-22T10:15:30Z".into(),
+        scraping: None,
         scrapes: None,
         target_started: None,
         missing: vec![],
@@ -148,6 +150,7 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
         reversed: None,
         others: None,
         stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
+        uses: None,
         sample: None,
     }
 }

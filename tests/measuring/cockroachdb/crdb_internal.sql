@@ -24,3 +24,9 @@ SELECT 1 AS node_id, 'app' AS application_name, queryid::text AS statement_id, q
     rows::float8 / calls AS rows_avg, mean_exec_time / 1e3 AS run_lat_avg, mean_exec_time / 1e3 * 2 AS service_lat_avg,
     0::float8 AS plan_lat_avg, mean_exec_time / 1e3 / 4 AS contention_time_avg, mean_exec_time * 1e6 / 2 AS cpu_sql_nanos_avg
 FROM pg_stat_statements WHERE calls > 0;
+-- What sessions execute, or executed last.
+CREATE VIEW crdb_internal.node_sessions AS
+SELECT host(client_addr) || ':' || client_port AS client_address,
+    CASE WHEN state = 'active' THEN query ELSE '' END AS active_queries,
+    CASE WHEN state = 'active' THEN '' ELSE query END AS last_active_query
+FROM pg_stat_activity WHERE client_port > 0;

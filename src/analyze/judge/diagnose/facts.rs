@@ -5,6 +5,7 @@ use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
 use crate::analyze::cost::quantities::{evaluate, microseconds};
 use crate::analyze::judge::summary::{mean_latency, per_query};
 use crate::analyze::time::places::{HopPlaces, LevelPlaces};
+use crate::analyze::time::uses::Undivided;
 use crate::preset::Preset;
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
@@ -174,7 +175,7 @@ impl<'a> Facts<'a> {
             generator: generator(&windows, throughput),
             thread: busiest(&windows),
             workers: workers_facts(preset, &windows),
-            behind: round_trip(preset, &windows, places(false)),
+            behind: round_trip(preset, &windows, places(false).and_then(|places| own_use(preset, places))),
             places: places(true),
             windows,
         })
@@ -252,6 +253,16 @@ impl<'a> Facts<'a> {
         let places = self.places.as_ref()?;
         let between = [Place::Request, Place::ServerBuffer, Place::Response, Place::ClientBuffer];
         between.iter().map(|place| places.places[place.index()].mean).sum()
+    }
+}
+
+/// The places of the round trips that the preset means, where others go the same way: of all of them where the sockets
+/// did not tell them apart, `None` where none was told to be one.
+fn own_use(preset: &Preset, places: LevelPlaces) -> Option<LevelPlaces> {
+    let Some((_, pattern)) = preset.use_behind() else { return Some(places) };
+    match places.of_use(&pattern.0) {
+        Err(Undivided::Together) => Some(places),
+        found => found.ok(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! A level's tree from its windows: places from the sockets, what the preset has inside them, and what is left of
 //! each whole. Invariant: a node is measured only where its source is; the others say why not.
 
-use super::{Known, LATENCY, Node, OwnWork, What, measured, weight_in};
+use super::overlap::Overlap;
+use super::{ALL_TOGETHER, Known, LATENCY, Node, OwnWork, What, measured, weight_in};
 use crate::analyze::cost::quantities::{Inputs, Kind, source};
 use crate::analyze::judge::summary::mean_latency;
 use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
-use crate::preset::{self, Nested, Per, Preset, Timed};
+use crate::analyze::time::uses::Undivided;
+use crate::preset::{self, Nested, Pattern, Per, Preset, Timed};
 use crate::run::Window;
 use crate::wire::Place;
 
@@ -19,7 +21,9 @@ pub(super) struct Building<'a> {
 
 impl Building<'_> {
     pub fn tree(&self) -> Node {
-        let mean = mean_latency(&self.windows);
+        // Of the same interval as its places, where there are any: the window's ends hold its scrapes.
+        let at_sockets = load_places(self.hops).and_then(|hop| hop.levels.get(&self.level)?.latency);
+        let mean = at_sockets.or_else(|| mean_latency(&self.windows));
         let mut root = Node {
             key: LATENCY.into(),
             what: What::Latency,
@@ -29,7 +33,7 @@ impl Building<'_> {
             share: None,
             known: known(mean, Some(self.queries()), "the driver does not tell it exactly"),
             source: "load.json".into(),
-            parts: self.places(None),
+            parts: self.places(None, None),
         };
         root.parts.extend(self.client_calls());
         self.add_residuals(&mut root);
@@ -42,15 +46,19 @@ impl Building<'_> {
     }
 
     /// The places of a hop, without that of its client's; those of the load's where `name` is `None`.
-    fn places(&self, name: Option<&str>) -> Vec<Node> {
+    fn places(&self, name: Option<&str>, of_use: Option<&Pattern>) -> Vec<Node> {
         let hop = match name {
             Some(name) => self.hops.iter().find(|hop| hop.hop == name),
             None => load_places(self.hops),
         };
         let level = hop.and_then(|hop| hop.levels.get(&self.level));
         let passed = hop.map_or_else(|| Place::ALL.to_vec(), HopPlaces::passed);
+        let (level, of) = match level {
+            Some(level) => of_use_alone(level, of_use),
+            None => (Err("the sockets were not followed".into()), ""),
+        };
         let places = passed.into_iter().filter(|place| *place != Place::Client);
-        places.map(|place| self.place(name, place, level)).collect()
+        places.map(|place| self.place(name, place, level.as_ref(), of)).collect()
     }
 
     /// The client's system calls, where they are known.
@@ -70,7 +78,10 @@ impl Building<'_> {
         })
     }
 
-    fn place(&self, name: Option<&str>, place: Place, level: Option<&LevelPlaces>) -> Node {
+    /// `of`: which round trips of the hop it is a place of, for its source.
+    fn place(&self, name: Option<&str>, place: Place, level: Result<&LevelPlaces, &String>, of: &str) -> Node {
+        let why = level.err().map_or("no round trip", String::as_str);
+        let level = level.ok();
         let mean = level.and_then(|level| level.places[place.index()].mean);
         let trips = level.map(|level| level.round_trips);
         let key = name.map_or_else(|| place.to_string(), |hop| format!("{hop}/{place}"));
@@ -87,8 +98,8 @@ impl Building<'_> {
             per: per.into(),
             times: mean.and(times),
             share: None,
-            known: known(mean, trips.map(|trips| trips * self.queries()), "the sockets were not followed"),
-            source: "wire.json".into(),
+            known: known(mean, trips.map(|trips| trips * self.queries()), why),
+            source: format!("wire.json{of}"),
             key,
         }
     }
@@ -127,7 +138,7 @@ impl Building<'_> {
             }
         };
         let mut parts = self.parts(&nested.name);
-        parts.extend(nested.hop.iter().flat_map(|hop| self.places(Some(hop))));
+        parts.extend(nested.hop.iter().flat_map(|hop| self.places(Some(hop), nested.of_use.as_ref())));
         let (mean, times, known) = match found {
             Ok(Mean { nanos, count, queries }) => {
                 let times = count.map(|count| count / queries).or((nested.per == Per::Query).then_some(1.0));
@@ -171,17 +182,36 @@ impl Building<'_> {
             parts.iter().map(|part| Some(part.mean? * weight_in(part, times)?)).collect::<Option<Vec<f64>>>();
         let Some(weighted) = weighted.filter(|parts| !parts.is_empty()) else { return };
         let words = self.preset.and_then(|preset| preset.residual.get(&node.key));
-        node.parts.push(Node {
-            key: format!("rest of {}", node.key),
-            what: What::Residual(words.cloned()),
-            mean: Some(mean - weighted.iter().sum::<f64>()),
+        let left = mean - weighted.iter().sum::<f64>();
+        let overlap = (left < 0.0).then(|| Overlap::of(node, &parts, -left));
+        let beside = |key: String, what, mean, known| Node {
+            key,
+            what,
+            mean: Some(mean),
             per: node.per.clone(),
             times: Some(times),
             share: None,
-            known: Known::Subtraction,
+            known,
             source: node.source.clone(),
             parts: Vec::new(),
-        });
+        };
+        let rest = format!("rest of {}", node.key);
+        let rest = beside(rest, What::Residual(words.cloned()), left.max(0.0), Known::Subtraction);
+        let overlap = overlap
+            .map(|why| beside(format!("overlap in {}", node.key), What::Overlap(why), -left, Known::Subtraction));
+        node.parts.push(rest);
+        node.parts.extend(overlap);
+    }
+}
+
+/// The places of the round trips that a node consists of, and a remark for their source. Where they were not told apart
+/// they are those of all together, which is said.
+fn of_use_alone(level: &LevelPlaces, of_use: Option<&Pattern>) -> (Result<LevelPlaces, String>, &'static str) {
+    let Some(pattern) = of_use else { return (Ok(level.clone()), "") };
+    match level.of_use(&pattern.0) {
+        Ok(alone) => (Ok(alone), ": of its statement alone"),
+        Err(Undivided::Together) => (Ok(level.clone()), ALL_TOGETHER),
+        Err(why) => (Err(why.to_string()), ""),
     }
 }
 
@@ -221,6 +251,9 @@ fn known(mean: Option<f64>, count: Option<f64>, why: &str) -> Known {
 /// measured is passed through.
 fn set_shares(node: &mut Node, latency: Option<f64>, whole: f64) {
     let mut times = whole;
+    if matches!(node.what, What::Overlap(_)) {
+        return;
+    }
     if let Some(mean) = node.mean {
         let (Some(_), Some(own)) = (weight_in(node, whole), node.times) else { return };
         node.share = latency.map(|latency| mean * own / latency);

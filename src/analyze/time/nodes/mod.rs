@@ -4,8 +4,10 @@
 //! for each of the whole's.
 
 mod build;
+mod overlap;
 mod own_work;
 
+pub use overlap::Overlap;
 pub use own_work::{OwnWork, Phase};
 
 use super::places::HopPlaces;
@@ -17,11 +19,13 @@ use own_work::own_work;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Key of the root: the client's own mean latency.
+/// Key of the root: the client's own mean latency, while the sockets were followed where they were.
 pub const LATENCY: &str = "latency";
 /// How far numbers of calls may differ for two things to be of one weight: what is in flight at the window's ends,
 /// and the scrapes' skew.
 const SAME: f64 = 0.02;
+/// End of the source of places that are of all round trips of a hop, where a preset means those for one statement.
+pub const ALL_TOGETHER: &str = ": of all round trips together, not told apart by statement";
 
 /// One node at one level.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,6 +73,8 @@ pub enum What {
     Compared,
     /// The same of what the sockets alone say of the server's hands.
     Phase(Phase),
+    /// By how much the parts exceed their whole, and why. Not a part.
+    Overlap(Overlap),
     /// What the parts of a whole leave of it; in words where the preset has some.
     #[serde(rename = "rest")]
     Residual(Option<String>),
@@ -77,7 +83,7 @@ pub enum What {
 impl What {
     /// A part of its whole; false for what is only set next to the parts, to be compared with them.
     pub fn is_part(&self) -> bool {
-        !matches!(self, What::Compared | What::Phase(_))
+        !matches!(self, What::Compared | What::Phase(_) | What::Overlap(_))
     }
 }
 
@@ -122,9 +128,17 @@ impl Node {
 
     /// By how much the parts exceed their whole, as a share of it; `None` where they fit.
     pub fn excess(&self) -> Option<f64> {
-        let rest = self.parts.iter().find(|part| part.known == Known::Subtraction)?;
-        let excess = -rest.mean? / self.mean.filter(|mean| *mean > 0.0)?;
+        let (_, overlap) = self.overlap()?;
+        let excess = overlap / self.mean.filter(|mean| *mean > 0.0)?;
         (excess > SAME).then_some(excess)
+    }
+
+    /// Why its parts exceed it, and by how many ns; `None` where they do not.
+    pub fn overlap(&self) -> Option<(Overlap, f64)> {
+        self.parts.iter().find_map(|part| match part.what {
+            What::Overlap(why) => Some((why, part.mean?)),
+            _ => None,
+        })
     }
 
     /// Parts that were not subtracted, because several queries share one: the parts, and how many queries.
@@ -167,8 +181,10 @@ impl LevelNodes {
     }
 
     fn rests(&self, which: impl Fn(&Node) -> bool) -> Vec<(&Node, f64)> {
-        let rests = self.latency.all().into_iter().filter(|node| node.known == Known::Subtraction && which(node));
-        let mut rests: Vec<_> = rests.filter_map(|node| Some((node, node.share?))).collect();
+        let is_rest = |node: &Node| node.known == Known::Subtraction && node.what.is_part();
+        let rests = self.latency.all().into_iter().filter(|node| is_rest(node) && which(node));
+        let mut rests: Vec<_> =
+            rests.filter_map(|node| Some((node, node.share.filter(|share| *share > 0.0)?))).collect();
         rests.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
         rests
     }

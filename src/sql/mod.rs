@@ -2,6 +2,10 @@
 //! protocol at all understands. Invariant: an error is the server's own, and [`cause`] is the one way in which it is
 //! told.
 
+mod shape;
+
+pub use shape::without_constants;
+
 use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
 /// All rows of a query.
@@ -39,4 +43,15 @@ pub fn cause(error: &Error) -> String {
         Some(answer) => format!("{} (SQLSTATE {})", answer.message(), answer.code().code()),
         None => error.to_string(),
     }
+}
+
+/// What a session executes now, or executed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// The port of its client.
+    pub port: u16,
+    /// The statement's text.
+    pub query: String,
+    /// It is the session that asked.
+    pub own: bool,
 }

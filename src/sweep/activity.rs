@@ -1,0 +1,52 @@
+//! What the database says of its sessions: the statements that were prepared before the sockets were followed.
+//! Invariant: it is asked outside the window only, and only where some statement is known by its name alone.
+
+use super::Sources;
+use crate::wire::WireSnapshot;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often it is asked at each end of a window: connections that do several things are met at one after the other.
+const ROUNDS: usize = 5;
+const BETWEEN: Duration = Duration::from_millis(10);
+/// One reading may take this long.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The statements that were learnt, by where their times are in the snapshots.
+#[derive(Default)]
+pub struct Learnt(BTreeMap<u16, String>);
+
+impl Learnt {
+    /// Asks what sessions execute that use statements prepared before. What cannot be had stays untold: the round
+    /// trips say so themselves.
+    pub async fn ask(&mut self, sources: &Sources) {
+        let (Some(wire), Some(statements), Some(hop)) = (&sources.wire, &sources.statements, database(sources)) else {
+            return;
+        };
+        let snapshot = || tokio::task::block_in_place(|| wire.snapshot().ok());
+        for _ in 0..ROUNDS {
+            let Some(mut before) = snapshot() else { return };
+            before.tell(hop, &self.0);
+            if !before.has_named(hop) {
+                return;
+            }
+            let Ok(Ok(told)) = tokio::time::timeout(LIMIT, statements.activity()).await else { return };
+            let Some(learnt) = snapshot().and_then(|after| before.learn(&after, hop, &told)) else { return };
+            self.0.extend(learnt);
+            tokio::time::sleep(BETWEEN).await;
+        }
+    }
+
+    /// Tells them where they were known by their names.
+    pub fn tell(&self, sources: &Sources, snapshot: &mut WireSnapshot) {
+        if let Some(hop) = database(sources) {
+            snapshot.tell(hop, &self.0);
+        }
+    }
+}
+
+/// Which of the hops leads to the database that is asked.
+fn database(sources: &Sources) -> Option<usize> {
+    let hops = sources.wire.as_ref()?.hops();
+    hops.iter().position(|hop| hop.name == super::instruments::DATABASE)
+}
