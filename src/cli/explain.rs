@@ -15,7 +15,7 @@ use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
     Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section,
-    nodes_section, places_section, populations_sentences, populations_svg, summary_table, tails_section, waits_section,
+    level_tables, nodes_section, places_section, populations_sentences, populations_svg, tails_section, waits_section,
 };
 use crate::run::{Parts, Run};
 use anyhow::{Context, Result};
@@ -54,8 +54,7 @@ impl Explain {
         input::keep_level(&mut loaded.run, self.level)?;
         let run = &loaded.run;
         let (hops, demands) = (places(run), demands(run));
-        let levels =
-            Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
+        let levels = Section { title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
         let unfollowed = Section {
             title: "Where a query is".into(),
             notes: vec!["Not measured: the sockets were not followed in this run.".into()],

@@ -11,8 +11,8 @@ use crate::analyze::time::places::places;
 use crate::check::Status;
 use crate::preset::Preset;
 use crate::render::{
-    Picture, Report, Section, checks_report, frames_table, manifest_lines, observer_section, places_section,
-    processes_table, quantities_table, summary_table,
+    Picture, Report, Section, checks_report, frames_table, level_tables, manifest_lines, observer_section,
+    places_section, processes_table, quantities_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const STATEMENTS: usize = 2;
 /// Levels, checks, the preset's quantities, hot frames and pictures of a run.
 pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: Vec<Picture>) -> Report {
     let manifest = &run.manifest;
-    let mut tables = vec![summary_table(&summary(run))];
+    let mut tables = level_tables(&summary(run));
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
     let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));

@@ -186,6 +186,7 @@ fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing
                 latency_sum: latency(job),
             })
             .collect(),
+        reported: None,
     }
 }
 

@@ -52,6 +52,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         generator: generator(span, notes, tally.delay),
         sessions: Sessions { opened: setting.connections as u64, lost: lost as u64 },
         jobs: tally.jobs,
+        reported: None,
     }
 }
 

@@ -48,6 +48,7 @@ mod statements;
 mod summary;
 mod tails;
 mod terminal;
+mod told;
 
 pub use crate::profile::middle;
 pub use checks::{checks_report, checks_table};
@@ -72,6 +73,6 @@ pub use quantities::quantities_table;
 pub use runs::{manifest_lines, runs_report};
 pub use series::series_table;
 pub use statements::statements_section;
-pub use summary::summary_table;
+pub use summary::{level_tables, summary_table};
 pub use tails::tails_section;
 pub use terminal::terminal;

@@ -13,6 +13,7 @@ mod load_wire;
 mod off_cpu;
 mod options;
 mod postgres;
+mod postgres_users;
 mod record;
 #[path = "../support/recordings.rs"]
 mod recordings;
@@ -24,7 +25,9 @@ mod statements_cockroachdb;
 mod statements_postgres;
 mod sweep_faults;
 mod sweep_presets;
+mod sweep_setup;
 #[path = "../support/sweeps.rs"]
 mod sweeps;
 mod testbed;
+mod unmeasured;
 mod wire;

@@ -59,6 +59,7 @@ pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
         generator: Generator::default(),
         sessions: Sessions::default(),
         jobs: vec![],
+        reported: None,
     }
 }
 
