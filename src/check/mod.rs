@@ -3,6 +3,9 @@
 //! a stored check read back says the same.
 
 mod prose;
+mod seen;
+
+pub use seen::{Blind, Seen};
 
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +153,9 @@ pub enum Check {
         stolen: f64,
         /// Samples of the target (a count).
         samples: u64,
+        /// The samples are of user space alone, for this user may not sample the kernel; the accounting has both.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        user_space_only: bool,
     },
     /// CPU of processes that are no part of the measurement, of the machine's capacity.
     OtherProcesses {
@@ -206,6 +212,8 @@ pub enum Check {
         /// Share of the window, 0..1.
         skew: f64,
     },
+    /// Whether the instruments saw the server that answered.
+    TargetSeen(Seen),
     /// What could not be checked, and why.
     Unchecked {
         /// What was to be checked, in words.
@@ -267,7 +275,13 @@ impl Check {
             Check::Focus { value, at_least, .. } => fail(value < at_least),
             Check::LostSamples { throttled, .. } => warn(self.share() > bound::LOST_SAMPLES || *throttled > 0),
             Check::CompleteStacks { .. } => warn(self.share() < bound::COMPLETE_STACKS),
-            Check::SampledCpu { sampled, accounted, stolen, samples } => {
+            // What ran in the kernel is not among the samples, however much that was.
+            Check::SampledCpu { user_space_only: true, sampled, accounted, stolen, .. }
+                if *sampled <= accounted + stolen =>
+            {
+                Status::Warn
+            }
+            Check::SampledCpu { sampled, accounted, stolen, samples, .. } => {
                 let tolerance = accounted * (bound::SAMPLED_CPU + 2.0 / (*samples as f64).sqrt());
                 fail(*sampled < accounted - tolerance || *sampled > accounted + stolen + tolerance)
             }
@@ -280,6 +294,8 @@ impl Check {
             }
             Check::TargetRestarted { started, now, .. } => fail(started != now),
             Check::Skew { skew } => warn(*skew > bound::SKEW),
+            Check::TargetSeen(seen) if !seen.blind().is_empty() => Status::Fail,
+            Check::TargetSeen(seen) => warn(seen.children_work()),
             Check::Unchecked { .. } => Status::NotMeasured,
         }
     }

@@ -86,7 +86,14 @@ impl fmt::Display for Check {
             Check::CompleteStacks { complete, samples, reasons } => {
                 write!(f, "{complete} of {samples} stacks are complete ({percent:.2} %){}", shown(reasons))
             }
-            Check::SampledCpu { sampled, accounted, stolen, samples } => {
+            Check::SampledCpu { sampled, accounted, samples, user_space_only: true, .. } => {
+                write!(
+                    f,
+                    "{samples} samples of user space say {sampled:.3} CPUs, the kernel's accounting {accounted:.3} \
+                        with what ran in the kernel, which this user may not sample"
+                )
+            }
+            Check::SampledCpu { sampled, accounted, stolen, samples, .. } => {
                 let difference = 100.0 * (sampled / accounted - 1.0);
                 write!(
                     f,
@@ -139,6 +146,7 @@ impl fmt::Display for Check {
                     100.0 * skew
                 )
             }
+            Check::TargetSeen(seen) => f.write_str(&seen.sentence()),
             Check::Unchecked { what, why } => write!(f, "{what}: not measured: {why}"),
         }
     }
@@ -189,6 +197,10 @@ impl Check {
                 "callers are missing for the incomplete ones: use the sampler that unwinds in the kernel, or build \
                     the target with frame pointers"
             }
+            Check::SampledCpu { user_space_only: true, .. } => {
+                "take sampled costs as those of user space; to sample the kernel too, run as root, or give the \
+                    wireprof binary the capabilities that `wireprof doctor` names"
+            }
             Check::SampledCpu { .. } => {
                 "do not trust costs of this window: see the lost samples, and whether all threads and children of the \
                     target were sampled"
@@ -207,6 +219,7 @@ impl Check {
                 "leave this window out: a server that has just started is another one; see its log for why it ended"
             }
             Check::Skew { .. } => "use longer windows, or scrape fewer metrics: the server takes long to write them",
+            Check::TargetSeen(seen) => return Some(seen.remedy().into()),
             Check::Unchecked { .. } => return None,
         };
         Some(remedy.to_string())

@@ -161,9 +161,10 @@ impl Compare {
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
-        let (connect, preset) = (&self.own.connect, self.own.connect.preset()?);
+        let connect = &self.own.connect;
         let replicates = self.max_replicates as usize;
-        let arms = self.arms(&preset, replicates)?;
+        let arms = self.arms(replicates, &progress).await?;
+        let preset = arms[0].request.preset.clone();
         let planned = pairs(replicates, arms[0].request.plan.seed);
         let turns = Turns::new(&store, &stop, arms, planned, connect.restore);
         let limits = Limits { replicates, budget: self.budget, alpha: ALPHA, margin: self.margin / 100.0 };
@@ -173,7 +174,7 @@ impl Compare {
     }
 
     /// Both sides, refused where nothing tells them apart.
-    fn arms(&self, preset: &Preset, replicates: usize) -> Result<Vec<Arm>> {
+    async fn arms(&self, replicates: usize, progress: &Progress) -> Result<Vec<Arm>> {
         let usage = |why: &str| anyhow!(Usage(anyhow!("{why}")));
         let [a, b] = self.given();
         if !self.aa && a.setup() == b.setup() {
@@ -191,7 +192,11 @@ impl Compare {
                  --b-command",
             ));
         }
-        let base = self.own.request(preset, replicates)?;
+        let base = match a.command {
+            // It does not run yet, so there is nobody to ask.
+            Some(_) => self.own.request(&self.own.connect.preset()?, replicates)?,
+            None => self.own.suited(replicates, a.url, progress).await?,
+        };
         let arms = [a, b].map(|given| self.arm(&given, base.clone()));
         arms.iter().try_for_each(|arm| sweep::check(&arm.request))?;
         Ok(arms.into())

@@ -34,6 +34,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m"))
 }
 
+/// As [`duration`], and a bare number means seconds: for what nobody measures in anything else.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let bare = || text.trim().parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    parse_duration(text)
+        .or_else(bare)
+        .ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m; a bare number means seconds"))
+}
+
 /// The first Ctrl-C (or SIGTERM) asks to end, keeping what is finished; a second one ends the process.
 ///
 /// # Errors

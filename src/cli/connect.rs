@@ -2,9 +2,11 @@
 //! started.
 
 use super::Usage;
+use super::progress::Progress;
+use crate::load::Address;
 use crate::preset::Preset;
 use crate::run::BuiltFrom;
-use crate::sweep::{Launch, TargetRequest};
+use crate::sweep::{self, Chosen, Launch, TargetRequest};
 use crate::testbed::{self, Options as TestbedOptions};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -12,7 +14,8 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Connect")]
 pub struct Connect {
-    /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
+    /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:
+    /// by what the server says it is]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     /// Server under load [default: the preset's]; password from the URL, PGPASSWORD or ~/.pgpass
@@ -41,13 +44,25 @@ pub fn plant(text: &str) -> Result<String, String> {
 }
 
 impl Connect {
-    /// The preset asked for, else the one that suits the target.
+    /// The preset asked for, else the testbed's; of another server `generic`, until it is asked.
     ///
     /// # Errors
     /// There is no such preset, or it cannot be read.
     pub fn preset(&self) -> Result<Preset> {
         let name = self.preset.clone().unwrap_or_else(|| if self.testbed { "testbed" } else { "generic" }.into());
         Preset::load(&name).map_err(|e| anyhow!(Usage(e.into())))
+    }
+
+    /// Where no preset is asked for, the one that suits the server at `url` (of several, the first), by what it says;
+    /// what it was chosen by is told and noted in the request. `None`: one was asked for, or there is nobody to ask.
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses this user.
+    pub async fn ask(&self, url: Option<&String>, pid: Option<u32>, progress: &Progress) -> Result<Option<Chosen>> {
+        let (None, false, Some(url)) = (&self.preset, self.testbed, self.url.as_ref().or(url)) else { return Ok(None) };
+        let chosen = sweep::ask(&Address::parse(url)?, pid).await?;
+        progress.note(&chosen.sentence());
+        Ok(Some(chosen))
     }
 
     /// What is started, with `plants` in addition to those that the user gave.
@@ -66,6 +81,7 @@ impl Connect {
             internal_url: self.internal_url.clone(),
             pid,
             source,
+            chosen: None,
             setup: !self.no_setup,
             parameters: Vec::new(),
         }

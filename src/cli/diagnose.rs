@@ -77,8 +77,8 @@ fn nowhere(level: Option<usize>, others: &[Diagnosis]) -> anyhow::Error {
             anyhow!("there is no level {level} to diagnose; there are {}", known.join(", "))
         }
         _ => anyhow!(
-            "the run has no level whose latency is known, so there is nothing to diagnose; `wireprof runs` shows its \
-                guards"
+            "the run has no level whose latency is known, by the load or by the sockets, so there is nothing to \
+                diagnose; `wireprof runs` shows its guards"
         ),
     }
 }

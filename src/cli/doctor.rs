@@ -5,6 +5,7 @@ use super::{Common, Outcome, Usage, output};
 use crate::load::{self, Address};
 use crate::preset::Preset;
 use crate::render::{Cell, Column, Report, Section, Table};
+use crate::sweep;
 use crate::target::Forbidden;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -81,14 +82,21 @@ impl HostCheck {
 impl Doctor {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let name = self.preset.clone().unwrap_or_else(|| "generic".into());
-        let preset = Preset::load(&name).map_err(|error| anyhow!(Usage(error.into())))?;
+        let mut preset = Preset::load(&name).map_err(|error| anyhow!(Usage(error.into())))?;
         let url = self.url.clone().or(preset.connect.url.clone());
         let address = url.map(|url| Address::parse(&url)).transpose()?;
         let mut sections = vec![section("This host", &host::checks(common))];
         let mut refused = refusals(&sections[0].1);
+        let mut chosen = None;
         if address.is_some() || self.pid.is_some() {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime = runtime.context("cannot start the runtime")?;
+            // A server that cannot be asked is told of by its checks.
+            let asked = address.as_ref().filter(|_| self.preset.is_none()).map(|at| sweep::ask(at, self.pid));
+            if let Some(Ok(found)) = asked.map(|asked| runtime.block_on(asked)) {
+                chosen = Some(found.sentence());
+                preset = found.preset;
+            }
             let checks = runtime.block_on(server::checks(&self, &preset, address.as_ref()));
             let title =
                 address.as_ref().map_or("The process".into(), |address| format!("The server {}", address.shown()));
@@ -104,8 +112,12 @@ impl Doctor {
             }
             (false, _) => vec![format!("A sweep is not possible as it stands: {refused} of the checks refuse it.")],
         };
-        if preset.setup.is_empty() && self.preset.is_none() && address.is_some() {
-            last.push("Without --preset only what every server has was looked at.".into());
+        match chosen {
+            Some(sentence) => last.push(format!("Without --preset a sweep takes {sentence}.")),
+            None if self.preset.is_none() && address.is_some() => {
+                last.push("Without --preset only what every server has was looked at.".into());
+            }
+            None => {}
         }
         let mut sections: Vec<Section> = sections.into_iter().map(|(section, _)| section).collect();
         sections.push(Section { title: "Verdict".into(), notes: last, ..Section::default() });

@@ -16,7 +16,7 @@ use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
     Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section,
-    nodes_section, places_section, populations_sentences, populations_svg, scraped_table, summary_table, tails_section,
+    level_tables, nodes_section, places_section, populations_sentences, populations_svg, scraped_table, tails_section,
     waits_section,
 };
 use crate::run::{Parts, Run};
@@ -56,7 +56,7 @@ impl Explain {
         input::keep_level(&mut loaded.run, self.level)?;
         let run = &loaded.run;
         let (hops, demands) = (places(run), demands(run));
-        let tables = std::iter::once(summary_table(&summary(run))).chain(scraped_table(&scraped(run)));
+        let tables = level_tables(&summary(run)).into_iter().chain(scraped_table(&scraped(run)));
         let levels = Section { title: "Levels".into(), tables: tables.collect(), ..Section::default() };
         let unfollowed = Section {
             title: "Where a query is".into(),

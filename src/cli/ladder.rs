@@ -45,8 +45,9 @@ impl Ladder {
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
-        let (connect, preset) = (&self.own.connect, self.own.connect.preset()?);
-        let mut request = self.request(&preset)?;
+        let connect = &self.own.connect;
+        let mut request = self.request(&progress).await?;
+        let preset = request.preset.clone();
         if connect.testbed {
             progress.working("starting the testbed and its PostgreSQL");
         }
@@ -61,13 +62,14 @@ impl Ladder {
     }
 
     /// What is asked for, refused where the preset has no ladder.
-    fn request(&self, preset: &Preset) -> Result<Request> {
+    async fn request(&self, progress: &Progress) -> Result<Request> {
+        let preset = self.own.connect.preset()?;
         if preset.rung.len() < 2 {
             let why = anyhow!("preset {} has no ladder: give it two [[rung]] or more, or inherit them", preset.name);
             return Err(anyhow!(Usage(why)));
         }
-        let request = self.own.request(preset, self.replicates.max(1))?;
-        arms(preset, &request).iter().try_for_each(|arm| sweep::check(&arm.request))?;
+        let request = self.own.suited(self.replicates.max(1), None, progress).await?;
+        arms(&request.preset, &request).iter().try_for_each(|arm| sweep::check(&arm.request))?;
         Ok(request)
     }
 

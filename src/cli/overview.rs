@@ -13,8 +13,8 @@ use crate::analyze::time::scraped::scraped;
 use crate::check::Status;
 use crate::preset::Preset;
 use crate::render::{
-    Picture, Report, Section, checks_report, frames_table, manifest_lines, observer_section, places_section,
-    processes_table, quantities_table, scraped_table, summary_table, transactions_table,
+    Picture, Report, Section, checks_report, frames_table, level_tables, manifest_lines, observer_section,
+    places_section, processes_table, quantities_table, scraped_table, transactions_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ const STATEMENTS: usize = 2;
 /// Levels, checks, the preset's quantities, hot frames and pictures of a run.
 pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: Vec<Picture>) -> Report {
     let manifest = &run.manifest;
-    let mut tables = vec![summary_table(&summary(run))];
+    let mut tables = level_tables(&summary(run));
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
     let scripts = transactions(run);
     tables.extend((!scripts.is_empty()).then(|| transactions_table(&scripts, counted_scale(run))));

@@ -1,10 +1,11 @@
 //! What the verbs with a load of their own have in common: sweep, compare and ladder. Invariant: an option is here only
 //! if all of them honour it.
 
-use super::conduct::duration;
+use super::conduct::seconds;
 use super::connect::Connect;
 use super::load::Load;
 use super::observe::Observe;
+use super::progress::Progress;
 use crate::connection::shown_arguments;
 use crate::preset::Preset;
 use crate::sweep::{Plan, Request, Timing, check};
@@ -30,11 +31,12 @@ struct Windows {
     /// Numbers of clients
     #[arg(long, value_name = "N,N,..", value_delimiter = ',', default_value = "1,4,16,64")]
     levels: Vec<usize>,
-    /// Length of a window [default: the workload's duration, else 10s]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Length of a window, such as 5s, 500ms or 1m; a bare number means seconds [default: the workload's duration, else
+    /// 10s]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     window: Option<Duration>,
-    /// Load before each window
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
+    /// Load before each window; a bare number means seconds
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "1s")]
     warmup: Duration,
     /// Seed of the random order of levels [default: from the clock]
     #[arg(long, value_name = "N")]
@@ -42,6 +44,24 @@ struct Windows {
 }
 
 impl OwnLoad {
+    /// As [`OwnLoad::request`], with the preset that suits the server where none was asked for; `url`: the server's,
+    /// where the common options do not have it.
+    ///
+    /// # Errors
+    /// An argument that cannot be followed, or a server that is to be asked and does not answer.
+    pub async fn suited(&self, replicates: usize, url: Option<&String>, progress: &Progress) -> Result<Request> {
+        // What no server could follow is refused before any is asked.
+        let request = self.request(&self.connect.preset()?, replicates)?;
+        match self.connect.ask(url, self.observe.instruments.pid, progress).await? {
+            None => Ok(request),
+            Some(chosen) => {
+                let mut request = self.request(&chosen.preset, replicates)?;
+                request.target.chosen = Some(chosen.sentence());
+                Ok(request)
+            }
+        }
+    }
+
     /// All that is asked, refused where no server could follow it.
     ///
     /// # Errors

@@ -1,16 +1,16 @@
 //! `wireprof record`: windows under somebody else's load become a stored run.
 
-use super::conduct::{self, Answer, Output, duration};
+use super::conduct::{self, Answer, Output, seconds};
 use super::observe::Instruments;
 use super::progress::Progress;
 use super::{Common, Outcome, Usage};
 use crate::connection::shown_arguments;
-use crate::load::Protocol;
+use crate::load::{Address, Protocol};
 use crate::preset::Preset;
 use crate::run::Store;
 use crate::sweep::{
-    Arm, DriverChoice, Event, Launch, LoadRequest, ObserveRequest, Plan, QueryCounter, Request, TargetRequest, Timing,
-    Turn, Turns, check,
+    self, Arm, DriverChoice, Event, Launch, LoadRequest, ObserveRequest, Plan, QueryCounter, Request, TargetRequest,
+    Timing, Turn, Turns, check,
 };
 use crate::workload::Workload;
 use anyhow::{Result, anyhow};
@@ -31,17 +31,18 @@ Examples:
   wireprof record --pid 4711 --url postgres://localhost:7000 --metrics-url http://localhost:7001/metrics \\
       --divisor 'delta(queries_total)' --clients 64")]
 pub struct Record {
-    /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
-    #[arg(long, value_name = "NAME|PATH", default_value = "generic", help_heading = "Connect")]
-    preset: String,
+    /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:
+    /// by the name of the process that listens]
+    #[arg(long, value_name = "NAME|PATH", help_heading = "Connect")]
+    preset: Option<String>,
     /// Where the server listens [default: the preset's]; no connection is made to it
     #[arg(long, value_name = "URL", help_heading = "Connect")]
     url: Option<String>,
     /// Number of windows
     #[arg(long, value_name = "K", default_value_t = 1, help_heading = "Plan")]
     windows: usize,
-    /// Length of a window
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "Plan")]
+    /// Length of a window; a bare number means seconds
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "10s", help_heading = "Plan")]
     window: Duration,
     /// What counts queries: an expression over the server's metrics, statements(REGEX), or sockets (requests seen
     /// there) [default: the preset's, else sockets]
@@ -66,12 +67,24 @@ impl Record {
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
-        let preset = Preset::load(&self.preset).map_err(|e| anyhow!(Usage(e.into())))?;
-        let arms = vec![Arm { request: self.request(preset.clone())?, launch: Launch::Nothing, side: None }];
+        let request = self.suited(&progress)?;
+        let preset = request.preset.clone();
+        let arms = vec![Arm { request, launch: Launch::Nothing, side: None }];
         let turns = Turns::new(&store, &stop, arms, vec![Turn::WHOLE], false);
         let outcome = turns.take_all(&mut |event: Event| progress.event(event)).await;
         let answer = Answer { what: "recording", common, preset: &preset, output: &self.output };
         answer.print(&store, outcome, &progress)
+    }
+
+    /// What is asked, with the preset that suits the process where none was asked for.
+    fn suited(&self, progress: &Progress) -> Result<Request> {
+        let name = self.preset.as_deref().unwrap_or("generic");
+        let request = self.request(Preset::load(name).map_err(|e| anyhow!(Usage(e.into())))?)?;
+        let (None, Some(url)) = (&self.preset, &self.url) else { return Ok(request) };
+        let chosen = sweep::look(&Address::parse(url)?, self.instruments.pid)?;
+        progress.note(&chosen.sentence());
+        let target = TargetRequest { chosen: Some(chosen.sentence()), ..request.target };
+        Ok(Request { target, preset: chosen.preset, ..request })
     }
 
     fn request(&self, preset: Preset) -> Result<Request> {

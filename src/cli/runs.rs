@@ -4,7 +4,7 @@ use super::overview::observing;
 use super::{Common, Outcome, input, output};
 use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::summary;
-use crate::render::{Report, Section, checks_report, manifest_lines, runs_report, summary_table};
+use crate::render::{Report, Section, checks_report, level_tables, manifest_lines, runs_report};
 use crate::run::{Parts, Run, Store};
 use anyhow::Result;
 use clap::Args;
@@ -43,7 +43,7 @@ impl Runs {
 
 /// One run in short: the same that ends a sweep.
 pub fn run_report(run: &Run) -> Report {
-    let levels = Section { title: "Levels".into(), tables: vec![summary_table(&summary(run))], ..Section::default() };
+    let levels = Section { title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
     let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
     let setup = Section { title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];

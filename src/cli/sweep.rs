@@ -58,9 +58,10 @@ impl Sweep {
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
-        let (connect, preset) = (&self.own.connect, self.own.connect.preset()?);
+        let connect = &self.own.connect;
         let replicates = self.replicates.max(1);
-        let mut request = self.own.request(&preset, replicates)?;
+        let mut request = self.own.suited(replicates, None, &progress).await?;
+        let preset = request.preset.clone();
         request.observe.observer = self.observer(&request)?;
         let planned = if self.restart { Turn::each(replicates) } else { vec![Turn::WHOLE] };
         let arms = vec![Arm { request, launch: connect.launch(&[]), side: None }];

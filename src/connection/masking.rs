@@ -31,7 +31,7 @@ pub fn shown_arguments(arguments: impl IntoIterator<Item = String>) -> Vec<Strin
 fn shown_value(option: &str, value: &str) -> String {
     let last = option.rsplit(['-', '_']).next().unwrap_or_default().to_lowercase();
     let known = |name: &str| keywords::find(name).is_some();
-    if is_secret_name(option) {
+    if is_secret_name(option) || is_about_secrets(option) && is_like_a_secret(value) || has_known_form(value) {
         return HIDDEN.into();
     }
     if option == "-c" || last == "command" {
@@ -45,7 +45,10 @@ fn shown_value(option: &str, value: &str) -> String {
         _ if is_url => shown_connection(value),
         Ok(pairs) if !pairs.is_empty() && pairs.iter().all(|(name, _)| known(name)) => shown_connection(value),
         _ => match value.split_once('=') {
-            Some((name, _)) if is_secret_name(name) && !name.contains(char::is_whitespace) => {
+            Some((name, own))
+                if !name.contains(char::is_whitespace)
+                    && (is_secret_name(name) || is_about_secrets(name) && is_like_a_secret(own)) =>
+            {
                 format!("{name}={HIDDEN}")
             }
             _ => without_secrets(value),
@@ -63,9 +66,16 @@ static URL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[A-Za-z][A-Za-z0-9+.-]*
 static SETTING: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([\w.-]*\w)["']?[ \t]*[=:][ \t]*"#));
 /// An option with its value behind a blank.
 static OPTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"(--?[\w-]*\w)[ \t]+"));
-/// SQL's `PASSWORD 'x'` and `IDENTIFIED BY 'x'`.
-static SQL: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)\b(password|identified[ \t]+by)[ \t]+(?:e?'(?:''|\\.|[^'\\])*'?)"));
+/// SQL's `PASSWORD 'x'`, `IDENTIFIED BY 'x'`, `SECRET s AS 'x'`, with any form of a literal, or its beginning.
+static SQL: LazyLock<Regex> = LazyLock::new(|| {
+    let literal = r"(?:(?:e|b|x|u&)?'(?s:''|\\.|[^'\\])*'?|\$(?s:[A-Za-z_]*\$.*?(?:\$[A-Za-z_]*\$|$)))";
+    let name = r#"(?:[\w.]+|"[^"]*")"#;
+    let word = r"(?:password|passwd|passphrase|passcode|secret|token|access_?key|secret_?key|api_?key)";
+    let set = format!(r"{word}\s*(?:=|:=|=>|\bto\b)?\s*");
+    let identified = format!(r"identified\s+(?:with\s+{name}\s+)?by\s+");
+    let made = format!(r"secret\s+(?:if\s+not\s+exists\s+)?{name}\s+as\s+");
+    pattern(&format!(r"(?i)\b({set}|{identified}|{made}){literal}"))
+});
 /// What may be a value: quoted, with or without its end, or up to the next blank that no backslash stands before.
 static VALUE: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"^(?s:'(?:\\.|''|[^'\\])*'?|"(?:\\.|[^"\\])*"?|(?:\\.|\S)+)"#));
@@ -77,11 +87,17 @@ fn pattern(text: &str) -> Regex {
 
 /// A text (a shell's command, a line of a log) with the secrets of URLs, settings and options replaced.
 pub fn without_secrets(text: &str) -> String {
-    let text = URL.replace_all(text, |found: &regex::Captures| shown_in_text(&found[0]));
+    let text = KNOWN_FORMS.replace_all(text, HIDDEN);
+    let text = URL.replace_all(&text, |found: &regex::Captures| shown_in_text(&found[0]));
     let text = replace(&text, &SETTING, |name| is_secret_name(name).then_some(&*VALUE));
     let text = replace(&text, &SETTING, |name| name.to_lowercase().ends_with("authorization").then_some(&*LINE));
     let text = replace(&text, &OPTION, |name| is_secret_name(name).then_some(&*VALUE));
-    SQL.replace_all(&text, format!("$1 '{HIDDEN}'")).into_owned()
+    without_sql_secrets(&text)
+}
+
+/// SQL with the literals of passwords and secrets replaced.
+pub fn without_sql_secrets(sql: &str) -> String {
+    SQL.replace_all(sql, format!("$1'{HIDDEN}'")).into_owned()
 }
 
 /// Replaces the value behind each name for which there is a pattern.
@@ -114,6 +130,49 @@ fn shown_in_text(token: &str) -> String {
     let bare = url.trim_end_matches([')', ']', '}', ',', ';', '.']);
     let shown = if super::uri::rest(bare).is_some() { shown_connection(bare) } else { shown_url(bare) };
     format!("{shown}{}{rest}", &url[bare.len()..])
+}
+
+/// Credentials that are known by their form, whatever they are the value of: signed tokens (JWT), private keys, and the
+/// prefixes that their issuers give them to be found by.
+static KNOWN_FORMS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
+        r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+        r"|\b(?:A3T[A-Z0-9]|AKIA|ASIA)[A-Z0-9]{16}\b",
+        r"|\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk_live_|rk_live_|mzp_)[A-Za-z0-9_-]{16,}",
+    ))
+});
+
+fn has_known_form(value: &str) -> bool {
+    KNOWN_FORMS.find(value).is_some_and(|found| found.as_str() == value.trim())
+}
+
+/// Whether the name has to do with secrets, though its last word does not say that it holds one.
+fn is_about_secrets(name: &str) -> bool {
+    const WORDS: [&str; 11] =
+        ["secret", "token", "pass", "pwd", "cred", "auth", "key", "license", "licence", "salt", "signature"];
+    let lower = name.to_lowercase();
+    lower != "pwd" && WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Whether a value can be a secret: not a path, number, switch or words of letters (`local-file`), but what people and
+/// generators make up, in which letters and digits are mixed within a word, or which is long and without words.
+fn is_like_a_secret(value: &str) -> bool {
+    const SHORTEST: usize = 6;
+    const LONG: usize = 24;
+    let path = value.contains('/') && !value.ends_with('=') && value.split('/').all(|part| !mixed(part, LONG));
+    if path || value.len() < SHORTEST || value.contains("://") {
+        return false;
+    }
+    value.split(['-', '_', '.', ':', ',', ' ', '/']).any(|word| mixed(word, SHORTEST))
+}
+
+/// Letters and digits, or capitals within small letters, in a word of so many characters.
+fn mixed(word: &str, least: usize) -> bool {
+    let has = |what: fn(char) -> bool| word.chars().any(what);
+    let letters = has(|c| c.is_alphabetic());
+    let other = has(|c| !c.is_alphabetic()) || word.chars().skip(1).any(char::is_uppercase) && has(char::is_lowercase);
+    word.chars().count() >= least && letters && other
 }
 
 /// Whether a setting, option or variable of this name holds a secret: its last word says so. What is about secrets
@@ -168,6 +227,12 @@ mod tests {
             (vec!["sh", "-c", "PGPASSWORD=S3CR psql -h h"], vec!["sh", "-c", "PGPASSWORD=*** psql -h h"]),
             (vec!["--header", "Authorization: Bearer S3CR"], vec!["--header", "Authorization: ***"]),
             (vec!["--b-sql", "alter role x password 'S3''CR'"], vec!["--b-sql", "alter role x password '***'"]),
+            (vec!["--secrets-controller=hunter2x"], vec!["--secrets-controller=***"]),
+            (vec!["--license-key=eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"], vec!["--license-key=***"]),
+            (vec!["--bearer", "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"], vec!["--bearer", "***"]),
+            (vec!["--internal-auth-key=4fA93bQz77"], vec!["--internal-auth-key=***"]),
+            (vec!["--note=AKIAIOSFODNN7EXAMPLE"], vec!["--note=***"]),
+            (vec!["--query", "create secret s as 'S3CR'"], vec!["--query", "create secret s as '***'"]),
         ] {
             assert_eq!(arguments(&given), shown);
         }
@@ -188,11 +253,41 @@ mod tests {
             "-c",
             "hba_file=/etc/postgresql/pg_hba.conf",
             "--max-tokens=5",
+            "--sort-key=created",
+            "--authentication=local",
+            "--cluster-replica-sizes-file=/etc/sizes.json",
+            "--persist-pubsub-url=http://localhost:6879",
+            "--token-lifetime=3600s",
             "PWD=/home/me",
             "--query",
             "select 'a@b', x from t where password_hash = 1",
         ];
         assert_eq!(arguments(&given), given);
+    }
+
+    #[test]
+    fn sql_has_no_literal_of_a_password_or_secret() {
+        for (sql, shown) in [
+            (
+                "ALTER ROLE x WITH ENCRYPTED PASSWORD 'S3CR' VALID UNTIL 'x'",
+                "ALTER ROLE x WITH ENCRYPTED PASSWORD '***' VALID UNTIL 'x'",
+            ),
+            ("alter role x password\n  E'S3\\'CR'", "alter role x password\n  '***'"),
+            ("alter user x password $$S3CR$$, y", "alter user x password '***', y"),
+            ("alter user x password $a$S3'CR$a$", "alter user x password '***'"),
+            (
+                "create user mapping for x server s options (user 'x', password 'S3CR')",
+                "create user mapping for x server s options (user 'x', password '***')",
+            ),
+            ("CREATE SECRET IF NOT EXISTS \"my s\" AS 'S3CR'", "CREATE SECRET IF NOT EXISTS \"my s\" AS '***'"),
+            ("alter secret a.b as 'S3CR'", "alter secret a.b as '***'"),
+            ("create user x identified by 'S3CR'", "create user x identified by '***'"),
+            ("alter system set x.api_key to 'S3CR'", "alter system set x.api_key to '***'"),
+            ("select * from t where token = 'S3CR", "select * from t where token = '***'"),
+            ("select 'a' as password, b from t where id = 'x'", "select 'a' as password, b from t where id = 'x'"),
+        ] {
+            assert_eq!(without_sql_secrets(sql), shown, "{sql}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod driver;
 mod encryption;
 mod endpoint;
 mod keywords;
+mod legible;
 mod masking;
 mod os_user;
 mod passfile;
@@ -22,7 +23,8 @@ pub use address::{Address, Keepalive};
 pub use encryption::{ClientCertificate, Encryption, Roots, TlsMode, Verify};
 pub use endpoint::Endpoint;
 pub use keywords::variables;
-pub use masking::{shown_argument, shown_arguments, without_secrets};
+pub use legible::{legible, legible_arguments};
+pub use masking::{shown_argument, shown_arguments, without_secrets, without_sql_secrets};
 pub use secret::Secret;
 pub use shown::{shown_connection, shown_url};
 

@@ -6,6 +6,7 @@ use super::{LoadError, tls};
 use crate::connection::{Address, TlsMode};
 use anyhow::{Context, Result};
 use rustls::ClientConfig;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -18,6 +19,15 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// Where the TLS files cannot be used, or no way of connecting that the `sslmode` permits succeeds: then the
 /// first one's cause.
 pub async fn connect(address: &Address) -> Result<Client> {
+    Ok(connect_told(address, &[]).await?.0)
+}
+
+/// As [`connect`], with those of the named parameters that the server told the session when it began (ParameterStatus
+/// of the protocol).
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_told(address: &Address, names: &[String]) -> Result<(Client, BTreeMap<String, String>)> {
     let shown = address.shown();
     let hint = || format!("cannot connect to {shown}; correct the URL, or start the server");
     let tls = tls::configure(&address.encryption, &shown)?;
@@ -29,8 +39,8 @@ pub async fn connect(address: &Address) -> Result<Client> {
     };
     let mut first = None;
     for mode in modes {
-        match attempt(address, *mode, &tls).await {
-            Ok(client) => return Ok(client),
+        match attempt(address, *mode, &tls, names).await {
+            Ok(connected) => return Ok(connected),
             Err(error) => {
                 // A server that refuses the user or the password will not think better of it.
                 let other_way = error.code().is_none_or(|code| *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
@@ -44,18 +54,32 @@ pub async fn connect(address: &Address) -> Result<Client> {
     Err(first.expect("there is a first mode")).with_context(hint)
 }
 
-async fn attempt(address: &Address, mode: SslMode, tls: &ClientConfig) -> Result<Client, tokio_postgres::Error> {
+/// A client, and what the server told it.
+type Told = (Client, BTreeMap<String, String>);
+
+async fn attempt(
+    address: &Address,
+    mode: SslMode,
+    tls: &ClientConfig,
+    names: &[String],
+) -> Result<Told, tokio_postgres::Error> {
     let mut config = address.config();
     config.ssl_mode(mode);
     // A Unix socket has no host name that the connector of TLS would take.
     if mode == SslMode::Disable {
         let (client, connection) = config.connect(NoTls).await?;
+        let told = told(names, |name| connection.parameter(name));
         tokio::spawn(connection);
-        return Ok(client);
+        return Ok((client, told));
     }
     let (client, connection) = config.connect(MakeRustlsConnect::new(tls.clone())).await?;
+    let told = told(names, |name| connection.parameter(name));
     tokio::spawn(connection);
-    Ok(client)
+    Ok((client, told))
+}
+
+fn told<'a>(names: &[String], value: impl Fn(&str) -> Option<&'a str>) -> BTreeMap<String, String> {
+    names.iter().filter_map(|name| Some((name.clone(), value(name)?.to_string()))).collect()
 }
 
 /// Connects, authenticates and closes again, on the load's own terms, whose errors tell cause and remedy.

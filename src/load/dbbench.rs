@@ -9,8 +9,8 @@ use super::LoadError;
 use super::dbbench_output::{DbbenchJob, parse_output};
 use super::driver::{Driver, Load};
 use super::interrupt::interrupt;
-use super::trace::{Generator, JobCount, LoadTrace, Sessions, empty_histogram};
-use crate::clock::Span;
+use super::trace::{Generator, JobCount, LoadTrace, Reported, ReportedJob, Sessions, empty_histogram};
+use crate::clock::{self, Nanos, Span};
 use crate::connection::{Address, variables};
 use crate::workload::Workload;
 use anyhow::{Context, Result};
@@ -107,6 +107,7 @@ impl Driver for DbbenchDriver {
             level,
             command,
             child: Mutex::new(None),
+            started: 0,
             output,
             _script: script,
         };
@@ -155,6 +156,8 @@ struct DbbenchLoad {
     level: usize,
     command: Command,
     child: Mutex<Option<Child>>,
+    /// When it was started.
+    started: Nanos,
     /// Both of its streams: its log and its results.
     output: NamedTempFile,
     _script: NamedTempFile,
@@ -198,6 +201,7 @@ impl DbbenchLoad {
 
 impl Load for DbbenchLoad {
     fn start(&mut self) -> Result<()> {
+        self.started = clock::now();
         let child = self.command.spawn().map_err(|cause| self.error(format!("it cannot be run: {cause}")))?;
         *self.child() = Some(child);
         Ok(())
@@ -229,8 +233,9 @@ impl Load for DbbenchLoad {
 
     fn stop(self: Box<Self>, window: Span) -> Result<LoadTrace> {
         self.end()?;
+        let ran = Span::new(self.started, clock::now());
         let jobs = parse_output(&self.text()).context("read dbbench's results")?;
-        Ok(trace(self.name.clone(), self.level, window, &jobs))
+        Ok(trace(self.name.clone(), self.level, window, ran, &jobs))
     }
 }
 
@@ -244,7 +249,14 @@ impl Drop for DbbenchLoad {
 }
 
 /// What dbbench tells of a window: nothing. Its jobs' counts are those of its whole run, the window's are to be set.
-fn trace(driver: String, level: usize, span: Span, jobs: &[DbbenchJob]) -> LoadTrace {
+fn trace(driver: String, level: usize, span: Span, ran: Span, jobs: &[DbbenchJob]) -> LoadTrace {
+    let told = |job: &DbbenchJob| ReportedJob {
+        name: job.name.clone(),
+        transactions: job.transactions,
+        rate: job.tps,
+        latency: job.latency_mean,
+        latency_deviation: job.latency_deviation,
+    };
     let job = |job: &DbbenchJob| JobCount {
         name: job.name.clone(),
         completed: job.transactions,
@@ -270,5 +282,6 @@ fn trace(driver: String, level: usize, span: Span, jobs: &[DbbenchJob]) -> LoadT
         sessions: Sessions { opened: level as u64, lost: 0 },
         jobs: jobs.iter().map(job).collect(),
         transactions: None,
+        reported: Some(Reported { ran, jobs: jobs.iter().map(told).collect() }),
     }
 }

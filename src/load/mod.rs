@@ -28,7 +28,7 @@ mod transaction;
 mod transactions;
 mod transport;
 
-pub use administration::{check, connect};
+pub use administration::{check, connect, connect_told};
 pub use dbbench::DbbenchDriver;
 pub use dbbench_output::{Bucket, DbbenchJob, parse_output};
 pub use driver::{Driver, Load};

@@ -57,6 +57,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         sessions: Sessions { opened: setting.connections as u64, lost: lost as u64 },
         jobs: tally.jobs,
         transactions: plan.mix().map(|mix| transactions(span, notes, mix)),
+        reported: None,
     }
 }
 

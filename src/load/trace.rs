@@ -55,6 +55,33 @@ pub struct LoadTrace {
     /// Runs of scripts, where the workload consists of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transactions: Option<Transactions>,
+    /// What another program that drove the load says of it; `None`: none did, or it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Reported>,
+}
+
+/// What the program that drove the load says of its whole run, which is not the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reported {
+    /// The program ran this long, from its start to its end, connecting included.
+    pub ran: Span,
+    /// Its jobs, as it printed them.
+    pub jobs: Vec<ReportedJob>,
+}
+
+/// One job by the program's own account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportedJob {
+    /// As the workload names the job.
+    pub name: String,
+    /// Transactions that were not aborted.
+    pub transactions: u64,
+    /// Transactions a second; they were counted over `transactions` / `rate` seconds.
+    pub rate: f64,
+    /// Mean latency of a transaction in ns.
+    pub latency: u64,
+    /// Half of the 99 % interval of the mean, in ns.
+    pub latency_deviation: u64,
 }
 
 /// An empty latency histogram: 1 us to 1 h in ns, 3 significant digits.
@@ -162,6 +189,7 @@ impl LoadTrace {
             sessions: Sessions::default(),
             jobs: Vec::new(),
             transactions: None,
+            reported: None,
         }
     }
 

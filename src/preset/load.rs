@@ -118,6 +118,7 @@ impl Preset {
             name: self.name,
             description,
             inherits: self.inherits,
+            recognised: self.recognised,
             connect: super::Connect {
                 url: self.connect.url.or(parent.connect.url),
                 internal: self.connect.internal.or(parent.connect.internal),

@@ -7,6 +7,7 @@ mod load;
 mod model;
 mod node;
 mod quantity;
+mod recognise;
 mod setup;
 mod unit;
 
@@ -16,6 +17,7 @@ pub use load::{BUILT_IN, PresetError};
 pub use model::*;
 pub use node::{Known, Nested};
 pub use quantity::{Computed, Timed};
+pub use recognise::{Greeting, Recognised, Witness, recognise, recognise_process, told_parameters};
 pub use setup::{Connection, Step, set_parameter, show_parameter};
 pub use unit::{Conversion, Time, Unit};
 

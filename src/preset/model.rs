@@ -1,6 +1,6 @@
 //! What a preset holds. Every section may be left out: an absent one is inherited, or empty in a preset without parent.
 
-use super::{Checks, Computed, Expression, Nested, Step, Unit, WrittenChecks, WrittenNode};
+use super::{Checks, Computed, Expression, Nested, Recognised, Step, Unit, WrittenChecks, WrittenNode};
 use crate::metrics::{MetricsDelta, Selector};
 use crate::statements::Reader;
 use regex::Regex;
@@ -19,6 +19,8 @@ pub struct Preset {
     pub description: String,
     /// The preset that sections left out are taken from.
     pub inherits: Option<String>,
+    /// How the kind of server is recognised by what it says; not inherited.
+    pub recognised: Recognised,
     /// Where the server listens.
     pub connect: Connect,
     /// How to find the server's process.

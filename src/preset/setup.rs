@@ -1,6 +1,6 @@
 //! What a preset changes on the server before the load. Invariant: a step never breaks on its own second run (what is
-//! there already is tolerated by SQLSTATE, or not made again), and a parameter's former value can be read so that it
-//! can be put back.
+//! there already is looked for, and not made again), and a parameter's former value can be read so that it can be put
+//! back.
 
 use serde::Deserialize;
 
@@ -34,8 +34,13 @@ pub enum Step {
         on: Connection,
         /// The SQL.
         statement: String,
-        /// SQLSTATEs that mean "there already".
+        /// Leave the step out where this query answers a row; it is asked again where `statement` fails, since servers
+        /// differ in how they refuse what is there already.
+        unless: Option<String>,
+        /// SQLSTATEs that mean "there already", where `unless` is not given or not answered.
         tolerate: Vec<String>,
+        /// Run `statement` only where the workload has the preset's own query.
+        for_own_query: bool,
         /// Run `statement` only where this query answers no row.
         only_if_empty: Option<String>,
         /// Run `statement` only where the step before really made something.
@@ -54,33 +59,59 @@ struct Written {
     parameter: Option<String>,
     value: Option<String>,
     statement: Option<String>,
+    unless: Option<String>,
     #[serde(default)]
     tolerate: Vec<String>,
+    #[serde(default)]
+    for_own_query: bool,
     only_if_empty: Option<String>,
     #[serde(default)]
     only_with_previous: bool,
     undo: Option<String>,
 }
 
+impl Written {
+    /// A key that was given and that only a statement has.
+    fn of_statement(&self) -> Option<&'static str> {
+        let given = [
+            ("unless", self.unless.is_some()),
+            ("tolerate", !self.tolerate.is_empty()),
+            ("for_own_query", self.for_own_query),
+            ("only_if_empty", self.only_if_empty.is_some()),
+            ("only_with_previous", self.only_with_previous),
+            ("undo", self.undo.is_some()),
+        ];
+        given.into_iter().find_map(|(key, given)| given.then_some(key))
+    }
+}
+
 impl TryFrom<Written> for Step {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Step, String> {
-        let Written { on, parameter, value, statement, tolerate, only_if_empty, only_with_previous, undo } = written;
+        let of_statement = written.of_statement();
+        let Written { on, parameter, value, statement, unless, tolerate, .. } = written;
+        let Written { for_own_query, only_if_empty, only_with_previous, undo, .. } = written;
         match (parameter, value, statement) {
             (Some(parameter), Some(value), None) => {
-                if !tolerate.is_empty() || only_if_empty.is_some() || only_with_previous || undo.is_some() {
-                    return Err("`tolerate`, `only_if_empty`, `only_with_previous` and `undo` belong to a `statement`"
-                        .to_string());
+                if let Some(key) = of_statement {
+                    return Err(format!("`{key}` belongs to a `statement`"));
                 }
                 if !is_plain(&parameter) {
                     return Err(format!("`{parameter}` is no parameter's name"));
                 }
                 Ok(Step::Parameter { on, parameter, value })
             }
-            (None, None, Some(statement)) => {
-                Ok(Step::Statement { on, statement, tolerate, only_if_empty, only_with_previous, undo })
-            }
+            (None, None, Some(statement)) => Ok(Step::Statement {
+                on,
+                statement,
+                unless,
+                tolerate,
+                for_own_query,
+                only_if_empty,
+                only_with_previous,
+                undo,
+            }),
             _ => Err("a step has either `parameter` and `value`, or `statement`".to_string()),
         }
     }
@@ -148,7 +179,9 @@ mod tests {
         assert_eq!(step, Step::Parameter { on: Connection::Internal, parameter: "p".into(), value: "v".into() });
         assert!(read("parameter = 'p'").unwrap_err().contains("either"));
         assert!(read("parameter = 'p'\nvalue = 'v'\nstatement = 's'").unwrap_err().contains("either"));
-        assert!(read("parameter = 'p'\nvalue = 'v'\nundo = 's'").unwrap_err().contains("belong to a `statement`"));
+        assert!(
+            read("parameter = 'p'\nvalue = 'v'\nundo = 's'").unwrap_err().contains("`undo` belongs to a `statement`")
+        );
         assert!(read("parameter = 'p; drop'\nvalue = 'v'").unwrap_err().contains("no parameter's name"));
         assert!(read("statement = 's'\nstatemnt = 's'").unwrap_err().contains("unknown field"));
     }

@@ -33,7 +33,10 @@ pub fn checks_table(checks: &[(WindowId, &Check)]) -> Table {
             ]
         })
         .collect();
-    let notes = vec![format!("{} of {} checks passed.", checks.len() - shown.len(), checks.len())];
+    let notes = vec![match checks.len() {
+        0 => "No check is stored with these windows: not measured.".to_string(),
+        all => format!("{} of {all} checks passed.", all - shown.len()),
+    }];
     Table { title: String::new(), columns, rows, notes }
 }
 

@@ -2,7 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Report, Section};
-use crate::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Evidence, Finding, Named};
+use crate::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Evidence, Finding, LatencyBy, Named};
 use crate::profile::short_name;
 
 /// Verdicts that are told with all their evidence; the others take a line each.
@@ -22,8 +22,13 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
     if !notes.is_empty() {
         sections.push(Section { title: "Besides".into(), notes, ..Section::default() });
     }
+    let by = match diagnosis.latency_by {
+        LatencyBy::Client => "",
+        LatencyBy::Sockets => " by the sockets (the load does not tell its own)",
+        LatencyBy::ServerSockets => " at the server's sockets (the load is on other hosts and does not tell its own)",
+    };
     let title = format!(
-        "Run {} at level {}: {:.0} clients, {} us mean latency, {} queries/s",
+        "Run {} at level {}: {:.0} clients, {} us mean latency{by}, {} queries/s",
         diagnosis.run,
         diagnosis.level,
         diagnosis.clients,
@@ -93,8 +98,9 @@ fn named_words(named: &Named) -> String {
     let interval = named
         .interval
         .map_or(String::new(), |(low, high)| format!(" ({} to {})", significant(low / 1e3), significant(high / 1e3)));
-    let (cost, effect) = (significant(named.cost / 1e3), significant(named.effect / 1e3));
-    format!("{}, {cost} us a query{interval}, {effect} us of latency", short_name(&named.name))
+    let cost = significant(named.cost / 1e3);
+    let effect = named.effect.map_or(String::new(), |effect| format!(", {} us of latency", significant(effect / 1e3)));
+    format!("{}, {cost} us a query{interval}{effect}", short_name(&named.name))
 }
 
 fn evidence_words(evidence: &Evidence) -> String {

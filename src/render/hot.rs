@@ -162,6 +162,7 @@ fn level_row(level: &HotLevel) -> Vec<Cell> {
         0 => Cell::Missing("no sampling report".into()),
         _ => Cell::Text(set.iter().cloned().collect::<Vec<_>>().join(", ")),
     };
+    let count = |count: Option<u64>, why: &str| count.map_or(Cell::Missing(why.into()), Cell::Count);
     let percent = |share: Option<f64>| Cell::or_missing(share.map(|s| s * 100.0), "the source does not tell");
     vec![
         Cell::Count(level.level as u64),
@@ -170,8 +171,8 @@ fn level_row(level: &HotLevel) -> Vec<Cell> {
         from.samples.map_or(Cell::Missing("the source does not count samples".into()), Cell::Count),
         percent(from.complete),
         percent(from.symbolized),
-        Cell::Count(from.lost),
-        Cell::Count(from.throttled),
+        count(from.lost, "the source does not tell"),
+        count(from.throttled, "the source does not tell"),
         joined(&from.events),
         joined(&from.unwinders),
     ]

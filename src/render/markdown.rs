@@ -46,7 +46,7 @@ pub fn table(table: &Table) -> String {
         let cells = row.iter().zip(&texts).map(|(cell, text)| cell_text(cell, text));
         text += &format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
     }
-    table.notes.iter().for_each(|note| text += &format!("\n{note}\n"));
+    table.notes.iter().chain(&table.reasons()).for_each(|note| text += &format!("\n{note}\n"));
     text
 }
 

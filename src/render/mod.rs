@@ -49,6 +49,7 @@ mod statements;
 mod summary;
 mod tails;
 mod terminal;
+mod told;
 mod transactions;
 mod uses;
 
@@ -76,7 +77,7 @@ pub use runs::{manifest_lines, runs_report};
 pub use scraped::scraped_table;
 pub use series::series_table;
 pub use statements::statements_section;
-pub use summary::summary_table;
+pub use summary::{level_tables, summary_table};
 pub use tails::tails_section;
 pub use terminal::terminal;
 pub use transactions::transactions_table;

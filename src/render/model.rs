@@ -122,6 +122,35 @@ impl Report {
     }
 }
 
+/// Reasons under a table at most; JSON has all of them.
+const REASONS: usize = 8;
+
+impl Table {
+    /// Why cells were not measured, each reason once with the columns that it is for.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (column, cell) in self.rows.iter().flat_map(|row| self.columns.iter().zip(row)) {
+            let Cell::Missing(why) = cell else { continue };
+            let at = found.iter().position(|(known, _)| known == why).unwrap_or_else(|| {
+                found.push((why, Vec::new()));
+                found.len() - 1
+            });
+            let name = if column.header.is_empty() { &column.key } else { &column.header };
+            if !found[at].1.contains(&name.as_str()) {
+                found[at].1.push(name);
+            }
+        }
+        let more = found.len().saturating_sub(REASONS);
+        found.truncate(REASONS);
+        let mut notes: Vec<String> =
+            found.iter().map(|(why, columns)| format!("Not measured ({}): {why}.", columns.join(", "))).collect();
+        if more > 0 {
+            notes.push(format!("Not measured for {more} more reasons: --json has them."));
+        }
+        notes
+    }
+}
+
 impl Column {
     /// A left-aligned column of text.
     pub fn text(key: &str, header: &str) -> Self {

@@ -31,5 +31,6 @@ fn role(role: Role) -> &'static str {
         Role::Generator => "generator",
         Role::Profiler => "wireprof",
         Role::Other => "other",
+        Role::Unfollowed => "child, not counted with the target",
     }
 }

@@ -2,6 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Cell, Column, Report, Section, Table};
+use crate::connection::{legible, legible_arguments};
 use crate::run::{BuiltFrom, Manifest, Target};
 
 /// The newest first.
@@ -61,7 +62,7 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             target.version.clone().unwrap_or_else(unknown)
         ),
         built_from(target),
-        format!("arguments: {}", legible(&target.argv)),
+        format!("arguments: {}", legible_arguments(&target.argv)),
         format!(
             "host: {}, Linux {}, {} x {}, {}, {}",
             host.name,
@@ -75,7 +76,7 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             "load: {}, {} protocol, `{}`",
             manifest.workload.driver,
             manifest.workload.protocol,
-            manifest.workload.statements.join("`; `").replace(['\n', '\r'], " ")
+            manifest.workload.statements.iter().map(|sql| legible(sql)).collect::<Vec<_>>().join("`; `")
         ),
         format!(
             "windows: levels {}, {} each, {} s after {} s of warm-up, seed {}",
@@ -85,24 +86,11 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             significant(manifest.warmup_seconds),
             manifest.seed
         ),
-        format!("tool: {} {}", manifest.tool, legible(&manifest.arguments)),
+        format!("tool: {} {}", manifest.tool, legible_arguments(&manifest.arguments)),
     ];
     lines.extend(manifest.changes.iter().map(|c| format!("set up: {c}")));
     lines.extend(manifest.notes.iter().map(|n| format!("note: {n}")));
     lines
-}
-
-/// Arguments in a line for people: a very long one is cut, and its length told. The manifest has it whole.
-fn legible(arguments: &[String]) -> String {
-    const LONGEST: usize = 400;
-    let cut = |argument: &String| match argument.chars().count() {
-        length if length > LONGEST => {
-            let start: String = argument.chars().take(LONGEST / 2).collect();
-            format!("{start}... ({length} characters)")
-        }
-        _ => argument.clone(),
-    };
-    arguments.iter().map(cut).collect::<Vec<_>>().join(" ")
 }
 
 /// `built from: ...`, and whether the binary can have the working copy's last change.
@@ -125,16 +113,4 @@ fn built_from(target: &Target) -> String {
         None => "which of binary and last change is newer is not known".into(),
     };
     format!("built from: {revision}, {title}, {changed}, in {}; {age}", copy.directory)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_very_long_argument_is_cut_and_its_length_told() {
-        let long = "x".repeat(1000);
-        let shown = legible(&["server".into(), long, "--port=1".into()]);
-        assert_eq!(shown, format!("server {}... (1000 characters) --port=1", "x".repeat(200)));
-    }
 }

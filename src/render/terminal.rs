@@ -44,7 +44,7 @@ fn table_text(table: &Table, width: usize) -> String {
         text += "\n";
         from = to;
     }
-    table.notes.iter().for_each(|note| text += &wrapped(note, width));
+    table.notes.iter().chain(&table.reasons()).for_each(|note| text += &wrapped(note, width));
     text
 }
 

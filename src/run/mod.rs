@@ -10,7 +10,9 @@ mod model;
 mod observer;
 mod part;
 pub mod pprof;
+mod read;
 mod store;
+mod unseen;
 
 pub use id::{Reserved, run_id};
 pub use model::*;

@@ -56,6 +56,8 @@ parts! {
     Statements = "statements",
     /// CPU and run-queue time of the threads, by the kernel.
     Scheduler = "scheduler",
+    /// CPU and run-queue time of the target's own threads, by the kernel.
+    TargetCpu = "CPU of the target",
     /// Where queries are, from the sockets.
     Places = "places",
     /// Whole timelines of a sample of the queries, from the sockets.

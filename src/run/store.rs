@@ -8,21 +8,21 @@
 //! (whole timelines of a sample of the queries), `statements.json`, `guards.json` (the checks), `beside.json` +
 //! `beside-N.pb.gz` (pprof; the companions). In the run's own directory, where it was asked for: `observer.json`.
 
-use super::companions::{read_companions, write_companions};
+use super::companions::write_companions;
+use super::read::read_window;
 use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
-use crate::load::{LoadTrace, read_latency_log, write_latency_log};
-use crate::metrics::{MetricsDelta, Scrape};
+use crate::load::write_latency_log;
+use crate::metrics::Scrape;
 use crate::profile::Profile;
 use crate::sample::SamplingReport;
 use crate::wire::{Sample, WireDelta};
 use anyhow::{Context, Result, anyhow, bail};
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// `ended` of a run that is still being written, or whose writer was killed.
@@ -291,45 +291,6 @@ pub(super) fn encode(profile: &Profile, facts: &WindowFacts, sampling: Option<&S
     pprof::encode(profile, facts.span, period, &comments.collect::<Vec<_>>())
 }
 
-fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
-    let facts: WindowFacts = read_json(&directory.join("window.json"))?;
-    let mut load: LoadTrace = read_json(&directory.join("load.json"))?;
-    read_latency_log(&mut load, open(&directory.join("latency.hdr"))?).context("latency.hdr")?;
-    let profile = |name: &'static str| match parts.profiles.then(|| fs::read(directory.join(name))) {
-        Some(Ok(bytes)) => pprof::decode(&bytes).context(name).map(Some),
-        _ => Ok(None),
-    };
-    let off_cpu = match read_optional(&directory.join("offcpu.json"))? {
-        Some(report) => Some(OffCpu { report, profile: profile("offcpu.pb.gz")? }),
-        None => None,
-    };
-    let metrics = match facts.scrapes.filter(|_| parts.metrics) {
-        Some([before, after]) => {
-            let scrape = |name: &str, span| -> Result<Scrape> {
-                let path = directory.join(name);
-                let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                Ok(Scrape { span, text })
-            };
-            let (before, after) = (scrape("metrics-before.prom", before)?, scrape("metrics-after.prom", after)?);
-            Some(MetricsDelta::between(&before, &after))
-        }
-        None => None,
-    };
-    Ok(Window {
-        sampling: read_optional(&directory.join("sampling.json"))?,
-        statements: read_optional(&directory.join("statements.json"))?,
-        scheduler: read_optional(&directory.join("scheduler.json"))?,
-        wire: read_wire(directory)?,
-        companions: read_companions(directory, parts.profiles)?,
-        checks: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
-        facts,
-        load,
-        profile: profile("profile.pb.gz")?,
-        off_cpu,
-        metrics,
-    })
-}
-
 /// The hops' samples; nothing where none was taken.
 fn write_timelines(path: &Path, wire: &WireDelta) -> Result<()> {
     let samples: Vec<&Sample> = wire.hops.iter().filter_map(|hop| hop.sample.as_ref()).collect();
@@ -339,16 +300,6 @@ fn write_timelines(path: &Path, wire: &WireDelta) -> Result<()> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     serde_json::to_writer(&mut packed, &samples).with_context(|| format!("cannot write {}", path.display()))?;
     write_file(path, &packed.finish()?)
-}
-
-fn read_wire(directory: &Path) -> Result<Option<WireDelta>> {
-    let Some(mut wire) = read_optional::<WireDelta>(&directory.join("wire.json"))? else { return Ok(None) };
-    let path = directory.join("timelines.json.gz");
-    if path.exists() {
-        let samples = serde_json::from_reader(BufReader::new(GzDecoder::new(open(&path)?)));
-        wire.add_timelines(samples.with_context(|| format!("cannot read {}", path.display()))?, None);
-    }
-    Ok(Some(wire))
 }
 
 fn read_manifest(directory: &Path) -> Result<Manifest> {
@@ -368,12 +319,12 @@ fn read_manifest(directory: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-fn open(path: &Path) -> Result<std::io::BufReader<fs::File>> {
+pub(super) fn open(path: &Path) -> Result<std::io::BufReader<fs::File>> {
     let file = fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(std::io::BufReader::new(file))
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_reader(open(path)?).with_context(|| format!("{} is damaged", path.display()))
 }
 

@@ -22,7 +22,7 @@ pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 use options::LARGEST_COPY;
 pub use options::{EventChoice, Options};
 pub use raw::*;
-pub use report::SamplingReport;
+pub use report::{NO_KERNEL, PER_THREAD, SamplingReport};
 pub use timer::{BareTimers, COSTLY_INTERRUPT, DEFAULT_FREQUENCY, LOW_FREQUENCY, interrupt_cost};
 
 use anyhow::Result;

@@ -7,6 +7,12 @@ use crate::clock::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// How that fall-back begins.
+pub const PER_THREAD: &str = "one event per thread instead of one per CPU";
+
+/// How the fall-back to samples of user space alone begins.
+pub const NO_KERNEL: &str = "no kernel frames: perf_event_paranoid forbids them";
+
 /// Provenance and losses of one window's samples: of the recording, until [`SamplingReport::within`] cuts it to the
 /// window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -103,6 +109,16 @@ impl SamplingReport {
     /// With how much of it has names: the share of the CPU weight, and the misses by reason and module.
     pub fn named(self, symbolized: Option<f64>, misses: Vec<(String, u64)>) -> SamplingReport {
         SamplingReport { symbolized, misses, ..self }
+    }
+
+    /// The fall-back to events of single threads, which miss processes that nobody has opened one on.
+    pub fn per_thread(&self) -> Option<&String> {
+        self.fallbacks.iter().find(|fallback| fallback.starts_with(PER_THREAD))
+    }
+
+    /// The kernel's part of the CPU was not sampled, by permission.
+    pub fn user_space_only(&self) -> bool {
+        self.fallbacks.iter().any(|fallback| fallback.starts_with(NO_KERNEL))
     }
 
     /// With one more thing that is not as it should be.

@@ -4,6 +4,7 @@
 
 use super::{SampledDelta, StatementDelta, StatementsDelta};
 use crate::clock::Span;
+use crate::connection::without_sql_secrets;
 use std::collections::{BTreeMap, HashMap};
 
 /// What pg_stat_statements shows instead of the statements of other roles, which then have no id either.
@@ -138,7 +139,7 @@ fn difference(former: Option<&StatementRow>, row: &StatementRow) -> StatementDel
     let before = |figure: fn(&StatementRow) -> Option<f64>| former.and_then(figure).unwrap_or(0.0);
     let since = |figure: fn(&StatementRow) -> Option<f64>| figure(row).map(|now| nanos(now - before(figure)));
     StatementDelta {
-        query: row.query.clone(),
+        query: without_sql_secrets(&row.query),
         application: row.application.clone(),
         calls: row.calls - calls,
         rows: row.rows.saturating_sub(rows),

@@ -50,6 +50,7 @@ pub fn assemble(
     let off_cpu = waits.and_then(|waits| waits.map_err(|lacking| missing.push(lacking)).ok());
     let metrics = scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after));
     missing.extend(metrics.as_ref().and_then(|metrics| absent_metrics(preset, metrics)));
+    missing.extend(sources.absent.iter().cloned());
     let facts = WindowFacts {
         id,
         span,
@@ -169,7 +170,7 @@ fn columns(report: &SamplingReport) -> Vec<Column> {
 /// profile has its own time, or there is no accounting.
 fn hertz(profile: &Profile, scheduler: Option<&SchedulerDelta>) -> Option<f64> {
     let cycles = profile.total(profile.column(&ColumnKind::Cycles)?) as f64;
-    let nanos = scheduler?.cpu(Role::Target) as f64;
+    let nanos = scheduler?.cpu(Role::Target)? as f64;
     (cycles > 0.0 && nanos > 0.0).then(|| cycles / nanos)
 }
 

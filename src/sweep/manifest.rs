@@ -1,6 +1,7 @@
 //! What the manifest of a run says before its first window.
 
 use super::{Request, order};
+use crate::connection::without_sql_secrets;
 use crate::load::Address;
 use crate::run::{Manifest, SCHEMA, Target, WorkloadSummary, run_id};
 use crate::target::{Host, built, host, identify, started};
@@ -70,7 +71,8 @@ fn target(request: &Request, address: &Address, pid: Option<u32>, version: Optio
 
 fn workload(request: &Request, driver: String) -> WorkloadSummary {
     let load = &request.load;
-    let short = |statement: &str| statement.chars().take(STATEMENT_LENGTH).collect();
+    // Masked first: the cut could go through a password's quotes.
+    let short = |statement: &str| without_sql_secrets(statement).chars().take(STATEMENT_LENGTH).collect();
     WorkloadSummary {
         statements: load.workload.distinct_statements().into_iter().map(short).collect(),
         protocol: if load.driver.is_foreign() { "not known".into() } else { load.protocol.to_string() },

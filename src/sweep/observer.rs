@@ -292,7 +292,7 @@ impl<'a> ObserverExperiment<'a> {
         }
         Ok(ObservedWindow {
             queries: ended - started,
-            target_cpu: scheduler.cpu(Role::Target),
+            target_cpu: scheduler.cpu(Role::Target).context("no thread of the target could be read")?,
             watched_cpu: scheduler.threads.iter().map(|thread| thread.cpu).sum(),
             scrapes,
         })

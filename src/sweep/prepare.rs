@@ -7,7 +7,7 @@ use super::statements::{check_statements, open_statements};
 use super::{QueryCounter, Request, ServerState, Sources, Stop, check, driver, instruments, note, scrapes};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::Scraper;
-use crate::run::Manifest;
+use crate::run::{Manifest, Missing, Part};
 use crate::sample::Sampler;
 use crate::target::CpuLatencyLock;
 use crate::wire::WireSource;
@@ -34,6 +34,7 @@ struct Opened {
     scraper: Option<Arc<dyn Scraper>>,
     wire: Option<Box<dyn WireSource>>,
     counter: Option<QueryCounter>,
+    absent: Vec<Missing>,
 }
 
 /// Finds the target, opens every source and brings the server into the state that the request wants.
@@ -44,6 +45,7 @@ pub async fn prepare(mut request: Request, stop: &Stop) -> Result<Prepared> {
     check(&request)?;
     let address = request.address()?;
     let mut notes = Vec::from_iter(address.warning());
+    notes.extend(request.target.chosen.clone());
     let opened = open(&mut request, &address, &mut notes).await?;
     stop.check()?;
     // From here on the server is changed, and every exit goes through its state.
@@ -56,9 +58,12 @@ pub async fn prepare(mut request: Request, stop: &Stop) -> Result<Prepared> {
 
 async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>) -> Result<Opened> {
     let pid = find_target(request, address, notes)?;
+    let mut absent = Vec::new();
+    absent.extend(unless(pid.is_some(), Part::TargetCpu, notes, "give the process id of the server with --pid"));
     let companions = companions(request, pid)?;
     let awake = instruments::awake(request, notes)?;
     let sampler = instruments::sampler(request, pid, notes)?;
+    absent.extend(unless(sampler.is_some(), Part::Profile, notes, "leave --no-sampling out, or give --pid"));
     let driver = driver::driver(request, address, pid)?;
     if request.load.driver.is_foreign() {
         request.plan.levels = vec![driver::present(driver.as_ref(), address)?];
@@ -67,10 +72,19 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
         tokio::task::block_in_place(|| load::check(address))?;
     }
     let scraper = instruments::scraper(request, notes).await?;
+    absent.extend(unless(scraper.is_some(), Part::Metrics, notes, "give their address with --metrics-url"));
     let wire = instruments::wire(request, address, notes);
+    let remedy = "leave --no-wire out; `wireprof doctor` says what following the sockets needs";
+    absent.extend(unless(wire.is_some(), Part::Places, notes, remedy));
     let counter = driver::counter(request, scraper.is_some(), wire.is_some())?;
     check_statements(request, address, counter.as_ref())?;
-    Ok(Opened { pid, companions, awake, sampler, driver, scraper, wire, counter })
+    Ok(Opened { pid, companions, awake, sampler, driver, scraper, wire, counter, absent })
+}
+
+/// That no window has the part, unless its instrument is `there`; why not is the note that was made of it last.
+fn unless(there: bool, what: Part, notes: &[String], remedy: &str) -> Option<Missing> {
+    let why = notes.last().filter(|_| !there)?.clone();
+    Some(Missing { what, why, remedy: remedy.into() })
 }
 
 /// What can be opened only on a server in its state (its set-up may make what is read), and the manifest.
@@ -81,8 +95,11 @@ async fn complete(
     state: &ServerState,
     mut notes: Vec<String>,
 ) -> Result<(Sources, Manifest)> {
-    let Opened { pid, companions, awake, sampler, driver, scraper, wire, counter } = opened;
+    let Opened { pid, companions, awake, sampler, driver, scraper, wire, counter, mut absent } = opened;
+    let noted = notes.len();
     let statements = open_statements(request, address, &mut notes).await;
+    let remedy = "name the database with --statements-url; `wireprof doctor` says what its role may read";
+    absent.extend(unless(notes.len() == noted, Part::Statements, &notes, remedy));
     if let (None, Some(QueryCounter::Statements(_))) = (&statements, &counter) {
         let why = notes.last().cloned().unwrap_or_default();
         return Err(LoadError::Usage(format!("--divisor statements(): {why}")).into());
@@ -91,7 +108,7 @@ async fn complete(
     if reset_statements && statements.is_none() {
         note(&mut notes, "statement statistics were not reset: they are not read".into());
     }
-    let processes = processes(request, pid, companions);
+    let processes = processes(request, pid, companions, &mut notes);
     let scrape_cost = match &scraper {
         Some(scraper) => scrapes::cost(scraper.as_ref(), &processes).await,
         None => None,
@@ -113,6 +130,7 @@ async fn complete(
         // The last that can fail: it has a table of its own on the server.
         freshness: instruments::freshness(request, address).await?,
         awake,
+        absent,
     };
     Ok((sources, manifest))
 }

@@ -6,7 +6,7 @@ use super::sources::{Processes, TargetProcess};
 use crate::load::{self, Address, LoadError};
 use crate::sample::Sampled;
 use crate::target::{
-    Forbidden, Role, Watched, WatchedProcess, comm, listener, named, related, socket_listener, start_ticks,
+    Forbidden, Role, Watched, WatchedProcess, comm, holders, listener, named, related, socket_listener, start_ticks,
 };
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
@@ -86,14 +86,49 @@ pub fn listens(address: &Address) -> Option<(String, Result<u32, Forbidden>)> {
     Some((format!("socket {}", path.display()), socket_listener(&path)))
 }
 
-/// The processes to measure, by the request's target and the companions that were found.
-pub fn processes(request: &Request, target: Option<u32>, companions: Vec<(String, u32)>) -> Processes {
-    let children = request.preset.process.children == Some(true);
+/// The processes to measure, by the request's target and the companions that were found. Whether children of the
+/// target count with it is the preset's to say; where it does not, they do if they hold the connections that are open
+/// now.
+pub fn processes(
+    request: &Request,
+    target: Option<u32>,
+    companions: Vec<(String, u32)>,
+    notes: &mut Vec<String>,
+) -> Processes {
+    let children = target.is_some_and(|pid| follows(request, pid, notes));
     Processes {
         watched: Watched { processes: watched(request, target, children, &companions), ..Watched::default() },
         target: target.map(|pid| TargetProcess { sampled: Sampled { pid, children }, started: start_ticks(pid) }),
         // A database may have a process per connection, whatever the target has.
         companions: companions.into_iter().map(|(name, pid)| (name, Sampled::family(pid))).collect(),
+    }
+}
+
+/// Whether the children of the target are followed; where they serve and are not, that is said loudly.
+fn follows(request: &Request, pid: u32, notes: &mut Vec<String>) -> bool {
+    let preset = &request.preset;
+    if preset.process.children == Some(true) {
+        return true;
+    }
+    // Of a server that serves some connections itself and hands others on, both are wanted.
+    let by_children = holders(pid).iter().any(|holder| *holder != pid);
+    match (preset.process.children, by_children) {
+        (None, true) => {
+            notes.push(format!("children of process {pid} count with it: they hold its connections"));
+            true
+        }
+        (Some(false), true) => {
+            let warning = format!(
+                "the connections of process {pid} are held by its children, and preset {} does not follow those: \
+                 what they do is not measured; name the server's own preset with --preset",
+                preset.name
+            );
+            // Before the load, and not after it: figures of the wrong process are worth nothing.
+            eprintln!("wireprof: warning: {warning}");
+            notes.push(warning);
+            false
+        }
+        _ => false,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct TargetRequest {
     pub internal_url: Option<String>,
     /// `None`: the process that listens at `url`.
     pub pid: Option<u32>,
+    /// Which preset was taken and why, where the user named none.
+    pub chosen: Option<String>,
     /// What the user says that it was built from.
     pub source: BuiltFrom,
     /// Do the preset's set-up.
@@ -110,6 +112,18 @@ impl Request {
         let which = "which server? give --url, or a preset that knows its address (--preset materialize)";
         let url = url.ok_or_else(|| LoadError::Usage(which.into()))?;
         Ok(Address::parse(&url)?)
+    }
+}
+
+impl Request {
+    /// Whether the workload has the query that is the preset's own, however it is written.
+    pub fn has_own_query(&self) -> bool {
+        let plain = |sql: &str| {
+            let words: Vec<&str> = sql.trim().trim_end_matches(';').split_whitespace().collect();
+            words.join(" ").to_lowercase()
+        };
+        let own = self.preset.workload.query.as_deref().map(plain);
+        own.is_some_and(|own| self.load.workload.distinct_statements().into_iter().any(|sql| plain(sql) == own))
     }
 }
 

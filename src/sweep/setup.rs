@@ -2,6 +2,7 @@
 //! answers (the former value of a parameter, whether a statement made something), so that it can be printed and put
 //! back.
 
+use crate::connection::without_sql_secrets;
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
 use crate::sql;
 use anyhow::{Context, Result, bail};
@@ -36,14 +37,18 @@ pub struct Applied {
 }
 
 /// Brings the server into the state that the steps want, and notes in `applied` what it changed. What is there already
-/// is left.
+/// is left, and what only the preset's own query needs is made where that is in the workload (`own_query`).
 ///
 /// # Errors
 /// A step that fails; `applied` has what was changed up to it, for the caller to put back.
-pub async fn apply(steps: &[Step], connections: &Connections, applied: &mut Applied) -> Result<()> {
+pub async fn apply(steps: &[Step], connections: &Connections, own_query: bool, applied: &mut Applied) -> Result<()> {
     let mut made = false;
     for step in steps {
         if matches!(step, Step::Statement { only_with_previous: true, .. }) && !made {
+            continue;
+        }
+        if matches!(step, Step::Statement { for_own_query: true, .. }) && !own_query {
+            made = false;
             continue;
         }
         let before = applied.changes.len();
@@ -66,24 +71,38 @@ async fn apply_step(step: &Step, connections: &Connections, applied: &mut Applie
             applied.changes.push(format!("{parameter}: {former} -> {value}"));
             applied.undo.push((*on, set_parameter(parameter, &former)));
         }
-        Step::Statement { on, statement, tolerate, only_if_empty, undo, .. } => {
+        Step::Statement { on, statement, unless, tolerate, only_if_empty, undo, .. } => {
             let client = connections.get(*on)?;
             if let Some(query) = only_if_empty
                 && !sql::rows(client, query).await.map_err(|error| explain(&error, query))?.is_empty()
             {
                 return Ok(());
             }
+            if there(client, unless.as_ref()).await == Some(true) {
+                return Ok(());
+            }
             match sql::run(client, statement).await {
                 Ok(()) => {
-                    applied.changes.push(format!("made: {statement}"));
+                    applied.changes.push(format!("made: {}", without_sql_secrets(statement)));
                     applied.undo.extend(undo.iter().map(|undo| (*on, undo.clone())));
                 }
-                Err(error) if error.code().is_some_and(|c| tolerate.iter().any(|t| t == c.code())) => {}
-                Err(error) => return Err(explain(&error, statement)),
+                Err(error) => {
+                    let code = error.code().map(|code| code.code().to_string());
+                    let by_code = || code.is_some_and(|code| tolerate.contains(&code));
+                    // Somebody made it meanwhile, or it is there in a way that the first look did not see.
+                    if !there(client, unless.as_ref()).await.unwrap_or_else(by_code) {
+                        return Err(explain(&error, statement));
+                    }
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Whether what a step makes is there; `None`: there is no query that tells, or the server does not answer it.
+async fn there(client: &Client, query: Option<&String>) -> Option<bool> {
+    Some(!sql::rows(client, query?).await.ok()?.is_empty())
 }
 
 /// That the server shows the values that were set: one that takes them only later would be measured as it was.
@@ -138,7 +157,7 @@ async fn first_value(client: &Client, query: &str) -> Result<Option<String>> {
 }
 
 fn explain(error: &tokio_postgres::Error, statement: &str) -> anyhow::Error {
-    let cause = sql::cause(error);
+    let (cause, statement) = (sql::cause(error), without_sql_secrets(statement));
     anyhow::anyhow!("set-up statement `{statement}` failed: {cause}; --no-setup leaves the server as it is")
 }
 

@@ -4,7 +4,7 @@
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
-use crate::run::ScrapeCost;
+use crate::run::{Missing, ScrapeCost};
 use crate::sample::{Sampled, Sampler};
 use crate::statements::StatementSource;
 use crate::target::{CpuLatencyLock, Watched, start_ticks};
@@ -38,6 +38,8 @@ pub struct Sources {
     pub freshness: Option<FreshnessProbe>,
     /// Held while they are open; `None`: idle CPUs sleep as they are set to.
     pub awake: Option<CpuLatencyLock>,
+    /// What no window of this run has, and why.
+    pub absent: Vec<Missing>,
 }
 
 /// The processes on this host that are measured.

@@ -55,9 +55,10 @@ impl ServerState {
     async fn change(&mut self, request: &Request) -> Result<()> {
         let Some(connections) = &self.connections else { return Ok(()) };
         if request.target.setup {
-            apply(&request.preset.setup, connections, &mut self.preset).await?;
+            let own_query = request.has_own_query();
+            apply(&request.preset.setup, connections, own_query, &mut self.preset).await?;
         }
-        apply(&request.target.parameters, connections, &mut self.own).await?;
+        apply(&request.target.parameters, connections, false, &mut self.own).await?;
         check_parameters(&request.target.parameters, connections).await?;
         let workload = &request.load.workload;
         script(&self.address, &workload.setup).context("the workload's set-up")?;

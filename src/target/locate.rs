@@ -79,12 +79,17 @@ fn socket_inodes(text: &[u8], path: &Path) -> BTreeSet<u64> {
 /// Listening stream sockets with a name, in the text of `/proc/net/unix` (kernel documentation filesystems/proc.rst):
 /// `Num RefCount Protocol Flags Type St Inode Path`; the path may hold spaces and any other bytes.
 fn listening(text: &[u8]) -> impl Iterator<Item = (u64, &Path)> {
+    bound(text).filter(|(listens, ..)| *listens).map(|(_, inode, name)| (inode, name))
+}
+
+/// Sockets that bear a name: whether each listens, and its inode.
+pub(super) fn bound(text: &[u8]) -> impl Iterator<Item = (bool, u64, &Path)> {
     /// `__SO_ACCEPTCON` of include/uapi/linux/net.h.
     const LISTENS: u64 = 1 << 16;
     let entry = |line| {
         let (words, name): (Vec<&str>, &[u8]) = split(line)?;
         let listens = u64::from_str_radix(words[3], 16).ok()? & LISTENS != 0;
-        listens.then(|| Some((words[6].parse().ok()?, Path::new(OsStr::from_bytes(name)))))?
+        Some((listens, words[6].parse().ok()?, Path::new(OsStr::from_bytes(name))))
     };
     text.split(|byte| *byte == b'\n').filter_map(entry)
 }

@@ -3,6 +3,7 @@
 mod clients;
 mod cpu_latency;
 mod cpus;
+mod holders;
 mod host;
 mod locate;
 mod process;
@@ -12,9 +13,12 @@ mod snapshot;
 pub use clients::clients;
 pub use cpu_latency::CpuLatencyLock;
 pub use cpus::{has_pmu, online_cpus};
+pub use holders::holders;
 pub use host::{Host, host};
 pub use locate::{bound_name, listener, named, related, socket_listener};
-pub use process::{built, comm, family, identify, is_blocked, parent, processes, start_ticks, started, tasks};
+pub use process::{
+    built, comm, executable_name, family, identify, is_blocked, parent, processes, start_ticks, started, tasks,
+};
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 pub use snapshot::{Snapshot, Watched, WatchedProcess, difference};
 

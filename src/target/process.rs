@@ -75,6 +75,13 @@ pub fn comm(pid: u32, tid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&name).trim_end().to_string())
 }
 
+/// File name of a process's executable; `None` where it may not be read.
+pub fn executable_name(pid: u32) -> Option<String> {
+    let link = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = link.file_name()?.to_string_lossy();
+    Some(name.trim_end_matches(" (deleted)").to_string())
+}
+
 /// What the running process is: its executable, arguments, start time and build-id.
 pub fn identify(pid: u32) -> super::Identity {
     let link = std::fs::read_link(format!("/proc/{pid}/exe")).ok().map(|p| p.display().to_string());

@@ -17,6 +17,8 @@ pub enum Role {
     Profiler,
     /// Named by the user or the preset (the database behind, say).
     Other,
+    /// A descendant of the target that does not count with it: the preset says so, or does not follow children.
+    Unfollowed,
 }
 
 /// One thread between the two readings; born or gone in between is said.
@@ -76,21 +78,28 @@ pub struct SchedulerDelta {
 }
 
 impl SchedulerDelta {
-    /// ns on CPU of all threads of a role.
-    pub fn cpu(&self, role: Role) -> u64 {
-        self.threads.iter().filter(|t| t.role == role).map(|t| t.cpu).sum()
+    /// ns on CPU of all threads of a role; `None` where no thread of the role was read, which is not 0.
+    pub fn cpu(&self, role: Role) -> Option<u64> {
+        self.sum(role, |thread| thread.cpu)
     }
 
     /// ns on CPU of all threads of a role by their context switches; `None` where not all of the busy ones were
-    /// recorded.
+    /// recorded, or no thread of the role was read.
     pub fn switched(&self, role: Role) -> Option<u64> {
+        self.cpu(role)?;
         let threads = self.threads.iter().filter(|t| t.role == role && (t.cpu > 0 || t.switched.is_some()));
         threads.map(|t| t.switched).sum()
     }
 
-    /// ns runnable but waiting of all threads of a role.
-    pub fn runnable(&self, role: Role) -> u64 {
-        self.threads.iter().filter(|t| t.role == role).map(|t| t.runnable).sum()
+    /// ns runnable but waiting of all threads of a role; `None` where no thread of the role was read.
+    pub fn runnable(&self, role: Role) -> Option<u64> {
+        self.sum(role, |thread| thread.runnable)
+    }
+
+    fn sum(&self, role: Role, value: fn(&ThreadDelta) -> u64) -> Option<u64> {
+        let mut of_role = self.threads.iter().filter(|thread| thread.role == role).peekable();
+        of_role.peek()?;
+        Some(of_role.map(value).sum())
     }
 
     /// The thread of a role that was on CPU longest.

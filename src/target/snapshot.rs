@@ -56,9 +56,15 @@ impl Watched {
     pub fn read(&self) -> Snapshot {
         let started = clock::now();
         let mut threads = BTreeMap::new();
-        // The target last: a thread that belongs to two of them is the target's.
+        // The target last: a thread that belongs to two of them is the target's. Its children that do not count with
+        // it first: one that is named by itself is that.
         let (target, others): (Vec<&WatchedProcess>, Vec<&WatchedProcess>) =
             self.processes.iter().partition(|p| p.role == Role::Target);
+        for parent in target.iter().filter(|process| !process.children) {
+            for pid in family(parent.pid).into_iter().skip(1) {
+                read_process(pid, |_| Role::Unfollowed, &mut threads);
+            }
+        }
         for process in others.into_iter().chain(target) {
             let pids = if process.children { family(process.pid) } else { vec![process.pid] };
             for pid in pids {
@@ -166,7 +172,11 @@ mod tests {
         let delta = difference(&readings).unwrap();
         let found: Vec<_> = delta.threads.iter().map(|t| (t.tid, t.cpu, t.born, t.gone)).collect();
         assert_eq!(found, [(1, 100, false, false), (2, 30, false, true), (3, 30, true, false)]);
-        assert_eq!(delta.cpu(Role::Target), 160);
+        assert_eq!(delta.cpu(Role::Target), Some(160));
+        assert_eq!(
+            (delta.cpu(Role::Other), delta.runnable(Role::Other), delta.switched(Role::Other)),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -205,6 +215,6 @@ mod tests {
         let (start, end) = (used(), clock::now() + 10_000_000_000);
         while used() < start + 30_000_000 && clock::now() < end {}
         let delta = difference(&[before, watched.read()]).unwrap();
-        assert!(delta.cpu(Role::Profiler) >= 20_000_000, "{delta:?}");
+        assert!(delta.cpu(Role::Profiler) >= Some(20_000_000), "{delta:?}");
     }
 }

@@ -144,6 +144,7 @@ fn a_sound_window_passes_every_guard_and_needs_no_remedy() {
             "steal",
             "symbols",
             "target_restarted",
+            "target_seen",
             "wrong_rows"
         ]
     );

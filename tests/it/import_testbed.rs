@@ -146,7 +146,11 @@ fn the_processors_are_accounted_to_the_server_and_to_the_database_behind_it() {
         [(1, 1_217_655_788, 2_550_000_000), (4, 1_910_626_700, 3_490_000_000), (16, 2_550_672_070, 1_860_000_000)]
     {
         let scheduler = window(level).scheduler.as_ref().unwrap();
-        assert_eq!((scheduler.cpu(Role::Target), scheduler.cpu(Role::Other)), (target, others), "level {level}");
+        assert_eq!(
+            (scheduler.cpu(Role::Target), scheduler.cpu(Role::Other)),
+            (Some(target), Some(others)),
+            "level {level}"
+        );
         assert_eq!(scheduler.machine.as_ref().unwrap().cpus, 2);
     }
 }

@@ -78,6 +78,11 @@ fn dbbench_gets_its_connections_and_its_password_and_is_read_at_the_end() {
         assert_eq!((trace.connections, trace.completed, trace.latency_sum), (16, 0, None));
         assert_eq!((trace.jobs[0].completed, trace.jobs[0].latency_sum), (13293, 13293 * 1_479_128));
         assert_eq!(trace.counted_by, "none: dbbench reports its whole run only");
+        let reported = trace.reported.unwrap();
+        let job = &reported.jobs[0];
+        assert_eq!((job.name.as_str(), job.transactions, job.rate), ("query", 13293, 664.44));
+        assert_eq!((job.latency, job.latency_deviation), (1_479_128, 24_490));
+        assert!(reported.ran.start < window.start && reported.ran.end >= window.end, "{:?}", reported.ran);
     }
 }
 

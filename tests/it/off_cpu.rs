@@ -38,7 +38,7 @@ fn run() -> Run {
     ];
     let mut window = build::window(16, 1, 10, 1_000, None);
     let start = window.facts.span.start;
-    let report = OffCpuReport { span: Span::new(start, start + 5_000_000_000), ..OffCpuReport::default() };
+    let report = OffCpuReport { span: Span::new(start, start + 5_000_000_000), waits: 242, ..OffCpuReport::default() };
     window.off_cpu = Some(OffCpu { report, profile: Some(profile(&stacks)) });
     build::run(vec![window])
 }

@@ -116,7 +116,11 @@ fn markdown_cells_cannot_break_their_table() {
     let columns = vec![Column::text("frame", "a|b"), Column::number("n", "", "µs"), Column::text("t", "t")];
     let rows = vec![vec![Cell::Name("a|`b`\nc".into()), Cell::Missing("why".into()), Cell::Text("x|y\nz".into())]];
     let text = markdown_table(&Table { columns, rows, ..Table::default() });
-    assert_eq!(text, "| a\\|b | (µs) | t |\n| --- | ---: | --- |\n| `a\\| b  c` | not measured | x\\|y z |\n");
+    assert_eq!(
+        text,
+        "| a\\|b | (µs) | t |\n| --- | ---: | --- |\n| `a\\| b  c` | not measured | x\\|y z |\n\n\
+         Not measured (n): why.\n"
+    );
 }
 
 #[test]
@@ -147,7 +151,8 @@ fn what_was_not_measured_is_never_a_number() {
     let text = markdown_table(&summary_table(&summary(&run)));
     let cells: Vec<&str> = text.lines().nth(2).unwrap().split('|').map(str::trim).collect();
     assert_eq!(cells[5], "not measured", "{text}");
-    assert_eq!(text.matches("not measured").count(), 11, "{text}");
+    assert_eq!(text.lines().nth(2).unwrap().matches("not measured").count(), 12, "{text}");
+    assert!(text.contains("Not measured (mean): the driver does not tell it exactly."), "{text}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod load_wire;
 mod off_cpu;
 mod options;
 mod postgres;
+mod postgres_users;
 mod record;
 #[path = "../support/recordings.rs"]
 mod recordings;
@@ -25,8 +26,10 @@ mod statements_cockroachdb;
 mod statements_postgres;
 mod sweep_faults;
 mod sweep_presets;
+mod sweep_setup;
 #[path = "../support/sweeps.rs"]
 mod sweeps;
 mod testbed;
+mod unmeasured;
 mod wire;
 mod wire_uses;

@@ -72,6 +72,14 @@ fn queries_are_counted_by_the_servers_metrics_and_at_its_sockets_as_their_own_dr
     let (window, trace) = one_window(&place, &ready.sql, sql, &arguments);
     assert_same_count(&window, &trace);
     assert_eq!((window.load.counted_by.as_str(), window.id().level), ("sockets", 9));
+    // What the load does not tell, the sockets do: it can be diagnosed, and the answer says by whose clock.
+    let diagnosed = place.run(&["diagnose"]);
+    assert_eq!(diagnosed.code, 0, "{}", diagnosed.err);
+    assert!(diagnosed.out.contains("mean latency by the sockets"), "{}", diagnosed.out);
+    let seen = wireprof::analyze::time::places::places(&place.the_run());
+    let sum = seen[0].levels[&9].within_latency().unwrap();
+    let told = trace.mean_latency().unwrap();
+    assert!((sum / told - 1.0).abs() < 0.1, "{sum} ns by the sockets, {told} ns by the load itself");
 }
 
 fn wireprof_follows_sockets() -> bool {

@@ -291,6 +291,8 @@ fn a_dbbench_of_the_users_is_counted_by_the_servers_own_counter() {
     assert_eq!(window.load.counted_by, counted);
     assert!(window.load.completed > 0 && window.load.latency_sum.is_none(), "{}", window.load.completed);
     assert_eq!(window.load.jobs[0].completed, 7);
+    assert_eq!(window.load.reported.as_ref().unwrap().jobs[0].transactions, 7);
+    assert!(answer.out.contains("the program's job"), "{}", answer.out);
     let generator = window.scheduler.as_ref().unwrap().threads.iter().find(|thread| thread.role == Role::Generator);
     assert!(generator.is_some_and(|thread| thread.pid != std::process::id()), "the user's program is the generator");
 }

@@ -71,8 +71,10 @@ fn latency(window: &Window) -> Option<f64> {
 
 fn cpu(window: &Window) -> Option<f64> {
     let scheduler = window.scheduler.as_ref()?;
-    scheduler.threads.iter().any(|thread| thread.role == Role::Target).then_some(())?;
-    (window.load.completed > 0).then(|| scheduler.cpu(Role::Target) as f64 / window.load.completed as f64)
+    (window.load.completed > 0)
+        .then(|| scheduler.cpu(Role::Target))
+        .flatten()
+        .map(|cpu| cpu as f64 / window.load.completed as f64)
 }
 
 fn replicates(run: &Run, level: usize, value: fn(&Window) -> Option<f64>) -> BTreeMap<usize, f64> {

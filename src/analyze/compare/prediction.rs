@@ -185,7 +185,7 @@ fn lies_inside(preset: &Preset, node: &Nested, other: &str) -> bool {
 }
 
 fn throughput(level: usize, pairs: &[(&Window, &Window)]) -> Result<Prediction, String> {
-    let why = "a window lacks its scheduler statistics";
+    let why = "a window lacks its scheduler statistics, or those of the server";
     let (mut server, mut others, mut each) = (0.0, 0.0, Vec::new());
     for (a, b) in pairs {
         let (first, second) = (Demands::of(a).ok_or(why)?, Demands::of(b).ok_or(why)?);
@@ -234,10 +234,12 @@ impl Demands {
         let each = |nanos: u64| nanos as f64 / queries;
         let capacity = (machine.busy + machine.idle + machine.steal).max(1) as f64;
         let waited: u64 = scheduler.threads.iter().map(|thread| thread.runnable).sum();
+        let server = scheduler.cpu(Role::Target)?;
         (queries > 0.0).then(|| Demands {
             all: each(machine.busy),
-            server: each(scheduler.cpu(Role::Target)),
-            others: each(scheduler.cpu(Role::Other)),
+            server: each(server),
+            // What nobody watches is not predicted by.
+            others: each(scheduler.cpu(Role::Other).unwrap_or(0)),
             busy: machine.busy as f64 / capacity,
             wanted: (machine.busy + waited) as f64 / capacity,
         })

@@ -48,6 +48,7 @@ fn name(role: Role) -> &'static str {
         Role::Generator => "the generator",
         Role::Profiler => "wireprof",
         Role::Other => "others that are watched",
+        Role::Unfollowed => "the server's children that are not followed",
     }
 }
 
@@ -112,19 +113,15 @@ pub(in crate::analyze) fn at_level(windows: &[&Window]) -> Vec<(Resource, bool, 
     let mut found = Vec::new();
     let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64));
     if let Some(cpus) = cpus {
-        let machine = |s: &SchedulerDelta| s.machine.as_ref().map_or(0, |machine| machine.busy);
-        // A window without the machine's figures would count as an idle one.
-        let known = windows.iter().all(|w| w.scheduler.as_ref().is_some_and(|s| s.machine.is_some()));
-        found.extend(
-            per_query(windows, machine).filter(|_| known).map(|demand| (Resource::Machine, true, demand, cpus)),
-        );
-        for role in [Role::Target, Role::Generator, Role::Profiler, Role::Other] {
+        let machine = |s: &SchedulerDelta| s.machine.as_ref().map(|machine| machine.busy);
+        found.extend(per_query(windows, machine).map(|demand| (Resource::Machine, true, demand, cpus)));
+        for role in [Role::Target, Role::Generator, Role::Profiler, Role::Other, Role::Unfollowed] {
             let demand = per_query(windows, |s| s.cpu(role)).filter(|demand| *demand > 0.0);
             found.extend(demand.map(|demand| (Resource::Cpu(role), false, demand, cpus)));
         }
     }
     for role in [Role::Target, Role::Generator] {
-        let demand = per_query(windows, |s| s.busiest(role).map_or(0, |thread| thread.cpu));
+        let demand = per_query(windows, |s| s.busiest(role).map(|thread| thread.cpu));
         let demand = demand.filter(|demand| *demand > 0.0);
         found.extend(demand.map(|demand| (Resource::BusiestThread(role), true, demand, 1.0)));
     }

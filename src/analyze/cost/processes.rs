@@ -29,7 +29,7 @@ pub fn processes(run: &Run) -> Vec<ProcessCost> {
 
 fn cost(run: &Run, role: Role, process: &str) -> ProcessCost {
     let sum = |scheduler: &SchedulerDelta, nanos: fn(&crate::target::ThreadDelta) -> u64| {
-        scheduler.threads.iter().filter(|t| t.role == role && t.process == process).map(nanos).sum()
+        Some(scheduler.threads.iter().filter(|t| t.role == role && t.process == process).map(nanos).sum())
     };
     let mut levels = BTreeMap::new();
     for (level, windows) in run.levels() {

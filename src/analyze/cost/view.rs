@@ -2,7 +2,7 @@
 //! Invariant: a profile and its divisor come from the same windows.
 
 use crate::profile::{Callers, ColumnKind, Focus, Profile, fold_runtime, merge, split};
-use crate::run::{Run, Window};
+use crate::run::{Part, Run, Window};
 use regex::Regex;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -98,10 +98,10 @@ pub struct Provenance {
     pub samples: Option<u64>,
     /// Number of waits that ended; `None`: samples on CPU.
     pub switches: Option<u64>,
-    /// Number of samples, or waits, that found no room.
-    pub lost: u64,
-    /// How often the kernel throttled the event; 0 for waits.
-    pub throttled: u64,
+    /// Number of samples, or waits, that found no room; `None`: not known.
+    pub lost: Option<u64>,
+    /// How often the kernel throttled the event; `None`: not known, as of waits.
+    pub throttled: Option<u64>,
     /// Share of the weight whose stacks are complete, 0..1.
     pub complete: Option<f64>,
     /// Share of the weight whose leaf has a name, 0..1.
@@ -180,7 +180,10 @@ pub fn level_view(level: usize, windows: &[&Window], options: &ViewOptions) -> O
 /// Where the samples of these views came from.
 pub fn provenance(views: &[WindowView]) -> Provenance {
     let counted = |kind: &ColumnKind| views.iter().map(|view| counted(view, kind)).sum::<Option<u64>>();
-    let mut found = Provenance { samples: counted(&ColumnKind::Samples), ..Provenance::default() };
+    // Of no window at all there is no count.
+    let samples = counted(&ColumnKind::Samples).filter(|_| !views.is_empty());
+    let mut found = Provenance { samples, ..Provenance::default() };
+    let (mut lost, mut throttled) = (Vec::new(), Vec::new());
     for view in views {
         if let Some(report) = &view.window.sampling {
             found.unwinders.insert(report.unwinder.clone());
@@ -188,17 +191,23 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
         match (view.source, &view.window.sampling, &view.window.off_cpu) {
             (Source::OnCpu, Some(report), _) => {
                 found.events.insert(report.event.clone());
-                found.lost += report.lost;
-                found.throttled += report.throttled;
+                lost.push(Some(report.lost).filter(|_| view.window.facts.lacks(&Part::LostSamples).is_none()));
+                throttled.push(lost[lost.len() - 1].map(|_| report.throttled));
             }
             (Source::Blocked | Source::Runnable, _, Some(off_cpu)) => {
                 found.events.insert("context switches".into());
                 found.switches = counted(&ColumnKind::Switches);
-                found.lost += off_cpu.report.lost_waits;
+                lost.push(Some(off_cpu.report.lost_waits));
+                throttled.push(None);
             }
-            _ => {}
+            _ => {
+                lost.push(None);
+                throttled.push(None);
+            }
         }
     }
+    let sum = |counts: Vec<Option<u64>>| counts.into_iter().sum::<Option<u64>>().filter(|_| !views.is_empty());
+    (found.lost, found.throttled) = (sum(lost), sum(throttled));
     found.complete = weighted(views, complete_share);
     found.symbolized = weighted(views, |view| match view.source {
         Source::OnCpu => view.window.sampling.as_ref()?.symbolized,

@@ -21,6 +21,7 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
     checks.extend(other_clients(window));
     checks.extend(server(preset, window));
     checks.extend(sampling(manifest, window));
+    checks.extend(seen(window));
     match &window.scheduler {
         Some(scheduler) => checks.extend(machine(scheduler)),
         None => {
@@ -132,6 +133,7 @@ fn sampling(manifest: &Manifest, window: &Window) -> Vec<Check> {
     let lost = Check::LostSamples { lost: sampling.lost, throttled: sampling.throttled, recorded: sampling.recorded };
     let lost = measured(window, &Part::LostSamples, "lost samples", lost);
     let complete = match sampling.complete {
+        Some(_) if sampling.samples == 0 => unchecked("share of complete stacks", "there is no sample"),
         Some(complete) => {
             Check::CompleteStacks { complete, samples: sampling.samples, reasons: sampling.incomplete.clone() }
         }
@@ -143,6 +145,13 @@ fn sampling(manifest: &Manifest, window: &Window) -> Vec<Check> {
         misses: sampling.misses.clone(),
     };
     vec![lost, complete, symbols, sampled_cpu(window)]
+}
+
+/// Whether anything of the target was seen, where anything watched it and queries were answered.
+fn seen(window: &Window) -> Option<Check> {
+    let seen = window.seen();
+    let watched = seen.accounted.is_some() || seen.samples.is_some() || seen.waits.is_some();
+    (watched && seen.completed > 0).then_some(Check::TargetSeen(seen))
 }
 
 /// The CPU that samples stand for against the scheduler's, both per second of their own interval.
@@ -165,9 +174,11 @@ fn sampled_cpu(window: &Window) -> Check {
         return unchecked(WHAT, why);
     }
     // The switches are the more exact account where there is one; see `ThreadDelta::switched`.
-    let target = scheduler.switched(Role::Target).unwrap_or_else(|| scheduler.cpu(Role::Target));
+    let Some(target) = scheduler.switched(Role::Target).or_else(|| scheduler.cpu(Role::Target)) else {
+        return unchecked(WHAT, window.facts.why_without(&Part::TargetCpu));
+    };
     if samples == 0 || target == 0 {
-        return unchecked(WHAT, "the target used no CPU");
+        return unchecked(WHAT, "nothing of the target was sampled, or accounted to it");
     }
     // How far samples and accounting may part depends on the steal.
     let Some(machine) = &scheduler.machine else { return unchecked(WHAT, NO_STAT) };
@@ -176,6 +187,7 @@ fn sampled_cpu(window: &Window) -> Check {
         accounted: target as f64 / accounted.nanos() as f64,
         stolen: machine.steal as f64 / accounted.nanos() as f64,
         samples,
+        user_space_only: window.sampling.as_ref().is_some_and(|report| report.user_space_only()),
     }
 }
 

@@ -2,8 +2,9 @@
 //! divided by their own spans before they are set against each other, and what was not measured is `None`.
 
 use crate::analyze::cost::view::{ViewOptions, window_view};
+use crate::analyze::time::places::level_places;
 use crate::check::{Check, Status};
-use crate::load::empty_histogram;
+use crate::load::{Reported, empty_histogram};
 use crate::profile::ColumnKind;
 use crate::run::{Part, Run, Window};
 use crate::target::Role;
@@ -43,10 +44,51 @@ pub struct LevelSummary {
     pub errors: Option<u64>,
     /// Number of answers with another number of rows; `None` where the driver does not tell.
     pub wrong_rows: Option<u64>,
+    /// Length of the windows together, in seconds.
+    pub seconds: f64,
+    /// ns a query from sending to reading, by the sockets; `None`: they were not followed.
+    pub sockets_latency: Option<f64>,
+    /// What the program that drove the load says of its own runs, one for each replicate; empty where none did.
+    pub reported: Vec<Reported>,
     /// Number of checks that failed, over the replicates.
     pub checks_failing: usize,
     /// Number of checks that warn, over the replicates.
     pub guards_warning: usize,
+    /// Number of checks that were made, over the replicates; 0: none is stored.
+    pub checks: usize,
+    /// Why figures of this level were not measured.
+    pub why: Why,
+}
+
+/// Why a level lacks what an instrument tells, as far as its windows say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Why {
+    /// CPU and run-queue time of the target.
+    pub target_cpu: Option<String>,
+    /// Stacks on CPU.
+    pub profile: Option<String>,
+    /// The mean latency.
+    pub latency: Option<String>,
+    /// Percentiles of the latency.
+    pub distribution: Option<String>,
+    /// The number of queries.
+    pub queries: Option<String>,
+}
+
+impl Why {
+    fn of(windows: &[&Window]) -> Why {
+        let told = |parts: &[Part]| {
+            let lacking = windows.iter().flat_map(|window| parts.iter().find_map(|part| window.facts.lacks(part)));
+            lacking.map(|missing| missing.why.clone()).next()
+        };
+        Why {
+            target_cpu: told(&[Part::TargetCpu, Part::Scheduler]),
+            profile: told(&[Part::Profile]),
+            latency: told(&[Part::Latency, Part::Queries]),
+            distribution: told(&[Part::LatencyDistribution, Part::Latency]),
+            queries: told(&[Part::Queries]),
+        }
+    }
 }
 
 /// The thread that was on CPU most.
@@ -127,9 +169,20 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
         machine_busy: machine_busy(windows),
         errors: told(windows, &Part::Errors, |w| w.load.error_count()),
         wrong_rows: told(windows, &Part::RowCounts, |w| w.load.wrong_rows),
+        seconds: windows.iter().map(|window| window.load.span.seconds()).sum(),
+        sockets_latency: sockets_latency(windows),
+        reported: windows.iter().filter_map(|window| window.load.reported.clone()).collect(),
         checks_failing: verdicts(Status::Fail),
         guards_warning: verdicts(Status::Warn),
+        checks: windows.iter().map(|window| window.checks.len()).sum(),
+        why: Why::of(windows),
     }
+}
+
+/// By the hop between the load and the server.
+fn sockets_latency(windows: &[&Window]) -> Option<f64> {
+    let wire = windows.iter().find_map(|window| window.wire.as_ref())?;
+    level_places(windows, &wire.load()?.hop.name)?.within_latency()
 }
 
 /// A sum over the windows; `None` where one of them says that the part was not measured.
@@ -165,15 +218,15 @@ pub(in crate::analyze) fn mean_latency(windows: &[&Window]) -> Option<f64> {
 }
 
 /// Mean over windows of (ns a second by the scheduler) / (queries a second), weighted by queries. `None` where any
-/// window lacks its scheduler statistics.
+/// window lacks its scheduler statistics, or they do not tell these `nanos`.
 pub(in crate::analyze) fn per_query(
     windows: &[&Window],
-    nanos: impl Fn(&crate::target::SchedulerDelta) -> u64,
+    nanos: impl Fn(&crate::target::SchedulerDelta) -> Option<u64>,
 ) -> Option<f64> {
     let (mut sum, mut queries) = (0.0, 0.0);
     for window in windows {
         let scheduler = window.scheduler.as_ref().filter(|s| s.span.nanos() > 0)?;
-        sum += nanos(scheduler) as f64 * window.load.span.seconds() / scheduler.span.seconds();
+        sum += nanos(scheduler)? as f64 * window.load.span.seconds() / scheduler.span.seconds();
         queries += window.load.completed as f64;
     }
     (queries > 0.0).then(|| sum / queries)
@@ -207,7 +260,7 @@ fn generator_cpu(windows: &[&Window]) -> Option<f64> {
     let completed: u64 = windows.iter().map(|w| w.load.completed).sum();
     match own.filter(|_| completed > 0) {
         Some(cpu) => Some(cpu as f64 / completed as f64),
-        None => per_query(windows, |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0),
+        None => per_query(windows, |s| s.cpu(Role::Generator)),
     }
 }
 

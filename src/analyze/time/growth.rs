@@ -5,7 +5,7 @@
 use super::places::{HopPlaces, load_places};
 use crate::analyze::judge::summary::{mean_latency, per_query};
 use crate::run::Run;
-use crate::target::Role;
+use crate::target::{Role, SchedulerDelta};
 use crate::wire::Place;
 use serde::Serialize;
 
@@ -50,7 +50,9 @@ pub fn growth(run: &Run, hops: &[HopPlaces]) -> Option<Growth> {
     places.sort_by(|a, b| b.1.total_cmp(&a.1));
     let rest = ends.and_then(|(first, last)| Some(last.rest()? - first.rest()?));
     let watched = [Role::Target, Role::Generator, Role::Other];
-    let work = |windows| per_query(windows, |s| watched.iter().map(|role| s.cpu(*role)).sum());
+    // Of those that were read: what nobody watches is no part of it.
+    let all = |s: &SchedulerDelta| s.cpu(Role::Target).map(|_| watched.iter().filter_map(|role| s.cpu(*role)).sum());
+    let work = |windows| per_query(windows, all);
     Some(Growth {
         from: *from,
         to: *to,

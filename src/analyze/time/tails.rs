@@ -1,7 +1,7 @@
 //! What the slowest hundredth of the sampled queries did differently. Invariant: slow queries are set against all
 //! sampled queries of the same level, and a cluster in time is told only where chance would hardly make it.
 
-use crate::run::{Run, Window};
+use crate::run::{Part, Run, Window};
 use crate::wire::{Place, QueryTimeline};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -72,6 +72,12 @@ pub fn tails(run: &Run) -> BTreeMap<usize, Result<Tail, String>> {
 fn tail(windows: &[&Window]) -> Result<Tail, String> {
     let hops = windows.iter().filter_map(|window| window.wire.as_ref()?.load());
     let samples: Vec<_> = hops.filter_map(|hop| hop.sample.as_ref()).collect();
+    if samples.is_empty() {
+        let why =
+            |window: &&Window| window.facts.lacks(&Part::Timelines).or(window.facts.lacks(&Part::Places)).cloned();
+        let why = windows.iter().find_map(why).map(|missing| missing.why);
+        return Err(why.unwrap_or_else(|| "no timelines of queries were taken".into()));
+    }
     let mut queries: Vec<&QueryTimeline> = samples.iter().flat_map(|sample| &sample.queries).collect();
     if queries.len() < FEWEST {
         return Err(format!("{} timelines were sampled; {FEWEST} are needed", queries.len()));

@@ -187,7 +187,9 @@ fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
         (None, None) => "samples not counted".into(),
     };
     let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
-    let mut line = format!("{samples}, {event}, {complete}, {} lost, {} throttled", from.lost, from.throttled);
+    let lost = from.lost.map_or("losses not known".into(), |lost| format!("{lost} lost"));
+    let mut line = format!("{samples}, {event}, {complete}, {lost}");
+    line += &from.throttled.map_or(String::new(), |times| format!(", {times} throttled"));
     line += &not_drawn(drawing);
     line
 }

@@ -2,7 +2,7 @@
 //! Invariant: what was chosen instead of something better is named in [`Opened::fallbacks`].
 
 use super::record::REGISTER_MASK;
-use crate::sample::{EventChoice, LARGEST_COPY, Options};
+use crate::sample::{EventChoice, LARGEST_COPY, NO_KERNEL, Options, PER_THREAD};
 use crate::target::{CAPABILITIES, Forbidden, has_pmu, online_cpus, tasks};
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
@@ -210,10 +210,10 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
         }
         Err(cause) => cause,
     };
-    fallbacks.push(format!("one event per thread instead of one per CPU ({cause}): new threads are inherited"));
+    fallbacks.push(format!("{PER_THREAD} ({cause}): new threads are inherited"));
     for kernel in [true, false] {
         if !kernel {
-            fallbacks.push("no kernel frames: perf_event_paranoid forbids them without CAP_PERFMON".into());
+            fallbacks.push(format!("{NO_KERNEL} without CAP_PERFMON; samples are of user space alone"));
         }
         if let Ok((rings, others)) = open_tasks(event, kernel, &budget, &cpus, pids) {
             return Ok(Opened { rings, others, clocks: None, event, period, kernel, budget, fallbacks });

@@ -13,6 +13,7 @@ use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::Modules;
 use super::{Options, Recording, Sampled, Sampler};
+use crate::target::family;
 use anyhow::Result;
 use reader::Reader;
 use std::sync::Arc;
@@ -44,7 +45,9 @@ impl PerfSampler {
 
 impl Sampler for PerfSampler {
     fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>> {
-        let pids: Vec<u32> = sampled.iter().map(|named| named.pid).collect();
+        // Those who live already too: an event of one thread is inherited only by what that thread gives birth to.
+        let own = |named: &Sampled| if named.children { family(named.pid) } else { vec![named.pid] };
+        let pids: Vec<u32> = sampled.iter().flat_map(own).collect();
         let mut opened = open(&self.options, &pids)?;
         opened.fallbacks.extend(self.because.clone());
         let processes = Processes::new(sampled);

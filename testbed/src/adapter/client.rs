@@ -99,6 +99,11 @@ impl SessionClient {
             // Rows of tables are read and written elsewhere: those wait for the oracle.
             Statement::SelectTable { .. } | Statement::Insert { .. } => Err(SqlError::new("XX000", "not here")),
             Statement::SelectValue(_) | Statement::SelectVersion | Statement::Show { .. } => self.constant(statement),
+            Statement::FindTable { name } => {
+                let columns = self.columns(statement)?.unwrap_or_default();
+                let found = catalog.table(name).map(|_| Row::from([Value::Text(name.clone())]));
+                Ok(Outcome::Rows(PeekResponse { columns, rows: Arc::new(found.into_iter().collect()) }))
+            }
             Statement::Set { name, value } => self.settings.set(name, value.as_deref()).and(done("SET")),
             Statement::ResetAll => {
                 self.settings.reset_all();
@@ -145,6 +150,7 @@ impl SessionClient {
             Statement::SelectValue(Value::Int8(_)) => one("?column?", ColumnType::Int8),
             Statement::SelectValue(_) => one("?column?", ColumnType::Text),
             Statement::SelectVersion => one("version", ColumnType::Text),
+            Statement::FindTable { .. } => one("table_name", ColumnType::Text),
             Statement::Show { name } => one(self.settings.show(name, &self.adapter.settings)?.0, ColumnType::Text),
             _ => Ok(None),
         }

@@ -14,6 +14,10 @@ pub enum Statement {
     /// `SELECT literal`
     SelectValue(Value),
     SelectVersion,
+    /// `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name = 'name'`
+    FindTable {
+        name: String,
+    },
     /// `None` is `DEFAULT`.
     Set {
         name: String,
@@ -57,7 +61,10 @@ impl Statement {
     /// The value of the label `statement_type` of `mz_query_total`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Statement::SelectTable { .. } | Statement::SelectValue(_) | Statement::SelectVersion => "select",
+            Statement::SelectTable { .. }
+            | Statement::SelectValue(_)
+            | Statement::SelectVersion
+            | Statement::FindTable { .. } => "select",
             Statement::Set { .. } => "set_variable",
             Statement::Show { .. } => "show",
             Statement::ResetAll => "reset_variable",
@@ -188,9 +195,34 @@ impl Parser<'_> {
             self.expect_symbol(')')?;
             return Ok(Statement::SelectVersion);
         }
+        if self.accept_word("table_name") {
+            return self.find_table();
+        }
         match self.literal()? {
             Value::Int8(wide) => Ok(Statement::SelectValue(i32::try_from(wide).map_or(Value::Int8(wide), Value::Int4))),
             other => Ok(Statement::SelectValue(other)),
+        }
+    }
+
+    fn find_table(&mut self) -> Result<Statement, SqlError> {
+        for word in ["from", "information_schema"] {
+            self.expect_word(word)?;
+        }
+        self.expect_symbol('.')?;
+        for word in ["tables", "where", "table_schema"] {
+            self.expect_word(word)?;
+        }
+        self.expect_symbol('=')?;
+        if self.literal()? != Value::Text("public".to_owned()) {
+            return Err(SqlError::new("0A000", "the testbed has one schema, public"));
+        }
+        for word in ["and", "table_name"] {
+            self.expect_word(word)?;
+        }
+        self.expect_symbol('=')?;
+        match self.literal()? {
+            Value::Text(name) => Ok(Statement::FindTable { name }),
+            other => Err(SqlError::syntax(format!("expected the name of a table, found {other:?}"))),
         }
     }
 
@@ -383,6 +415,9 @@ mod tests {
         }
         assert_eq!(one("select 1"), Statement::SelectValue(Value::Int4(1)));
         assert_eq!(one("select version()"), Statement::SelectVersion);
+        let look =
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name = 't'";
+        assert_eq!(one(look), Statement::FindTable { name: "t".to_owned() });
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
         sessions: Sessions::default(),
         jobs: vec![],
         transactions: None,
+        reported: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! In what two runs are not alike besides what was measured. Invariant: what one of them did not record counts as
 //! unlike what the other did, and is named as such.
 
+use crate::connection::{legible, legible_arguments};
 use crate::run::Manifest;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -23,7 +24,11 @@ pub struct Unlike {
 pub(super) struct Character {
     /// In the order in which they are named: what, value, and whether runs that differ in it are incomparable.
     facts: Vec<(&'static str, String, bool)>,
+    /// Of the server, without its program.
+    arguments: Vec<String>,
 }
+
+const ARGUMENTS: &str = "arguments of the server";
 
 /// Where a fact was not recorded.
 const UNKNOWN: &str = "not recorded";
@@ -37,6 +42,7 @@ impl Character {
         };
         let joined = |set: &BTreeSet<String>| known(&set.iter().cloned().collect::<Vec<_>>().join(" and "));
         let (host, target, load, side) = (&manifest.host, &manifest.target, &manifest.workload, manifest.side.as_ref());
+        let arguments = target.argv.get(1..).unwrap_or_default().to_vec();
         let machine = format!("{} ({} CPUs: {})", known(&host.name), host.cpus, known(&host.cpu));
         let facts = vec![
             ("host", machine, true),
@@ -44,7 +50,7 @@ impl Character {
             ("idle CPUs", if host.awake { "kept awake" } else { "free to sleep" }.to_string(), true),
             ("sampling event", joined(&sampling.events), true),
             ("build", known(target.build_id.as_deref().unwrap_or_default()), false),
-            ("arguments of the server", known(&target.argv.get(1..).unwrap_or_default().join(" ")), false),
+            (ARGUMENTS, known(&arguments.join(" ")), false),
             ("version that the server tells", known(target.version.as_deref().unwrap_or_default()), false),
             ("kernel", known(&host.kernel), false),
             ("governor", known(host.governor.as_deref().unwrap_or_default()), false),
@@ -59,17 +65,29 @@ impl Character {
             ("window", format!("{} s after {} s", manifest.window_seconds, manifest.warmup_seconds), false),
             ("wireprof", known(manifest.tool.as_str()), false),
         ];
-        Character { facts }
+        Character { facts, arguments }
+    }
+
+    /// The value of a fact for people. Of arguments, which may be dozens of kilobytes, those that `other` has not.
+    fn shown(&self, fact: &(&'static str, String, bool), other: &Character) -> String {
+        if fact.0 != ARGUMENTS || fact.1 == UNKNOWN {
+            return legible(&fact.1);
+        }
+        let own: Vec<&String> = self.arguments.iter().filter(|own| !other.arguments.contains(own)).collect();
+        match own.is_empty() {
+            true => "none that the other has not, or in another order".into(),
+            false => legible_arguments(own),
+        }
     }
 
     pub fn unlike(&self, after: &Character) -> Vec<Unlike> {
         let pairs = self.facts.iter().zip(&after.facts).filter(|(before, after)| before.1 != after.1);
         pairs
-            .map(|((what, before, incomparable), (_, after, _))| Unlike {
-                what: (*what).to_string(),
-                before: before.clone(),
-                after: after.clone(),
-                incomparable: *incomparable,
+            .map(|(own, other)| Unlike {
+                what: own.0.to_string(),
+                before: self.shown(own, after),
+                after: after.shown(other, self),
+                incomparable: own.2,
             })
             .collect()
     }
@@ -123,6 +141,16 @@ mod tests {
         let event = Sampling { events: ["cycles".to_string()].into(), ..Sampling::default() };
         let sampled = Character::of(&crate::analyze::compare::difference::constructed::manifest("r", &[1]), &event);
         assert!(like.unlike(&sampled).iter().any(|u| u.what == "sampling event" && u.incomparable));
+    }
+
+    #[test]
+    fn of_unlike_arguments_those_that_differ_are_shown_and_long_ones_cut() {
+        let with =
+            |argument: String| manifest(|m| m.target.argv = vec!["s".into(), "--same=1".into(), argument.clone()]);
+        let found = with("--a=1".into()).unlike(&with(format!("--a={}", "x".repeat(1000))));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].before, "--a=1");
+        assert!(found[0].after.ends_with("xxx… (1,004 characters)"), "{}", found[0].after);
     }
 
     #[test]

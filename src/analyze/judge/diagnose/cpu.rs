@@ -147,7 +147,9 @@ fn thread(case: &Case, in_thread: &[Owner], lower: &[Owner]) -> Option<Candidate
 /// All CPUs are busy.
 fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
     let cpu = case.facts.cpu?;
-    let used = |what: &str, nanos: f64| case.nanos(&format!("CPU of {what}"), nanos, "query", SCHEDULER);
+    let used =
+        |what: &str, nanos: Option<f64>| nanos.map(|ns| case.nanos(&format!("CPU of {what}"), ns, "query", SCHEDULER));
+    let taken = cpu.taken.map(|taken| taken / cpu.cpus);
     let sentence = format!(
         "The machine's CPUs are saturated: {:.0} % of {} CPUs in use, {:.1} us a query of all that takes part.",
         100.0 * cpu.used,
@@ -155,18 +157,18 @@ fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
         cpu.demand / 1e3
     );
     let evidence = [
-        case.share("CPU in use", cpu.used, "the machine", SCHEDULER),
-        used("the server", cpu.server),
+        Some(case.share("CPU in use", cpu.used, "the machine", SCHEDULER)),
+        used("the server", Some(cpu.server)),
         used("the generator", cpu.generator),
         used("what is watched beside", cpu.others),
-        case.share("CPU of others, stolen time included", cpu.taken / cpu.cpus, "the machine", SCHEDULER),
+        taken.map(|share| case.share("CPU of others, stolen time included", share, "the machine", SCHEDULER)),
     ];
     Some(Candidate {
         // As many CPUs as there are clients: nobody waits for one.
         removal: Some(Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
         measure: Some((cpu.used, "CPU in use")),
         named: named(case, all, &[], lower),
-        evidence: evidence.into(),
+        evidence: evidence.into_iter().flatten().collect(),
         ..Candidate::new(Cause::CpuSaturated, sentence)
     })
 }

@@ -4,12 +4,13 @@
 use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
 use crate::analyze::cost::quantities::{evaluate, microseconds};
 use crate::analyze::judge::summary::{mean_latency, per_query};
-use crate::analyze::time::places::{HopPlaces, LevelPlaces};
+use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
 use crate::analyze::time::uses::Undivided;
 use crate::preset::Preset;
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 use crate::wire::Place;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// One level.
@@ -20,8 +21,10 @@ pub struct Facts<'a> {
     pub windows: Vec<&'a Window>,
     /// N: connections of the load; where they are not known, queries under way on average (Little's law).
     pub clients: f64,
-    /// R: the clients' mean latency, ns.
+    /// R: mean latency, ns.
     pub latency: f64,
+    /// By whose account that is.
+    pub latency_by: LatencyBy,
     /// X: queries a second.
     pub throughput: f64,
     /// The machine's CPUs; `None` without scheduler statistics of the machine.
@@ -38,21 +41,40 @@ pub struct Facts<'a> {
     pub places: Option<LevelPlaces>,
 }
 
+/// Who tells how long queries take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatencyBy {
+    /// The load generator, by its own clock.
+    Client,
+    /// The sockets, from sending to reading: the load generator does not tell.
+    Sockets,
+    /// The server's sockets alone, from the arrival of a query to the sending of its answer: the clients are on other
+    /// hosts.
+    ServerSockets,
+}
+
 /// The machine's CPUs. Demands in ns a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cpu {
     pub cpus: f64,
     /// Busy or stolen share of all CPUs, 0..1.
     pub used: f64,
-    /// CPUs that processes take which are no part of the measurement, on average.
-    pub taken: f64,
+    /// CPUs that the hypervisor takes, on average.
+    pub stolen: f64,
+    /// CPUs that processes take which are no part of the measurement, and the hypervisor, on average; `None`: the
+    /// generator is not in the accounting, so that it cannot be told from them.
+    pub taken: Option<f64>,
     /// That threads of all that takes part waited for a CPU.
     pub runnable: f64,
-    /// Of all that takes part: the server, the generator, what stands behind, interrupts.
+    /// Of all that takes part: the server, the generator, what stands behind, interrupts. Where the generator is not
+    /// in the accounting, of all that ran but wireprof.
     pub demand: f64,
     pub server: f64,
-    pub generator: f64,
-    pub others: f64,
+    /// `None`: it is not in the accounting.
+    pub generator: Option<f64>,
+    /// Of what is watched besides the server; `None`: nothing is.
+    pub others: Option<f64>,
 }
 
 /// Threads of a role: shares of their time, 0..1.
@@ -153,13 +175,20 @@ impl RoundTrip {
 }
 
 impl<'a> Facts<'a> {
-    /// `None` where the level has no latency: an empty window, or a load whose latency nobody knows.
+    /// `None` where the level has no latency: an empty window, or a load whose latency nobody knows, not the sockets
+    /// either.
     pub fn of(run: &'a Run, preset: &Preset, hops: &[HopPlaces], level: usize) -> Option<Facts<'a>> {
         let windows: Vec<&Window> = run.levels().remove(&level)?;
         let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
         let completed: f64 = windows.iter().map(|w| w.load.completed as f64).sum();
         let throughput = (completed > 0.0 && seconds > 0.0).then(|| completed / seconds)?;
-        let latency = mean_latency(&windows)?;
+        let by_sockets = || {
+            let hop = load_places(hops)?.levels.get(&level)?;
+            let by = if hop.both_ends { LatencyBy::Sockets } else { LatencyBy::ServerSockets };
+            Some((hop.within_latency().filter(|latency| *latency > 0.0)?, by))
+        };
+        let told = mean_latency(&windows).map(|latency| (latency, LatencyBy::Client));
+        let (latency, latency_by) = told.or_else(by_sockets)?;
         let connections = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0);
         let places = |of_load: bool| {
             let hop = hops.iter().find(|hop| hop.of_load == of_load && hop.levels.contains_key(&level));
@@ -170,6 +199,7 @@ impl<'a> Facts<'a> {
             // Somebody else's load: as many as there are under way (Little's law).
             clients: connections.map_or(throughput * latency / 1e9, |n| n as f64),
             latency,
+            latency_by,
             throughput,
             cpu: cpu(&windows, throughput),
             generator: generator(&windows, throughput),
@@ -188,7 +218,7 @@ impl<'a> Facts<'a> {
         let workers = self.workers.map(|w| (ResourceKind::Workers, w.on_cpu + w.blocked(), w.count));
         let generator = self.generator.map(|g| (ResourceKind::Generator, g.demand, g.threads));
         let held = [thread, workers, generator].into_iter().flatten();
-        let left = (cpu.cpus - cpu.taken).max(0.1);
+        let left = (cpu.cpus - cpu.taken.unwrap_or(cpu.stolen)).max(0.1);
         let network = Network {
             clients: self.clients,
             latency: self.latency,
@@ -268,22 +298,24 @@ fn own_use(preset: &Preset, places: LevelPlaces) -> Option<LevelPlaces> {
 
 fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
     let machine = |of: fn(&SchedulerDelta, &crate::target::MachineDelta) -> u64| {
-        let known = windows.iter().all(|w| w.scheduler.as_ref().is_some_and(|s| s.machine.is_some()));
-        per_query(windows, |s| s.machine.as_ref().map_or(0, |machine| of(s, machine))).filter(|_| known)
+        per_query(windows, |s| s.machine.as_ref().map(|machine| of(s, machine)))
     };
     let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64))?;
     let role = |role: Role| per_query(windows, |s| s.cpu(role));
-    let (server, generator, others, own) =
-        (role(Role::Target)?, role(Role::Generator)?, role(Role::Other)?, role(Role::Profiler)?);
+    let (server, generator, others) = (role(Role::Target)?, role(Role::Generator), role(Role::Other));
+    // A recording made by hand had no wireprof beside it.
+    let own = role(Role::Profiler).unwrap_or(0.0);
     let (busy, steal, interrupts) = (machine(|_, m| m.busy)?, machine(|_, m| m.steal)?, machine(|_, m| m.interrupts)?);
     // As the check on other processes does: interrupts are charged to no thread where the kernel accounts them apart.
     let waited = |role: Role| per_query(windows, |s| s.runnable(role));
-    let runnable = waited(Role::Target)? + waited(Role::Generator)? + waited(Role::Other)?;
-    let part = (server + generator + others + interrupts).min((busy - own).max(0.0));
+    let runnable = [Role::Target, Role::Generator, Role::Other].into_iter().filter_map(waited).sum();
+    let (ran, watched) = ((busy - own).max(0.0), server + others.unwrap_or(0.0) + interrupts);
+    let part = generator.map_or(ran, |generator| (watched + generator).min(ran));
     Some(Cpu {
         cpus,
         used: (busy + steal) * throughput / 1e9 / cpus,
-        taken: (busy + steal - part).max(0.0) * throughput / 1e9,
+        stolen: steal * throughput / 1e9,
+        taken: generator.map(|_| (busy + steal - part).max(0.0) * throughput / 1e9),
         runnable,
         demand: part,
         server,
@@ -319,14 +351,18 @@ fn busiest(windows: &[&Window]) -> Option<Busiest> {
         tids: scheduled().filter_map(same).map(|t| t.tid).collect(),
         on_cpu,
         awake: (on_cpu + runnable).min(1.0),
-        demand: per_query(windows, |s| same(s).map_or(0, |t| t.cpu))?,
+        demand: per_query(windows, |s| same(s).map(|t| t.cpu))?,
     })
 }
 
 fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {
     let workers = preset.diagnosis.workers.as_ref()?;
     let is_worker = |t: &&ThreadDelta| t.role == Role::Target && workers.threads.0.is_match(&t.thread);
-    let sum = |of: fn(&ThreadDelta) -> u64| per_query(windows, |s| s.threads.iter().filter(is_worker).map(of).sum());
+    let sum = |of: fn(&ThreadDelta) -> u64| {
+        per_query(windows, |s| {
+            s.threads.iter().any(|t| is_worker(&t)).then(|| s.threads.iter().filter(is_worker).map(of).sum())
+        })
+    };
     Some(WorkersFacts {
         count: mean(windows, |window| evaluate(&workers.count, window)).filter(|count| *count >= 1.0)?,
         busy: time(preset, &workers.busy, windows)?,

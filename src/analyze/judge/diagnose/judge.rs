@@ -39,15 +39,13 @@ fn class(cause: Cause) -> u8 {
 /// `None` where there is no rule, or the finding passes none of its bounds.
 fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
     let rule = case.preset.rule.iter().find(|rule| rule.cause == finding.cause)?;
-    let effect = finding.removal.as_ref().filter(|_| case.network.is_some()).map(|removal| {
-        let latency = case.effect(removal);
-        Effect {
-            latency,
-            share: latency / case.facts.latency,
-            throughput: latency / (case.facts.latency - latency).max(f64::MIN_POSITIVE),
-        }
+    let effect = finding.removal.as_ref().and_then(|removal| case.effect(removal)).map(|latency| Effect {
+        latency,
+        share: latency / case.facts.latency,
+        throughput: latency / (case.facts.latency - latency).max(f64::MIN_POSITIVE),
     });
-    let certain = finding.at_least.as_ref().map(|removal| case.effect(removal) / case.facts.latency);
+    let at_least = finding.at_least.as_ref().and_then(|removal| case.effect(removal));
+    let certain = at_least.map(|latency| latency / case.facts.latency);
     let share = certain.or(effect.map(|effect| effect.share));
     let (bounds, because) = bounds(rule, share, certain.is_some(), &finding);
     let confidence = match bounds {
@@ -109,6 +107,9 @@ fn not_judged(case: &Case) -> Vec<String> {
         }
     };
     unless(case.network.is_some(), "effects of causes", "the run has no scheduler statistics of the machine");
+    let generator = facts.cpu.is_none_or(|cpu| cpu.generator.is_some());
+    let why = "the generator's own CPU is not in the accounting, so that it cannot be told from theirs";
+    unless(generator, "CPU of the generator and of other processes", why);
     let profiles = facts.windows.iter().all(|window| window.profile.is_some());
     unless(profiles, "functions that use the CPU", "the level has no profile");
     if case.preset.diagnosis.behind.is_some() {

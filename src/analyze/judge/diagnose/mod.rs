@@ -13,7 +13,7 @@ mod owners;
 mod validity;
 mod waits;
 
-pub use facts::{Facts, RoundTrip};
+pub use facts::{Facts, LatencyBy, RoundTrip};
 pub use model::{HeldResource, LowerLevel, Network, Removal, ResourceKind};
 
 use crate::analyze::time::places::places;
@@ -31,8 +31,10 @@ pub struct Diagnosis {
     pub level: usize,
     /// N: connections of the load; where they are not known, queries under way on average (Little's law).
     pub clients: f64,
-    /// The clients' mean latency, ns.
+    /// Mean latency, ns.
     pub latency: f64,
+    /// By whose account that is.
+    pub latency_by: LatencyBy,
     /// Queries a second.
     pub throughput: f64,
     /// The findings, in the order that [`Finding`] describes.
@@ -100,8 +102,8 @@ pub struct Named {
     pub cost: f64,
     /// 95 % interval of `cost`; `None`: not measured.
     pub interval: Option<(f64, f64)>,
-    /// ns of mean latency that would go with it.
-    pub effect: f64,
+    /// ns of mean latency that would go with it; `None`: it cannot be told.
+    pub effect: Option<f64>,
 }
 
 /// One figure and where it stands.
@@ -132,6 +134,7 @@ pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
         level,
         clients: facts.clients,
         latency: facts.latency,
+        latency_by: facts.latency_by,
         throughput: facts.throughput,
         verdicts,
         lower: facts.lower(&levels).filter(|lower| lower.cpu.is_some()).map(|lower| lower.level),
@@ -177,8 +180,9 @@ impl Diagnosis {
 }
 
 impl Case<'_> {
-    fn effect(&self, removal: &Removal) -> f64 {
-        self.network.as_ref().map_or(0.0, |network| network.effect(removal))
+    /// ns of latency that would go with it; `None` without scheduler statistics of the machine.
+    fn effect(&self, removal: &Removal) -> Option<f64> {
+        self.network.as_ref().map(|network| network.effect(removal))
     }
 
     /// The threshold of a cause's rule; infinite without a rule.

@@ -53,7 +53,7 @@ fn generator(case: &Case) -> Option<Candidate> {
     );
     Some(Candidate {
         removal: case.facts.cpu.map(|cpu| Removal {
-            cpu: cpu.generator,
+            cpu: cpu.generator.unwrap_or(0.0),
             held: vec![(ResourceKind::Generator, generator.demand)],
             ..Removal::default()
         }),
@@ -69,9 +69,9 @@ fn generator(case: &Case) -> Option<Candidate> {
 /// Processes that are no part of the measurement.
 fn other_processes(case: &Case) -> Option<Candidate> {
     let cpu = case.facts.cpu?;
-    let share = cpu.taken / cpu.cpus;
-    let sentence =
-        format!("Processes that are no part of the measurement take {:.2} of the {} CPUs.", cpu.taken, cpu.cpus);
+    let taken = cpu.taken?;
+    let share = taken / cpu.cpus;
+    let sentence = format!("Processes that are no part of the measurement take {taken:.2} of the {} CPUs.", cpu.cpus);
     Some(Candidate {
         removal: case.network.as_ref().map(|own| Removal { cpus: cpu.cpus - own.cpus, ..Removal::default() }),
         measure: Some((share, "of the machine, taken by others")),

@@ -79,8 +79,9 @@ pub fn together(run: &Run) -> Result<Together, String> {
     let windows: Vec<&Window> = run.windows.iter().filter(usable).collect();
     let count = windows.len();
     if count < FEWEST {
+        let windows = if count == 0 { "no".to_string() } else { count.to_string() };
         return Err(format!(
-            "{count} windows have a profile, metrics and a number of queries; {FEWEST} are needed (more levels, or \
+            "{windows} windows have a profile, metrics and a number of queries; {FEWEST} are needed (more levels, or \
                 --replicates)"
         ));
     }

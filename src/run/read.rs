@@ -1,0 +1,94 @@
+//! A stored window read back. Invariant: a file that the window can do without and that is gone costs its own figures
+//! only, and leaves a [`Missing`]; what an instrument saw nothing of is no figure either.
+
+use super::companions::read_companions;
+use super::store::{open, read_json, read_optional};
+use super::{Missing, OffCpu, Part, Parts, Window, WindowFacts, pprof};
+use crate::load::{LoadTrace, read_latency_log};
+use crate::metrics::{MetricsDelta, Scrape};
+use crate::profile::Profile;
+use crate::wire::WireDelta;
+use anyhow::{Context, Result};
+use flate2::read::GzDecoder;
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+
+/// The window in this directory, as far as it is asked for.
+///
+/// # Errors
+/// A file without which there is no window, or one that is damaged.
+pub(super) fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
+    let mut facts: WindowFacts = read_json(&directory.join("window.json"))?;
+    let mut load: LoadTrace = read_json(&directory.join("load.json"))?;
+    let mut gone = |what: Part, file: &str| {
+        let why = format!("{file} is gone from the run's directory");
+        facts.missing.push(Missing { what, why, remedy: "copy the run again, whole".into() });
+    };
+    match directory.join("latency.hdr") {
+        log if log.exists() => read_latency_log(&mut load, open(&log)?).context("latency.hdr")?,
+        _ => gone(Part::LatencyDistribution, "latency.hdr"),
+    }
+    let sampling = read_optional(&directory.join("sampling.json"))?;
+    let profile = profile(directory, "profile.pb.gz", parts)?;
+    if sampling.is_some() && parts.profiles && profile.is_none() {
+        gone(Part::Profile, "profile.pb.gz");
+    }
+    let off_cpu = match read_optional(&directory.join("offcpu.json"))? {
+        Some(report) => Some(OffCpu { report, profile: self::profile(directory, "offcpu.pb.gz", parts)? }),
+        None => None,
+    };
+    if parts.profiles && off_cpu.as_ref().is_some_and(|off_cpu: &OffCpu| off_cpu.profile.is_none()) {
+        gone(Part::OffCpuStacks, "offcpu.pb.gz");
+    }
+    let scrapes = ["metrics-before.prom", "metrics-after.prom"].map(|name| directory.join(name));
+    let lost = facts.scrapes.is_some() && !scrapes.iter().all(|path| path.exists());
+    let metrics = match facts.scrapes.filter(|_| parts.metrics && !lost) {
+        Some(spans) => Some(metrics(&scrapes, spans)?),
+        None => None,
+    };
+    if lost {
+        let why = "metrics-before.prom or metrics-after.prom is gone from the run's directory".into();
+        facts.missing.push(Missing { what: Part::Metrics, why, remedy: "copy the run again, whole".into() });
+    }
+    let window = Window {
+        sampling,
+        statements: read_optional(&directory.join("statements.json"))?,
+        scheduler: read_optional(&directory.join("scheduler.json"))?,
+        wire: read_wire(directory)?,
+        companions: read_companions(directory, parts.profiles)?,
+        checks: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
+        facts,
+        load,
+        profile,
+        off_cpu,
+        metrics,
+    };
+    Ok(window.without_unseen())
+}
+
+fn profile(directory: &Path, name: &'static str, parts: Parts) -> Result<Option<Profile>> {
+    match parts.profiles.then(|| fs::read(directory.join(name))) {
+        Some(Ok(bytes)) => pprof::decode(&bytes).context(name).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn metrics(paths: &[std::path::PathBuf; 2], spans: [crate::clock::Span; 2]) -> Result<MetricsDelta> {
+    let scrape = |at: usize| -> Result<Scrape> {
+        let path = &paths[at];
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Scrape { span: spans[at], text })
+    };
+    Ok(MetricsDelta::between(&scrape(0)?, &scrape(1)?))
+}
+
+fn read_wire(directory: &Path) -> Result<Option<WireDelta>> {
+    let Some(mut wire) = read_optional::<WireDelta>(&directory.join("wire.json"))? else { return Ok(None) };
+    let path = directory.join("timelines.json.gz");
+    if path.exists() {
+        let samples = serde_json::from_reader(BufReader::new(GzDecoder::new(open(&path)?)));
+        wire.add_timelines(samples.with_context(|| format!("cannot read {}", path.display()))?, None);
+    }
+    Ok(Some(wire))
+}

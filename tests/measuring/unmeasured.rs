@@ -1,0 +1,249 @@
+//! What was not measured is never 0: each instrument is taken away in turn, from a stored run and while measuring, and
+//! no verb's answer may have a zero that the whole run's has not. Invariant: the answers compared are of the same run.
+
+use crate::skip::skip;
+use crate::sweeps::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Every verb that reads a run, as JSON.
+const VERBS: [&[&str]; 9] = [
+    &["runs"],
+    &["explain"],
+    &["diagnose"],
+    &["hot"],
+    &["hot", "--by", "total"],
+    &["hot", "--off-cpu", "blocked"],
+    &["statements"],
+    &["metrics"],
+    &["diff"],
+];
+
+/// Where the answer has a zero: the names on the way to it.
+type Zeros = BTreeSet<String>;
+
+/// The zeros of an answer, in its figures and in its sentences.
+fn zeros(value: &Value, path: &str, found: &mut Zeros) {
+    match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) => _ = found.insert(path.into()),
+        Value::String(text) => found.extend(said(text).map(|text| format!("{path}: {text}"))),
+        Value::Array(items) => items.iter().for_each(|item| zeros(item, &format!("{path}/{}", name(item)), found)),
+        Value::Object(fields) => {
+            for (key, field) in fields.iter().filter(|(key, _)| key.as_str() != "missing") {
+                zeros(field, &format!("{path}/{key}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What an item of a list is called, without its figures: its short texts.
+fn name(item: &Value) -> String {
+    let Value::Object(fields) = item else { return String::new() };
+    let texts = fields.iter().filter_map(|(key, field)| Some((key, field.as_str()?)));
+    let short = texts.filter(|(_, text)| text.len() < 60).map(|(key, text)| format!("{key}={}", without_figures(text)));
+    short.collect::<Vec<_>>().join(",")
+}
+
+fn without_figures(text: &str) -> String {
+    regex::Regex::new(r"[0-9][0-9.,]*").unwrap().replace_all(text, "#").into_owned()
+}
+
+/// A sentence that says a zero, without its figures.
+fn said(text: &str) -> Option<String> {
+    let zero = regex::Regex::new(r"(?:^|[\s(<+])0(?:\.0+)?(?:$|[\s);:%]|[.,](?:\s|$))").unwrap();
+    zero.is_match(text).then(|| without_figures(text))
+}
+
+/// The zeros of every verb; a verb that refuses says why, and that is no zero.
+fn answers(place: &Place, run: &Path, whole: Option<&Path>) -> Zeros {
+    let mut found = Zeros::new();
+    for verb in VERBS {
+        let run = run.to_str().unwrap();
+        let mut arguments = vec![verb[0], run];
+        arguments.extend(
+            whole
+                .filter(|_| verb[0] == "diff")
+                .map(|whole| whole.to_str().unwrap())
+                .or((verb[0] == "diff").then_some(run)),
+        );
+        arguments.extend(&verb[1..]);
+        arguments.push("--json");
+        let answer = place.run(&arguments);
+        assert!((0..=3).contains(&answer.code) && !answer.err.contains("panicked"), "{arguments:?}: {}", answer.err);
+        let Ok(value) = serde_json::from_str::<Value>(&answer.out) else { continue };
+        zeros(&value, verb[0], &mut found);
+    }
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in from.read_dir().unwrap().map(Result::unwrap) {
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => _ = std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap(),
+        }
+    }
+}
+
+fn windows(run: &Path) -> Vec<PathBuf> {
+    let entries = run.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.join("window.json").exists()).collect()
+}
+
+/// Changes a JSON file of every window.
+fn edit(run: &Path, file: &str, change: &dyn Fn(&mut Value)) {
+    for path in windows(run).into_iter().map(|window| window.join(file)).filter(|path| path.exists()) {
+        let mut value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        change(&mut value);
+        std::fs::write(&path, serde_json::to_vec(&value).unwrap()).unwrap();
+    }
+}
+
+/// Files that a window can do without.
+const FILES: [&str; 14] = [
+    "guards.json",
+    "latency.hdr",
+    "metrics-before.prom",
+    "metrics-series.prom",
+    "offcpu.json",
+    "offcpu.pb.gz",
+    "profile.pb.gz",
+    "sampling.json",
+    "scheduler.json",
+    "statements.json",
+    "timelines.json.gz",
+    "wire.json",
+    "beside.json",
+    "beside-1.pb.gz",
+];
+
+/// One instrument or figure that is taken away.
+type Removal = (String, Box<dyn Fn(&Path)>);
+
+fn removals(run: &Path) -> Vec<Removal> {
+    let mut all: Vec<Removal> = Vec::new();
+    for file in FILES {
+        let remove = move |run: &Path| {
+            for window in windows(run) {
+                // A part that this host could not measure is gone already.
+                let _ = std::fs::remove_file(window.join(file));
+            }
+        };
+        all.push((file.into(), Box::new(remove)));
+    }
+    for role in ["target", "generator", "profiler", "other"] {
+        let drop_role = move |value: &mut Value| {
+            value["threads"].as_array_mut().unwrap().retain(|thread| thread["role"] != role);
+        };
+        all.push((format!("threads of role {role}"), Box::new(move |run| edit(run, "scheduler.json", &drop_role))));
+    }
+    for (file, field) in fields(run) {
+        let (at, of) = (field.clone(), file.clone());
+        let clear = move |value: &mut Value| *value.pointer_mut(&at).unwrap() = Value::Null;
+        all.push((format!("{file}{field}"), Box::new(move |run| edit(run, &of, &clear))));
+    }
+    all
+}
+
+/// Fields of the windows' JSON files that may be null, as the run itself shows by reading without them.
+fn fields(run: &Path) -> Vec<(String, String)> {
+    let first = windows(run).remove(0);
+    let mut found = Vec::new();
+    for file in
+        ["load.json", "scheduler.json", "window.json", "sampling.json", "offcpu.json", "statements.json", "wire.json"]
+    {
+        let Ok(bytes) = std::fs::read(first.join(file)) else { continue };
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        let mut pointers = Vec::new();
+        for (key, field) in value.as_object().unwrap() {
+            pointers.push(format!("/{key}"));
+            let nested = field.as_object().into_iter().flatten();
+            pointers.extend(nested.map(|(inner, _)| format!("/{key}/{inner}")));
+        }
+        found.extend(pointers.into_iter().map(|pointer| (file.to_string(), pointer)));
+    }
+    found
+}
+
+/// A run of the testbed with all that this host can measure.
+fn whole(place: &Place) -> Option<PathBuf> {
+    if !is_root() {
+        skip("without root most instruments are not there to be taken away");
+        return None;
+    }
+    // Is there a testbed at all?
+    testbed(wireprof::testbed::Options::default())?;
+    let answer = place.run(&[
+        "sweep",
+        "--testbed",
+        "--levels",
+        "1,4",
+        "--window",
+        "1500ms",
+        "--warmup",
+        "300ms",
+        "--also",
+        "postgres",
+        "--no-flamegraphs",
+        "--reset-statements",
+    ]);
+    assert!(answer.code <= 1, "{}\n{}", answer.out, answer.err);
+    let run = place.the_run();
+    Some(place.runs().join(run.manifest.id))
+}
+
+#[test]
+fn a_part_that_is_taken_from_a_stored_run_becomes_no_zero_anywhere() {
+    let place = Place::new();
+    let Some(run) = whole(&place) else { return };
+    let complete = answers(&place, &run, None);
+    let (mut tried, mut faults) = (0, Vec::new());
+    for (what, remove) in removals(&run) {
+        let copied = place.path().join("copied");
+        copy(&run, &copied);
+        remove(&copied);
+        // A field without which there is no window is refused, and that is an answer too.
+        if place.run(&["runs", copied.to_str().unwrap()]).code == 0 {
+            tried += 1;
+            let new: Vec<String> = answers(&place, &copied, Some(&run)).difference(&complete).cloned().collect();
+            faults.extend((!new.is_empty()).then(|| format!("without {what}: {new:#?}")));
+        }
+        std::fs::remove_dir_all(&copied).unwrap();
+    }
+    assert!(tried >= FILES.len() + 4, "only {tried} parts could be taken away");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn an_instrument_that_is_switched_off_becomes_no_zero_anywhere() {
+    let place = Place::new();
+    let Some(run) = whole(&place) else { return };
+    let complete = answers(&place, &run, None);
+    for option in ["--no-sampling", "--no-metrics", "--no-wire", "--no-off-cpu", "--no-statements"] {
+        let other = Place::new();
+        let answer = other.run(&[
+            "sweep",
+            "--testbed",
+            "--levels",
+            "1,4",
+            "--window",
+            "1s",
+            "--warmup",
+            "200ms",
+            "--no-flamegraphs",
+            option,
+        ]);
+        assert!(answer.code <= 1, "{option}: {}\n{}", answer.out, answer.err);
+        let measured = other.runs().join(other.the_run().manifest.id);
+        // Other windows have other sentences, metrics and frames; the tables of levels, places and costs are compared.
+        let new: Vec<String> = answers(&other, &measured, None).difference(&complete).cloned().collect();
+        let verb = |zero: &String| zero.split('/').next().unwrap().to_string();
+        let compared =
+            |zero: &&String| !zero.contains(": ") && !["metrics", "diff", "hot"].contains(&verb(zero).as_str());
+        let new: Vec<&String> = new.iter().filter(compared).collect();
+        assert!(new.is_empty(), "{option}: {new:#?}");
+    }
+}
