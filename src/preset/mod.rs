@@ -9,6 +9,7 @@ mod node;
 mod quantity;
 mod setup;
 mod unit;
+mod wait;
 
 pub use check::{Checks, ChurnGuard, FocusGuard};
 pub use expression::{BadExpression, Expression, Function, Node, Operator, Variable};
@@ -18,6 +19,7 @@ pub use node::{Known, Nested};
 pub use quantity::{Computed, Timed};
 pub use setup::{Connection, Step, set_parameter, show_parameter};
 pub use unit::{Conversion, Time, Unit};
+pub use wait::{Wait, WaitKind};
 
 use check::WrittenChecks;
 use node::WrittenNode;

@@ -27,4 +27,5 @@ mod sweep_presets;
 #[path = "../support/sweeps.rs"]
 mod sweeps;
 mod testbed;
+mod unlike;
 mod wire;

@@ -9,3 +9,6 @@ pub mod places;
 pub mod populations;
 pub mod series;
 pub mod tails;
+mod wait_kinds;
+
+pub use wait_kinds::{WaitKinds, Waiting};
