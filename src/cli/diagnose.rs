@@ -1,7 +1,7 @@
 //! `wireprof diagnose`: why queries take as long as they do, with the evidence.
 
 use super::{Common, Outcome, Usage, input, output};
-use crate::analyze::judge::diagnose::{Diagnosis, diagnose};
+use crate::analyze::judge::diagnose::{Diagnosis, diagnose_all};
 use crate::preset::Preset;
 use crate::render::{diagnosis_report, terminal};
 use crate::run::{Parts, Run};
@@ -59,7 +59,7 @@ impl Diagnose {
 
 /// The diagnosis of every level that has a latency.
 pub fn all_levels(run: &Run, preset: &Preset) -> Vec<Diagnosis> {
-    run.levels().into_keys().filter_map(|level| diagnose(run, preset, level)).collect()
+    diagnose_all(run, preset)
 }
 
 /// The highest level's diagnosis as it is printed; `None`: no preset, no rules or no latency to diagnose by.

@@ -4,6 +4,7 @@ use super::{Common, Outcome, input, output};
 use crate::analyze::cost::demands::{bounds, demands};
 use crate::analyze::cost::hot::{HotOptions, Order, hot};
 use crate::analyze::judge::summary::summary;
+use crate::analyze::time::WaitKinds;
 use crate::analyze::time::correlation::{slow_slices, together};
 use crate::analyze::time::growth::growth;
 use crate::analyze::time::nodes::{LevelNodes, misplaced, nodes};
@@ -90,12 +91,17 @@ impl Explain {
     /// What threads wait for: of everything and of each focus of the preset.
     fn waits(&self, run: &Run, preset: Option<&Preset>) -> Section {
         let foci = preset.map(input::foci).unwrap_or_default();
+        // Where the run's preset is gone, what holds for any server tells the kinds.
+        let generic = Preset::built_in("generic").ok();
+        let kinds = preset.or(generic.as_ref()).map(WaitKinds::of).unwrap_or_default();
         let everything = [("everything".to_string(), Vec::new())];
         let under = everything.into_iter().chain(foci.into_iter().map(|focus| (focus.name, focus.patterns)));
         let under: Vec<_> = under.collect();
         let mut rows: Vec<WaitsRow> = Vec::new();
         for level in run.levels().into_keys() {
-            let row = |(name, within): &(String, Vec<_>)| Some((level, name.clone(), waits(run, level, within, &[])?));
+            let row = |(name, within): &(String, Vec<_>)| {
+                Some((level, name.clone(), waits(run, level, &kinds, within, &[])?))
+            };
             rows.extend(under.iter().filter_map(row));
         }
         let Some(highest) = rows.last().map(|(level, ..)| *level) else {
@@ -103,7 +109,7 @@ impl Explain {
             return Section { title: "What threads wait for".into(), notes, ..Section::default() };
         };
         let windows: Vec<_> = run.windows.iter().filter_map(|window| window.off_cpu.as_ref()).collect();
-        waits_section(&rows, &blocked_stacks(run, highest, &[], self.top), highest, &windows)
+        waits_section(&rows, &blocked_stacks(run, highest, &kinds, &[], self.top), highest, &windows)
     }
 }
 

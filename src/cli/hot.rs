@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::{Common, Outcome, Usage, input};
 use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
+use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::view::Source;
 use crate::profile::ColumnKind;
 use crate::render::hot_report;
@@ -19,6 +20,7 @@ Examples:
   wireprof hot                                    the latest run, self costs
   wireprof hot latest --focus peek --by total     inside a focus of the preset
   wireprof hot RUN --sort growth --fold-plumbing  what grew most, by logical call chain
+  wireprof hot --off-cpu blocked                  who waits, by function of the program
   wireprof hot --off-cpu blocked --by total       what threads are blocked in
   wireprof hot RUN --process postgres             what was sampled beside the target
   wireprof hot RUN --callers-of 'futex_wait' --by total")]
@@ -32,9 +34,10 @@ pub struct Hot {
     /// Only what runs under these functions: a focus of the preset by name, or a regular expression
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
-    /// Which samples count for a function: those in it, or those in it and all that it calls
-    #[arg(long, value_enum, default_value_t = ByArgument::SelfCost)]
-    by: ByArgument,
+    /// Which samples count for a function: those in it, those in it and all that it calls, or those of which it is the
+    /// innermost function of the server's program [default: self; with --off-cpu: owner]
+    #[arg(long, value_enum)]
+    by: Option<ByArgument>,
     /// What comes first
     #[arg(long, value_enum, default_value_t = OrderArgument::Cost)]
     sort: OrderArgument,
@@ -71,6 +74,7 @@ enum ByArgument {
     #[value(name = "self")]
     SelfCost,
     Total,
+    Owner,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -128,6 +132,15 @@ impl Hot {
     }
 
     fn options(self, loaded: &input::Loaded) -> Result<HotOptions> {
+        let by = match self.by {
+            Some(ByArgument::SelfCost) => By::SelfCost,
+            Some(ByArgument::Total) => By::Total,
+            Some(ByArgument::Owner) => By::Owner,
+            // Whoever waits is in the kernel's scheduler: the question is who that is.
+            None if self.off_cpu.is_some() && self.callers_of.is_none() => By::Owner,
+            None => By::SelfCost,
+        };
+        let owners = self.owners(by, loaded)?;
         let (mut focus, mut runtime_frames) = (None, Vec::new());
         // The preset is read only where it is needed, so that runs of a preset that is gone can still be looked at.
         if self.focus.is_some() || self.fold_runtime {
@@ -142,10 +155,8 @@ impl Hot {
                 Some(OffCpuArgument::Runnable) => Source::Runnable,
             },
             focus,
-            by: match self.by {
-                ByArgument::SelfCost => By::SelfCost,
-                ByArgument::Total => By::Total,
-            },
+            by: if owners.is_none() && by == By::Owner { By::SelfCost } else { by },
+            owners,
             order: match self.sort {
                 OrderArgument::Cost => Order::Cost,
                 OrderArgument::Growth => Order::Growth,
@@ -156,5 +167,18 @@ impl Hot {
             column: self.column.map(ColumnKind::from),
             runtime_frames,
         })
+    }
+
+    /// Who owns what. Where nobody asked for owners, a preset that is gone is no error.
+    fn owners(&self, by: By, loaded: &input::Loaded) -> Result<Option<Rules>> {
+        if by != By::Owner {
+            return Ok(None);
+        }
+        let preset = input::preset(&loaded.run.manifest, self.preset.as_deref());
+        match (preset, self.by.is_some()) {
+            (Ok(preset), _) => Ok(Some(Rules::of(&preset, &loaded.run.manifest))),
+            (Err(why), true) => Err(why),
+            (Err(_), false) => Ok(None),
+        }
     }
 }

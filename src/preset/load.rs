@@ -157,8 +157,10 @@ impl Preset {
                 allocator: looked_at.allocator.or(parent.diagnosis.allocator),
                 helpers: [parent.diagnosis.helpers, looked_at.helpers].concat(),
                 transport: or(looked_at.transport, parent.diagnosis.transport),
+                polling: or(looked_at.polling, parent.diagnosis.polling),
                 locks: or(looked_at.locks, parent.diagnosis.locks),
             },
+            wait: own_first(self.wait, parent.wait),
             rule: by_key(self.rule, parent.rule, |r| format!("{:?}", r.cause)),
         }
     }
@@ -182,6 +184,12 @@ fn read(name: &str, text: &str) -> Result<Preset, PresetError> {
 
 fn or<T>(own: Vec<T>, parent: Vec<T>) -> Vec<T> {
     if own.is_empty() { parent } else { own }
+}
+
+/// The own kinds of waits, then the parent's but for those of the same name.
+fn own_first(own: Vec<super::Wait>, mut parent: Vec<super::Wait>) -> Vec<super::Wait> {
+    parent.retain(|wait| own.iter().all(|own| own.name != wait.name));
+    own.into_iter().chain(parent).collect()
 }
 
 /// The parent's entries in their order, those of the same key replaced, then the new ones.

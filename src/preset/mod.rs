@@ -10,6 +10,7 @@ mod quantity;
 mod recognise;
 mod setup;
 mod unit;
+mod wait;
 
 pub use check::{Checks, ChurnGuard, FocusGuard};
 pub use expression::{BadExpression, Expression, Function, Node, Operator, Variable};
@@ -20,6 +21,7 @@ pub use quantity::{Computed, Timed};
 pub use recognise::{Greeting, Recognised, Witness, recognise, recognise_process, told_parameters};
 pub use setup::{Connection, Step, set_parameter, show_parameter};
 pub use unit::{Conversion, Time, Unit};
+pub use wait::{Wait, WaitKind};
 
 use check::WrittenChecks;
 use node::WrittenNode;

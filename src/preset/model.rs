@@ -1,6 +1,6 @@
 //! What a preset holds. Every section may be left out: an absent one is inherited, or empty in a preset without parent.
 
-use super::{Checks, Computed, Expression, Nested, Recognised, Step, Unit, WrittenChecks, WrittenNode};
+use super::{Checks, Computed, Expression, Nested, Recognised, Step, Unit, Wait, WrittenChecks, WrittenNode};
 use crate::metrics::{MetricsDelta, Selector};
 use crate::statements::Reader;
 use regex::Regex;
@@ -63,6 +63,8 @@ pub struct Preset {
 
     /// What a diagnosis looks at.
     pub diagnosis: Diagnosis,
+    /// How stacks of waits tell what is waited for; the first entry that fits counts.
+    pub wait: Vec<Wait>,
     /// What a diagnosis may conclude; a cause without a rule is not looked for.
     pub rule: Vec<Rule>,
 }
@@ -265,6 +267,8 @@ pub struct Diagnosis {
     /// Functions of the kernel that carry messages: what they cost is no function's of the server, for every query
     /// needs it.
     pub transport: Vec<Pattern>,
+    /// Functions of the kernel in which a thread waits for messages: what they cost is no function's either.
+    pub polling: Vec<Pattern>,
     /// Functions in which a thread waits for a lock.
     pub locks: Vec<Pattern>,
 }
@@ -322,6 +326,16 @@ pub enum Cause {
     SaturatedThread,
     /// Threads wait for each other.
     Lock,
+    /// Threads wait for a lock of the server's own on its shared structures.
+    LightweightLock,
+    /// Transactions wait for each other.
+    RowLock,
+    /// Queries wait until what they wrote is on the disk.
+    Flush,
+    /// Queries wait for files to be read or written.
+    Disk,
+    /// The server sleeps while it has queries in its hands.
+    Sleep,
     /// Calls that block hold the runtime's worker threads.
     BlockedRuntime,
     /// The database behind takes long.
@@ -353,6 +367,11 @@ impl fmt::Display for Cause {
             Cause::Allocator => "allocator",
             Cause::SaturatedThread => "one saturated thread",
             Cause::Lock => "lock",
+            Cause::LightweightLock => "lightweight lock",
+            Cause::RowLock => "lock of another transaction",
+            Cause::Flush => "flush to disk",
+            Cause::Disk => "reading and writing files",
+            Cause::Sleep => "sleep in the server",
             Cause::BlockedRuntime => "runtime starved by blocking calls",
             Cause::DatabaseService => "the database's service time",
             Cause::DatabasePath => "the way to the database, or the call path",

@@ -66,7 +66,14 @@ fn headline(verdict: &Finding) -> String {
     let possible = if verdict.confidence == Confidence::Possible { "possibly " } else { "" };
     let effect = verdict.effect.map_or(String::new(), |effect| format!(", {}", effect_words(&effect)));
     let named = verdict.named.first().map_or(String::new(), |named| format!("; first {}", named_words(named)));
-    format!("{possible}{}{effect}{named}", verdict.cause)
+    format!("{possible}{}{effect}{named}", cause_words(verdict))
+}
+
+/// The cause, and what is waited for where that says more.
+fn cause_words(verdict: &Finding) -> String {
+    let cause = verdict.cause.to_string();
+    let wait = verdict.wait.as_ref().filter(|wait| !cause.contains(wait.as_str()));
+    wait.map_or(cause.clone(), |wait| format!("{cause}: {wait}"))
 }
 
 fn verdict_section(number: usize, verdict: &Finding) -> Section {
@@ -82,7 +89,7 @@ fn verdict_section(number: usize, verdict: &Finding) -> Section {
         notes.push(format!("Why it is said: {}.", verdict.because));
     }
     notes.push(format!("Refuted if {}. Next: {}.", verdict.refuted_by, verdict.next));
-    Section { title: format!("{number}. {possible}{}", verdict.cause), notes, ..Section::default() }
+    Section { title: format!("{number}. {possible}{}", cause_words(verdict)), notes, ..Section::default() }
 }
 
 fn effect_words(effect: &Effect) -> String {
@@ -100,7 +107,8 @@ fn named_words(named: &Named) -> String {
         .map_or(String::new(), |(low, high)| format!(" ({} to {})", significant(low / 1e3), significant(high / 1e3)));
     let cost = significant(named.cost / 1e3);
     let effect = named.effect.map_or(String::new(), |effect| format!(", {} us of latency", significant(effect / 1e3)));
-    format!("{}, {cost} us a query{interval}{effect}", short_name(&named.name))
+    let process = named.process.as_ref().map_or(String::new(), |process| format!("{process}: "));
+    format!("{process}{}, {cost} us a query{interval}{effect}", short_name(&named.name))
 }
 
 fn evidence_words(evidence: &Evidence) -> String {

@@ -51,10 +51,14 @@ pub fn frames(table: &HotTable) -> Table {
 
 fn title(table: &HotTable) -> String {
     let what = match (&table.callers_of, table.by) {
-        (Some(of), By::SelfCost) => format!("Callers of {of}, by its self cost,"),
+        (Some(of), By::SelfCost | By::Owner) => format!("Callers of {of}, by its self cost,"),
         (Some(of), By::Total) => format!("Callers of {of}, by its total cost,"),
         (None, By::SelfCost) => "Hot frames, self cost,".into(),
         (None, By::Total) => "Hot frames, total cost,".into(),
+        (None, By::Owner) if table.source == Source::OnCpu => {
+            "Hot functions of the program, with what they call,".into()
+        }
+        (None, By::Owner) => "Who waits, by function of the program,".into(),
     };
     let focus = table.focus.as_ref().map_or(String::new(), |f| format!(", focus {f}"));
     let folded = if table.folded { ", runtime plumbing folded" } else { "" };
@@ -81,6 +85,13 @@ fn notes(table: &HotTable) -> Vec<String> {
     }
     if table.by == By::Total && table.callers_of.is_none() {
         notes.push("Total costs of frames that call each other overlap: they do not add up.".into());
+    }
+    if table.by == By::Owner {
+        notes.push(
+            "Each sample counts for the innermost function of the server's own program that is no helper; `--by self` \
+             shows where it is by the kernel and the libraries too."
+                .into(),
+        );
     }
     if table.source != Source::OnCpu {
         notes.push("All threads' waits, idle ones' too: they are not parts of the latency.".into());

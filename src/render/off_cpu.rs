@@ -1,7 +1,7 @@
 //! What threads wait for, as a table per level and the stacks where they wait longest.
 
 use super::model::{Cell, Column, Section, Table};
-use crate::analyze::time::off_cpu::{BlockedStack, Kind, Waits};
+use crate::analyze::time::off_cpu::{BlockedStack, Waits};
 use crate::profile::short_name;
 use crate::run::OffCpu;
 
@@ -27,9 +27,12 @@ fn waits_table(rows: &[Row]) -> Table {
         Column::text("under", "under"),
         number("on_cpu", "on CPU"),
         number("runnable", "runnable"),
-        number("lock", "blocked: locks"),
-        number("other", "blocked: other"),
-        number("work", "for work or data"),
+        number("lock", "locks"),
+        number("disk", "disk"),
+        number("sleep", "sleep"),
+        number("other", "other"),
+        number("client", "client"),
+        number("work", "work or data"),
         Column::number("switches", "waits", "per query"),
     ];
     let micros = |nanos: f64| Cell::Figure(nanos / 1e3);
@@ -40,16 +43,18 @@ fn waits_table(rows: &[Row]) -> Table {
             Cell::figure(waits.on_cpu.map(|nanos| nanos / 1e3), "CPU time was not sampled"),
             micros(waits.runnable),
             micros(waits.lock),
+            micros(waits.flush + waits.disk),
+            micros(waits.sleep),
             micros(waits.other),
+            micros(waits.client),
             micros(waits.work),
             Cell::Figure(waits.switches),
         ]
     };
     let notes = vec![
-        "All threads of the server together, idle ones too: these are not parts of the latency. Tasks of an async \
-            runtime \
-         that wait have no stack: their stage's metric tells of them. From offcpu.pb.gz and profile.pb.gz of each \
-         window."
+        "From `locks` on: blocked for that; `disk` is files and flushes. All threads of the server together, idle ones \
+         too: these are not parts of the latency. Tasks of an async runtime that wait have no stack: their stage's \
+         metric tells of them. From offcpu.pb.gz and profile.pb.gz of each window."
             .to_string(),
     ];
     Table { title: String::new(), columns, rows: rows.iter().map(row).collect(), notes }
@@ -66,7 +71,7 @@ fn stacks_table(stacks: &[BlockedStack], level: usize) -> Table {
     ];
     let row = |stack: &BlockedStack| {
         vec![
-            Cell::Text(kind(stack.kind).into()),
+            Cell::Text(stack.name.clone()),
             Cell::Figure(stack.blocked / 1e3),
             Cell::Figure(stack.runnable / 1e3),
             Cell::Figure(stack.switches),
@@ -74,16 +79,8 @@ fn stacks_table(stacks: &[BlockedStack], level: usize) -> Table {
             Cell::Text(path(stack)),
         ]
     };
-    let title = format!("Where threads are blocked longest at level {level}, but for work or data");
+    let title = format!("Where threads are blocked longest at level {level}, idle ones left out");
     Table { title, columns, rows: stacks.iter().map(row).collect(), ..Table::default() }
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Lock => "lock",
-        Kind::Work => "work or data",
-        Kind::Other => "other",
-    }
 }
 
 /// The innermost frames by their short names.

@@ -73,8 +73,10 @@ pub enum Incomplete {
     NoRegisters,
     /// The timer's interrupt came after the thread had lost the CPU, and no switch-out of it was sampled.
     SwitchedOut,
-    /// The thread left its CPU before anybody looked, or without its stack being followed.
+    /// The thread left its CPU without its stack being followed: there was no room.
     NotSeen,
+    /// The thread left its CPU before anybody looked, and did not run until the window's end.
+    Before,
     /// The thread was born and had not run yet.
     Newborn,
 }
@@ -91,6 +93,7 @@ impl std::fmt::Display for Incomplete {
             Incomplete::NoRegisters => "no user registers",
             Incomplete::SwitchedOut => "already switched out",
             Incomplete::NotSeen => "not seen switching out",
+            Incomplete::Before => "off CPU since before the recording",
             Incomplete::Newborn => "had not run yet",
         })
     }

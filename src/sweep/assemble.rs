@@ -217,7 +217,7 @@ fn waits(raw: &RawSamples, symbolizer: &mut Symbolizer) -> Option<Result<OffCpu,
     for wait in &followed.waits {
         let nanos = wait.blocked + wait.runnable;
         match raw.stacks[wait.stack as usize].incomplete {
-            Some(Incomplete::NotSeen) => report.not_followed += nanos,
+            Some(Incomplete::NotSeen | Incomplete::Before) => report.not_followed += nanos,
             Some(reason) => *reasons.entry(format!("{reason} in {}", raw.ended_in(wait.stack))).or_default() += nanos,
             None => {}
         }

@@ -50,8 +50,8 @@ pub async fn cost(scraper: &dyn Scraper, processes: &Processes) -> Option<Scrape
 fn beyond(idle: Snapshot, before: Snapshot, after: Snapshot) -> Option<u64> {
     let anyway = difference(&[idle, before.clone()])?;
     let whole = difference(&[before, after])?;
-    let usual = anyway.cpu(Role::Target) as f64 * whole.span.nanos() as f64 / anyway.span.nanos().max(1) as f64;
-    Some((whole.cpu(Role::Target) as f64 - usual).max(0.0) as u64)
+    let usual = anyway.cpu(Role::Target)? as f64 * whole.span.nanos() as f64 / anyway.span.nanos().max(1) as f64;
+    Some((whole.cpu(Role::Target)? as f64 - usual).max(0.0) as u64)
 }
 
 /// What the run's notes say of it.

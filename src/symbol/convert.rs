@@ -71,6 +71,7 @@ fn cut(incomplete: Incomplete) -> &'static str {
         Incomplete::NoRegisters => "[stack cut: no registers]",
         Incomplete::SwitchedOut => "[switched out before the timer's interrupt came]",
         Incomplete::NotSeen => "[not seen switching out]",
+        Incomplete::Before => "[off CPU since before the recording]",
         Incomplete::Newborn => "[new thread, has not run yet]",
     }
 }

@@ -3,8 +3,10 @@
 
 use crate::build;
 use regex::Regex;
+use wireprof::analyze::time::WaitKinds;
 use wireprof::analyze::time::off_cpu::{Kind, blocked_stacks, waits};
 use wireprof::clock::Span;
+use wireprof::preset::Preset;
 use wireprof::profile::{Builder, Frame, Labels, Profile, Space, off_cpu_columns};
 use wireprof::run::{Manifest, OffCpu, Run, Store};
 use wireprof::sample::OffCpuReport;
@@ -43,6 +45,10 @@ fn run() -> Run {
     build::run(vec![window])
 }
 
+fn kinds() -> WaitKinds {
+    WaitKinds::of(&Preset::built_in("generic").unwrap())
+}
+
 fn pattern(text: &str) -> Vec<Regex> {
     vec![Regex::new(text).unwrap()]
 }
@@ -50,17 +56,17 @@ fn pattern(text: &str) -> Vec<Regex> {
 #[test]
 fn waits_are_divided_by_the_queries_of_their_own_span_and_told_apart_by_kind() {
     // 500 queries in those 5 s.
-    let all = waits(&run(), 16, &[], &[]).unwrap();
+    let all = waits(&run(), 16, &kinds(), &[], &[]).unwrap();
     assert_eq!((all.lock, all.other, all.work), (2_000.0, 0.0, 8_000_000.0));
     assert_eq!((all.runnable, all.switches, all.on_cpu), (2_700.0, 2.42, None));
-    let peek = waits(&run(), 16, &pattern("^peek$"), &pattern("^held$")).unwrap();
+    let peek = waits(&run(), 16, &kinds(), &pattern("^peek$"), &pattern("^held$")).unwrap();
     assert_eq!((peek.blocked(), peek.runnable, peek.switches), (2_000.0, 200.0, 0.4));
-    assert_eq!(waits(&run(), 64, &[], &[]), None, "no such level");
+    assert_eq!(waits(&run(), 64, &kinds(), &[], &[]), None, "no such level");
 }
 
 #[test]
 fn the_stack_of_the_lock_is_named_once_for_all_its_threads_and_idle_ones_are_not() {
-    let stacks = blocked_stacks(&run(), 16, &[], 5);
+    let stacks = blocked_stacks(&run(), 16, &kinds(), &[], 5);
     assert_eq!(stacks.len(), 1, "{stacks:?}");
     let names: Vec<&str> = stacks[0].frames.iter().map(|frame| frame.name.as_str()).collect();
     assert_eq!(names, ["Mutex::lock_contended", "peek", "main"]);
@@ -76,7 +82,7 @@ fn a_stored_run_gives_the_same_waits_and_one_without_profiles_its_report() {
     writer.write_window(&run.windows[0], None).unwrap();
     writer.finish("complete").unwrap();
     let stored = store.load(&run.manifest.id).unwrap();
-    assert_eq!(waits(&stored, 16, &[], &[]), waits(&run, 16, &[], &[]));
+    assert_eq!(waits(&stored, 16, &kinds(), &[], &[]), waits(&run, 16, &kinds(), &[], &[]));
     let parts = wireprof::run::Parts { profiles: false, metrics: false };
     let brief = store.load_parts(&run.manifest.id, parts).unwrap();
     let off_cpu = brief.windows[0].off_cpu.as_ref().unwrap();

@@ -30,6 +30,7 @@ mod sweep_setup;
 #[path = "../support/sweeps.rs"]
 mod sweeps;
 mod testbed;
+mod unlike;
 mod unmeasured;
 mod wire;
 mod wire_uses;

@@ -78,7 +78,7 @@ fn blocked_time_is_the_windows_where_a_thread_never_wakes_and_the_sleeps_where_i
     };
     let idle: Vec<_> = of("idle").collect();
     let residual =
-        |wait: &&wireprof::sample::RawWait| raw.stacks[wait.stack as usize].incomplete == Some(Incomplete::NotSeen);
+        |wait: &&wireprof::sample::RawWait| raw.stacks[wait.stack as usize].incomplete == Some(Incomplete::Before);
     assert!(idle.len() == 1 && residual(&idle[0]) && idle[0].waits == 0, "{idle:?}");
     assert_eq!(idle[0].blocked as f64, window, "the whole window, to the nanosecond");
     let sleeper: Vec<_> = of("sleeper").filter(|wait| !residual(wait)).collect();

@@ -1,6 +1,7 @@
 //! Hot frames: what each frame costs a query at each level, and what grew. Invariant: a level's self costs and what
 //! lies outside the focus sum to its total, and a frame that recurs in a stack counts once in `total`.
 
+use super::owners::{Rules, owned};
 use super::tally::{Identity, Tally, tally};
 use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, difference, estimate};
@@ -8,6 +9,7 @@ use crate::profile::{ColumnKind, Focus, Space};
 use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Which samples count for a frame.
@@ -19,6 +21,8 @@ pub enum By {
     SelfCost,
     /// Those whose stack has it.
     Total,
+    /// Those that it owns: it is the innermost function of the server's program that is no helper.
+    Owner,
 }
 
 /// What comes first.
@@ -53,6 +57,8 @@ pub struct HotOptions {
     pub column: Option<ColumnKind>,
     /// Runtime frames to fold; empty: none.
     pub runtime_frames: Vec<Regex>,
+    /// Who owns what, for [`By::Owner`]; without them costs are self costs.
+    pub owners: Option<Rules>,
 }
 
 impl Default for HotOptions {
@@ -67,6 +73,7 @@ impl Default for HotOptions {
             callers_of: None,
             column: None,
             runtime_frames: Vec::new(),
+            owners: None,
         }
     }
 }
@@ -153,7 +160,14 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     };
     let (mut levels, mut tallies, mut column) = (Vec::new(), Vec::new(), None);
     for (level, windows) in run.levels() {
-        let views: Vec<WindowView> = windows.iter().filter_map(|w| window_view(w, &view_options)).collect();
+        let mut views: Vec<WindowView> = windows.iter().filter_map(|w| window_view(w, &view_options)).collect();
+        if let Some(rules) = options.owners.as_ref().filter(|_| options.by == By::Owner) {
+            let waits = options.source != Source::OnCpu;
+            let of_owners = |view: &mut WindowView| {
+                view.profile = Cow::Owned(owned(&view.profile, rules, waits, |_| true));
+            };
+            views.iter_mut().for_each(of_owners);
+        }
         let found: Vec<Tally> = views.iter().map(|v| tally(v, options.by, options.callers_of.as_ref())).collect();
         column = column.or_else(|| views.first().map(|v| v.profile.columns[v.column].clone()));
         levels.push(level_totals(per, level, &windows, &views, &found));
@@ -228,7 +242,7 @@ fn row(name: Identity, frames: &[&Identity], tallies: &[Vec<Tally>]) -> HotRow {
 
 /// The rows that were left out, as one.
 fn others(left_out: &[HotRow], tallies: &[Vec<Tally>], options: &HotOptions) -> Option<HotRow> {
-    let additive = options.by == By::SelfCost || options.callers_of.is_some();
+    let additive = options.by != By::Total || options.callers_of.is_some();
     let frames: Vec<&Identity> = left_out.iter().map(|r| &r.frame).collect();
     let name = Identity {
         name: format!("[{} more {}]", frames.len(), if frames.len() == 1 { "frame" } else { "frames" }),

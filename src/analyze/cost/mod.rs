@@ -2,7 +2,7 @@
 
 pub mod demands;
 pub mod hot;
-pub(in crate::analyze) mod owners;
+pub mod owners;
 pub mod processes;
 pub mod quantities;
 pub mod statements;

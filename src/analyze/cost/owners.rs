@@ -3,7 +3,8 @@
 
 use super::tally::Identity;
 use crate::preset::{Pattern, Preset};
-use crate::profile::{Frame, FrameId, Profile, Space, short_name};
+use crate::profile::{Builder, Frame, FrameId, Profile, Sample, Space, marker, short_name};
+use crate::run::Manifest;
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -15,11 +16,14 @@ pub const TRANSPORT: &str = "[sending and receiving]";
 pub struct Rules {
     helpers: Vec<Regex>,
     transport: Vec<Regex>,
+    /// Name of the file that the target runs; `None`: not known, as of recordings made by others.
+    program: Option<String>,
 }
 
 /// What a function is by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ownership {
+    /// Does work of its own.
     #[default]
     Own,
     /// Works for whoever calls it.
@@ -29,11 +33,23 @@ pub enum Ownership {
 }
 
 impl Rules {
-    pub fn of(preset: &Preset) -> Self {
+    /// The rules of this preset for the target of a run.
+    pub fn of(preset: &Preset, manifest: &Manifest) -> Self {
         let all = |patterns: &[Pattern]| patterns.iter().map(|p| p.0.clone()).collect::<Vec<Regex>>();
         // An allocator that is linked into the program is no more an owner than a library's, and a runtime is none.
         let helpers = [all(&preset.diagnosis.helpers), allocator(preset), all(&preset.runtime)].concat();
-        Rules { helpers, transport: all(&preset.diagnosis.transport) }
+        let transport = [all(&preset.diagnosis.transport), all(&preset.diagnosis.polling)].concat();
+        let file = |path: &String| path.rsplit('/').next().map(String::from).filter(|name| !name.is_empty());
+        Rules { helpers, transport, program: manifest.target.executable.as_ref().and_then(file) }
+    }
+
+    /// Of each frame of a profile; in one of `waits` nobody carries.
+    pub fn ownerships(&self, profile: &Profile, waits: bool) -> Vec<Ownership> {
+        let of = |frame: &Frame| match self.ownership(&frame.name, frame.space) {
+            Ownership::Carrier if waits => Ownership::Own,
+            ownership => ownership,
+        };
+        profile.frames.iter().map(of).collect()
     }
 
     /// By the full or the short name.
@@ -56,9 +72,13 @@ pub fn allocator(preset: &Preset) -> Vec<Regex> {
     focus.iter().flat_map(|focus| focus.patterns.iter().map(|p| p.0.clone())).collect()
 }
 
+/// Shares of the nodes' stacks that must have a frame of the file that runs for it to be the program: an interpreter's
+/// launcher is at the root of few.
+const OF_STACKS: f64 = 0.1;
+
 /// The owner of what ends in each node of the profile; `None`: [`TRANSPORT`]. `ownerships` are those of its frames.
-pub fn owners(profile: &Profile, ownerships: &[Ownership]) -> Vec<Option<FrameId>> {
-    let program = program(profile);
+pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules) -> Vec<Option<FrameId>> {
+    let program = program(profile, rules.program.as_deref());
     let owns = |frame: &Frame, ownership: Ownership| {
         frame.space == Space::User
             && !frame.inlined
@@ -67,22 +87,39 @@ pub fn owners(profile: &Profile, ownerships: &[Ownership]) -> Vec<Option<FrameId
     };
     let owns: Vec<bool> =
         profile.frames.iter().zip(ownerships).map(|(frame, ownership)| owns(frame, *ownership)).collect();
-    // Of each node the innermost owner of the path to it, and whether the path carries. A node's parent comes before
-    // it.
-    let mut paths: Vec<(Option<FrameId>, bool)> = Vec::with_capacity(profile.nodes.len());
+    // Of each node the innermost owner of the path to it. A node's parent comes before it.
+    let mut paths: Vec<Path> = Vec::with_capacity(profile.nodes.len());
     for node in &profile.nodes {
-        let (owner, carried) = node.parent.map_or((None, false), |parent| paths[parent.index()]);
-        let owner = if owns[node.frame.index()] { Some(node.frame) } else { owner };
-        paths.push((owner, carried || ownerships[node.frame.index()] == Ownership::Carrier));
+        let Path { mut named, mut unnamed, carried } =
+            node.parent.map_or_else(Path::default, |parent| paths[parent.index()]);
+        if owns[node.frame.index()] {
+            let has_name = profile.frames[node.frame.index()].miss.is_none();
+            *(if has_name { &mut named } else { &mut unnamed }) = Some(node.frame);
+        }
+        paths.push(Path { named, unnamed, carried: carried || ownerships[node.frame.index()] == Ownership::Carrier });
     }
-    let owner = |((owner, carried), frame): ((Option<FrameId>, bool), FrameId)| {
-        if carried { None } else { owner.or(Some(frame)) }
+    let owner = |(path, frame): (Path, FrameId)| {
+        // A function without a name says nothing where a caller of it has one.
+        if path.carried { None } else { path.named.or(path.unnamed).or(Some(frame)) }
     };
     paths.into_iter().zip(profile.nodes.iter().map(|node| node.frame)).map(owner).collect()
 }
 
-/// The module of most user frames of the call tree: the server's program, not a library.
-fn program(profile: &Profile) -> Option<&str> {
+/// What is known of the way to a node.
+#[derive(Clone, Copy, Default)]
+struct Path {
+    named: Option<FrameId>,
+    /// A function of the program whose name is not known.
+    unnamed: Option<FrameId>,
+    carried: bool,
+}
+
+/// The server's program, not a library: the file that the target runs, if it is on the stacks; else the module of most
+/// user frames of the call tree.
+fn program<'p>(profile: &'p Profile, executable: Option<&'p str>) -> Option<&'p str> {
+    if let Some(executable) = executable.filter(|executable| on_stacks(profile, executable) >= OF_STACKS) {
+        return Some(executable);
+    }
     let mut nodes = vec![0usize; profile.frames.len()];
     profile.nodes.iter().for_each(|node| nodes[node.frame.index()] += 1);
     let mut modules: BTreeMap<&str, usize> = BTreeMap::new();
@@ -90,6 +127,40 @@ fn program(profile: &Profile) -> Option<&str> {
         *modules.entry(&frame.module).or_default() += nodes;
     }
     modules.into_iter().max_by_key(|(_, nodes)| *nodes).map(|(module, _)| module)
+}
+
+/// Share of the user nodes that are of this module or called by it.
+fn on_stacks(profile: &Profile, module: &str) -> f64 {
+    let (mut user, mut under) = (0, 0);
+    let mut below: Vec<bool> = Vec::with_capacity(profile.nodes.len());
+    for node in &profile.nodes {
+        let frame = &profile.frames[node.frame.index()];
+        let own = frame.space == Space::User && frame.module == module;
+        below.push(own || node.parent.is_some_and(|parent| below[parent.index()]));
+        if frame.space == Space::User {
+            user += 1;
+            under += usize::from(below[below.len() - 1]);
+        }
+    }
+    f64::from(under as u32) / f64::from((user as u32).max(1))
+}
+
+/// The profile with each stack replaced by its owner, of the samples that count. `waits`: it is one of waits, in which
+/// who waits for a message waits all the same.
+pub fn owned(profile: &Profile, rules: &Rules, waits: bool, counts: impl Fn(&Sample) -> bool) -> Profile {
+    let owners = owners(profile, &rules.ownerships(profile, waits), rules);
+    let mut builder = Builder::new(profile.columns.clone());
+    for sample in profile.samples.iter().filter(|sample| counts(sample)) {
+        let stack = sample.stack.map(|stack| {
+            let owner =
+                owners[stack.index()].map(|f| Frame { file: String::new(), ..profile.frames[f.index()].clone() });
+            let frame = builder.frame(owner.unwrap_or_else(|| marker(TRANSPORT)));
+            builder.push(None, frame)
+        });
+        let labels = builder.labels(profile.labels[sample.labels.index()].clone());
+        builder.sample(stack, labels, sample.at, sample.values.clone());
+    }
+    builder.finish()
 }
 
 /// [`TRANSPORT`] as a row of a table.

@@ -113,7 +113,7 @@ impl Attribution<'_> {
             frames.push(self.frames.no_stack);
         }
         match self.by {
-            By::SelfCost => frames.truncate(1),
+            By::SelfCost | By::Owner => frames.truncate(1),
             By::Total => {
                 frames.sort_unstable();
                 frames.dedup();

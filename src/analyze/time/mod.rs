@@ -11,3 +11,6 @@ pub mod scraped;
 pub mod series;
 pub mod tails;
 pub mod uses;
+mod wait_kinds;
+
+pub use wait_kinds::{WaitKinds, Waiting};

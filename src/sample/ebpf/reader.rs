@@ -308,7 +308,11 @@ impl<'s> Reader<'s> {
         for ((tid, stack), waited) in &divided.waited {
             let pid = threads.get(tid).map_or(0, |thread| thread.pid);
             let known = self.taken.waiting.get(stack).copied();
-            let reason = if *stack == off_cpu::NEWBORN { Incomplete::Newborn } else { Incomplete::NotSeen };
+            let reason = match *stack {
+                off_cpu::NEWBORN => Incomplete::Newborn,
+                off_cpu::UNSEEN => Incomplete::Before,
+                _ => Incomplete::NotSeen,
+            };
             found.push(RawWait {
                 thread: self.collector.thread(pid, *tid),
                 stack: known.unwrap_or_else(|| self.collector.empty_stack(reason)),

@@ -5,8 +5,10 @@
 
 use regex::Regex;
 use std::collections::BTreeMap;
+use wireprof::analyze::time::WaitKinds;
 use wireprof::analyze::time::off_cpu::waits;
 use wireprof::metrics::{Change, Series};
+use wireprof::preset::Preset;
 use wireprof::profile::{ColumnKind, Space};
 use wireprof::run::{Run, Store, Window};
 use wireprof::target::Role;
@@ -92,8 +94,9 @@ fn plants(run: &Run, window: &Window) {
 fn lock(run: &Run) -> anyhow::Result<()> {
     // ResourceKind it and waking the next one are no waiting.
     let (within, except) = ([Regex::new("planted_lock$")?], [Regex::new(r"planted_lock_hold|futex_wake$")?]);
+    let kinds = WaitKinds::of(&Preset::built_in("testbed")?);
     for (level, windows) in run.levels() {
-        let Some(found) = waits(run, level, &within, &except) else { continue };
+        let Some(found) = waits(run, level, &kinds, &within, &except) else { continue };
         let wait: Option<f64> = windows.iter().map(|w| published(w, "wireprof_plant_wait_seconds_total", "lock")).sum();
         let calls: Option<f64> = windows.iter().map(|w| published(w, "wireprof_plant_calls_total", "lock")).sum();
         let (Some(wait), Some(calls)) = (wait, calls.filter(|calls| *calls > 0.0)) else { continue };

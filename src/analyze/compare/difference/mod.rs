@@ -138,7 +138,7 @@ impl Side {
             if options.trees {
                 level.stacks.tree.get_or_insert_default();
             }
-            let rules = options.preset.map(Rules::of);
+            let rules = options.preset.map(|preset| Rules::of(preset, &self.manifest));
             level.stacks.add(&view, options.renames, rules.as_ref());
         }
     }

@@ -1,9 +1,9 @@
-//! Findings on the CPU: a function, the allocator, one thread, the machine as a whole. Invariant: a function is named
-//! with what it calls, and what a function's CPU costs the latency is the network's answer, not its share of a
-//! profile.
+//! Findings on the CPU: a function, the allocator, one thread; the machine as a whole is in `machine.rs`. Invariant:
+//! a function is named with what it calls, and what a function's CPU costs the latency is the network's answer, not its
+//! share of a profile.
 
 use super::owners::{Owner, Within, owners};
-use super::{Candidate, Case, Evidence, Named, PROFILE, Removal, ResourceKind, SCHEDULER};
+use super::{Candidate, Case, Evidence, Named, PROFILE, Removal, ResourceKind, SCHEDULER, machine};
 use crate::analyze::cost::owners::{TRANSPORT, allocator as allocator_functions};
 use crate::preset::Cause;
 
@@ -13,25 +13,25 @@ const MOSTLY: f64 = 0.8;
 const NAMED: usize = 3;
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {
-    let all = owners(case.preset, &case.facts.windows, Within::Everything);
+    let all = owners(case.naming, &case.facts.windows, Within::Everything);
     let allocated = allocated(case);
     let in_thread = match &case.facts.thread {
-        Some(thread) => owners(case.preset, &case.facts.windows, Within::Threads(&thread.tids)),
+        Some(thread) => owners(case.naming, &case.facts.windows, Within::Threads(&thread.tids)),
         None => Vec::new(),
     };
     // A function that is called once for many queries costs each of them more where fewer share the call.
-    let lower = case.facts.lower(case.levels).map(|facts| owners(case.preset, &facts.windows, Within::Everything));
+    let lower = case.facts.lower(case.levels).map(|facts| owners(case.naming, &facts.windows, Within::Everything));
     let lower = lower.unwrap_or_default();
     let mut found: Vec<Candidate> = Vec::new();
     found.extend(function(case, &all, &allocated, &in_thread, &lower));
     found.extend(allocator(case, &allocated));
     found.extend(thread(case, &in_thread, &lower));
-    found.extend(saturated(case, &all, &lower));
+    found.extend(machine::saturated(case, &all, &lower));
     found
 }
 
 /// Taking away this much CPU.
-fn removal(nanos: f64, in_thread: f64) -> Removal {
+pub(super) fn removal(nanos: f64, in_thread: f64) -> Removal {
     let held = vec![(ResourceKind::Workers, nanos), (ResourceKind::Thread, in_thread)];
     Removal { cpu: nanos, held, ..Removal::default() }
 }
@@ -39,7 +39,7 @@ fn removal(nanos: f64, in_thread: f64) -> Removal {
 /// Taking away this much of a function, `in_thread` of it on the busiest thread. At the lower level as large a part
 /// of it goes; one that was not sampled there costs nothing there, and where nothing was sampled it is taken to cost
 /// as much a query.
-fn less_of(owner: &Owner, nanos: f64, in_thread: f64, lower: &[Owner]) -> Removal {
+pub(super) fn less_of(owner: &Owner, nanos: f64, in_thread: f64, lower: &[Owner]) -> Removal {
     let there = (!lower.is_empty()).then(|| cost_of(lower, &owner.name) * nanos / owner.cost.value);
     Removal { lower_cpu: there, ..removal(nanos, in_thread) }
 }
@@ -51,6 +51,7 @@ fn cost_of(owners: &[Owner], name: &str) -> f64 {
 fn named(case: &Case, owners: &[Owner], in_thread: &[Owner], lower: &[Owner]) -> Vec<Named> {
     let name = |owner: &Owner| Named {
         name: owner.name.clone(),
+        process: None,
         cost: owner.cost.value,
         interval: owner.cost.interval,
         effect: case.effect(&less_of(owner, owner.cost.value, cost_of(in_thread, &owner.name), lower)),
@@ -95,7 +96,7 @@ fn allocated(case: &Case) -> Vec<Owner> {
     let patterns = allocator_functions(case.preset);
     match patterns.is_empty() {
         true => Vec::new(),
-        false => owners(case.preset, &case.facts.windows, Within::Frames(&patterns)),
+        false => owners(case.naming, &case.facts.windows, Within::Frames(&patterns)),
     }
 }
 
@@ -141,34 +142,5 @@ fn thread(case: &Case, in_thread: &[Owner], lower: &[Owner]) -> Option<Candidate
             case.share("that thread waiting for a CPU", thread.awake - thread.on_cpu, "its time", SCHEDULER),
         ],
         ..Candidate::new(Cause::SaturatedThread, sentence)
-    })
-}
-
-/// All CPUs are busy.
-fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
-    let cpu = case.facts.cpu?;
-    let used =
-        |what: &str, nanos: Option<f64>| nanos.map(|ns| case.nanos(&format!("CPU of {what}"), ns, "query", SCHEDULER));
-    let taken = cpu.taken.map(|taken| taken / cpu.cpus);
-    let sentence = format!(
-        "The machine's CPUs are saturated: {:.0} % of {} CPUs in use, {:.1} us a query of all that takes part.",
-        100.0 * cpu.used,
-        cpu.cpus,
-        cpu.demand / 1e3
-    );
-    let evidence = [
-        Some(case.share("CPU in use", cpu.used, "the machine", SCHEDULER)),
-        used("the server", Some(cpu.server)),
-        used("the generator", cpu.generator),
-        used("what is watched beside", cpu.others),
-        taken.map(|share| case.share("CPU of others, stolen time included", share, "the machine", SCHEDULER)),
-    ];
-    Some(Candidate {
-        // As many CPUs as there are clients: nobody waits for one.
-        removal: Some(Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
-        measure: Some((cpu.used, "CPU in use")),
-        named: named(case, all, &[], lower),
-        evidence: evidence.into_iter().flatten().collect(),
-        ..Candidate::new(Cause::CpuSaturated, sentence)
     })
 }

@@ -1,7 +1,8 @@
-//! What is known at a level, as the causes need it. Invariant: each figure is a mean over the level's windows, and
-//! one that any of them lacks is `None`; all times are ns.
+//! What is known at a level, as the causes need it; its queueing network is made in `network.rs`. Invariant: each
+//! figure is a mean over the level's windows, and one that any of them lacks is `None`; all times are ns.
 
-use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
+use super::blocked::{Blocked, OffCpuWaits};
+use super::queries_wait::CAUSES;
 use crate::analyze::cost::quantities::{evaluate, microseconds};
 use crate::analyze::judge::summary::{mean_latency, per_query};
 use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
@@ -35,6 +36,10 @@ pub struct Facts<'a> {
     pub thread: Option<Busiest>,
     /// The runtime's workers; `None` where the preset names none, or they were not measured.
     pub workers: Option<WorkersFacts>,
+    /// What threads that handle queries wait for; `None` where that was not followed.
+    pub blocked: Option<Blocked>,
+    /// ns a query of it that are waits for locks, flushes, files and sleep.
+    pub waited: f64,
     /// The round trip behind the server; `None` where the preset names none, or it was not measured.
     pub behind: Option<RoundTrip>,
     /// The load's own hop; `None` where not both of its ends were seen.
@@ -177,7 +182,13 @@ impl RoundTrip {
 impl<'a> Facts<'a> {
     /// `None` where the level has no latency: an empty window, or a load whose latency nobody knows, not the sockets
     /// either.
-    pub fn of(run: &'a Run, preset: &Preset, hops: &[HopPlaces], level: usize) -> Option<Facts<'a>> {
+    pub fn of(
+        run: &'a Run,
+        preset: &Preset,
+        hops: &[HopPlaces],
+        waits: &OffCpuWaits,
+        level: usize,
+    ) -> Option<Facts<'a>> {
         let windows: Vec<&Window> = run.levels().remove(&level)?;
         let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
         let completed: f64 = windows.iter().map(|w| w.load.completed as f64).sum();
@@ -194,7 +205,7 @@ impl<'a> Facts<'a> {
             let hop = hops.iter().find(|hop| hop.of_load == of_load && hop.levels.contains_key(&level));
             hop.and_then(|hop| hop.levels.get(&level)).filter(|places| places.both_ends).cloned()
         };
-        Some(Facts {
+        let facts = Facts {
             level,
             // Somebody else's load: as many as there are under way (Little's law).
             clients: connections.map_or(throughput * latency / 1e9, |n| n as f64),
@@ -205,38 +216,14 @@ impl<'a> Facts<'a> {
             generator: generator(&windows, throughput),
             thread: busiest(&windows),
             workers: workers_facts(preset, &windows),
+            blocked: waits.blocked(&windows),
+            waited: 0.0,
             behind: round_trip(preset, &windows, places(false).and_then(|places| own_use(preset, places))),
             places: places(true),
             windows,
-        })
-    }
-
-    /// The queueing network of this level; `None` without scheduler statistics of the machine.
-    pub fn network(&self, levels: &BTreeMap<usize, Facts<'a>>) -> Option<Network> {
-        let (cpu, (_, lowest)) = (self.cpu?, levels.first_key_value()?);
-        let thread = self.thread.as_ref().map(|t| (ResourceKind::Thread, t.demand, 1.0));
-        let workers = self.workers.map(|w| (ResourceKind::Workers, w.on_cpu + w.blocked(), w.count));
-        let generator = self.generator.map(|g| (ResourceKind::Generator, g.demand, g.threads));
-        let held = [thread, workers, generator].into_iter().flatten();
-        let left = (cpu.cpus - cpu.taken.unwrap_or(cpu.stolen)).max(0.1);
-        let network = Network {
-            clients: self.clients,
-            latency: self.latency,
-            cpu: cpu.demand,
-            cpus: left,
-            held: held.map(|(what, demand, servers)| HeldResource { what, demand, servers }).collect(),
-            most_delay: self.most_delay(lowest),
-            lower: self.lower(levels).and_then(|facts| {
-                Some(LowerLevel { throughput: facts.throughput / self.throughput, cpu: facts.cpu?.demand })
-            }),
         };
-        // CPUs that would be idle may be taken by others without being in the way: a thread that is woken gets its
-        // CPU from one that never sleeps. Up to as many clients as CPUs there are no queues but those of threads,
-        // which are measured; beyond, others are in the way as far as the threads of the measurement want all CPUs.
-        Some(match self.clients <= cpu.cpus {
-            true => Network { cpus: cpu.cpus, ..network }.contended(left, cpu.demand + cpu.runnable),
-            false => Network { cpus: cpu.cpus - (cpu.cpus - left) * self.wanted(), ..network },
-        })
+        let waited = CAUSES.iter().filter_map(|(kind, _)| facts.waited(waits, *kind)).sum();
+        Some(Facts { waited, ..facts })
     }
 
     /// The run's lowest level, where its throughput is so much less that the costs' difference tells something. Not
@@ -251,30 +238,6 @@ impl<'a> Facts<'a> {
     /// to be there.
     pub fn on_busiest_thread(&self) -> f64 {
         self.thread.as_ref().zip(self.cpu).map_or(0.0, |(thread, cpu)| thread.demand / cpu.server)
-    }
-
-    /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
-    fn wanted(&self) -> f64 {
-        let threads = |cpu: Cpu| (cpu.demand + cpu.runnable) * self.throughput / 1e9 / cpu.cpus;
-        self.cpu.map_or(1.0, threads).min(1.0)
-    }
-
-    /// Share of the runtime's workers that a task holds, 0..1; `None` where that is not measured.
-    fn workers_held(&self) -> Option<f64> {
-        let workers = self.workers?;
-        let held = workers.on_cpu + workers.runnable + workers.blocked();
-        Some((held * self.throughput / 1e9 / workers.count).min(1.0))
-    }
-
-    /// What can be a delay at most, ns: what it is where no queries queue, and what the wait for the round trip
-    /// behind has grown by since, as far as that is no wait for a CPU or for a worker that another task holds. Near
-    /// saturation the latency alone does not tell delays from queues. `None` where this is the lowest level.
-    fn most_delay(&self, lowest: &Facts) -> Option<f64> {
-        let cpu = lowest.cpu.filter(|cpu| lowest.clients <= cpu.cpus && lowest.level < self.level)?;
-        let wait = |facts: &Facts| Some(facts.behind.as_ref()?.wait.as_ref()?.0);
-        let queued = self.workers_held().map_or(self.wanted(), |held| held.max(self.wanted()));
-        let grown = wait(self).zip(wait(lowest)).map_or(0.0, |(here, there)| (here - there).max(0.0));
-        Some((lowest.latency - cpu.demand).max(0.0) + grown * (1.0 - queued))
     }
 
     /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip

@@ -1,7 +1,8 @@
 //! Findings held against the preset's rules, and put in order. Invariant: a confident finding passes every bound of
 //! its rule, and where there is none the answer is that there is no single cause.
 
-use super::{Candidate, Case, Confidence, Effect, Finding, behind, cpu, validity, waits};
+use super::owners::{Within, owners};
+use super::{Candidate, Case, Confidence, Effect, Finding, behind, cpu, machine, queries_wait, validity, waits};
 use crate::preset::{Cause, Rule};
 
 /// Share of the latency below which a possible cause is not worth its lines.
@@ -12,11 +13,12 @@ pub(super) fn judge(case: &Case) -> (Vec<Finding>, Vec<String>) {
     let mut findings = validity::findings(case);
     findings.extend(cpu::findings(case));
     findings.extend(waits::findings(case));
+    findings.extend(queries_wait::findings(case));
     findings.extend(behind::findings(case));
     let mut verdicts: Vec<Finding> = findings.into_iter().filter_map(|finding| verdict(case, finding)).collect();
     if !verdicts.iter().any(|verdict| verdict.confidence == Confidence::Confident) {
-        let none = "No cause passes the bounds of its rule: what a query takes is spread over many.";
-        verdicts.extend(verdict(case, Candidate::new(Cause::NoSingleCause, none.into())));
+        let all = owners(case.naming, &case.facts.windows, Within::Everything);
+        verdicts.extend(verdict(case, machine::no_single_cause(case, &all)));
     }
     let effect = |verdict: &Finding| verdict.effect.map_or(0.0, |effect| effect.latency);
     verdicts.sort_by(|a, b| {
@@ -59,9 +61,9 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
         }
         _ => return None,
     };
-    let Candidate { cause, sentence, named, evidence, .. } = finding;
+    let Candidate { cause, wait, sentence, named, evidence, .. } = finding;
     let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
-    Some(Finding { cause, sentence, confidence, because, effect, named, evidence, refuted_by, next })
+    Some(Finding { cause, wait, sentence, confidence, because, effect, named, evidence, refuted_by, next })
 }
 
 /// A bound is passed, or missed by no more than half of it.
@@ -112,6 +114,8 @@ fn not_judged(case: &Case) -> Vec<String> {
     unless(generator, "CPU of the generator and of other processes", why);
     let profiles = facts.windows.iter().all(|window| window.profile.is_some());
     unless(profiles, "functions that use the CPU", "the level has no profile");
+    let followed = facts.blocked.is_some() || facts.workers.is_some();
+    unless(followed, "what the server's threads wait for", "they were not followed off the CPU");
     if case.preset.diagnosis.behind.is_some() {
         let behind = facts.behind.as_ref();
         let of = |there: bool| behind.is_none() || there;

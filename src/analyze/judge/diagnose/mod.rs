@@ -5,20 +5,26 @@
 //! Serialized as it is, a [`Diagnosis`] is the JSON of `wireprof diagnose --json`. Times are ns.
 
 mod behind;
+mod blocked;
 mod cpu;
 mod facts;
 mod judge;
+mod machine;
 mod model;
+mod network;
 mod owners;
+mod queries_wait;
 mod validity;
 mod waits;
 
+pub use blocked::{Blocked, OffCpuWaits};
 pub use facts::{Facts, LatencyBy, RoundTrip};
 pub use model::{HeldResource, LowerLevel, Network, Removal, ResourceKind};
 
 use crate::analyze::time::places::places;
 use crate::preset::{Cause, Preset};
 use crate::run::Run;
+use owners::Naming;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -54,6 +60,9 @@ pub struct Diagnosis {
 pub struct Finding {
     /// What kind of cause it is.
     pub cause: Cause,
+    /// What is waited for, as the preset names it; `None`: the cause is no wait that stacks tell of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
     /// The finding in one sentence, with its main figures.
     pub sentence: String,
     /// How far the bounds of its rule are passed.
@@ -98,6 +107,9 @@ pub struct Effect {
 pub struct Named {
     /// Full name of the function.
     pub name: String,
+    /// The process that runs it, where several are told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// ns of CPU a query; or of blocked time, for what waits.
     pub cost: f64,
     /// 95 % interval of `cost`; `None`: not measured.
@@ -123,23 +135,51 @@ pub struct Evidence {
 
 /// The diagnosis at a level; `None` where the level has no latency.
 pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
-    let hops = places(run);
-    let levels: BTreeMap<usize, Facts> =
-        run.levels().into_keys().filter_map(|level| Some((level, Facts::of(run, preset, &hops, level)?))).collect();
-    let facts = levels.get(&level)?;
-    let case = Case { preset, facts, levels: &levels, network: facts.network(&levels) };
-    let (verdicts, not_judged) = judge::judge(&case);
-    Some(Diagnosis {
-        run: run.manifest.id.clone(),
-        level,
-        clients: facts.clients,
-        latency: facts.latency,
-        latency_by: facts.latency_by,
-        throughput: facts.throughput,
-        verdicts,
-        lower: facts.lower(&levels).filter(|lower| lower.cpu.is_some()).map(|lower| lower.level),
-        not_judged,
-    })
+    let known = Known::of(run, preset);
+    known.diagnosis(level)
+}
+
+/// The diagnosis of every level that has a latency.
+pub fn diagnose_all(run: &Run, preset: &Preset) -> Vec<Diagnosis> {
+    let known = Known::of(run, preset);
+    known.levels.keys().filter_map(|level| known.diagnosis(*level)).collect()
+}
+
+/// What is known of a run, for all its levels.
+struct Known<'a> {
+    run: &'a Run,
+    preset: &'a Preset,
+    levels: BTreeMap<usize, Facts<'a>>,
+    waits: OffCpuWaits<'a>,
+    naming: Naming,
+}
+
+impl<'a> Known<'a> {
+    fn of(run: &'a Run, preset: &'a Preset) -> Self {
+        let (hops, naming) = (places(run), Naming::of(preset, &run.manifest));
+        let waits = OffCpuWaits::of(run, preset, &naming.rules);
+        let facts = |level| Some((level, Facts::of(run, preset, &hops, &waits, level)?));
+        let levels = run.levels().into_keys().filter_map(facts).collect();
+        Known { run, preset, levels, waits, naming }
+    }
+
+    fn diagnosis(&self, level: usize) -> Option<Diagnosis> {
+        let facts = self.levels.get(&level)?;
+        let Known { preset, waits, naming, levels, .. } = self;
+        let case = Case { preset, facts, levels, waits, naming, network: facts.network(levels) };
+        let (verdicts, not_judged) = judge::judge(&case);
+        Some(Diagnosis {
+            run: self.run.manifest.id.clone(),
+            level,
+            clients: facts.clients,
+            latency: facts.latency,
+            latency_by: facts.latency_by,
+            throughput: facts.throughput,
+            verdicts,
+            lower: facts.lower(levels).filter(|lower| lower.cpu.is_some()).map(|lower| lower.level),
+            not_judged,
+        })
+    }
 }
 
 /// What causes are looked for in.
@@ -148,6 +188,8 @@ struct Case<'a> {
     facts: &'a Facts<'a>,
     /// All levels, this one among them.
     levels: &'a BTreeMap<usize, Facts<'a>>,
+    waits: &'a OffCpuWaits<'a>,
+    naming: &'a Naming,
     /// `None` without scheduler statistics of the machine.
     network: Option<Network>,
 }
@@ -155,6 +197,8 @@ struct Case<'a> {
 /// A cause that may be one.
 struct Candidate {
     cause: Cause,
+    /// What is waited for, as the preset names it.
+    wait: Option<String>,
     sentence: String,
     /// What would be taken away; `None`: not to be told.
     removal: Option<Removal>,
@@ -168,7 +212,8 @@ struct Candidate {
 
 impl Candidate {
     fn new(cause: Cause, sentence: String) -> Self {
-        Candidate { cause, sentence, removal: None, at_least: None, measure: None, named: vec![], evidence: vec![] }
+        let (named, evidence) = (Vec::new(), Vec::new());
+        Candidate { cause, wait: None, sentence, removal: None, at_least: None, measure: None, named, evidence }
     }
 }
 

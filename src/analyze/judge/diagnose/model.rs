@@ -30,6 +30,24 @@ pub struct Network {
     pub most_delay: Option<f64>,
     /// A level of less throughput; `None`: what is left costs what it costs.
     pub lower: Option<LowerLevel>,
+    /// Others that take CPUs give way as more threads of the measurement want one; `None`: they take what they take.
+    pub others: Option<Competing>,
+}
+
+/// CPUs that are shared with others in proportion to the threads that want one, as fair schedulers do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Competing {
+    /// Number of CPUs in all.
+    pub cpus: f64,
+    /// The others' threads that want one, on average, by what the measurement's got.
+    pub threads: f64,
+}
+
+impl Competing {
+    /// The CPUs that so many threads of the measurement get.
+    fn left_to(self, threads: f64) -> f64 {
+        self.cpus * threads / (threads + self.threads).max(f64::MIN_POSITIVE)
+    }
 }
 
 /// A level of the same run with less throughput.
@@ -98,6 +116,14 @@ impl Network {
         Network { cpus: high, ..self }
     }
 
+    /// The same, others giving way that take the rest of `cpus` CPUs.
+    pub fn sharing(self, cpus: f64) -> Network {
+        let delay = self.delay();
+        let threads = self.clients * (1.0 - delay / self.response(delay)).max(0.0);
+        let others = threads * (cpus / self.cpus - 1.0).max(0.0);
+        Network { others: Some(Competing { cpus, threads: others }), ..self }
+    }
+
     /// ns of latency that go with what is taken away; never negative, never more than there is.
     pub fn effect(&self, removal: &Removal) -> f64 {
         // A single client's waits follow one another: there is at least the delay that was measured.
@@ -117,7 +143,9 @@ impl Network {
     /// The latency without the removal's work, with so much delay; `as_is` is what it is with the work.
     fn response_without(&self, removal: &Removal, delay: f64, as_is: f64) -> f64 {
         let shared = self.shared(removal);
-        let mut response = as_is;
+        // Where the others themselves are what is taken away, they do not give way.
+        let others = self.others.filter(|_| removal.cpus == 0.0);
+        let (mut response, mut cpus) = (as_is, self.cpus + removal.cpus);
         // Each round brings it closer by the share at least; to 1e-6 for the highest.
         for _ in 0..50 {
             let left = 1.0 - shared + shared * (response / as_is).min(1.0);
@@ -125,14 +153,14 @@ impl Network {
                 let gone: f64 = removal.held.iter().filter(|(what, _)| *what == held.what).map(|(_, ns)| ns).sum();
                 HeldResource { demand: (held.demand - gone).max(0.0) * left, ..*held }
             });
-            let without = Network {
-                cpu: (self.cpu - removal.cpu).max(0.0) * left,
-                cpus: self.cpus + removal.cpus,
-                held: held.collect(),
-                ..self.clone()
-            };
+            let without =
+                Network { cpu: (self.cpu - removal.cpu).max(0.0) * left, cpus, held: held.collect(), ..self.clone() };
             response = without.response(delay);
-            if shared == 0.0 {
+            if let Some(others) = others {
+                // As many want a CPU as are not delayed; halfway there, lest it swings.
+                let wanting = self.clients * (1.0 - delay / response).max(0.0);
+                cpus = f64::midpoint(cpus, others.left_to(wanting));
+            } else if shared == 0.0 {
                 break;
             }
         }
@@ -212,7 +240,16 @@ mod tests {
     use super::*;
 
     fn network(clients: f64, latency: f64) -> Network {
-        Network { clients, latency, cpu: 20_000.0, cpus: 2.0, held: Vec::new(), most_delay: None, lower: None }
+        Network {
+            clients,
+            latency,
+            cpu: 20_000.0,
+            cpus: 2.0,
+            held: Vec::new(),
+            most_delay: None,
+            lower: None,
+            others: None,
+        }
     }
 
     fn within(found: f64, expected: f64, share: f64) {
@@ -289,6 +326,20 @@ mod tests {
         within(waited.latency - waited.delay(), 30_000.0, 0.01);
         // Never fewer than the others left.
         within(one.contended(0.5, 90_000.0).cpus, 0.5, 0.01);
+    }
+
+    #[test]
+    fn others_give_way_to_threads_that_wait_no_longer() {
+        // Those of 16 clients that are not delayed get half a CPU of two, so that the others are three times as many
+        // threads. All 16 get more.
+        let others = Network { cpus: 0.5, cpu: 500_000.0, ..network(16.0, 20_000_000.0) };
+        let gone = Removal { delay: 20_000_000.0, ..Removal::default() };
+        let shared = others.clone().sharing(2.0);
+        let competing = shared.others.unwrap().threads;
+        assert!((3.0..30.0).contains(&competing), "{shared:?}");
+        let cpus = 2.0 * 16.0 / (16.0 + competing);
+        within(shared.effect(&gone), 20_000_000.0 - 16.0 * 500_000.0 / cpus, 0.1);
+        assert!(others.effect(&gone) < 0.7 * shared.effect(&gone));
     }
 
     #[test]

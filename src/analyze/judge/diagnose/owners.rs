@@ -1,23 +1,37 @@
-//! What each owner of a level's CPU, or of its waits, costs a query. Invariant: each sample counts for one owner, so
+//! What each owner of a level's CPU costs a query. Invariant: each sample counts for one owner, so
 //! owners' costs sum to the total.
 
 use crate::analyze::cost::hot::By;
-use crate::analyze::cost::owners::{Ownership, Rules, TRANSPORT, owners as owners_of};
+use crate::analyze::cost::owners::{Rules, owned as owned_profile};
 use crate::analyze::cost::tally::tally;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, estimate};
-use crate::analyze::time::off_cpu::{Kind, kinds_of_stacks};
 use crate::preset::Preset;
-use crate::profile::{Builder, Frame, Profile, Sample, frame_matches, marker};
-use crate::run::Window;
+use crate::profile::{ColumnKind, Profile, Sample, Space, frame_matches};
+use crate::run::{Manifest, Window};
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// ns a query of one function with what it calls: of CPU, or blocked.
+/// By what functions are named.
+pub struct Naming {
+    pub rules: Rules,
+    runtime_frames: Vec<Regex>,
+}
+
+impl Naming {
+    pub fn of(preset: &Preset, manifest: &Manifest) -> Self {
+        let runtime_frames = preset.runtime.iter().map(|p| p.0.clone()).collect();
+        Naming { rules: Rules::of(preset, manifest), runtime_frames }
+    }
+}
+
+/// ns a query of one function with what it calls: of CPU, or blocked ([`super::blocked`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Owner {
     pub name: String,
+    /// A function of a program or library; else the kernel's, or a marker, where a stack has none.
+    pub user: bool,
     pub cost: Estimate,
 }
 
@@ -29,68 +43,66 @@ pub enum Within<'a> {
     Threads(&'a [u32]),
     /// Samples with a frame that matches one of these.
     Frames(&'a [Regex]),
-    /// Not CPU but waits of this kind, of threads with such a name.
-    Waiting(Kind, &'a Regex),
 }
 
-/// Owners of a level's CPU, or of its waits, those with the most first; empty where a window has no profile of that.
-pub fn owners(preset: &Preset, windows: &[&Window], within: Within) -> Vec<Owner> {
-    let runtime_frames = preset.runtime.iter().map(|p| p.0.clone()).collect();
-    let source = if matches!(within, Within::Waiting(..)) { Source::Blocked } else { Source::OnCpu };
-    let options = ViewOptions { source, runtime_frames, ..ViewOptions::default() };
-    let rules = Rules::of(preset);
+/// Owners of a level's CPU, those with the most first; empty where a window has no profile of that.
+pub fn owners(naming: &Naming, windows: &[&Window], within: Within) -> Vec<Owner> {
+    let options = ViewOptions { runtime_frames: naming.runtime_frames.clone(), ..ViewOptions::default() };
     let views: Option<Vec<WindowView>> = windows.iter().map(|w| window_view(w, &options)).collect();
-    let nanos = |view: &WindowView| view.profile.columns[view.column].unit == "nanoseconds";
-    let Some(views) = views.filter(|views| views.iter().all(nanos)) else { return Vec::new() };
-    let mut costs: BTreeMap<String, Vec<Option<WindowCost>>> = BTreeMap::new();
+    views.map_or(Vec::new(), |views| of_views(naming, views, within))
+}
+
+/// Owners of the CPU of a companion, likewise.
+pub fn beside(naming: &Naming, windows: &[&Window], process: &str) -> Vec<Owner> {
+    let views: Option<Vec<WindowView>> = windows.iter().map(|window| of_companion(window, process)).collect();
+    views.map_or(Vec::new(), |views| of_views(naming, views, Within::Everything))
+}
+
+fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>> {
+    let own = window.companions.iter().find(|companion| companion.process == process)?;
+    let profile = own.profile.as_ref()?;
+    let column = profile.column(&ColumnKind::Cpu)?;
+    // Its samples come from the same seconds as the target's.
+    let queries = window.queries_under_profile();
+    let (source, outside) = (Source::OnCpu, None);
+    Some(WindowView { window, source, profile: Cow::Borrowed(profile), column, queries, outside })
+}
+
+fn of_views(naming: &Naming, views: Vec<WindowView>, within: Within) -> Vec<Owner> {
+    let nanos = |view: &WindowView| view.profile.columns[view.column].unit == "nanoseconds" && view.queries > 0.0;
+    if !views.iter().all(nanos) {
+        return Vec::new();
+    }
+    let mut costs: BTreeMap<(String, bool), Vec<Option<WindowCost>>> = BTreeMap::new();
     let mut blanks = Vec::new();
     for (at, view) in views.iter().enumerate() {
-        let owned = WindowView { profile: Cow::Owned(owned(&view.profile, &rules, within)), ..view.clone() };
+        let owned = WindowView { profile: Cow::Owned(owned(&view.profile, &naming.rules, within)), ..view.clone() };
         let tally = tally(&owned, By::SelfCost, None);
         for (frame, cost) in tally.frames {
-            costs.entry(frame.name).or_insert_with(|| vec![None; views.len()])[at] = Some(cost);
+            costs.entry((frame.name, frame.space == Space::User)).or_insert_with(|| vec![None; views.len()])[at] =
+                Some(cost);
         }
         blanks.push(tally.blank);
     }
-    let of = |(name, costs): (String, Vec<Option<WindowCost>>)| {
+    let of = |((name, user), costs): ((String, bool), Vec<Option<WindowCost>>)| {
         let filled: Vec<WindowCost> =
             costs.into_iter().zip(&blanks).map(|(cost, blank)| cost.unwrap_or_else(|| blank.clone())).collect();
-        Some(Owner { name, cost: estimate(&filled)? })
+        Some(Owner { name, user, cost: estimate(&filled)? })
     };
     let mut owners: Vec<Owner> = costs.into_iter().filter_map(of).collect();
     owners.sort_by(|a, b| b.cost.value.total_cmp(&a.cost.value).then_with(|| a.name.cmp(&b.name)));
     owners
 }
 
-/// The profile with each stack replaced by its owner.
+/// The profile of owners, of the samples that count.
 fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
     let wanted: Vec<bool> = match within {
         Within::Frames(patterns) => profile.frames.iter().map(|f| frame_matches(f, patterns)).collect(),
         _ => Vec::new(),
     };
-    let kinds = matches!(within, Within::Waiting(..)).then(|| kinds_of_stacks(profile)).unwrap_or_default();
-    let counts = |sample: &Sample| match within {
+    owned_profile(profile, rules, false, |sample: &Sample| match within {
         Within::Everything => true,
-        Within::Waiting(kind, threads) => {
-            let named = threads.is_match(&profile.labels[sample.labels.index()].thread);
-            named && sample.stack.is_some_and(|stack| kinds[stack.index()] == kind)
-        }
         Within::Threads(tids) => tids.contains(&profile.labels[sample.labels.index()].tid),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
-    };
-    let ownerships: Vec<Ownership> =
-        profile.frames.iter().map(|frame| rules.ownership(&frame.name, frame.space)).collect();
-    let owners = owners_of(profile, &ownerships);
-    let mut builder = Builder::new(profile.columns.clone());
-    for sample in profile.samples.iter().filter(|sample| counts(sample)) {
-        let stack = sample.stack.map(|stack| {
-            let owner =
-                owners[stack.index()].map(|f| Frame { file: String::new(), ..profile.frames[f.index()].clone() });
-            let frame = builder.frame(owner.unwrap_or_else(|| marker(TRANSPORT)));
-            builder.push(None, frame)
-        });
-        let labels = builder.labels(profile.labels[sample.labels.index()].clone());
-        builder.sample(stack, labels, sample.at, sample.values.clone());
-    }
-    builder.finish()
+    })
 }

@@ -4,8 +4,7 @@
 
 use super::owners::{Owner, Within, owners};
 use super::{Candidate, Case, Evidence, METRICS, Named, OFF_CPU, PROFILE, Removal, ResourceKind, SCHEDULER};
-use crate::analyze::time::off_cpu::Kind;
-use crate::preset::Cause;
+use crate::preset::{Cause, WaitKind};
 use regex::Regex;
 
 /// Functions that a finding names at most.
@@ -20,7 +19,8 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
         case.nanos("of it, waiting for a CPU", workers.runnable, "query", SCHEDULER),
         case.nanos("of it, blocked", blocked, "query", "the difference of these"),
     ];
-    let (waits, in_calls) = (lock(case), blocked_by(case, Kind::Other));
+    let in_calls = blocked_by(case, |kind| !kind.idle() && !kind.lock());
+    let waits = lock(case);
     let sum = |owners: &[Owner]| owners.iter().map(|owner| owner.cost.value).sum::<f64>();
     let in_locks = waits.as_ref().map_or(0.0, |waits| waits.blocked);
     // Without stacks of waits all of it is the lock's, if there is one.
@@ -40,11 +40,10 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
 }
 
 /// Where the runtime's workers were blocked, by the stacks of their waits; empty where none were taken.
-fn blocked_by(case: &Case, kind: Kind) -> Vec<Owner> {
-    let workers = case.preset.diagnosis.workers.as_ref();
-    workers.map_or(Vec::new(), |workers| {
-        owners(case.preset, &case.facts.windows, Within::Waiting(kind, &workers.threads.0))
-    })
+fn blocked_by(case: &Case, wanted: fn(WaitKind) -> bool) -> Vec<Owner> {
+    let Some(workers) = &case.preset.diagnosis.workers else { return Vec::new() };
+    let threads = &workers.threads.0;
+    case.waits.owners(&case.facts.windows, |waiting, labels| wanted(waiting.kind) && threads.is_match(&labels.thread))
 }
 
 /// Taking away so much of what holds the workers; `cpu` ns of it are on a CPU.
@@ -58,6 +57,7 @@ fn blocking(case: &Case, calls: &[Owner], blocked: f64, mut evidence: Vec<Eviden
     let (count, busy) = workers.map_or((0.0, 1.0), |w| (w.count, (w.on_cpu + w.runnable).max(1.0)));
     let name = |owner: &Owner| Named {
         name: owner.name.clone(),
+        process: None,
         cost: owner.cost.value,
         interval: owner.cost.interval,
         effect: case.effect(&removal(owner.cost.value, 0.0)),
@@ -93,15 +93,15 @@ fn lock(case: &Case) -> Option<LockWaits> {
     let windows = &case.facts.windows;
     let on_cpu = match patterns.is_empty() {
         true => Vec::new(),
-        false => owners(case.preset, windows, Within::Frames(&patterns)),
+        false => owners(case.naming, windows, Within::Frames(&patterns)),
     };
-    let blocked = blocked_by(case, Kind::Lock);
+    let blocked = blocked_by(case, WaitKind::lock);
     let server = case.facts.cpu?.server;
     // A hundredth of the CPU: below it nobody waits for locks so often that it would matter.
     let often = on_cpu.first().filter(|first| first.cost.value >= 0.01 * server);
     let name = blocked.first().or(often)?.name.clone();
     let own = Regex::new(&format!("^{}$", regex::escape(&name))).ok()?;
-    let cpu = owners(case.preset, windows, Within::Frames(&[own])).iter().map(|owner| owner.cost.value).sum();
+    let cpu = owners(case.naming, windows, Within::Frames(&[own])).iter().map(|owner| owner.cost.value).sum();
     Some(LockWaits {
         cpu,
         waiting: on_cpu.iter().find(|owner| owner.name == name).map_or(0.0, |owner| owner.cost.value),
@@ -122,7 +122,7 @@ fn locked(case: &Case, waits: LockWaits, blocked: f64, mut evidence: Vec<Evidenc
     let cost = waits.cpu + blocked;
     Candidate {
         measure: Some((blocked / server, "ns blocked for each ns of the server's CPU")),
-        named: vec![Named { name: waits.name, cost, interval: None, effect: case.effect(&removal) }],
+        named: vec![Named { name: waits.name, process: None, cost, interval: None, effect: case.effect(&removal) }],
         removal: Some(removal),
         evidence,
         ..Candidate::new(

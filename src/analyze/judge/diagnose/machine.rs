@@ -1,0 +1,158 @@
+//! The machine's CPUs as a whole: whether they are saturated, and by whom. Invariant: processes are named by the
+//! kernel's accounting of their threads, in the order of their CPU, each with the function that owns most of what was
+//! sampled of it.
+
+use super::cpu::{less_of, removal};
+use super::facts::Cpu;
+use super::owners::{Owner, beside};
+use super::{Candidate, Case, Evidence, Named, Removal, SCHEDULER};
+use crate::analyze::judge::summary::per_query;
+use crate::preset::Cause;
+use crate::target::{Role, SchedulerDelta};
+use std::collections::BTreeSet;
+
+/// Of all CPUs in use: from here on threads that wait for one say that what is idle cannot be had.
+const QUEUES_TELL: f64 = 0.85;
+/// The most that less than that may count as.
+const UNSURE: f64 = 0.94;
+/// Processes that are named at most.
+const PROCESSES: usize = 4;
+
+impl Cpu {
+    /// Threads of the measurement that wait for a CPU, on average, for each CPU.
+    fn waiting(&self, throughput: f64) -> f64 {
+        self.runnable * throughput / 1e9 / self.cpus
+    }
+
+    /// How far the CPUs are saturated, 0..1: what is in use, and of the rest as much as threads wait for. CPUs are
+    /// never all in use: a thread that is woken on a busy one waits while another idles for a moment.
+    pub(super) fn saturation(&self, throughput: f64) -> f64 {
+        let taken = self.used + (1.0 - self.used).max(0.0) * self.waiting(throughput).min(1.0);
+        if self.used < QUEUES_TELL { taken.min(UNSURE.max(self.used)) } else { taken }
+    }
+}
+
+/// All CPUs are busy.
+pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
+    let cpu = case.facts.cpu?;
+    let waiting = cpu.waiting(case.facts.throughput);
+    let sentence = format!(
+        "The machine's CPUs are saturated: {:.0} % of {} CPUs in use, and {waiting:.1} threads wait for each; {:.1} us \
+         a query of all that takes part: {}.",
+        100.0 * cpu.used,
+        cpu.cpus,
+        cpu.demand / 1e3,
+        in_words(&processes(case))
+    );
+    let share = |what: &str, share: f64| case.share(what, share, "the machine", SCHEDULER);
+    let waits = Evidence {
+        what: "threads of all that takes part that wait for a CPU".into(),
+        value: waiting,
+        unit: "for each CPU".into(),
+        level: case.facts.level,
+        source: SCHEDULER.into(),
+    };
+    let mut evidence = vec![share("CPU in use", cpu.used), waits];
+    evidence.extend(of_processes(case));
+    evidence.extend(cpu.taken.map(|taken| share("CPU of others, stolen time included", taken / cpu.cpus)));
+    Some(Candidate {
+        // As many CPUs as there are clients: nobody waits for one.
+        removal: Some(Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
+        measure: Some((cpu.saturation(case.facts.throughput), "CPU in use, and waited for")),
+        named: by_process(case, all, lower),
+        evidence,
+        ..Candidate::new(Cause::CpuSaturated, sentence)
+    })
+}
+
+/// Nothing passes its bounds: what there is is named in its order.
+pub(super) fn no_single_cause(case: &Case, all: &[Owner]) -> Candidate {
+    let none = "No cause passes the bounds of its rule: what a query takes is spread over many";
+    let found = processes(case);
+    let sentence = match case.facts.cpu.filter(|_| !found.is_empty()) {
+        Some(cpu) => format!(
+            "{none}. {:.1} us of latency hold, or have beside them, {:.1} us of CPU a query: {}.",
+            case.facts.latency / 1e3,
+            cpu.demand / 1e3,
+            in_words(&found)
+        ),
+        None => format!("{none}."),
+    };
+    Candidate {
+        named: by_process(case, all, &[]),
+        evidence: of_processes(case),
+        ..Candidate::new(Cause::NoSingleCause, sentence)
+    }
+}
+
+/// A process, or several of one name, and ns of CPU a query.
+struct Process {
+    role: Role,
+    name: String,
+    cpu: f64,
+}
+
+/// Those that take part, the ones with the most CPU first.
+fn processes(case: &Case) -> Vec<Process> {
+    let windows = &case.facts.windows;
+    let threads = || windows.iter().filter_map(|w| w.scheduler.as_ref()).flat_map(|s| &s.threads);
+    let names: BTreeSet<(Role, &str)> = threads()
+        .filter(|thread| thread.role != Role::Profiler)
+        .map(|thread| (thread.role, thread.process.as_str()))
+        .collect();
+    let cpu = |(role, name): (Role, &str)| {
+        let own = |s: &SchedulerDelta| {
+            Some(s.threads.iter().filter(|t| t.role == role && t.process == name).map(|t| t.cpu).sum::<u64>())
+        };
+        let cpu = per_query(windows, own).filter(|cpu| *cpu > 0.0)?;
+        Some(Process { role, name: name.to_string(), cpu })
+    };
+    let mut found: Vec<Process> = names.into_iter().filter_map(cpu).collect();
+    found.sort_by(|a, b| b.cpu.total_cmp(&a.cpu));
+    found.truncate(PROCESSES);
+    found
+}
+
+impl Process {
+    fn called(&self) -> String {
+        let role = match self.role {
+            Role::Target => " (the server)",
+            Role::Generator => " (the load generator)",
+            Role::Unfollowed => " (children of the server that are not followed)",
+            Role::Profiler | Role::Other => "",
+        };
+        format!("{}{role}", self.name)
+    }
+}
+
+fn in_words(processes: &[Process]) -> String {
+    let each = processes.iter().map(|process| format!("{} {:.1} us", process.called(), process.cpu / 1e3));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn of_processes(case: &Case) -> Vec<Evidence> {
+    let of = |process: &Process| case.nanos(&format!("CPU of {}", process.called()), process.cpu, "query", SCHEDULER);
+    processes(case).iter().map(of).collect()
+}
+
+/// Of each process that was sampled the function that owns most of its CPU.
+fn by_process(case: &Case, all: &[Owner], lower: &[Owner]) -> Vec<Named> {
+    let named = |process: Process| {
+        let (owners, target) = match process.role {
+            Role::Target => (all.to_vec(), true),
+            Role::Other => (beside(case.naming, &case.facts.windows, &process.name), false),
+            Role::Generator | Role::Profiler | Role::Unfollowed => return None,
+        };
+        let first = owners.into_iter().find(|owner| owner.user)?;
+        let nanos = first.cost.value;
+        let less = if target { less_of(&first, nanos, 0.0, lower) } else { removal(nanos, 0.0) };
+        Some(Named {
+            effect: case.effect(&less),
+            name: first.name,
+            process: Some(process.name),
+            cost: nanos,
+            interval: first.cost.interval,
+        })
+    };
+    processes(case).into_iter().filter_map(named).collect()
+}

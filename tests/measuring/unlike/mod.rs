@@ -1,0 +1,119 @@
+//! `diagnose` on servers that are unlike the testbed: plain C with a thread or a process for each connection, or one
+//! event loop, each with one bottleneck of known kind and place. What others do on a machine that is shared may be
+//! blamed before it, and then the order of the rest counts.
+
+use crate::skip::skip;
+use crate::sweeps::Place;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, Finding, diagnose};
+use wireprof::preset::{Cause, Preset};
+
+/// The compiled server; `None`, with the reason printed, without a C compiler.
+fn program() -> Option<&'static PathBuf> {
+    static PROGRAM: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
+    let built = PROGRAM.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("bookshop");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/measuring/unlike/server.c");
+        let mut compiler = Command::new("cc");
+        let status = compiler.args(["-O2", "-g", "-pthread", "-o"]).arg(&program).arg(source).status().ok()?;
+        assert!(status.success(), "the server does not compile");
+        Some((directory, program))
+    });
+    if built.is_none() {
+        skip("no C compiler: install the package `gcc`");
+    }
+    built.as_ref().map(|(_, program)| program)
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sweeps a server of this kind that does this for each query, at one client and at `level`.
+fn swept(kind: &str, work: &str, level: usize) -> Option<Diagnosis> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new(program()?);
+    command.args([&port.to_string(), kind, work]).stdin(Stdio::null());
+    let _server = Server(command.spawn().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "the server does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (place, url) = (Place::new(), format!("postgres://someone@127.0.0.1:{port}/any"));
+    let preset = place.path().join("bookshop.toml");
+    std::fs::write(&preset, "inherits = \"generic\"\n[process]\nchildren = true\n").unwrap();
+    let levels = format!("1,{level}");
+    let fixed = ["--preset", preset.to_str().unwrap(), "--window", "2s", "--query", "select 1"];
+    let answer = place.sweep(&[&["--url", &url, "--levels", &levels], &fixed[..]].concat());
+    assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
+    diagnose(&place.the_run(), &Preset::built_in("generic").unwrap(), level)
+}
+
+/// The first finding that is about the server.
+fn first(diagnosis: &Diagnosis) -> &Finding {
+    let about = |finding: &&Finding| finding.cause != Cause::OtherProcesses;
+    diagnosis.verdicts.iter().find(about).expect("something is always found")
+}
+
+/// The first finding is this cause, confidently, at this function.
+fn assert_first(kind: &str, work: &str, level: usize, cause: Cause, function: &str) {
+    let Some(diagnosis) = swept(kind, work, level) else { return };
+    let found = first(&diagnosis);
+    let named = found.named.first().map_or("", |named| &named.name);
+    let right = (found.cause, found.confidence, named) == (cause, Confidence::Confident, function);
+    assert!(right, "{kind} {work}: {:#?}", diagnosis.verdicts);
+    let share = found.effect.map_or(0.0, |effect| effect.share);
+    assert!(share > 0.3, "{kind} {work}: it is what limits, not {share:.2} of it: {:#?}", diagnosis.verdicts);
+}
+
+/// Nothing that the server does not do is found.
+fn assert_nothing_waited_for(kind: &str) {
+    let Some(diagnosis) = swept(kind, "none", 16) else { return };
+    let waits = [Cause::Lock, Cause::LightweightLock, Cause::RowLock, Cause::Flush, Cause::Disk, Cause::Sleep];
+    let wrong = |finding: &&Finding| waits.contains(&finding.cause) || named(finding);
+    // Of what it has every query needs all: no function of it is a cause.
+    fn named(finding: &Finding) -> bool {
+        let functions = ["price_order", "book_order", "fetch_rates", "start_thread", "clock_gettime"];
+        finding.named.iter().any(|named| functions.contains(&named.name.as_str()))
+    }
+    let wrong: Vec<_> = diagnosis.verdicts.iter().filter(wrong).collect();
+    assert!(wrong.is_empty(), "{kind}: {wrong:#?}");
+}
+
+#[test]
+fn a_thread_for_each_connection() {
+    assert_first("threads", "cpu", 4, Cause::CpuFunction, "price_order");
+    assert_first("threads", "lock", 16, Cause::Lock, "book_order");
+    assert_first("threads", "sleep", 16, Cause::Sleep, "fetch_rates");
+    assert_nothing_waited_for("threads");
+}
+
+#[test]
+fn a_process_for_each_connection() {
+    assert_first("processes", "cpu", 4, Cause::CpuFunction, "price_order");
+    assert_first("processes", "lock", 16, Cause::Lock, "book_order");
+    assert_first("processes", "sleep", 16, Cause::Sleep, "fetch_rates");
+    assert_nothing_waited_for("processes");
+}
+
+#[test]
+fn one_event_loop_for_all() {
+    assert_first("loop", "sleep", 16, Cause::Sleep, "fetch_rates");
+    assert_nothing_waited_for("loop");
+    let Some(diagnosis) = swept("loop", "cpu", 16) else { return };
+    let found = first(&diagnosis);
+    // The only thread is what the function is too much for.
+    assert!([Cause::CpuFunction, Cause::SaturatedThread].contains(&found.cause), "{:#?}", diagnosis.verdicts);
+    assert_eq!(found.named.first().map(|named| named.name.as_str()), Some("price_order"));
+}
