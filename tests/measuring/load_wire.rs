@@ -10,7 +10,7 @@ use wireprof::clock::{Span, now};
 use wireprof::load::{Address, Driver, Load, LoadTrace, Options, PgwireDriver};
 use wireprof::workload::Workload;
 
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
     bytes.extend((body.len() as u32 + 4).to_be_bytes());
     bytes.extend(body);
@@ -31,7 +31,7 @@ fn fatal() -> Vec<u8> {
 
 /// Serves one connection: start-up, then `serve` with the number of each query, from 0, until it returns false.
 /// Query 0 is the one before the load.
-fn server(mut serve: impl FnMut(&mut TcpStream, usize) -> bool + Send + 'static) -> (u16, JoinHandle<usize>) {
+pub fn server(mut serve: impl FnMut(&mut TcpStream, usize) -> bool + Send + 'static) -> (u16, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let handle = thread::spawn(move || {

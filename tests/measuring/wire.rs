@@ -1,6 +1,7 @@
 //! Places at real sockets: a PostgreSQL under load, followed by the kernel's program. Skipped, with the reason
 //! printed, where the host permits no such program or has no PostgreSQL.
 
+use crate::load_wire::{message, server};
 use crate::postgres::Postgres;
 use crate::skip::skip;
 use std::collections::BTreeSet;
@@ -152,6 +153,92 @@ fn the_extended_protocol_is_one_query_a_round_trip() {
     assert_eq!(hop.pipelined, 0);
     let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
     assert!((sum / trace.mean_latency().unwrap() - 1.0).abs() < 0.05, "{sum} ns");
+}
+
+/// Where the answers of a load come in parts, all of its latency is in places, and the pauses are the server's.
+fn assert_in_parts(wire: &mut SocketProgram, at: Listens, address: Address, sql: &str, paused: f64) {
+    let hops = vec![Hop { name: "target".into(), at }];
+    let mut load = PgwireDriver::new(address, Workload::from_query(sql), Options::default()).open(2).unwrap();
+    load.start().unwrap();
+    let delta = second(wire, &hops, None);
+    let trace = load.stop(delta.span).unwrap();
+    let hop = &delta.hops[0];
+    let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
+    let latency = trace.mean_latency().unwrap();
+    assert!((sum / latency - 1.0).abs() < 0.03, "places {sum} ns, latency {latency} ns: {hop:?}");
+    let (served, waited) = (hop.mean(Place::Server).unwrap(), hop.mean(Place::ClientBuffer).unwrap());
+    assert!(served > paused && waited < 0.5 * paused, "{paused} ns of pauses, {served} in the server's hands: {hop:?}");
+    assert!(hop.pieces >= hop.queries, "each answer comes in parts: {hop:?}");
+}
+
+#[test]
+fn pauses_between_the_parts_of_an_answer_are_the_servers_over_tcp_and_over_a_unix_socket() {
+    let Some(server) = Postgres::start("") else { return };
+    // A notice is sent at once.
+    let sql =
+        "do $$ begin raise notice 'a'; perform pg_sleep(0.004); raise notice 'b'; perform pg_sleep(0.004); end $$";
+    let address = server.address("postgres");
+    let at = Listens::Port(address.local_port().unwrap());
+    let Some(mut wire) = followed(vec![Hop { name: "target".into(), at: at.clone() }]) else { return };
+    assert_in_parts(&mut wire, at, address, sql, 8e6);
+    let directory = server.directory().display().to_string().replace('/', "%2F");
+    let address = Address::parse(&format!("postgres://postgres@{directory}:{}/postgres", server.port)).unwrap();
+    let at = Listens::Socket(address.socket().unwrap());
+    let Some(mut wire) = followed(vec![Hop { name: "target".into(), at: at.clone() }]) else { return };
+    assert_in_parts(&mut wire, at, address, sql, 8e6);
+}
+
+#[test]
+fn an_answer_larger_than_the_sockets_buffers_is_wholly_in_places() {
+    let row = message(b'D', &[&b"\0\x01\0\x2d\xc6\xc0"[..], &vec![b'x'; 3_000_000]].concat());
+    let answer = [message(b'T', b"\0\0"), row, message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
+    let (port, _) = server(move |stream, _| stream.write_all(&answer).is_ok());
+    let hops = vec![Hop { name: "target".into(), at: Listens::Port(port) }];
+    let Some(mut wire) = followed(hops.clone()) else { return };
+    let address = Address::parse(&format!("postgres://a@127.0.0.1:{port}/?sslmode=disable")).unwrap();
+    let workload = Workload::from_query("select x");
+    let mut load = PgwireDriver::new(address, workload, Options::default()).open(1).unwrap();
+    load.start().unwrap();
+    let delta = second(&mut wire, &hops, None);
+    let trace = load.stop(delta.span).unwrap();
+    let sum: f64 = Place::ALL[1..].iter().map(|place| delta.hops[0].mean(*place).unwrap()).sum();
+    let latency = trace.mean_latency().unwrap();
+    assert!((sum / latency - 1.0).abs() < 0.05, "places {sum} ns, latency {latency} ns: {:?}", delta.hops[0]);
+}
+
+#[test]
+fn a_notification_to_a_client_that_asks_nothing_is_in_no_place_of_a_query() {
+    let Some(server) = Postgres::start("") else { return };
+    let hops = vec![Hop { name: "target".into(), at: Listens::Port(server.port) }];
+    let Some(mut wire) = followed(hops.clone()) else { return };
+    if !wire.sends_seen() {
+        return skip("this kernel does not tell of sending (6.16 and later do)");
+    }
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let own = BTreeSet::from([u32::from(socket.local_addr().unwrap().port())]);
+    send(&mut socket, None, b"\0\x03\0\0user\0postgres\0database\0postgres\0\0");
+    until_ready(&mut socket);
+    wire.start().unwrap();
+    send(&mut socket, Some(b'Q'), b"listen c\0");
+    until_ready(&mut socket);
+    let before = wire.snapshot().unwrap();
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(60));
+        server.run(&["select pg_notify('c', 'x')"]);
+        let mut head = [0; 5];
+        socket.read_exact(&mut head).unwrap();
+        assert_eq!(head[0], b'A', "a notification");
+        let mut body = vec![0; u32::from_be_bytes(head[1..].try_into().unwrap()) as usize - 4];
+        socket.read_exact(&mut body).unwrap();
+    }
+    send(&mut socket, Some(b'Q'), b"select 1\0");
+    until_ready(&mut socket);
+    let after = wire.snapshot().unwrap();
+    wire.stop();
+    let hop = &before.until(&after, &hops, true, Some(&own)).hops[0];
+    assert_eq!((hop.connections, hop.queries), (1, 1));
+    let asked: u64 = Place::ALL[1..].iter().map(|place| hop.stay(*place).nanos).sum();
+    assert!(asked < 50_000_000 && hop.stay(Place::Client).nanos > 300_000_000, "{hop:?}");
 }
 
 /// Sends a message of the protocol.

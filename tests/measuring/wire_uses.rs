@@ -39,7 +39,7 @@ fn load(address: &Address, protocol: Protocol, clients: usize, sql: &str) -> Box
     load
 }
 
-fn of<'h>(hop: &'h HopDelta, is: impl Fn(&Purpose) -> bool) -> Option<&'h UseDelta> {
+fn of(hop: &HopDelta, is: impl Fn(&Purpose) -> bool) -> Option<&UseDelta> {
     hop.uses.as_ref().unwrap().iter().find(|found| is(&found.purpose))
 }
 

@@ -27,8 +27,8 @@ pub struct LevelPlaces {
     pub round_trips: f64,
     /// In the order of the path, beginning with the client.
     pub places: Vec<PlaceShare>,
-    /// The client's own mean latency in ns, while the sockets were followed; `None` on hops that are not the load's, or where the driver does not tell
-    /// it.
+    /// The client's own mean latency in ns, while the sockets were followed; `None` on hops that are not the load's, or
+    /// where the driver does not tell it.
     pub latency: Option<f64>,
     /// The part of the client's hands that lies in the latency, ns a query: from its own clock before sending to the
     /// socket, and from the socket to its own clock after reading. By both ends' measurements: what the sockets see
@@ -214,5 +214,5 @@ fn aligned(window: &Window) -> Option<Aligned> {
 fn between_queries(window: &Window, found: &Aligned) -> Option<f64> {
     let load = &window.load;
     let closed = load.rate.is_none() && load.counted_by == "client" && load.sessions.lost == 0;
-    closed.then(|| load.connections as f64 * found.nanos - found.latency_sum)
+    closed.then_some(load.connections as f64 * found.nanos - found.latency_sum)
 }

@@ -319,7 +319,8 @@ INLINE void receive(const struct event *event) {
     if (place == CLIENT_BUFFER || place == RESPONSE) {
         mark_behind(event, 0, move(event, place, CLIENT));
     } else if (connection->answer & ASIDE) {
-        connection->answer = ENDED;
+        /* It may be read in several parts. */
+        return;
     } else if (place == CLIENT && connection->since) {
         /* A further part of the answer: it was in the client's buffer since the first was read. */
         connection->pieces++;

@@ -1,5 +1,5 @@
-//! A second use of the oracle's database by the same server: rows committed at a rate, on connections of their own, by a
-//! statement that takes far longer than the oracle's. Invariant: what a commit took is the plant's own measurement.
+//! A second use of the oracle's database by the same server: rows committed at a rate, on connections of their own, by
+//! a statement that takes far longer than the oracle's. Invariant: what a commit took is the plant's own measurement.
 
 use std::time::{Duration, Instant};
 
