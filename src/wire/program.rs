@@ -46,12 +46,15 @@ pub struct SocketProgram {
     attached: Vec<BtfTracePointLink>,
 }
 
+/// Uses of a hop, by where their times are.
+type Uses = BTreeMap<u16, UseSoFar>;
+
 /// What `SocketProgram::instant` reads.
 struct Instant {
     at: Nanos,
     /// ns from the first reading to the last.
     took: u64,
-    hops: Vec<(BTreeMap<u32, Connection>, Option<BTreeMap<u16, UseSoFar>>)>,
+    hops: Vec<(BTreeMap<u32, Connection>, Option<Uses>)>,
 }
 
 impl SocketProgram {
@@ -282,7 +285,7 @@ impl WireSource for SocketProgram {
         // Going through all ports takes ms, in which queries end: the few that are in use are read after the moment is
         // taken.
         let inodes = self.inodes();
-        let used: Vec<Vec<(usize, u32)>> = hops.clone().map(|hop| self.used(hop, &inodes)).collect();
+        let used: Vec<Vec<(usize, u32)>> = hops.map(|hop| self.used(hop, &inodes)).collect();
         let Sampling { unnumbered, reversed, unnamed, .. } = self.sampling();
         ensure!(
             unnumbered == 0,

@@ -165,10 +165,12 @@ fn assert_in_parts(wire: &mut SocketProgram, at: Listens, address: Address, sql:
     let hop = &delta.hops[0];
     let sum: f64 = Place::ALL[1..].iter().map(|place| hop.mean(*place).unwrap()).sum();
     let latency = trace.mean_latency().unwrap();
-    assert!((sum / latency - 1.0).abs() < 0.03, "places {sum} ns, latency {latency} ns: {hop:?}");
+    assert!((sum / latency - 1.0).abs() < 0.03, "places {sum} ns, latency {latency} ns");
     let (served, waited) = (hop.mean(Place::Server).unwrap(), hop.mean(Place::ClientBuffer).unwrap());
-    assert!(served > paused && waited < 0.5 * paused, "{paused} ns of pauses, {served} in the server's hands: {hop:?}");
-    assert!(hop.pieces >= hop.queries, "each answer comes in parts: {hop:?}");
+    // A client that is late for its CPU reads the first part in the midst of a pause, which is then its own for so long.
+    let said = format!("{paused} ns of pauses, {served} in the server's hands, {waited} unread");
+    assert!(served > 0.5 * paused && served + waited > paused, "{said}");
+    assert!(hop.pieces >= hop.queries, "each answer comes in parts: {} of {}", hop.pieces, hop.queries);
 }
 
 #[test]
