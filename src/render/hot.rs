@@ -76,7 +76,10 @@ fn notes(table: &HotTable) -> Vec<String> {
         Order::Cost => "by cost at the last level",
         Order::Growth => "by growth from the first level to the last",
     };
-    let mut notes = vec![format!("{shown} of {} frames, {order}; ± is half of the 95 % interval.", table.frames)];
+    let mut notes = Vec::new();
+    if table.levels.iter().any(|level| level.windows > 0) {
+        notes.push(format!("{shown} of {} frames, {order}; ± is half of the 95 % interval.", table.frames));
+    }
     if table.per == Per::Hundredth {
         notes.push(format!(
             "Cost per query is not measured: no window has its queries counted. Shares of the {} of each level.",
@@ -173,12 +176,16 @@ fn level_row(level: &HotLevel) -> Vec<Cell> {
         0 => Cell::Missing("no sampling report".into()),
         _ => Cell::Text(set.iter().cloned().collect::<Vec<_>>().join(", ")),
     };
+    let uncounted = if level.windows > 0 { "queries were not counted" } else { "no window has such a profile" };
     let count = |count: Option<u64>, why: &str| count.map_or(Cell::Missing(why.into()), Cell::Count);
     let percent = |share: Option<f64>| Cell::or_missing(share.map(|s| s * 100.0), "the source does not tell");
     vec![
         Cell::Count(level.level as u64),
-        Cell::Text(format!("{} of {}", level.windows, level.replicates)),
-        level.queries.map_or(Cell::Missing("queries were not counted".into()), |queries| Cell::Count(queries as u64)),
+        Cell::Text(match level.windows {
+            0 => format!("none of {}", level.replicates),
+            windows => format!("{windows} of {}", level.replicates),
+        }),
+        level.queries.map_or(Cell::Missing(uncounted.into()), |queries| Cell::Count(queries as u64)),
         from.samples.map_or(Cell::Missing("the source does not count samples".into()), Cell::Count),
         percent(from.complete),
         percent(from.symbolized),

@@ -179,9 +179,10 @@ fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
     )
 }
 
-/// The three largest, in words.
+/// The three largest, in words, as far as they are anything.
 fn largest(rests: &[(&Node, f64)]) -> Vec<String> {
-    rests.iter().take(3).map(|(node, share)| residual_words(node, *share)).collect()
+    let shown = rests.iter().filter(|(node, share)| node.mean.is_some() && share.abs() >= 0.0005);
+    shown.take(3).map(|(node, share)| residual_words(node, *share)).collect()
 }
 
 fn residual_words(node: &Node, share: f64) -> String {

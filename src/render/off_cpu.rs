@@ -103,13 +103,12 @@ fn notes(windows: &[&OffCpu]) -> Vec<String> {
     let sum = |of: fn(&OffCpu) -> u64| windows.iter().map(|window| of(window)).sum::<u64>();
     let waits = sum(|window| window.report.waits);
     let nanos = sum(seen).max(1) as f64;
-    let complete: f64 = windows.iter().map(|window| window.report.complete.unwrap_or(0.0) * seen(window) as f64).sum();
+    let complete: Option<f64> = windows.iter().map(|window| Some(window.report.complete? * seen(window) as f64)).sum();
     let percent = |part: f64, whole: f64| format!("{:.1} %", 100.0 * part / whole.max(1.0));
+    let complete = complete.map_or("not measured how much".into(), |complete| percent(complete, nanos));
     let mut notes = vec![format!(
-        "{waits} waits; {} of their time on complete stacks, {} of them followed themselves; the others' time is \
-            divided as that of \
-         waits picked at random at the same place, {} of all time between several stacks.",
-        percent(complete, nanos),
+        "{waits} waits; {complete} of their time on complete stacks, {} of them followed themselves; the others' time \
+         is divided as that of waits picked at random at the same place, {} of all time between several stacks.",
         percent(sum(|window| window.report.followed) as f64, waits as f64),
         percent(sum(|window| window.report.divided_among_several) as f64, nanos),
     )];

@@ -176,6 +176,11 @@ fn a_wrong_argument_is_usage_with_a_remedy() {
         (&["flamegraph", "--level", "3"], "has no level 3; it has [1, 16]"),
         (&["log", "attach"], "there is no log pgwire-server-perf-log.md: `wireprof log new` makes one"),
         (&["nosuchverb"], "unrecognized subcommand"),
+        (&["sweep", "--url", "postgres://127.0.0.1:1/x", "--window", "soon"], "a bare number means seconds"),
+        (
+            &["sweep", "--url", "postgres://127.0.0.1:1/x", "--window", "0.2"],
+            "a window under 500 ms holds too few samples",
+        ),
     ] {
         let (code, error) = place.failed(arguments);
         assert_eq!(code, 2, "{arguments:?}: {error}");

@@ -79,7 +79,7 @@ fn queries_are_counted_by_the_servers_metrics_and_at_its_sockets_as_their_own_dr
     let seen = wireprof::analyze::time::places::places(&place.the_run());
     let sum = seen[0].levels[&9].within_latency().unwrap();
     let told = trace.mean_latency().unwrap();
-    assert!((sum / told - 1.0).abs() < 0.1, "{sum} ns by the sockets, {told} ns by the load itself");
+    assert!((sum / told - 1.0).abs() < 0.3, "{sum} ns by the sockets, {told} ns by the load itself");
 }
 
 fn wireprof_follows_sockets() -> bool {

@@ -87,7 +87,7 @@ pub struct HotLevel {
     pub windows: usize,
     /// Number of windows in all.
     pub replicates: usize,
-    /// Queries the costs are divided by; `None`: they were not counted, and costs are shares.
+    /// Queries the costs are divided by; `None`: they were not counted, and costs are shares, or there is no profile.
     pub queries: Option<f64>,
     /// All sampled cost per query; `None`: not measured.
     pub total: Option<Estimate>,
@@ -200,7 +200,7 @@ fn level_totals(per: Per, level: usize, windows: &[&Window], views: &[WindowView
         level,
         windows: views.len(),
         replicates: windows.len(),
-        queries: (per == Per::Query).then(|| views.iter().map(|v| v.queries).sum()),
+        queries: (per == Per::Query && !views.is_empty()).then(|| views.iter().map(|v| v.queries).sum()),
         total: estimate(&tallies.iter().map(|t| t.total.clone()).collect::<Vec<_>>()),
         outside: tallies.iter().map(|t| t.outside.clone()).collect::<Option<Vec<_>>>().and_then(|t| estimate(&t)),
         provenance: provenance(views),

@@ -78,7 +78,7 @@ pub struct Why {
 impl Why {
     fn of(windows: &[&Window]) -> Why {
         let told = |parts: &[Part]| {
-            let lacking = windows.iter().flat_map(|window| parts.iter().find_map(|part| window.facts.lacks(part)));
+            let lacking = windows.iter().filter_map(|window| parts.iter().find_map(|part| window.facts.lacks(part)));
             lacking.map(|missing| missing.why.clone()).next()
         };
         Why {

@@ -57,7 +57,9 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
     evidence.extend(cpu.taken.map(|taken| share("CPU of others, stolen time included", taken / cpu.cpus)));
     Some(Candidate {
         // As many CPUs as there are clients: nobody waits for one.
-        removal: Some(Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
+        // With no more clients than CPUs only others can be in the way, and how much they are is not always known.
+        removal: (cpu.taken.is_some() || case.facts.clients > cpu.cpus)
+            .then(|| Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
         measure: Some((cpu.saturation(case.facts.throughput), "CPU in use, and waited for")),
         named: by_process(case, all, lower),
         evidence,
