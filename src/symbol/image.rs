@@ -5,18 +5,18 @@
 use super::answers::{Answers, Cache};
 use super::crates::Crates;
 use super::debug_files::{self, Companions};
-use super::dwarf::{Found, Reader};
+use super::dwarf::Reader;
 use super::extents::Extents;
 use super::locate::{FileLocation, Located};
-use super::name::demangle;
 use super::packages;
 use super::source::{Elf, Naming, Source, build_id};
 use super::symbolizer::Options;
 use super::table::{Segments, Table};
+use super::texts::Texts;
 use super::units::Units;
 use crate::profile::Miss;
 use object::Object;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -147,16 +147,6 @@ struct Lane {
     absent: BTreeSet<String>,
     /// Files were asked for that the kept answers do not know of.
     looked_elsewhere: bool,
-}
-
-/// Names and source files by location in memory: the bytes do not move while the lane's reader and its files live, and
-/// compilers store each text once.
-#[derive(Default)]
-struct Texts {
-    /// By name and file, where the name alone has no path.
-    qualified: HashMap<(usize, usize, usize), Arc<str>>,
-    names: HashMap<(usize, usize), Arc<str>>,
-    files: HashMap<(usize, usize), Arc<str>>,
 }
 
 #[derive(Default)]
@@ -364,39 +354,5 @@ impl Lane {
             self.texts = Texts::default();
             facts.files.release();
         }
-    }
-}
-
-impl Texts {
-    fn inlined(&mut self, found: &[Found<'_>], crates: &Crates, functions: &mut Vec<Function>) {
-        let last = found.len().saturating_sub(1);
-        functions.extend(found.iter().enumerate().map(|(index, found)| Function {
-            name: self.full_name(found, crates),
-            file: found.file.map(|file| self.file(file)),
-            inlined: index < last,
-            module: None,
-        }));
-    }
-
-    /// The name with the path that the debug information leaves out.
-    fn full_name(&mut self, found: &Found<'_>, crates: &Crates) -> Arc<str> {
-        let raw = found.name.unwrap_or_default();
-        let bare = self.name(raw);
-        if let Some(scope) = &found.scope {
-            return format!("{scope}::{bare}").into();
-        }
-        let Some(file) = found.file.filter(|_| found.language == Some(gimli::DW_LANG_Rust)) else { return bare };
-        let qualified = || crates.qualified(&String::from_utf8_lossy(raw), file).map_or(bare, Arc::from);
-        let key = (raw.as_ptr() as usize, raw.len(), file.as_ptr() as usize);
-        self.qualified.entry(key).or_insert_with(qualified).clone()
-    }
-
-    fn name(&mut self, raw: &[u8]) -> Arc<str> {
-        let text = || demangle(&String::from_utf8_lossy(raw)).into();
-        self.names.entry((raw.as_ptr() as usize, raw.len())).or_insert_with(text).clone()
-    }
-
-    fn file(&mut self, file: &str) -> Arc<str> {
-        self.files.entry((file.as_ptr() as usize, file.len())).or_insert_with(|| file.into()).clone()
     }
 }

@@ -36,6 +36,7 @@ mod source;
 mod stubs;
 mod symbolizer;
 mod table;
+mod texts;
 mod units;
 mod unpack;
 

@@ -71,7 +71,7 @@ impl Built {
         };
         let found = symbolizer.resolve(&[module], &[Address { module: Some(ModuleId(0)), at: self.at }]);
         let frame = symbolizer.frame(*found[0].last().unwrap());
-        (if frame.miss.is_some() { String::new() } else { frame.name.to_string() }, symbolizer.notes())
+        (if frame.miss.is_some() { String::new() } else { frame.name.clone() }, symbolizer.notes())
     }
 }
 

@@ -67,7 +67,7 @@ fn names(program: &Path) -> BTreeSet<String> {
     let addresses: Vec<_> =
         (start..start + symbol.size()).map(|at| Address { module: Some(ModuleId(0)), at }).collect();
     let found = symbolizer.resolve(&[module], &addresses);
-    found.iter().flat_map(|symbols| symbols.iter()).map(|&symbol| symbolizer.frame(symbol).name.to_string()).collect()
+    found.iter().flat_map(|symbols| symbols.iter()).map(|&symbol| symbolizer.frame(symbol).name.clone()).collect()
 }
 
 /// `None`, said, where the compiler is absent or does not know an option.

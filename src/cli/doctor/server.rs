@@ -12,7 +12,7 @@ use crate::statements::HIDDEN_REMEDY;
 use crate::sweep::{listens, open_reader, statements_address};
 use crate::symbol::symbols_remedy;
 use crate::target::{CAPABILITIES, comm, identify, start_ticks};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SCRAPE_LIMIT: Duration = Duration::from_secs(5);
@@ -69,6 +69,13 @@ fn process(asked: &Doctor, preset: &Preset, address: Option<&Address>) -> (HostC
     (HostCheck::limited(WHAT, found, expected), Some(pid))
 }
 
+/// The installed debug file of this build-id, in the process's root or ours.
+fn debug_file(pid: u32, build_id: &str) -> Option<PathBuf> {
+    let (first, rest) = build_id.split_at_checked(2)?;
+    let file = format!("usr/lib/debug/.build-id/{first}/{rest}.debug");
+    [root_of(pid), PathBuf::from("/")].into_iter().map(|root| root.join(&file)).find(|path| path.is_file())
+}
+
 fn binary(pid: u32) -> Vec<HostCheck> {
     let identity = identify(pid);
     let Some(executable) = identity.executable else {
@@ -77,6 +84,7 @@ fn binary(pid: u32) -> Vec<HostCheck> {
             format!("run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`");
         return vec![HostCheck::limited("binary", found, remedy)];
     };
+    let apart = identity.build_id.as_deref().and_then(|id| debug_file(pid, id));
     let build = identity.build_id.map_or("without a build-id".into(), |id| format!("build-id {id}"));
     let mut checks = vec![match identity.deleted {
         true => HostCheck::limited(
@@ -90,6 +98,10 @@ fn binary(pid: u32) -> Vec<HostCheck> {
     let remedy = || symbols_remedy(&root_of(pid), Path::new(&executable));
     let has = |name: &str| image.as_ref().is_some_and(|image| image.section(name).is_some());
     checks.push(match (has(".symtab"), has(".debug_line")) {
+        (_, false) if apart.is_some() => {
+            let file = apart.unwrap_or_default();
+            HostCheck::good("symbols", format!("in the debug file {}", file.display()))
+        }
         (true, true) => HostCheck::good("symbols", "symbol table and line tables, so inlined functions are named"),
         (true, false) => {
             HostCheck::limited("symbols", "a symbol table, no line tables: inlined functions stay unnamed", remedy())

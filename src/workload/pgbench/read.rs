@@ -329,9 +329,9 @@ impl Reader<'_> {
     /// Lets a command go to what follows now.
     fn branch(&mut self, command: Option<usize>) {
         let here = self.commands.len();
-        match command.map(|command| &mut self.commands[command].action) {
-            Some(Action::Unless { goto, .. } | Action::Goto(goto)) => *goto = here,
-            _ => {}
+        let action = command.map(|command| &mut self.commands[command].action);
+        if let Some(Action::Unless { goto, .. } | Action::Goto(goto)) = action {
+            *goto = here;
         }
     }
 }
