@@ -181,7 +181,7 @@ impl<'a> WindowWaits<'a> {
         let columns = [ColumnKind::Switches, ColumnKind::Blocked, ColumnKind::Runnable];
         let [switches, blocked, runnable] = columns.map(|kind| profile.column(&kind));
         let ownerships = rules.ownerships(profile, true);
-        let (waiting, owners) = (kinds.of_stacks(profile), owners_of(profile, &ownerships, rules));
+        let (waiting, owners) = (kinds.of_stacks(profile), owners_of(profile, &ownerships, rules, true));
         Some(WindowWaits { columns: [switches?, blocked?, runnable?], waiting, owners, view })
     }
 
