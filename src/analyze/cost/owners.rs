@@ -76,31 +76,31 @@ pub fn allocator(preset: &Preset) -> Vec<Regex> {
 /// launcher is at the root of few.
 const OF_STACKS: f64 = 0.1;
 
-/// The owner of what ends in each node of the profile; `None`: [`TRANSPORT`]. `ownerships` are those of its frames.
-pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules) -> Vec<Option<FrameId>> {
+/// The owner of what ends in each node of the profile; `None`: [`TRANSPORT`]. `ownerships` are those of its frames, of
+/// waits or of CPU. A thread that waits in its runtime alone is the runtime's.
+pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits: bool) -> Vec<Option<FrameId>> {
     let program = program(profile, rules.program.as_deref());
-    let owns = |frame: &Frame, ownership: Ownership| {
-        frame.space == Space::User
-            && !frame.inlined
-            && ownership == Ownership::Own
-            && Some(frame.module.as_str()) == program
-    };
-    let owns: Vec<bool> =
-        profile.frames.iter().zip(ownerships).map(|(frame, ownership)| owns(frame, *ownership)).collect();
+    let of_program =
+        |frame: &Frame| frame.space == Space::User && !frame.inlined && Some(frame.module.as_str()) == program;
+    let of_program: Vec<bool> = profile.frames.iter().map(of_program).collect();
     // Of each node the innermost owner of the path to it. A node's parent comes before it.
     let mut paths: Vec<Path> = Vec::with_capacity(profile.nodes.len());
     for node in &profile.nodes {
-        let Path { mut named, mut unnamed, carried } =
-            node.parent.map_or_else(Path::default, |parent| paths[parent.index()]);
-        if owns[node.frame.index()] {
-            let has_name = profile.frames[node.frame.index()].miss.is_none();
-            *(if has_name { &mut named } else { &mut unnamed }) = Some(node.frame);
+        let mut path = node.parent.map_or_else(Path::default, |parent| paths[parent.index()]);
+        let (at, ownership) = (node.frame.index(), ownerships[node.frame.index()]);
+        let has_name = profile.frames[at].miss.is_none();
+        match ownership {
+            Ownership::Own if of_program[at] && has_name => path.named = Some(node.frame),
+            Ownership::Own if of_program[at] => path.unnamed = Some(node.frame),
+            Ownership::Helper if of_program[at] && has_name && waits => path.helper = Some(node.frame),
+            _ => {}
         }
-        paths.push(Path { named, unnamed, carried: carried || ownerships[node.frame.index()] == Ownership::Carrier });
+        path.carried |= ownership == Ownership::Carrier;
+        paths.push(path);
     }
     let owner = |(path, frame): (Path, FrameId)| {
         // A function without a name says nothing where a caller of it has one.
-        if path.carried { None } else { path.named.or(path.unnamed).or(Some(frame)) }
+        if path.carried { None } else { path.named.or(path.unnamed).or(path.helper).or(Some(frame)) }
     };
     paths.into_iter().zip(profile.nodes.iter().map(|node| node.frame)).map(owner).collect()
 }
@@ -111,6 +111,8 @@ struct Path {
     named: Option<FrameId>,
     /// A function of the program whose name is not known.
     unnamed: Option<FrameId>,
+    /// A helper of the program, where that counts.
+    helper: Option<FrameId>,
     carried: bool,
 }
 
@@ -148,7 +150,7 @@ fn on_stacks(profile: &Profile, module: &str) -> f64 {
 /// The profile with each stack replaced by its owner, of the samples that count. `waits`: it is one of waits, in which
 /// who waits for a message waits all the same.
 pub fn owned(profile: &Profile, rules: &Rules, waits: bool, counts: impl Fn(&Sample) -> bool) -> Profile {
-    let owners = owners(profile, &rules.ownerships(profile, waits), rules);
+    let owners = owners(profile, &rules.ownerships(profile, waits), rules, waits);
     let mut builder = Builder::new(profile.columns.clone());
     for sample in profile.samples.iter().filter(|sample| counts(sample)) {
         let stack = sample.stack.map(|stack| {

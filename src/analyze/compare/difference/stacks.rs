@@ -133,7 +133,7 @@ impl Frames {
         let new = &self.list[self.ownerships.len()..];
         self.ownerships.extend(new.iter().map(|frame| rules.ownership(&frame.name, frame.space)));
         let ownerships: Vec<Ownership> = of_frame.iter().map(|at| self.ownerships[*at]).collect();
-        let owners = owners(&view.profile, &ownerships, rules);
+        let owners = owners(&view.profile, &ownerships, rules, false);
         owners.into_iter().map(|owner| owner.map_or(transport, |frame| of_frame[frame.index()])).collect()
     }
 }

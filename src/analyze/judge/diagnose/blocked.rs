@@ -56,6 +56,8 @@ pub struct Blocked {
     pub threads: f64,
     /// ns a query that they were on a CPU, or blocked and not idle.
     pub held: f64,
+    /// ns a query that they waited for a CPU.
+    pub runnable: f64,
 }
 
 impl<'a> OffCpuWaits<'a> {
@@ -109,6 +111,7 @@ impl<'a> OffCpuWaits<'a> {
         for thread in scheduled.flat_map(|scheduler| &scheduler.threads).filter(|t| t.role == Role::Target) {
             if blocked.tids.contains(&thread.tid) {
                 *busy.entry(thread.tid).or_default() += thread.cpu as f64;
+                blocked.runnable += thread.runnable as f64 / queries;
             }
         }
         let most = busy.values().copied().fold(0.0, f64::max);
@@ -181,7 +184,7 @@ impl<'a> WindowWaits<'a> {
         let columns = [ColumnKind::Switches, ColumnKind::Blocked, ColumnKind::Runnable];
         let [switches, blocked, runnable] = columns.map(|kind| profile.column(&kind));
         let ownerships = rules.ownerships(profile, true);
-        let (waiting, owners) = (kinds.of_stacks(profile), owners_of(profile, &ownerships, rules));
+        let (waiting, owners) = (kinds.of_stacks(profile), owners_of(profile, &ownerships, rules, true));
         Some(WindowWaits { columns: [switches?, blocked?, runnable?], waiting, owners, view })
     }
 

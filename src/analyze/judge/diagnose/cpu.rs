@@ -2,6 +2,7 @@
 //! a function is named with what it calls, and what a function's CPU costs the latency is the network's answer, not its
 //! share of a profile.
 
+use super::facts::Busiest;
 use super::owners::{Owner, Within, owners};
 use super::{Candidate, Case, Evidence, Named, PROFILE, Removal, ResourceKind, SCHEDULER, machine};
 use crate::analyze::cost::owners::{TRANSPORT, allocator as allocator_functions};
@@ -78,8 +79,7 @@ fn function(
     let first = own.first()?;
     let in_thread_share = cost_of(in_thread, &first.name) / first.cost.value;
     // Then it is not the CPUs that the function is too much for, but that thread, whose finding names it.
-    let threads = case.facts.thread.as_ref().filter(|thread| thread.awake >= case.threshold(Cause::SaturatedThread));
-    (threads.is_none() || in_thread_share < MOSTLY).then_some(())?;
+    (!limits(case) || in_thread_share < MOSTLY).then_some(())?;
     let less = |nanos: f64| less_of(first, nanos, nanos * in_thread_share, lower);
     let server = case.facts.cpu.map(|cpu| case.nanos("CPU of the server", cpu.server, "query", SCHEDULER));
     Some(Candidate {
@@ -89,6 +89,18 @@ fn function(
         evidence: [sampled(case, first, "CPU of the function with what it calls")].into_iter().chain(server).collect(),
         ..Candidate::new(Cause::CpuFunction, "One function of the server takes much of the CPU.".into())
     })
+}
+
+/// Whether the busiest thread is a limit of its own: it never rests, and dividing its work would gain.
+fn limits(case: &Case) -> bool {
+    let Some(thread) = &case.facts.thread else { return false };
+    let divided = case.effect(&divided(thread)) / case.facts.latency;
+    thread.awake >= case.threshold(Cause::SaturatedThread) && divided >= case.least_share(Cause::SaturatedThread)
+}
+
+/// Dividing the work of a thread among several.
+fn divided(thread: &Busiest) -> Removal {
+    Removal { held: vec![(ResourceKind::Thread, thread.demand)], ..Removal::default() }
 }
 
 /// Owners of what lies in the allocator.
@@ -126,7 +138,7 @@ fn thread(case: &Case, in_thread: &[Owner], lower: &[Owner]) -> Option<Candidate
         100.0 * (thread.awake - thread.on_cpu),
         1e9 / thread.demand
     );
-    let own = Removal { held: vec![(ResourceKind::Thread, thread.demand)], ..Removal::default() };
+    let own = divided(thread);
     let first = in_thread.first().map(|owner| less_of(owner, owner.cost.value, owner.cost.value, lower));
     // Dividing the thread's work among several, or doing less of it: whichever gains more.
     let best = first.filter(|first| case.effect(first) > case.effect(&own)).unwrap_or_else(|| own.clone());

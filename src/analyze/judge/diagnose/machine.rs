@@ -147,7 +147,8 @@ fn by_process(case: &Case, all: &[Owner], lower: &[Owner]) -> Vec<Named> {
         };
         let first = owners.into_iter().find(|owner| owner.user)?;
         let nanos = first.cost.value;
-        let less = if target { less_of(&first, nanos, 0.0, lower) } else { removal(nanos, 0.0) };
+        let in_thread = nanos * case.facts.on_busiest_thread();
+        let less = if target { less_of(&first, nanos, in_thread, lower) } else { removal(nanos, 0.0) };
         Some(Named {
             effect: case.effect(&less),
             name: first.name,

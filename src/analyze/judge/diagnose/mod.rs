@@ -235,6 +235,11 @@ impl Case<'_> {
         self.preset.rule.iter().find(|rule| rule.cause == cause).map_or(f64::INFINITY, |rule| rule.threshold)
     }
 
+    /// The least share of the latency of a cause's rule; infinite without a rule.
+    fn least_share(&self, cause: Cause) -> f64 {
+        self.preset.rule.iter().find(|rule| rule.cause == cause).map_or(f64::INFINITY, |rule| rule.share)
+    }
+
     /// A time at this case's level.
     fn nanos(&self, what: &str, nanos: f64, per: &str, source: &str) -> Evidence {
         nanos_at(self.facts, what, nanos, per, source)

@@ -12,10 +12,10 @@ impl<'a> Facts<'a> {
     /// The queueing network of this level; `None` without scheduler statistics of the machine.
     pub fn network(&self, levels: &BTreeMap<usize, Facts<'a>>) -> Option<Network> {
         let (cpu, (_, lowest)) = (self.cpu?, levels.first_key_value()?);
-        let thread = self.thread.as_ref().map(|t| (ResourceKind::Thread, t.demand, 1.0));
+        let thread = self.thread.as_ref().map(|t| (ResourceKind::Thread, t.demand.max(self.on_one_thread()), 1.0));
         let workers = self.workers.map(|w| (ResourceKind::Workers, w.on_cpu + w.blocked(), w.count));
         // Fewer threads than clients: a query may wait for one of them.
-        let few = self.blocked.as_ref().filter(|b| b.threads >= 1.0 && b.threads < self.clients);
+        let few = self.blocked.as_ref().filter(|b| b.threads > 1.0 && b.threads < self.clients);
         let workers = workers.or(few.map(|b| (ResourceKind::Workers, b.held, b.threads)));
         let generator = self.generator.map(|g| (ResourceKind::Generator, g.demand, g.threads));
         let held = [thread, workers, generator].into_iter().flatten();
@@ -44,6 +44,13 @@ impl<'a> Facts<'a> {
             false if followed => Network { cpus: cpu.cpus, ..network }.contended(left, residence).sharing(cpu.cpus),
             false => Network { cpus: cpu.cpus - (cpu.cpus - left) * self.wanted(), ..network },
         })
+    }
+
+    /// ns a query that the only thread that handles queries is on a CPU, or blocked and not idle; 0 where there are
+    /// several, or as many as clients.
+    pub(super) fn on_one_thread(&self) -> f64 {
+        let blocked = self.blocked.as_ref().filter(|b| self.workers.is_none() && b.threads == 1.0);
+        blocked.filter(|_| self.clients > 1.0).map_or(0.0, |blocked| blocked.held)
     }
 
     /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
@@ -83,7 +90,7 @@ impl<'a> Facts<'a> {
     /// queue for them: what is in the server's hands is a delay only as far as a thread was seen to wait.
     fn delay_by_threads(&self) -> Option<f64> {
         let blocked = self.blocked.as_ref().filter(|b| self.workers.is_none() && b.threads < self.clients)?;
-        let busy = blocked.held * self.throughput / 1e9 / blocked.threads;
+        let busy = (blocked.held + blocked.runnable) * self.throughput / 1e9 / blocked.threads;
         (busy >= ALL_HELD).then(|| self.latency - self.in_hands() + self.waited)
     }
 }

@@ -36,11 +36,11 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
     let number: f64 = entries.iter().map(|(_, _, number)| number).sum();
     let found = owners_of(case, |waiting| waiting.kind == kind);
     let (held, held_on_cpu) = held(case, kind, &found);
-    let removal = removal(waited + held, held_on_cpu);
+    let removal = removal(case, waited + held, held_on_cpu);
     let name = |(at, owner): (usize, &Owner)| {
         // What is done with the lock goes with the function that takes it most.
         let (held, held_on_cpu) = if at == 0 { (held, held_on_cpu) } else { (0.0, 0.0) };
-        let less = self::removal(owner.cost.value.min(waited) + held, held_on_cpu);
+        let less = self::removal(case, owner.cost.value.min(waited) + held, held_on_cpu);
         let (name, cost) = (owner.name.clone(), owner.cost.value);
         Named { name, process: None, cost, interval: None, effect: case.effect(&less) }
     };
@@ -82,8 +82,10 @@ fn held(case: &Case, kind: WaitKind, takers: &[Owner]) -> (f64, f64) {
 }
 
 /// Taking away so much waiting; `cpu` ns of CPU with it.
-fn removal(blocked: f64, cpu: f64) -> Removal {
-    Removal { cpu, delay: blocked, held: vec![(ResourceKind::Workers, blocked + cpu)], ..Removal::default() }
+fn removal(case: &Case, blocked: f64, cpu: f64) -> Removal {
+    let on_thread = if case.facts.on_one_thread() > 0.0 { blocked + cpu } else { cpu * case.facts.on_busiest_thread() };
+    let held = vec![(ResourceKind::Workers, blocked + cpu), (ResourceKind::Thread, on_thread)];
+    Removal { cpu, delay: blocked, held, ..Removal::default() }
 }
 
 fn evidence(case: &Case, waited: f64, entries: &[(usize, f64, f64)], held: (f64, f64)) -> Vec<Evidence> {
