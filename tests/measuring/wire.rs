@@ -167,7 +167,7 @@ fn assert_in_parts(wire: &mut SocketProgram, at: Listens, address: Address, sql:
     let latency = trace.mean_latency().unwrap();
     assert!((sum / latency - 1.0).abs() < 0.03, "places {sum} ns, latency {latency} ns");
     let (served, waited) = (hop.mean(Place::Server).unwrap(), hop.mean(Place::ClientBuffer).unwrap());
-    // A client that is late for its CPU reads the first part in the midst of a pause, which is then its own for so long.
+    // A client that is late for its CPU reads the first part in the midst of a pause, which is its own for so long.
     let said = format!("{paused} ns of pauses, {served} in the server's hands, {waited} unread");
     assert!(served > 0.5 * paused && served + waited > paused, "{said}");
     assert!(hop.pieces >= hop.queries, "each answer comes in parts: {} of {}", hop.pieces, hop.queries);
