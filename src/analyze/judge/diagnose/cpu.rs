@@ -94,7 +94,7 @@ fn function(
 /// Whether the busiest thread is a limit of its own: it never rests, and dividing its work would gain.
 fn limits(case: &Case) -> bool {
     let Some(thread) = &case.facts.thread else { return false };
-    let divided = case.effect(&divided(thread)) / case.facts.latency;
+    let divided = case.effect(&divided(thread)).map_or(0.0, |effect| effect / case.facts.latency);
     thread.awake >= case.threshold(Cause::SaturatedThread) && divided >= case.least_share(Cause::SaturatedThread)
 }
 
