@@ -38,6 +38,14 @@ fn ask_oracle(server: &Postgres, times: usize) {
     server.run(&vec![ask; times]);
 }
 
+/// The file of a preset that reads the database behind; the server in front is a PostgreSQL here, whose children answer.
+fn preset(place: &Place) -> String {
+    let path = place.path().join("front.toml");
+    let text = "inherits = \"materialize\"\n[process]\nnames = [\"postgres\"]\nchildren = true\n";
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
 #[test]
 fn figures_are_those_of_the_database_in_ns_each_with_its_own_count() {
     let Some((server, stand_in)) = start(Version::Plain) else { return };
@@ -153,7 +161,7 @@ fn a_sweep_reads_the_database_behind_and_tells_of_a_reset_without_effect() {
     let url = server.url("postgres");
     let answer = place.sweep(&[
         "--preset",
-        "materialize",
+        &preset(&place),
         "--url",
         &url,
         "--no-setup",
@@ -194,7 +202,7 @@ fn a_database_that_goes_away_within_a_window_costs_its_own_numbers_only() {
     let arguments = [
         "sweep",
         "--preset",
-        "materialize",
+        &preset(&place),
         "--url",
         &url,
         "--no-setup",

@@ -141,8 +141,8 @@ fn dying_proxy(url: &str, answers: usize) -> String {
 fn metrics_that_die_meanwhile_cost_only_their_own_numbers() {
     let Some(testbed) = shared() else { return };
     let place = Place::new();
-    // One before the load, and the first window's two.
-    let metrics = dying_proxy(&testbed.ready.metrics, 3);
+    // Before the load one that finds the metrics and three that tell their cost, and the first window's two.
+    let metrics = dying_proxy(&testbed.ready.metrics, 6);
     let more = ["--metrics-url", &metrics, "--replicates", "3"];
     place.sweep(&generic(&testbed.ready.sql, &more)).assert_done(&place);
     let run = place.the_run();

@@ -41,8 +41,12 @@ async fn try_connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 /// Series with their labels as written, to values.
 type Series = BTreeMap<String, f64>;
 
+async fn get(url: impl reqwest::IntoUrl) -> reqwest::Response {
+    wireprof::http::builder().build().unwrap().get(url).send().await.unwrap()
+}
+
 async fn scrape(testbed: &Testbed) -> Series {
-    let text = reqwest::get(&testbed.ready.metrics).await.unwrap().text().await.unwrap();
+    let text = get(&testbed.ready.metrics).await.text().await.unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
     samples.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
 }
@@ -250,7 +254,7 @@ async fn with_peeks() -> Option<(Testbed, Client)> {
 
 async fn exports_only_what_is_in(testbed: &Testbed, recording: &std::path::Path) {
     let recorded = recordings::text(recording);
-    let own = reqwest::get(&testbed.ready.metrics).await.unwrap().text().await.unwrap();
+    let own = get(&testbed.ready.metrics).await.text().await.unwrap();
     let recorded_lines: std::collections::BTreeSet<&str> = recorded.lines().map(without_value).collect();
     let ours: Vec<&str> = own.lines().map(without_value).filter(|line| line.contains("mz_")).collect();
     let unlike: Vec<&&str> = ours.iter().filter(|line| !recorded_lines.contains(**line)).collect();
@@ -404,7 +408,7 @@ async fn faults_asked_for_are_committed() {
         rows += client.query("select * from t", &[]).await.unwrap().len();
     }
     assert_eq!(rows, 18);
-    let text = reqwest::get(&testbed.ready.metrics).await.unwrap().text().await.unwrap();
+    let text = get(&testbed.ready.metrics).await.text().await.unwrap();
     assert!(text.contains("not{ a metric"));
     drop(testbed);
 
@@ -416,7 +420,7 @@ async fn faults_asked_for_are_committed() {
         errors += u32::from(client.query("select * from t", &[]).await.is_err());
     }
     assert_eq!(errors, 2);
-    assert_eq!(reqwest::get(&testbed.ready.metrics).await.unwrap().status(), 404);
+    assert_eq!(get(&testbed.ready.metrics).await.status(), 404);
 }
 
 #[tokio::test]
@@ -428,7 +432,7 @@ async fn the_profile_endpoint_answers_gzip_pprof_with_samples() {
     let client = connect(&testbed.ready.sql).await;
     let load = tokio::spawn(async move { while client.simple_query("select * from t").await.is_ok() {} });
     let url = format!("{}?seconds=2&frequency=499", testbed.ready.pprof);
-    let gzip = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+    let gzip = get(url).await.bytes().await.unwrap();
     load.abort();
     let mut decoded = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&gzip[..]), &mut decoded).unwrap();
