@@ -83,7 +83,7 @@ fn add_rows<'n>(node: Vec<Option<&'n Node>>, depth: usize, rows: &mut Vec<(usize
 
 fn time_and_share(node: Option<&Node>, level: &LevelNodes) -> [Cell; 2] {
     let Some(node) = node else {
-        let why = "not to be subtracted at this level (several queries share one), or no overlap";
+        let why = "none at this level: several queries share one, or the parts and their whole differ the other way";
         return [Cell::Undefined(why.into()), Cell::Undefined(why.into())];
     };
     let share = match (&node.known, node.share) {
@@ -154,9 +154,8 @@ fn residual_share(level: usize, nodes: &LevelNodes) -> Option<String> {
         named.push(format!("what the sampled queries differ from all in the server's hands ({percent:.1} %)"));
     }
     let most = if named.is_empty() { String::new() } else { format!(", most of it {}", named.join(", ")) };
-    Some(format!(
-        "Level {level}: {percent:.1} % of the latency is known only by subtraction, and so not explained{most}."
-    ))
+    let percent = if percent < 0.05 { "less than 0.1".to_string() } else { format!("{percent:.1}") };
+    Some(format!("Level {level}: {percent} % of the latency is known only by subtraction, and so not explained{most}."))
 }
 
 /// What the sockets measured of the server's hands, and how far its own metrics divide that.

@@ -79,16 +79,30 @@ fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
         row("sum from sending to reading; all connections", LevelPlaces::within_latency, everyone),
         row("and the client's own system calls around it", |level| level.client_calls, |_| None),
         row("the client's own mean latency", |level| level.latency, |_| None),
-        row("rest of it: not seen", |level| Some(level.residual()?.max(0.0)), |_| None),
     ];
     // Two clocks, read at different instants: the parts can exceed the whole.
-    if hop.levels.values().any(|level| level.residual().is_some_and(|left| left < 0.0)) {
-        let overlap = |level: &LevelPlaces| Some((-level.residual()?).max(0.0));
-        rows.push(row("overlap: the places exceed the latency, queries under way at the ends differ", overlap, |_| {
-            None
-        }));
+    let exceeds = |level: &LevelPlaces| level.residual().is_some_and(|left| left < 0.0);
+    if !hop.levels.values().all(exceeds) {
+        rows.push(beyond(hop, "rest of it: not seen", false));
+    }
+    if hop.levels.values().any(exceeds) {
+        rows.push(beyond(hop, "overlap: the places exceed the latency, queries under way at the ends differ", true));
     }
     rows
+}
+
+/// What the latency has beyond the places, or they beyond it: a level has one of the two.
+fn beyond(hop: &HopPlaces, name: &str, overlap: bool) -> Vec<Cell> {
+    let cells = hop.levels.values().flat_map(|level| {
+        let time = match level.residual() {
+            Some(left) if (left < 0.0) == overlap => Cell::Figure(left.abs() / 1e3),
+            Some(_) if overlap => Cell::Undefined("the places do not exceed the latency".into()),
+            Some(_) => Cell::Undefined("the places exceed the latency".into()),
+            None => Cell::Missing("this load does not tell its latency".into()),
+        };
+        [time, Cell::Empty]
+    });
+    std::iter::once(Cell::Text(name.into())).chain(cells).collect()
 }
 
 fn round_trips(hop: &HopPlaces) -> Vec<Cell> {

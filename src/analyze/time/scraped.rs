@@ -70,7 +70,7 @@ fn level_of(windows: &[&Window]) -> Option<ScrapedSlices> {
 /// All scrapes of a window; `None` where their times are not recorded.
 fn scrapes(window: &Window) -> Option<Vec<Span>> {
     let inside = &window.facts.scraping.as_ref()?.inside;
-    Some(window.facts.scrapes.iter().flatten().chain(inside).copied().collect())
+    Some(window.facts.scrapes.as_ref()?.iter().chain(inside).copied().collect())
 }
 
 fn mean(slices: &[&Slice]) -> Option<f64> {

@@ -54,7 +54,11 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
     };
     let mut evidence = vec![share("CPU in use", cpu.used), waits];
     evidence.extend(of_processes(case));
-    evidence.extend(cpu.taken.map(|taken| share("CPU of others, stolen time included", taken / cpu.cpus)));
+    evidence.extend(
+        cpu.taken
+            .filter(|taken| *taken > 0.0)
+            .map(|taken| share("CPU of others, stolen time included", taken / cpu.cpus)),
+    );
     Some(Candidate {
         // As many CPUs as there are clients: nobody waits for one.
         // With no more clients than CPUs only others can be in the way, and how much they are is not always known.

@@ -183,24 +183,23 @@ impl Building<'_> {
         let Some(weighted) = weighted.filter(|parts| !parts.is_empty()) else { return };
         let words = self.preset.and_then(|preset| preset.residual.get(&node.key));
         let left = mean - weighted.iter().sum::<f64>();
-        let overlap = (left < 0.0).then(|| Overlap::of(node, &parts, -left));
-        let beside = |key: String, what, mean, known| Node {
-            key,
+        // One or the other: where the parts exceed their whole, a rest of 0 would be a figure that nobody measured.
+        let (key, what) = match left < 0.0 {
+            true => ("overlap in", What::Overlap(Overlap::of(node, &parts, -left))),
+            false => ("rest of", What::Residual(words.cloned())),
+        };
+        let beside = Node {
+            key: format!("{key} {}", node.key),
             what,
-            mean: Some(mean),
+            mean: Some(left.abs()),
             per: node.per.clone(),
             times: Some(times),
             share: None,
-            known,
+            known: Known::Subtraction,
             source: node.source.clone(),
             parts: Vec::new(),
         };
-        let rest = format!("rest of {}", node.key);
-        let rest = beside(rest, What::Residual(words.cloned()), left.max(0.0), Known::Subtraction);
-        let overlap = overlap
-            .map(|why| beside(format!("overlap in {}", node.key), What::Overlap(why), -left, Known::Subtraction));
-        node.parts.push(rest);
-        node.parts.extend(overlap);
+        node.parts.push(beside);
     }
 }
 
