@@ -3,6 +3,8 @@
 //! unchanged; markers such as `[outside focus]` keep their names.
 
 use super::clones;
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
 
 /// Characters that a function's short name may have.
 pub const LONGEST: usize = 120;
@@ -14,6 +16,28 @@ pub fn short_name(full: &str) -> String {
     if full.starts_with('[') && full.ends_with(']') {
         return full.to_owned();
     }
+    SHORTENED.with_borrow_mut(|known| {
+        if let Some(short) = known.get(full) {
+            return short.clone();
+        }
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        let short = shortened(full);
+        known.insert(full.to_owned(), short.clone());
+        short
+    })
+}
+
+/// Names that a thread keeps: those of the largest programs' profiles.
+const KEPT: usize = 1 << 16;
+
+thread_local! {
+    // An analysis asks for the names of the same functions at each level, for each of their stacks.
+    static SHORTENED: RefCell<FxHashMap<String, String>> = RefCell::default();
+}
+
+fn shortened(full: &str) -> String {
     let (name, piece) = clones::split(full);
     let mut segments = path(name, 0);
     if let (Some(last), Some(piece)) = (segments.last_mut(), piece) {
