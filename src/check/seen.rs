@@ -40,9 +40,9 @@ pub enum Blind {
 impl fmt::Display for Blind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Blind::Accounting => "CPU by the kernel's accounting",
+            Blind::Accounting => "the kernel's accounting of CPU",
             Blind::Samples => "samples of its stacks",
-            Blind::Waits => "waits off CPU",
+            Blind::Waits => "its waits off CPU",
         })
     }
 }
@@ -145,9 +145,10 @@ impl Seen {
             return format!("the instruments saw the server that answered {} queries{}", self.completed, self.beside());
         }
         format!(
-            "the server answered {} queries, and of the process that is measured as the server there are no {}: {}",
+            "the server answered {} queries, of which the process that is measured as the server shows nothing in {}: \
+             {}",
             self.completed,
-            names.join(", no "),
+            names.join(", "),
             self.cause()
         )
     }

@@ -9,9 +9,11 @@ pub fn name() -> Option<String> {
     // SAFETY: `passwd` is plain data, for which zeroes are a valid value.
     let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
     let mut found = std::ptr::null_mut();
+    let (text, length) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: it has no arguments and cannot fail.
+    let user = unsafe { libc::geteuid() };
     // SAFETY: every pointer is to a live local of the type that getpwuid_r(3) asks for, and the length is the buffer's.
-    let code =
-        unsafe { libc::getpwuid_r(libc::geteuid(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found) };
+    let code = unsafe { libc::getpwuid_r(user, &raw mut entry, text, length, &raw mut found) };
     if code != 0 || found.is_null() || entry.pw_name.is_null() {
         return None;
     }

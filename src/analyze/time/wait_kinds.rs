@@ -181,6 +181,7 @@ mod tests {
             "___pthread_cond_timedwait64",
             "g_cond_wait",
             "sem_wait",
+            "__new_sem_wait_slow",
             "runtime.notesleep",
             "absl::lts_20220623::CondVar::WaitCommon",
             "std::thread::park",

@@ -3,6 +3,7 @@
 
 use super::owners::{Within, owners};
 use super::{Candidate, Case, Confidence, Effect, Finding, behind, cpu, machine, queries_wait, validity, waits};
+use crate::analyze::time::places::LevelPlaces;
 use crate::preset::{Cause, Rule};
 
 /// Share of the latency below which a possible cause is not worth its lines.
@@ -125,9 +126,13 @@ fn not_judged(case: &Case) -> Vec<String> {
             "the server has none of the preset's metrics of it",
         );
         unless(of(behind.is_some_and(|b| b.service.is_some())), "the statement's own time", "no statement statistics");
-        let why = "the sockets of the hop were not followed at both ends, so the database's own wait for a CPU counts \
-                   for the path";
+        let why = "the sockets of the hop were not followed at both ends, or did not tell its statement, so the \
+                   database's own wait for a CPU counts for the path";
         unless(of(behind.is_some_and(|b| b.places.is_some())), "the database's side of the round trip", why);
+        let together = |places: &LevelPlaces| case.preset.use_behind().is_some() && places.uses.is_none();
+        let apart = !behind.is_some_and(|b| b.places.as_ref().is_some_and(together));
+        let why = "what round trips are for was not told apart, so those for other statements count with it";
+        unless(apart, "the database's side of that statement alone", why);
     }
     if case.preset.diagnosis.workers.is_some() {
         unless(facts.workers.is_some(), "blocked workers of the runtime", "no metrics of the runtime");
