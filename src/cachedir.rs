@@ -32,6 +32,11 @@ pub fn most_bytes() -> u64 {
     std::env::var(SIZE_VARIABLE).ok().and_then(|text| size(&text)).unwrap_or(DEFAULT_BYTES)
 }
 
+/// What the environment says and is no size, so that the default holds; `None`: it says a size, or nothing.
+pub fn not_a_size() -> Option<String> {
+    std::env::var(SIZE_VARIABLE).ok().filter(|text| size(text).is_none())
+}
+
 /// `1G`, `500M`, `4096`.
 fn size(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_uppercase();

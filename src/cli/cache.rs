@@ -53,8 +53,14 @@ pub fn place() -> String {
         return "nothing is kept: neither HOME nor XDG_CACHE_HOME names a place".into();
     };
     let bytes: u64 = cachedir::kept(&root).iter().map(|kept| kept.bytes).sum();
+    let unread = cachedir::not_a_size().map_or(String::new(), |text| {
+        format!(", since {SIZE_VARIABLE} says `{text}`, which is no size (write 500M or 4G)")
+    });
     match cachedir::most_bytes() {
         0 => format!("{}: nothing is kept ({SIZE_VARIABLE} is 0); {} are there", root.display(), size(bytes)),
+        most if !unread.is_empty() => {
+            format!("{}: {} of at most {}, the default{unread}", root.display(), size(bytes), size(most))
+        }
         most => format!("{}: {} of at most {} ({SIZE_VARIABLE})", root.display(), size(bytes), size(most)),
     }
 }
