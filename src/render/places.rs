@@ -81,24 +81,34 @@ fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
         row("the client's own mean latency", |level| level.latency, |_| None),
     ];
     // Two clocks, read at different instants: the parts can exceed the whole.
-    let exceeds = |level: &LevelPlaces| level.residual().is_some_and(|left| left < 0.0);
-    if !hop.levels.values().all(exceeds) {
+    let any = |overlap: bool| hop.levels.values().any(|level| left_over(level, overlap).is_some());
+    if any(false) {
         rows.push(beyond(hop, "rest of it: not seen", false));
     }
-    if hop.levels.values().any(exceeds) {
+    if any(true) {
         rows.push(beyond(hop, "overlap: the places exceed the latency, queries under way at the ends differ", true));
     }
     rows
 }
 
+/// Of the latency; what is less is told by neither clock.
+const LEAST: f64 = 0.0005;
+
+/// ns of the latency that no place has, or (`overlap`) that places have beyond it; `None` where there are none.
+fn left_over(level: &LevelPlaces, overlap: bool) -> Option<f64> {
+    let left = level.residual()?;
+    let least = LEAST * level.latency?;
+    ((left < 0.0) == overlap && left.abs() >= least).then_some(left.abs())
+}
+
 /// What the latency has beyond the places, or they beyond it: a level has one of the two.
 fn beyond(hop: &HopPlaces, name: &str, overlap: bool) -> Vec<Cell> {
     let cells = hop.levels.values().flat_map(|level| {
-        let time = match level.residual() {
-            Some(left) if (left < 0.0) == overlap => Cell::Figure(left.abs() / 1e3),
-            Some(_) if overlap => Cell::Undefined("the places do not exceed the latency".into()),
-            Some(_) => Cell::Undefined("the places exceed the latency".into()),
-            None => Cell::Missing("this load does not tell its latency".into()),
+        let time = match (left_over(level, overlap), level.residual()) {
+            (Some(nanos), _) => Cell::Figure(nanos / 1e3),
+            (None, Some(_)) if overlap => Cell::Undefined("the places do not exceed the latency".into()),
+            (None, Some(_)) => Cell::Undefined("the places fill the latency, or exceed it".into()),
+            (None, None) => Cell::Missing("this load does not tell its latency".into()),
         };
         [time, Cell::Empty]
     });

@@ -5,14 +5,15 @@ use crate::analyze::time::places::{HopPlaces, LevelPlaces};
 use crate::analyze::time::uses::UsePlaces;
 use crate::wire::{Place, Purpose, Untold};
 
-/// Uses that have a row of their own.
+/// Uses that have a row of their own: so many, of a thousandth of the time of all at least.
 const ROWS: usize = 12;
+const LEAST: f64 = 0.001;
 /// Characters of a statement that a row shows.
 const SHOWN: usize = 100;
 
 /// The table; `None` where no level tells uses apart.
 pub(super) fn uses_table(hop: &HopPlaces) -> Option<Table> {
-    let purposes = purposes(hop);
+    let (purposes, own_rows) = purposes(hop);
     let told = hop.levels.values().any(|level| level.uses.is_some());
     told.then_some(())?;
     let mut columns = vec![Column::text("use", "what for")];
@@ -21,16 +22,16 @@ pub(super) fn uses_table(hop: &HopPlaces) -> Option<Table> {
         columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), "µs/round trip"));
         columns.push(Column::number(&format!("L{level}_server"), &format!("database {level}"), "µs/round trip"));
     }
-    let mut rows: Vec<Vec<Cell>> = purposes.iter().take(ROWS).map(|purpose| row(hop, purpose)).collect();
-    if let Some(others) = purposes.get(ROWS..).filter(|others| !others.is_empty()) {
+    let mut rows: Vec<Vec<Cell>> = purposes.iter().take(own_rows).map(|purpose| row(hop, purpose)).collect();
+    if let Some(others) = purposes.get(own_rows..).filter(|others| !others.is_empty()) {
         rows.push(others_row(hop, others));
     }
     let title = format!("What the round trips to its {} are for", hop.hop);
     Some(Table { title, columns, rows, notes: notes(hop) })
 }
 
-/// Of all levels, most time a query first.
-fn purposes(hop: &HopPlaces) -> Vec<&Purpose> {
+/// Of all levels, most time a query first, and how many of them have a row of their own.
+fn purposes(hop: &HopPlaces) -> (Vec<&Purpose>, usize) {
     let mut sums: Vec<(f64, &Purpose)> = Vec::new();
     for found in hop.levels.values().flat_map(|level| level.uses.iter().flatten()) {
         let time = found.time().unwrap_or(0.0) * found.round_trips;
@@ -40,7 +41,9 @@ fn purposes(hop: &HopPlaces) -> Vec<&Purpose> {
         }
     }
     sums.sort_by(|a, b| b.0.total_cmp(&a.0));
-    sums.into_iter().map(|(_, purpose)| purpose).collect()
+    let all: f64 = sums.iter().map(|(sum, _)| sum).sum();
+    let own_rows = sums.iter().take(ROWS).filter(|(sum, _)| *sum >= LEAST * all).count();
+    (sums.into_iter().map(|(_, purpose)| purpose).collect(), own_rows)
 }
 
 fn row(hop: &HopPlaces, purpose: &Purpose) -> Vec<Cell> {
@@ -106,9 +109,16 @@ fn notes(hop: &HopPlaces) -> Vec<String> {
     let before = Purpose::NotTold(Untold::PreparedBefore);
     let untold: f64 = all().filter(|found| found.purpose == before).map(|found| found.round_trips).sum();
     if untold > 0.0 {
+        let why = match by_database > 0.0 {
+            true => "it was on no connection at the moments when the database was asked",
+            false => {
+                "name the database with --statements-url, as a role that may see other sessions (GRANT \
+                 pg_read_all_stats)"
+            }
+        };
         notes.push(format!(
             "Of {:.1} % of the round trips the statement had been prepared before, and the database did not tell it: \
-             name the database with --statements-url, as a role that may see other sessions (GRANT pg_read_all_stats).",
+             {why}.",
             percent(untold)
         ));
     }
