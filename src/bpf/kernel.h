@@ -37,12 +37,24 @@ static long (*const bpf_loop)(u32 count, void *callback, void *context, u64 flag
 
 struct mm_struct;
 
+/* A function whose return is probed, of the innermost first. */
+struct return_instance {
+    unsigned long stack;
+    unsigned long orig_ret_vaddr;
+    struct return_instance *next;
+} RELOCATED;
+
+struct uprobe_task {
+    struct return_instance *return_instances;
+} RELOCATED;
+
 struct task_struct {
     s32 pid;
     s32 tgid;
     u32 flags;
     u32 __state;
     struct mm_struct *mm;
+    struct uprobe_task *utask;
 } RELOCATED;
 
 /* PF_KTHREAD and TASK_DEAD of include/linux/sched.h. */

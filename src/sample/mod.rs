@@ -5,6 +5,7 @@ mod collect;
 mod cross_check;
 pub mod ebpf;
 mod fields;
+mod followed;
 mod off_cpu;
 mod options;
 pub mod perf;
@@ -18,6 +19,7 @@ pub mod unwind;
 
 pub use choose::{Chosen, Unwinding, choose, permitted};
 pub use cross_check::{Agreement, Findings};
+pub use followed::{FollowedEvent, FollowingReport, Happened, RawFollowed, Socket, Task};
 pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 use options::LARGEST_COPY;
 pub use options::{EventChoice, Options};

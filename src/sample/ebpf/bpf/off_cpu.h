@@ -235,11 +235,12 @@ static long look(u32 turn, struct search *search) {
     return 0;
 }
 
-/* Follows the stack of the thread that is leaving its CPU; gives its number, 0 where there is no room for it. */
-static __attribute__((noinline)) u32 follow_wait(void *context, const struct target *target, struct cpu *cpu,
-                                                 u32 number, u64 now) {
-    u32 own = number * 2 + 1;
-    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
+/* Follows the stack of the current thread in the scratch of this index; gives its number, 0 where there is no room for
+ * it. */
+static __attribute__((noinline)) u32 follow_in(void *context, const struct target *target, struct cpu *cpu, u32 slot,
+                                               u64 now) {
+    u32 number = bpf_get_smp_processor_id();
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
     if (!scratch)
         return 0;
     struct walk walk = {};
@@ -304,7 +305,7 @@ static __attribute__((noinline)) int leave(u64 *context, struct thread *thread, 
         wait.how = PICKED;
     if (wait.how) {
         cpu->walks++;
-        wait.stack = follow_wait(context, target, cpu, number, now);
+        wait.stack = follow_in(context, target, cpu, own, now);
         if (!wait.stack)
             wait.how = OF_PLACE;
         else if (place) {

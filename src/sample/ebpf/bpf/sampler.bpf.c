@@ -8,7 +8,7 @@
  * over.
  *
  * Shapes are mirrored in src/sample/ebpf/shapes.rs. */
-#include "off_cpu.h"
+#include "follow.h"
 
 /* How exactly a clock's start is known, twice over: an interrupt can seem to come early by this much. */
 #define SLACK 50000
@@ -27,13 +27,6 @@ struct {
     __uint(max_entries, 1);
     __uint(map_flags, BPF_F_MMAPABLE);
 } clocks SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __type(key, u32);
-    __type(value, struct cpu);
-    __uint(max_entries, 1);
-} cpus SEC(".maps");
 
 /* Takes the current task's stack as a sample. `late`: it is being switched out. */
 INLINE void take(void *context, const struct target *target, struct cpu *cpu, u32 number, u64 now, u64 weight,

@@ -64,7 +64,7 @@ struct sample {
     u64 bp;
 };
 
-/* Two a CPU: ticks have their own. */
+/* Two a CPU, ticks have their own; then those that probes share. */
 struct scratch {
     struct sample sample;
     u64 trace[TRACE_WORDS + 1];
@@ -95,6 +95,13 @@ struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
     __uint(max_entries, 4096);
 } ring SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __type(key, u32);
+    __type(value, struct cpu);
+    __uint(max_entries, 1);
+} cpus SEC(".maps");
 
 INLINE struct target *find_target(u32 pid) { return bpf_map_lookup_elem(&targets, &pid); }
 

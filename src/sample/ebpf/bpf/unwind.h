@@ -119,6 +119,9 @@ struct walk {
     u64 *leaf;
 };
 
+/* Whether the kernel has probes at functions of programs; set when it is loaded. */
+const volatile u32 with_probes = 0;
+
 #define TRACE_WORDS (MAX_KERNEL_FRAMES + MAX_USER_FRAMES + 1)
 
 INLINE const struct mapping *mapping_at(u32 index) { return bpf_map_lookup_elem(&mappings, &index); }
@@ -299,6 +302,26 @@ VERIFIED_ALONE int follow(struct frame *frame, const struct rule *rule) {
     }
 }
 
+/* A probe at a function's return stands where the caller's address was: the kernel keeps that. Puts it back into the
+ * frame; 0 where it was no probe's. */
+VERIFIED_ALONE int restore_return(struct frame *frame) {
+    if (!frame || !with_probes)
+        return 0;
+    struct uprobe_task *probed = bpf_get_current_task_btf()->utask;
+    struct return_instance *at = probed ? probed->return_instances : 0;
+    for (int step = 0; step < 16; step++) {
+        if (!at)
+            break;
+        if (at->stack + 8 == frame->sp) {
+            frame->ip = at->orig_ret_vaddr;
+            frame->address = frame->ip - 1;
+            return 1;
+        }
+        at = at->next;
+    }
+    return 0;
+}
+
 static long step(u32 number, struct walk *walk) {
     struct frame *frame = &walk->frame;
     u64 address = frame->address, space = ((u64)frame->space.first << 32) | frame->space.count;
@@ -309,7 +332,10 @@ static long step(u32 number, struct walk *walk) {
     struct rule rule = cached->rule;
     if (cached->address != address || cached->space != space) {
         rule = (struct rule){};
-        if (!find_rule(frame, &rule)) {
+        int mapped = find_rule(frame, &rule);
+        if ((!mapped || rule.kind == NO_TABLE) && frame->depth && restore_return(frame))
+            return 0;
+        if (!mapped) {
             walk->ended = NO_MAPPING;
             return 1;
         }
