@@ -76,6 +76,15 @@ pub struct FollowedEvent {
     pub happened: Happened,
 }
 
+/// What is followed, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowOptions {
+    /// Async tasks too, by probes at the functions of their runtime.
+    pub tasks: bool,
+    /// Where the target keeps the pointer to the number of its wait event, in its memory; `None`: it does not.
+    pub wait_event_at: Option<u64>,
+}
+
 /// The events of an interval, and what following them took.
 #[derive(Clone, Debug, Default)]
 pub struct RawFollowed {

@@ -19,7 +19,7 @@ pub mod unwind;
 
 pub use choose::{Chosen, Unwinding, choose, permitted};
 pub use cross_check::{Agreement, Findings};
-pub use followed::{FollowedEvent, FollowingReport, Happened, RawFollowed, Socket, Task};
+pub use followed::{FollowOptions, FollowedEvent, FollowingReport, Happened, RawFollowed, Socket, Task};
 pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 use options::LARGEST_COPY;
 pub use options::{EventChoice, Options};
@@ -27,7 +27,7 @@ pub use raw::*;
 pub use report::{NO_KERNEL, PER_THREAD, SamplingReport};
 pub use timer::{BareTimers, COSTLY_INTERRUPT, DEFAULT_FREQUENCY, LOW_FREQUENCY, interrupt_cost};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// A process to sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,23 @@ pub trait Sampler: Send {
     }
     /// Starts sampling these processes.
     fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>>;
+    /// Follows what carries the queries in these processes, the first of which is the server itself; returns when it is
+    /// being followed, which takes a moment where its tasks have to be found.
+    ///
+    /// # Errors
+    /// What the host or this way of sampling does not permit.
+    fn follow(&mut self, sampled: &[Sampled], options: &FollowOptions) -> Result<Box<dyn Carrying>> {
+        let _ = (sampled, options);
+        bail!("stacks are followed over copies here, not in the kernel")
+    }
+}
+
+/// Following what carries the queries, under way.
+pub trait Carrying: Send {
+    /// Threads of ours that read, for the accounting of their CPU.
+    fn thread_ids(&self) -> Vec<u32>;
+    /// Ends it and gives the events since the start, with the stacks that they name.
+    fn stop(self: Box<Self>) -> Result<(RawSamples, RawFollowed)>;
 }
 
 /// Sampling under way.

@@ -1,7 +1,7 @@
 //! The thread that reads samples while the target runs. Invariant: it ends with its owner, and what it read is given
 //! once.
 
-use super::{RawSamples, Recording, SamplingReport};
+use super::{Carrying, RawFollowed, RawSamples, Recording, SamplingReport};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,16 +11,16 @@ use std::time::Duration;
 /// Pause between two looks into the rings; a ring holds 250 ms.
 pub const PAUSE: Duration = Duration::from_millis(15);
 
-/// A sampler's thread, running.
-pub struct SamplingThread {
+/// A sampler's thread, running; it gives its samples with a report of this type.
+pub struct SamplingThread<R> {
     stop: Arc<AtomicBool>,
     thread_id: Arc<AtomicU32>,
-    thread: Option<JoinHandle<(RawSamples, SamplingReport)>>,
+    thread: Option<JoinHandle<(RawSamples, R)>>,
 }
 
-impl SamplingThread {
+impl<R: Send + 'static> SamplingThread<R> {
     /// Runs `read` until the flag that it is given is set.
-    pub fn start(read: impl FnOnce(&AtomicBool) -> (RawSamples, SamplingReport) + Send + 'static) -> Result<Self> {
+    pub fn start(read: impl FnOnce(&AtomicBool) -> (RawSamples, R) + Send + 'static) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let thread_id = Arc::new(AtomicU32::new(0));
         let (flag, id) = (stop.clone(), thread_id.clone());
@@ -37,19 +37,39 @@ impl SamplingThread {
     }
 }
 
-impl Recording for SamplingThread {
-    fn thread_ids(&self) -> Vec<u32> {
+impl<R> SamplingThread<R> {
+    fn id(&self) -> Vec<u32> {
         Some(self.thread_id.load(Ordering::Acquire)).filter(|id| *id != 0).into_iter().collect()
     }
 
-    fn stop(mut self: Box<Self>) -> Result<(RawSamples, SamplingReport)> {
+    fn end(&mut self) -> Result<(RawSamples, R)> {
         self.stop.store(true, Ordering::Release);
         let thread = self.thread.take().context("the recording was already stopped")?;
         thread.join().map_err(|_| anyhow::anyhow!("the sampling thread panicked; its samples are lost"))
     }
 }
 
-impl Drop for SamplingThread {
+impl Recording for SamplingThread<SamplingReport> {
+    fn thread_ids(&self) -> Vec<u32> {
+        self.id()
+    }
+
+    fn stop(mut self: Box<Self>) -> Result<(RawSamples, SamplingReport)> {
+        self.end()
+    }
+}
+
+impl Carrying for SamplingThread<RawFollowed> {
+    fn thread_ids(&self) -> Vec<u32> {
+        self.id()
+    }
+
+    fn stop(mut self: Box<Self>) -> Result<(RawSamples, RawFollowed)> {
+        self.end()
+    }
+}
+
+impl<R> Drop for SamplingThread<R> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {

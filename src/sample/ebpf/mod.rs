@@ -2,11 +2,13 @@
 //! Invariant: every tick of a CPU's clock is a sample, a stranger's, or counted as lost; a walk that the kernel could
 //! not finish is finished from a copy of the stack, or says why not.
 
+mod follow;
 mod memory;
 mod off_cpu;
 mod program;
 mod reader;
 mod shapes;
+mod stacks;
 mod window;
 
 use super::Options;
@@ -14,9 +16,10 @@ use super::perf::events;
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::{Cache, Modules, Space, read_mappings};
-use super::{RawSamples, Recording, Sampled, Sampler, SamplingReport};
+use super::{Carrying, FollowOptions, RawSamples, Recording, Sampled, Sampler, SamplingReport};
 use crate::target::{family, online_cpus};
 use anyhow::{Context, Result};
+use follow::Followed;
 use memory::{Room, Tables};
 use parking_lot::Mutex;
 use program::{Form, KernelProgram};
@@ -129,11 +132,34 @@ impl Sampler for EbpfSampler {
         let window = started.recv().context("the sampling thread ended")??;
         Ok(Box::new(EbpfRecording { thread: Box::new(thread), window }))
     }
+
+    fn follow(&mut self, sampled: &[Sampled], options: &FollowOptions) -> Result<Box<dyn Carrying>> {
+        let (state, options, form) = (self.state.clone(), *options, self.form);
+        let sampled = sampled.to_vec();
+        let (ready, started) = mpsc::channel();
+        let thread = SamplingThread::start(move |stop| {
+            let mut state = state.lock();
+            let prepared = state.prepare(&sampled, form, &|_| {});
+            let State { modules, tables, kernel } = &mut *state;
+            match prepared.and_then(|()| Followed::start(kernel, tables, modules, &sampled, &options)) {
+                Ok(followed) => {
+                    let _ = ready.send(Ok(()));
+                    followed.run(stop)
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    Default::default()
+                }
+            }
+        })?;
+        started.recv().context("the sampling thread ended")??;
+        Ok(Box::new(thread))
+    }
 }
 
 /// A recording, with the window that its waits are cut to.
 struct EbpfRecording {
-    thread: Box<SamplingThread>,
+    thread: Box<SamplingThread<SamplingReport>>,
     window: Arc<WindowEnds>,
 }
 

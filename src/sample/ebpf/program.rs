@@ -1,6 +1,7 @@
 //! The kernel's program: loaded, given its maps' sizes, attached for a recording and detached after it. Invariant:
 //! nothing is pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
 
+use super::follow::Following;
 use super::memory::{Memory, Room};
 use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
@@ -9,12 +10,15 @@ use crate::bpf::map_array;
 use crate::sample::start::Started;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
-use aya::programs::{BtfTracePoint, PerfEvent, Program};
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
+use aya::programs::{BtfTracePoint, PerfEvent, Program, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader};
 use memmap2::MmapRaw;
 use perf_event::Counter;
 use rustc_hash::FxHashMap;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,12 +28,27 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
 /// Room for a quarter of a second of samples at the highest rate, or for one tick's copies for the cross-check.
 const RING_BYTES: u32 = 8 << 20;
 
+/// Room for the events of 10 ms at 30 million a second.
+const EVENT_BYTES: u32 = 16 << 20;
+
+/// `CLAIMS` of `bpf/follow.h`.
+const CLAIMS: u32 = 4;
+
 /// The program's tracepoints.
 const TRACEPOINTS: [(&str, &str); 3] =
     [("on_switch", "sched_switch"), ("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec")];
 
 /// Those that only waits need.
 const WAITING: [(&str, &str); 2] = [("on_wakeup", "sched_wakeup"), ("on_birth", "sched_wakeup_new")];
+
+/// Those that follow the carriers of queries.
+const CARRYING: [(&str, &str); 3] =
+    [("follow_switch", "sched_switch"), ("follow_waking", "sched_waking"), ("follow_receive", "sock_recv_length")];
+
+/// The kernel has probes at functions of programs.
+fn probes_known() -> bool {
+    Path::new("/sys/bus/event_source/devices/uprobe").exists()
+}
 
 /// How the program is loaded, beyond its room.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +74,12 @@ pub struct KernelProgram {
     cpus: Array<MapData, CpuCounts>,
     clocks: MmapRaw,
     count: usize,
+    /// What carries the queries: its switches and counts, and its events.
+    pub following: Following,
+    pub events: RingBuf<MapData>,
+    places: HashMap<MapData, [u64; 3], [u32; 2]>,
+    /// Programs that are loaded later name them by their descriptors.
+    _maps: Vec<Map>,
 }
 
 impl KernelProgram {
@@ -69,12 +94,16 @@ impl KernelProgram {
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
             .map_max_entries("rules", room.rules as u32)
-            .map_max_entries("scratches", 2 * count as u32)
+            .map_max_entries("scratches", (2 + CLAIMS) * count as u32)
+            .map_max_entries("claims", CLAIMS * count as u32)
+            .map_max_entries("events", EVENT_BYTES)
             .map_max_entries("clocks", count as u32)
             .map_max_entries("cpus", count as u32)
             .map_max_entries("ring", if copies != 0 { RING_BYTES * 8 } else { RING_BYTES })
             .override_global("with_copies", &copies, true)
             .override_global("id_mask", &id_mask, true)
+            .override_global("cpu_count", &(count as u32), true)
+            .override_global("with_probes", &u32::from(probes_known()), true)
             .load(OBJECT)
             .context("the kernel refuses the sampling program's maps")?;
         for (name, tracepoint) in TRACEPOINTS {
@@ -91,9 +120,11 @@ impl KernelProgram {
         let arrays = [take("mappings")?, take("pages")?, take("rows")?, take("rules")?];
         let [mappings, pages, rows, rules] = arrays.each_ref().map(array);
         let fds = [mappings?.fd().as_fd(), pages?.fd().as_fd(), rows?.fd().as_fd(), rules?.fd().as_fd()];
-        let clocks = take("clocks")?;
-        let clocks = map_array(array(&clocks)?.fd().as_fd(), count * size_of::<Clock>(), "clocks")?;
-        let window = Arc::new(WindowEnds::map(array(&take("window")?)?.fd().as_fd())?);
+        let ticks = take("clocks")?;
+        let clocks = map_array(array(&ticks)?.fd().as_fd(), count * size_of::<Clock>(), "clocks")?;
+        let ends = take("window")?;
+        let window = Arc::new(WindowEnds::map(array(&ends)?.fd().as_fd())?);
+        let switches = take("following")?;
         Ok(KernelProgram {
             memory: Memory::new(room, fds)?,
             ring: RingBuf::try_from(take("ring")?)?,
@@ -104,8 +135,12 @@ impl KernelProgram {
             window,
             waits_refused,
             cpus: Array::try_from(take("cpus")?)?,
+            following: Following::map(array(&switches)?.fd().as_fd())?,
+            events: RingBuf::try_from(take("events")?)?,
+            places: HashMap::try_from(take("followed_places")?)?,
             clocks,
             count,
+            _maps: arrays.into_iter().chain([ends, switches, ticks]).collect(),
             ebpf,
         })
     }
@@ -116,6 +151,8 @@ impl KernelProgram {
         empty(&mut self.threads)?;
         empty(&mut self.waits)?;
         empty(&mut self.stacks)?;
+        empty(&mut self.places)?;
+        self.following.reset();
         self.window.reset(waits);
         self.memory.forget_spaces();
         for cpu in 0..self.count {
@@ -123,7 +160,47 @@ impl KernelProgram {
             self.cpus.set(cpu as u32, CpuCounts::default(), 0)?;
         }
         while self.ring.next().is_some() {}
+        while self.events.next().is_some() {}
         Ok(())
+    }
+
+    /// Loads what follows the carriers of queries, where that is not done yet, and attaches it.
+    pub fn attach_following(&mut self) -> Result<Attached> {
+        let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
+        let mut links = Vec::new();
+        for (name, tracepoint) in CARRYING.into_iter().chain(TRACEPOINTS.into_iter().skip(1)) {
+            links.push(self.attach_one(name, tracepoint, &btf)?);
+        }
+        // Before Linux 6.16 what is sent is seen after the call.
+        let sending = self.attach_one("follow_send", "tcp_sendmsg_locked", &btf);
+        links.push(match sending {
+            Ok(link) => link,
+            Err(_) => self.attach_one("follow_sent", "sock_send_length", &btf)?,
+        });
+        Ok(Attached { _links: links })
+    }
+
+    fn attach_one(&mut self, name: &str, tracepoint: &str, btf: &Btf) -> Result<BtfTracePointLink> {
+        let program = tracing(&mut self.ebpf, name)?;
+        if program.fd().is_err() {
+            program.load(tracepoint, btf).with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
+        }
+        let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
+        Ok(program.take_link(link)?)
+    }
+
+    /// Attaches a program to a function of a file: at this offset of it, for one process and those that it gives birth
+    /// to with the same file.
+    pub fn probe(&mut self, name: &str, file: &Path, offset: u64, scope: UProbeScope) -> Result<UProbeLink> {
+        let program: &mut UProbe = program(&mut self.ebpf, name)?.try_into()?;
+        if program.fd().is_err() {
+            program.load().with_context(|| format!("the kernel refuses the program {name}"))?;
+        }
+        let location = UProbeAttachLocation::AbsoluteOffset(offset);
+        let link = program
+            .attach(location, file, scope)
+            .with_context(|| format!("the kernel refuses a probe at offset {offset:#x} of {}", file.display()))?;
+        Ok(program.take_link(link)?)
     }
 
     /// Follows context switches, births and new programs from now on; with `waits`, wake-ups too.
@@ -223,7 +300,7 @@ impl KernelProgram {
 
 /// Detaches when it is dropped.
 pub struct Attached {
-    _links: Vec<aya::programs::tp_btf::BtfTracePointLink>,
+    _links: Vec<BtfTracePointLink>,
 }
 
 fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Program> {

@@ -1,0 +1,107 @@
+//! Probes at the functions of async tasks: wakers first, then the polls of tasks that are alive. Invariant: a probe
+//! lives as long as this does, and is gone with the process that made it.
+
+use super::super::program::KernelProgram;
+use super::tasks::TaskFunctions;
+use crate::sample::followed::Task;
+use anyhow::Result;
+use aya::programs::uprobe::{UProbeLink, UProbeScope};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::fs::File;
+use std::num::NonZeroU32;
+use std::os::unix::fs::FileExt;
+
+/// Poll functions that are probed at most; each takes two probes.
+const MOST_POLLS: usize = 64;
+/// Bytes of a task's header in which the pointer to its functions is looked for: tokio 1.20 has it at 32, later ones
+/// at 16.
+const HEADER: usize = 64;
+
+/// The probes of one process.
+pub struct Probes {
+    functions: TaskFunctions,
+    scope: UProbeScope,
+    memory: Option<File>,
+    /// Where in a header the pointer to the functions lies.
+    table_at: Option<u64>,
+    looked_at: FxHashSet<u64>,
+    /// How often tasks of each poll function were met.
+    met: FxHashMap<u64, u64>,
+    probed: Vec<(u64, String)>,
+    links: Vec<UProbeLink>,
+    /// Those that the kernel refused.
+    pub refused: Vec<String>,
+}
+
+impl Probes {
+    /// Probes the functions of wakers.
+    pub fn attach(kernel: &mut KernelProgram, pid: u32, functions: TaskFunctions) -> Result<Probes> {
+        let scope = NonZeroU32::new(pid).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
+        let mut links = Vec::new();
+        for (program, list) in [("on_register", &functions.registers), ("on_wake", &functions.wakes)] {
+            for function in list {
+                links.push(kernel.probe(program, &functions.file, function.offset, scope)?);
+            }
+        }
+        Ok(Probes {
+            functions,
+            scope,
+            memory: File::open(format!("/proc/{pid}/mem")).ok(),
+            table_at: None,
+            looked_at: FxHashSet::default(),
+            met: FxHashMap::default(),
+            probed: Vec::new(),
+            links,
+            refused: Vec::new(),
+        })
+    }
+
+    /// A task was met: learns where its functions are named, or counts it.
+    pub fn meet(&mut self, kernel: &KernelProgram, task: Task) {
+        if task.poll != 0 {
+            if self.functions.polls.contains_key(&task.poll) {
+                *self.met.entry(task.poll).or_default() += 1;
+            }
+        } else if self.table_at.is_none() && self.looked_at.insert(task.id) {
+            self.table_at = self.look(task.id);
+            if let Some(bytes) = self.table_at {
+                kernel.following.set_table_at(bytes);
+            }
+        }
+    }
+
+    /// Looks for a word of the header that points to a pointer to a known poll function.
+    fn look(&self, header: u64) -> Option<u64> {
+        let memory = self.memory.as_ref()?;
+        let mut words = [0; HEADER];
+        memory.read_exact_at(&mut words, header).ok()?;
+        words.chunks_exact(8).enumerate().find_map(|(at, word)| {
+            let table = u64::from_le_bytes(word.try_into().expect("8 bytes"));
+            let mut first = [0; 8];
+            memory.read_exact_at(&mut first, table).ok()?;
+            self.functions.polls.contains_key(&u64::from_le_bytes(first)).then_some(at as u64 * 8)
+        })
+    }
+
+    /// Probes the poll functions of the tasks that were met, those met most first.
+    pub fn probe_polls(&mut self, kernel: &mut KernelProgram) {
+        let mut met: Vec<(u64, u64)> = self.met.iter().map(|(poll, times)| (*times, *poll)).collect();
+        met.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, poll) in met.into_iter().take(MOST_POLLS) {
+            let function = self.functions.polls[&poll].clone();
+            // The end first: a poll that ends without having begun is passed over, one that never ends is not.
+            for program in ["on_polled", "on_poll"] {
+                match kernel.probe(program, &self.functions.file, function.offset, self.scope) {
+                    Ok(link) => self.links.push(link),
+                    Err(error) => self.refused.push(format!("{error:#}")),
+                }
+            }
+            self.probed.push((poll, function.symbol));
+        }
+    }
+
+    /// The poll functions that are probed, by address and symbol, and how many there are.
+    pub fn polls(&self) -> (Vec<(u64, String)>, u64) {
+        (self.probed.clone(), self.functions.polls.len() as u64)
+    }
+}

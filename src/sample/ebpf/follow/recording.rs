@@ -1,0 +1,179 @@
+//! One recording of what carries the queries: attaches, finds the tasks there are, reads events until it is stopped.
+//! Invariant: events are in order of time, and each stack is one of the recording's own or absent.
+
+use super::super::memory::Tables;
+use super::super::program::{Attached, KernelProgram};
+use super::super::stacks::Stacks;
+use super::probes::Probes;
+use super::shapes::parse;
+use super::tasks::TaskFunctions;
+use super::{hit, interrupts};
+use crate::clock::{self, Nanos, Span};
+use crate::sample::followed::{FollowedEvent, FollowingReport, Happened, RawFollowed};
+use crate::sample::processes::Processes;
+use crate::sample::unwind::Modules;
+use crate::sample::{FollowOptions, RawSamples, Sampled};
+use anyhow::Result;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Pause between two looks into the rings in ms.
+const PAUSE: libc::c_int = 5;
+/// How long tasks are looked for before their polls are probed.
+const LOOK: Nanos = 400_000_000;
+/// Events that are kept at most: 48 bytes each.
+const MOST_EVENTS: usize = 12_000_000;
+
+/// A recording under way.
+pub struct Followed<'s> {
+    stacks: Stacks<'s>,
+    /// `None`: detached.
+    attached: Option<Attached>,
+    probes: Option<Probes>,
+    events: Vec<FollowedEvent>,
+    /// Events that were not kept.
+    dropped: u64,
+    damaged: u64,
+    report: FollowingReport,
+}
+
+impl<'s> Followed<'s> {
+    /// Attaches everything; when this returns, what happens is being told.
+    pub fn start(
+        kernel: &'s mut KernelProgram,
+        tables: &'s mut Tables,
+        modules: &'s mut Modules,
+        sampled: &[Sampled],
+        options: &FollowOptions,
+    ) -> Result<Followed<'s>> {
+        kernel.clear(false)?;
+        let interrupts = interrupts::entries(Path::new("/proc/kallsyms"));
+        kernel.following.set_interrupts(interrupts.unwrap_or_default());
+        kernel.following.set_wait_event_at(options.wait_event_at.unwrap_or(0));
+        let mut stacks = Stacks::new(kernel, tables, modules, Processes::new(sampled))?;
+        for _ in 0..2 {
+            stacks.enter(sampled);
+        }
+        let attached = Some(stacks.kernel.attach_following()?);
+        let mut followed = Followed {
+            stacks,
+            attached,
+            probes: None,
+            events: Vec::new(),
+            dropped: 0,
+            damaged: 0,
+            report: FollowingReport::default(),
+        };
+        if interrupts.is_none() {
+            followed.stacks.notes.push(
+                "the kernel hides its symbols: what an interrupt wakes is charged to the thread that it interrupted"
+                    .into(),
+            );
+        }
+        followed.stacks.kernel.following.turn_on();
+        if let Some(first) = sampled.first() {
+            let tasks = if options.tasks { followed.find_tasks(first.pid) } else { Err("not asked for".into()) };
+            followed.report.no_tasks = tasks.err();
+        }
+        Ok(followed)
+    }
+
+    /// Probes wakers, looks a while which tasks there are, and probes their polls.
+    fn find_tasks(&mut self, pid: u32) -> Result<(), String> {
+        let functions = TaskFunctions::of(pid)?;
+        let words = |error: anyhow::Error| format!("{error:#}");
+        self.report.hit_cost = Some(hit::cost(self.stacks.kernel).map_err(words)?);
+        let mut probes = Probes::attach(self.stacks.kernel, pid, functions).map_err(words)?;
+        let until = clock::now() + LOOK;
+        while clock::now() < until {
+            std::thread::sleep(Duration::from_millis(PAUSE as u64));
+            self.read();
+            for event in self.events.drain(..) {
+                if let Happened::Registers(task, _) | Happened::WakesTask(task, _) = event.happened {
+                    probes.meet(self.stacks.kernel, task);
+                }
+            }
+        }
+        probes.probe_polls(self.stacks.kernel);
+        let (polls, all) = probes.polls();
+        self.report.notes.append(&mut probes.refused);
+        self.report.polls = Some((polls.len() as u64, all));
+        self.probes = Some(probes);
+        if polls.is_empty() {
+            return Err("none of its tasks was woken while they were looked for".into());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) {
+        while let Some(item) = self.stacks.kernel.events.next() {
+            match parse(&item) {
+                Some(event) if self.events.len() < MOST_EVENTS => self.events.push(event),
+                Some(_) => self.dropped += 1,
+                None => self.damaged += 1,
+            }
+        }
+        self.stacks.read_changes();
+        self.stacks.read();
+    }
+
+    /// Reads until it is told to stop, then gives all events since the start, with the stacks that they name.
+    pub fn run(mut self, stop: &AtomicBool) -> (RawSamples, RawFollowed) {
+        let began = clock::now();
+        loop {
+            let last = stop.load(Ordering::Acquire);
+            self.read();
+            if last {
+                break;
+            }
+            self.stacks.wait(PAUSE);
+        }
+        self.stacks.kernel.following.turn_off();
+        let polls = self.probes.take().map(|probes| probes.polls().0).unwrap_or_default();
+        self.attached = None;
+        self.read();
+        self.finish(Span::new(began, clock::now()), polls)
+    }
+
+    fn finish(mut self, span: Span, polls: Vec<(u64, String)>) -> (RawSamples, RawFollowed) {
+        let (counts, cpu) = (self.stacks.kernel.following.counts(), self.stacks.kernel.counts());
+        self.stacks.note_what_was_met();
+        let mut events = std::mem::take(&mut self.events);
+        for event in &mut events {
+            self.name(event);
+        }
+        events.sort_by_key(|event| event.at);
+        let mut report = std::mem::take(&mut self.report);
+        report.notes.append(&mut self.stacks.notes);
+        if self.damaged > 0 {
+            report.notes.push(format!("{} events could not be read", self.damaged));
+        }
+        let report = FollowingReport {
+            span,
+            events: events.len() as u64,
+            lost: counts.lost + self.dropped,
+            stacks_lost: counts.crowded + cpu.stacks_lost,
+            hits: counts.hits,
+            hit_programs: counts.hit_spent,
+            walk_cpu: cpu.walk_spent,
+            ..report
+        };
+        (self.stacks.collector.finish(span), RawFollowed { events, polls, report })
+    }
+
+    /// Puts the recording's number of a stack where the kernel's stands, and notes the thread's name.
+    fn name(&mut self, event: &mut FollowedEvent) {
+        let Stacks { taken, collector, .. } = &mut self.stacks;
+        if event.process != 0 {
+            collector.thread(event.process, event.thread);
+        }
+        if let Happened::Leaves { stack, .. }
+        | Happened::Wakes { stack, .. }
+        | Happened::Registers(_, stack)
+        | Happened::WakesTask(_, stack) = &mut event.happened
+        {
+            *stack = stack.and_then(|number| taken.waiting.get(&number).copied());
+        }
+    }
+}
