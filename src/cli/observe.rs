@@ -1,10 +1,15 @@
 //! Options of the instruments: those of every verb that measures, and those that need a load of wireprof's own or a
 //! database to ask.
 
+use super::conduct::seconds;
 use super::sampling::Sampling;
 use super::source::Source;
 use crate::sweep::ObserveRequest;
 use clap::Args;
+use std::time::Duration;
+
+/// How long a sweep follows carriers at each level.
+const FOLLOW: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 #[command(next_help_heading = "Observe")]
@@ -23,6 +28,13 @@ pub struct Instruments {
     /// Measure without following the sockets (where each query is)
     #[arg(long)]
     no_wire: bool,
+    /// How long to follow, after the first window of each level, what carries the queries in the server's hands: its
+    /// threads and async tasks, by probes that cost the server time [default: 2s in a sweep, 0s elsewhere]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    follow: Option<Duration>,
+    /// Measure without following what carries the queries
+    #[arg(long, conflicts_with = "follow")]
+    no_follow: bool,
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
@@ -30,6 +42,11 @@ pub struct Instruments {
 }
 
 impl Instruments {
+    /// How long carriers are followed where the verb does so by default, for windows of this length.
+    pub fn follow_by_default(&self, window: Duration) -> Option<Duration> {
+        (!self.no_follow).then(|| self.follow.unwrap_or(FOLLOW.min(window)))
+    }
+
     /// What is observed, without what only a verb with a load of its own can ask for.
     pub fn request(&self) -> ObserveRequest {
         ObserveRequest {
@@ -37,6 +54,7 @@ impl Instruments {
             no_metrics: self.no_metrics,
             wire: !self.no_wire,
             companions: self.also.clone(),
+            follow: self.follow.filter(|_| !self.no_follow),
             sampling: self.sampling.options(),
             ..ObserveRequest::default()
         }

@@ -63,6 +63,7 @@ impl Sweep {
         let mut request = self.own.suited(replicates, None, &progress).await?;
         let preset = request.preset.clone();
         request.observe.observer = self.observer(&request)?;
+        request.observe.follow = self.own.observe.instruments.follow_by_default(request.plan.timing.window);
         let planned = if self.restart { Turn::each(replicates) } else { vec![Turn::WHOLE] };
         let arms = vec![Arm { request, launch: connect.launch(&[]), side: None }];
         let turns = Turns::new(&store, &stop, arms, planned, connect.restore);

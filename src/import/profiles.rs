@@ -143,6 +143,7 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
         scheduler: None,
         wire: None,
         checks: Vec::new(),
+        hands: None,
         companions: Vec::new(),
     })
 }

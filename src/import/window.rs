@@ -103,6 +103,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
         sampling,
         profile,
         off_cpu: None,
+        hands: None,
         companions: Vec::new(),
         metrics: scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after)),
         statements: statements(directory, ends)?,

@@ -20,6 +20,8 @@ pub enum ColumnKind {
     Blocked,
     /// Time waiting for a CPU.
     Runnable,
+    /// Time that the carriers of queries waited.
+    Waited,
     /// Another one, of an imported profile.
     Other(String),
 }
@@ -34,6 +36,7 @@ impl ColumnKind {
             ColumnKind::Switches => "switches",
             ColumnKind::Blocked => "blocked",
             ColumnKind::Runnable => "runnable",
+            ColumnKind::Waited => "waited",
             ColumnKind::Other(name) => name,
         }
     }
@@ -48,6 +51,7 @@ impl From<&str> for ColumnKind {
             "switches" => ColumnKind::Switches,
             "blocked" => ColumnKind::Blocked,
             "runnable" => ColumnKind::Runnable,
+            "waited" => ColumnKind::Waited,
             other => ColumnKind::Other(other.to_string()),
         }
     }

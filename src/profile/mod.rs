@@ -346,3 +346,9 @@ pub fn off_cpu_columns() -> Vec<Column> {
         column(ColumnKind::Runnable, "nanoseconds"),
     ]
 }
+
+/// The columns of what carried the queries: waits of the carriers, and how long they waited.
+pub fn carried_columns() -> Vec<Column> {
+    let column = |kind, unit: &str| Column { kind, unit: unit.into() };
+    vec![column(ColumnKind::Switches, "count"), column(ColumnKind::Waited, "nanoseconds")]
+}

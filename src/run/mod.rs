@@ -5,6 +5,7 @@
 #[allow(missing_docs, reason = "it is of the tests")]
 pub mod build;
 mod companions;
+mod hands;
 mod id;
 mod model;
 mod observer;
@@ -14,6 +15,7 @@ mod read;
 mod store;
 mod unseen;
 
+pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
 pub use id::{Reserved, run_id};
 pub use model::*;
 pub use observer::{Instrument, InstrumentPairs, ObservedPair, ObservedWindow, ObserverWindows};

@@ -284,6 +284,8 @@ pub struct Window {
     pub profile: Option<Profile>,
     /// Off-CPU time of the target by stack; `None`: not followed.
     pub off_cpu: Option<OffCpu>,
+    /// What carried the queries in the server's hands; `None`: it was not followed.
+    pub hands: Option<super::Hands>,
     /// The companions' samples; empty where none was sampled.
     pub companions: Vec<Companion>,
     /// What the server's metrics did between the two scrapes; `None`: not scraped, or not read
@@ -366,6 +368,7 @@ impl Run {
                 std::mem::take(&mut window.companions).into_iter().find(|companions| companions.process == process);
             (window.sampling, window.profile) = own.map_or((None, None), |own| (Some(own.sampling), own.profile));
             window.off_cpu = None;
+            window.hands = None;
         }
         self
     }

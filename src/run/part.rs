@@ -46,6 +46,8 @@ parts! {
     Profile = "profile",
     /// Off-CPU time by stack.
     OffCpuStacks = "off-CPU stacks",
+    /// What carried the queries in the server's hands.
+    Carriers = "carriers",
     /// How many samples were lost.
     LostSamples = "lost samples",
     /// How many samples an imported profile's weights stand for.

@@ -2,6 +2,7 @@
 //! only, and leaves a [`Missing`]; what an instrument saw nothing of is no figure either.
 
 use super::companions::read_companions;
+use super::hands::read_hands;
 use super::store::{open, read_json, read_optional};
 use super::{Missing, OffCpu, Part, Parts, Window, WindowFacts, pprof};
 use crate::load::{LoadTrace, read_latency_log};
@@ -57,6 +58,7 @@ pub(super) fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
         scheduler: read_optional(&directory.join("scheduler.json"))?,
         wire: read_wire(directory)?,
         companions: read_companions(directory, parts.profiles)?,
+        hands: read_hands(directory, parts)?,
         checks: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
         load,

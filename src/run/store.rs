@@ -9,6 +9,7 @@
 //! `beside-N.pb.gz` (pprof; the companions). In the run's own directory, where it was asked for: `observer.json`.
 
 use super::companions::write_companions;
+use super::hands::write_hands;
 use super::read::read_window;
 use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::write_latency_log;
@@ -237,6 +238,7 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
         sampling,
         profile,
         off_cpu,
+        hands,
         companions,
         // Stored as the expositions that it was computed from.
         metrics: _,
@@ -262,6 +264,9 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
         if let Some(bytes) = bytes.transpose()? {
             write_file(&directory.join("offcpu.pb.gz"), &bytes)?;
         }
+    }
+    if let Some(hands) = hands {
+        write_hands(directory, hands)?;
     }
     if let Some(expositions) = expositions {
         write_file(&directory.join("metrics-before.prom"), expositions.before.text.as_bytes())?;

@@ -11,6 +11,7 @@ use crate::preset::Preset;
 use crate::profile::{Column, ColumnKind, Profile, on_cpu_columns};
 use crate::run::{Companion, Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
 use crate::sample::{Incomplete, RawSamples, SamplingReport};
+use super::hands::hands;
 use crate::symbol::{Symbolizer, off_cpu_profile, to_profile};
 use crate::target::{Role, SchedulerDelta};
 use anyhow::{Result, anyhow};
@@ -67,6 +68,7 @@ pub fn assemble(
         sampling,
         profile,
         off_cpu,
+        hands: captured.hands.map(|captured| hands(captured, symbolizer)),
         companions,
         metrics,
         statements,

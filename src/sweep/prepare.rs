@@ -4,7 +4,7 @@
 use super::manifest::{Found, manifest};
 use super::processes::{companions, find_target, processes};
 use super::statements::{check_statements, open_statements};
-use super::{QueryCounter, Request, ServerState, Sources, Stop, check, driver, instruments, note, scrapes};
+use super::{QueryCounter, Request, ServerState, Sources, Stop, check, driver, follow, instruments, note, scrapes};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::Scraper;
 use crate::run::{Manifest, Missing, Part};
@@ -114,6 +114,7 @@ async fn complete(
         None => None,
     };
     notes.extend(scrape_cost.map(|cost| scrapes::note(&cost, request.plan.timing.window)));
+    let follow = follow::plan(request, address, pid, &mut notes);
     let found = Found { pid, version: state.version().await, driver: driver.name(), changes: state.changes(), notes };
     let manifest = manifest(request, address, found);
     let sources = Sources {
@@ -127,6 +128,7 @@ async fn complete(
         statements,
         reset_statements,
         wire,
+        follow,
         // The last that can fail: it has a table of its own on the server.
         freshness: instruments::freshness(request, address).await?,
         awake,

@@ -84,6 +84,8 @@ pub struct ObserveRequest {
     pub accounted: Vec<u32>,
     /// `None`: no sampling.
     pub sampling: Option<sample::Options>,
+    /// How long what carries the queries is followed after the first window of each level; `None`: not at all.
+    pub follow: Option<Duration>,
     /// Ask after each window whether reads see acknowledged writes.
     pub freshness: bool,
     /// Keep idle CPUs from sleeping while the sources are open.

@@ -1,6 +1,7 @@
 //! Everything outside that a window listens to, open. Invariant: what is not there (`None`) has been named in the run's
 //! notes, or nobody asked for it.
 
+use super::follow::FollowPlan;
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
@@ -34,6 +35,8 @@ pub struct Sources {
     pub reset_statements: bool,
     /// The program at the sockets, which tells where each query is.
     pub wire: Option<Box<dyn WireSource>>,
+    /// What carries the queries is followed after the first window of a level; `None`: it is not.
+    pub follow: Option<FollowPlan>,
     /// Whether reads see acknowledged writes; asked after each window.
     pub freshness: Option<FreshnessProbe>,
     /// Held while they are open; `None`: idle CPUs sleep as they are set to.

@@ -3,6 +3,7 @@
 //! that fails costs its own numbers only and leaves a [`Missing`].
 
 use super::activity::Learnt;
+use super::follow::{CapturedHands, follow};
 use super::scrapes::{SECOND, pace};
 use super::{Sources, Stop, Timing};
 use crate::check::Check;
@@ -41,6 +42,8 @@ pub struct Captured {
     pub wire: Option<WireDelta>,
     /// What the database's statement statistics did in the window; `None`: not read.
     pub statements: Option<StatementsDelta>,
+    /// What carried the queries in seconds of their own, just after the window.
+    pub hands: Option<CapturedHands>,
     /// Whether reads saw acknowledged writes, just after the window.
     pub freshness: Option<Check>,
     /// What was wanted and not measured, with the reasons.
@@ -100,6 +103,10 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         }
     });
     let freshness = probe(sources, stop, &mut missing).await;
+    let hands = match id.replicate {
+        1 => follow(sources, load.as_ref(), stop, &mut missing).await?,
+        _ => None,
+    };
     let unknown = load.unmeasured().into_iter();
     missing.extend(unknown.map(|(what, why)| lacking(what.into(), &why, "drive the load with `wireprof sweep`")));
     let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
@@ -123,6 +130,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         scheduler: difference(&observed.readings),
         wire: observed.wire,
         statements: observed.statements,
+        hands,
         freshness,
         missing,
         target_started,

@@ -24,6 +24,7 @@ mod crates;
 mod debug_files;
 mod dwarf;
 mod extents;
+mod followed;
 mod image;
 mod kernel;
 mod locate;
@@ -41,6 +42,7 @@ mod units;
 mod unpack;
 
 pub use answers::Cache;
+pub use followed::{CarriedStack, carried_stacks};
 pub use convert::{Missed, SymbolReport, to_profile};
 pub use kernel::hidden_kernel_names;
 pub use name::demangle;

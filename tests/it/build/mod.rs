@@ -83,6 +83,7 @@ pub fn bare(id: WindowId, span: Span, queries: u64, latency: u64) -> Window {
         sampling: None,
         profile: None,
         off_cpu: None,
+        hands: None,
         companions: Vec::new(),
         metrics: None,
         statements: None,

@@ -1,0 +1,74 @@
+//! From followed events to what is stored of them: who carried the queries, with names. Invariant: stacks are numbered
+//! anew, by the profile that names them; a wait whose stack or end is not known is counted as such.
+
+use super::follow::CapturedHands;
+use crate::carriers::{Carried, replay};
+use crate::run::{Hands, HandsFacts};
+use crate::sample::RawSamples;
+use crate::symbol::{CarriedStack, Symbolizer, carried_stacks, demangle};
+use std::collections::BTreeMap;
+
+/// Puts the events together and names their stacks.
+pub fn hands(captured: CapturedHands, symbolizer: &mut Symbolizer) -> Hands {
+    let CapturedHands { raw, followed, span, query_port, at_sockets, cpu, .. } = captured;
+    let mut carried = replay(&followed, query_port, span);
+    let quality = Quality::of(&carried, &raw);
+    let wanted = wanted(&carried);
+    let numbers: BTreeMap<u32, u32> =
+        wanted.iter().enumerate().map(|(number, carried)| (carried.stack, number as u32)).collect();
+    carried.renumber(&|stack| numbers[&stack]);
+    let (stacks, _) = carried_stacks(&raw, &wanted, symbolizer);
+    let polls = followed.polls.into_iter().map(|(address, symbol)| (address, demangle(&symbol))).collect();
+    let facts = HandsFacts {
+        report: followed.report,
+        carried,
+        polls,
+        at_sockets,
+        cpu,
+        complete: quality.share(quality.complete),
+        without_stack: quality.waited - quality.with_stack,
+        ended: quality.share(quality.ended),
+        locks: Vec::new(),
+    };
+    Hands { facts, stacks: Some(stacks) }
+}
+
+/// The stacks that are named anywhere, each once, with what the carriers waited there.
+fn wanted(carried: &Carried) -> Vec<CarriedStack> {
+    let mut sums: BTreeMap<u32, (u64, u64)> = carried.stacks().map(|stack| (stack, (0, 0))).collect();
+    for (key, sum) in carried.rows.iter().filter(|(key, _)| key.state.is_asleep()) {
+        if let Some((times, nanos)) = key.stack.and_then(|stack| sums.get_mut(&stack)) {
+            *times += sum.times;
+            *nanos += sum.nanos;
+        }
+    }
+    sums.into_iter().map(|(stack, (times, nanos))| CarriedStack { stack, times, nanos }).collect()
+}
+
+/// How much of the carriers' waits is known, in ns.
+#[derive(Default)]
+struct Quality {
+    waited: u64,
+    with_stack: u64,
+    complete: u64,
+    ended: u64,
+}
+
+impl Quality {
+    fn of(carried: &Carried, raw: &RawSamples) -> Quality {
+        let mut quality = Quality::default();
+        for (key, sum) in carried.rows.iter().filter(|(key, _)| key.state.is_asleep()) {
+            let stack = key.stack.map(|stack| &raw.stacks[stack as usize]);
+            let complete = stack.is_some_and(|stack| stack.incomplete.is_none());
+            quality.waited += sum.nanos;
+            quality.with_stack += if stack.is_some() { sum.nanos } else { 0 };
+            quality.complete += if complete { sum.nanos } else { 0 };
+            quality.ended += if key.ended_by.is_some() { sum.nanos } else { 0 };
+        }
+        quality
+    }
+
+    fn share(&self, nanos: u64) -> Option<f64> {
+        (self.waited > 0).then(|| nanos as f64 / self.waited as f64)
+    }
+}
