@@ -7,6 +7,7 @@ use crate::analyze::judge::summary::summary;
 use crate::analyze::time::WaitKinds;
 use crate::analyze::time::correlation::{slow_slices, together};
 use crate::analyze::time::growth::growth;
+use crate::analyze::time::hands::hands;
 use crate::analyze::time::nodes::{LevelNodes, misplaced, nodes};
 use crate::analyze::time::off_cpu::{blocked_stacks, waits};
 use crate::analyze::time::places::{load_places, places};
@@ -16,7 +17,7 @@ use crate::analyze::time::tails::tails;
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
-    Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section,
+    Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section, hands_section,
     level_tables, nodes_section, places_section, populations_sentences, populations_svg, scraped_table, tails_section,
     waits_section,
 };
@@ -67,6 +68,7 @@ impl Explain {
         let followed = places_section(&hops).unwrap_or(unfollowed);
         let preset = input::preset(&run.manifest, self.preset.as_deref());
         let waiting = self.waits(run, preset.as_ref().ok());
+        let followed_by = preset.as_ref().map(Preset::clone).or_else(|_| Preset::built_in("generic"));
         let trees = nodes(run, &hops, preset.as_ref().ok());
         let mut within = within(&trees, preset);
         let populations = populations(&hops, &trees);
@@ -76,6 +78,9 @@ impl Explain {
         }
         let mut sections = vec![levels, followed, within];
         sections.extend(load_places(&hops).map(|hop| tails_section(hop, &tails(run))));
+        if let Ok(preset) = &followed_by {
+            sections.push(hands_section(&hands(run, preset)));
+        }
         sections.push(demands_section(&demands, &bounds(run, &demands)));
         sections.push(waiting);
         sections.extend(growth_section(growth(run, &hops).as_ref()));

@@ -159,7 +159,9 @@ impl Preset {
                 transport: or(looked_at.transport, parent.diagnosis.transport),
                 polling: or(looked_at.polling, parent.diagnosis.polling),
                 locks: or(looked_at.locks, parent.diagnosis.locks),
+                waiting: [parent.diagnosis.waiting, looked_at.waiting].concat(),
             },
+            ender: or(self.ender, parent.ender),
             wait: own_first(self.wait, parent.wait),
             rule: by_key(self.rule, parent.rule, |r| format!("{:?}", r.cause)),
         }

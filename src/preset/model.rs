@@ -65,6 +65,8 @@ pub struct Preset {
     pub diagnosis: Diagnosis,
     /// How stacks of waits tell what is waited for; the first entry that fits counts.
     pub wait: Vec<Wait>,
+    /// How stacks tell who ends a wait; the first entry that fits counts.
+    pub ender: Vec<Ender>,
     /// What a diagnosis may conclude; a cause without a rule is not looked for.
     pub rule: Vec<Rule>,
 }
@@ -271,6 +273,19 @@ pub struct Diagnosis {
     pub polling: Vec<Pattern>,
     /// Functions in which a thread waits for a lock.
     pub locks: Vec<Pattern>,
+    /// Functions through which tasks and threads wait, of runtimes and their libraries: a wait in them is their
+    /// callers'.
+    pub waiting: Vec<Pattern>,
+}
+
+/// Who ends a wait, where its stack tells.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ender {
+    /// In words, as the end of a sentence that begins with `ended by`.
+    pub name: String,
+    /// One of its frames matches one of these.
+    pub functions: Vec<Pattern>,
 }
 
 /// The server's own figures of a round trip behind it, as names of quantities, times unless they are counts; of

@@ -86,7 +86,12 @@ pub(super) fn write_hands(directory: &Path, hands: &Hands) -> Result<()> {
 pub(super) fn read_hands(directory: &Path, parts: Parts) -> Result<Option<Hands>> {
     let Some(facts) = read_optional::<HandsFacts>(&directory.join(FACTS))? else { return Ok(None) };
     let stacks = match parts.profiles.then(|| fs::read(directory.join(STACKS))) {
-        Some(Ok(bytes)) => Some(pprof::decode(&bytes).context(STACKS)?),
+        Some(Ok(bytes)) => {
+            let mut stacks = pprof::decode(&bytes).context(STACKS)?;
+            // Each has its number for its time; on disk they lie as it packs best.
+            stacks.samples.sort_by_key(|sample| sample.at);
+            Some(stacks)
+        }
         _ => None,
     };
     let named = facts.carried.stacks().max();

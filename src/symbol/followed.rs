@@ -1,5 +1,5 @@
 //! The stacks of what carried the queries, named. Invariant: sample n of the profile is the n-th stack that was asked
-//! for, so that numbers can stand for stacks.
+//! for, and has n for its time, so that numbers can stand for stacks in whatever order samples are stored.
 
 use super::convert::{Converter, Named, SymbolReport};
 use super::symbolizer::Symbolizer;
@@ -29,13 +29,13 @@ pub fn carried_stacks(
     let mut converter = Converter::new(carried_columns());
     let stacks = converter.stacks(raw, used, symbolizer);
     let mut named = Named::default();
-    for carried in wanted {
+    for (number, carried) in wanted.iter().enumerate() {
         let complete = raw.stacks[carried.stack as usize].incomplete.is_none();
         let labels = Labels { state: "in hand".into(), complete: Some(complete), ..Labels::default() };
         let labels = converter.builder.labels(labels);
         let (stack, leaf) = &stacks[&carried.stack];
         let values = vec![carried.times as i64, carried.nanos as i64];
-        converter.builder.sample(*stack, labels, None, values);
+        converter.builder.sample(*stack, labels, Some(number as u64), values);
         named.add(leaf, carried.times, carried.nanos);
     }
     (converter.builder.finish(), named.finish())

@@ -43,6 +43,13 @@ impl Rules {
         Rules { helpers, transport, program: manifest.target.executable.as_ref().and_then(file) }
     }
 
+    /// As [`Rules::of`], for waits: functions through which tasks and threads wait count for their callers.
+    pub fn of_waits(preset: &Preset, manifest: &Manifest) -> Self {
+        let mut rules = Rules::of(preset, manifest);
+        rules.helpers.extend(preset.diagnosis.waiting.iter().map(|pattern| pattern.0.clone()));
+        rules
+    }
+
     /// Of each frame of a profile; in one of `waits` nobody carries.
     pub fn ownerships(&self, profile: &Profile, waits: bool) -> Vec<Ownership> {
         let of = |frame: &Frame| match self.ownership(&frame.name, frame.space) {

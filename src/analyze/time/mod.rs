@@ -3,6 +3,7 @@
 
 pub mod correlation;
 pub mod growth;
+pub mod hands;
 pub mod nodes;
 pub mod off_cpu;
 pub mod places;
