@@ -17,6 +17,7 @@ compile_error!(
 pub mod analyze;
 pub mod bpf;
 pub mod cachedir;
+pub mod carriers;
 pub mod check;
 pub mod child;
 pub mod cli;

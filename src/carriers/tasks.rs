@@ -1,0 +1,98 @@
+//! The states of tasks: they are polled, register wakers, and are woken. Invariant: a task is polled by one thread at
+//! most, and has that thread's state meanwhile; a task whose polls are not seen stays unseen.
+
+use super::follow::Follower;
+use super::model::State;
+use super::timeline::{By, Ender, Entity, Standing, Ways};
+use crate::clock::Nanos;
+use rustc_hash::FxHashSet;
+
+impl Follower<'_> {
+    pub(super) fn polls(&mut self, thread: Entity, task: Entity, at: Nanos) {
+        if self.track(task).polled_on.is_some() {
+            self.contradicts();
+            self.leaves_poll(task, at);
+        }
+        self.make_room(thread, at);
+        let threads = self.track(thread);
+        threads.is_worker = true;
+        threads.polling.push(task);
+        let polled = self.track(task);
+        polled.polled_on = Some(thread);
+        polled.registered.clear();
+        polled.is_woken = false;
+        polled.timeline.change(at, Standing::of(State::Running), None);
+    }
+
+    pub(super) fn polled(&mut self, thread: Entity, at: Nanos) {
+        let Some(task) = self.track(thread).polling.pop() else { return self.contradicts() };
+        let behind = self.behind(task);
+        let polled = self.track(task);
+        polled.polled_on = None;
+        let registered = std::mem::take(&mut polled.registered);
+        if let Some((stack, earlier)) = registered.split_last() {
+            polled.ways = ways(*stack, earlier);
+        }
+        let waiting = Standing { ways: polled.ways.clone(), behind, ..Standing::of(State::Waiting) };
+        let is = if polled.is_woken { Standing::of(State::Queued) } else { waiting };
+        polled.timeline.change(at, is, None);
+    }
+
+    /// A task registers a waker in its own poll. In other tasks' polls wakers are handed on: nobody waits for them.
+    pub(super) fn registers(&mut self, thread: Entity, task: Entity, at: Nanos, stack: Option<u32>) {
+        let polled = self.track(task);
+        if polled.polled_on == Some(thread) {
+            polled.registered.push(stack);
+            polled.timeline.confirm(at);
+        }
+    }
+
+    pub(super) fn wakes_task(&mut self, thread: Entity, task: Entity, at: Nanos, stack: Option<u32>) {
+        let by = By::Entity(self.doer(thread));
+        self.note_wake(task, at, by);
+        let woken = self.track(task);
+        if woken.polled_on.is_some() {
+            woken.is_woken = true;
+        } else if woken.timeline.state() == State::Waiting {
+            woken.timeline.change(at, Standing::of(State::Queued), Some(Ender { by, stack }));
+        }
+    }
+
+    /// The end of the task's poll was missed, and that of every poll within it.
+    fn leaves_poll(&mut self, task: Entity, at: Nanos) {
+        let Some(thread) = self.track(task).polled_on else { return };
+        let polling = &mut self.track(thread).polling;
+        let ended = polling.iter().position(|one| *one == task).map(|first| polling.split_off(first));
+        for task in ended.unwrap_or_default() {
+            self.gives_up(task, at);
+        }
+    }
+
+    /// The end of this task's poll was missed: what it did after its last certain state is not known.
+    pub(super) fn gives_up(&mut self, task: Entity, at: Nanos) {
+        let lost = self.track(task);
+        lost.polled_on = None;
+        lost.registered.clear();
+        let since = lost.timeline.sure().min(at);
+        lost.timeline.doubt(since);
+    }
+
+    /// Another task lies where this one lay.
+    pub(super) fn is_gone(&mut self, task: Entity, at: Nanos) {
+        if self.track(task).polled_on.is_some() {
+            self.contradicts();
+            self.leaves_poll(task, at);
+        }
+        let gone = &mut self.track(task).timeline;
+        if gone.state() != State::Unseen {
+            gone.change(at, Standing::of(State::Unseen), None);
+        }
+    }
+}
+
+/// The last stack, and of the earlier ones each that is another one once.
+fn ways(stack: Option<u32>, earlier: &[Option<u32>]) -> Ways {
+    let mut seen: FxHashSet<u32> = stack.into_iter().collect();
+    let others = earlier.iter().flatten().copied().filter(|other| seen.insert(*other)).collect();
+    Ways { stack, others }
+}
