@@ -31,14 +31,7 @@ impl Follower<'_> {
         self.set(thread, at, &Standing::of(State::Running), None);
     }
 
-    pub(super) fn leaves(
-        &mut self,
-        thread: Entity,
-        at: Nanos,
-        preempted: bool,
-        stack: Option<u32>,
-        wait_event: u32,
-    ) {
+    pub(super) fn leaves(&mut self, thread: Entity, at: Nanos, preempted: bool, stack: Option<u32>, wait_event: u32) {
         if !matches!(self.track(thread).timeline.state(), State::Running | State::Unseen) {
             self.doubt(thread);
         }

@@ -95,10 +95,7 @@ fn a_query_that_a_channel_hands_to_another_task_is_carried_by_that_one_from_the_
     story.polls(90, 1, 5).reads(100, 1, client(1)).wakes_task(120, 1, 6, 42).registers(125, 1, 5, 31);
     story.polled(130, 1).polls(140, 2, 6).sends(180, 2, client(1)).polled(190, 2);
     let carried = story.carried(0, 1_000);
-    assert_eq!(
-        rows(&carried),
-        ["running: 20 in 1", "running, handed over: 40 in 1", "queued, handed over: 20 in 1"]
-    );
+    assert_eq!(rows(&carried), ["running: 20 in 1", "running, handed over: 40 in 1", "queued, handed over: 20 in 1"]);
     assert_eq!((carried.handed_over, carried.tasks), (1, 2));
 }
 
