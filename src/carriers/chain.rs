@@ -1,5 +1,6 @@
 //! The chain behind a wait: what the one that ended it did meanwhile, and what those did that ended its own waits.
-//! Invariant: the parts of a wait sum to it exactly, and so do theirs; nobody stands twice on one path.
+//! Invariant: the parts of a wait sum to it exactly, and so do theirs. Nobody stands twice on one path: who sleeps ends
+//! no wait, and every part lies within the waits above it.
 
 use super::follow::Track;
 use super::model::{Chains, Node, NodeKey, State, Who};
@@ -42,8 +43,7 @@ struct Follower<'a> {
 pub(super) fn chains(tracks: &[Track], loops: &FxHashSet<Entity>, pieces: &[Piece]) -> Chains {
     let waits: Vec<&Piece> = pieces.iter().filter(|piece| piece.segment.is.state.is_wait()).collect();
     let mut found = Chains { waits: waits.len() as u64, ..Chains::default() };
-    let mut follower =
-        Follower { tracks, loops, nodes: Vec::new(), path: Vec::new(), queries: 0, left: 0 };
+    let mut follower = Follower { tracks, loops, nodes: Vec::new(), path: Vec::new(), queries: 0, left: 0 };
     let root = NodeKey { by: Who::Unknown, state: State::Unseen, stack: None, wait_event: 0, behind: None };
     follower.nodes.push(Growing { key: root, nanos: 0, times: 0, children: FxHashMap::default() });
     for (number, wait) in waits.iter().enumerate() {
@@ -106,9 +106,7 @@ impl Follower<'_> {
         let nanos = to - from;
         let Some(ender) = ended_by else { return self.leaf(node, Who::Unknown, State::Unseen, nanos) };
         let By::Entity(by) = ender.by else { return self.leaf(node, Who::Interrupt, State::Outside, nanos) };
-        if self.path.contains(&by) {
-            return self.leaf(node, self.who(by), State::InChain, nanos);
-        }
+        debug_assert!(!self.path.contains(&by), "who sleeps ends no wait");
         let track = &self.tracks[by as usize];
         if !track.timeline.is_seen() {
             return self.leaf(node, track.who, State::Unseen, nanos);
@@ -156,14 +154,15 @@ impl Follower<'_> {
     }
 }
 
-/// The last time in the interval that a runtime's worker was blocked until an interrupt, and when that ended. Such a
-/// thread wakes tasks outside of any task since something from outside has come; when it last blocked, nothing was
-/// there yet. So all of the interval until then passed outside, whatever other tasks it has polled meanwhile.
+/// The last time in the interval that a runtime's worker was parked, if an interrupt ended it, and when that was. Such
+/// a thread wakes tasks outside of any task since something has come from outside. When it was parked last, nothing
+/// was there yet, so all of the interval until then passed outside, whatever other tasks it polled meanwhile.
 fn parked(track: &Track, from: Nanos, to: Nanos) -> Option<(&Segment, Nanos)> {
     let segments = track.timeline.segments();
     let end = segments.partition_point(|segment| segment.to <= to);
     let recent = segments[..end].iter().rev().take(PARTS as usize).take_while(|segment| segment.to > from);
-    let blocked = recent.filter(|_| track.is_worker).find(|segment| segment.is.state == State::Blocked)?;
-    let is_outside = blocked.ended_by.is_some_and(|ender| ender.by == By::Interrupt);
-    is_outside.then_some((blocked, blocked.to))
+    let is_parked = |segment: &&Segment| segment.is.state == State::Blocked && !segment.is.in_poll;
+    let parked = recent.filter(|_| track.is_worker).find(is_parked)?;
+    let is_outside = parked.ended_by.is_some_and(|ender| ender.by == By::Interrupt);
+    is_outside.then_some((parked, parked.to))
 }

@@ -37,23 +37,21 @@ struct Trip {
     read: Option<Nanos>,
 }
 
+/// When the number of connections or of busy ones changes, and by how much.
+type Changes = FxHashMap<Way, Vec<(Nanos, i64, i64)>>;
+
 impl Hops {
-    /// Of reads and sends in order of time.
+    /// Of reads and sends in order of time, until the recording's end.
     pub(super) fn of(touches: &[Touch], sockets: &Sockets, end: Nanos) -> Hops {
         let mut hops = Hops::default();
         let mut trips: Vec<Option<Trip>> = vec![None; sockets.all.len()];
         let mut seen: Vec<Option<Span>> = vec![None; sockets.all.len()];
-        // By way: when the number of connections or of busy ones changes, and by how much.
-        let mut changes: FxHashMap<Way, Vec<(Nanos, i64, i64)>> = FxHashMap::default();
+        let mut changes = Changes::default();
         for touch in touches {
-            let known = &sockets.all[touch.socket as usize];
-            if !known.is_outgoing {
-                continue;
-            }
-            let way = (known.process, known.socket.other);
-            let span = seen[touch.socket as usize].get_or_insert(Span::new(touch.at, touch.at));
-            span.end = touch.at;
-            let trip = &mut trips[touch.socket as usize];
+            let number = touch.socket as usize;
+            let Some(way) = way(sockets, number) else { continue };
+            seen[number].get_or_insert(Span::new(touch.at, touch.at)).end = touch.at;
+            let trip = &mut trips[number];
             match (touch.sends, trip.as_mut()) {
                 (true, Some(Trip { read: None, .. })) | (false, None) => {}
                 (true, _) => {
@@ -67,10 +65,11 @@ impl Hops {
                 }
             }
         }
-        for ((known, trip), seen) in sockets.all.iter().zip(trips).zip(seen) {
-            let Some(seen) = seen else { continue };
-            let changes = changes.entry((known.process, known.socket.other)).or_default();
+        for (number, (trip, seen)) in trips.into_iter().zip(seen).enumerate() {
+            let Some((way, seen)) = way(sockets, number).zip(seen) else { continue };
+            let changes = changes.entry(way).or_default();
             busy(changes, trip, end);
+            // Nobody knows when an idle connection is closed: it counts until its last use.
             let until = if trip.is_some_and(|trip| trip.read.is_none()) { end } else { seen.end };
             changes.extend([(seen.start, 1, 0), (until, -1, 0)]);
         }
@@ -95,6 +94,12 @@ impl Hops {
         };
         until(to.max(from)) - until(from)
     }
+}
+
+/// Where an outgoing connection goes.
+fn way(sockets: &Sockets, number: usize) -> Option<Way> {
+    let known = &sockets.all[number];
+    known.is_outgoing.then_some((known.process, known.socket.other))
 }
 
 /// A connection was busy for this round trip.

@@ -32,8 +32,6 @@ pub enum State {
     /// Only in chains: it was blocked or waiting already when the wait began that it ended. It waited for work, or for
     /// something that it needed to end the other's wait.
     WaitsAlready,
-    /// Only in chains, a leaf: its own wait stands further up on the same path.
-    InChain,
     /// Only in chains, a leaf: until an interrupt, which is a device, a timer or a packet.
     Outside,
     /// Only in chains, a leaf: the chain has more parts than are followed for one wait.

@@ -189,7 +189,7 @@ fn steps(shares: &[Share]) -> Vec<Step> {
 }
 
 fn key_of(is: &Standing, ended_by: Option<EnderKey>, handed_over: bool) -> Key {
-    let Standing { state, ways: Ways { stack, others }, wait_event, behind } = is;
+    let Standing { state, ways: Ways { stack, others }, wait_event, behind, .. } = is;
     let (state, stack, wait_event, behind) = (*state, *stack, *wait_event, *behind);
     Key { state, stack, others: others.to_vec(), wait_event, behind, ended_by, handed_over }
 }

@@ -33,7 +33,7 @@ impl Follower<'_> {
         if let Some((stack, earlier)) = registered.split_last() {
             polled.ways = ways(*stack, earlier);
         }
-        let waiting = Standing { state: State::Waiting, ways: polled.ways.clone(), wait_event: 0, behind };
+        let waiting = Standing { ways: polled.ways.clone(), behind, ..Standing::of(State::Waiting) };
         let is = if polled.is_woken { Standing::of(State::Queued) } else { waiting };
         polled.timeline.change(at, is, None);
     }

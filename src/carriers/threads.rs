@@ -31,23 +31,13 @@ impl Follower<'_> {
         self.set(thread, at, &Standing::of(State::Running), None);
     }
 
-    pub(super) fn leaves(
-        &mut self,
-        thread: Entity,
-        at: Nanos,
-        preempted: bool,
-        stack: Option<u32>,
-        wait_event: u32,
-    ) {
+    pub(super) fn leaves(&mut self, thread: Entity, at: Nanos, preempted: bool, stack: Option<u32>, wait_event: u32) {
         if !matches!(self.track(thread).timeline.state(), State::Running | State::Unseen) {
             self.doubt(thread);
         }
-        let blocked = Standing {
-            state: State::Blocked,
-            ways: Ways { stack, ..Ways::default() },
-            wait_event,
-            behind: None,
-        };
+        let in_poll = !self.track(thread).polling.is_empty();
+        let ways = Ways { stack, ..Ways::default() };
+        let blocked = Standing { state: State::Blocked, ways, wait_event, behind: None, in_poll };
         let is = if preempted { Standing::of(State::Runnable) } else { blocked };
         self.set(thread, at, &is, None);
     }

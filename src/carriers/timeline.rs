@@ -39,12 +39,14 @@ pub(super) struct Standing {
     pub wait_event: u32,
     /// Port of the hop whose answer is outstanding when it begins.
     pub behind: Option<u16>,
+    /// Of a blocked thread: it polls a task meanwhile.
+    pub in_poll: bool,
 }
 
 impl Standing {
     /// A state without a stack.
     pub(super) fn of(state: State) -> Standing {
-        Standing { state, ways: Ways::default(), wait_event: 0, behind: None }
+        Standing { state, ways: Ways::default(), wait_event: 0, behind: None, in_poll: false }
     }
 }
 

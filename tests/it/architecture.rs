@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["cachedir", "elf", "load", "metrics", "statements", "testbed", "wire"],
     &["preset", "target"],
     &["sample"],
-    &["run", "symbol"],
+    &["carriers", "run", "symbol"],
     &["analyze", "debuginfod", "import"],
     &["render"],
     &["perflog", "sweep"],
