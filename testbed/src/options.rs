@@ -42,6 +42,12 @@ pub struct Options {
     /// flight), coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION,
     /// deep-stack=SIZE (16kB to 1MB), writer=PER_SECOND (commits of 20 ms on other connections to PostgreSQL),
     /// metrics=DURATION (CPU of each answer of /metrics).
+    /// A query's future awaits what takes DURATION with channel=DURATION (a worker task's answer, one after the other;
+    /// channel:cpu=DURATION uses CPU for it), semaphore:PERMITS=DURATION and mutex=DURATION (held for DURATION across
+    /// an await), std-mutex=DURATION (held while the thread sleeps), timer=DURATION (of the runtime, in whole ms),
+    /// join=DURATION (a spawned task), select=DURATION (the first of two futures), hog:TASKS=DURATION (none: so many
+    /// tasks compute for DURATION between their yields, and queries queue behind them). PERMITS and TASKS with their
+    /// colon may be left out: 1.
     #[arg(long = "plant", value_name = "KIND:ARGS")]
     pub plants: Vec<Plant>,
     /// How the external port authenticates its clients.
