@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, Statement};
 use wireprof::testbed::{Options, Testbed};
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options { binary: Some(testbed_binary()), ..Options::default() }
 }
 
 /// `None`, with the reason printed, where PostgreSQL is not installed.
-fn start(options: &Options) -> Option<Testbed> {
+pub fn start(options: &Options) -> Option<Testbed> {
     match Testbed::start(options) {
         Ok(testbed) => Some(testbed),
         Err(error) if format!("{error:#}").contains("no PostgreSQL server found") => {
@@ -28,7 +28,7 @@ fn start(options: &Options) -> Option<Testbed> {
     }
 }
 
-async fn connect(url: &str) -> Client {
+pub async fn connect(url: &str) -> Client {
     try_connect(url).await.unwrap()
 }
 
@@ -39,19 +39,19 @@ async fn try_connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 }
 
 /// Series with their labels as written, to values.
-type Series = BTreeMap<String, f64>;
+pub type Series = BTreeMap<String, f64>;
 
 async fn get(url: impl reqwest::IntoUrl) -> reqwest::Response {
     wireprof::http::builder().build().unwrap().get(url).send().await.unwrap()
 }
 
-async fn scrape(testbed: &Testbed) -> Series {
+pub async fn scrape(testbed: &Testbed) -> Series {
     let text = get(&testbed.ready.metrics).await.text().await.unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
     samples.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
 }
 
-fn growth(before: &Series, after: &Series, name: &str) -> f64 {
+pub fn growth(before: &Series, after: &Series, name: &str) -> f64 {
     after.get(name).unwrap_or_else(|| panic!("{name} is not on /metrics")) - before.get(name).copied().unwrap_or(0.0)
 }
 
@@ -64,7 +64,7 @@ async fn simple_rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
     messages.iter().filter_map(row).collect()
 }
 
-fn sqlstate(error: &tokio_postgres::Error) -> &str {
+pub fn sqlstate(error: &tokio_postgres::Error) -> &str {
     error.code().map_or("", |code| code.code())
 }
 
@@ -359,93 +359,6 @@ async fn a_delayed_oracle_is_waited_for_in_query_one_and_by_less_than_a_millisec
     assert!(growth(&before, &after, "wireprof_plant_calls_total{plant=\"pool-size\"}") >= 200.0);
 }
 
-/// Calls, and mean wait in s, of a label of plants.
-fn waits_of(before: &Series, after: &Series, plant: &str) -> (f64, f64) {
-    let series = |what: &str| format!("wireprof_plant_{what}_total{{plant=\"{plant}\"}}");
-    let calls = growth(before, after, &series("calls"));
-    (calls, growth(before, after, &series("wait_seconds")) / calls)
-}
-
-#[tokio::test]
-async fn each_planted_wait_is_awaited_once_a_query_for_at_least_what_was_asked_within_the_querys_time() {
-    let asked = [("channel", 300e-6), ("join", 300e-6), ("select", 300e-6), ("timer", 2e-3), ("channel:cpu", 0.0)];
-    let held = [("semaphore", 300e-6), ("mutex", 300e-6), ("std-mutex", 300e-6)];
-    let plants = ["channel=300us", "join=300us", "select=300us", "timer=2ms", "channel:cpu=100us"];
-    let plants = plants.into_iter().chain(["semaphore:2=300us", "mutex=300us", "std-mutex=300us"]);
-    let arguments = vec!["--frontend-peek".into()];
-    let plants = plants.map(str::to_owned).collect();
-    let Some(testbed) = start(&Options { plants, arguments, ..options() }) else { return };
-    let client = connect(&testbed.ready.sql).await;
-    let (before, started) = (scrape(&testbed).await, Instant::now());
-    for _ in 0..100 {
-        client.simple_query("select * from t").await.unwrap();
-    }
-    let (took, after) = (started.elapsed().as_secs_f64(), scrape(&testbed).await);
-    let mut total = 0.0;
-    for (plant, asked) in asked.into_iter().chain(held.map(|(plant, _)| (plant, 0.0))) {
-        let (calls, each) = waits_of(&before, &after, plant);
-        assert_eq!(calls, 100.0, "{plant}");
-        assert!(each >= asked, "{plant}: {each} s each, {asked} s asked");
-        total += calls * each;
-    }
-    for (plant, asked) in held {
-        let (calls, each) = waits_of(&before, &after, &format!("{plant}:hold"));
-        assert!(calls == 100.0 && each >= asked, "{plant} held {calls} times, {each} s each, {asked} s asked");
-        total += calls * each;
-    }
-    assert!(total < took, "the plants say {total} s, the queries took {took} s");
-    let cpu = growth(&before, &after, "wireprof_plant_cpu_seconds_total{plant=\"channel:cpu\"}") / 100.0;
-    assert!((50e-6..200e-6).contains(&cpu), "{cpu} s of CPU each, 100 us asked");
-}
-
-/// `queries` of each of so many clients at once; returns the scrapes before and after.
-async fn at_once(testbed: &Testbed, clients: usize, queries: usize) -> (Series, Series) {
-    let mut connected = Vec::new();
-    for _ in 0..clients {
-        connected.push(connect(&testbed.ready.sql).await);
-    }
-    let before = scrape(testbed).await;
-    let load = connected.into_iter().map(|client| async move {
-        for _ in 0..queries {
-            client.simple_query("select * from t").await.unwrap();
-        }
-    });
-    futures::future::join_all(load).await;
-    (before, scrape(testbed).await)
-}
-
-#[tokio::test]
-async fn what_is_held_or_answered_one_by_one_is_waited_for_by_many_clients() {
-    // With eight clients four wait for each that goes on, or more.
-    for (plant, least) in [("channel", 8e-3), ("semaphore:2", 2e-3), ("mutex", 4e-3), ("std-mutex", 0.5e-3)] {
-        let plants = vec![format!("{plant}=2ms")];
-        let arguments = vec!["--frontend-peek".into(), "--worker-threads=4".into()];
-        let Some(testbed) = start(&Options { plants, arguments, ..options() }) else { return };
-        let (before, after) = at_once(&testbed, 8, 25).await;
-        let name = plant.split(':').next().unwrap();
-        let (calls, each) = waits_of(&before, &after, name);
-        assert_eq!(calls, 200.0, "{plant}");
-        assert!(each >= least, "{plant}: {each} s each, at least {least} s expected");
-        if plant != "channel" {
-            let (calls, held) = waits_of(&before, &after, &format!("{name}:hold"));
-            assert!(calls == 200.0 && held >= 2e-3, "{plant} held {calls} times, {held} s each");
-        }
-    }
-}
-
-#[tokio::test]
-async fn behind_a_hog_a_query_that_was_woken_waits_for_its_worker_thread() {
-    let arguments = vec!["--frontend-peek".into(), "--worker-threads=1".into()];
-    let Some(testbed) = start(&Options { plants: vec!["hog=5ms".to_owned()], arguments, ..options() }) else { return };
-    let (before, after) = at_once(&testbed, 1, 25).await;
-    let (calls, each) = waits_of(&before, &after, "hog");
-    let cpu = growth(&before, &after, "wireprof_plant_cpu_seconds_total{plant=\"hog\"}");
-    assert_eq!(calls, 25.0);
-    // It is woken soon after the hog has begun anew.
-    assert!(each > 2.5e-3, "{each} s waited by each query");
-    assert!(cpu > 25.0 * 2.5e-3, "{cpu} s computed");
-}
-
 #[tokio::test]
 async fn churn_shows_in_the_sessions_started_and_in_the_writes() {
     let plants = vec!["churn=50".to_owned(), "allocate=100".to_owned(), "starve=100us".to_owned()];
@@ -560,6 +473,15 @@ fn usage_errors_exit_with_2_and_name_what_is_allowed() {
     let (code, text) = run(&["--plant", "lock=1us", "--plant", "lock:peek=2us"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("lock is given twice"), "{text}");
+    let (code, text) = run(&["--plant", "semaphore:none=1us"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("semaphore:none=1us") && text.contains("from 1 to 1024"), "{text}");
+    let (code, text) = run(&["--runtime", "current-thread", "--worker-threads", "2"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("leave --worker-threads out"), "{text}");
+    let (code, text) = run(&["--task-per-query", "--plant", "deep-stack=500kB"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("leave one of the two out"), "{text}");
     let (code, text) = run(&["--postgres-bin", "/nonexistent"]);
     assert_eq!(code, Some(3));
     assert!(text.contains("/nonexistent") && text.contains("apt-get install postgresql"), "{text}");
