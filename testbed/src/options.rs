@@ -18,6 +18,12 @@ pub struct Options {
     /// HTTP port of /metrics and /debug/pprof/profile; 0 takes a free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub http_port: u16,
+    /// Which of tokio's runtimes the server runs on.
+    #[arg(long, value_enum, default_value_t = RuntimeKind::MultiThread)]
+    pub runtime: RuntimeKind,
+    /// Handle each query in a task of its own, which is spawned for it and which the connection's task joins.
+    #[arg(long)]
+    pub task_per_query: bool,
     /// Worker threads of the runtime [default: one for each CPU].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     pub worker_threads: Option<u16>,
@@ -42,6 +48,12 @@ pub struct Options {
     /// flight), coordinator=DURATION, allocate=COUNT, churn=PER_SECOND, starve=DURATION, stale-reads=DURATION,
     /// deep-stack=SIZE (16kB to 1MB), writer=PER_SECOND (commits of 20 ms on other connections to PostgreSQL),
     /// metrics=DURATION (CPU of each answer of /metrics).
+    /// Each query's future waits in channel=DURATION (for a worker task, one query after the other; the task computes
+    /// in channel:cpu=DURATION), semaphore:PERMITS=DURATION and mutex=DURATION (held for DURATION across an await),
+    /// std-mutex=DURATION (held while the thread sleeps), timer=DURATION (of the runtime, in whole ms), join=DURATION
+    /// (for a spawned task), select=DURATION (for the first of two futures), and in the run queue with
+    /// hog:TASKS=DURATION (tasks that compute for DURATION between their yields). `:PERMITS` and `:TASKS` may be left
+    /// out: one.
     #[arg(long = "plant", value_name = "KIND:ARGS")]
     pub plants: Vec<Plant>,
     /// How the external port authenticates its clients.
@@ -60,6 +72,14 @@ pub struct Options {
     /// Misbehave, so that a client's own handling of faults can be tested; may be given several times.
     #[arg(long = "fault", value_enum)]
     pub faults: Vec<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RuntimeKind {
+    /// Worker threads, which take tasks from each other.
+    MultiThread,
+    /// The main thread alone.
+    CurrentThread,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -102,6 +122,16 @@ impl Options {
             if self.plants[..index].iter().any(|earlier| earlier.name() == plant.name()) {
                 return Err(format!("--plant {} is given twice; give each plant once", plant.name()));
             }
+        }
+        if self.runtime == RuntimeKind::CurrentThread && self.worker_threads.is_some() {
+            return Err("--runtime current-thread has no worker threads; leave --worker-threads out".to_owned());
+        }
+        if self.task_per_query && self.plants.iter().any(|plant| matches!(plant, Plant::DeepStack { .. })) {
+            return Err(
+                "--plant deep-stack lies beneath the connections' tasks, and --task-per-query takes the queries \
+                        out of them; leave one of the two out"
+                    .to_owned(),
+            );
         }
         if self.authentication != Authentication::Trust && self.password.is_none() {
             return Err("--authentication needs a password; set the environment variable \

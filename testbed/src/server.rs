@@ -16,7 +16,7 @@ use super::adapter::catalog::Catalog;
 use super::adapter::settings::{FRONTEND_PEEK, SystemSettings};
 use super::adapter::{Adapter, Faults, coordinator, group_commit};
 use super::metrics::Metrics;
-use super::options::{Authentication, Options};
+use super::options::{Authentication, Options, RuntimeKind};
 use super::plant::Planted;
 use super::postgres::PostgresServer;
 use super::protocol::{self, Port};
@@ -34,15 +34,23 @@ pub fn run(options: &Options) -> Result<()> {
         Signals::catch()?
     };
     let mut postgres = PostgresServer::start(options.postgres_bin.as_deref())?;
+    if options.runtime == RuntimeKind::CurrentThread && Planted::needs_sharp_timers(&options.plants) {
+        // Only now: PostgreSQL would have inherited it.
+        precise::sharpen_timers();
+    }
     let result = runtime.block_on(serve(options, &mut postgres, signals));
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
 }
 
-/// Threads are named as environmentd's are.
+/// Threads are named as environmentd's are. A runtime without threads runs on the main thread, whose stack of usually
+/// 8 MiB holds all that can be planted.
 fn build_runtime(options: &Options) -> Result<Runtime> {
     let started = AtomicUsize::new(0);
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let mut builder = match options.runtime {
+        RuntimeKind::MultiThread => tokio::runtime::Builder::new_multi_thread(),
+        RuntimeKind::CurrentThread => tokio::runtime::Builder::new_current_thread(),
+    };
     builder.enable_all().thread_name_fn(move || format!("tokio:work-{}", started.fetch_add(1, Ordering::Relaxed)));
     if let Some(threads) = options.worker_threads {
         builder.worker_threads(threads as usize);
@@ -164,6 +172,7 @@ async fn start_adapter(options: &Options, postgres: &PostgresServer) -> Result<A
         metrics,
         planted,
         faults: Faults::new(&options.faults),
+        task_per_query: options.task_per_query,
         writing: tokio::sync::Mutex::default(),
     });
     coordinator::start(inbox, Arc::clone(&adapter)).context("cannot start the coordinator")?;

@@ -31,6 +31,7 @@ mod sweep_setup;
 #[path = "../support/sweeps.rs"]
 mod sweeps;
 mod testbed;
+mod testbed_waits;
 mod unlike;
 mod unmeasured;
 mod wire;

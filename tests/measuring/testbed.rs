@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, Statement};
 use wireprof::testbed::{Options, Testbed};
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options { binary: Some(testbed_binary()), ..Options::default() }
 }
 
 /// `None`, with the reason printed, where PostgreSQL is not installed.
-fn start(options: &Options) -> Option<Testbed> {
+pub fn start(options: &Options) -> Option<Testbed> {
     match Testbed::start(options) {
         Ok(testbed) => Some(testbed),
         Err(error) if format!("{error:#}").contains("no PostgreSQL server found") => {
@@ -28,7 +28,7 @@ fn start(options: &Options) -> Option<Testbed> {
     }
 }
 
-async fn connect(url: &str) -> Client {
+pub async fn connect(url: &str) -> Client {
     try_connect(url).await.unwrap()
 }
 
@@ -39,19 +39,19 @@ async fn try_connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 }
 
 /// Series with their labels as written, to values.
-type Series = BTreeMap<String, f64>;
+pub type Series = BTreeMap<String, f64>;
 
 async fn get(url: impl reqwest::IntoUrl) -> reqwest::Response {
     wireprof::http::builder().build().unwrap().get(url).send().await.unwrap()
 }
 
-async fn scrape(testbed: &Testbed) -> Series {
+pub async fn scrape(testbed: &Testbed) -> Series {
     let text = get(&testbed.ready.metrics).await.text().await.unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
     samples.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
 }
 
-fn growth(before: &Series, after: &Series, name: &str) -> f64 {
+pub fn growth(before: &Series, after: &Series, name: &str) -> f64 {
     after.get(name).unwrap_or_else(|| panic!("{name} is not on /metrics")) - before.get(name).copied().unwrap_or(0.0)
 }
 
@@ -64,7 +64,7 @@ async fn simple_rows(client: &Client, sql: &str) -> Vec<Vec<Option<String>>> {
     messages.iter().filter_map(row).collect()
 }
 
-fn sqlstate(error: &tokio_postgres::Error) -> &str {
+pub fn sqlstate(error: &tokio_postgres::Error) -> &str {
     error.code().map_or("", |code| code.code())
 }
 
@@ -473,6 +473,15 @@ fn usage_errors_exit_with_2_and_name_what_is_allowed() {
     let (code, text) = run(&["--plant", "lock=1us", "--plant", "lock:peek=2us"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("lock is given twice"), "{text}");
+    let (code, text) = run(&["--plant", "semaphore:none=1us"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("semaphore:none=1us") && text.contains("from 1 to 1024"), "{text}");
+    let (code, text) = run(&["--runtime", "current-thread", "--worker-threads", "2"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("leave --worker-threads out"), "{text}");
+    let (code, text) = run(&["--task-per-query", "--plant", "deep-stack=500kB"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("leave one of the two out"), "{text}");
     let (code, text) = run(&["--postgres-bin", "/nonexistent"]);
     assert_eq!(code, Some(3));
     assert!(text.contains("/nonexistent") && text.contains("apt-get install postgresql"), "{text}");

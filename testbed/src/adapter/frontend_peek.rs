@@ -75,6 +75,7 @@ impl PeekClient {
         }
         // A serializable read needs no timestamp: it takes the newest state there is.
         let as_of = if serializable { None } else { Some(self.oracle_read_ts().await?) };
+        self.adapter.planted.waits().await;
         let rows = self.adapter.faults.spoil(table.peek(as_of))?;
         Ok(PeekResponse { columns: Arc::clone(&table.columns), rows })
     }

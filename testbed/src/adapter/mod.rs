@@ -29,6 +29,8 @@ pub struct Adapter {
     pub metrics: Arc<Metrics>,
     pub planted: Arc<Planted>,
     pub faults: Faults,
+    /// Each query is handled in a task that is spawned for it, instead of in its connection's.
+    pub task_per_query: bool,
     /// Held by the write under way: writes are applied one after the other, in the order of their timestamps.
     pub writing: tokio::sync::Mutex<()>,
 }

@@ -9,8 +9,11 @@ use tokio::sync::oneshot;
 use crate::precise;
 use wireprof::clock::{self, Nanos};
 
+/// Tells when it was given.
+type Answer = oneshot::Sender<Nanos>;
+
 pub struct DelayQueue {
-    requests: mpsc::Sender<(Nanos, oneshot::Sender<()>)>,
+    requests: mpsc::Sender<(Nanos, Answer)>,
     length: Duration,
 }
 
@@ -24,21 +27,31 @@ impl DelayQueue {
     /// Waits for the queue's length; returns how long it really took.
     pub async fn wait(&self) -> Duration {
         let start = clock::now();
+        self.ask(start).await;
+        Duration::from_nanos(clock::now() - start)
+    }
+
+    /// Waits for the queue's length; returns the last part of it: from the answer until the caller goes on.
+    pub async fn time_to_go_on(&self) -> Duration {
+        let answered = self.ask(clock::now()).await;
+        Duration::from_nanos(answered.map_or(0, |answered| clock::now() - answered))
+    }
+
+    /// When it was answered; `None` would mean that the thread is gone: then there is nothing to wait for.
+    async fn ask(&self, start: Nanos) -> Option<Nanos> {
         let (done, answered) = oneshot::channel();
         let accepted = self.requests.send((start + self.length.as_nanos() as u64, done)).is_ok();
         debug_assert!(accepted, "the delay thread ends only with its queue");
-        // An error would mean that the thread is gone: then there is nothing to wait for.
-        let _ = answered.await;
-        Duration::from_nanos(clock::now() - start)
+        answered.await.ok()
     }
 }
 
-fn answer_in_time(due: mpsc::Receiver<(Nanos, oneshot::Sender<()>)>) {
+fn answer_in_time(due: mpsc::Receiver<(Nanos, Answer)>) {
     precise::sharpen_timers();
     for (deadline, done) in due {
         precise::sleep_until(deadline);
         // A waiter that went away needs no answer.
-        let _ = done.send(());
+        let _ = done.send(clock::now());
     }
 }
 

@@ -1,18 +1,21 @@
 //! Known bottlenecks, planted on request. Invariant: each plant measures what it really did (calls, CPU, wait) and
 //! publishes that beside what was asked, because findings are scored against the former.
 
+mod awaited;
 mod database;
 mod delay;
 mod path;
 mod planted;
 mod spin;
 mod tally;
+mod waits;
 mod work;
 mod writer;
 
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use awaited::Awaited;
 pub use planted::Planted;
 
 /// What `--plant` accepts.
@@ -50,6 +53,8 @@ pub enum Plant {
     Writer { per_second: u32 },
     /// `/metrics` uses CPU for `duration` each time that it is asked.
     Metrics { duration: Duration },
+    /// Every peek waits for something besides; what it waits for takes `duration`.
+    Wait { awaited: Awaited, duration: Duration },
 }
 
 /// Where a CPU plant works.
@@ -70,7 +75,7 @@ const KINDS: &str = "cpu:peek=DURATION, cpu:oracle=DURATION, cpu:outside=DURATIO
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PlantError {
-    #[error("unknown plant {name:?}; the plants are {KINDS}")]
+    #[error("unknown plant {name:?}; the plants are {KINDS}, {}", Awaited::KINDS)]
     Unknown { name: String },
     #[error("{name} needs a value, as in {name}={example}")]
     NoValue { name: String, example: &'static str },
@@ -103,6 +108,7 @@ impl Plant {
             Plant::DeepStack { .. } => "deep-stack",
             Plant::Writer { .. } => "writer",
             Plant::Metrics { .. } => "metrics",
+            Plant::Wait { awaited, .. } => awaited.name(),
         }
     }
 }
@@ -136,7 +142,10 @@ impl FromStr for Plant {
             "starve" => Ok(Plant::Starve { duration: duration()? }),
             "stale-reads" => Ok(Plant::StaleReads { duration: duration()? }),
             "deep-stack" => Ok(Plant::DeepStack { bytes: parse_size(required(name, value, "500kB")?)? }),
-            _ => Err(PlantError::Unknown { name: name.to_owned() }),
+            _ => match Awaited::parse(name)? {
+                Some(awaited) => Ok(Plant::Wait { awaited, duration: duration()? }),
+                None => Err(PlantError::Unknown { name: name.to_owned() }),
+            },
         }
     }
 }

@@ -1,8 +1,8 @@
 //! All plants of one testbed, and where its code calls them. Invariant: a plant that was not asked for costs one test
-//! of an `Option`.
+//! of an `Option`, and all waits together one of an empty list.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prometheus::IntGauge;
@@ -11,11 +11,12 @@ use super::database::SlowStatement;
 use super::delay::DelayQueue;
 use super::spin::Spinner;
 use super::tally::{Counted, Tally};
+use super::waits::Wait;
 use super::work::{
     planted_allocations, planted_blocking_wait, planted_coordinator_work, planted_lock, planted_metrics_work,
     planted_oracle_work, planted_outside_work, planted_peek_work,
 };
-use super::{Plant, PlantPoint, path, writer};
+use super::{Awaited, Plant, PlantPoint, path, writer};
 use crate::metrics::PlantMetrics;
 use crate::timestamp_oracle::Timestamp;
 
@@ -24,7 +25,7 @@ type Kept = Option<(Instant, Timestamp)>;
 
 /// All plants of one testbed.
 pub struct Planted {
-    spinner: Spinner,
+    spinner: Arc<Spinner>,
     peek: Option<Counted<Duration>>,
     oracle: Option<Counted<Duration>>,
     outside: Option<Counted<Duration>>,
@@ -42,13 +43,14 @@ pub struct Planted {
     deep_stack: Option<(Counted<usize>, IntGauge)>,
     writer: Option<Counted<u32>>,
     metrics: Option<Counted<Duration>>,
+    waits: Vec<Wait>,
 }
 
 impl Planted {
     /// Calibrates the spin and starts what the plants need. Each plant's series exist from here on, at zero.
     pub fn start(plants: &[Plant], metrics: &PlantMetrics) -> io::Result<Self> {
         let mut planted = Planted {
-            spinner: Spinner::calibrate(),
+            spinner: Arc::new(Spinner::calibrate()),
             peek: None,
             oracle: None,
             outside: None,
@@ -66,15 +68,10 @@ impl Planted {
             deep_stack: None,
             writer: None,
             metrics: None,
+            waits: Vec::new(),
         };
         for plant in plants {
-            let name = &[plant.name()];
-            let tally = Tally {
-                calls: metrics.calls.with_label_values(name),
-                cpu: metrics.cpu_seconds.with_label_values(name),
-                wait: metrics.wait_seconds.with_label_values(name),
-            };
-            planted.place(plant, tally, metrics)?;
+            planted.place(plant, Tally::of(metrics, plant.name()), metrics)?;
         }
         Ok(planted)
     }
@@ -108,6 +105,9 @@ impl Planted {
                 let depth = metrics.stack_bytes.with_label_values(&[plant.name()]);
                 self.deep_stack = Some((Counted { size: bytes, tally }, depth));
             }
+            Plant::Wait { awaited, duration } => {
+                self.waits.push(Wait::start(awaited, duration, &self.spinner, metrics)?);
+            }
         }
         Ok(())
     }
@@ -125,6 +125,13 @@ impl Planted {
         }
         if let Some(plant) = &self.starve {
             planted_blocking_wait(plant);
+        }
+    }
+
+    /// All that a peek waits for besides, one after the other, when it has its timestamp.
+    pub async fn waits(&self) {
+        for wait in &self.waits {
+            wait.once().await;
         }
     }
 
@@ -257,6 +264,11 @@ impl Planted {
 
     /// True if worker threads will sleep for less than the default timer slack allows.
     pub fn needs_sharp_timers(plants: &[Plant]) -> bool {
-        plants.iter().any(|plant| matches!(plant, Plant::Starve { .. }))
+        let sleeps = |plant: &Plant| match plant {
+            Plant::Starve { .. } => true,
+            Plant::Wait { awaited, .. } => *awaited == Awaited::StdMutex,
+            _ => false,
+        };
+        plants.iter().any(sleeps)
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prometheus::{Counter, IntCounter};
 
+use crate::metrics::PlantMetrics;
+
 /// What one plant did: published as `wireprof_plant_{calls,cpu_seconds,wait_seconds}_total{plant}`.
 #[derive(Clone)]
 pub struct Tally {
@@ -13,6 +15,15 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The series with this value of the label `plant`; they exist from here on, at zero.
+    pub fn of(metrics: &PlantMetrics, name: &str) -> Self {
+        Tally {
+            calls: metrics.calls.with_label_values(&[name]),
+            cpu: metrics.cpu_seconds.with_label_values(&[name]),
+            wait: metrics.wait_seconds.with_label_values(&[name]),
+        }
+    }
+
     /// One call.
     pub fn add(&self, cpu: Duration, wait: Duration) {
         self.calls.inc();

@@ -12,7 +12,7 @@ use wireprof::clock;
 /// Makes otherwise equal functions differ: the compiler folds equal ones into one, and a profile of the folded function
 /// would show one plant under another's name.
 #[inline(always)]
-fn keep_apart(place: &'static str) {
+pub fn keep_apart(place: &'static str) {
     std::hint::black_box(place);
 }
 

@@ -187,21 +187,43 @@ impl SimpleQueryHandler for Handler {
 }
 
 impl Handler {
+    /// Answers here, or in a task of its own if that was asked for.
     async fn respond(&self, statement: &Statement, format: Option<&Format>) -> PgWireResult<Response> {
-        let session = self.session()?;
-        match session.execute(statement).await? {
-            Outcome::Rows(rows) => {
-                let mut response = encode::encode_response(&rows, format, &session.adapter().planted)?;
-                if matches!(statement, Statement::Show { .. }) {
-                    response.set_command_tag("SHOW");
-                }
-                Ok(Response::Query(response))
-            }
-            Outcome::Done(tag, None) => Ok(Response::Execution(Tag::new(tag))),
-            Outcome::Done(tag, Some(count)) => Ok(Response::Execution(Tag::new(tag).with_rows(count))),
-            Outcome::TransactionStart => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
-            Outcome::TransactionEnd(tag) => Ok(Response::TransactionEnd(Tag::new(tag))),
+        match self.adapter.task_per_query {
+            true => self.join_query_task(statement, format).await,
+            false => respond(self.session()?, statement, format).await,
         }
+    }
+
+    async fn join_query_task(&self, statement: &Statement, format: Option<&Format>) -> PgWireResult<Response> {
+        let task = tokio::spawn(query_task(Arc::clone(&self.session), statement.clone(), format.cloned()));
+        let ended = |error| SqlError::new("XX000", format!("the query's task ended without an answer: {error}"));
+        task.await.map_err(ended)?
+    }
+}
+
+/// The task of one query.
+async fn query_task(
+    session: Arc<OnceLock<SessionClient>>,
+    statement: Statement,
+    format: Option<Format>,
+) -> PgWireResult<Response> {
+    respond(session_of(&session)?, &statement, format.as_ref()).await
+}
+
+async fn respond(session: &SessionClient, statement: &Statement, format: Option<&Format>) -> PgWireResult<Response> {
+    match session.execute(statement).await? {
+        Outcome::Rows(rows) => {
+            let mut response = encode::encode_response(&rows, format, &session.adapter().planted)?;
+            if matches!(statement, Statement::Show { .. }) {
+                response.set_command_tag("SHOW");
+            }
+            Ok(Response::Query(response))
+        }
+        Outcome::Done(tag, None) => Ok(Response::Execution(Tag::new(tag))),
+        Outcome::Done(tag, Some(count)) => Ok(Response::Execution(Tag::new(tag).with_rows(count))),
+        Outcome::TransactionStart => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
+        Outcome::TransactionEnd(tag) => Ok(Response::TransactionEnd(Tag::new(tag))),
     }
 }
 
