@@ -112,7 +112,6 @@ pub(super) fn in_words(state: State, behind: Option<u16>) -> String {
         State::BeforeHop { port } => return format!("not passed on yet to port {port}"),
         State::Behind { port } => return format!("behind, at port {port}"),
         State::WaitsAlready => "waits, since before",
-        State::InChain => "waits for a step above",
         State::Outside => "until an event of the kernel",
         State::NotTold => "not followed further",
         State::Unseen => "not seen",
