@@ -15,8 +15,9 @@ use tokio_postgres::{Client, SimpleQueryRow};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockQuery {
-    /// Answers a row for each lock that is waited for, in five columns: the lock's type; the table's name with its
-    /// schema, or NULL; the mode that is waited for; how many wait; the process id of the only holder, or NULL.
+    /// Answers a row for each lock that is waited for, in five columns: the lock's type; the names of the tables that
+    /// it may be on, with their schemas, as a JSON array; the mode that is waited for; how many wait; the process id of
+    /// the only holder, or NULL.
     pub query: String,
     /// The statement that lets a role run it, with `{user}` for the role; `None`: any role may.
     pub grant: Option<String>,
@@ -38,10 +39,20 @@ pub struct LockWait {
 pub struct WaitedLock {
     /// As the database calls it: `transactionid`, `tuple`, `relation`.
     pub kind: String,
-    /// The table, with its schema; `None`: the lock is on none, or it is not known which.
-    pub relation: Option<String>,
+    /// The table, with its schema. Several: it is on one of them. None: it is on no table, or not known on which.
+    pub tables: Vec<String>,
     /// As the database calls it: `ExclusiveLock`.
     pub mode: String,
+}
+
+impl WaitedLock {
+    /// The table that it is on, where it is known.
+    pub fn table(&self) -> Option<&str> {
+        match &self.tables[..] {
+            [table] => Some(table),
+            _ => None,
+        }
+    }
 }
 
 /// The readings of a window together.
@@ -139,8 +150,11 @@ fn waited(row: &SimpleQueryRow) -> Result<LockWait, StatementsError> {
         text.parse::<u64>().map_err(|_| unreadable(format!("column {}: `{text}` is no number", at + 1)))
     };
     let holder = text(4)?.map(|pid| count(4, pid)).transpose()?.and_then(|pid| u32::try_from(pid).ok());
+    let names = needed(1)?;
+    let tables = serde_json::from_str(names);
+    let tables = tables.map_err(|_| unreadable(format!("column 2: `{names}` is no JSON array of names")))?;
     Ok(LockWait {
-        lock: WaitedLock { kind: needed(0)?.into(), relation: text(1)?.map(str::to_string), mode: needed(2)?.into() },
+        lock: WaitedLock { kind: needed(0)?.into(), tables, mode: needed(2)?.into() },
         waiters: count(3, needed(3)?)?,
         holder,
     })
@@ -178,8 +192,9 @@ pub async fn sample_locks(
 mod tests {
     use super::*;
 
-    fn wait(kind: &str, relation: Option<&str>, waiters: u64, holder: Option<u32>) -> LockWait {
-        let lock = WaitedLock { kind: kind.into(), relation: relation.map(str::to_string), mode: "ShareLock".into() };
+    fn wait(kind: &str, table: Option<&str>, waiters: u64, holder: Option<u32>) -> LockWait {
+        let tables = table.into_iter().map(str::to_string).collect();
+        let lock = WaitedLock { kind: kind.into(), tables, mode: "ShareLock".into() };
         LockWait { lock, waiters, holder }
     }
 
@@ -200,6 +215,7 @@ mod tests {
         assert_eq!(tuple.holders, BTreeMap::from([(7, 2), (8, 1)]));
         assert_eq!((other.lock.kind.as_str(), other.waiters, other.readings), ("transactionid", 1, 1));
         assert_eq!(sum.mean(tuple), Some(3.0));
+        assert_eq!((tuple.lock.table(), other.lock.table()), (Some("public.t"), None));
         let stored = serde_json::to_string(&sum).unwrap();
         assert_eq!(serde_json::from_str::<LockWaits>(&stored).unwrap(), sum);
     }

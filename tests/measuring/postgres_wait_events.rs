@@ -18,8 +18,9 @@ fn preset() -> Preset {
     Preset::built_in("postgres").unwrap()
 }
 
+/// Load runs on a thread of its own, so that who looks does not hold it up.
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
 async fn connect(server: &Postgres, user: &str) -> Client {
@@ -57,33 +58,48 @@ impl Drop for Load {
     }
 }
 
-/// The number that a process keeps: the variable points to it.
-fn number(pid: u32, variable: &str) -> Option<u32> {
-    let address = symbol_address(pid, variable).ok()?.expect("every PostgreSQL since 14 exports it");
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
-    let (mut pointer, mut value) = ([0; 8], [0; 4]);
-    memory.read_exact_at(&mut pointer, address).ok()?;
-    memory.read_exact_at(&mut value, u64::from_ne_bytes(pointer)).ok()?;
-    Some(u32::from_ne_bytes(value))
+/// A process of the server, whose number is read from its memory.
+struct Watched {
+    memory: File,
+    address: u64,
+}
+
+impl Watched {
+    /// `None`: it is gone.
+    fn new(pid: u32, variable: &str) -> Option<Watched> {
+        let variable = symbol_address(pid, variable).ok()?.expect("every PostgreSQL since 14 exports it");
+        let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+        let mut pointer = [0; 8];
+        memory.read_exact_at(&mut pointer, variable).ok()?;
+        Some(Watched { memory, address: u64::from_ne_bytes(pointer) })
+    }
+
+    fn number(&self) -> Option<u32> {
+        let mut value = [0; 4];
+        self.memory.read_exact_at(&mut value, self.address).ok()?;
+        Some(u32::from_ne_bytes(value))
+    }
 }
 
 /// Of each number that a process had before and after it was shown, how often it was shown under which name.
 type Shown = BTreeMap<u32, BTreeMap<String, usize>>;
+
+/// Fewer looks tell nothing of a number.
+const LOOKS: usize = 10;
 
 /// Looks at the server's processes for this long.
 async fn look(client: &Client, variable: &str, lasting: Duration, shown: &mut Shown) {
     let query = "select pid, wait_event_type || ':' || wait_event from pg_stat_activity where pid <> pg_backend_pid()";
     let end = Instant::now() + lasting;
     let pids = rows(client, query).await;
-    let pids: Vec<u32> = pids.iter().map(|row| row.get(0).unwrap().parse().unwrap()).collect();
+    let pids = pids.iter().map(|row| row.get(0).unwrap().parse().unwrap());
+    let watched: BTreeMap<u32, Watched> = pids.filter_map(|pid| Some((pid, Watched::new(pid, variable)?))).collect();
     while Instant::now() < end {
-        let before: BTreeMap<u32, u32> = pids.iter().filter_map(|pid| Some((*pid, number(*pid, variable)?))).collect();
-        let seen = rows(client, query).await;
-        for row in seen {
+        let before: BTreeMap<u32, Option<u32>> = watched.iter().map(|(pid, at)| (*pid, at.number())).collect();
+        for row in rows(client, query).await {
             let pid: u32 = row.get(0).unwrap().parse().unwrap();
-            let Some(info) = before.get(&pid).copied().filter(|info| number(pid, variable) == Some(*info)) else {
-                continue;
-            };
+            let Some(at) = watched.get(&pid) else { continue };
+            let Some(info) = at.number().filter(|info| before[&pid] == Some(*info)) else { continue };
             let name = row.get(1).unwrap_or("none").to_string();
             *shown.entry(info).or_default().entry(name).or_default() += 1;
         }
@@ -141,21 +157,21 @@ fn the_number_in_a_processs_memory_has_the_name_that_the_server_shows() {
             drop(load);
         }
     });
-    let mut met = BTreeSet::new();
-    for (info, names) in &shown {
-        let (most, _) = names.iter().max_by_key(|(_, times)| **times).unwrap();
+    let (mut met, mut mostly) = (BTreeSet::new(), BTreeSet::new());
+    for (info, names) in shown.iter().filter(|(_, names)| names.values().sum::<usize>() >= LOOKS) {
         let name = events.name(*info).map_or("none".to_string(), |name| name.to_string());
-        // Between two looks at one number a process can have had another: most looks tell.
-        assert_eq!(name, *most, "{info:#010x} was shown as {names:?}");
+        let (own, all) = (names.get(&name).copied().unwrap_or(0), names.values().sum::<usize>());
+        // Between two looks at one number a process can have had another.
+        assert!(own * 5 >= all, "{info:#010x} is {name}, and was shown as {names:?}");
+        // Names of 17 and later are written otherwise.
+        mostly.extend((own * 2 > all).then(|| name.to_lowercase()));
         met.insert(name);
     }
     println!("met: {met:?}");
     let expected = PROVOKED.iter().flat_map(|(.., expected)| *expected);
-    // Names of 17 and later are written otherwise.
-    let lower: BTreeSet<String> = met.iter().map(|name| name.to_lowercase()).collect();
-    let missing: Vec<_> = expected.filter(|name| !lower.contains(&name.to_lowercase())).collect();
-    assert!(missing.is_empty(), "{missing:?} not met, but {met:?}");
-    let own = OWN.iter().filter(|name| lower.contains(&name.to_lowercase())).count();
+    let missing: Vec<_> = expected.filter(|name| !mostly.contains(&name.to_lowercase())).collect();
+    assert!(missing.is_empty(), "{missing:?} not met, but {shown:#?}");
+    let own = OWN.iter().filter(|name| mostly.contains(&name.to_lowercase())).count();
     assert!(own >= 4, "of the server's own processes: {met:?}");
 }
 
@@ -192,21 +208,62 @@ fn the_table_of_a_row_that_clients_wait_for_is_named_and_its_holders_are_session
         let load = Load::start(&server, 8, "update counters set v = v + 1 where k = 1").await;
         let busy = sample_locks(&client, &asked, every, second()).await.unwrap();
         drop(load);
-        let of_table = |kind: &str| {
-            let found = busy.locks.iter().find(|sum| sum.lock.kind == kind && sum.lock.relation.is_some());
-            found.unwrap_or_else(|| panic!("no {kind}: {busy:#?}"))
-        };
         let waiting: f64 = busy.locks.iter().map(|sum| busy.mean(sum).unwrap()).sum();
-        assert!(waiting > 4.0 && waiting < 8.0, "of 8 clients one is never waiting: {busy:#?}");
-        let named: u64 = busy.locks.iter().filter(|sum| sum.lock.relation.is_some()).map(|sum| sum.waiters).sum();
+        assert!(waiting > 3.0 && waiting < 8.0, "of 8 clients one never waits: {busy:#?}");
+        let named: u64 = busy.locks.iter().filter(|sum| sum.lock.table().is_some()).map(|sum| sum.waiters).sum();
         let all: u64 = busy.locks.iter().map(|sum| sum.waiters).sum();
         assert!(named * 10 > all * 9, "{busy:#?}");
-        for kind in ["tuple", "transactionid"] {
-            let sum = of_table(kind);
-            assert_eq!(sum.lock.relation.as_deref(), Some("public.counters"));
+        for sum in busy.locks.iter().filter(|sum| sum.lock.table().is_some()) {
+            assert_eq!(sum.lock.table(), Some("public.counters"), "{sum:?}");
+            assert!(["tuple", "transactionid"].contains(&sum.lock.kind.as_str()), "{sum:?}");
             assert!(!sum.holders.is_empty(), "{sum:?}");
         }
         println!("{busy:#?}");
+    });
+}
+
+#[test]
+fn of_several_tables_that_a_row_can_be_of_all_are_named_and_of_one_that_is_locked_that_one() {
+    let Some(server) = Postgres::start("") else { return };
+    server.run(&["create schema s", "create table s.a (k int primary key)", "create table s.b (k int primary key)"]);
+    server.run(&["insert into s.a values (1)", "create role stranger login"]);
+    let asked = preset().locks.unwrap();
+    let waited = |holds: &'static str, waits: &'static str| {
+        let (server, asked) = (&server, &asked);
+        async move {
+            let holder = connect(server, "postgres").await;
+            holder.batch_execute(&format!("begin; {holds}")).await.unwrap();
+            let pid: u32 = rows(&holder, "select pg_backend_pid()").await[0].get(0).unwrap().parse().unwrap();
+            let waiter = connect(server, "postgres").await;
+            let task = tokio::spawn(async move { waiter.batch_execute(waits).await });
+            // A role without rights sees as much.
+            let client = connect(server, "stranger").await;
+            let found = loop {
+                let found = wireprof::statements::read_locks(&client, asked).await.unwrap();
+                if !found.is_empty() {
+                    break found;
+                }
+            };
+            holder.batch_execute("rollback").await.unwrap();
+            task.await.unwrap().unwrap();
+            let [one] = &found[..] else { panic!("{found:?}") };
+            assert_eq!((one.waiters, one.holder), (1, Some(pid)));
+            format!("{} {} {}", one.lock.kind, one.lock.tables.join(","), one.lock.mode)
+        }
+    };
+    runtime().block_on(async {
+        let both = "insert into s.a values (2); insert into s.b values (1)";
+        let told = waited(both, "begin; insert into s.a values (3); insert into s.b values (1); rollback").await;
+        assert_eq!(told, "transactionid s.a,s.b ShareLock");
+        let told = waited(both, "begin; insert into s.b values (1); rollback").await;
+        assert_eq!(told, "transactionid s.b ShareLock");
+        let row = "insert into s.b values (1); update s.a set k = 1 where k = 1";
+        let told = waited(row, "begin; insert into s.b values (2); delete from s.a; rollback").await;
+        assert_eq!(told, "transactionid s.a ShareLock", "the row's own lock tells");
+        let told = waited("lock table s.a in share mode", "begin; insert into s.a values (9); rollback").await;
+        assert_eq!(told, "relation s.a RowExclusiveLock");
+        let told = waited("select pg_advisory_xact_lock(5)", "begin; select pg_advisory_xact_lock(5); rollback").await;
+        assert_eq!(told, "advisory  ExclusiveLock");
     });
 }
 
@@ -225,9 +282,10 @@ fn a_role_that_may_not_see_the_locks_is_told_the_grant_and_what_fails_is_said() 
         assert!(refused.to_string().contains("GRANT SELECT ON pg_locks TO stranger"), "{refused}");
         for (query, why) in [
             ("select 1 from nowhere", "\"nowhere\" does not exist (SQLSTATE 42P01)"),
-            ("select 'tuple', null, 'm', 1", "its answer has 4 columns"),
-            ("select null, null, 'm', 1, null", "column 1 of a row is NULL"),
-            ("select 'tuple', null, 'm', 'x', null", "column 4: `x` is no number"),
+            ("select 'tuple', '[]', 'm', 1", "its answer has 4 columns"),
+            ("select null, '[]', 'm', 1, null", "column 1 of a row is NULL"),
+            ("select 'tuple', 't', 'm', 1, null", "column 2: `t` is no JSON array"),
+            ("select 'tuple', '[]', 'm', 'x', null", "column 4: `x` is no number"),
         ] {
             let failed = ask(&LockQuery { query: query.into(), grant: None }).await.to_string();
             assert!(failed.contains(why), "{failed}");
