@@ -2,9 +2,11 @@
 //! memory-mapped read-only and never copied whole; a damaged file gives an error, never a panic.
 
 mod running;
+mod symbol;
 mod vdso;
 
 pub use running::{MappedFile, Opened, below, root_of};
+pub use symbol::symbol_address;
 pub use vdso::vdso;
 
 use crate::mapped;

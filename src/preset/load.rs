@@ -14,6 +14,15 @@ pub const BUILT_IN: [(&str, &str); 5] = [
     ("generic", include_str!("../../presets/generic.toml")),
 ];
 
+/// The files of wait events' names compiled in: a name that presets refer to, the server's major version, the text.
+pub(super) const WAIT_EVENT_NAMES: [(&str, u32, &str); 5] = [
+    ("postgres", 14, include_str!("../../presets/wait-events/postgres-14.toml")),
+    ("postgres", 15, include_str!("../../presets/wait-events/postgres-15.toml")),
+    ("postgres", 16, include_str!("../../presets/wait-events/postgres-16.toml")),
+    ("postgres", 17, include_str!("../../presets/wait-events/postgres-17.toml")),
+    ("postgres", 18, include_str!("../../presets/wait-events/postgres-18.toml")),
+];
+
 /// Why there is no preset.
 #[derive(Debug, thiserror::Error)]
 pub enum PresetError {
@@ -163,6 +172,8 @@ impl Preset {
             },
             ender: or(self.ender, parent.ender),
             wait: own_first(self.wait, parent.wait),
+            wait_events: self.wait_events.or(parent.wait_events),
+            locks: self.locks.or(parent.locks),
             rule: by_key(self.rule, parent.rule, |r| format!("{:?}", r.cause)),
         }
     }

@@ -11,6 +11,7 @@ mod recognise;
 mod setup;
 mod unit;
 mod wait;
+mod wait_event;
 
 pub use check::{Checks, ChurnGuard, FocusGuard};
 pub use expression::{BadExpression, Expression, Function, Node, Operator, Variable};
@@ -22,6 +23,7 @@ pub use recognise::{Greeting, Recognised, Witness, recognise, recognise_process,
 pub use setup::{Connection, Step, set_parameter, show_parameter};
 pub use unit::{Conversion, Time, Unit};
 pub use wait::{Wait, WaitKind};
+pub use wait_event::{WaitEventName, WaitEventTable, WaitEvents};
 
 use check::WrittenChecks;
 use node::WrittenNode;

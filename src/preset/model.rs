@@ -1,8 +1,10 @@
 //! What a preset holds. Every section may be left out: an absent one is inherited, or empty in a preset without parent.
 
-use super::{Checks, Computed, Expression, Nested, Recognised, Step, Unit, Wait, WrittenChecks, WrittenNode};
+use super::{
+    Checks, Computed, Expression, Nested, Recognised, Step, Unit, Wait, WaitEventTable, WrittenChecks, WrittenNode,
+};
 use crate::metrics::{MetricsDelta, Selector};
-use crate::statements::Reader;
+use crate::statements::{LockQuery, Reader};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +69,10 @@ pub struct Preset {
     pub wait: Vec<Wait>,
     /// How stacks tell who ends a wait; the first entry that fits counts.
     pub ender: Vec<Ender>,
+    /// Where the server's threads say what they wait for; `None`: they do not.
+    pub wait_events: Option<WaitEventTable>,
+    /// How the server is asked who waits for which lock; `None`: it cannot be.
+    pub locks: Option<LockQuery>,
     /// What a diagnosis may conclude; a cause without a rule is not looked for.
     pub rule: Vec<Rule>,
 }

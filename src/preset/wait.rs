@@ -1,7 +1,8 @@
-//! Kinds of waits, told by the functions in the stack of a thread that is off its CPU. Invariant: the first entry that
-//! fits tells the kind; a preset's own entries are tried before the inherited ones.
+//! Kinds of waits, told by the functions in the stack of a thread that is off its CPU, or by the wait event that the
+//! server says it is in. Invariant: the first entry that fits tells the kind; a preset's own entries are tried before
+//! the inherited ones.
 
-use super::Pattern;
+use super::{Pattern, Preset, WaitEventName};
 use serde::{Deserialize, Serialize};
 
 /// Why a thread is blocked, as far as its stack tells.
@@ -54,7 +55,8 @@ impl WaitKind {
     }
 }
 
-/// One way to tell a wait by its stack: of each list that is given a frame must match.
+/// One way to tell a wait by its stack: of each list of functions that is given a frame must match. Or by the wait
+/// event, where the stack is not known: one of `events` must match.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wait {
@@ -74,4 +76,15 @@ pub struct Wait {
     /// No function of the program or its libraries may match any of these.
     #[serde(default)]
     pub unless: Vec<Pattern>,
+    /// Wait events as [`WaitEventName`] shows them, `CLASS:EVENT`. An entry without functions is told by these alone.
+    #[serde(default)]
+    pub events: Vec<Pattern>,
+}
+
+impl Preset {
+    /// The kind of wait that a wait event belongs to; `None`: no entry of the preset names it.
+    pub fn wait_of_event(&self, event: &WaitEventName) -> Option<&Wait> {
+        let shown = event.to_string();
+        self.wait.iter().find(|wait| wait.events.iter().any(|pattern| pattern.0.is_match(&shown)))
+    }
 }

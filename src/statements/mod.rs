@@ -5,6 +5,7 @@ mod cockroachdb;
 mod csv;
 mod delta;
 mod fingerprint;
+mod locks;
 mod pg_stat_statements;
 mod reset;
 
@@ -13,6 +14,7 @@ pub use cockroachdb::{Cockroachdb, Table};
 pub use csv::read_csv;
 pub use delta::{HIDDEN_REMEDY, SampledRow, StatementRow, StatementsSnapshot};
 pub use fingerprint::same_statement;
+pub use locks::{LockQuery, LockSum, LockWait, LockWaits, WaitedLock, read_locks, sample_locks};
 pub use pg_stat_statements::PgStatStatements;
 pub use reset::{Reset, reset};
 

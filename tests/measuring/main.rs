@@ -15,6 +15,7 @@ mod off_cpu;
 mod options;
 mod postgres;
 mod postgres_users;
+mod postgres_wait_events;
 mod postgres_waits;
 mod record;
 #[path = "../support/recordings.rs"]

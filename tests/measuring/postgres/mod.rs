@@ -146,6 +146,11 @@ pub fn parse(url: &str) -> Address {
     Address::parse_in(url, &|_| None).unwrap()
 }
 
+/// The server's program, where it is installed.
+pub fn program() -> Option<PathBuf> {
+    binaries().map(|bin| bin.join("postgres"))
+}
+
 fn binaries() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path().join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
