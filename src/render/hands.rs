@@ -29,10 +29,10 @@ pub fn hands_section(levels: &BTreeMap<usize, LevelHands>) -> Section {
 }
 
 /// What makes the parts of several levels one row.
-type RowKey = (State, Option<Identity>, u32, Option<u16>);
+type RowKey = (State, Option<Identity>, Option<String>, Option<u16>);
 
 fn key(part: &Part) -> RowKey {
-    (part.state, part.function.clone(), part.wait_event, part.behind)
+    (part.state, part.function.clone(), part.wait_event.clone(), part.behind)
 }
 
 fn parts_table(levels: &BTreeMap<usize, LevelHands>, highest: &LevelHands) -> Table {
@@ -64,9 +64,9 @@ fn own((key, share): (&RowKey, &f64)) -> (RowKey, f64) {
 }
 
 fn row(wanted: &RowKey, levels: &BTreeMap<usize, LevelHands>, highest: &LevelHands) -> Vec<Cell> {
-    let (state, function, _, behind) = wanted;
+    let (state, function, event, behind) = wanted;
     let part = |level: &LevelHands| level.parts.iter().find(|part| key(part) == *wanted).cloned();
-    let mut cells = vec![Cell::Text(in_words(*state, *behind)), function.as_ref().map_or(Cell::Empty, name)];
+    let mut cells = vec![Cell::Text(in_words(*state, *behind, event.as_deref())), function.as_ref().map_or(Cell::Empty, name)];
     cells.extend(levels.values().map(|level| match part(level) {
         Some(part) => Cell::Figure(part.nanos / 1e3),
         None => Cell::Figure(0.0),
@@ -102,7 +102,7 @@ fn total(levels: &BTreeMap<usize, LevelHands>) -> Vec<Cell> {
 }
 
 /// A state in words.
-pub(super) fn in_words(state: State, behind: Option<u16>) -> String {
+pub(super) fn in_words(state: State, behind: Option<u16>, event: Option<&str>) -> String {
     let words = match state {
         State::Running => "runs on a CPU",
         State::Runnable => "ready, without a CPU",
@@ -116,7 +116,14 @@ pub(super) fn in_words(state: State, behind: Option<u16>) -> String {
         State::NotTold => "not followed further",
         State::Unseen => "not seen",
     };
-    behind.map_or_else(|| words.to_string(), |port| format!("{words} for port {port}"))
+    let mut words = words.to_string();
+    if let Some(port) = behind {
+        words += &format!(" for port {port}");
+    }
+    if let Some(event) = event {
+        words += &format!(" ({event})");
+    }
+    words
 }
 
 /// The chain behind the waits of the highest level, indented by depth; `None` where nothing waits.
@@ -131,10 +138,24 @@ fn chain_table(level: &LevelHands) -> Option<Table> {
             Column::number("share", "of the time in hand", "%"),
         ],
         rows,
-        notes: vec![
-            "Below a wait stands what the one that ended it did meanwhile; its steps sum to the wait.".to_string(),
-        ],
+        notes: chain_notes(level),
     })
+}
+
+fn chain_notes(level: &LevelHands) -> Vec<String> {
+    let chains = &level.facts.carried.chains;
+    let mut notes =
+        vec!["Below a wait stands what the one that ended it did meanwhile; its steps sum to the wait.".to_string()];
+    if chains.chained < chains.waits {
+        notes.push(format!(
+            "This was put together for {} of the {} waits, taken evenly; they have {:.0} % of the time, and nothing is \
+             scaled.",
+            chains.chained,
+            chains.waits,
+            100.0 * chains.chained_nanos as f64 / (chains.nanos as f64).max(1.0)
+        ));
+    }
+    notes
 }
 
 fn push_steps(steps: &[Step], whole: f64, depth: usize, rows: &mut Vec<Vec<Cell>>) {
@@ -145,7 +166,7 @@ fn push_steps(steps: &[Step], whole: f64, depth: usize, rows: &mut Vec<Vec<Cell>
             "{}{}: {}{}",
             "  ".repeat(depth),
             step.who,
-            in_words(step.state, step.behind),
+            in_words(step.state, step.behind, step.wait_event.as_deref()),
             at.unwrap_or_default()
         );
         rows.push(vec![Cell::Text(text), Cell::Figure(step.nanos / 1e3), Cell::Figure(100.0 * step.nanos / whole)]);
@@ -164,8 +185,33 @@ fn notes(levels: &BTreeMap<usize, LevelHands>) -> Vec<String> {
     ];
     for level in levels.values() {
         notes.push(quality(level));
+        notes.extend(locks(level));
     }
     notes
+}
+
+/// The locks that were waited for most, as the server told.
+fn locks(level: &LevelHands) -> Option<String> {
+    if let Some(why) = &level.facts.no_locks {
+        return Some(format!("Level {}: the server did not tell who waits for which lock: {why}.", level.level));
+    }
+    let waits = level.facts.locks.as_ref().filter(|waits| !waits.locks.is_empty())?;
+    let mut locks: Vec<_> = waits.locks.iter().filter_map(|lock| Some((waits.mean(lock)?, lock))).collect();
+    locks.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let shown = locks.iter().take(3).map(|(mean, sum)| {
+        let tables = match sum.lock.tables.is_empty() {
+            true => String::new(),
+            false => format!(" of {}", sum.lock.tables.join(" or ")),
+        };
+        format!("{mean:.1} sessions for {}{tables}", sum.lock.kind)
+    });
+    let shown: Vec<String> = shown.collect();
+    Some(format!(
+        "Level {}: on average of {} readings of the server's locks waited {}.",
+        level.level,
+        waits.readings,
+        shown.join(", ")
+    ))
 }
 
 fn quality(level: &LevelHands) -> String {

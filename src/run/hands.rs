@@ -7,6 +7,7 @@ use super::{Parts, pprof};
 use crate::carriers::Carried;
 use crate::profile::Profile;
 use crate::sample::FollowingReport;
+use crate::statements::LockWaits;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,9 +44,12 @@ pub struct HandsFacts {
     pub without_stack: u64,
     /// Share of the waits' ns of which it is known who ended them, 0..1; `None`: nothing waited.
     pub ended: Option<f64>,
-    /// What the database was asked of its locks meanwhile; empty: nothing, or it was not asked.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub locks: Vec<String>,
+    /// Who waited for which lock of the server meanwhile, by asking it; `None`: it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<LockWaits>,
+    /// Why that is not known though it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_locks: Option<String>,
 }
 
 /// The same seconds as the sockets saw them.

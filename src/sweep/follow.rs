@@ -5,17 +5,26 @@ use super::{Request, Stop, note};
 use super::sources::Sources;
 use super::window::pause;
 use crate::clock::{self, Span};
-use crate::load::{Address, Load};
+use crate::elf::symbol_address;
+use crate::load::{self, Address, Load};
 use crate::metrics::Scrape;
 use crate::run::{AtSockets, FollowedCpu, Missing, Part};
 use crate::sample::{Carrying, FollowOptions, RawFollowed, RawSamples};
+use crate::statements::{LockQuery, LockWaits, sample_locks};
 use crate::target::{Role, difference};
 use crate::wire::{Place, WireDelta};
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// How long and how often the server is asked for its locks.
+const LOCKS_FOR: Duration = Duration::from_millis(500);
+const LOCKS_EVERY: Duration = Duration::from_millis(50);
+/// That takes at most so long.
+const LOCKS_LIMIT: Duration = Duration::from_secs(5);
+
 /// What is followed, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct FollowPlan {
     /// How long.
     pub length: Duration,
@@ -23,6 +32,8 @@ pub struct FollowPlan {
     pub query_port: u16,
     /// Where the target keeps the pointer to the number of its wait event, in its memory; `None`: it does not.
     pub wait_event_at: Option<u64>,
+    /// Where the server is asked meanwhile who waits for which lock, and how; `None`: it is not.
+    pub locks: Option<(Address, LockQuery)>,
 }
 
 /// What is to be followed of the server at this address; `None` where it was not asked for or cannot be, which is noted.
@@ -32,9 +43,25 @@ pub fn plan(request: &Request, address: &Address, pid: Option<u32>, notes: &mut 
         (None, ..) => "stacks are not sampled",
         (_, None, _) => "the server's process is not known",
         (_, _, Some(_)) => "the load goes through a Unix socket, and those are not followed yet",
-        _ => return Some(FollowPlan { length, query_port: address.port(), wait_event_at: None }),
+        (_, Some(pid), _) => {
+            let wait_event_at = wait_event_at(request, pid, notes);
+            let locks = request.preset.locks.clone().map(|query| (address.clone(), query));
+            return Some(FollowPlan { length, query_port: address.port(), wait_event_at, locks });
+        }
     };
     note(notes, format!("what carries the queries in the server's hands was not followed: {why}"));
+    None
+}
+
+/// Where the server's program keeps the pointer to the number of its wait event, where the preset says that it does.
+fn wait_event_at(request: &Request, pid: u32, notes: &mut Vec<String>) -> Option<u64> {
+    let variable = &request.preset.wait_events.as_ref()?.variable;
+    let why = match symbol_address(pid, variable) {
+        Ok(Some(address)) => return Some(address),
+        Ok(None) => format!("process {pid} has no variable `{variable}`"),
+        Err(error) => error.to_string(),
+    };
+    note(notes, format!("the server's wait events were not read: {why}"));
     None
 }
 
@@ -48,12 +75,16 @@ pub struct CapturedHands {
     pub span: Span,
     /// The port of the load's queries.
     pub query_port: u16,
+    /// The ports of the load's own ends; `None`: all that is asked at that port is taken for the load's.
+    pub own: Option<BTreeSet<u32>>,
     /// The same seconds by the sockets.
     pub at_sockets: Option<AtSockets>,
     /// CPU in the same seconds.
     pub cpu: Option<FollowedCpu>,
     /// The server's metrics around the same seconds.
     pub scrapes: Option<(Scrape, Scrape)>,
+    /// Who waited for which lock meanwhile, or why that is not known; `None`: nobody asked.
+    pub locks: Option<Result<LockWaits, String>>,
 }
 
 /// Follows for as long as is planned; `None` where it was not asked for or could not be, which is noted.
@@ -66,7 +97,7 @@ pub async fn follow(
     stop: &Stop,
     missing: &mut Vec<Missing>,
 ) -> Result<Option<CapturedHands>> {
-    let Some(plan) = sources.follow else { return Ok(None) };
+    let Some(plan) = sources.follow.clone() else { return Ok(None) };
     let carrying = match start(sources, &plan) {
         Ok(carrying) => carrying,
         Err(error) => {
@@ -109,6 +140,8 @@ async fn observe(
     let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
     let (raw, followed) = tokio::task::block_in_place(|| carrying.stop())?;
+    // Last of all: the answer takes the server's own locks.
+    let locks = locks(plan).await;
     let wire = sources.wire.as_ref().zip(wire_before).zip(wire_after).map(|((wire, before), after)| {
         before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref())
     });
@@ -118,7 +151,18 @@ async fn observe(
     });
     let at_sockets = wire.as_ref().and_then(in_hands);
     let scrapes = before.zip(after);
-    Ok(CapturedHands { raw, followed, span, query_port: plan.query_port, at_sockets, cpu, scrapes })
+    Ok(CapturedHands { raw, followed, span, query_port: plan.query_port, own: load.ends(), at_sockets, cpu, scrapes, locks })
+}
+
+/// Asks the server a few times who waits for which lock, under the same load.
+async fn locks(plan: &FollowPlan) -> Option<Result<LockWaits, String>> {
+    let (address, query) = plan.locks.as_ref()?;
+    let over = tokio::time::sleep(LOCKS_FOR);
+    let asked = async {
+        let client = load::connect(address).await.map_err(|error| format!("{error:#}"))?;
+        sample_locks(&client, query, LOCKS_EVERY, over).await.map_err(|error| error.to_string())
+    };
+    Some(tokio::time::timeout(LOCKS_LIMIT, asked).await.unwrap_or(Err("no answer in time".into())))
 }
 
 /// The load's queries in the server's hands.

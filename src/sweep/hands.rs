@@ -4,13 +4,16 @@
 use super::follow::CapturedHands;
 use crate::carriers::{Carried, replay};
 use crate::run::{Hands, HandsFacts};
-use crate::sample::RawSamples;
+use crate::sample::{FollowedEvent, Happened, RawSamples};
 use crate::symbol::{CarriedStack, Symbolizer, carried_stacks, demangle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Puts the events together and names their stacks.
 pub fn hands(captured: CapturedHands, symbolizer: &mut Symbolizer) -> Hands {
-    let CapturedHands { raw, followed, span, query_port, at_sockets, cpu, .. } = captured;
+    let CapturedHands { raw, mut followed, span, query_port, own, at_sockets, cpu, locks, .. } = captured;
+    if let Some(own) = own {
+        followed.events.retain(|event| !is_of_others(event, query_port, &own));
+    }
     let mut carried = replay(&followed, query_port, span);
     let quality = Quality::of(&carried, &raw);
     let wanted = wanted(&carried);
@@ -28,9 +31,20 @@ pub fn hands(captured: CapturedHands, symbolizer: &mut Symbolizer) -> Hands {
         complete: quality.share(quality.complete),
         without_stack: quality.waited - quality.with_stack,
         ended: quality.share(quality.ended),
-        locks: Vec::new(),
+        no_locks: locks.as_ref().and_then(|locks| locks.as_ref().err().cloned()),
+        locks: locks.and_then(Result::ok),
     };
     Hands { facts, stacks: Some(stacks) }
+}
+
+/// What is read or sent on connections to the load's port that are not the load's: wireprof's own, or somebody else's.
+fn is_of_others(event: &FollowedEvent, query_port: u16, own: &BTreeSet<u32>) -> bool {
+    match event.happened {
+        Happened::Reads(socket) | Happened::Sends(socket) => {
+            socket.own == query_port && !own.contains(&u32::from(socket.other))
+        }
+        _ => false,
+    }
 }
 
 /// The stacks that are named anywhere, each once, with what the carriers waited there.

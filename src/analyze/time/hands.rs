@@ -4,7 +4,7 @@
 use crate::analyze::Identity;
 use crate::analyze::cost::owners::{Ownership, Rules, owners};
 use crate::carriers::{Node, State, Who};
-use crate::preset::Preset;
+use crate::preset::{Preset, WaitEvents};
 use crate::profile::{FrameId, Profile, frame_matches, short_name};
 use crate::run::{Hands, HandsFacts, Manifest, Run};
 use regex::Regex;
@@ -39,8 +39,8 @@ pub struct Part {
     pub function: Option<Identity>,
     /// Who called that function, of the program, innermost first.
     pub callers: Vec<Identity>,
-    /// The number of the wait event that the program tells of itself; 0: none.
-    pub wait_event: u32,
+    /// The wait event that the program tells of itself, by its name; `None`: none.
+    pub wait_event: Option<String>,
     /// The port behind which it waits for an answer.
     pub behind: Option<u16>,
     /// ns a query.
@@ -60,8 +60,8 @@ pub struct Step {
     pub state: State,
     /// The innermost function of the program where it waits.
     pub function: Option<Identity>,
-    /// The number of the wait event that the program tells of itself; 0: none.
-    pub wait_event: u32,
+    /// The wait event that the program tells of itself, by its name; `None`: none.
+    pub wait_event: Option<String>,
     /// The port behind which it waits for an answer.
     pub behind: Option<u16>,
     /// ns of a query.
@@ -97,15 +97,16 @@ fn of_level(level: usize, hands: &Hands, preset: &Preset, manifest: &Manifest) -
 }
 
 /// What makes two rows one part.
-type PartKey = (State, Option<Identity>, u32, Option<u16>);
+type PartKey = (State, Option<Identity>, Option<String>, Option<u16>);
 
 fn parts(hands: &Hands, names: &Names, per_query: &dyn Fn(u64) -> f64) -> Vec<Part> {
     let mut found: BTreeMap<PartKey, (Part, u64, BTreeMap<String, u64>)> = BTreeMap::new();
     for (key, sum) in &hands.facts.carried.rows {
         let function = key.stack.and_then(|stack| names.function(stack));
-        let same = (key.state, function.clone(), key.wait_event, key.behind);
+        let event = names.event(key.wait_event);
+        let same = (key.state, function.clone(), event.clone(), key.behind);
         let (part, most, enders) = found.entry(same).or_insert_with(|| {
-            let (state, wait_event, behind) = (key.state, key.wait_event, key.behind);
+            let (state, wait_event, behind) = (key.state, event, key.behind);
             let (callers, ended_by) = (Vec::new(), Vec::new());
             let part = Part { state, function, callers, wait_event, behind, nanos: 0.0, times: 0.0, ended_by };
             (part, 0, BTreeMap::new())
@@ -141,9 +142,12 @@ fn steps(nodes: &[Node], names: &Names, per_query: &dyn Fn(u64) -> f64) -> Vec<S
         let function = key.stack.and_then(|stack| names.function(stack));
         let who = names.who(key.by);
         let (nanos, merged) =
-            found.entry((who, (key.state, function, key.wait_event, key.behind))).or_default();
+            found.entry((who, (key.state, function, names.event(key.wait_event), key.behind))).or_default();
         *nanos += node.nanos;
-        merged.extend(&node.children);
+        // It waits for the answer of a hop: what the thread did that polled the socket says nothing.
+        if key.behind.is_none() {
+            merged.extend(&node.children);
+        }
     }
     let step = |((who, (state, function, wait_event, behind)), (nanos, children)): ((String, PartKey), Found)| {
         let children: Vec<Node> = children.into_iter().cloned().collect();
@@ -164,6 +168,8 @@ struct Names<'a> {
     /// How the preset calls who ends waits, by the frames of the one that ends them.
     enders: Vec<(String, Vec<Regex>)>,
     tasks: BTreeMap<u64, String>,
+    /// `None`: the server tells no wait events, or its version is not known.
+    events: Option<WaitEvents>,
 }
 
 impl<'a> Names<'a> {
@@ -176,7 +182,9 @@ impl<'a> Names<'a> {
             (ender.name.clone(), ender.functions.iter().map(|pattern| pattern.0.clone()).collect())
         };
         let enders = preset.ender.iter().map(patterns).collect();
-        let mut names = Names { profile, owners, ownerships, enders, tasks: BTreeMap::new() };
+        let version = manifest.target.version.as_deref().and_then(major_version);
+        let events = preset.wait_events.as_ref().zip(version).map(|(table, major)| table.for_version(major));
+        let mut names = Names { profile, owners, ownerships, enders, tasks: BTreeMap::new(), events };
         names.tasks = names.tasks_of(&hands.facts);
         names
     }
@@ -203,6 +211,12 @@ impl<'a> Names<'a> {
             names.entry(poll).or_insert_with(|| most.map_or_else(String::new, |(name, _)| name));
         }
         names
+    }
+
+    /// A wait event's name by its number.
+    fn event(&self, number: u32) -> Option<String> {
+        let named = self.events.as_ref().and_then(|events| events.name(number));
+        named.map(|name| name.to_string()).or_else(|| (number != 0).then(|| format!("wait event {number:#010x}")))
     }
 
     fn node(&self, stack: u32) -> Option<usize> {
@@ -264,6 +278,12 @@ impl<'a> Names<'a> {
             None => self.who(by),
         }
     }
+}
+
+/// The first number in what a server says of its version.
+fn major_version(told: &str) -> Option<u32> {
+    let digits = told.split(|letter: char| !letter.is_ascii_digit()).find(|digits| !digits.is_empty())?;
+    digits.parse().ok()
 }
 
 /// The type of future in the name of a poll function: `tokio::runtime::task::raw::poll::<FUTURE, SCHEDULER>`.
