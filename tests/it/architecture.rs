@@ -83,10 +83,12 @@ fn files(directory: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every Rust and C file of a room; `lib.rs` and `main.rs` belong to none.
+/// Every Rust and C file of a room, its unit tests left out; `lib.rs` and `main.rs` belong to none.
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     files(&root().join("src"), &["rs", "c", "h"], &mut paths);
+    let inside = |path: &PathBuf| path.strip_prefix(root()).unwrap().to_owned();
+    paths.retain(|path| !inside(path).iter().any(|part| part == "tests" || part == "tests.rs"));
     paths.sort();
     let all = paths.into_iter().map(|path| source(path.strip_prefix(root()).unwrap()));
     all.filter(|source| !["lib", "main"].contains(&source.room.as_str())).collect()
