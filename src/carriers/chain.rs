@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// So deep an ender's waits are followed.
 const DEEP: usize = 5;
-/// Waits whose chain is followed: more say nothing new.
+/// Waits whose chain is followed: each can have as many parts as there are events meanwhile.
 const WAITS: usize = 20_000;
 /// Parts of the chain of one wait.
 const PARTS: u32 = 4_096;

@@ -140,7 +140,8 @@ fn last_wake_towards(tracks: &[Track], query: &Query, sender: Entity, sent: Nano
     best
 }
 
-/// The first running after the last wait between these instants.
+/// The first running after the last wait between these instants; of a task that was first seen then, its first poll: it
+/// was made for the query.
 fn last_begin(sender: &Track, read: Nanos, sent: Nanos) -> Option<Nanos> {
     let segments = sender.timeline.segments();
     let end = segments.partition_point(|segment| segment.from <= sent);
@@ -148,6 +149,9 @@ fn last_begin(sender: &Track, read: Nanos, sent: Nanos) -> Option<Nanos> {
     for segment in segments[..end].iter().rev().take(LOOKED_AT) {
         match segment.is.state {
             State::Running => begin = Some(segment.from),
+            State::Unseen if sender.is_task() && segment.from == segments[0].from => {
+                return begin.filter(|begin| *begin > read);
+            }
             state if state.is_wait() => return begin.filter(|begin| *begin > read),
             _ => {}
         }

@@ -151,7 +151,7 @@ impl<'a> Divider<'a> {
 
     fn count_carriers(&self, carried: &mut Carried, pieces: &[Piece]) {
         let carriers: FxHashSet<Entity> = pieces.iter().map(|piece| piece.by).collect();
-        let tasks = carriers.iter().filter(|by| matches!(self.tracks[**by as usize].who, Who::Task { .. })).count();
+        let tasks = carriers.iter().filter(|by| self.tracks[**by as usize].is_task()).count();
         carried.tasks = tasks as u64;
         carried.threads = (carriers.len() - tasks) as u64;
         carried.loops = carriers.iter().filter(|by| self.loops.contains(by)).count() as u64;

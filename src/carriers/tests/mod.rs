@@ -105,6 +105,11 @@ fn assert_sums(carried: &Carried) {
     let waits = carried.rows.iter().filter(|(key, _)| key.state.is_wait());
     assert_eq!(waits.map(|(_, sum)| sum.nanos).sum::<u64>(), carried.chains.nanos, "chains begin with the waits");
     assert_children(&carried.chains.nodes, carried.chains.chained_nanos);
+    for (port, turn) in &carried.turns {
+        let before = carried.rows.iter().filter(|(key, _)| key.state == State::BeforeHop { port: *port });
+        assert_eq!(before.map(|(_, sum)| sum.nanos).sum::<u64>(), turn.nanos);
+        assert!(turn.all_busy <= turn.nanos, "{turn:?}");
+    }
     let stored = serde_json::to_string(carried).unwrap();
     assert_eq!(&serde_json::from_str::<Carried>(&stored).unwrap(), carried);
 }

@@ -126,6 +126,14 @@ fn where_no_wake_up_tells_it_the_query_is_handed_over_when_the_other_began_to_ru
         rows(&story.carried(0, 1_000)),
         ["running: 30 in 1", "running, handed over: 10 in 1", "waiting: 30 in 1"]
     );
+    // The one that answers is made for it.
+    let mut story = Story::default();
+    story.gets(0, 1).gets(0, 2).polls(90, 1, 5).reads(100, 1, client(1)).registers(105, 1, 5, 31).polled(130, 1);
+    story.polls(160, 2, 6).sends(170, 2, client(1));
+    assert_eq!(
+        rows(&story.carried(0, 1_000)),
+        ["running: 30 in 1", "running, handed over: 10 in 1", "waiting at 31: 30 in 1"]
+    );
     // The one that answers ran all the time.
     let mut story = Story::default();
     story.gets(0, 1).gets(0, 2).reads(100, 1, client(1)).sends(170, 2, client(1));
