@@ -159,7 +159,7 @@ impl Import {
         for imported in &mut imported.windows {
             imported.window.checks = check_window(&preset, &writer.manifest, &imported.window);
             let scrapes = imported.scrapes.as_ref();
-            let texts = scrapes.map(|(before, after)| Expositions { before, after, series: None });
+            let texts = scrapes.map(|(before, after)| Expositions { before, after, series: None, followed: None });
             writer.write_window(&imported.window, texts)?;
         }
         writer.finish("complete")?;

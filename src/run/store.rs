@@ -60,6 +60,8 @@ pub struct Expositions<'a> {
     pub after: &'a Scrape,
     /// `metrics-series.prom`, if there is one.
     pub series: Option<&'a str>,
+    /// The scrapes around the seconds in which carriers were followed, if they were.
+    pub followed: Option<[&'a Scrape; 2]>,
 }
 
 impl Store {
@@ -230,6 +232,9 @@ impl RunWriter {
     }
 }
 
+/// The server's metrics around the seconds in which carriers were followed.
+const FOLLOWED: [&str; 2] = ["hands-before.prom", "hands-after.prom"];
+
 fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let Window {
@@ -271,6 +276,9 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
     if let Some(expositions) = expositions {
         write_file(&directory.join("metrics-before.prom"), expositions.before.text.as_bytes())?;
         write_file(&directory.join("metrics-after.prom"), expositions.after.text.as_bytes())?;
+        for (name, scrape) in FOLLOWED.iter().zip(expositions.followed.into_iter().flatten()) {
+            write_file(&directory.join(name), scrape.text.as_bytes())?;
+        }
         if let Some(series) = expositions.series {
             write_file(&directory.join("metrics-series.prom"), series.as_bytes())?;
         }

@@ -22,11 +22,14 @@ pub struct Kept {
     before: Scrape,
     after: Scrape,
     series: Option<String>,
+    /// Around the seconds in which carriers were followed.
+    followed: Option<(Scrape, Scrape)>,
 }
 
 impl Kept {
     pub fn borrow(&self) -> Expositions<'_> {
-        Expositions { before: &self.before, after: &self.after, series: self.series.as_deref() }
+        let followed = self.followed.as_ref().map(|(before, after)| [before, after]);
+        Expositions { before: &self.before, after: &self.after, series: self.series.as_deref(), followed }
     }
 }
 
@@ -39,6 +42,8 @@ pub fn assemble(
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
+    let mut captured = captured;
+    let followed = captured.hands.as_mut().and_then(|hands| hands.scrapes.take());
     let Captured { id, span, load, scrapes, scraping, series, wire, statements, freshness, target_started, .. } =
         captured;
     let (mut scheduler, mut missing) = (captured.scheduler, captured.missing);
@@ -82,7 +87,7 @@ pub fn assemble(
     };
     window.checks = check_window(preset, manifest, &window);
     window.checks.extend(freshness);
-    Ok((window, scrapes.map(|(before, after)| Kept { before, after, series })))
+    Ok((window, scrapes.map(|(before, after)| Kept { before, after, series, followed })))
 }
 
 /// Completed queries as the server counted them. A counter that did not move leaves the window without a count: whether
