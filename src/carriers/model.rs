@@ -83,7 +83,8 @@ pub struct EnderKey {
 pub struct Key {
     /// The carrier's state.
     pub state: State,
-    /// The stack at which it is blocked or waits; of several wakers that it registered: the last one's.
+    /// The stack at which it is blocked or waits, or waited before it became ready; of several wakers that it
+    /// registered: the last one's.
     pub stack: Option<u32>,
     /// The stacks of the other wakers that it registered, in that order and each once: it waits for several things.
     pub others: Vec<u32>,
@@ -123,7 +124,7 @@ pub struct NodeKey {
     pub by: Who,
     /// The state.
     pub state: State,
-    /// The stack at which it is blocked or waits.
+    /// The stack at which it is blocked or waits, or waited before it became ready.
     pub stack: Option<u32>,
     /// The number of the wait event that the program tells of itself; 0: none.
     pub wait_event: u32,

@@ -34,7 +34,7 @@ impl Follower<'_> {
             polled.ways = ways(*stack, earlier);
         }
         let waiting = Standing { ways: polled.ways.clone(), behind, ..Standing::of(State::Waiting) };
-        let is = if polled.is_woken { Standing::of(State::Queued) } else { waiting };
+        let is = if polled.is_woken { queued(&polled.ways) } else { waiting };
         polled.timeline.change(at, is, None);
     }
 
@@ -54,7 +54,8 @@ impl Follower<'_> {
         if woken.polled_on.is_some() {
             woken.is_woken = true;
         } else if woken.timeline.state() == State::Waiting {
-            woken.timeline.change(at, Standing::of(State::Queued), Some(Ender { by, stack }));
+            let is = queued(&woken.ways);
+            woken.timeline.change(at, is, Some(Ender { by, stack }));
         }
     }
 
@@ -88,6 +89,12 @@ impl Follower<'_> {
             gone.change(at, Standing::of(State::Unseen), None);
         }
     }
+}
+
+/// Ready to go on where it waited.
+fn queued(ways: &Ways) -> Standing {
+    let ways = Ways { stack: ways.stack, others: Box::default() };
+    Standing { ways, ..Standing::of(State::Queued) }
 }
 
 /// The last stack, and of the earlier ones each that is another one once.

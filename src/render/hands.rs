@@ -66,7 +66,8 @@ fn own((key, share): (&RowKey, &f64)) -> (RowKey, f64) {
 fn row(wanted: &RowKey, levels: &BTreeMap<usize, LevelHands>, highest: &LevelHands) -> Vec<Cell> {
     let (state, function, event, behind) = wanted;
     let part = |level: &LevelHands| level.parts.iter().find(|part| key(part) == *wanted).cloned();
-    let mut cells = vec![Cell::Text(in_words(*state, *behind, event.as_deref())), function.as_ref().map_or(Cell::Empty, name)];
+    let mut cells =
+        vec![Cell::Text(in_words(*state, *behind, event.as_deref())), function.as_ref().map_or(Cell::Empty, name)];
     cells.extend(levels.values().map(|level| match part(level) {
         Some(part) => Cell::Figure(part.nanos / 1e3),
         None => Cell::Figure(0.0),

@@ -106,4 +106,3 @@ pub(super) fn read_hands(directory: &Path, parts: Parts) -> Result<Option<Hands>
     }
     Ok(Some(Hands { facts, stacks }))
 }
-

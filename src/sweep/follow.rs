@@ -1,9 +1,9 @@
 //! The seconds after a window in which what carries the queries is followed, under the same load. Invariant: nothing of
 //! it is in the window's own figures, and what fails costs this part only.
 
-use super::{Request, Stop, note};
 use super::sources::Sources;
 use super::window::pause;
+use super::{Request, Stop, note};
 use crate::clock::{self, Span};
 use crate::elf::symbol_address;
 use crate::load::{self, Address, Load};
@@ -142,16 +142,29 @@ async fn observe(
     let (raw, followed) = tokio::task::block_in_place(|| carrying.stop())?;
     // Last of all: the answer takes the server's own locks.
     let locks = locks(plan).await;
-    let wire = sources.wire.as_ref().zip(wire_before).zip(wire_after).map(|((wire, before), after)| {
-        before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref())
-    });
+    let wire = sources
+        .wire
+        .as_ref()
+        .zip(wire_before)
+        .zip(wire_after)
+        .map(|((wire, before), after)| before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()));
     let cpu = difference(&[cpu_before, cpu_after]).map(|delta| FollowedCpu {
         target: delta.threads.iter().filter(|thread| thread.role == Role::Target).map(|thread| thread.cpu).sum(),
         span: span.nanos(),
     });
     let at_sockets = wire.as_ref().and_then(in_hands);
     let scrapes = before.zip(after);
-    Ok(CapturedHands { raw, followed, span, query_port: plan.query_port, own: load.ends(), at_sockets, cpu, scrapes, locks })
+    Ok(CapturedHands {
+        raw,
+        followed,
+        span,
+        query_port: plan.query_port,
+        own: load.ends(),
+        at_sockets,
+        cpu,
+        scrapes,
+        locks,
+    })
 }
 
 /// Asks the server a few times who waits for which lock, under the same load.

@@ -35,7 +35,7 @@ fn a_batch_is_explained_down_to_the_socket() {
     // Session 1 waits from 115 to 450, 2 from 125 to 460, 3 from 135 to 470.
     assert_eq!(
         rows(&carried),
-        ["running: 30 in 6", "waiting at 30, ended by task 8 at 83: 1005 in 3", "queued: 150 in 3",]
+        ["running: 30 in 6", "waiting at 30, ended by task 8 at 83: 1005 in 3", "queued at 30: 150 in 3",]
     );
     let waits = carried.chains.nodes.iter().filter(|node| node.key.state == State::Waiting).cloned();
     let behind = [
@@ -46,14 +46,18 @@ fn a_batch_is_explained_down_to_the_socket() {
         "      thread runnable: 10 in 1",
         "      thread running: 5 in 1",
         "    task 9 running: 25 in 2",
-        "    task 9 queued: 10 in 2",
+        "    task 9 queued at 90: 5 in 1",
+        "    task 9 queued at 91: 5 in 1",
+    ];
+    // The worker is polled from 140 to 165 and from 440 on; it was woken at 113 and at 430.
+    let of_worker = [
+        ["  task 8 running: 35 in 2", "  task 8 queued at 80: 25 in 1", "  task 8 queued at 82: 10 in 1"],
+        ["  task 8 running: 45 in 2", "  task 8 queued at 80: 15 in 1", "  task 8 queued at 82: 10 in 1"],
+        ["  task 8 running: 55 in 2", "  task 8 queued at 82: 10 in 1", "  task 8 queued at 80: 5 in 1"],
     ];
     for (number, wait) in waits.enumerate() {
-        // The worker is polled from 140 to 165 and from 440 on; it was woken at 113 and at 430.
-        let own = ["  task 8 running: 35 in 2", "  task 8 running: 45 in 2", "  task 8 running: 55 in 2"][number];
-        let queued = ["  task 8 queued: 35 in 2", "  task 8 queued: 25 in 2", "  task 8 queued: 15 in 2"][number];
         let whole = format!("task {} waiting at 30: 335 in 1", number + 1);
-        let expected: Vec<_> = [&whole as &str].into_iter().chain(behind).chain([own, queued]).collect();
+        let expected: Vec<_> = [&whole as &str].into_iter().chain(behind).chain(of_worker[number]).collect();
         assert_eq!(tree(&[wait]), expected);
     }
 }
@@ -117,7 +121,7 @@ fn a_workers_polls_of_other_tasks_before_it_parked_say_nothing_of_what_came_from
             "    interrupt outside: 190 in 1",
             "  thread running: 10 in 1",
             "  thread runnable: 10 in 1",
-            "task 5 queued: 10 in 1",
+            "task 5 queued at 31: 10 in 1",
         ]
     );
 }

@@ -20,7 +20,8 @@ fn a_task_waits_where_it_registered_is_queued_when_woken_and_has_its_threads_sta
             "blocked at 51, ended by thread at 61: 60 in 1",
             "waiting at 31, ended by thread at 41: 80 in 1",
             "waiting at 32, ended by task 6 at 42: 70 in 1",
-            "queued: 40 in 2",
+            "queued at 31: 30 in 1",
+            "queued at 32: 10 in 1",
         ]
     );
     assert_eq!((carried.threads, carried.tasks, carried.handed_over), (0, 1, 0));
@@ -31,7 +32,7 @@ fn a_wake_up_during_a_poll_queues_the_task_at_its_end() {
     let mut story = Story::default();
     story.gets(0, 1).polls(90, 1, 5).reads(100, 1, client(1)).registers(105, 1, 5, 31).wakes_task(110, 1, 5, 41);
     story.polled(120, 1).wakes_task(130, 1, 5, 41).polls(150, 1, 5).sends(160, 1, client(1)).polled(170, 1);
-    assert_eq!(rows(&story.carried(0, 1_000)), ["running: 30 in 2", "queued: 30 in 1"]);
+    assert_eq!(rows(&story.carried(0, 1_000)), ["running: 30 in 2", "queued at 31: 30 in 1"]);
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn of_several_registrations_the_last_tells_and_the_others_are_kept_once() {
     story.sends(170, 1, client(1));
     let carried = story.carried(0, 1_000);
     let waiting = "waiting at 31 or 33 or 32, ended by thread at 41: 30 in 1";
-    assert_eq!(rows(&carried), ["running: 30 in 2", waiting, "queued: 10 in 1"]);
+    assert_eq!(rows(&carried), ["running: 30 in 2", waiting, "queued at 31: 10 in 1"]);
 }
 
 #[test]
@@ -95,7 +96,10 @@ fn a_query_that_a_channel_hands_to_another_task_is_carried_by_that_one_from_the_
     story.polls(90, 1, 5).reads(100, 1, client(1)).wakes_task(120, 1, 6, 42).registers(125, 1, 5, 31);
     story.polled(130, 1).polls(140, 2, 6).sends(180, 2, client(1)).polled(190, 2);
     let carried = story.carried(0, 1_000);
-    assert_eq!(rows(&carried), ["running: 20 in 1", "running, handed over: 40 in 1", "queued, handed over: 20 in 1"]);
+    assert_eq!(
+        rows(&carried),
+        ["running: 20 in 1", "running, handed over: 40 in 1", "queued at 32, handed over: 20 in 1"]
+    );
     assert_eq!((carried.handed_over, carried.tasks), (1, 2));
 }
 
