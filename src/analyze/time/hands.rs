@@ -210,7 +210,15 @@ impl<'a> Names<'a> {
             let most = found.into_iter().max_by_key(|(_, nanos)| *nanos);
             names.entry(poll).or_insert_with(|| most.map_or_else(String::new, |(name, _)| name));
         }
-        names
+        let briefs: BTreeMap<u64, String> = names.iter().map(|(poll, name)| (*poll, brief(name))).collect();
+        // Two tasks that would look alike keep their whole paths.
+        let alike = |poll: &u64| {
+            let others = briefs.iter().filter(|(other, brief)| *other != poll && **brief == briefs[poll]);
+            others.into_iter().any(|(other, _)| names[other] != names[poll])
+        };
+        let clear =
+            |(poll, name): (&u64, &String)| (*poll, if alike(poll) { name.clone() } else { briefs[poll].clone() });
+        names.iter().map(clear).collect()
     }
 
     /// A wait event's name by its number.
@@ -274,9 +282,18 @@ impl<'a> Names<'a> {
             return name.clone();
         }
         match self.function(stack) {
-            Some(function) => format!("{}, in {}", self.who(by), short_name(&function.name)),
+            Some(function) => format!("{}, in {}", self.who(by), brief(&short_name(&function.name))),
             None => self.who(by),
         }
+    }
+}
+
+/// The last two parts of a short name's path, closures left out: `Worker::run`.
+fn brief(short: &str) -> String {
+    let parts: Vec<&str> = short.split("::").filter(|part| !part.starts_with('{')).collect();
+    match parts.len() {
+        0 => short.to_string(),
+        many => parts[many.saturating_sub(2)..].join("::"),
     }
 }
 
