@@ -74,4 +74,8 @@ pub struct Wait {
     /// No function of the program or its libraries may match any of these.
     #[serde(default)]
     pub unless: Vec<Pattern>,
+    /// Of the functions of those lists the ones that a thread passes through also where it waits for nothing: CPU in
+    /// them tells no wait, unless it is in another function of the lists.
+    #[serde(default)]
+    pub passed: Vec<Pattern>,
 }

@@ -6,7 +6,8 @@ use crate::analyze::cost::owners::{Rules, owned as owned_profile};
 use crate::analyze::cost::tally::tally;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, estimate};
-use crate::preset::Preset;
+use crate::analyze::time::{WaitKinds, Waiting};
+use crate::preset::{Preset, WaitKind};
 use crate::profile::{ColumnKind, Profile, Sample, Space, frame_matches};
 use crate::run::{Manifest, Window};
 use regex::Regex;
@@ -43,6 +44,8 @@ pub enum Within<'a> {
     Threads(&'a [u32]),
     /// Samples with a frame that matches one of these.
     Frames(&'a [Regex]),
+    /// Samples of which this holds, by the wait that their stack is spent on and the number of their thread.
+    Waits(&'a WaitKinds, &'a dyn Fn(Waiting, u32) -> bool),
 }
 
 /// Owners of a level's CPU, those with the most first; empty where a window has no profile of that.
@@ -100,9 +103,16 @@ fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
         Within::Frames(patterns) => profile.frames.iter().map(|f| frame_matches(f, patterns)).collect(),
         _ => Vec::new(),
     };
+    let waits = match within {
+        Within::Waits(kinds, _) => kinds.of_cpu(profile),
+        _ => Vec::new(),
+    };
+    let no_stack = Waiting { kind: WaitKind::Other, entry: None };
+    let tid = |sample: &Sample| profile.labels[sample.labels.index()].tid;
     owned_profile(profile, rules, false, |sample: &Sample| match within {
         Within::Everything => true,
-        Within::Threads(tids) => tids.contains(&profile.labels[sample.labels.index()].tid),
+        Within::Threads(tids) => tids.contains(&tid(sample)),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
+        Within::Waits(_, counts) => counts(sample.stack.map_or(no_stack, |at| waits[at.index()]), tid(sample)),
     })
 }
