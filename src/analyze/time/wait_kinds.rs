@@ -153,6 +153,10 @@ mod tests {
 
     /// Name and kind of a stack given leaf first; `k:` marks the kernel's frames.
     fn told(preset: &str, frames: &[&str]) -> (String, WaitKind) {
+        told_by(preset, frames, WaitKinds::of_stacks)
+    }
+
+    fn told_by(preset: &str, frames: &[&str], by: fn(&WaitKinds, &Profile) -> Vec<Waiting>) -> (String, WaitKind) {
         let kinds = WaitKinds::of(&Preset::built_in(preset).unwrap());
         let frame = |name: &&str| {
             let (space, name) = match name.strip_prefix("k:") {
@@ -165,7 +169,7 @@ mod tests {
         let mut builder = Builder::new(off_cpu_columns());
         let path: Vec<_> = frames.iter().rev().map(|name| builder.frame(frame(name))).collect();
         let stack = builder.stack(path).unwrap();
-        let found = kinds.of_stacks(&builder.finish())[stack.index()];
+        let found = by(&kinds, &builder.finish())[stack.index()];
         (found.entry.map_or(String::new(), |entry| kinds.name(entry).to_string()), found.kind)
     }
 
@@ -268,5 +272,16 @@ mod tests {
             named("spinlock", WaitKind::LightweightLock)
         );
         assert_eq!(after(&["WaitLatch", "WalWriterMain"]).1, WaitKind::Work);
+    }
+
+    #[test]
+    fn cpu_tells_a_wait_unless_its_functions_are_passed_without_waiting_too() {
+        let told = |frames: &[&str]| told_by("postgres", frames, WaitKinds::of_cpu).0;
+        assert_eq!(told(&["k:ext4_sync_file", "fdatasync", "issue_xlog_fsync", "XLogFlush"]), "WAL flush");
+        assert_eq!(told(&["hash_search", "LockAcquireExtended", "LockRelationOid"]), "");
+        assert_eq!(told(&["ProcSleep", "postgres+0x1", "LockAcquireExtended"]), "row or table lock");
+        assert_eq!(told(&["LWLockAcquire", "heap_update"]), "");
+        assert_eq!(told(&["k:do_futex", "sem_wait", "PGSemaphoreLock", "LWLockAcquire"]), "LWLock");
+        assert_eq!(told(&["s_lock", "LWLockAcquire"]), "spinlock");
     }
 }

@@ -62,12 +62,17 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
     let certain = at_least.map(|latency| latency / case.facts.latency);
     let share = certain.or(effect.map(|effect| effect.share));
     let (bounds, mut because) = bounds(rule, share, certain.is_some(), &finding);
+    let hidden = masked(case, rule, &finding).filter(|_| bounds == [false, true]);
+    because.push_str(&hidden.map_or(String::new(), |share| {
+        format!(
+            "; queries spend {:.0} % of the latency at it, but the CPUs are saturated: without it they would wait for \
+             one instead",
+            100.0 * share
+        )
+    }));
     let confidence = match bounds {
         [true, true] => Confidence::Confident,
-        [false, true] if masked(case, rule, &finding) => {
-            because.push_str("; without it queries would wait for a CPU instead, for the CPUs are saturated");
-            Confidence::Masked
-        }
+        _ if hidden.is_some() => Confidence::Masked,
         [large, recognised]
             if near(large, share, rule.share)
                 && near(recognised, measured(&finding), rule.threshold)
@@ -82,13 +87,13 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
     Some(Finding { cause, wait, sentence, confidence, because, there, effect, named, evidence, refuted_by, next })
 }
 
-/// Queries spend much of the latency at it, and what hides its effect are saturated CPUs. Half of the bound is much
-/// there: most of the latency is the wait for a CPU.
-fn masked(case: &Case, rule: &Rule, finding: &Candidate) -> bool {
-    let saturated =
-        case.facts.cpu.is_some_and(|cpu| cpu.saturation(case.facts.throughput) >= case.threshold(Cause::CpuSaturated));
-    let share = finding.there.map(|there| there / case.facts.latency);
-    saturated && case.network.is_some() && near(false, share, rule.share)
+/// The share of the latency that queries spend at it, 0..1, where that is much and saturated CPUs hide its effect. Half
+/// of the bound is much there: most of the latency is the wait for a CPU. `None`: nothing hides it.
+fn masked(case: &Case, rule: &Rule, finding: &Candidate) -> Option<f64> {
+    let (cpu, _) = case.facts.cpu.zip(case.network.as_ref())?;
+    let saturated = cpu.saturation(case.facts.throughput) >= case.threshold(Cause::CpuSaturated);
+    let share = finding.there? / case.facts.latency;
+    (saturated && near(false, Some(share), rule.share)).then_some(share)
 }
 
 /// A bound is passed, or missed by no more than half of it.

@@ -44,8 +44,18 @@ pub enum Within<'a> {
     Threads(&'a [u32]),
     /// Samples with a frame that matches one of these.
     Frames(&'a [Regex]),
-    /// Samples of which this holds, by the wait that their stack is spent on and the number of their thread.
-    Waits(&'a WaitKinds, &'a dyn Fn(Waiting, u32) -> bool),
+    /// By the wait that a sample's stack is spent on.
+    Waits(&'a ByWait<'a>),
+}
+
+/// Samples by the waits that they are spent on.
+pub struct ByWait<'a> {
+    /// How waits are told.
+    pub kinds: &'a WaitKinds,
+    /// Whether a sample with such a stack, of a thread of this number, counts.
+    pub counts: &'a dyn Fn(Waiting, u32) -> bool,
+    /// They are named as waits are, by the function that waits whatever it waits with.
+    pub named_as_waits: bool,
 }
 
 /// Owners of a level's CPU, those with the most first; empty where a window has no profile of that.
@@ -104,15 +114,16 @@ fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
         _ => Vec::new(),
     };
     let waits = match within {
-        Within::Waits(kinds, _) => kinds.of_cpu(profile),
+        Within::Waits(by) => by.kinds.of_cpu(profile),
         _ => Vec::new(),
     };
     let no_stack = Waiting { kind: WaitKind::Other, entry: None };
     let tid = |sample: &Sample| profile.labels[sample.labels.index()].tid;
-    owned_profile(profile, rules, false, |sample: &Sample| match within {
+    let as_waits = matches!(within, Within::Waits(by) if by.named_as_waits);
+    owned_profile(profile, rules, as_waits, |sample: &Sample| match within {
         Within::Everything => true,
         Within::Threads(tids) => tids.contains(&tid(sample)),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
-        Within::Waits(_, counts) => counts(sample.stack.map_or(no_stack, |at| waits[at.index()]), tid(sample)),
+        Within::Waits(by) => (by.counts)(sample.stack.map_or(no_stack, |at| waits[at.index()]), tid(sample)),
     })
 }

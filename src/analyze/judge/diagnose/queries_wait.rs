@@ -1,6 +1,6 @@
 //! Findings on what queries wait for while they are in the server's hands, by the stacks of the threads that handle
-//! them: locks, flushes, files, sleep; with the CPU that they use there. Invariant: waiting for a client or for work is never a cause, and a server
-//! whose runtime tells of its workers is judged by that instead.
+//! them: locks, flushes, files, sleep; with the CPU that they use there. Invariant: waiting for a client or for work is
+//! never a cause, and a server whose runtime tells of its workers is judged by that instead.
 
 use super::blocked::Waited;
 use super::facts::Facts;
@@ -154,7 +154,7 @@ fn removal(case: &Case, blocked: f64, cpu: f64, lower_cpu: Option<f64>) -> Remov
 
 fn evidence(case: &Case, at: &At, entries: &[(usize, Waited)]) -> Vec<Evidence> {
     let mut found = vec![case.nanos("a query is in the server's hands", case.facts.in_hands(), "query", WIRE)];
-    for (entry, waited) in entries.iter().take(3) {
+    for (entry, waited) in entries.iter().filter(|(_, waited)| waited.blocked > 0.0).take(3) {
         let name = case.waits.name(*entry);
         let what = format!("threads that handle queries blocked for {name}, {:.2} waits", waited.waits);
         found.push(case.nanos(&what, waited.blocked, "query", OFF_CPU));

@@ -4,7 +4,7 @@
 
 use super::blocked::OffCpuWaits;
 use super::facts::Facts;
-use super::owners::{Naming, Owner, Within, owners};
+use super::owners::{ByWait, Naming, Owner, Within, owners};
 use super::queries_wait::CAUSES;
 use crate::analyze::time::Waiting;
 use crate::preset::WaitKind;
@@ -38,19 +38,25 @@ impl WaitCpu<'_> {
 
     /// Owners of the CPU of one kind of wait at a level, however long it blocks.
     pub fn at(self, facts: &Facts, kind: WaitKind) -> Vec<Owner> {
-        self.owners(facts, |wait, handles| handles && wait == Some(kind))
+        self.owners(facts, true, |wait, handles| handles && wait == Some(kind))
     }
 
     /// Owners of all CPU of a level but that of these kinds of waits.
     pub fn outside(self, facts: &Facts, kinds: &BTreeMap<WaitKind, Vec<Owner>>) -> Vec<Owner> {
-        self.owners(facts, |wait, handles| !(handles && wait.is_some_and(|kind| kinds.contains_key(&kind))))
+        self.owners(facts, false, |wait, handles| !(handles && wait.is_some_and(|kind| kinds.contains_key(&kind))))
     }
 
     /// Of what `counts`, by the wait that the stack tells and whether the thread handles queries.
-    fn owners(self, facts: &Facts, counts: impl Fn(Option<WaitKind>, bool) -> bool) -> Vec<Owner> {
+    fn owners(
+        self,
+        facts: &Facts,
+        named_as_waits: bool,
+        counts: impl Fn(Option<WaitKind>, bool) -> bool,
+    ) -> Vec<Owner> {
         let handles = |tid| facts.blocked.as_ref().is_some_and(|blocked| blocked.tids.contains(&tid));
         let counts = |waiting: Waiting, tid: u32| counts(waiting.entry.map(|_| waiting.kind), handles(tid));
-        owners(self.naming, &facts.windows, Within::Waits(self.waits.kinds(), &counts))
+        let by = ByWait { kinds: self.waits.kinds(), counts: &counts, named_as_waits };
+        owners(self.naming, &facts.windows, Within::Waits(&by))
     }
 }
 
