@@ -150,11 +150,11 @@ pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
 /// The diagnosis of every level that has a latency.
 pub fn diagnose_all(run: &Run, preset: &Preset) -> Vec<Diagnosis> {
     let known = Known::of(run, preset);
-    known.levels.keys().filter_map(|level| known.diagnosis(*level)).collect()
+    known.levels().into_iter().filter_map(|level| known.diagnosis(level)).collect()
 }
 
-/// What is known of a run, for all its levels.
-struct Known<'a> {
+/// What is known of a run, for all its levels; these can be diagnosed at once.
+pub struct Known<'a> {
     run: &'a Run,
     preset: &'a Preset,
     levels: BTreeMap<usize, Facts<'a>>,
@@ -163,7 +163,8 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(run: &'a Run, preset: &'a Preset) -> Self {
+    /// Of this run, by the rules of this preset.
+    pub fn of(run: &'a Run, preset: &'a Preset) -> Self {
         let (hops, naming) = (places(run), Naming::of(preset, &run.manifest));
         let waits = OffCpuWaits::of(run, preset, &naming.rules);
         let facts = |level| Some((level, Facts::of(run, preset, &hops, &waits, level)?));
@@ -171,7 +172,13 @@ impl<'a> Known<'a> {
         Known { run, preset, levels, waits, naming }
     }
 
-    fn diagnosis(&self, level: usize) -> Option<Diagnosis> {
+    /// The levels that have a latency.
+    pub fn levels(&self) -> Vec<usize> {
+        self.levels.keys().copied().collect()
+    }
+
+    /// The diagnosis at a level; `None` where it has no latency.
+    pub fn diagnosis(&self, level: usize) -> Option<Diagnosis> {
         let facts = self.levels.get(&level)?;
         let Known { preset, waits, naming, levels, .. } = self;
         let wait_cpu = WaitCpu { naming, waits }.of(facts);

@@ -2,28 +2,61 @@
 //! owners' costs sum to the total.
 
 use crate::analyze::cost::hot::By;
-use crate::analyze::cost::owners::{Rules, owned as owned_profile};
+use crate::analyze::cost::owners::{Rules, owners as owners_of, replaced};
 use crate::analyze::cost::tally::tally;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, estimate};
 use crate::analyze::time::{WaitKinds, Waiting};
 use crate::preset::{Preset, WaitKind};
-use crate::profile::{ColumnKind, Profile, Sample, Space, frame_matches};
-use crate::run::{Manifest, Window};
+use crate::profile::{ColumnKind, FrameId, Profile, Sample, Space, frame_matches};
+use crate::run::{Manifest, Window, WindowId};
+use parking_lot::Mutex;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// By what functions are named.
+/// By what functions are named, and the profiles that were named by it: each is asked for by several causes, and the
+/// lowest level's by each level.
 pub struct Naming {
     pub rules: Rules,
     runtime_frames: Vec<Regex>,
+    known: Mutex<BTreeMap<Key, Arc<Prepared>>>,
+}
+
+/// Window, companion (`None`: the target), and whether its functions are named as waits are.
+type Key = (WindowId, Option<String>, bool);
+
+/// A window's profile without runtime frames, the owners of its nodes, and its column of CPU.
+struct Prepared {
+    profile: Profile,
+    owners: Vec<Option<FrameId>>,
+    column: usize,
+    queries: f64,
 }
 
 impl Naming {
     pub fn of(preset: &Preset, manifest: &Manifest) -> Self {
         let runtime_frames = preset.runtime.iter().map(|p| p.0.clone()).collect();
-        Naming { rules: Rules::of(preset, manifest), runtime_frames }
+        Naming { rules: Rules::of(preset, manifest), runtime_frames, known: Mutex::default() }
+    }
+
+    /// The target's profile of a window, or a companion's; `None`: there is none.
+    fn prepared(&self, window: &Window, companion: Option<&str>, as_waits: bool) -> Option<Arc<Prepared>> {
+        let key = (window.id(), companion.map(String::from), as_waits);
+        if let Some(known) = self.known.lock().get(&key) {
+            return Some(known.clone());
+        }
+        let options = ViewOptions { runtime_frames: self.runtime_frames.clone(), ..ViewOptions::default() };
+        let view = match companion {
+            None => window_view(window, &options)?,
+            Some(process) => of_companion(window, process)?,
+        };
+        let owners = owners_of(&view.profile, &self.rules.ownerships(&view.profile, as_waits), &self.rules, as_waits);
+        let (column, queries) = (view.column, view.queries);
+        let prepared = Arc::new(Prepared { profile: view.profile.into_owned(), owners, column, queries });
+        self.known.lock().insert(key, prepared.clone());
+        Some(prepared)
     }
 }
 
@@ -60,15 +93,12 @@ pub struct ByWait<'a> {
 
 /// Owners of a level's CPU, those with the most first; empty where a window has no profile of that.
 pub fn owners(naming: &Naming, windows: &[&Window], within: Within) -> Vec<Owner> {
-    let options = ViewOptions { runtime_frames: naming.runtime_frames.clone(), ..ViewOptions::default() };
-    let views: Option<Vec<WindowView>> = windows.iter().map(|w| window_view(w, &options)).collect();
-    views.map_or(Vec::new(), |views| of_views(naming, views, within))
+    of_windows(naming, windows, None, within)
 }
 
 /// Owners of the CPU of a companion, likewise.
 pub fn beside(naming: &Naming, windows: &[&Window], process: &str) -> Vec<Owner> {
-    let views: Option<Vec<WindowView>> = windows.iter().map(|window| of_companion(window, process)).collect();
-    views.map_or(Vec::new(), |views| of_views(naming, views, Within::Everything))
+    of_windows(naming, windows, Some(process), Within::Everything)
 }
 
 fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>> {
@@ -81,18 +111,22 @@ fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>>
     Some(WindowView { window, source, profile: Cow::Borrowed(profile), column, queries, outside })
 }
 
-fn of_views(naming: &Naming, views: Vec<WindowView>, within: Within) -> Vec<Owner> {
-    let nanos = |view: &WindowView| view.profile.columns[view.column].unit == "nanoseconds" && view.queries > 0.0;
-    if !views.iter().all(nanos) {
+fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, within: Within) -> Vec<Owner> {
+    let as_waits = matches!(within, Within::Waits(by) if by.named_as_waits);
+    let prepared = |window: &&Window| naming.prepared(window, companion, as_waits);
+    let Some(all) = windows.iter().map(prepared).collect::<Option<Vec<_>>>() else { return Vec::new() };
+    let nanos = |of: &Arc<Prepared>| of.profile.columns[of.column].unit == "nanoseconds" && of.queries > 0.0;
+    if !all.iter().all(nanos) {
         return Vec::new();
     }
     let mut costs: BTreeMap<(String, bool), Vec<Option<WindowCost>>> = BTreeMap::new();
     let mut blanks = Vec::new();
-    for (at, view) in views.iter().enumerate() {
-        let owned = WindowView { profile: Cow::Owned(owned(&view.profile, &naming.rules, within)), ..view.clone() };
+    for (at, (window, of)) in windows.iter().zip(&all).enumerate() {
+        let (profile, source, outside) = (Cow::Owned(owned(of, within)), Source::OnCpu, None);
+        let owned = WindowView { window, source, profile, column: of.column, queries: of.queries, outside };
         let tally = tally(&owned, By::SelfCost, None);
         for (frame, cost) in tally.frames {
-            costs.entry((frame.name, frame.space == Space::User)).or_insert_with(|| vec![None; views.len()])[at] =
+            costs.entry((frame.name, frame.space == Space::User)).or_insert_with(|| vec![None; all.len()])[at] =
                 Some(cost);
         }
         blanks.push(tally.blank);
@@ -108,7 +142,8 @@ fn of_views(naming: &Naming, views: Vec<WindowView>, within: Within) -> Vec<Owne
 }
 
 /// The profile of owners, of the samples that count.
-fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
+fn owned(of: &Prepared, within: Within) -> Profile {
+    let profile = &of.profile;
     let wanted: Vec<bool> = match within {
         Within::Frames(patterns) => profile.frames.iter().map(|f| frame_matches(f, patterns)).collect(),
         _ => Vec::new(),
@@ -119,8 +154,7 @@ fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
     };
     let no_stack = Waiting { kind: WaitKind::Other, entry: None };
     let tid = |sample: &Sample| profile.labels[sample.labels.index()].tid;
-    let as_waits = matches!(within, Within::Waits(by) if by.named_as_waits);
-    owned_profile(profile, rules, as_waits, |sample: &Sample| match within {
+    replaced(profile, &of.owners, |sample: &Sample| match within {
         Within::Everything => true,
         Within::Threads(tids) => tids.contains(&tid(sample)),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
