@@ -29,7 +29,8 @@ type Key = (WindowId, Option<String>, bool);
 
 /// A window's profile without runtime frames, the owners of its nodes, and its column of CPU.
 struct Prepared {
-    profile: Profile,
+    /// `None`: it is the stored one as it is.
+    folded: Option<Profile>,
     owners: Vec<Option<FrameId>>,
     column: usize,
     queries: f64,
@@ -54,7 +55,11 @@ impl Naming {
         };
         let owners = owners_of(&view.profile, &self.rules.ownerships(&view.profile, as_waits), &self.rules, as_waits);
         let (column, queries) = (view.column, view.queries);
-        let prepared = Arc::new(Prepared { profile: view.profile.into_owned(), owners, column, queries });
+        let folded = match view.profile {
+            Cow::Owned(profile) => Some(profile),
+            Cow::Borrowed(_) => None,
+        };
+        let prepared = Arc::new(Prepared { folded, owners, column, queries });
         self.known.lock().insert(key, prepared.clone());
         Some(prepared)
     }
@@ -115,14 +120,17 @@ fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, wit
     let as_waits = matches!(within, Within::Waits(by) if by.named_as_waits);
     let prepared = |window: &&Window| naming.prepared(window, companion, as_waits);
     let Some(all) = windows.iter().map(prepared).collect::<Option<Vec<_>>>() else { return Vec::new() };
-    let nanos = |of: &Arc<Prepared>| of.profile.columns[of.column].unit == "nanoseconds" && of.queries > 0.0;
-    if !all.iter().all(nanos) {
+    let each = windows.iter().copied().zip(all.iter().map(Arc::as_ref));
+    let found: Option<Vec<(&Window, &Prepared, &Profile)>> =
+        each.map(|(window, of)| Some((window, of, profile_of(of, window, companion)?))).collect();
+    let nanos = |of: &Prepared, profile: &Profile| profile.columns[of.column].unit == "nanoseconds" && of.queries > 0.0;
+    let Some(found) = found.filter(|found| found.iter().all(|(_, of, profile)| nanos(of, profile))) else {
         return Vec::new();
-    }
+    };
     let mut costs: BTreeMap<(String, bool), Vec<Option<WindowCost>>> = BTreeMap::new();
     let mut blanks = Vec::new();
-    for (at, (window, of)) in windows.iter().zip(&all).enumerate() {
-        let (profile, source, outside) = (Cow::Owned(owned(of, within)), Source::OnCpu, None);
+    for (at, (window, of, profile)) in found.into_iter().enumerate() {
+        let (profile, source, outside) = (Cow::Owned(owned(profile, &of.owners, within)), Source::OnCpu, None);
         let owned = WindowView { window, source, profile, column: of.column, queries: of.queries, outside };
         let tally = tally(&owned, By::SelfCost, None);
         for (frame, cost) in tally.frames {
@@ -141,9 +149,17 @@ fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, wit
     owners
 }
 
+/// The profile that was prepared.
+fn profile_of<'p>(of: &'p Prepared, window: &'p Window, companion: Option<&str>) -> Option<&'p Profile> {
+    match (&of.folded, companion) {
+        (Some(folded), _) => Some(folded),
+        (None, None) => window.profile.as_ref(),
+        (None, Some(process)) => window.companions.iter().find(|own| own.process == process)?.profile.as_ref(),
+    }
+}
+
 /// The profile of owners, of the samples that count.
-fn owned(of: &Prepared, within: Within) -> Profile {
-    let profile = &of.profile;
+fn owned(profile: &Profile, owners: &[Option<FrameId>], within: Within) -> Profile {
     let wanted: Vec<bool> = match within {
         Within::Frames(patterns) => profile.frames.iter().map(|f| frame_matches(f, patterns)).collect(),
         _ => Vec::new(),
@@ -154,7 +170,7 @@ fn owned(of: &Prepared, within: Within) -> Profile {
     };
     let no_stack = Waiting { kind: WaitKind::Other, entry: None };
     let tid = |sample: &Sample| profile.labels[sample.labels.index()].tid;
-    replaced(profile, &of.owners, |sample: &Sample| match within {
+    replaced(profile, owners, |sample: &Sample| match within {
         Within::Everything => true,
         Within::Threads(tids) => tids.contains(&tid(sample)),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
