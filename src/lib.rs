@@ -30,6 +30,7 @@ pub mod import;
 pub mod load;
 pub mod mapped;
 pub mod metrics;
+pub mod parallel;
 pub mod perflog;
 pub mod preset;
 pub mod profile;

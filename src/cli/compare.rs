@@ -251,7 +251,10 @@ impl Compare {
             return Err(cut("comparison", compared.outcome));
         }
         let load = |side: &sweep::Ended| {
-            store.load_parts(&side.directory.display().to_string(), Parts { profiles: false, metrics: true })
+            store.load_parts(
+                &side.directory.display().to_string(),
+                Parts { metrics: true, timelines: true, ..Parts::NONE },
+            )
         };
         let runs: Vec<Run> = compared.outcome.runs.iter().map(load).collect::<Result<_>>()?;
         let failing: Vec<usize> = runs.iter().map(checks_failing).collect();

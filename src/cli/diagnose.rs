@@ -1,7 +1,8 @@
 //! `wireprof diagnose`: why queries take as long as they do, with the evidence.
 
 use super::{Common, Outcome, Usage, input, output};
-use crate::analyze::judge::diagnose::{Diagnosis, diagnose_all};
+use crate::analyze::judge::diagnose::{Diagnosis, Known};
+use crate::parallel;
 use crate::preset::Preset;
 use crate::render::{diagnosis_report, terminal};
 use crate::run::{Parts, Run};
@@ -35,7 +36,7 @@ pub struct Diagnose {
 
 impl Diagnose {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts::ALL)?;
+        let loaded = input::load(common, &self.run, Parts { timelines: false, ..Parts::ALL })?;
         let preset = input::preset(&loaded.run.manifest, self.preset.as_deref())?;
         if preset.rule.is_empty() {
             return Err(anyhow!(Usage(anyhow!(
@@ -59,7 +60,8 @@ impl Diagnose {
 
 /// The diagnosis of every level that has a latency.
 pub fn all_levels(run: &Run, preset: &Preset) -> Vec<Diagnosis> {
-    diagnose_all(run, preset)
+    let known = Known::of(run, preset);
+    parallel::each(&known.levels(), |level| known.diagnosis(*level)).into_iter().flatten().collect()
 }
 
 /// The highest level's diagnosis as it is printed; `None`: no preset, no rules or no latency to diagnose by.

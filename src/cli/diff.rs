@@ -184,7 +184,7 @@ fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bo
     let store = Store::new(&common.runs);
     store.find(reference).map_err(Usage)?;
     let (mut side, mut seen): (Option<Side>, bool) = (None, false);
-    let parts = Parts { profiles: true, metrics: options.preset.is_some() };
+    let parts = Parts { companions: false, metrics: options.preset.is_some(), ..Parts::ALL };
     let manifest = store.load_each(reference, parts, |manifest, window| {
         let matches = |focus: &Focus| match &window.profile {
             Some(profile) => profile.frames.iter().any(|frame| focus.matches(frame)),

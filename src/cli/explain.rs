@@ -9,11 +9,12 @@ use crate::analyze::time::correlation::{slow_slices, together};
 use crate::analyze::time::growth::growth;
 use crate::analyze::time::hands::hands;
 use crate::analyze::time::nodes::{LevelNodes, misplaced, nodes};
-use crate::analyze::time::off_cpu::{blocked_stacks, waits};
+use crate::analyze::time::off_cpu::{LevelWaits, blocked_stacks};
 use crate::analyze::time::places::{load_places, places};
 use crate::analyze::time::populations::{Population, populations};
 use crate::analyze::time::scraped::scraped;
 use crate::analyze::time::tails::tails;
+use crate::parallel;
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
@@ -54,7 +55,7 @@ pub struct Explain {
 
 impl Explain {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let mut loaded = input::load(common, &self.run, Parts::ALL)?;
+        let mut loaded = input::load(common, &self.run, Parts { companions: false, ..Parts::ALL })?;
         input::keep_level(&mut loaded.run, self.level)?;
         let run = &loaded.run;
         let (hops, demands) = (places(run), demands(run));
@@ -102,13 +103,14 @@ impl Explain {
         let everything = [("everything".to_string(), Vec::new())];
         let under = everything.into_iter().chain(foci.into_iter().map(|focus| (focus.name, focus.patterns)));
         let under: Vec<_> = under.collect();
-        let mut rows: Vec<WaitsRow> = Vec::new();
-        for level in run.levels().into_keys() {
-            let row = |(name, within): &(String, Vec<_>)| {
-                Some((level, name.clone(), waits(run, level, &kinds, within, &[])?))
-            };
-            rows.extend(under.iter().filter_map(row));
-        }
+        let levels: Vec<usize> = run.levels().into_keys().collect();
+        let rows = parallel::each(&levels, |level| -> Vec<WaitsRow> {
+            let of_level = LevelWaits::of(run, *level, &kinds);
+            let row =
+                |(name, within): &(String, Vec<_>)| Some((*level, name.clone(), of_level.as_ref()?.under(within, &[])));
+            under.iter().filter_map(row).collect()
+        });
+        let rows: Vec<WaitsRow> = rows.into_iter().flatten().collect();
         let Some(highest) = rows.last().map(|(level, ..)| *level) else {
             let notes = vec!["Not measured: threads were not followed off CPU in this run.".into()];
             return Section { title: "What threads wait for".into(), notes, ..Section::default() };

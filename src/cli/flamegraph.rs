@@ -47,7 +47,7 @@ pub struct Flamegraph {
 
 impl Flamegraph {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let loaded = input::load(common, &self.run, Parts { metrics: false, timelines: false, ..Parts::ALL })?;
         let run = &input::seen_from(loaded.run, self.process.as_deref())?;
         if let Some(level) = self.level.filter(|l| !run.manifest.levels.contains(l)) {
             let why = anyhow!("run {} has no level {level}; it has {:?}", run.manifest.id, run.manifest.levels);

@@ -93,7 +93,7 @@ enum OffCpuArgument {
 
 impl Hot {
     pub fn run(mut self, common: &Common) -> Result<Outcome> {
-        let mut loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let mut loaded = input::load(common, &self.run, Parts { metrics: false, timelines: false, ..Parts::ALL })?;
         loaded.run = input::seen_from(loaded.run, self.process.as_deref())?;
         for (option, pattern) in [("--frame", &self.frame), ("--callers-of", &self.callers_of)] {
             let check = |pattern| input::check_matches(&loaded.run, option, std::slice::from_ref(pattern));

@@ -37,7 +37,7 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let mut loaded = input::load(common, &self.run, Parts { profiles: false, metrics: true })?;
+        let mut loaded = input::load(common, &self.run, Parts { metrics: true, ..Parts::NONE })?;
         input::keep_level(&mut loaded.run, self.level)?;
         let report = match &self.matching {
             Some(pattern) => {

@@ -31,7 +31,7 @@ pub struct Statements {
 
 impl Statements {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        let mut loaded = input::load(common, &self.run, Parts { profiles: false, metrics: false })?;
+        let mut loaded = input::load(common, &self.run, Parts::NONE)?;
         input::keep_level(&mut loaded.run, self.level)?;
         let run = &loaded.run;
         let preset = input::preset(&run.manifest, self.preset.as_deref())?;

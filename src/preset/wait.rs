@@ -79,6 +79,10 @@ pub struct Wait {
     /// Wait events as [`WaitEventName`] shows them, `CLASS:EVENT`. An entry without functions is told by these alone.
     #[serde(default)]
     pub events: Vec<Pattern>,
+    /// Of the functions of those lists the ones that a thread passes through also where it waits for nothing: CPU in
+    /// them tells no wait, unless it is in another function of the lists.
+    #[serde(default)]
+    pub passed: Vec<Pattern>,
 }
 
 impl Preset {
@@ -86,5 +90,5 @@ impl Preset {
     pub fn wait_of_event(&self, event: &WaitEventName) -> Option<&Wait> {
         let shown = event.to_string();
         self.wait.iter().find(|wait| wait.events.iter().any(|pattern| pattern.0.is_match(&shown)))
-    }
+}
 }

@@ -63,10 +63,18 @@ pub fn diagnosis_line(diagnosis: &Diagnosis) -> String {
 
 /// Cause, effect and the first function.
 fn headline(verdict: &Finding) -> String {
-    let possible = if verdict.confidence == Confidence::Possible { "possibly " } else { "" };
     let effect = verdict.effect.map_or(String::new(), |effect| format!(", {}", effect_words(&effect)));
     let named = verdict.named.first().map_or(String::new(), |named| format!("; first {}", named_words(named)));
-    format!("{possible}{}{effect}{named}", cause_words(verdict))
+    format!("{}{}{effect}{named}", certainty(verdict.confidence), cause_words(verdict))
+}
+
+/// What stands before a cause that is not a confident one.
+fn certainty(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Confident => "",
+        Confidence::Masked => "masked by saturated CPUs: ",
+        Confidence::Possible => "possibly ",
+    }
 }
 
 /// The cause, and what is waited for where that says more.
@@ -77,7 +85,6 @@ fn cause_words(verdict: &Finding) -> String {
 }
 
 fn verdict_section(number: usize, verdict: &Finding) -> Section {
-    let possible = if verdict.confidence == Confidence::Possible { "possibly " } else { "" };
     let mut notes = vec![verdict.sentence.clone()];
     notes.extend(verdict.effect.map(|effect| format!("Without it: {}.", effect_words(&effect))));
     if !verdict.named.is_empty() {
@@ -89,7 +96,8 @@ fn verdict_section(number: usize, verdict: &Finding) -> Section {
         notes.push(format!("Why it is said: {}.", verdict.because));
     }
     notes.push(format!("Refuted if {}. Next: {}.", verdict.refuted_by, verdict.next));
-    Section { title: format!("{number}. {possible}{}", cause_words(verdict)), notes, ..Section::default() }
+    let title = format!("{number}. {}{}", certainty(verdict.confidence), cause_words(verdict));
+    Section { title, notes, ..Section::default() }
 }
 
 fn effect_words(effect: &Effect) -> String {

@@ -122,5 +122,17 @@ fn notes(hop: &HopPlaces) -> Vec<String> {
             percent(untold)
         ));
     }
+    let unnamed = hop.levels.values().filter_map(|level| level.unnamed).max().unwrap_or(0);
+    if unnamed > 0 {
+        let names = if unnamed == 1 {
+            "1 name of a prepared statement".into()
+        } else {
+            format!("{unnamed} names of prepared statements")
+        };
+        notes.push(format!(
+            "For {names} there was no room: the round trips for these statements are among those that had been \
+             prepared before."
+        ));
+    }
     notes
 }

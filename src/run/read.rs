@@ -7,19 +7,32 @@ use super::store::{open, read_json, read_optional};
 use super::{Missing, OffCpu, Part, Parts, Window, WindowFacts, pprof};
 use crate::load::{LoadTrace, read_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
+use crate::parallel;
 use crate::profile::Profile;
 use crate::wire::WireDelta;
 use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
 use std::fs;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The windows in these directories, in their order.
+///
+/// # Errors
+/// That of the first window that cannot be read.
+pub(super) fn read_windows(directories: &[PathBuf], parts: Parts) -> Result<Vec<Window>> {
+    parallel::each(directories, |directory| read_window(directory, parts)).into_iter().collect()
+}
 
 /// The window in this directory, as far as it is asked for.
 ///
 /// # Errors
 /// A file without which there is no window, or one that is damaged.
 pub(super) fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
+    read_parts(directory, parts).with_context(|| format!("window {}", directory.display()))
+}
+
+fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
     let mut facts: WindowFacts = read_json(&directory.join("window.json"))?;
     let mut load: LoadTrace = read_json(&directory.join("load.json"))?;
     let mut gone = |what: Part, file: &str| {
@@ -56,8 +69,8 @@ pub(super) fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
         sampling,
         statements: read_optional(&directory.join("statements.json"))?,
         scheduler: read_optional(&directory.join("scheduler.json"))?,
-        wire: read_wire(directory)?,
-        companions: read_companions(directory, parts.profiles)?,
+        wire: read_wire(directory, parts.timelines)?,
+        companions: read_companions(directory, parts.companions)?,
         hands: read_hands(directory, parts)?,
         checks: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
@@ -85,10 +98,10 @@ fn metrics(paths: &[std::path::PathBuf; 2], spans: [crate::clock::Span; 2]) -> R
     Ok(MetricsDelta::between(&scrape(0)?, &scrape(1)?))
 }
 
-fn read_wire(directory: &Path) -> Result<Option<WireDelta>> {
+fn read_wire(directory: &Path, timelines: bool) -> Result<Option<WireDelta>> {
     let Some(mut wire) = read_optional::<WireDelta>(&directory.join("wire.json"))? else { return Ok(None) };
     let path = directory.join("timelines.json.gz");
-    if path.exists() {
+    if timelines && path.exists() {
         let samples = serde_json::from_reader(BufReader::new(GzDecoder::new(open(&path)?)));
         wire.add_timelines(samples.with_context(|| format!("cannot read {}", path.display()))?, None);
     }

@@ -10,7 +10,7 @@
 
 use super::companions::write_companions;
 use super::hands::write_hands;
-use super::read::read_window;
+use super::read::{read_window, read_windows};
 use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::write_latency_log;
 use crate::metrics::Scrape;
@@ -39,17 +39,21 @@ pub struct Store {
 /// What to read of a run; the manifest and the windows' facts, loads and checks always.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
-    /// On-CPU and off-CPU profiles of the target and of the companions.
+    /// On-CPU and off-CPU profiles of the target.
     pub profiles: bool,
+    /// The companions' profiles.
+    pub companions: bool,
     /// The two scrapes of each window.
     pub metrics: bool,
+    /// Whole timelines of a sample of the queries.
+    pub timelines: bool,
 }
 
 impl Parts {
     /// The whole run.
-    pub const ALL: Parts = Parts { profiles: true, metrics: true };
+    pub const ALL: Parts = Parts { profiles: true, companions: true, metrics: true, timelines: true };
     /// Manifest, facts, loads and checks alone.
-    pub const NONE: Parts = Parts { profiles: false, metrics: false };
+    pub const NONE: Parts = Parts { profiles: false, companions: false, metrics: false, timelines: false };
 }
 
 /// The texts that a window's metrics were read from.
@@ -131,9 +135,10 @@ impl Store {
 
     /// A run without the parts that are not asked for.
     pub fn load_parts(&self, reference: &str, parts: Parts) -> Result<Run> {
-        let mut windows = Vec::new();
-        let manifest = self.load_each(reference, parts, |_, window| windows.push(window))?;
-        let observer = read_optional(&self.find(reference)?.join(OBSERVER))?;
+        let directory = self.find(reference)?;
+        let manifest = read_manifest(&directory)?;
+        let windows = read_windows(&window_directories(&directory, &manifest), parts)?;
+        let observer = read_optional(&directory.join(OBSERVER))?;
         Ok(Run { manifest, windows, observer })
     }
 
@@ -146,14 +151,8 @@ impl Store {
     ) -> Result<Manifest> {
         let directory = self.find(reference)?;
         let manifest = read_manifest(&directory)?;
-        let mut ids: Vec<WindowId> = manifest.order.clone();
-        ids.sort();
-        for id in ids {
-            let path = directory.join(id.directory());
-            if path.is_dir() {
-                let window = read_window(&path, parts).with_context(|| format!("window {}", path.display()))?;
-                each(&manifest, window);
-            }
+        for path in window_directories(&directory, &manifest) {
+            each(&manifest, read_window(&path, parts)?);
         }
         Ok(manifest)
     }
@@ -313,6 +312,13 @@ fn write_timelines(path: &Path, wire: &WireDelta) -> Result<()> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     serde_json::to_writer(&mut packed, &samples).with_context(|| format!("cannot write {}", path.display()))?;
     write_file(path, &packed.finish()?)
+}
+
+/// The directories of the windows that there are, by level, then replicate.
+fn window_directories(directory: &Path, manifest: &Manifest) -> Vec<PathBuf> {
+    let mut ids: Vec<WindowId> = manifest.order.clone();
+    ids.sort();
+    ids.into_iter().map(|id| directory.join(id.directory())).filter(|path| path.is_dir()).collect()
 }
 
 fn read_manifest(directory: &Path) -> Result<Manifest> {

@@ -121,7 +121,7 @@ fn affordable(pair: Duration, budget: Duration, most: usize) -> usize {
 }
 
 fn look_at(turns: &Turns, store: &Store, preset: &Preset, margin: f64, look: Look) -> Result<Difference> {
-    let parts = Parts { profiles: false, metrics: true };
+    let parts = Parts { metrics: true, timelines: true, ..Parts::NONE };
     let load = |arm: usize| store.load_parts(&turns.directory(arm).unwrap_or_default(), parts);
     let (before, after) = (load(0)?, load(1)?);
     let options = Options { preset: Some(preset), margin, familywise: look.alpha, ..Options::default() };

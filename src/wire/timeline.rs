@@ -115,6 +115,12 @@ pub struct HopDelta {
     /// apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<Vec<UseDelta>>,
+    /// Names of prepared statements for which there was no room, from the beginning of the measurement (a name is given
+    /// once, and used in later windows) to the window's end: round trips for them count as prepared before. The kernel
+    /// counts them for all hops behind the server together. `None`: of the load's hop, or recorded before they were
+    /// stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnamed: Option<u64>,
     /// Whole timelines of some of the queries; kept apart, in `timelines.json.gz`. `None`: they were not taken.
     #[serde(skip)]
     pub sample: Option<Sample>,
@@ -191,6 +197,7 @@ fn hop_delta(
         others: own.map(|_| Others::default()),
         stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
         uses: None,
+        unnamed: after.uses.as_ref().map(|_| u64::from(after.unnamed)),
         sample: None,
     };
     let nothing = Connection::default();

@@ -7,7 +7,20 @@ use std::path::{Path, PathBuf};
 /// The rooms in layers, the lowest first. A room imports rooms of lower layers only, so no circle can form; this
 /// holds for the conductor and the command line, and for C headers, as for every other room.
 const LAYERS: &[&[&str]] = &[
-    &["bpf", "check", "child", "clock", "connection", "http", "mapped", "profile", "sql", "vcs", "workload"],
+    &[
+        "bpf",
+        "check",
+        "child",
+        "clock",
+        "connection",
+        "http",
+        "mapped",
+        "parallel",
+        "profile",
+        "sql",
+        "vcs",
+        "workload",
+    ],
     &["cachedir", "elf", "load", "metrics", "statements", "testbed", "wire"],
     &["preset", "target"],
     &["sample"],

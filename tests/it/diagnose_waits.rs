@@ -254,3 +254,66 @@ fn nearly_saturated_cpus_that_are_waited_for_are_saturated_and_their_users_are_n
     assert_eq!(saturated(1.60 - used, 3.0).unwrap().0, Confidence::Possible);
     assert!(saturated(0.0, 0.0).is_none());
 }
+
+const WAL: &str = "main;CommitTransactionCommand;XLogFlush;LWLockAcquireOrWait;PGSemaphoreLock;sem_wait;k:futex_wait";
+
+#[test]
+fn a_wait_takes_the_cpu_with_it_that_it_uses_and_no_function_has_that_too() {
+    let sync = "main;CommitTransactionCommand;XLogFlush;fdatasync;k:do_fsync;k:ext4_sync_file";
+    let with = |waits: &[(&'static str, f64)]| {
+        let mut made = waiting("postgres", waits);
+        made.cpu.push((sync, 60.0));
+        made.diagnosed()
+    };
+    let found = with(&[(WAL, 500.0)]);
+    let first = &found.verdicts[0];
+    assert_eq!((first.cause, first.confidence), (Cause::Flush, Confidence::Confident), "{:#?}", found.verdicts);
+    assert_eq!(first.named[0].name, "XLogFlush");
+    assert!((first.named[0].cost / 1e3 - 560.0).abs() < 1.0 && (first.there.unwrap() / 1e3 - 560.0).abs() < 1.0);
+    let on_cpu = first.evidence.iter().find(|evidence| evidence.what.contains("on a CPU there")).unwrap();
+    assert!((on_cpu.value - 60.0).abs() < 0.5, "{on_cpu:?}");
+    let functions = found.verdicts.iter().filter(|verdict| verdict.cause == Cause::CpuFunction);
+    assert!(functions.flat_map(|verdict| &verdict.named).all(|named| named.name != "XLogFlush"), "{found:#?}");
+    // What does not wait is a function's work: not at all, or for less than a tenth of it.
+    for waits in [&[][..], &[(WAL, 3.0)]] {
+        let found = with(waits);
+        let function = found.verdicts.iter().find(|verdict| verdict.cause == Cause::CpuFunction).unwrap();
+        assert_eq!(function.named[0].name, "XLogFlush", "{:#?}", found.verdicts);
+        assert!((function.named[0].cost / 1e3 - 60.0).abs() < 1.0, "{function:#?}");
+    }
+}
+
+#[test]
+fn taking_a_lock_that_is_free_is_no_wait_but_going_to_sleep_on_it_and_waking_others_is() {
+    let latch = "main;heap_update;LWLockAcquire;PGSemaphoreLock;sem_wait;k:futex_wait";
+    let mut made = waiting("postgres", &[(latch, 500.0)]);
+    made.cpu.extend([
+        ("main;heap_update;LWLockAcquire", 7.0),
+        ("main;heap_update;LWLockAcquire;PGSemaphoreLock;sem_wait;k:futex_wait", 5.0),
+        ("main;heap_update;LWLockRelease;PGSemaphoreUnlock;k:futex_wake", 4.0),
+        ("main;heap_update;LWLockAcquire;s_lock", 3.0),
+    ]);
+    let found = made.diagnosed();
+    let first = &found.verdicts[0];
+    assert_eq!((first.cause, first.wait.as_deref()), (Cause::LightweightLock, Some("LWLock")), "{:#?}", found.verdicts);
+    assert!((first.there.unwrap() / 1e3 - 512.0).abs() < 1.0, "{first:#?}");
+}
+
+#[test]
+fn a_wait_that_saturated_cpus_mask_is_named_before_them_with_its_figures_and_its_small_effect() {
+    let row = "main;heap_update;XactLockTableWait;ProcSleep;WaitLatch;WaitEventSetWait;k:ep_poll";
+    // 35 us of CPU a query on two CPUs are all of the latency of 16 clients.
+    let masked = |blocked: f64| waiting("postgres", &[(row, blocked), ("main;other;k:do_wait", 240.0 - blocked)]);
+    let found = masked(40.0).diagnosed();
+    let named: Vec<Cause> = found.verdicts.iter().map(|verdict| verdict.cause).collect();
+    let at = named.iter().position(|cause| *cause == Cause::RowLock).unwrap();
+    let row = &found.verdicts[at];
+    assert_eq!((row.confidence, row.wait.as_deref()), (Confidence::Masked, Some("row or table lock")), "{found:#?}");
+    assert!((row.there.unwrap() / 1e3 - 40.0).abs() < 1.0 && row.effect.unwrap().share < 0.05, "{row:#?}");
+    assert!(row.because.contains("spend 14 % of the latency"), "{}", row.because);
+    let saturated = named.iter().position(|cause| *cause == Cause::CpuSaturated).unwrap();
+    assert_eq!((saturated, found.verdicts[saturated].confidence), (at + 1, Confidence::Confident), "{named:?}");
+    // A twentieth of the latency is the least, and CPUs that are not saturated mask nothing.
+    assert_none(&masked(13.0));
+    assert_none(&Made { clients: 8, ..masked(40.0) });
+}

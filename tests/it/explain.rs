@@ -11,7 +11,7 @@ use wireprof::clock::Span;
 use wireprof::render::{demands_section, growth_section, places_section};
 use wireprof::run::{Run, Window};
 use wireprof::target::{MachineDelta, Role, SchedulerDelta};
-use wireprof::wire::{HopDelta, Listens, Place, WireDelta};
+use wireprof::wire::{HopDelta, Listens, Place, Purpose, UseDelta, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -75,6 +75,25 @@ fn changes_of_place_against_their_clocks_are_told_where_there_were_any_and_absen
     assert!(told.len() == 1 && told[0].starts_with("Level 10: 3 changes of place"), "{told:?}");
     let wire = serde_json::to_string(run().windows[0].wire.as_ref().unwrap()).unwrap();
     assert!(!wire.contains("reversed"), "what was not counted is not written: {wire}");
+}
+
+#[test]
+fn names_without_room_are_told_under_the_uses_where_there_were_any() {
+    let notes = |unnamed: Option<u64>| {
+        let mut run = run();
+        run.windows.remove(0);
+        let behind = &mut run.windows[0].wire.as_mut().unwrap().hops[1];
+        let nanos = [0, 5_000, 50_000, 20_000, 5_000, 120_000];
+        let purpose = Purpose::Statement("select ?".into());
+        behind.uses = Some(vec![UseDelta { purpose, round_trips: 1, by_database: 0, nanos }]);
+        behind.unnamed = unnamed;
+        let section = places_section(&places(&run)).unwrap();
+        let all = section.tables.into_iter().flat_map(|table| table.notes);
+        all.filter(|note| note.contains("no room")).collect::<Vec<_>>()
+    };
+    assert!(notes(None).is_empty() && notes(Some(0)).is_empty());
+    let told = notes(Some(3));
+    assert!(told.len() == 1 && told[0].starts_with("For 3 names of prepared statements"), "{told:?}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn a_stored_run_gives_the_same_waits_and_one_without_profiles_its_report() {
     writer.finish("complete").unwrap();
     let stored = store.load(&run.manifest.id).unwrap();
     assert_eq!(waits(&stored, 16, &kinds(), &[], &[]), waits(&run, 16, &kinds(), &[], &[]));
-    let parts = wireprof::run::Parts { profiles: false, metrics: false };
+    let parts = wireprof::run::Parts::NONE;
     let brief = store.load_parts(&run.manifest.id, parts).unwrap();
     let off_cpu = brief.windows[0].off_cpu.as_ref().unwrap();
     assert!(off_cpu.profile.is_none());

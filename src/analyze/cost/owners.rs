@@ -3,7 +3,7 @@
 
 use super::tally::Identity;
 use crate::preset::{Pattern, Preset};
-use crate::profile::{Builder, Frame, FrameId, Profile, Sample, Space, marker, short_name};
+use crate::profile::{Builder, Frame, FrameId, LabelsId, Profile, Sample, Space, StackId, marker, short_name};
 use crate::run::Manifest;
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -40,6 +40,7 @@ impl Rules {
         let helpers = [all(&preset.diagnosis.helpers), allocator(preset), all(&preset.runtime)].concat();
         let transport = [all(&preset.diagnosis.transport), all(&preset.diagnosis.polling)].concat();
         let file = |path: &String| path.rsplit('/').next().map(String::from).filter(|name| !name.is_empty());
+        let (helpers, transport) = (any_of(helpers), any_of(transport));
         Rules { helpers, transport, program: manifest.target.executable.as_ref().and_then(file) }
     }
 
@@ -66,9 +67,18 @@ impl Rules {
             Space::Kernel => (&self.transport, Ownership::Carrier),
             Space::Vdso | Space::Marker => return Ownership::Own,
         };
-        let short = short_name(name);
-        let matches = patterns.iter().any(|pattern| pattern.is_match(name) || pattern.is_match(&short));
-        if matches { ownership } else { Ownership::Own }
+        let matches = |pattern: &Regex| pattern.is_match(name) || pattern.is_match(&short_name(name));
+        if patterns.iter().any(matches) { ownership } else { Ownership::Own }
+    }
+}
+
+/// Patterns that match where one of these does: a single one, so that a name is gone through once for all of them, but
+/// where they cannot stand side by side.
+fn any_of(patterns: Vec<Regex>) -> Vec<Regex> {
+    let each: Vec<String> = patterns.iter().map(|pattern| format!("(?:{})", pattern.as_str())).collect();
+    match Regex::new(&each.join("|")) {
+        Ok(one) if !patterns.is_empty() => vec![one],
+        _ => patterns,
     }
 }
 
@@ -157,16 +167,25 @@ fn on_stacks(profile: &Profile, module: &str) -> f64 {
 /// The profile with each stack replaced by its owner, of the samples that count. `waits`: it is one of waits, in which
 /// who waits for a message waits all the same.
 pub fn owned(profile: &Profile, rules: &Rules, waits: bool, counts: impl Fn(&Sample) -> bool) -> Profile {
-    let owners = owners(profile, &rules.ownerships(profile, waits), rules, waits);
+    replaced(profile, &owners(profile, &rules.ownerships(profile, waits), rules, waits), counts)
+}
+
+/// The same with the [`owners`] of its nodes.
+pub fn replaced(profile: &Profile, owners: &[Option<FrameId>], counts: impl Fn(&Sample) -> bool) -> Profile {
     let mut builder = Builder::new(profile.columns.clone());
+    let mut stacks: BTreeMap<Option<FrameId>, StackId> = BTreeMap::new();
+    let mut labels: Vec<Option<LabelsId>> = vec![None; profile.labels.len()];
     for sample in profile.samples.iter().filter(|sample| counts(sample)) {
         let stack = sample.stack.map(|stack| {
-            let owner =
-                owners[stack.index()].map(|f| Frame { file: String::new(), ..profile.frames[f.index()].clone() });
-            let frame = builder.frame(owner.unwrap_or_else(|| marker(TRANSPORT)));
-            builder.push(None, frame)
+            let owner = owners[stack.index()];
+            *stacks.entry(owner).or_insert_with(|| {
+                let of = |f: FrameId| Frame { file: String::new(), ..profile.frames[f.index()].clone() };
+                let frame = builder.frame(owner.map_or_else(|| marker(TRANSPORT), of));
+                builder.push(None, frame)
+            })
         });
-        let labels = builder.labels(profile.labels[sample.labels.index()].clone());
+        let at = sample.labels.index();
+        let labels = *labels[at].get_or_insert_with(|| builder.labels(profile.labels[at].clone()));
         builder.sample(stack, labels, sample.at, sample.values.clone());
     }
     builder.finish()

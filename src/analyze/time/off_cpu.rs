@@ -1,7 +1,7 @@
 //! What threads wait for, per query and by stack: on CPU, runnable, blocked. Invariant: every blocked nanosecond is
 //! of exactly one kind; waits are shown next to the places and never added to them, since idle threads wait too.
 
-use super::WaitKinds;
+use super::{WaitKinds, Waiting};
 use crate::analyze::Identity;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::profile::{ColumnKind, Frame, Profile, Space, frame_matches};
@@ -78,26 +78,49 @@ pub struct BlockedStack {
 /// Waits of a level whose stack has a frame that matches any of `within` (empty: all) and none that matches any of
 /// `except`; `None` where waits were not followed at this level.
 pub fn waits(run: &Run, level: usize, kinds: &WaitKinds, within: &[Regex], except: &[Regex]) -> Option<Waits> {
-    let windows = run.levels().remove(&level)?;
-    let off_cpu = views(&windows, Source::Blocked);
-    let queries: f64 = off_cpu.iter().map(|view| view.queries).sum();
-    (queries > 0.0).then_some(())?;
-    let mut found = Waits { on_cpu: on_cpu(&windows, within, except), ..Waits::default() };
-    for view in &off_cpu {
-        let Some(columns) = Columns::of(&view.profile) else { continue };
-        let (wanted, waiting) = (wanted(&view.profile, within, except), kinds.of_stacks(&view.profile));
-        for sample in &view.profile.samples {
-            let node = sample.stack.map(|stack| stack.index());
-            if !node.map_or(within.is_empty(), |node| wanted[node]) {
-                continue;
-            }
-            let value = |column: usize| sample.values[column] as f64 / queries;
-            *found.of(node.map_or(Kind::Work, |node| waiting[node].kind)) += value(columns.blocked);
-            found.runnable += value(columns.runnable);
-            found.switches += value(columns.switches);
-        }
+    Some(LevelWaits::of(run, level, kinds)?.under(within, except))
+}
+
+/// A level's waits, each told what it is for: to be looked at under one function after another.
+pub struct LevelWaits<'a> {
+    windows: Vec<&'a Window>,
+    /// By node what is waited for, of each view.
+    off_cpu: Vec<(WindowView<'a>, Vec<Waiting>)>,
+    queries: f64,
+}
+
+impl<'a> LevelWaits<'a> {
+    /// `None` where waits were not followed at this level.
+    pub fn of(run: &'a Run, level: usize, kinds: &WaitKinds) -> Option<Self> {
+        let windows = run.levels().remove(&level)?;
+        let told = |view: WindowView<'a>| {
+            let waiting = kinds.of_stacks(&view.profile);
+            (view, waiting)
+        };
+        let off_cpu: Vec<_> = views(&windows, Source::Blocked).into_iter().map(told).collect();
+        let queries: f64 = off_cpu.iter().map(|(view, _)| view.queries).sum();
+        (queries > 0.0).then_some(LevelWaits { windows, off_cpu, queries })
     }
-    Some(found)
+
+    /// Those whose stack has a frame that matches any of `within` (empty: all) and none that matches any of `except`.
+    pub fn under(&self, within: &[Regex], except: &[Regex]) -> Waits {
+        let mut found = Waits { on_cpu: on_cpu(&self.windows, within, except), ..Waits::default() };
+        for (view, waiting) in &self.off_cpu {
+            let Some(columns) = Columns::of(&view.profile) else { continue };
+            let wanted = wanted(&view.profile, within, except);
+            for sample in &view.profile.samples {
+                let node = sample.stack.map(|stack| stack.index());
+                if !node.map_or(within.is_empty(), |node| wanted[node]) {
+                    continue;
+                }
+                let value = |column: usize| sample.values[column] as f64 / self.queries;
+                *found.of(node.map_or(Kind::Work, |node| waiting[node].kind)) += value(columns.blocked);
+                found.runnable += value(columns.runnable);
+                found.switches += value(columns.switches);
+            }
+        }
+        found
+    }
 }
 
 /// What a thread waits for, by kind and entry of the preset, and its user frames, leaf first.

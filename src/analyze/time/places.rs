@@ -46,6 +46,9 @@ pub struct LevelPlaces {
     pub over_network: bool,
     /// What the round trips are for, most time first; `None` on the load's hop, and where it was not told apart.
     pub uses: Option<Vec<UsePlaces>>,
+    /// Names of prepared statements for which there was no room by the end of the level's last window, on all hops
+    /// behind the server: round trips for them count as prepared before. `None`: not stored.
+    pub unnamed: Option<u64>,
     /// Sending was seen, or is all there is of the way; else a request's way counts for the client and an answer's
     /// for the server.
     pub sends_seen: bool,
@@ -160,6 +163,7 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
         both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
         over_network,
         uses: uses(&found),
+        unnamed: found.iter().filter_map(|(_, hop)| hop.unnamed).max(),
         sends_seen,
     })
 }

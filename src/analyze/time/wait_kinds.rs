@@ -20,6 +20,8 @@ pub struct WaitKinds {
     entries: Vec<Entry>,
     user: Patterns,
     kernel: Patterns,
+    /// What matches tells of CPU nothing of these lists.
+    passed: Patterns,
 }
 
 /// Lists are bits of a mask: which are there tells what a stack's frames have matched.
@@ -49,7 +51,7 @@ impl WaitKinds {
     }
 
     fn from(waits: &[Wait]) -> Self {
-        let (mut user, mut kernel) = (Vec::new(), Vec::new());
+        let (mut user, mut kernel, mut passed) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = CODE;
         let mut list = |into: &mut [&mut Vec<(String, u128)>], patterns: &[Pattern]| {
             if patterns.is_empty() || next == 1 << 127 {
@@ -68,8 +70,11 @@ impl WaitKinds {
                 | list(&mut [&mut kernel], &wait.kernel),
             unless: list(&mut [&mut user], &wait.unless),
         };
-        let entries = waits.iter().map(entry).collect();
-        WaitKinds { entries, user: Patterns::of(user), kernel: Patterns::of(kernel) }
+        let entries: Vec<Entry> = waits.iter().map(entry).collect();
+        for (wait, entry) in waits.iter().zip(&entries) {
+            passed.extend(wait.passed.iter().map(|pattern| (pattern.0.as_str().to_string(), entry.wanted)));
+        }
+        WaitKinds { entries, user: Patterns::of(user), kernel: Patterns::of(kernel), passed: Patterns::of(passed) }
     }
 
     /// What the preset calls a wait that this entry tells.
@@ -84,7 +89,20 @@ impl WaitKinds {
 
     /// Of each node of a profile of waits, what a thread with that stack waits for.
     pub fn of_stacks(&self, profile: &Profile) -> Vec<Waiting> {
-        let frames: Vec<u128> = profile.frames.iter().map(|frame| self.matched(frame)).collect();
+        self.along_stacks(profile, |frame| self.matched(frame))
+    }
+
+    /// Of each node of a profile of CPU, which wait that is spent on: going to wait, spinning, waking others, and what
+    /// the kernel does meanwhile.
+    pub fn of_cpu(&self, profile: &Profile) -> Vec<Waiting> {
+        self.along_stacks(profile, |frame| match self.matched(frame) {
+            matched if matched & !CODE == 0 => matched,
+            matched => matched & (CODE | !self.passed.matched(&frame.name)),
+        })
+    }
+
+    fn along_stacks(&self, profile: &Profile, matched: impl Fn(&Frame) -> u128) -> Vec<Waiting> {
+        let frames: Vec<u128> = profile.frames.iter().map(matched).collect();
         let mut paths: Vec<u128> = Vec::with_capacity(profile.nodes.len());
         for node in &profile.nodes {
             // A parent comes before its children.
@@ -135,6 +153,10 @@ mod tests {
 
     /// Name and kind of a stack given leaf first; `k:` marks the kernel's frames.
     fn told(preset: &str, frames: &[&str]) -> (String, WaitKind) {
+        told_by(preset, frames, WaitKinds::of_stacks)
+    }
+
+    fn told_by(preset: &str, frames: &[&str], by: fn(&WaitKinds, &Profile) -> Vec<Waiting>) -> (String, WaitKind) {
         let kinds = WaitKinds::of(&Preset::built_in(preset).unwrap());
         let frame = |name: &&str| {
             let (space, name) = match name.strip_prefix("k:") {
@@ -147,7 +169,7 @@ mod tests {
         let mut builder = Builder::new(off_cpu_columns());
         let path: Vec<_> = frames.iter().rev().map(|name| builder.frame(frame(name))).collect();
         let stack = builder.stack(path).unwrap();
-        let found = kinds.of_stacks(&builder.finish())[stack.index()];
+        let found = by(&kinds, &builder.finish())[stack.index()];
         (found.entry.map_or(String::new(), |entry| kinds.name(entry).to_string()), found.kind)
     }
 
@@ -250,5 +272,16 @@ mod tests {
             named("spinlock", WaitKind::LightweightLock)
         );
         assert_eq!(after(&["WaitLatch", "WalWriterMain"]).1, WaitKind::Work);
+    }
+
+    #[test]
+    fn cpu_tells_a_wait_unless_its_functions_are_passed_without_waiting_too() {
+        let told = |frames: &[&str]| told_by("postgres", frames, WaitKinds::of_cpu).0;
+        assert_eq!(told(&["k:ext4_sync_file", "fdatasync", "issue_xlog_fsync", "XLogFlush"]), "WAL flush");
+        assert_eq!(told(&["hash_search", "LockAcquireExtended", "LockRelationOid"]), "");
+        assert_eq!(told(&["ProcSleep", "postgres+0x1", "LockAcquireExtended"]), "row or table lock");
+        assert_eq!(told(&["LWLockAcquire", "heap_update"]), "");
+        assert_eq!(told(&["k:do_futex", "sem_wait", "PGSemaphoreLock", "LWLockAcquire"]), "LWLock");
+        assert_eq!(told(&["s_lock", "LWLockAcquire"]), "spinlock");
     }
 }

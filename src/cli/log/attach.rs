@@ -22,7 +22,7 @@ pub struct Attach {
 
 impl Attach {
     pub fn run(self, common: &Common, path: &Path) -> Result<Outcome> {
-        let loaded = input::load(common, &self.run, Parts { profiles: true, metrics: false })?;
+        let loaded = input::load(common, &self.run, Parts { metrics: false, ..Parts::ALL })?;
         let log = existing(path)?;
         let attachments = attachments(&loaded)?;
         let id = &loaded.run.manifest.id;

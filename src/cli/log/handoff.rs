@@ -138,7 +138,11 @@ fn suggestions(run: &Run) -> Result<Vec<String>> {
         return Ok(vec!["nothing: no level of the run has a latency to be diagnosed".into()]);
     };
     let level = diagnosis.level;
-    let words = |confidence| if confidence == Confidence::Confident { "" } else { "possibly: " };
+    let words = |confidence| match confidence {
+        Confidence::Confident => "",
+        Confidence::Masked => "masked by saturated CPUs: ",
+        Confidence::Possible => "possibly: ",
+    };
     let step = |verdict: &crate::analyze::judge::diagnose::Finding| {
         format!("{}{} (at {level} clients): {}", words(verdict.confidence), verdict.sentence, verdict.next)
     };

@@ -153,6 +153,7 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
         others: None,
         stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
         uses: None,
+        unnamed: None,
         sample: None,
     }
 }

@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     let pattern = Regex::new(pattern)?;
     let options = Options { trees: true, ..Options::default() };
     let side = |run: &String| -> anyhow::Result<Side> {
-        let parts = Parts { profiles: true, metrics: false };
+        let parts = Parts { metrics: false, ..Parts::ALL };
         Ok(Side::of(&Store::new(Path::new(".")).load_parts(run, parts)?, &options))
     };
     let (before, after) = (side(before)?, side(after)?);

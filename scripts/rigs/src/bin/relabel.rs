@@ -88,7 +88,7 @@ fn main() -> anyhow::Result<()> {
 /// All runs as one side, each window summed up once.
 fn load(runs: &[String], options: &Options) -> anyhow::Result<Side> {
     let mut side: Option<Side> = None;
-    let parts = Parts { profiles: true, metrics: false };
+    let parts = Parts { metrics: false, ..Parts::ALL };
     for run in runs {
         Store::new(Path::new(".")).load_each(run, parts, |manifest, window| {
             side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);

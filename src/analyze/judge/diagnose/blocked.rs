@@ -48,8 +48,8 @@ struct WindowWaits<'a> {
 /// What threads that handle queries were blocked for at one level.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Blocked {
-    /// By entry of the preset's kinds of waits: ns a query blocked, and waits a query.
-    pub by_entry: BTreeMap<usize, (f64, f64)>,
+    /// By entry of the preset's kinds of waits.
+    pub by_entry: BTreeMap<usize, Waited>,
     /// The threads.
     pub tids: BTreeSet<u32>,
     /// How many of them share the work.
@@ -58,6 +58,17 @@ pub struct Blocked {
     pub held: f64,
     /// ns a query that they waited for a CPU.
     pub runnable: f64,
+}
+
+/// What they were blocked for by one entry of the preset's kinds of waits, a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Waited {
+    /// ns blocked.
+    pub blocked: f64,
+    /// ns that they waited for a CPU there: after it, or pushed off theirs.
+    pub runnable: f64,
+    /// Number of waits.
+    pub waits: f64,
 }
 
 impl<'a> OffCpuWaits<'a> {
@@ -78,6 +89,11 @@ impl<'a> OffCpuWaits<'a> {
             found.working.extend(window.tids(WaitKind::Work));
         }
         found
+    }
+
+    /// How they are told.
+    pub(super) fn kinds(&self) -> &WaitKinds {
+        &self.kinds
     }
 
     /// What the preset calls a wait that this entry tells.
@@ -101,7 +117,9 @@ impl<'a> OffCpuWaits<'a> {
             for (waiting, labels, values) in window.waits() {
                 let Some(entry) = waiting.entry.filter(|_| blocked.tids.contains(&labels.tid)) else { continue };
                 let sum = blocked.by_entry.entry(entry).or_default();
-                *sum = (sum.0 + values[1] / queries, sum.1 + values[0] / queries);
+                sum.waits += values[0] / queries;
+                sum.blocked += values[1] / queries;
+                sum.runnable += values[2] / queries;
                 if !waiting.kind.idle() {
                     *busy.entry(labels.tid).or_default() += values[1];
                 }
@@ -225,8 +243,7 @@ impl Facts<'_> {
     /// ns a query that threads that handle queries were blocked at waits of this kind: never more than queries are in
     /// the server's hands. `None`: not measured, or no part of handling queries.
     pub(super) fn waited(&self, waits: &OffCpuWaits, kind: WaitKind) -> Option<f64> {
-        let of = self.entries(waits, kind);
-        let sum: f64 = of.iter().map(|(_, blocked, _)| blocked).sum();
+        let sum: f64 = self.entries(waits, kind).iter().map(|(_, waited)| waited.blocked).sum();
         let in_hands = self.in_hands();
         // These two are also what idle threads may do.
         let by_name_alone = matches!(kind, WaitKind::Lock | WaitKind::Sleep);
@@ -234,12 +251,12 @@ impl Facts<'_> {
         (sum > 0.0 && possible).then_some(sum.min(in_hands))
     }
 
-    /// Entry, ns a query and waits a query; those with the most first.
-    pub(super) fn entries(&self, waits: &OffCpuWaits, kind: WaitKind) -> Vec<(usize, f64, f64)> {
+    /// The entries of a kind, those with the most blocked time first.
+    pub(super) fn entries(&self, waits: &OffCpuWaits, kind: WaitKind) -> Vec<(usize, Waited)> {
         let all = self.blocked.iter().flat_map(|blocked| &blocked.by_entry);
         let of = all.filter(|(entry, _)| waits.kind(**entry) == kind);
-        let mut found: Vec<_> = of.map(|(entry, (nanos, number))| (*entry, *nanos, *number)).collect();
-        found.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut found: Vec<_> = of.map(|(entry, waited)| (*entry, *waited)).collect();
+        found.sort_by(|a, b| b.1.blocked.total_cmp(&a.1.blocked));
         found
     }
 

@@ -2,8 +2,9 @@
 //! a function is named with what it calls, and what a function's CPU costs the latency is the network's answer, not its
 //! share of a profile.
 
-use super::facts::Busiest;
+use super::facts::{Busiest, Facts};
 use super::owners::{Owner, Within, owners};
+use super::wait_cpu::WaitCpu;
 use super::{Candidate, Case, Evidence, Named, PROFILE, Removal, ResourceKind, SCHEDULER, machine};
 use crate::analyze::cost::owners::{TRANSPORT, allocator as allocator_functions};
 use crate::preset::Cause;
@@ -21,10 +22,17 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
         None => Vec::new(),
     };
     // A function that is called once for many queries costs each of them more where fewer share the call.
-    let lower = case.facts.lower(case.levels).map(|facts| owners(case.naming, &facts.windows, Within::Everything));
-    let lower = lower.unwrap_or_default();
+    let at_lower = case.facts.lower(case.levels);
+    let lower = at_lower.map_or(Vec::new(), |facts| owners(case.naming, &facts.windows, Within::Everything));
     let mut found: Vec<Candidate> = Vec::new();
-    found.extend(function(case, &all, &allocated, &in_thread, &lower));
+    // What is spent on a wait that is a cause of its own is that one's.
+    if case.wait_cpu.is_empty() {
+        found.extend(function(case, &all, &allocated, &in_thread, &lower));
+    } else {
+        let outside = |facts: &Facts| WaitCpu::outside(case.of_waits(), facts, &case.wait_cpu);
+        let there = at_lower.map_or(Vec::new(), outside);
+        found.extend(function(case, &outside(case.facts), &allocated, &in_thread, &there));
+    }
     found.extend(allocator(case, &allocated));
     found.extend(thread(case, &in_thread, &lower));
     found.extend(machine::saturated(case, &all, &lower));
@@ -77,7 +85,7 @@ fn function(
     let candidate = |owner: &&Owner| owner.name != TRANSPORT && !allocates(owner);
     let own: Vec<Owner> = all.iter().filter(candidate).cloned().collect();
     let first = own.first()?;
-    let in_thread_share = cost_of(in_thread, &first.name) / first.cost.value;
+    let in_thread_share = (cost_of(in_thread, &first.name) / first.cost.value).min(1.0);
     // Then it is not the CPUs that the function is too much for, but that thread, whose finding names it.
     (!limits(case) || in_thread_share < MOSTLY).then_some(())?;
     let less = |nanos: f64| less_of(first, nanos, nanos * in_thread_share, lower);

@@ -21,20 +21,31 @@ pub(super) fn judge(case: &Case) -> (Vec<Finding>, Vec<String>) {
         let all = owners(case.naming, &case.facts.windows, Within::Everything);
         verdicts.extend(verdict(case, machine::no_single_cause(case, &all)));
     }
-    let effect = |verdict: &Finding| verdict.effect.map_or(0.0, |effect| effect.latency);
-    verdicts.sort_by(|a, b| {
-        let order = (a.confidence, class(a.cause)).cmp(&(b.confidence, class(b.cause)));
-        order.then(effect(b).total_cmp(&effect(a)))
-    });
+    verdicts.sort_by(|a, b| order(a).cmp(&order(b)).then(size(b).total_cmp(&size(a))));
     (verdicts, not_judged(case))
+}
+
+/// Confident findings before possible ones, by what they say something of; masked causes before what masks them.
+fn order(verdict: &Finding) -> (Confidence, u8) {
+    match verdict.confidence {
+        Confidence::Masked => (Confidence::Confident, class(Cause::CpuSaturated) - 1),
+        confidence => (confidence, class(verdict.cause)),
+    }
+}
+
+/// ns of latency by which findings of one kind are ordered.
+fn size(verdict: &Finding) -> f64 {
+    let effect = verdict.effect.map_or(0.0, |effect| effect.latency);
+    if verdict.confidence == Confidence::Masked { verdict.there.unwrap_or(effect) } else { effect }
 }
 
 /// What a finding says something of: the run, a cause, the machine's state.
 fn class(cause: Cause) -> u8 {
     match cause {
         Cause::SlowPath | Cause::Churn => 0,
-        Cause::CpuSaturated => 2,
-        Cause::NoSingleCause => 3,
+        // 2: what saturated CPUs mask.
+        Cause::CpuSaturated => 3,
+        Cause::NoSingleCause => 4,
         _ => 1,
     }
 }
@@ -50,9 +61,18 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
     let at_least = finding.at_least.as_ref().and_then(|removal| case.effect(removal));
     let certain = at_least.map(|latency| latency / case.facts.latency);
     let share = certain.or(effect.map(|effect| effect.share));
-    let (bounds, because) = bounds(rule, share, certain.is_some(), &finding);
+    let (bounds, mut because) = bounds(rule, share, certain.is_some(), &finding);
+    let hidden = masked(case, rule, &finding).filter(|_| bounds == [false, true]);
+    because.push_str(&hidden.map_or(String::new(), |share| {
+        format!(
+            "; queries spend {:.0} % of the latency at it, but the CPUs are saturated: without it they would wait for \
+             one instead",
+            100.0 * share
+        )
+    }));
     let confidence = match bounds {
         [true, true] => Confidence::Confident,
+        _ if hidden.is_some() => Confidence::Masked,
         [large, recognised]
             if near(large, share, rule.share)
                 && near(recognised, measured(&finding), rule.threshold)
@@ -62,9 +82,18 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
         }
         _ => return None,
     };
-    let Candidate { cause, wait, sentence, named, evidence, .. } = finding;
+    let Candidate { cause, wait, sentence, there, named, evidence, .. } = finding;
     let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
-    Some(Finding { cause, wait, sentence, confidence, because, effect, named, evidence, refuted_by, next })
+    Some(Finding { cause, wait, sentence, confidence, because, there, effect, named, evidence, refuted_by, next })
+}
+
+/// The share of the latency that queries spend at it, 0..1, where that is much and saturated CPUs hide its effect. Half
+/// of the bound is much there: most of the latency is the wait for a CPU. `None`: nothing hides it.
+fn masked(case: &Case, rule: &Rule, finding: &Candidate) -> Option<f64> {
+    let (cpu, _) = case.facts.cpu.zip(case.network.as_ref())?;
+    let saturated = cpu.saturation(case.facts.throughput) >= case.threshold(Cause::CpuSaturated);
+    let share = finding.there? / case.facts.latency;
+    (saturated && near(false, Some(share), rule.share)).then_some(share)
 }
 
 /// A bound is passed, or missed by no more than half of it.

@@ -35,6 +35,9 @@ impl Cpu {
 /// All CPUs are busy.
 pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
     let cpu = case.facts.cpu?;
+    let saturation = cpu.saturation(case.facts.throughput);
+    // Far below its bound it is no finding: nobody is to be named.
+    (saturation >= case.threshold(Cause::CpuSaturated) / 2.0).then_some(())?;
     let waiting = cpu.waiting(case.facts.throughput);
     let sentence = format!(
         "The machine's CPUs are saturated: {:.0} % of {} CPUs in use, and {waiting:.1} threads wait for each; {:.1} us \
@@ -64,7 +67,7 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
         // With no more clients than CPUs only others can be in the way, and how much they are is not always known.
         removal: (cpu.taken.is_some() || case.facts.clients > cpu.cpus)
             .then(|| Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
-        measure: Some((cpu.saturation(case.facts.throughput), "CPU in use, and waited for")),
+        measure: Some((saturation, "CPU in use, and waited for")),
         named: by_process(case, all, lower),
         evidence,
         ..Candidate::new(Cause::CpuSaturated, sentence)

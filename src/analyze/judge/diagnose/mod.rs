@@ -15,18 +15,20 @@ mod network;
 mod owners;
 mod queries_wait;
 mod validity;
+mod wait_cpu;
 mod waits;
 
-pub use blocked::{Blocked, OffCpuWaits};
+pub use blocked::{Blocked, OffCpuWaits, Waited};
 pub use facts::{Facts, LatencyBy, RoundTrip};
 pub use model::{HeldResource, LowerLevel, Network, Removal, ResourceKind};
 
 use crate::analyze::time::places::places;
-use crate::preset::{Cause, Preset};
+use crate::preset::{Cause, Preset, WaitKind};
 use crate::run::Run;
-use owners::Naming;
+use owners::{Naming, Owner};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use wait_cpu::WaitCpu;
 
 /// The findings at one level, the first one first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,8 +56,8 @@ pub struct Diagnosis {
 }
 
 /// One cause. Confident ones come first: what makes a run say something else than it seems to, then causes by their
-/// effect, then the state of the machine, which multiplies their effects and is itself nothing that can be taken
-/// away.
+/// effect, then the causes that saturated CPUs mask, by the time that queries spend at them, and then the state of the
+/// machine, which multiplies or masks their effects and is itself nothing that can be taken away.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// What kind of cause it is.
@@ -69,6 +71,9 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Which bounds it passes or misses.
     pub because: String,
+    /// ns a query that queries spend at it: blocked, waiting for a CPU there, and on one. `None`: it is no wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub there: Option<f64>,
     /// `None` where none can be told (a run that measured something else).
     pub effect: Option<Effect>,
     /// Functions, those with the largest effect first.
@@ -87,6 +92,9 @@ pub struct Finding {
 pub enum Confidence {
     /// All bounds of its rule are passed.
     Confident,
+    /// Queries spend time at it, of at least half the share that its effect would need; but the CPUs are saturated, so
+    /// that without it they would wait for one instead.
+    Masked,
     /// Some are, and the others are missed by no more than half.
     Possible,
 }
@@ -110,7 +118,7 @@ pub struct Named {
     /// The process that runs it, where several are told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
-    /// ns of CPU a query; or of blocked time, for what waits.
+    /// ns of CPU a query; for what waits, of blocked time and of CPU there.
     pub cost: f64,
     /// 95 % interval of `cost`; `None`: not measured.
     pub interval: Option<(f64, f64)>,
@@ -142,11 +150,11 @@ pub fn diagnose(run: &Run, preset: &Preset, level: usize) -> Option<Diagnosis> {
 /// The diagnosis of every level that has a latency.
 pub fn diagnose_all(run: &Run, preset: &Preset) -> Vec<Diagnosis> {
     let known = Known::of(run, preset);
-    known.levels.keys().filter_map(|level| known.diagnosis(*level)).collect()
+    known.levels().into_iter().filter_map(|level| known.diagnosis(level)).collect()
 }
 
-/// What is known of a run, for all its levels.
-struct Known<'a> {
+/// What is known of a run, for all its levels; these can be diagnosed at once.
+pub struct Known<'a> {
     run: &'a Run,
     preset: &'a Preset,
     levels: BTreeMap<usize, Facts<'a>>,
@@ -155,7 +163,8 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(run: &'a Run, preset: &'a Preset) -> Self {
+    /// Of this run, by the rules of this preset.
+    pub fn of(run: &'a Run, preset: &'a Preset) -> Self {
         let (hops, naming) = (places(run), Naming::of(preset, &run.manifest));
         let waits = OffCpuWaits::of(run, preset, &naming.rules);
         let facts = |level| Some((level, Facts::of(run, preset, &hops, &waits, level)?));
@@ -163,10 +172,17 @@ impl<'a> Known<'a> {
         Known { run, preset, levels, waits, naming }
     }
 
-    fn diagnosis(&self, level: usize) -> Option<Diagnosis> {
+    /// The levels that have a latency.
+    pub fn levels(&self) -> Vec<usize> {
+        self.levels.keys().copied().collect()
+    }
+
+    /// The diagnosis at a level; `None` where it has no latency.
+    pub fn diagnosis(&self, level: usize) -> Option<Diagnosis> {
         let facts = self.levels.get(&level)?;
         let Known { preset, waits, naming, levels, .. } = self;
-        let case = Case { preset, facts, levels, waits, naming, network: facts.network(levels) };
+        let wait_cpu = WaitCpu { naming, waits }.of(facts);
+        let case = Case { preset, facts, levels, waits, naming, wait_cpu, network: facts.network(levels) };
         let (verdicts, not_judged) = judge::judge(&case);
         Some(Diagnosis {
             run: self.run.manifest.id.clone(),
@@ -190,6 +206,8 @@ struct Case<'a> {
     levels: &'a BTreeMap<usize, Facts<'a>>,
     waits: &'a OffCpuWaits<'a>,
     naming: &'a Naming,
+    /// The kinds of waits that are causes and use CPU, each with the owners of that.
+    wait_cpu: BTreeMap<WaitKind, Vec<Owner>>,
     /// `None` without scheduler statistics of the machine.
     network: Option<Network>,
 }
@@ -204,6 +222,8 @@ struct Candidate {
     removal: Option<Removal>,
     /// What would be taken away at least, where an interval is known.
     at_least: Option<Removal>,
+    /// ns a query that queries spend at it; `None`: it is no wait.
+    there: Option<f64>,
     /// What the rule's threshold is held against, and in words.
     measure: Option<(f64, &'static str)>,
     named: Vec<Named>,
@@ -213,14 +233,24 @@ struct Candidate {
 impl Candidate {
     fn new(cause: Cause, sentence: String) -> Self {
         let (named, evidence) = (Vec::new(), Vec::new());
-        Candidate { cause, wait: None, sentence, removal: None, at_least: None, measure: None, named, evidence }
+        Candidate {
+            cause,
+            wait: None,
+            sentence,
+            removal: None,
+            at_least: None,
+            there: None,
+            measure: None,
+            named,
+            evidence,
+        }
     }
 }
 
 impl Diagnosis {
     /// The first finding where it is a confident one.
     pub fn first(&self) -> Option<&Finding> {
-        self.verdicts.first().filter(|verdict| verdict.confidence == Confidence::Confident)
+        self.verdicts.iter().find(|verdict| verdict.confidence == Confidence::Confident)
     }
 }
 
@@ -228,6 +258,11 @@ impl Case<'_> {
     /// ns of latency that would go with it; `None` without scheduler statistics of the machine.
     fn effect(&self, removal: &Removal) -> Option<f64> {
         self.network.as_ref().map(|network| network.effect(removal))
+    }
+
+    /// What tells the CPU of waits at any level.
+    fn of_waits(&self) -> WaitCpu<'_> {
+        WaitCpu { naming: self.naming, waits: self.waits }
     }
 
     /// The threshold of a cause's rule; infinite without a rule.

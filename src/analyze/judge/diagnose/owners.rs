@@ -2,27 +2,66 @@
 //! owners' costs sum to the total.
 
 use crate::analyze::cost::hot::By;
-use crate::analyze::cost::owners::{Rules, owned as owned_profile};
+use crate::analyze::cost::owners::{Rules, owners as owners_of, replaced};
 use crate::analyze::cost::tally::tally;
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, estimate};
-use crate::preset::Preset;
-use crate::profile::{ColumnKind, Profile, Sample, Space, frame_matches};
-use crate::run::{Manifest, Window};
+use crate::analyze::time::{WaitKinds, Waiting};
+use crate::preset::{Preset, WaitKind};
+use crate::profile::{ColumnKind, FrameId, Profile, Sample, Space, frame_matches};
+use crate::run::{Manifest, Window, WindowId};
+use parking_lot::Mutex;
 use regex::Regex;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// By what functions are named.
+/// By what functions are named, and the profiles that were named by it: each is asked for by several causes, and the
+/// lowest level's by each level.
 pub struct Naming {
     pub rules: Rules,
     runtime_frames: Vec<Regex>,
+    known: Mutex<BTreeMap<Key, Arc<Prepared>>>,
+}
+
+/// Window, companion (`None`: the target), and whether its functions are named as waits are.
+type Key = (WindowId, Option<String>, bool);
+
+/// A window's profile without runtime frames, the owners of its nodes, and its column of CPU.
+struct Prepared {
+    /// `None`: it is the stored one as it is.
+    folded: Option<Profile>,
+    owners: Vec<Option<FrameId>>,
+    column: usize,
+    queries: f64,
 }
 
 impl Naming {
     pub fn of(preset: &Preset, manifest: &Manifest) -> Self {
         let runtime_frames = preset.runtime.iter().map(|p| p.0.clone()).collect();
-        Naming { rules: Rules::of(preset, manifest), runtime_frames }
+        Naming { rules: Rules::of(preset, manifest), runtime_frames, known: Mutex::default() }
+    }
+
+    /// The target's profile of a window, or a companion's; `None`: there is none.
+    fn prepared(&self, window: &Window, companion: Option<&str>, as_waits: bool) -> Option<Arc<Prepared>> {
+        let key = (window.id(), companion.map(String::from), as_waits);
+        if let Some(known) = self.known.lock().get(&key) {
+            return Some(known.clone());
+        }
+        let options = ViewOptions { runtime_frames: self.runtime_frames.clone(), ..ViewOptions::default() };
+        let view = match companion {
+            None => window_view(window, &options)?,
+            Some(process) => of_companion(window, process)?,
+        };
+        let owners = owners_of(&view.profile, &self.rules.ownerships(&view.profile, as_waits), &self.rules, as_waits);
+        let (column, queries) = (view.column, view.queries);
+        let folded = match view.profile {
+            Cow::Owned(profile) => Some(profile),
+            Cow::Borrowed(_) => None,
+        };
+        let prepared = Arc::new(Prepared { folded, owners, column, queries });
+        self.known.lock().insert(key, prepared.clone());
+        Some(prepared)
     }
 }
 
@@ -43,19 +82,28 @@ pub enum Within<'a> {
     Threads(&'a [u32]),
     /// Samples with a frame that matches one of these.
     Frames(&'a [Regex]),
+    /// By the wait that a sample's stack is spent on.
+    Waits(&'a ByWait<'a>),
+}
+
+/// Samples by the waits that they are spent on.
+pub struct ByWait<'a> {
+    /// How waits are told.
+    pub kinds: &'a WaitKinds,
+    /// Whether a sample with such a stack, of a thread of this number, counts.
+    pub counts: &'a dyn Fn(Waiting, u32) -> bool,
+    /// They are named as waits are, by the function that waits whatever it waits with.
+    pub named_as_waits: bool,
 }
 
 /// Owners of a level's CPU, those with the most first; empty where a window has no profile of that.
 pub fn owners(naming: &Naming, windows: &[&Window], within: Within) -> Vec<Owner> {
-    let options = ViewOptions { runtime_frames: naming.runtime_frames.clone(), ..ViewOptions::default() };
-    let views: Option<Vec<WindowView>> = windows.iter().map(|w| window_view(w, &options)).collect();
-    views.map_or(Vec::new(), |views| of_views(naming, views, within))
+    of_windows(naming, windows, None, within)
 }
 
 /// Owners of the CPU of a companion, likewise.
 pub fn beside(naming: &Naming, windows: &[&Window], process: &str) -> Vec<Owner> {
-    let views: Option<Vec<WindowView>> = windows.iter().map(|window| of_companion(window, process)).collect();
-    views.map_or(Vec::new(), |views| of_views(naming, views, Within::Everything))
+    of_windows(naming, windows, Some(process), Within::Everything)
 }
 
 fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>> {
@@ -68,18 +116,25 @@ fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>>
     Some(WindowView { window, source, profile: Cow::Borrowed(profile), column, queries, outside })
 }
 
-fn of_views(naming: &Naming, views: Vec<WindowView>, within: Within) -> Vec<Owner> {
-    let nanos = |view: &WindowView| view.profile.columns[view.column].unit == "nanoseconds" && view.queries > 0.0;
-    if !views.iter().all(nanos) {
+fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, within: Within) -> Vec<Owner> {
+    let as_waits = matches!(within, Within::Waits(by) if by.named_as_waits);
+    let prepared = |window: &&Window| naming.prepared(window, companion, as_waits);
+    let Some(all) = windows.iter().map(prepared).collect::<Option<Vec<_>>>() else { return Vec::new() };
+    let each = windows.iter().copied().zip(all.iter().map(Arc::as_ref));
+    let found: Option<Vec<(&Window, &Prepared, &Profile)>> =
+        each.map(|(window, of)| Some((window, of, profile_of(of, window, companion)?))).collect();
+    let nanos = |of: &Prepared, profile: &Profile| profile.columns[of.column].unit == "nanoseconds" && of.queries > 0.0;
+    let Some(found) = found.filter(|found| found.iter().all(|(_, of, profile)| nanos(of, profile))) else {
         return Vec::new();
-    }
+    };
     let mut costs: BTreeMap<(String, bool), Vec<Option<WindowCost>>> = BTreeMap::new();
     let mut blanks = Vec::new();
-    for (at, view) in views.iter().enumerate() {
-        let owned = WindowView { profile: Cow::Owned(owned(&view.profile, &naming.rules, within)), ..view.clone() };
+    for (at, (window, of, profile)) in found.into_iter().enumerate() {
+        let (profile, source, outside) = (Cow::Owned(owned(profile, &of.owners, within)), Source::OnCpu, None);
+        let owned = WindowView { window, source, profile, column: of.column, queries: of.queries, outside };
         let tally = tally(&owned, By::SelfCost, None);
         for (frame, cost) in tally.frames {
-            costs.entry((frame.name, frame.space == Space::User)).or_insert_with(|| vec![None; views.len()])[at] =
+            costs.entry((frame.name, frame.space == Space::User)).or_insert_with(|| vec![None; all.len()])[at] =
                 Some(cost);
         }
         blanks.push(tally.blank);
@@ -94,15 +149,31 @@ fn of_views(naming: &Naming, views: Vec<WindowView>, within: Within) -> Vec<Owne
     owners
 }
 
+/// The profile that was prepared.
+fn profile_of<'p>(of: &'p Prepared, window: &'p Window, companion: Option<&str>) -> Option<&'p Profile> {
+    match (&of.folded, companion) {
+        (Some(folded), _) => Some(folded),
+        (None, None) => window.profile.as_ref(),
+        (None, Some(process)) => window.companions.iter().find(|own| own.process == process)?.profile.as_ref(),
+    }
+}
+
 /// The profile of owners, of the samples that count.
-fn owned(profile: &Profile, rules: &Rules, within: Within) -> Profile {
+fn owned(profile: &Profile, owners: &[Option<FrameId>], within: Within) -> Profile {
     let wanted: Vec<bool> = match within {
         Within::Frames(patterns) => profile.frames.iter().map(|f| frame_matches(f, patterns)).collect(),
         _ => Vec::new(),
     };
-    owned_profile(profile, rules, false, |sample: &Sample| match within {
+    let waits = match within {
+        Within::Waits(by) => by.kinds.of_cpu(profile),
+        _ => Vec::new(),
+    };
+    let no_stack = Waiting { kind: WaitKind::Other, entry: None };
+    let tid = |sample: &Sample| profile.labels[sample.labels.index()].tid;
+    replaced(profile, owners, |sample: &Sample| match within {
         Within::Everything => true,
-        Within::Threads(tids) => tids.contains(&profile.labels[sample.labels.index()].tid),
+        Within::Threads(tids) => tids.contains(&tid(sample)),
         Within::Frames(_) => profile.walk(sample.stack).any(|f| wanted[f.index()]),
+        Within::Waits(by) => (by.counts)(sample.stack.map_or(no_stack, |at| waits[at.index()]), tid(sample)),
     })
 }

@@ -1,8 +1,11 @@
 //! Findings on what queries wait for while they are in the server's hands, by the stacks of the threads that handle
-//! them: locks, flushes, files, sleep. Invariant: waiting for a client or for work is never a cause, and a server
-//! whose runtime tells of its workers is judged by that instead.
+//! them: locks, flushes, files, sleep; with the CPU that they use there. Invariant: waiting for a client or for work is
+//! never a cause, and a server whose runtime tells of its workers is judged by that instead.
 
+use super::blocked::Waited;
+use super::facts::Facts;
 use super::owners::{Owner, Within, owners};
+use super::wait_cpu::total;
 use super::{Candidate, Case, Evidence, Named, OFF_CPU, PROFILE, Removal, ResourceKind, WIRE};
 use crate::analyze::time::Waiting;
 use crate::preset::{Cause, WaitKind};
@@ -32,35 +35,96 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
 fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
     let waited = case.facts.waited(case.waits, kind)?;
     let entries = case.facts.entries(case.waits, kind);
-    let (first, ..) = *entries.first()?;
-    let number: f64 = entries.iter().map(|(_, _, number)| number).sum();
-    let found = owners_of(case, |waiting| waiting.kind == kind);
-    let (held, held_on_cpu) = held(case, kind, &found);
-    let removal = removal(case, waited + held, held_on_cpu);
-    let name = |(at, owner): (usize, &Owner)| {
-        // What is done with the lock goes with the function that takes it most.
-        let (held, held_on_cpu) = if at == 0 { (held, held_on_cpu) } else { (0.0, 0.0) };
-        let less = self::removal(case, owner.cost.value.min(waited) + held, held_on_cpu);
-        let (name, cost) = (owner.name.clone(), owner.cost.value);
-        Named { name, process: None, cost, interval: None, effect: case.effect(&less) }
-    };
-    let called = case.waits.name(first).to_string();
-    let sentence = format!(
-        "Queries wait {:.1} us for {called} while they are in the server's hands: {number:.2} waits a query, {:.1} \
-         clients at it at a time.",
-        waited / 1e3,
-        waited * case.facts.throughput / 1e9
-    );
+    let (first, _) = *entries.first()?;
+    let takers = owners_of(case, |waiting| waiting.kind == kind);
+    let at = At::of(case, kind, waited, &takers);
     let server = case.facts.cpu.map_or(f64::INFINITY, |cpu| cpu.server);
+    let called = case.waits.name(first).to_string();
     Some(Candidate {
         // What the rule of locks is held against.
         measure: (cause == Cause::Lock).then_some((waited / server, "ns blocked for each ns of the server's CPU")),
-        named: found.iter().take(NAMED).enumerate().map(name).collect(),
-        evidence: evidence(case, waited, &entries, (held, held_on_cpu)),
-        removal: Some(removal),
-        wait: Some(called),
-        ..Candidate::new(cause, sentence)
+        named: named(case, &at, &takers),
+        evidence: evidence(case, &at, &entries),
+        removal: Some(removal(case, waited + at.held, at.held_on_cpu + at.cpu, at.lower_cpu)),
+        there: Some(at.there(case)),
+        wait: Some(called.clone()),
+        ..Candidate::new(cause, sentence(case, &called, &at, &entries))
     })
+}
+
+/// What a query spends at a kind of wait, ns.
+struct At {
+    blocked: f64,
+    /// Waiting for a CPU there.
+    runnable: f64,
+    /// CPU there, and who uses it.
+    cpu: f64,
+    on_cpu: Vec<Owner>,
+    /// That CPU at the lower level; `None`: not known.
+    lower_cpu: Option<f64>,
+    /// See [`held`].
+    held: f64,
+    held_on_cpu: f64,
+}
+
+impl At {
+    fn of(case: &Case, kind: WaitKind, blocked: f64, takers: &[Owner]) -> Self {
+        let (held, held_on_cpu) = held(case, kind, takers);
+        let mut on_cpu = case.wait_cpu.get(&kind).cloned().unwrap_or_default();
+        // What the function with the lock uses is all of its CPU.
+        on_cpu.retain(|owner| held_on_cpu == 0.0 || takers.first().is_none_or(|taker| taker.name != owner.name));
+        let sampled = |facts: &&Facts| facts.blocked.is_some() && facts.windows.iter().all(|w| w.profile.is_some());
+        let lower = case.facts.lower(case.levels).filter(sampled).filter(|_| !on_cpu.is_empty());
+        At {
+            blocked,
+            runnable: case.facts.entries(case.waits, kind).iter().map(|(_, waited)| waited.runnable).sum(),
+            cpu: total(&on_cpu),
+            on_cpu,
+            lower_cpu: lower.map(|facts| held_on_cpu + total(&case.of_waits().at(facts, kind))),
+            held,
+            held_on_cpu,
+        }
+    }
+
+    /// ns a query in all: never more than it is in the server's hands.
+    fn there(&self, case: &Case) -> f64 {
+        (self.blocked + self.runnable + self.cpu).min(case.facts.in_hands())
+    }
+
+    fn cpu_of(&self, name: &str) -> f64 {
+        self.on_cpu.iter().find(|owner| owner.name == name).map_or(0.0, |owner| owner.cost.value)
+    }
+}
+
+fn sentence(case: &Case, called: &str, at: &At, entries: &[(usize, Waited)]) -> String {
+    let number: f64 = entries.iter().map(|(_, waited)| waited.waits).sum();
+    let beside = match (at.runnable / 1e3, at.cpu / 1e3) {
+        (runnable, cpu) if runnable + cpu < 0.05 => String::new(),
+        (runnable, cpu) => format!(" There they also wait {runnable:.1} us for a CPU, and use {cpu:.1} us of one."),
+    };
+    format!(
+        "Queries wait {:.1} us for {called} while they are in the server's hands: {number:.2} waits a query, {:.1} \
+         clients at it at a time.{beside}",
+        at.blocked / 1e3,
+        at.blocked * case.facts.throughput / 1e9
+    )
+}
+
+/// Who waits, and uses CPU there: those with the most first.
+fn named(case: &Case, at: &At, takers: &[Owner]) -> Vec<Named> {
+    let blocked_of = |name: &str| takers.iter().find(|owner| owner.name == name).map_or(0.0, |owner| owner.cost.value);
+    let only_cpu = at.on_cpu.iter().filter(|owner| blocked_of(&owner.name) == 0.0);
+    let mut names: Vec<&String> = takers.iter().chain(only_cpu).map(|owner| &owner.name).collect();
+    names.sort_by(|a, b| (blocked_of(b) + at.cpu_of(b)).total_cmp(&(blocked_of(a) + at.cpu_of(a))));
+    let name = |name: &String| {
+        // What is done with the lock goes with the function that takes it most.
+        let takes = takers.first().is_some_and(|taker| taker.name == *name);
+        let (held, held_on_cpu) = if takes { (at.held, at.held_on_cpu) } else { (0.0, 0.0) };
+        let (blocked, cpu) = (blocked_of(name), at.cpu_of(name));
+        let less = removal(case, blocked.min(at.blocked) + held, held_on_cpu + cpu, None);
+        Named { name: name.clone(), process: None, cost: blocked + cpu, interval: None, effect: case.effect(&less) }
+    };
+    names.into_iter().take(NAMED).map(name).collect()
 }
 
 /// Who waits, of the threads that handle queries.
@@ -81,26 +145,29 @@ fn held(case: &Case, kind: WaitKind, takers: &[Owner]) -> (f64, f64) {
     (blocked, under.iter().map(|owner| owner.cost.value).sum())
 }
 
-/// Taking away so much waiting; `cpu` ns of CPU with it.
-fn removal(case: &Case, blocked: f64, cpu: f64) -> Removal {
+/// Taking away so much waiting, and `cpu` ns of CPU with it; of that `lower_cpu` at the lower level, where it is known.
+fn removal(case: &Case, blocked: f64, cpu: f64, lower_cpu: Option<f64>) -> Removal {
     let on_thread = if case.facts.on_one_thread() > 0.0 { blocked + cpu } else { cpu * case.facts.on_busiest_thread() };
     let held = vec![(ResourceKind::Workers, blocked + cpu), (ResourceKind::Thread, on_thread)];
-    Removal { cpu, delay: blocked, held, ..Removal::default() }
+    Removal { cpu, lower_cpu, delay: blocked, held, ..Removal::default() }
 }
 
-fn evidence(case: &Case, waited: f64, entries: &[(usize, f64, f64)], held: (f64, f64)) -> Vec<Evidence> {
+fn evidence(case: &Case, at: &At, entries: &[(usize, Waited)]) -> Vec<Evidence> {
     let mut found = vec![case.nanos("a query is in the server's hands", case.facts.in_hands(), "query", WIRE)];
-    for (entry, nanos, number) in entries.iter().take(3) {
-        let what = format!("threads that handle queries blocked for {}, {number:.2} waits", case.waits.name(*entry));
-        found.push(case.nanos(&what, *nanos, "query", OFF_CPU));
+    for (entry, waited) in entries.iter().filter(|(_, waited)| waited.blocked > 0.0).take(3) {
+        let name = case.waits.name(*entry);
+        let what = format!("threads that handle queries blocked for {name}, {:.2} waits", waited.waits);
+        found.push(case.nanos(&what, waited.blocked, "query", OFF_CPU));
     }
-    let share = case.share("of the latency", waited / case.facts.latency, "the latency", OFF_CPU);
+    let share = case.share("of the latency", at.blocked / case.facts.latency, "the latency", OFF_CPU);
     found.push(Evidence { what: "that wait".into(), ..share });
-    if held.0 > 0.0 {
-        found.push(case.nanos("the function named first blocked while it has the lock", held.0, "query", OFF_CPU));
-    }
-    if held.1 > 0.0 {
-        found.push(case.nanos("CPU of the function named first, with what it calls", held.1, "query", PROFILE));
-    }
+    let further = [
+        ("of these threads, waiting for a CPU there", at.runnable, OFF_CPU),
+        ("of these threads, on a CPU there", at.cpu, PROFILE),
+        ("the function named first blocked while it has the lock", at.held, OFF_CPU),
+        ("CPU of the function named first, with what it calls", at.held_on_cpu, PROFILE),
+    ];
+    let further = further.into_iter().filter(|(_, nanos, _)| *nanos > 0.0);
+    found.extend(further.map(|(what, nanos, source)| case.nanos(what, nanos, "query", source)));
     found
 }

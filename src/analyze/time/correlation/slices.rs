@@ -9,7 +9,7 @@ use crate::analyze::cost::tally::{Identities, Identity};
 use crate::analyze::cost::view::{ViewOptions, WindowView, window_view};
 use crate::run::{Run, Window};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Slices that a window must have: its slowest tenth is then two or more.
 const FEWEST: usize = 20;
@@ -79,8 +79,10 @@ pub fn slow_slices(run: &Run) -> Result<SlowSlices, String> {
             "no window has both {FEWEST} slices of 50 ms of its own driver and samples with their times"
         ));
     }
-    let candidates = candidates(&windows);
-    let mut marked: Vec<LabelledSlices> = windows.iter().map(|window| window.marked(&candidates)).collect();
+    let weights: Vec<Vec<Vec<(usize, f64)>>> = windows.iter().map(Sliced::weights).collect();
+    let candidates = candidates(&windows, &weights);
+    let each = windows.iter().zip(&weights);
+    let mut marked: Vec<LabelledSlices> = each.map(|(window, weights)| window.marked(weights, &candidates)).collect();
     let kept = distinct(&mut marked, candidates);
     let p = probabilities(&marked, DRAWS, SEED);
     let cut = false_discovery(FALSE_DISCOVERY, p.iter().copied());
@@ -126,28 +128,40 @@ impl<'a> Sliced<'a> {
         Some(Sliced { frames: Identities::of(&view.profile), view, marks, samples })
     }
 
-    /// Weight of each function, with what it calls, in one slice.
-    fn weights(&self, slice: usize) -> HashMap<usize, f64> {
+    /// Weight of each function, with what it calls, in each slice; a function once at most.
+    fn weights(&self) -> Vec<Vec<(usize, f64)>> {
         let profile = &self.view.profile;
-        let mut weights: HashMap<usize, f64> = HashMap::new();
-        for sample in self.samples[slice].iter().map(|index| &profile.samples[*index]) {
-            let on_stack: BTreeSet<usize> =
-                profile.walk(sample.stack).map(|frame| self.frames.of[frame.index()]).collect();
-            let weight = sample.values[self.view.column] as f64;
-            on_stack.into_iter().for_each(|frame| *weights.entry(frame).or_default() += weight);
-        }
-        weights
+        // Of each function the sample that it was counted for last, and its place in the slice that it was in last.
+        let mut last = vec![(usize::MAX, usize::MAX, 0); self.frames.table.len()];
+        let of_slice = |(slice, samples): (usize, &Vec<usize>)| {
+            let mut weights: Vec<(usize, f64)> = Vec::new();
+            for index in samples {
+                let sample = &profile.samples[*index];
+                let weight = sample.values[self.view.column] as f64;
+                for function in profile.walk(sample.stack).map(|frame| self.frames.of[frame.index()]) {
+                    match last[function] {
+                        (counted, ..) if counted == *index => continue,
+                        (_, within, at) if within == slice => weights[at].1 += weight,
+                        _ => weights.push((function, weight)),
+                    }
+                    let at = if last[function].1 == slice { last[function].2 } else { weights.len() - 1 };
+                    last[function] = (*index, slice, at);
+                }
+            }
+            weights
+        };
+        self.samples.iter().enumerate().map(of_slice).collect()
     }
 
     /// These functions' weights per second in each slice.
-    fn marked(&self, wanted: &[Identity]) -> LabelledSlices {
+    fn marked(&self, weights: &[Vec<(usize, f64)>], wanted: &[Identity]) -> LabelledSlices {
         let place: HashMap<&Identity, usize> = wanted.iter().enumerate().map(|(at, frame)| (frame, at)).collect();
         let places: Vec<Option<usize>> = self.frames.table.iter().map(|frame| place.get(frame).copied()).collect();
         let mut series = vec![vec![0.0; self.marks.len()]; wanted.len()];
         let seconds = self.view.window.load.slices[0].nanos as f64 / 1e9;
-        for (slice, weights) in (0..self.marks.len()).map(|slice| self.weights(slice)).enumerate() {
+        for (slice, weights) in weights.iter().enumerate() {
             for (frame, weight) in weights {
-                if let Some(at) = places[frame] {
+                if let Some(at) = places[*frame] {
                     series[at][slice] = weight / seconds;
                 }
             }
@@ -189,20 +203,26 @@ fn latencies(windows: &[Sliced]) -> (f64, f64) {
 }
 
 /// The functions whose weight scatters most between slices for its size: that is what a burst is, whenever it comes.
-fn candidates(windows: &[Sliced]) -> Vec<Identity> {
+fn candidates(windows: &[Sliced], weights: &[Vec<Vec<(usize, f64)>>]) -> Vec<Identity> {
     // Sum, sum of squares.
-    let mut moments: BTreeMap<&Identity, (f64, f64)> = BTreeMap::new();
+    let mut moments: HashMap<&Identity, (f64, f64)> = HashMap::new();
     let (mut slices, mut weight, mut samples) = (0.0, 0.0, 0.0);
-    for window in windows {
+    for (window, in_slices) in windows.iter().zip(weights) {
         slices += window.marks.len() as f64;
         weight += window.view.profile.total(window.view.column) as f64;
         samples += window.view.profile.samples.len() as f64;
-        for slice in 0..window.marks.len() {
-            for (frame, weight) in window.weights(slice) {
-                let sums = moments.entry(&window.frames.table[frame]).or_default();
-                *sums = (sums.0 + weight, sums.1 + weight * weight);
-            }
+        // Those of the windows before, to which this one's are added slice by slice.
+        let table = &window.frames.table;
+        let mut sums: Vec<(f64, f64)> =
+            table.iter().map(|frame| moments.get(frame).copied().unwrap_or_default()).collect();
+        let mut seen = vec![false; table.len()];
+        for (frame, weight) in in_slices.iter().flatten() {
+            let sum = &mut sums[*frame];
+            *sum = (sum.0 + weight, sum.1 + weight * weight);
+            seen[*frame] = true;
         }
+        let found = table.iter().zip(sums).zip(seen).filter(|(_, seen)| *seen);
+        moments.extend(found.map(|((frame, sums), _)| (frame, sums)));
     }
     let least = SAMPLES * weight / samples.max(1.0);
     let depths = depths(windows);

@@ -80,7 +80,7 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
     let first = diagnosis.verdicts.iter().find(about_it).context("nothing was judged")?;
     let mut score = Score {
         planted: format!("{} ({})", case.plant.unwrap_or(case.name), case.level),
-        found: format!("{}{}", if first.confidence == Confidence::Possible { "possibly " } else { "" }, first.cause),
+        found: format!("{}{}", certainty(first.confidence), first.cause),
         named: first.named.first().map_or(String::new(), |named| last_part(&named.name)),
         effect: (contrast.estimate / 1e3, low / 1e3, high / 1e3),
         attributed: first.effect.map(|effect| effect.latency / 1e3),
@@ -91,6 +91,14 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
     score.note = note(case, &score);
     score.failures = failures(case, first, &score);
     Ok(score)
+}
+
+fn certainty(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Confident => "",
+        Confidence::Masked => "masked ",
+        Confidence::Possible => "possibly ",
+    }
 }
 
 fn near(attributed: f64, low: f64, high: f64) -> bool {
