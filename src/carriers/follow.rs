@@ -38,6 +38,8 @@ pub(super) struct Track {
     pub(super) registered: Vec<Option<u32>>,
     /// Of a task: those of its last wait.
     pub(super) ways: Ways,
+    /// Of a task: the futures within it that wait with wakers of their own, and at which stacks; the latest last.
+    pub(super) within: Vec<(u64, Option<u32>)>,
     /// Of a task: it was woken in this poll.
     pub(super) is_woken: bool,
     asked: Vec<Asked>,
@@ -77,6 +79,8 @@ pub(super) struct Follower<'a> {
     threads: FxHashMap<u32, Entity>,
     /// By process and address: the latest task that lies there.
     tasks: FxHashMap<(u32, u64), Entity>,
+    /// By process and address of its waker: the task that a future is within.
+    pub(super) within: FxHashMap<(u32, u64), Entity>,
     origin: Nanos,
 }
 
@@ -93,6 +97,7 @@ pub(super) fn follow<'a>(
         answers: vec![0; sockets.all.len()],
         threads: FxHashMap::default(),
         tasks: FxHashMap::default(),
+        within: FxHashMap::default(),
         origin,
     };
     for event in events {
@@ -135,6 +140,8 @@ impl Follower<'_> {
                 let task = self.task(process, task, at);
                 self.wakes_task(thread, task, at, stack);
             }
+            Happened::RegistersWithin(future, stack) => self.registers_within(thread, (process, future), at, stack),
+            Happened::WakesWithin(future) => self.wakes_within((process, future)),
             Happened::Gets | Happened::Leaves { .. } | Happened::Wakes { .. } => {}
         }
     }
@@ -149,6 +156,7 @@ impl Follower<'_> {
             polled_on: None,
             registered: Vec::new(),
             ways: Ways::default(),
+            within: Vec::new(),
             is_woken: false,
             asked: Vec::new(),
         });

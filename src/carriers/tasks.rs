@@ -7,6 +7,9 @@ use super::timeline::{By, Ender, Entity, Standing, Ways};
 use crate::clock::Nanos;
 use rustc_hash::FxHashSet;
 
+/// Futures within one task that are known to wait.
+const WITHIN: usize = 64;
+
 impl Follower<'_> {
     pub(super) fn polls(&mut self, thread: Entity, task: Entity, at: Nanos) {
         if self.track(task).polled_on.is_some() {
@@ -29,7 +32,9 @@ impl Follower<'_> {
         let behind = self.behind(task);
         let polled = self.track(task);
         polled.polled_on = None;
-        let registered = std::mem::take(&mut polled.registered);
+        let mut registered = std::mem::take(&mut polled.registered);
+        // What waits within it tells more than that it waits for one of them.
+        registered.extend(polled.within.iter().map(|(_, stack)| *stack));
         if let Some((stack, earlier)) = registered.split_last() {
             polled.ways = ways(*stack, earlier);
         }
@@ -56,6 +61,30 @@ impl Follower<'_> {
         } else if woken.timeline.state() == State::Waiting {
             let is = queued(&woken.ways);
             woken.timeline.change(at, is, Some(Ender { by, stack }));
+        }
+    }
+
+    /// A future within the task that is polled is about to wait, with a waker of its own.
+    pub(super) fn registers_within(&mut self, thread: Entity, future: (u32, u64), at: Nanos, stack: Option<u32>) {
+        let task = self.doer(thread);
+        self.wakes_within(future);
+        let polled = self.track(task);
+        if !polled.is_task() {
+            return;
+        }
+        polled.timeline.confirm(at);
+        // Those that were dropped while they waited are not seen to go: the oldest make room.
+        if polled.within.len() == WITHIN {
+            polled.within.remove(0);
+        }
+        polled.within.push((future.1, stack));
+        self.within.insert(future, task);
+    }
+
+    /// A future within a task waits no longer.
+    pub(super) fn wakes_within(&mut self, future: (u32, u64)) {
+        if let Some(task) = self.within.remove(&future) {
+            self.track(task).within.retain(|(waiting, _)| *waiting != future.1);
         }
     }
 

@@ -90,5 +90,5 @@ impl Preset {
     pub fn wait_of_event(&self, event: &WaitEventName) -> Option<&Wait> {
         let shown = event.to_string();
         self.wait.iter().find(|wait| wait.events.iter().any(|pattern| pattern.0.is_match(&shown)))
-}
+    }
 }

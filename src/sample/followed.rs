@@ -41,6 +41,11 @@ pub enum Happened {
     Registers(Task, Option<u32>),
     /// The thread wakes a task, at this stack.
     WakesTask(Task, Option<u32>),
+    /// One of several futures within the task that is polled registers a waker of its own, which has this address,
+    /// with this stack.
+    RegistersWithin(u64, Option<u32>),
+    /// The waker of such a future is called; its task is woken by it, if it is not awake.
+    WakesWithin(u64),
 }
 
 /// A TCP socket of the target.

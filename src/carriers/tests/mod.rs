@@ -87,6 +87,14 @@ impl Story {
         self.add(at, thread, Happened::Registers(task(polled), Some(stack)))
     }
 
+    fn registers_within(&mut self, at: Nanos, thread: u32, future: u64, stack: u32) -> &mut Self {
+        self.add(at, thread, Happened::RegistersWithin(future, Some(stack)))
+    }
+
+    fn wakes_within(&mut self, at: Nanos, thread: u32, future: u64) -> &mut Self {
+        self.add(at, thread, Happened::WakesWithin(future))
+    }
+
     fn wakes_task(&mut self, at: Nanos, thread: u32, woken: u64, stack: u32) -> &mut Self {
         self.add(at, thread, Happened::WakesTask(task(woken), Some(stack)))
     }

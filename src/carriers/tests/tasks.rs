@@ -166,3 +166,31 @@ fn another_poll_function_at_the_same_address_is_another_task() {
     );
     assert_eq!((carried.tasks, carried.contradictions), (2, 0));
 }
+
+#[test]
+fn a_task_waits_where_the_futures_within_it_wait_until_they_are_woken() {
+    let mut story = Story::default();
+    story.gets(0, 1).polls(90, 1, 5).reads(100, 1, client(1)).registers(105, 1, 5, 30);
+    story.registers_within(110, 1, 1_001, 31).registers_within(115, 1, 1_002, 32).polled(120, 1);
+    // The later one is woken and ends; the other one waits on.
+    story
+        .wakes_within(150, 1, 1_002)
+        .wakes_task(150, 1, 5, 41)
+        .polls(150, 1, 5)
+        .registers(155, 1, 5, 30)
+        .polled(160, 1);
+    story
+        .wakes_within(200, 1, 1_001)
+        .wakes_task(200, 1, 5, 42)
+        .polls(200, 1, 5)
+        .sends(210, 1, client(1))
+        .polled(220, 1);
+    assert_eq!(
+        rows(&story.carried(0, 1_000)),
+        [
+            "running: 40 in 3",
+            "waiting at 31 or 30, ended by thread at 42: 40 in 1",
+            "waiting at 32 or 30 or 31, ended by thread at 41: 30 in 1",
+        ]
+    );
+}

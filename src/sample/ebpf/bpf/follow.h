@@ -7,13 +7,14 @@
  * instruction and stack pointer) that gave the same stack TRUSTED times running is followed one time in ONE_IN.
  *
  * A task is one of tokio's: its waker's functions take a pointer to its header, in which a pointer to its table of
- * functions lies; the first of those is its poll. User space finds where in the header that is, and says it.
+ * functions lies; the first of those is its poll. User space finds where in the header that is, and says it. Futures that
+ * run side by side within a task (FuturesUnordered) have wakers of their own, whose functions take a pointer of theirs.
  *
  * Shapes are mirrored in src/sample/ebpf/follow/shapes.rs. */
 #pragma once
 #include "off_cpu.h"
 
-enum event_kind { LEAVES, GETS, WAKES, READS, SENDS, POLLS, POLLED, REGISTERS, WAKES_TASK };
+enum event_kind { LEAVES, GETS, WAKES, READS, SENDS, POLLS, POLLED, REGISTERS, WAKES_TASK, REGISTERS_WITHIN, WAKES_WITHIN };
 
 /* Bits of `flags`. */
 enum { PREEMPTED = 1, IN_INTERRUPT = 2, IPV6 = 4 };
@@ -353,7 +354,7 @@ INLINE int at_probe(const struct registers *registers, u64 header, u16 kind, int
         return 0;
     u64 now = bpf_ktime_get_ns();
     struct event event = { .time = now, .subject = header, .kind = kind };
-    if (kind != POLLED)
+    if (kind == POLLS || kind == REGISTERS || kind == WAKES_TASK)
         event.about = poll_of(following, header);
     if (with_stack)
         event.stack = stack_of_caller(registers, following, kind, now);
@@ -374,6 +375,13 @@ int on_register(struct registers *registers) { return at_probe(registers, regist
 
 SEC("uprobe/wake")
 int on_wake(struct registers *registers) { return at_probe(registers, registers->di, WAKES_TASK, 1); }
+
+/* Futures that run side by side within one task have wakers of their own. */
+SEC("uprobe/register_within")
+int on_register_within(struct registers *registers) { return at_probe(registers, registers->di, REGISTERS_WITHIN, 1); }
+
+SEC("uprobe/wake_within")
+int on_wake_within(struct registers *registers) { return at_probe(registers, registers->di, WAKES_WITHIN, 0); }
 
 /* What a hit costs is measured at a function of wireprof's own. */
 SEC("uprobe/nothing")

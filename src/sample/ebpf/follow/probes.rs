@@ -38,7 +38,12 @@ impl Probes {
     pub fn attach(kernel: &mut KernelProgram, pid: u32, functions: TaskFunctions) -> Result<Probes> {
         let scope = NonZeroU32::new(pid).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
         let mut links = Vec::new();
-        for (program, list) in [("on_register", &functions.registers), ("on_wake", &functions.wakes)] {
+        for (program, list) in [
+            ("on_register", &functions.registers),
+            ("on_wake", &functions.wakes),
+            ("on_register_within", &functions.registers_within),
+            ("on_wake_within", &functions.wakes_within),
+        ] {
             for function in list {
                 links.push(kernel.probe(program, &functions.file, function.offset, scope)?);
             }

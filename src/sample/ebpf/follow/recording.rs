@@ -171,6 +171,7 @@ impl<'s> Followed<'s> {
         if let Happened::Leaves { stack, .. }
         | Happened::Wakes { stack, .. }
         | Happened::Registers(_, stack)
+        | Happened::RegistersWithin(_, stack)
         | Happened::WakesTask(_, stack) = &mut event.happened
         {
             *stack = stack.and_then(|number| taken.waiting.get(&number).copied());

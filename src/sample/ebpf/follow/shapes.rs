@@ -128,6 +128,8 @@ pub fn parse(bytes: &[u8]) -> Option<FollowedEvent> {
         6 => event(Happened::Polled),
         7 => event(Happened::Registers(task, stack)),
         8 => event(Happened::WakesTask(task, stack)),
+        9 => event(Happened::RegistersWithin(subject, stack)),
+        10 => event(Happened::WakesWithin(subject)),
         _ => return None,
     })
 }
@@ -164,6 +166,7 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(parse(&bytes[..length]), None);
         }
-        assert_eq!(parse(&record(9, 0, 0, 0)), None);
+        assert_eq!(happened(9, 0, 3, 0), Happened::RegistersWithin(0xabc0, Some(3)));
+        assert_eq!(parse(&record(11, 0, 0, 0)), None);
     }
 }

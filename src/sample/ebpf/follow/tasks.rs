@@ -35,11 +35,18 @@ pub struct TaskFunctions {
     pub registers: Vec<Function>,
     /// Those that a task is woken by.
     pub wakes: Vec<Function>,
+    /// Those that the waker of a future is cloned by that runs side by side with others within one task.
+    pub registers_within: Vec<Function>,
+    /// Those that such a future is woken by.
+    pub wakes_within: Vec<Function>,
 }
 
 const POLL: &str = "5tokio7runtime4task3raw4poll";
 const CLONE: &str = "5tokio7runtime4task5waker11clone_waker";
 const WAKES: [&str; 2] = ["5tokio7runtime4task5waker11wake_by_val", "5tokio7runtime4task5waker11wake_by_ref"];
+
+/// Where the wakers of such futures are made (futures-util and futures-task 0.3).
+const WITHIN: [&str; 2] = ["12futures_util6stream17futures_unordered4task9waker_ref", "12futures_task5waker"];
 
 impl TaskFunctions {
     /// Those of a running process.
@@ -56,7 +63,7 @@ impl TaskFunctions {
         for symbol in elf.symbols().filter(|symbol| symbol.is_definition()) {
             symbols += 1;
             let Ok(name) = symbol.name() else { continue };
-            if name.contains("5tokio7runtime4task") {
+            if name.contains("5tokio7runtime4task") || name.contains("arc_raw") {
                 let offset = offset_of(&image, symbol.address());
                 found.add(name, offset, symbol.address().wrapping_add(bias));
             }
@@ -73,6 +80,12 @@ impl TaskFunctions {
             self.registers.push(function);
         } else if WAKES.iter().any(|wake| is_function(name, wake)) {
             self.wakes.push(function);
+        } else if WITHIN.iter().any(|module| is_function(name, &format!("{module}13clone_arc_raw"))) {
+            self.registers_within.push(function);
+        } else if WITHIN.iter().any(|module| {
+            ["12wake_arc_raw", "19wake_by_ref_arc_raw"].iter().any(|wake| is_function(name, &format!("{module}{wake}")))
+        }) {
+            self.wakes_within.push(function);
         }
     }
 
@@ -93,14 +106,14 @@ fn is_function(name: &str, path: &str) -> bool {
         // Legacy: the hash follows.
         return rest.starts_with("17h");
     }
-    // `_RINv…` with type arguments, `_RNv…` without.
-    let Some(rest) = name.strip_prefix("_RINvNtNtNtC").or_else(|| name.strip_prefix("_RNvNtNtNtC")) else {
-        return false;
-    };
+    // `_RINv…` with type arguments, `_RNv…` without: a level of the path each `Nt`, then the crate.
+    let Some(rest) = name.strip_prefix("_RINv").or_else(|| name.strip_prefix("_RNv")) else { return false };
+    let Some(rest) = rest.trim_start_matches("Nt").strip_prefix('C') else { return false };
     // The crate's disambiguator lies before its name: `s`, digits and letters, `_`.
-    let Some(path_at) = rest.find("5tokio") else { return false };
+    let Some(path_at) = rest.find(path) else { return false };
     let disambiguator = &rest[..path_at];
-    disambiguator.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && rest[path_at..].starts_with(path)
+    let digits = disambiguator.strip_prefix('s').and_then(|rest| rest.strip_suffix('_'));
+    disambiguator.is_empty() || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// What is added to an address of the file to get that of the process.
@@ -146,6 +159,8 @@ mod tests {
         assert!(!is_function("_RINvNtNtNtCsa_4core3fooNvNtNtNtCsb_5tokio7runtime4task3raw4pollE", POLL));
         assert!(is_function("_RNvNtNtNtCskhx_5tokio7runtime4task5waker11clone_waker", CLONE));
         assert!(!is_function("_ZN5tokio7runtime4task3raw13poll_something17h01E", POLL));
+        let within = format!("{}13clone_arc_raw", WITHIN[1]);
+        assert!(is_function("_RINvNtCsabc_12futures_task5waker13clone_arc_rawNtCsd_1a1bE", &within));
     }
 
     #[test]
