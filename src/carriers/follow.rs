@@ -93,6 +93,10 @@ pub(super) fn follow<'a>(
     }
     for track in &mut follower.followed.tracks {
         track.timeline.close(end);
+        // The target's threads are seen to get a CPU or to leave it; of others it is seen only whom they wake.
+        if track.who == Who::Thread && !track.timeline.is_seen() {
+            track.who = Who::Foreign;
+        }
     }
     follower.followed
 }

@@ -9,7 +9,7 @@ use crate::load::{Address, Load};
 use crate::metrics::Scrape;
 use crate::run::{AtSockets, FollowedCpu, Missing, Part};
 use crate::sample::{Carrying, FollowOptions, RawFollowed, RawSamples};
-use crate::target::{Role, difference};
+use crate::target::{Role, difference, listening_ports};
 use crate::wire::{Place, WireDelta};
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -108,7 +108,8 @@ async fn observe(
     let wire_after = sources.wire.as_ref().filter(|_| wire_before.is_some()).and_then(|wire| wire.snapshot().ok());
     let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
-    let (raw, followed) = tokio::task::block_in_place(|| carrying.stop())?;
+    let (raw, mut followed) = tokio::task::block_in_place(|| carrying.stop())?;
+    followed.listening = sources.processes.target.map(|one| listening_ports(one.sampled.pid)).unwrap_or_default();
     let wire = sources.wire.as_ref().zip(wire_before).zip(wire_after).map(|((wire, before), after)| {
         before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref())
     });
