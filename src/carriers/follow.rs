@@ -30,7 +30,7 @@ pub(super) struct Track {
     pub woken: Vec<(Nanos, Entity)>,
     /// A thread that has polled tasks.
     pub is_worker: bool,
-    /// Of a thread: the tasks that it polls, the innermost last.
+    /// Of a thread: the tasks that it polls, the innermost last; itself in place of one that another thread polls already.
     pub(super) polling: Vec<Entity>,
     /// Of a task: the thread that polls it.
     pub(super) polled_on: Option<Entity>,
@@ -105,6 +105,10 @@ pub(super) fn follow<'a>(
     }
     for track in &mut follower.followed.tracks {
         track.timeline.close(end);
+        // The target's threads are seen to get a CPU or to leave it; of others it is seen only whom they wake.
+        if track.who == Who::Thread && !track.timeline.is_seen() {
+            track.who = Who::Foreign;
+        }
     }
     follower.followed
 }
@@ -250,7 +254,7 @@ impl Follower<'_> {
     pub(super) fn each_on(&mut self, thread: Entity, mut call: impl FnMut(&mut Self, Entity)) {
         let polling = std::mem::take(&mut self.track(thread).polling);
         call(self, thread);
-        for task in &polling {
+        for task in polling.iter().filter(|task| **task != thread) {
             call(self, *task);
         }
         self.track(thread).polling = polling;
@@ -272,6 +276,8 @@ impl Follower<'_> {
         let outermost = polling[0];
         self.contradicts();
         self.track(thread).polling.remove(0);
-        self.gives_up(outermost, at);
+        if outermost != thread {
+            self.gives_up(outermost, at);
+        }
     }
 }

@@ -33,7 +33,7 @@ pub fn replay(raw: &RawFollowed, query_port: u16, span: Span) -> Carried {
     let events = in_order(&raw.events, &mut carried.disordered);
     let origin = events.first().map_or(span.start, |first| first.at.min(span.start));
     let end = events.last().map_or(span.end, |last| last.at.max(span.end));
-    let sockets = Sockets::of(events.iter().copied(), query_port);
+    let sockets = Sockets::of(events.iter().copied(), &raw.listening, query_port);
     let followed = follow::follow(events.iter().copied(), &sockets, origin, end);
     let found = queries::in_hand(&followed.touches, &sockets);
     carried.contradictions = followed.contradictions;

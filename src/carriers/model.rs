@@ -58,6 +58,8 @@ impl State {
 pub enum Who {
     /// A thread outside of any task that is followed.
     Thread,
+    /// A thread of another process, or of the kernel: what it does is not followed.
+    Foreign,
     /// A task.
     Task {
         /// Address of its poll function; 0: not known.
@@ -185,6 +187,10 @@ pub struct Carried {
     pub loops: u64,
     /// ns in rows of [`State::Unseen`].
     pub unseen: u64,
+    /// Of them, ns of queries that nothing is told of since the threads take queries over from each other: a runtime
+    /// moves them whose tasks are not followed, so that what a thread does says nothing of one query.
+    #[serde(default)]
+    pub moved: u64,
     /// Of [`State::BeforeHop`], by port: how long no connection was free.
     pub turns: BTreeMap<u16, Turn>,
     /// The chains behind the waits.

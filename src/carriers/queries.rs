@@ -2,7 +2,7 @@
 //! query in hand at most; one that was in hand when the recording began is not known.
 
 use super::follow::{Touch, Track};
-use super::model::State;
+use super::model::{State, Who};
 use super::sockets::Sockets;
 use super::timeline::Entity;
 use crate::clock::{Nanos, Span};
@@ -11,6 +11,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// From a waker to the one that answers there are so many wake-ups at most.
 const STEPS: usize = 4;
+/// One query in so many is taken over where a runtime moves queries among threads: the others may be too, and were taken
+/// back.
+const MOVED: usize = 100;
 /// Wake-ups that are looked at for one query.
 const LOOKED_AT: usize = 256;
 
@@ -102,6 +105,18 @@ pub(super) fn loops(queries: &[Query]) -> FxHashSet<Entity> {
         }
     }
     loops
+}
+
+/// Whether threads take over queries from each other that they read themselves: a runtime moves its own tasks among them,
+/// which are not followed. Threads to which others hand queries, and which read none, are no such.
+pub(super) fn are_moved(tracks: &[Track], queries: &[Query]) -> bool {
+    let is_thread = |entity: Entity| tracks[entity as usize].who == Who::Thread;
+    let readers: FxHashSet<Entity> = queries.iter().map(|query| query.reader).collect();
+    let is_moved = |query: &&Query| {
+        let takes_over = |(_, sender)| sender != query.reader && is_thread(sender) && readers.contains(&sender);
+        is_thread(query.reader) && query.answer.is_some_and(takes_over)
+    };
+    queries.iter().filter(is_moved).count() * MOVED > queries.len()
 }
 
 /// When the reader handed the query to the one that answers: when it last woke that one, or woke somebody who did, and

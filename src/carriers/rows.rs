@@ -53,10 +53,14 @@ impl<'a> Divider<'a> {
 
     /// Adds all queries to the sums, and gives the parts of their carriers' segments.
     pub(super) fn divide(&mut self, queries: &[Query], carried: &mut Carried) -> Vec<Piece<'a>> {
+        let are_moved = queries::are_moved(self.tracks, queries);
         for query in queries {
             let Some(within) = query.within(self.span) else { continue };
             carried.nanos += within.nanos();
-            if query.is_handed_over() {
+            if are_moved && self.tracks[query.reader as usize].who == Who::Thread {
+                carried.moved += within.nanos();
+                self.add(State::Unseen, query.is_handed_over(), within.start, within.end, carried);
+            } else if query.is_handed_over() {
                 self.divide_handed(query, carried);
             } else if !self.divide_by_hop(query, carried) {
                 self.share(query.reader, false, within.start, within.end);

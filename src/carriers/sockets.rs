@@ -3,6 +3,7 @@
 
 use crate::sample::{FollowedEvent, Happened, Socket};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 
 /// One socket.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +25,14 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Of events in order of time. A socket is outgoing if no other one has its own port, and if it sends before it
-    /// reads, or another one that does so goes to the same port: a recording can begin within a round trip.
-    pub(super) fn of<'a>(events: impl Iterator<Item = &'a FollowedEvent>, query_port: u16) -> Sockets {
+    /// Of events in order of time. A socket is outgoing if nobody listens on its own port. Where it is not known who
+    /// listens: if no other one has its own port, and if it sends before it reads, or another one that does so goes to
+    /// the same port, since a recording can begin within a round trip.
+    pub(super) fn of<'a>(
+        events: impl Iterator<Item = &'a FollowedEvent>,
+        listening: &BTreeSet<u16>,
+        query_port: u16,
+    ) -> Sockets {
         let mut sockets = Sockets::default();
         let mut sends_first = Vec::new();
         for event in events {
@@ -42,11 +48,17 @@ impl Sockets {
                 sends_first.push(sends);
             }
         }
-        sockets.tell_outgoing(&sends_first);
+        if listening.is_empty() {
+            sockets.tell_outgoing_by_order(&sends_first);
+        } else {
+            for known in &mut sockets.all {
+                known.is_outgoing = !known.is_asked && !listening.contains(&known.socket.own);
+            }
+        }
         sockets
     }
 
-    fn tell_outgoing(&mut self, sends_first: &[bool]) {
+    fn tell_outgoing_by_order(&mut self, sends_first: &[bool]) {
         let mut owners: FxHashMap<u16, u32> = FxHashMap::default();
         for known in &self.all {
             *owners.entry(known.socket.own).or_default() += 1;

@@ -12,9 +12,11 @@ const WITHIN: usize = 64;
 
 impl Follower<'_> {
     pub(super) fn polls(&mut self, thread: Entity, task: Entity, at: Nanos) {
-        if self.track(task).polled_on.is_some() {
-            self.contradicts();
-            self.leaves_poll(task, at);
+        if let Some(other) = self.track(task).polled_on {
+            if !self.is_passed_on(task, other, thread) {
+                self.contradicts();
+                self.leaves_poll(task, at);
+            }
         }
         self.make_room(thread, at);
         let threads = self.track(thread);
@@ -29,6 +31,9 @@ impl Follower<'_> {
 
     pub(super) fn polled(&mut self, thread: Entity, at: Nanos) {
         let Some(task) = self.track(thread).polling.pop() else { return self.contradicts() };
+        if task == thread {
+            return;
+        }
         let behind = self.behind(task);
         let polled = self.track(task);
         polled.polled_on = None;
@@ -88,12 +93,26 @@ impl Follower<'_> {
         }
     }
 
+    /// A task that is woken in its poll is scheduled again at the end of that, and another thread can poll it before the
+    /// first one has returned. In its place stands that thread, which does no more than return.
+    fn is_passed_on(&mut self, task: Entity, from: Entity, to: Entity) -> bool {
+        let left = &self.followed.tracks[from as usize];
+        let returns = left.polling.last() == Some(&task) && left.timeline.state() != State::Blocked;
+        if from == to || !returns || !self.followed.tracks[task as usize].is_woken {
+            return false;
+        }
+        if let Some(innermost) = self.track(from).polling.last_mut() {
+            *innermost = from;
+        }
+        true
+    }
+
     /// The end of the task's poll was missed, and that of every poll within it.
     fn leaves_poll(&mut self, task: Entity, at: Nanos) {
         let Some(thread) = self.track(task).polled_on else { return };
         let polling = &mut self.track(thread).polling;
         let ended = polling.iter().position(|one| *one == task).map(|first| polling.split_off(first));
-        for task in ended.unwrap_or_default() {
+        for task in ended.unwrap_or_default().into_iter().filter(|task| *task != thread) {
             self.gives_up(task, at);
         }
     }

@@ -66,8 +66,9 @@ fn own((key, share): (&RowKey, &f64)) -> (RowKey, f64) {
 fn row(wanted: &RowKey, levels: &BTreeMap<usize, LevelHands>, highest: &LevelHands) -> Vec<Cell> {
     let (state, function, event, behind) = wanted;
     let part = |level: &LevelHands| level.parts.iter().find(|part| key(part) == *wanted).cloned();
-    let mut cells =
-        vec![Cell::Text(in_words(*state, *behind, event.as_deref())), function.as_ref().map_or(Cell::Empty, name)];
+    let words = || in_words(*state, *behind, event.as_deref());
+    let does = turn(*state, highest).unwrap_or_else(|| of_loop(*state, highest, words()));
+    let mut cells = vec![Cell::Text(does), function.as_ref().map_or(Cell::Empty, name)];
     cells.extend(levels.values().map(|level| match part(level) {
         Some(part) => Cell::Figure(part.nanos / 1e3),
         None => Cell::Figure(0.0),
@@ -87,7 +88,7 @@ fn name(function: &Identity) -> Cell {
 
 fn others(shown: &[RowKey], number: usize, levels: &BTreeMap<usize, LevelHands>) -> Vec<Cell> {
     let rest = |level: &LevelHands| {
-        level.parts.iter().filter(|part| !shown.contains(&key(part))).map(|part| part.nanos).sum::<f64>()
+        level.parts.iter().filter(|part| !shown.contains(&key(part))).fold(0.0, |sum, part| sum + part.nanos)
     };
     let mut cells = vec![Cell::Text(format!("{number} others")), Cell::Empty];
     cells.extend(levels.values().map(|level| Cell::Figure(rest(level) / 1e3)));
@@ -125,6 +126,28 @@ pub(super) fn in_words(state: State, behind: Option<u16>, event: Option<&str>) -
         words += &format!(" ({event})");
     }
     words
+}
+
+/// Of an event loop that has not passed the queries on yet: whether that is for want of a connection.
+fn turn(state: State, level: &LevelHands) -> Option<String> {
+    let State::BeforeHop { port } = state else { return None };
+    let turn = level.facts.carried.turns.get(&port).filter(|turn| turn.nanos > 0)?;
+    let busy = 100.0 * turn.all_busy as f64 / turn.nanos as f64;
+    Some(format!("{}: all connections to it are busy {busy:.0} % of that time", in_words(state, None, None)))
+}
+
+/// What a thread or a task does that has several queries in hand says nothing of one of them.
+fn of_loop(state: State, level: &LevelHands, words: String) -> String {
+    let carried = &level.facts.carried;
+    if carried.loops == 0 || carried.loops < carried.threads + carried.tasks {
+        return words;
+    }
+    match state {
+        State::Running => "its event loop runs on a CPU, for it or for others".into(),
+        State::Runnable => "its event loop is ready, without a CPU".into(),
+        State::Blocked => words.replace("its thread", "its event loop"),
+        _ => words,
+    }
 }
 
 /// The chain behind the waits of the highest level, indented by depth; `None` where nothing waits.
@@ -217,15 +240,24 @@ fn locks(level: &LevelHands) -> Option<String> {
 
 fn quality(level: &LevelHands) -> String {
     let facts = &level.facts;
-    let percent = |share: Option<f64>| share.map_or("none".into(), |share| format!("{:.1} %", 100.0 * share));
-    let mut text = format!(
-        "Level {}: {} queries in {:.1} s; {} of the waits have a complete stack, of {} it is known who ended them",
-        level.level,
-        level.queries,
-        facts.carried.span.seconds(),
-        percent(facts.complete),
-        percent(facts.ended),
-    );
+    let mut text =
+        format!("Level {}: {} queries in {:.1} s; ", level.level, level.queries, facts.carried.span.seconds());
+    text += &match facts.complete.zip(facts.ended) {
+        Some((complete, ended)) => format!(
+            "{:.1} % of the waits have a complete stack, of {:.1} % it is known who ended them",
+            100.0 * complete,
+            100.0 * ended,
+        ),
+        None if facts.carried.moved > 0 => "no wait is told".into(),
+        None => "nothing waited".into(),
+    };
+    let moved = 100.0 * facts.carried.moved as f64 / (facts.carried.nanos as f64).max(1.0);
+    if facts.carried.moved > 0 {
+        text += &format!(
+            "; {moved:.0} % of the time is not told: threads take over each other's queries, as a runtime does with \
+             tasks of its own that are not followed, so that what a thread does says nothing of one query"
+        );
+    }
     if let Some(sockets) = level.by_sockets {
         text += &format!("; {:.1} us a query, by the sockets {:.1}", level.nanos / 1e3, sockets / 1e3);
     }

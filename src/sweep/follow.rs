@@ -11,7 +11,7 @@ use crate::metrics::Scrape;
 use crate::run::{AtSockets, FollowedCpu, Missing, Part};
 use crate::sample::{Carrying, FollowOptions, RawFollowed, RawSamples};
 use crate::statements::{LockQuery, LockWaits, sample_locks};
-use crate::target::{Role, difference};
+use crate::target::{Role, difference, listening_ports};
 use crate::wire::{Place, WireDelta};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
@@ -139,7 +139,8 @@ async fn observe(
     let wire_after = sources.wire.as_ref().filter(|_| wire_before.is_some()).and_then(|wire| wire.snapshot().ok());
     let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
-    let (raw, followed) = tokio::task::block_in_place(|| carrying.stop())?;
+    let (raw, mut followed) = tokio::task::block_in_place(|| carrying.stop())?;
+    followed.listening = sources.processes.target.map(|one| listening_ports(one.sampled.pid)).unwrap_or_default();
     // Last of all: the answer takes the server's own locks.
     let locks = locks(plan).await;
     let wire = sources

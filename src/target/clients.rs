@@ -1,5 +1,5 @@
-//! How many clients a server has, from the kernel's table of sockets. Invariant: connections of this very process (to
-//! read statements, say) are not counted.
+//! How many clients a server has, and on which ports it and its neighbours listen, from the kernel's table of sockets.
+//! Invariant: connections of this very process (to read statements, say) are not counted.
 
 use super::locate::sockets;
 use procfs::net::{TcpNetEntry, TcpState};
@@ -9,13 +9,24 @@ use std::net::SocketAddr;
 /// Established connections to a TCP port in the network namespace of `pid` (our own where `None`); `None` where the
 /// table cannot be read. A connection that idles in a pool is a client too.
 pub fn clients(pid: Option<u32>, port: u16) -> Option<usize> {
+    let entries = entries(pid);
+    (!entries.is_empty()).then(|| count(&entries, port, &sockets(std::process::id())))
+}
+
+/// The TCP ports that anybody listens on in the network namespace of `pid`; none where the table cannot be read.
+pub fn listening_ports(pid: u32) -> BTreeSet<u16> {
+    let listening = entries(Some(pid)).into_iter().filter(|entry| entry.state == TcpState::Listen);
+    listening.map(|entry| entry.local_address.port()).collect()
+}
+
+/// The sockets of the network namespace of `pid`, our own where `None`.
+fn entries(pid: Option<u32>) -> Vec<TcpNetEntry> {
     let tables = match pid.and_then(|pid| procfs::process::Process::new(i32::try_from(pid).ok()?).ok()) {
         Some(process) => [process.tcp(), process.tcp6()],
         None => [procfs::net::tcp(), procfs::net::tcp6()],
     };
     // A kernel without IPv6 has no second table.
-    let entries: Vec<TcpNetEntry> = tables.into_iter().flatten().flatten().collect();
-    (!entries.is_empty()).then(|| count(&entries, port, &sockets(std::process::id())))
+    tables.into_iter().flatten().flatten().collect()
 }
 
 fn count(entries: &[TcpNetEntry], port: u16, own: &BTreeSet<u64>) -> usize {
@@ -42,6 +53,7 @@ mod tests {
         let server = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = server.local_addr().unwrap().port();
         assert_eq!(clients(None, port), Some(0));
+        assert!(listening_ports(std::process::id()).contains(&port));
         let connections: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
         assert_eq!(clients(None, port), Some(0), "they are this process's own");
         let entries: Vec<TcpNetEntry> =

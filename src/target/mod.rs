@@ -10,7 +10,7 @@ mod process;
 mod scheduler;
 mod snapshot;
 
-pub use clients::clients;
+pub use clients::{clients, listening_ports};
 pub use cpu_latency::CpuLatencyLock;
 pub use cpus::{has_pmu, online_cpus};
 pub use holders::holders;

@@ -18,6 +18,8 @@ pub struct Rules {
     transport: Vec<Regex>,
     /// Name of the file that the target runs; `None`: not known, as of recordings made by others.
     program: Option<String>,
+    /// A function that is part of its caller's code can be an owner.
+    inlined: bool,
 }
 
 /// What a function is by its name.
@@ -41,12 +43,14 @@ impl Rules {
         let transport = [all(&preset.diagnosis.transport), all(&preset.diagnosis.polling)].concat();
         let file = |path: &String| path.rsplit('/').next().map(String::from).filter(|name| !name.is_empty());
         let (helpers, transport) = (any_of(helpers), any_of(transport));
-        Rules { helpers, transport, program: manifest.target.executable.as_ref().and_then(file) }
+        let program = manifest.target.executable.as_ref().and_then(file);
+        Rules { helpers, transport, program, inlined: false }
     }
 
-    /// As [`Rules::of`], for waits: functions through which tasks and threads wait count for their callers.
+    /// As [`Rules::of`], for waits: functions through which tasks and threads wait count for their callers. Most async
+    /// functions are part of their caller's code, and it is they that wait.
     pub fn of_waits(preset: &Preset, manifest: &Manifest) -> Self {
-        let mut rules = Rules::of(preset, manifest);
+        let mut rules = Rules { inlined: true, ..Rules::of(preset, manifest) };
         rules.helpers.extend(preset.diagnosis.waiting.iter().map(|pattern| pattern.0.clone()));
         rules
     }
@@ -97,8 +101,9 @@ const OF_STACKS: f64 = 0.1;
 /// waits or of CPU. A thread that waits in its runtime alone is the runtime's.
 pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits: bool) -> Vec<Option<FrameId>> {
     let program = program(profile, rules.program.as_deref());
-    let of_program =
-        |frame: &Frame| frame.space == Space::User && !frame.inlined && Some(frame.module.as_str()) == program;
+    let of_program = |frame: &Frame| {
+        frame.space == Space::User && (rules.inlined || !frame.inlined) && Some(frame.module.as_str()) == program
+    };
     let of_program: Vec<bool> = profile.frames.iter().map(of_program).collect();
     // Of each node the innermost owner of the path to it. A node's parent comes before it.
     let mut paths: Vec<Path> = Vec::with_capacity(profile.nodes.len());

@@ -189,17 +189,25 @@ impl<'a> Names<'a> {
         names
     }
 
-    /// The names of the tasks: that of their future's type where the poll function has it, else of the outermost
-    /// function of the program on most of their stacks.
+    /// The names of the tasks: that of their future's type where the poll function or a function of the runtime on
+    /// their stacks has it, else of the outermost function of the program on most of their stacks.
     fn tasks_of(&self, facts: &HandsFacts) -> BTreeMap<u64, String> {
         let mut seen: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut see = |by: Who, stack: Option<u32>, nanos: u64| {
+            let (Who::Task { poll }, Some(stack)) = (by, stack) else { return };
+            let outermost = || self.callers(stack).pop().or_else(|| self.function(stack));
+            if let Some(name) = self.future_on(stack).or_else(|| outermost().map(|one| short_name(&one.name))) {
+                *seen.entry(poll).or_default().entry(name).or_default() += nanos;
+            }
+        };
+        for (key, sum) in &facts.carried.rows {
+            if let Some(ender) = key.ended_by {
+                see(ender.by, ender.stack, sum.nanos);
+            }
+        }
         let mut nodes: Vec<&Node> = facts.carried.chains.nodes.iter().collect();
         while let Some(node) = nodes.pop() {
-            if let (Who::Task { poll }, Some(stack)) = (node.key.by, node.key.stack)
-                && let Some(outermost) = self.callers(stack).pop().or_else(|| self.function(stack))
-            {
-                *seen.entry(poll).or_default().entry(short_name(&outermost.name)).or_default() += node.nanos;
-            }
+            see(node.key.by, node.key.stack, node.nanos);
             nodes.extend(&node.children);
         }
         let mut names: BTreeMap<u64, String> = BTreeMap::new();
@@ -225,6 +233,17 @@ impl<'a> Names<'a> {
     fn event(&self, number: u32) -> Option<String> {
         let named = self.events.as_ref().and_then(|events| events.name(number));
         named.map(|name| name.to_string()).or_else(|| (number != 0).then(|| format!("wait event {number:#010x}")))
+    }
+
+    /// The type of future that the runtime polls on this stack, as its innermost such function names it.
+    fn future_on(&self, stack: u32) -> Option<String> {
+        let (profile, _) = (self.profile?, self.node(stack)?);
+        let mut frames = profile.walk(profile.samples[stack as usize].stack);
+        frames.find_map(|frame| {
+            let name = profile.frames[frame.index()].name.strip_prefix("tokio::runtime::task::")?;
+            ["core::", "harness::", "raw::"].iter().any(|part| name.starts_with(part)).then_some(())?;
+            first_argument(name.split_once("::<")?.1)
+        })
     }
 
     fn node(&self, stack: u32) -> Option<usize> {
@@ -262,6 +281,7 @@ impl<'a> Names<'a> {
     fn who(&self, who: Who) -> String {
         match who {
             Who::Thread => "a thread".into(),
+            Who::Foreign => "a thread of another process".into(),
             Who::Interrupt => "an interrupt (a device, a timer or a packet)".into(),
             Who::Unknown => "not seen".into(),
             Who::Task { poll } => match self.tasks.get(&poll).filter(|name| !name.is_empty()) {
@@ -305,7 +325,11 @@ fn major_version(told: &str) -> Option<u32> {
 
 /// The type of future in the name of a poll function: `tokio::runtime::task::raw::poll::<FUTURE, SCHEDULER>`.
 fn future_of(symbol: &str) -> Option<String> {
-    let arguments = symbol.split_once("raw::poll::<")?.1;
+    first_argument(symbol.split_once("raw::poll::<")?.1)
+}
+
+/// The short name of the first of these type arguments.
+fn first_argument(arguments: &str) -> Option<String> {
     let mut depth = 0;
     let end = arguments.char_indices().find_map(|(at, letter)| {
         match letter {

@@ -132,6 +132,7 @@ fn assert_children(nodes: &[Node], whole: u64) {
 fn who(who: Who) -> String {
     match who {
         Who::Thread => "thread".into(),
+        Who::Foreign => "foreign".into(),
         Who::Task { poll } => format!("task {poll}"),
         Who::Interrupt => "interrupt".into(),
         Who::Unknown => "nobody".into(),

@@ -46,6 +46,7 @@ APART void book_order(void) {
     pthread_mutex_lock(mutex);
     spend(1000000);
     pthread_mutex_unlock(mutex);
+    __asm__ volatile("" ::: "memory");
 }
 
 APART void fetch_rates(void) {

@@ -159,7 +159,7 @@ impl<'s> Followed<'s> {
             walk_cpu: cpu.walk_spent,
             ..report
         };
-        (self.stacks.collector.finish(span), RawFollowed { events, polls, report })
+        (self.stacks.collector.finish(span), RawFollowed { events, polls, report, ..RawFollowed::default() })
     }
 
     /// Puts the recording's number of a stack where the kernel's stands, and notes the thread's name.
