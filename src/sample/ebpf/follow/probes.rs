@@ -17,6 +17,9 @@ const MOST_POLLS: usize = 64;
 /// at 16.
 const HEADER: usize = 64;
 
+/// Threads that detach probes.
+const DETACHING: usize = 16;
+
 /// The probes of one process.
 pub struct Probes {
     functions: TaskFunctions,
@@ -103,5 +106,19 @@ impl Probes {
     /// The poll functions that are probed, by address and symbol, and how many there are.
     pub fn polls(&self) -> (Vec<(u64, String)>, u64) {
         (self.probed.clone(), self.functions.polls.len() as u64)
+    }
+}
+
+impl Drop for Probes {
+    /// For each probe the kernel waits until no CPU can be in it any more, some 100 ms; it can wait for several at once.
+    fn drop(&mut self) {
+        let each = self.links.len().div_ceil(DETACHING).max(1);
+        std::thread::scope(|scope| {
+            while !self.links.is_empty() {
+                let some = self.links.split_off(self.links.len().saturating_sub(each));
+                // Where there is no room for a thread, they are detached here.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(some));
+            }
+        });
     }
 }

@@ -22,8 +22,21 @@ use std::time::Duration;
 const PAUSE: libc::c_int = 5;
 /// How long tasks are looked for before their polls are probed.
 const LOOK: Nanos = 400_000_000;
-/// Events that are kept at most: 48 bytes each.
-const MOST_EVENTS: usize = 12_000_000;
+/// Room for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRoom {
+    /// Bytes of the kernel's ring, a power of two of whole pages.
+    pub ring_bytes: u32,
+    /// Events that are kept at most, 48 bytes each: with one more, following ends.
+    pub most: usize,
+}
+
+impl Default for EventRoom {
+    /// A ring for 10 ms at 30 million events a second; 380 MB of events.
+    fn default() -> EventRoom {
+        EventRoom { ring_bytes: 16 << 20, most: 8_000_000 }
+    }
+}
 
 /// A recording under way.
 pub struct Followed<'s> {
@@ -32,8 +45,9 @@ pub struct Followed<'s> {
     attached: Option<Attached>,
     probes: Option<Probes>,
     events: Vec<FollowedEvent>,
-    /// Events that were not kept.
-    dropped: u64,
+    most: usize,
+    /// When there was no room for more events.
+    full: Option<Nanos>,
     damaged: u64,
     report: FollowingReport,
 }
@@ -45,7 +59,7 @@ impl<'s> Followed<'s> {
         tables: &'s mut Tables,
         modules: &'s mut Modules,
         sampled: &[Sampled],
-        options: &FollowOptions,
+        (options, room): (&FollowOptions, EventRoom),
     ) -> Result<Followed<'s>> {
         kernel.clear(false)?;
         let interrupts = interrupts::entries(Path::new("/proc/kallsyms"));
@@ -61,7 +75,8 @@ impl<'s> Followed<'s> {
             attached,
             probes: None,
             events: Vec::new(),
-            dropped: 0,
+            most: room.most,
+            full: None,
             damaged: 0,
             report: FollowingReport::default(),
         };
@@ -109,10 +124,14 @@ impl<'s> Followed<'s> {
     fn read(&mut self) {
         while let Some(item) = self.stacks.kernel.events.next() {
             match parse(&item) {
-                Some(event) if self.events.len() < MOST_EVENTS => self.events.push(event),
-                Some(_) => self.dropped += 1,
+                Some(event) if self.events.len() < self.most => self.events.push(event),
+                // Events of several CPUs come out of order by little.
+                Some(event) => self.full = Some(self.full.map_or(event.at, |at| at.min(event.at))),
                 None => self.damaged += 1,
             }
+        }
+        if self.full.is_some() {
+            self.stacks.kernel.following.turn_off();
         }
         self.stacks.read_changes();
         self.stacks.read();
@@ -133,7 +152,9 @@ impl<'s> Followed<'s> {
         let polls = self.probes.take().map(|probes| probes.polls().0).unwrap_or_default();
         self.attached = None;
         self.read();
-        self.finish(Span::new(began, clock::now()), polls)
+        let end = clock::now();
+        let span = Span::new(began, self.full.unwrap_or(end).clamp(began, end));
+        self.finish(span, polls)
     }
 
     fn finish(mut self, span: Span, polls: Vec<(u64, String)>) -> (RawSamples, RawFollowed) {
@@ -144,18 +165,26 @@ impl<'s> Followed<'s> {
             self.name(event);
         }
         events.sort_by_key(|event| event.at);
+        if self.full.is_some() {
+            events.retain(|event| event.at < span.end);
+        }
         let mut report = std::mem::take(&mut self.report);
         report.notes.append(&mut self.stacks.notes);
+        if self.full.is_some() {
+            let seconds = span.nanos() as f64 / 1e9;
+            report.notes.push(format!("following ended after {seconds:.2} s: there was no room for more events"));
+        }
         if self.damaged > 0 {
             report.notes.push(format!("{} events could not be read", self.damaged));
         }
         let report = FollowingReport {
             span,
             events: events.len() as u64,
-            lost: counts.lost + self.dropped,
+            lost: counts.lost,
             stacks_lost: counts.crowded + cpu.stacks_lost,
             hits: counts.hits,
             hit_programs: counts.hit_spent,
+            walks: cpu.walked,
             walk_cpu: cpu.walk_spent,
             ..report
         };
