@@ -25,7 +25,13 @@ impl Follower<'_> {
     }
 
     pub(super) fn polled(&mut self, thread: Entity, at: Nanos) {
-        let Some(task) = self.track(thread).polling.pop() else { return self.contradicts() };
+        let Some(task) = self.track(thread).polling.pop() else {
+            // A poll that was under way when the recording began tells nothing.
+            if self.track(thread).is_worker {
+                self.contradicts();
+            }
+            return;
+        };
         let behind = self.behind(task);
         let polled = self.track(task);
         polled.polled_on = None;

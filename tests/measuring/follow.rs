@@ -110,7 +110,7 @@ impl Seen {
     fn has(&mut self, stack: Option<u32>, function: &str) -> bool {
         let Some(stack) = stack.map(|stack| &self.raw.stacks[stack as usize]) else { return false };
         let symbols = self.symbolizer.resolve(&self.raw.modules, &stack.addresses);
-        let named = |symbol: &wireprof::profile::Symbol| self.symbolizer.frame(*symbol).name.contains(function);
+        let named = |symbol: &wireprof::symbol::Symbol| self.symbolizer.frame(*symbol).name.contains(function);
         symbols.iter().any(|symbols| symbols.iter().any(named))
     }
 
@@ -175,10 +175,10 @@ fn waits_of_tasks_are_as_long_as_they_are_where_they_are_and_ended_by_who_ended_
         let mut seen = while_asked(&target, request, || {
             follow(&mut sampler, &target, true, || truth = ask_often(&target, request, TIMES))
         });
-        let carried = &seen.carried;
         assert_eq!(seen.followed.report.no_tasks, None);
-        assert_eq!((seen.followed.report.lost, carried.contradictions), (0, 0), "{}", seen.told());
-        assert!(carried.answered >= TIMES && carried.tasks >= 2, "{}", seen.told());
+        let lost = (seen.followed.report.lost, seen.carried.contradictions);
+        assert_eq!(lost, (0, 0), "{}", seen.told());
+        assert!(seen.carried.answered >= TIMES && seen.carried.tasks >= 2, "{}", seen.told());
         assert!(seen.carried.unseen * 50 < seen.carried.nanos, "{}", seen.told());
         // The other connection asks the same for as long: twice what this one has waited.
         let (nanos, keys) = seen.waits(&[State::Waiting], function);
@@ -257,7 +257,8 @@ fn waits_of_threads_are_as_long_as_they_are_where_they_are_and_ended_by_who_ende
     for (request, function, ender) in waits {
         let mut truth = 0;
         let mut seen = follow(&mut sampler, &target, false, || truth = ask_often(&target, request, TIMES));
-        assert_eq!(seen.carried.answered, TIMES, "{}", seen.told());
+        let answered = seen.carried.answered;
+        assert_eq!(answered, TIMES, "{}", seen.told());
         assert_eq!((seen.followed.report.lost, seen.carried.contradictions, seen.carried.unseen), (0, 0, 0));
         let (nanos, keys) = seen.waits(&[State::Blocked], function);
         println!("{function}: {nanos} ns, {truth} ns by the target itself");

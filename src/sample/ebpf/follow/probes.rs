@@ -11,14 +11,14 @@ use std::fs::File;
 use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 
-/// Poll functions that are probed at most; each takes two probes.
+/// Poll functions that are probed at most; each takes two probes, and the kernel some 100 ms to take each away again,
+/// one after the other.
 const MOST_POLLS: usize = 64;
+/// Tasks that are met less often than once in so many meetings carry no query of a load, and are not probed.
+const RARE: u64 = 200;
 /// Bytes of a task's header in which the pointer to its functions is looked for: tokio 1.20 has it at 32, later ones
 /// at 16.
 const HEADER: usize = 64;
-
-/// Threads that detach probes.
-const DETACHING: usize = 16;
 
 /// The probes of one process.
 pub struct Probes {
@@ -86,11 +86,13 @@ impl Probes {
         })
     }
 
-    /// Probes the poll functions of the tasks that were met, those met most first.
+    /// Probes the poll functions of the tasks that were met, those met most first, and not those met rarely.
     pub fn probe_polls(&mut self, kernel: &mut KernelProgram) {
         let mut met: Vec<(u64, u64)> = self.met.iter().map(|(poll, times)| (*times, *poll)).collect();
         met.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, poll) in met.into_iter().take(MOST_POLLS) {
+        let all: u64 = met.iter().map(|(times, _)| times).sum();
+        let frequent = met.into_iter().filter(|(times, _)| times * RARE >= all);
+        for (_, poll) in frequent.take(MOST_POLLS) {
             let function = self.functions.polls[&poll].clone();
             // The end first: a poll that ends without having begun is passed over, one that never ends is not.
             for program in ["on_polled", "on_poll"] {
@@ -106,19 +108,5 @@ impl Probes {
     /// The poll functions that are probed, by address and symbol, and how many there are.
     pub fn polls(&self) -> (Vec<(u64, String)>, u64) {
         (self.probed.clone(), self.functions.polls.len() as u64)
-    }
-}
-
-impl Drop for Probes {
-    /// For each probe the kernel waits until no CPU can be in it any more, some 100 ms; it can wait for several at once.
-    fn drop(&mut self) {
-        let each = self.links.len().div_ceil(DETACHING).max(1);
-        std::thread::scope(|scope| {
-            while !self.links.is_empty() {
-                let some = self.links.split_off(self.links.len().saturating_sub(each));
-                // Where there is no room for a thread, they are detached here.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(some));
-            }
-        });
     }
 }

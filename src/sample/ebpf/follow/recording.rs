@@ -103,7 +103,7 @@ impl<'s> Followed<'s> {
         let until = clock::now() + LOOK;
         while clock::now() < until {
             std::thread::sleep(Duration::from_millis(PAUSE as u64));
-            self.read();
+            self.read(usize::MAX);
             for event in self.events.drain(..) {
                 if let Happened::Registers(task, _) | Happened::WakesTask(task, _) = event.happened {
                     probes.meet(self.stacks.kernel, task);
@@ -111,6 +111,9 @@ impl<'s> Followed<'s> {
             }
         }
         probes.probe_polls(self.stacks.kernel);
+        // While some probes are there and others are not yet, ends of polls are told whose beginnings were not.
+        self.read(usize::MAX);
+        self.events.clear();
         let (polls, all) = probes.polls();
         self.report.notes.append(&mut probes.refused);
         self.report.polls = Some((polls.len() as u64, all));
@@ -121,10 +124,11 @@ impl<'s> Followed<'s> {
         Ok(())
     }
 
-    fn read(&mut self) {
+    /// Reads what was sent since; ends the following where more than so many events have come.
+    fn read(&mut self, most: usize) {
         while let Some(item) = self.stacks.kernel.events.next() {
             match parse(&item) {
-                Some(event) if self.events.len() < self.most => self.events.push(event),
+                Some(event) if self.events.len() < most => self.events.push(event),
                 // Events of several CPUs come out of order by little.
                 Some(event) => self.full = Some(self.full.map_or(event.at, |at| at.min(event.at))),
                 None => self.damaged += 1,
@@ -142,7 +146,7 @@ impl<'s> Followed<'s> {
         let began = clock::now();
         loop {
             let last = stop.load(Ordering::Acquire);
-            self.read();
+            self.read(self.most);
             if last {
                 break;
             }
@@ -151,7 +155,7 @@ impl<'s> Followed<'s> {
         self.stacks.kernel.following.turn_off();
         let polls = self.probes.take().map(|probes| probes.polls().0).unwrap_or_default();
         self.attached = None;
-        self.read();
+        self.read(self.most);
         let end = clock::now();
         let span = Span::new(began, self.full.unwrap_or(end).clamp(began, end));
         self.finish(span, polls)
