@@ -123,6 +123,9 @@ pub struct FollowingReport {
     pub hit_cost: Option<u64>,
     /// ns in the probes' programs.
     pub hit_programs: u64,
+    /// Stacks that were followed; at the other events they were known by their place.
+    #[serde(default)]
+    pub walks: u64,
     /// ns that following stacks took.
     pub walk_cpu: u64,
     /// How many of the target's poll functions were probed, and how many it has; `None`: tasks were not followed.

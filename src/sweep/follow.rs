@@ -13,7 +13,7 @@ use crate::sample::{Carrying, FollowOptions, RawFollowed, RawSamples};
 use crate::statements::{LockQuery, LockWaits, sample_locks};
 use crate::target::{Role, difference, listening_ports};
 use crate::wire::{Place, WireDelta};
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -87,30 +87,36 @@ pub struct CapturedHands {
     pub locks: Option<Result<LockWaits, String>>,
 }
 
-/// Follows for as long as is planned; `None` where it was not asked for or could not be, which is noted.
-///
-/// # Errors
-/// The end of the load, of the target, or by the user.
+/// Follows for as long as is planned; nothing where it was not asked for or could not be, which is noted. What ended it
+/// early (the end of the load, of the target, or the user) ends the run too, but not the window before.
 pub async fn follow(
     sources: &mut Sources,
     load: &dyn Load,
     stop: &Stop,
     missing: &mut Vec<Missing>,
-) -> Result<Option<CapturedHands>> {
-    let Some(plan) = sources.follow.clone() else { return Ok(None) };
+) -> (Option<CapturedHands>, Option<Error>) {
+    let Some(plan) = sources.follow.clone() else { return (None, None) };
+    let mut lacking = |error: &Error, remedy: &str| {
+        missing.push(Missing { what: Part::Carriers, why: format!("{error:#}"), remedy: remedy.into() });
+    };
     let carrying = match start(sources, &plan) {
         Ok(carrying) => carrying,
         Err(error) => {
-            let remedy = "run `wireprof doctor`, or give --no-follow".into();
-            missing.push(Missing { what: Part::Carriers, why: format!("{error:#}"), remedy });
-            return Ok(None);
+            lacking(&error, "run `wireprof doctor`, or give --no-follow");
+            return (None, None);
         }
     };
     let captured = observe(sources, load, &plan, carrying, stop).await;
     if let Some(wire) = &mut sources.wire {
         wire.stop();
     }
-    captured.map(Some)
+    match captured {
+        Ok(captured) => (Some(captured), None),
+        Err(error) => {
+            lacking(&error, "run the sweep again");
+            (None, Some(error))
+        }
+    }
 }
 
 fn start(sources: &mut Sources, plan: &FollowPlan) -> Result<Box<dyn Carrying>> {
@@ -135,12 +141,14 @@ async fn observe(
     let wire_before = sources.wire.as_ref().filter(|_| followed_at_sockets).and_then(|wire| wire.snapshot().ok());
     let start = clock::now();
     pause(load, sources, start + plan.length.as_nanos() as u64, stop).await?;
-    let span = Span::new(start, clock::now());
+    let whole = Span::new(start, clock::now());
     let wire_after = sources.wire.as_ref().filter(|_| wire_before.is_some()).and_then(|wire| wire.snapshot().ok());
     let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
     let (raw, mut followed) = tokio::task::block_in_place(|| carrying.stop())?;
     followed.listening = sources.processes.target.map(|one| listening_ports(one.sampled.pid)).unwrap_or_default();
+    // Events end earlier where there were too many.
+    let span = Span::new(start, whole.end.min(followed.report.span.end).max(start));
     // Last of all: the answer takes the server's own locks.
     let locks = locks(plan).await;
     let wire = sources
@@ -151,7 +159,7 @@ async fn observe(
         .map(|((wire, before), after)| before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()));
     let cpu = difference(&[cpu_before, cpu_after]).map(|delta| FollowedCpu {
         target: delta.threads.iter().filter(|thread| thread.role == Role::Target).map(|thread| thread.cpu).sum(),
-        span: span.nanos(),
+        span: whole.nanos(),
     });
     let at_sockets = wire.as_ref().and_then(in_hands);
     let scrapes = before.zip(after);

@@ -44,6 +44,8 @@ pub struct Captured {
     pub statements: Option<StatementsDelta>,
     /// What carried the queries in seconds of their own, just after the window.
     pub hands: Option<CapturedHands>,
+    /// What ended the run after the window was measured.
+    pub cut: Option<anyhow::Error>,
     /// Whether reads saw acknowledged writes, just after the window.
     pub freshness: Option<Check>,
     /// What was wanted and not measured, with the reasons.
@@ -103,9 +105,9 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         }
     });
     let freshness = probe(sources, stop, &mut missing).await;
-    let hands = match id.replicate {
-        1 => follow(sources, load.as_ref(), stop, &mut missing).await?,
-        _ => None,
+    let (hands, cut) = match id.replicate {
+        1 => follow(sources, load.as_ref(), stop, &mut missing).await,
+        _ => (None, None),
     };
     let unknown = load.unmeasured().into_iter();
     missing.extend(unknown.map(|(what, why)| lacking(what.into(), &why, "drive the load with `wireprof sweep`")));
@@ -131,6 +133,7 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
         wire: observed.wire,
         statements: observed.statements,
         hands,
+        cut,
         freshness,
         missing,
         target_started,

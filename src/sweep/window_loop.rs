@@ -58,22 +58,28 @@ impl WindowLoop<'_> {
             let id = clients.map_or(planned, |seen| number_window(&mut self.writer.manifest, index, seen));
             (self.tell)(Event::Started { id, index, of, seconds });
             statements::reset_before_window(self.sources, &mut self.writer.manifest.notes).await;
-            let window = self.measure_window(id, symbolizer).await?;
+            let (window, cut) = self.measure_window(id, symbolizer).await?;
             *self.finished += 1;
             (self.tell)(Event::Finished { window: &window, index, of });
+            cut.map_or(Ok(()), Err)?;
         }
         Ok(())
     }
 
-    /// Measures one window and stores it.
-    async fn measure_window(&mut self, id: WindowId, symbolizer: &mut Symbolizer) -> Result<Window> {
-        let captured = window::capture(self.sources, &self.request.plan.timing, id, self.stop).await?;
+    /// Measures one window and stores it; with what ends the run after it.
+    async fn measure_window(
+        &mut self,
+        id: WindowId,
+        symbolizer: &mut Symbolizer,
+    ) -> Result<(Window, Option<anyhow::Error>)> {
+        let mut captured = window::capture(self.sources, &self.request.plan.timing, id, self.stop).await?;
+        let cut = captured.cut.take();
         (self.tell)(Event::Processing(id));
         tokio::task::block_in_place(|| {
             let (preset, manifest) = (&self.request.preset, &self.writer.manifest);
             let (window, expositions) = assemble(captured, preset, manifest, self.sources, symbolizer)?;
             self.writer.write_window(&window, expositions.as_ref().map(Kept::borrow))?;
-            Ok(window)
+            Ok((window, cut))
         })
     }
 

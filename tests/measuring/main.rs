@@ -5,6 +5,8 @@
 mod binaries;
 mod cockroachdb;
 mod compare;
+mod follow;
+mod follow_hostile;
 mod ladder;
 mod libpq_parity;
 mod load;

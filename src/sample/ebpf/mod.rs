@@ -19,6 +19,7 @@ use super::unwind::{Cache, Modules, Space, read_mappings};
 use super::{Carrying, FollowOptions, RawSamples, Recording, Sampled, Sampler, SamplingReport};
 use crate::target::{family, online_cpus};
 use anyhow::{Context, Result};
+pub use follow::EventRoom;
 use follow::Followed;
 use memory::{Room, Tables};
 use parking_lot::Mutex;
@@ -48,14 +49,20 @@ impl EbpfSampler {
     /// What the host does not permit: a kernel without BTF, no CAP_BPF or CAP_PERFMON, or a program that the
     /// kernel refuses.
     pub fn open(options: Options, cache: Cache) -> Result<EbpfSampler> {
-        let form = Form { copies: options.cross_checks, id_mask: None };
+        let form = Form { copies: options.cross_checks, ..Form::default() };
         Self::open_form(options, cache, form)
     }
 
     /// As [`EbpfSampler::open`], but of the ids of waits' stacks only these bits are used, so that they collide: a
     /// test of what happens then.
     pub fn open_with_few_ids(options: Options, cache: Cache, id_mask: u64) -> Result<EbpfSampler> {
-        Self::open_form(options, cache, Form { copies: false, id_mask: Some(id_mask) })
+        Self::open_form(options, cache, Form { id_mask: Some(id_mask), ..Form::default() })
+    }
+
+    /// As [`EbpfSampler::open`], but with this much room for events of what carries the queries: a test of what happens
+    /// where they find none.
+    pub fn open_with_event_room(options: Options, cache: Cache, events: EventRoom) -> Result<EbpfSampler> {
+        Self::open_form(options, cache, Form { events, ..Form::default() })
     }
 
     /// Why waits cannot be followed on this host; `None`: they can.
@@ -141,7 +148,7 @@ impl Sampler for EbpfSampler {
             let mut state = state.lock();
             let prepared = state.prepare(&sampled, form, &|_| {});
             let State { modules, tables, kernel } = &mut *state;
-            match prepared.and_then(|()| Followed::start(kernel, tables, modules, &sampled, &options)) {
+            match prepared.and_then(|()| Followed::start(kernel, tables, modules, &sampled, (&options, form.events))) {
                 Ok(followed) => {
                     let _ = ready.send(Ok(()));
                     followed.run(stop)

@@ -1,7 +1,7 @@
 //! The kernel's program: loaded, given its maps' sizes, attached for a recording and detached after it. Invariant:
 //! nothing is pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
 
-use super::follow::Following;
+use super::follow::{EventRoom, Following};
 use super::memory::{Memory, Room};
 use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
@@ -27,9 +27,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
 
 /// Room for a quarter of a second of samples at the highest rate, or for one tick's copies for the cross-check.
 const RING_BYTES: u32 = 8 << 20;
-
-/// Room for the events of 10 ms at 30 million a second.
-const EVENT_BYTES: u32 = 16 << 20;
 
 /// `CLAIMS` of `bpf/follow.h`.
 const CLAIMS: u32 = 4;
@@ -57,6 +54,8 @@ pub struct Form {
     pub copies: bool,
     /// Bits of the ids of waits' stacks that are used; `None`: all.
     pub id_mask: Option<u64>,
+    /// Room for what carries the queries.
+    pub events: EventRoom,
 }
 
 /// The program in the kernel.
@@ -96,7 +95,7 @@ impl KernelProgram {
             .map_max_entries("rules", room.rules as u32)
             .map_max_entries("scratches", (2 + CLAIMS) * count as u32)
             .map_max_entries("claims", CLAIMS * count as u32)
-            .map_max_entries("events", EVENT_BYTES)
+            .map_max_entries("events", form.events.ring_bytes)
             .map_max_entries("clocks", count as u32)
             .map_max_entries("cpus", count as u32)
             .map_max_entries("ring", if copies != 0 { RING_BYTES * 8 } else { RING_BYTES })

@@ -241,6 +241,18 @@ static long is_interrupt(u32 number, struct entered *entered) {
     return 1;
 }
 
+INLINE int began_in_interrupt(u64 *context, const struct following *following, struct scratch *scratch) {
+    s64 bytes = bpf_get_stack(context, scratch->trace, MAX_KERNEL_FRAMES * 8, 0);
+    struct entered entered = {
+        .trace = scratch->trace,
+        .start = following->interrupt_start,
+        .end = following->interrupt_end,
+        .count = bytes > 0 ? (u64)bytes / 8 : 0,
+    };
+    bpf_loop(MAX_KERNEL_FRAMES, is_interrupt, &entered, 0);
+    return entered.found;
+}
+
 /* In the context of who wakes, which `sched_wakeup` is not in always. */
 SEC("tp_btf/sched_waking")
 int follow_waking(u64 *context) {
@@ -254,17 +266,10 @@ int follow_waking(u64 *context) {
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
     if (!scratch)
         return 0;
-    s64 bytes = bpf_get_stack(context, scratch->trace, MAX_KERNEL_FRAMES * 8, 0);
-    struct entered entered = {
-        .trace = scratch->trace,
-        .start = following->interrupt_start,
-        .end = following->interrupt_end,
-        .count = bytes > 0 ? (u64)bytes / 8 : 0,
-    };
-    bpf_loop(MAX_KERNEL_FRAMES, is_interrupt, &entered, 0);
     struct followed_place place = {};
     struct task_struct *current = bpf_get_current_task_btf();
-    if (entered.found)
+    /* An idle CPU does nothing but interrupts. */
+    if (!current->pid || began_in_interrupt(context, following, scratch))
         event.flags = IN_INTERRUPT;
     else if (place_of_call(current, &place, scratch))
         event.stack = is_untrusted(&place) ? stack_at(context, &place, slot, now) : last_of(&place);

@@ -11,5 +11,5 @@ mod recording;
 mod shapes;
 mod tasks;
 
-pub use recording::Followed;
+pub use recording::{EventRoom, Followed};
 pub use shapes::Following;

@@ -11,8 +11,11 @@ use std::fs::File;
 use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 
-/// Poll functions that are probed at most; each takes two probes.
+/// Poll functions that are probed at most; each takes two probes, and the kernel some 100 ms to take each away again,
+/// one after the other.
 const MOST_POLLS: usize = 64;
+/// Tasks that are met less often than once in so many meetings carry no query of a load, and are not probed.
+const RARE: u64 = 200;
 /// Bytes of a task's header in which the pointer to its functions is looked for: tokio 1.20 has it at 32, later ones
 /// at 16.
 const HEADER: usize = 64;
@@ -88,11 +91,13 @@ impl Probes {
         })
     }
 
-    /// Probes the poll functions of the tasks that were met, those met most first.
+    /// Probes the poll functions of the tasks that were met, those met most first, and not those met rarely.
     pub fn probe_polls(&mut self, kernel: &mut KernelProgram) {
         let mut met: Vec<(u64, u64)> = self.met.iter().map(|(poll, times)| (*times, *poll)).collect();
         met.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, poll) in met.into_iter().take(MOST_POLLS) {
+        let all: u64 = met.iter().map(|(times, _)| times).sum();
+        let frequent = met.into_iter().filter(|(times, _)| times * RARE >= all);
+        for (_, poll) in frequent.take(MOST_POLLS) {
             let function = self.functions.polls[&poll].clone();
             // The end first: a poll that ends without having begun is passed over, one that never ends is not.
             for program in ["on_polled", "on_poll"] {

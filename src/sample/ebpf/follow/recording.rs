@@ -22,8 +22,21 @@ use std::time::Duration;
 const PAUSE: libc::c_int = 5;
 /// How long tasks are looked for before their polls are probed.
 const LOOK: Nanos = 400_000_000;
-/// Events that are kept at most: 48 bytes each.
-const MOST_EVENTS: usize = 12_000_000;
+/// Room for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRoom {
+    /// Bytes of the kernel's ring, a power of two of whole pages.
+    pub ring_bytes: u32,
+    /// Events that are kept at most, 48 bytes each: with one more, following ends.
+    pub most: usize,
+}
+
+impl Default for EventRoom {
+    /// A ring for 10 ms at 30 million events a second; 380 MB of events.
+    fn default() -> EventRoom {
+        EventRoom { ring_bytes: 16 << 20, most: 8_000_000 }
+    }
+}
 
 /// A recording under way.
 pub struct Followed<'s> {
@@ -32,8 +45,9 @@ pub struct Followed<'s> {
     attached: Option<Attached>,
     probes: Option<Probes>,
     events: Vec<FollowedEvent>,
-    /// Events that were not kept.
-    dropped: u64,
+    most: usize,
+    /// When there was no room for more events.
+    full: Option<Nanos>,
     damaged: u64,
     report: FollowingReport,
 }
@@ -45,7 +59,7 @@ impl<'s> Followed<'s> {
         tables: &'s mut Tables,
         modules: &'s mut Modules,
         sampled: &[Sampled],
-        options: &FollowOptions,
+        (options, room): (&FollowOptions, EventRoom),
     ) -> Result<Followed<'s>> {
         kernel.clear(false)?;
         let interrupts = interrupts::entries(Path::new("/proc/kallsyms"));
@@ -61,7 +75,8 @@ impl<'s> Followed<'s> {
             attached,
             probes: None,
             events: Vec::new(),
-            dropped: 0,
+            most: room.most,
+            full: None,
             damaged: 0,
             report: FollowingReport::default(),
         };
@@ -88,7 +103,7 @@ impl<'s> Followed<'s> {
         let until = clock::now() + LOOK;
         while clock::now() < until {
             std::thread::sleep(Duration::from_millis(PAUSE as u64));
-            self.read();
+            self.read(usize::MAX);
             for event in self.events.drain(..) {
                 if let Happened::Registers(task, _) | Happened::WakesTask(task, _) = event.happened {
                     probes.meet(self.stacks.kernel, task);
@@ -96,6 +111,9 @@ impl<'s> Followed<'s> {
             }
         }
         probes.probe_polls(self.stacks.kernel);
+        // While some probes are there and others are not yet, ends of polls are told whose beginnings were not.
+        self.read(usize::MAX);
+        self.events.clear();
         let (polls, all) = probes.polls();
         self.report.notes.append(&mut probes.refused);
         self.report.polls = Some((polls.len() as u64, all));
@@ -106,13 +124,18 @@ impl<'s> Followed<'s> {
         Ok(())
     }
 
-    fn read(&mut self) {
+    /// Reads what was sent since; ends the following where more than so many events have come.
+    fn read(&mut self, most: usize) {
         while let Some(item) = self.stacks.kernel.events.next() {
             match parse(&item) {
-                Some(event) if self.events.len() < MOST_EVENTS => self.events.push(event),
-                Some(_) => self.dropped += 1,
+                Some(event) if self.events.len() < most => self.events.push(event),
+                // Events of several CPUs come out of order by little.
+                Some(event) => self.full = Some(self.full.map_or(event.at, |at| at.min(event.at))),
                 None => self.damaged += 1,
             }
+        }
+        if self.full.is_some() {
+            self.stacks.kernel.following.turn_off();
         }
         self.stacks.read_changes();
         self.stacks.read();
@@ -123,7 +146,7 @@ impl<'s> Followed<'s> {
         let began = clock::now();
         loop {
             let last = stop.load(Ordering::Acquire);
-            self.read();
+            self.read(self.most);
             if last {
                 break;
             }
@@ -132,8 +155,10 @@ impl<'s> Followed<'s> {
         self.stacks.kernel.following.turn_off();
         let polls = self.probes.take().map(|probes| probes.polls().0).unwrap_or_default();
         self.attached = None;
-        self.read();
-        self.finish(Span::new(began, clock::now()), polls)
+        self.read(self.most);
+        let end = clock::now();
+        let span = Span::new(began, self.full.unwrap_or(end).clamp(began, end));
+        self.finish(span, polls)
     }
 
     fn finish(mut self, span: Span, polls: Vec<(u64, String)>) -> (RawSamples, RawFollowed) {
@@ -144,18 +169,26 @@ impl<'s> Followed<'s> {
             self.name(event);
         }
         events.sort_by_key(|event| event.at);
+        if self.full.is_some() {
+            events.retain(|event| event.at < span.end);
+        }
         let mut report = std::mem::take(&mut self.report);
         report.notes.append(&mut self.stacks.notes);
+        if self.full.is_some() {
+            let seconds = span.nanos() as f64 / 1e9;
+            report.notes.push(format!("following ended after {seconds:.2} s: there was no room for more events"));
+        }
         if self.damaged > 0 {
             report.notes.push(format!("{} events could not be read", self.damaged));
         }
         let report = FollowingReport {
             span,
             events: events.len() as u64,
-            lost: counts.lost + self.dropped,
+            lost: counts.lost,
             stacks_lost: counts.crowded + cpu.stacks_lost,
             hits: counts.hits,
             hit_programs: counts.hit_spent,
+            walks: cpu.walked,
             walk_cpu: cpu.walk_spent,
             ..report
         };

@@ -54,6 +54,14 @@ impl TaskFunctions {
     /// # Errors
     /// Why there are none, in words.
     pub fn of(pid: u32) -> Result<TaskFunctions, String> {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        if returns_are_fatal(&read(&format!("/proc/{pid}/status")), &read("/proc/sys/kernel/osrelease")) {
+            return Err(
+                "its system calls are filtered (seccomp), and on Linux 6.11 to 6.13 a probe at the return of a \
+                        function would end such a process"
+                    .into(),
+            );
+        }
         let file = PathBuf::from(format!("/proc/{pid}/exe"));
         let image = Image::open_path(&file).map_err(|error| format!("its program cannot be read: {error}"))?;
         let bias = bias(pid, &image).ok_or("its program's mapping is not known")?;
@@ -98,6 +106,15 @@ impl TaskFunctions {
         }
         Ok(self)
     }
+}
+
+/// Whether a probe at the return of a function can end the process of this status (proc_pid_status(5)). Since Linux 6.11
+/// the return goes through a system call of its own, which filters of the process can refuse; 6.14 exempts it from them.
+fn returns_are_fatal(status: &str, release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let filtered = status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"));
+    filtered && ((6, 11)..(6, 14)).contains(&kernel)
 }
 
 /// Whether a mangled name is this function's own, not that of something within it: a closure, or a type's argument.
@@ -168,6 +185,15 @@ mod tests {
         let none = TaskFunctions::default();
         assert!(none.clone().check(0).unwrap_err().contains("stripped"));
         assert!(none.check(10).unwrap_err().contains("no symbols of tokio's tasks"));
+    }
+
+    #[test]
+    fn a_process_with_filters_is_not_probed_where_the_kernel_does_not_exempt_returns() {
+        let filtered = "Name:\ta\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+        for (release, fatal) in [("6.12.9-arch1", true), ("6.11.0", true), ("6.14.1", false), ("5.15.0-91", false)] {
+            assert_eq!(returns_are_fatal(filtered, release), fatal, "{release}");
+            assert!(!returns_are_fatal("Seccomp:\t0\n", release));
+        }
     }
 
     #[test]
