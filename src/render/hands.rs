@@ -103,20 +103,7 @@ fn total(levels: &BTreeMap<usize, LevelHands>) -> Vec<Cell> {
 
 /// A state in words.
 pub(super) fn in_words(state: State, behind: Option<u16>) -> String {
-    let words = match state {
-        State::Running => "runs on a CPU",
-        State::Runnable => "ready, without a CPU",
-        State::Blocked => "its thread is blocked",
-        State::Waiting => "waits",
-        State::Queued => "ready, not polled yet",
-        State::BeforeHop { port } => return format!("not passed on yet to port {port}"),
-        State::Behind { port } => return format!("behind, at port {port}"),
-        State::WaitsAlready => "waits, since before",
-        State::Outside => "until an event of the kernel",
-        State::NotTold => "not followed further",
-        State::Unseen => "not seen",
-    };
-    behind.map_or_else(|| words.to_string(), |port| format!("{words} for port {port}"))
+    behind.map_or_else(|| state.to_string(), |port| format!("{state} for port {port}"))
 }
 
 /// The chain behind the waits of the highest level, indented by depth; `None` where nothing waits.
@@ -191,6 +178,9 @@ fn quality(level: &LevelHands) -> String {
             facts.report.hits as f64 / queries.max(1.0),
             cost as f64 / 1e3,
         );
+    }
+    if !level.named {
+        text += "; the stacks could not be read, so functions have no names";
     }
     if let Some(why) = &facts.report.no_tasks {
         text += &format!("; async tasks were not followed: {why}");

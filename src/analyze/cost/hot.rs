@@ -6,7 +6,7 @@ use super::tally::{Identity, Tally, tally};
 use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, difference, estimate};
 use crate::profile::{ColumnKind, Focus, Space};
-use crate::run::{Run, Window};
+use crate::run::{Part, Run, Window};
 use regex::Regex;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -95,6 +95,8 @@ pub struct HotLevel {
     pub outside: Option<Estimate>,
     /// How the samples came to be.
     pub provenance: Provenance,
+    /// Why there is nothing; `None`: there is.
+    pub missing: Option<String>,
 }
 
 /// One frame over the levels.
@@ -149,7 +151,8 @@ pub struct HotTable {
 
 /// Makes the table. A run without any profile gives one without rows, its levels' totals `None`.
 pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
-    let per = Per::of(run);
+    // What was answered while the carriers were followed is counted at the sockets, whoever makes the load.
+    let per = if options.source.is_of_hands() { Per::Query } else { Per::of(run) };
     let view_options = ViewOptions {
         per,
         source: options.source,
@@ -170,7 +173,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         }
         let found: Vec<Tally> = views.iter().map(|v| tally(v, options.by, options.callers_of.as_ref())).collect();
         column = column.or_else(|| views.first().map(|v| v.profile.columns[v.column].clone()));
-        levels.push(level_totals(per, level, &windows, &views, &found));
+        levels.push(level_totals(&view_options, level, &windows, &views, &found));
         tallies.push(found);
     }
     let mut rows = rows(&tallies, options);
@@ -195,7 +198,14 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     }
 }
 
-fn level_totals(per: Per, level: usize, windows: &[&Window], views: &[WindowView], tallies: &[Tally]) -> HotLevel {
+fn level_totals(
+    options: &ViewOptions,
+    level: usize,
+    windows: &[&Window],
+    views: &[WindowView],
+    tallies: &[Tally],
+) -> HotLevel {
+    let per = options.per;
     HotLevel {
         level,
         windows: views.len(),
@@ -204,6 +214,22 @@ fn level_totals(per: Per, level: usize, windows: &[&Window], views: &[WindowView
         total: estimate(&tallies.iter().map(|t| t.total.clone()).collect::<Vec<_>>()),
         outside: tallies.iter().map(|t| t.outside.clone()).collect::<Option<Vec<_>>>().and_then(|t| estimate(&t)),
         provenance: provenance(views),
+        missing: views.is_empty().then(|| why_missing(options.source, windows)),
+    }
+}
+
+/// Why none of the windows has a profile that could be used.
+fn why_missing(source: Source, windows: &[&Window]) -> String {
+    if !source.is_of_hands() {
+        return "no profile at this level".into();
+    }
+    let told = |part: &Part| windows.iter().find_map(|window| Some(window.facts.lacks(part)?.why.clone()));
+    if let Some(why) = told(&Part::Carriers).or_else(|| told(&Part::CarrierStacks)) {
+        return why;
+    }
+    match windows.iter().any(|window| window.hands.is_some()) {
+        true => "no query was answered while the carriers were followed".into(),
+        false => "what carries the queries was not followed (sweep --follow 2s)".into(),
     }
 }
 

@@ -4,7 +4,8 @@
 
 use super::fold::{Drawn, Folded, own_name};
 use super::tooltip::{self, Dress};
-use super::{Caption, Drawing, Unit, not_drawn, options, plain};
+use super::lines::not_drawn;
+use super::{Caption, Drawing, Unit, options, plain};
 use crate::analyze::compare::difference::{FrameRow, Subtree, TreeDifference};
 use crate::analyze::cost::view::Per;
 use crate::profile::{middle, short_name};

@@ -1,0 +1,151 @@
+//! Names of what carried the queries: functions of the program on the stacks of waits, tasks by the type of their
+//! future, and who ended a wait. Invariant: what has no name is told apart by nothing, and its time stays.
+
+use super::owners::{Ownership, Rules, owners};
+use super::tally::Identity;
+use crate::carriers::{Node, Who};
+use crate::preset::{Ender, Preset};
+use crate::profile::{FrameId, Profile, frame_matches, short_name};
+use crate::run::{Hands, HandsFacts, Manifest};
+use regex::Regex;
+use std::collections::BTreeMap;
+
+/// What names are given by: the preset's rules for the target of a run.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    rules: Rules,
+    /// How the preset calls who ends waits, by the frames of the one that ends them.
+    enders: Vec<(String, Vec<Regex>)>,
+}
+
+impl Naming {
+    /// By this preset.
+    pub fn of(preset: &Preset, manifest: &Manifest) -> Naming {
+        let patterns = |ender: &Ender| {
+            (ender.name.clone(), ender.functions.iter().map(|pattern| pattern.0.clone()).collect())
+        };
+        Naming { rules: Rules::of_waits(preset, manifest), enders: preset.ender.iter().map(patterns).collect() }
+    }
+}
+
+/// Names of the stacks and of the tasks of a recording.
+pub(in crate::analyze) struct Names<'a> {
+    profile: Option<&'a Profile>,
+    /// Of each node of the profile the innermost function of the program that is no helper.
+    owners: Vec<Option<FrameId>>,
+    ownerships: Vec<Ownership>,
+    naming: &'a Naming,
+    tasks: BTreeMap<u64, String>,
+}
+
+impl<'a> Names<'a> {
+    pub fn of(hands: &'a Hands, naming: &'a Naming) -> Self {
+        let (profile, rules) = (hands.stacks.as_ref(), &naming.rules);
+        let ownerships = profile.map(|profile| rules.ownerships(profile, true)).unwrap_or_default();
+        let owners = profile.map(|profile| owners(profile, &ownerships, rules, true)).unwrap_or_default();
+        let mut names = Names { profile, owners, ownerships, naming, tasks: BTreeMap::new() };
+        names.tasks = names.tasks_of(&hands.facts);
+        names
+    }
+
+    /// The names of the tasks: that of their future's type where the poll function has it, else of the outermost
+    /// function of the program on most of their stacks.
+    fn tasks_of(&self, facts: &HandsFacts) -> BTreeMap<u64, String> {
+        let mut seen: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut nodes: Vec<&Node> = facts.carried.chains.nodes.iter().collect();
+        while let Some(node) = nodes.pop() {
+            if let (Who::Task { poll }, Some(stack)) = (node.key.by, node.key.stack)
+                && let Some(outermost) = self.callers(stack).pop().or_else(|| self.function(stack))
+            {
+                *seen.entry(poll).or_default().entry(short_name(&outermost.name)).or_default() += node.nanos;
+            }
+            nodes.extend(&node.children);
+        }
+        let mut names: BTreeMap<u64, String> = BTreeMap::new();
+        for (poll, symbol) in &facts.polls {
+            names.extend(future_of(symbol).map(|name| (*poll, name)));
+        }
+        for (poll, found) in seen {
+            let most = found.into_iter().max_by_key(|(_, nanos)| *nanos);
+            names.entry(poll).or_insert_with(|| most.map_or_else(String::new, |(name, _)| name));
+        }
+        names
+    }
+
+    fn node(&self, stack: u32) -> Option<usize> {
+        Some(self.profile?.samples.get(stack as usize)?.stack?.index())
+    }
+
+    /// The innermost function of the program on a stack.
+    pub fn function(&self, stack: u32) -> Option<Identity> {
+        let (profile, node) = (self.profile?, self.node(stack)?);
+        let owner = self.owners[node]?;
+        Some(Identity::of(&profile.frames[owner.index()]))
+    }
+
+    /// The functions of the program that called it, innermost first.
+    pub fn callers(&self, stack: u32) -> Vec<Identity> {
+        let (Some(profile), Some(node)) = (self.profile, self.node(stack)) else { return Vec::new() };
+        let Some(owner) = self.owners[node] else { return Vec::new() };
+        let above = profile.walk(profile.samples[stack as usize].stack).skip_while(|frame| *frame != owner).skip(1);
+        let module = &profile.frames[owner.index()].module;
+        let own = above.filter(|frame| {
+            let frame_ = &profile.frames[frame.index()];
+            self.ownerships[frame.index()] == Ownership::Own && frame_.miss.is_none() && frame_.module == *module
+        });
+        let mut found: Vec<Identity> = Vec::new();
+        for frame in own {
+            let identity = Identity::of(&profile.frames[frame.index()]);
+            if found.last() != Some(&identity) {
+                found.push(identity);
+            }
+        }
+        found
+    }
+
+    /// A kind of doer in words.
+    pub fn who(&self, who: Who) -> String {
+        match who {
+            Who::Thread => "a thread".into(),
+            Who::Interrupt => "an interrupt (a device, a timer or a packet)".into(),
+            Who::Unknown => "not seen".into(),
+            Who::Task { poll } => match self.tasks.get(&poll).filter(|name| !name.is_empty()) {
+                Some(name) => format!("task {name}"),
+                None => "a task".into(),
+            },
+        }
+    }
+
+    /// Who ended a wait, in words: what the preset calls it, else where it did.
+    pub fn ender(&self, by: Who, stack: Option<u32>) -> String {
+        let at = stack.and_then(|stack| Some((stack, self.node(stack)?)));
+        let Some((stack, _)) = at else { return self.who(by) };
+        let Some(profile) = self.profile else { return self.who(by) };
+        let frames = || profile.walk(profile.samples[stack as usize].stack).map(|frame| &profile.frames[frame.index()]);
+        let named = self.naming.enders.iter().find(|(_, patterns)| frames().any(|frame| frame_matches(frame, patterns)));
+        if let Some((name, _)) = named {
+            return name.clone();
+        }
+        match self.function(stack) {
+            Some(function) => format!("{}, in {}", self.who(by), short_name(&function.name)),
+            None => self.who(by),
+        }
+    }
+}
+
+/// The type of future in the name of a poll function: `tokio::runtime::task::raw::poll::<FUTURE, SCHEDULER>`.
+fn future_of(symbol: &str) -> Option<String> {
+    let arguments = symbol.split_once("raw::poll::<")?.1;
+    let mut depth = 0;
+    let end = arguments.char_indices().find_map(|(at, letter)| {
+        match letter {
+            '<' | '(' | '[' | '{' => depth += 1,
+            '>' if arguments[..at].ends_with('-') => {}
+            '>' | ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => return Some(at),
+            _ => {}
+        }
+        (depth < 0).then_some(at)
+    })?;
+    Some(short_name(&arguments[..end])).filter(|name| !name.is_empty())
+}
