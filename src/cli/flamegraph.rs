@@ -1,8 +1,8 @@
 //! `wireprof flamegraph`: pictures of a stored run.
 
 use super::names::Names;
-use crate::analyze::cost::carrier_names::Naming;
 use super::{Common, Outcome, Usage, input, output};
+use crate::analyze::cost::carrier_names::Naming;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::render::{Picture, Report, Section};
 use crate::run::Parts;

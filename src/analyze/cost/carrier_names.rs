@@ -16,15 +16,20 @@ pub struct Naming {
     rules: Rules,
     /// How the preset calls who ends waits, by the frames of the one that ends them.
     enders: Vec<(String, Vec<Regex>)>,
+    /// Frames of the async runtime, which say nothing of what a task waits for.
+    pub runtime: Vec<Regex>,
 }
 
 impl Naming {
     /// By this preset.
     pub fn of(preset: &Preset, manifest: &Manifest) -> Naming {
-        let patterns = |ender: &Ender| {
-            (ender.name.clone(), ender.functions.iter().map(|pattern| pattern.0.clone()).collect())
-        };
-        Naming { rules: Rules::of_waits(preset, manifest), enders: preset.ender.iter().map(patterns).collect() }
+        let patterns =
+            |ender: &Ender| (ender.name.clone(), ender.functions.iter().map(|pattern| pattern.0.clone()).collect());
+        Naming {
+            rules: Rules::of_waits(preset, manifest),
+            enders: preset.ender.iter().map(patterns).collect(),
+            runtime: preset.runtime.iter().map(|pattern| pattern.0.clone()).collect(),
+        }
     }
 }
 
@@ -122,7 +127,8 @@ impl<'a> Names<'a> {
         let Some((stack, _)) = at else { return self.who(by) };
         let Some(profile) = self.profile else { return self.who(by) };
         let frames = || profile.walk(profile.samples[stack as usize].stack).map(|frame| &profile.frames[frame.index()]);
-        let named = self.naming.enders.iter().find(|(_, patterns)| frames().any(|frame| frame_matches(frame, patterns)));
+        let named =
+            self.naming.enders.iter().find(|(_, patterns)| frames().any(|frame| frame_matches(frame, patterns)));
         if let Some((name, _)) = named {
             return name.clone();
         }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<HostCheck> {
     let mut checks = vec![sampling(), event(), rate(), interrupts(), kernel_symbols(), scheduler(), kernel_programs()];
-    checks.extend([off_cpu(), sockets(), idle_cpus()]);
+    checks.extend([off_cpu(), sockets(), carriers(), idle_cpus()]);
     checks.push(runs(&common.runs));
     checks.push(HostCheck::good(
         "cache",
@@ -180,6 +180,33 @@ fn off_cpu() -> HostCheck {
         format!("{refused}; what threads wait for reads \"not measured\""),
         "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
     )
+}
+
+/// Attaches what follows threads and tasks, with a probe at a function of wireprof's own, and lets it go again.
+fn carriers() -> HostCheck {
+    const WHAT: &str = "what carries queries (eBPF, probes)";
+    let unfollowed = "how the time in the server's hands divides reads \"not measured\"";
+    if !Path::new("/sys/bus/event_source/devices/uprobe").exists() {
+        return HostCheck::limited(
+            WHAT,
+            format!(
+                "the kernel has no probes at functions of programs; async tasks are not followed, and {unfollowed}"
+            ),
+            "use a kernel with CONFIG_UPROBE_EVENTS (all distributions' have it)",
+        );
+    }
+    let tried = EbpfSampler::open(Options::default(), Cache::default()).and_then(|sampler| sampler.try_following());
+    match tried {
+        Ok(nanos) => HostCheck::good(
+            WHAT,
+            format!("threads and tokio's tasks can be followed; a hit of a probe takes {:.1} us", nanos as f64 / 1e3),
+        ),
+        Err(error) => HostCheck::limited(
+            WHAT,
+            format!("{error:#}; {unfollowed}"),
+            "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
+        ),
+    }
 }
 
 /// Loads the program that follows queries at the sockets, and lets it go again.

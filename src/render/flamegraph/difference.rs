@@ -3,8 +3,8 @@
 //! same width is the same cost.
 
 use super::fold::{Drawn, Folded, own_name};
-use super::tooltip::{self, Dress};
 use super::lines::not_drawn;
+use super::tooltip::{self, Dress};
 use super::{Caption, Drawing, Unit, options, plain};
 use crate::analyze::compare::difference::{FrameRow, Subtree, TreeDifference};
 use crate::analyze::cost::view::Per;

@@ -155,9 +155,7 @@ fn shown(frames: &[&Frame], full_names: bool) -> Vec<String> {
     let called = |frame: &&Frame| match full_names {
         true => middle(&frame.name, super::FULL_NAME),
         // A sentence, with names in it.
-        false if frame.space == Space::Marker => {
-            frame.name.split(' ').map(own_name).collect::<Vec<_>>().join(" ")
-        }
+        false if frame.space == Space::Marker => frame.name.split(' ').map(own_name).collect::<Vec<_>>().join(" "),
         false => own_name(&short_name(&frame.name)),
     };
     let named: Vec<Named> =

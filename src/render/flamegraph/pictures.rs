@@ -62,7 +62,8 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
     for (focus, source) in views(run, wanted) {
         for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
             let what = what(wanted.process.as_deref(), focus, source);
-            let runtime_frames = wanted.runtime_frames.clone();
+            let runtime_frames = runtime_frames(wanted, source);
+            let folded = !runtime_frames.is_empty();
             let options = ViewOptions {
                 source,
                 per: if source.is_of_hands() { Per::Query } else { Per::of(run) },
@@ -80,7 +81,6 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 written.left_out.push(format!("level {level}, {what}: no sample in it, nothing was drawn"));
                 continue;
             }
-            let folded = !wanted.runtime_frames.is_empty();
             let caption = Caption {
                 run: match &wanted.process {
                     Some(process) => format!("{process}, {}", run.manifest.id),
@@ -90,7 +90,7 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 folded,
                 full_names: wanted.full_names,
             };
-            let path = directory.join(file_name(&run.manifest.id, level, &what, folded));
+            let path = directory.join(file_name(&run.manifest.id, level, &what, folded && source != Source::InHand));
             write_picture(&path, &draw(&view, &caption)?.svg)?;
             written.pictures.push(PictureFile { level, what, path });
         }
@@ -133,15 +133,19 @@ fn views<'w>(run: &Run, wanted: &'w Wanted) -> Vec<(Option<&'w Focus>, Source)> 
     views.retain(|focus| focus.is_none() || !wanted.everything);
     let any = |has: &dyn Fn(&Window) -> bool| run.windows.iter().any(has);
     let (off_cpu, hands) = (any(&|window| window.off_cpu.is_some()), any(&|window| window.hands.is_some()));
-    let sources = [
-        (Source::Blocked, off_cpu),
-        (Source::Runnable, off_cpu),
-        (Source::InHand, hands && wanted.naming.is_some()),
-    ];
+    let sources =
+        [(Source::Blocked, off_cpu), (Source::Runnable, off_cpu), (Source::InHand, hands && wanted.naming.is_some())];
     for (source, _) in sources.into_iter().filter(|(_, there)| *there) {
         drawn.extend(views.iter().map(|focus| (*focus, source)));
     }
     drawn
+}
+
+/// What is folded. Of the time in hand always all of the runtime: a task's stack is one of the runtime's, with what the
+/// task waits for at its end.
+fn runtime_frames(wanted: &Wanted, source: Source) -> Vec<Regex> {
+    let naming = wanted.naming.as_ref().filter(|_| source == Source::InHand);
+    naming.map_or(&wanted.runtime_frames, |naming| &naming.runtime).clone()
 }
 
 /// `all`, `peek`, `all blocked`, `postgres all`

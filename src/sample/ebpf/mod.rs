@@ -20,6 +20,7 @@ use super::{Carrying, FollowOptions, RawSamples, Recording, Sampled, Sampler, Sa
 use crate::target::{family, online_cpus};
 use anyhow::{Context, Result};
 use follow::Followed;
+pub use follow::{NoTasks, types_of_tasks};
 use memory::{Room, Tables};
 use parking_lot::Mutex;
 use program::{Form, KernelProgram};
@@ -61,6 +62,14 @@ impl EbpfSampler {
     /// Why waits cannot be followed on this host; `None`: they can.
     pub fn waits_refused(&self) -> Option<String> {
         self.state.lock().kernel.waits_refused.clone()
+    }
+
+    /// Tries whether what carries the queries can be followed on this host: ns that a hit of a probe takes.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn try_following(&self) -> Result<u64> {
+        follow::try_following(&mut self.state.lock().kernel)
     }
 
     fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {

@@ -13,3 +13,24 @@ mod tasks;
 
 pub use recording::Followed;
 pub use shapes::Following;
+pub use tasks::NoTasks;
+
+use super::program::KernelProgram;
+use tasks::TaskFunctions;
+
+/// Tries all that following takes, and lets it go again: ns that a hit of a probe takes on this host.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn try_following(kernel: &mut KernelProgram) -> anyhow::Result<u64> {
+    let _attached = kernel.attach_following()?;
+    hit::cost(kernel)
+}
+
+/// How many types of tasks a running program has, by its symbols.
+///
+/// # Errors
+/// Why that is not known.
+pub fn types_of_tasks(pid: u32) -> Result<usize, NoTasks> {
+    TaskFunctions::of(pid).map(|functions| functions.polls.len())
+}
