@@ -64,12 +64,20 @@ impl EbpfSampler {
         self.state.lock().kernel.waits_refused.clone()
     }
 
-    /// Tries whether what carries the queries can be followed on this host: ns that a hit of a probe takes.
+    /// Tries whether threads that carry queries can be followed on this host.
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn try_following(&self) -> Result<u64> {
-        follow::try_following(&mut self.state.lock().kernel)
+    pub fn try_following(&self) -> Result<()> {
+        self.state.lock().kernel.attach_following().map(drop)
+    }
+
+    /// Tries whether async tasks can be followed, too, by probes: ns that a hit of one takes.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn try_probe(&self) -> Result<u64> {
+        follow::try_probe(&mut self.state.lock().kernel)
     }
 
     fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {

@@ -1,5 +1,6 @@
 //! Follows what carries the queries, by events of the kernel and probes at the functions of async tasks. Invariant:
-//! nothing of the target is changed, and when this ends, by whatever way, nothing stays attached.
+//! of the target nothing is changed but that the kernel puts breakpoints where probes are, and when this ends, by
+//! whatever way, nothing stays attached.
 //!
 //! Tasks need two steps: first wakers alone are probed, which tells what tasks there are and where in a task's header
 //! its functions are named; then the poll functions of just those tasks are probed too.
@@ -18,12 +19,11 @@ pub use tasks::NoTasks;
 use super::program::KernelProgram;
 use tasks::TaskFunctions;
 
-/// Tries all that following takes, and lets it go again: ns that a hit of a probe takes on this host.
+/// Tries a probe at a function of wireprof's own, and lets it go again: ns that a hit takes on this host.
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn try_following(kernel: &mut KernelProgram) -> anyhow::Result<u64> {
-    let _attached = kernel.attach_following()?;
+pub fn try_probe(kernel: &mut KernelProgram) -> anyhow::Result<u64> {
     hit::cost(kernel)
 }
 
