@@ -16,16 +16,19 @@ const LEAST_STEP: f64 = 0.02;
 const DEPTH: usize = 6;
 const SIDE_BY_SIDE: usize = 4;
 
-/// The section; empty of tables where carriers were followed at no level.
-pub fn hands_section(levels: &BTreeMap<usize, LevelHands>) -> Section {
+/// The section; empty of tables where carriers were followed at no level. `unknown`: of the other levels, why not.
+pub fn hands_section(levels: &BTreeMap<usize, LevelHands>, unknown: &BTreeMap<usize, String>) -> Section {
     let title = "In the server's hands".to_string();
     let Some(highest) = levels.values().next_back() else {
-        let notes = vec!["Not divided: what carries the queries was not followed in this run (--follow 2s).".into()];
+        let why = unknown.values().next().map_or("the run has no window", String::as_str);
+        let notes = vec![format!("Not divided: {why}.")];
         return Section { title, notes, ..Section::default() };
     };
     let mut tables = vec![parts_table(levels, highest)];
     tables.extend(chain_table(highest));
-    Section { title, tables, notes: notes(levels), ..Section::default() }
+    let mut notes = notes(levels);
+    notes.extend(unknown.iter().map(|(level, why)| format!("Level {level}: not divided: {why}.")));
+    Section { title, tables, notes, ..Section::default() }
 }
 
 /// What makes the parts of several levels one row.

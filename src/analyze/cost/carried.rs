@@ -7,7 +7,7 @@ use crate::carriers::{EnderKey, Key};
 use crate::profile::{
     Builder, Column, ColumnKind, FrameId, Labels, LabelsId, Profile, StackId, carried_columns, marker,
 };
-use crate::run::Hands;
+use crate::run::{Hands, Part, Window};
 
 /// What the column of [`in_hand`] is called.
 const IN_HAND: &str = "in hand";
@@ -56,6 +56,18 @@ pub(super) fn named_share(hands: &Hands) -> Option<f64> {
         named += if key.stack.and_then(has_name) == Some(true) { sum.nanos } else { 0 };
     }
     (all > 0).then(|| named as f64 / all as f64)
+}
+
+/// Why nothing is known of what carried the queries of these windows, or not by stack.
+pub fn why_not_followed(windows: &[&Window]) -> String {
+    let told = |part: &Part| windows.iter().find_map(|window| Some(window.facts.lacks(part)?.why.clone()));
+    if let Some(why) = told(&Part::Carriers).or_else(|| told(&Part::CarrierStacks)) {
+        return why;
+    }
+    match windows.iter().any(|window| window.hands.is_some()) {
+        true => "no query was answered while the carriers were followed".into(),
+        false => "what carries the queries was not followed (sweep --follow 2s)".into(),
+    }
 }
 
 /// A profile under construction from the stacks of another one.

@@ -1,12 +1,13 @@
 //! Hot frames: what each frame costs a query at each level, and what grew. Invariant: a level's self costs and what
 //! lies outside the focus sum to its total, and a frame that recurs in a stack counts once in `total`.
 
+use super::carried::why_not_followed;
 use super::owners::{Rules, owned};
 use super::tally::{Identity, Tally, tally};
 use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, difference, estimate};
 use crate::profile::{ColumnKind, Focus, Space};
-use crate::run::{Part, Run, Window};
+use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -214,22 +215,10 @@ fn level_totals(
         total: estimate(&tallies.iter().map(|t| t.total.clone()).collect::<Vec<_>>()),
         outside: tallies.iter().map(|t| t.outside.clone()).collect::<Option<Vec<_>>>().and_then(|t| estimate(&t)),
         provenance: provenance(views),
-        missing: views.is_empty().then(|| why_missing(options.source, windows)),
-    }
-}
-
-/// Why none of the windows has a profile that could be used.
-fn why_missing(source: Source, windows: &[&Window]) -> String {
-    if !source.is_of_hands() {
-        return "no profile at this level".into();
-    }
-    let told = |part: &Part| windows.iter().find_map(|window| Some(window.facts.lacks(part)?.why.clone()));
-    if let Some(why) = told(&Part::Carriers).or_else(|| told(&Part::CarrierStacks)) {
-        return why;
-    }
-    match windows.iter().any(|window| window.hands.is_some()) {
-        true => "no query was answered while the carriers were followed".into(),
-        false => "what carries the queries was not followed (sweep --follow 2s)".into(),
+        missing: views.is_empty().then(|| match options.source.is_of_hands() {
+            true => why_not_followed(windows),
+            false => "no profile at this level".into(),
+        }),
     }
 }
 

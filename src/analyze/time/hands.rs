@@ -2,6 +2,7 @@
 //! level sum to the time in hand, and the steps of a chain to what they divide; a stack without a name keeps its time.
 
 use crate::analyze::Identity;
+use crate::analyze::cost::carried::why_not_followed;
 use crate::analyze::cost::carrier_names::{Names, Naming};
 use crate::carriers::{Node, State};
 use crate::preset::Preset;
@@ -78,6 +79,12 @@ pub fn hands(run: &Run, preset: &Preset) -> BTreeMap<usize, LevelHands> {
         Some((level, of_level(level, followed, &naming)?))
     };
     run.levels().into_iter().filter_map(level).collect()
+}
+
+/// The levels at which they were not, and why.
+pub fn not_followed(run: &Run, followed: &BTreeMap<usize, LevelHands>) -> BTreeMap<usize, String> {
+    let others = run.levels().into_iter().filter(|(level, _)| !followed.contains_key(level));
+    others.map(|(level, windows)| (level, why_not_followed(&windows))).collect()
 }
 
 fn of_level(level: usize, hands: &Hands, naming: &Naming) -> Option<LevelHands> {
