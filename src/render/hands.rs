@@ -1,6 +1,7 @@
 //! What carried the queries while they were in the server's hands, as tables: the time by state and function at each
 //! level, and what the longest waits were for. Invariant: rows of a level sum to its time in hand.
 
+use super::figure::{count, significant};
 use super::model::{Cell, Column, Section, Table};
 use crate::analyze::Identity;
 use crate::analyze::time::hands::{LevelHands, Part, Step};
@@ -164,22 +165,23 @@ fn quality(level: &LevelHands) -> String {
     let mut text = format!(
         "Level {}: {} queries in {:.1} s; {} of the waits have a complete stack, of {} it is known who ended them",
         level.level,
-        level.queries,
+        count(level.queries),
         facts.carried.span.seconds(),
         percent(facts.complete),
         percent(facts.ended),
     );
     if let Some(sockets) = level.by_sockets {
-        text += &format!("; {:.1} us a query, by the sockets {:.1}", level.nanos / 1e3, sockets / 1e3);
+        text +=
+            &format!("; {} µs a query, by the sockets {}", significant(level.nanos / 1e3), significant(sockets / 1e3));
     }
     if let Some(cost) = facts.report.hit_cost.filter(|_| facts.report.hits > 0) {
         let seconds = facts.report.span.seconds().max(f64::MIN_POSITIVE);
         let queries = level.queries as f64 * seconds / facts.carried.span.seconds().max(f64::MIN_POSITIVE);
         text += &format!(
-            "; following took {:.1} us a query of the server ({:.1} hits of probes, {:.1} us each)",
-            facts.report.hits as f64 * cost as f64 / 1e3 / queries.max(1.0),
-            facts.report.hits as f64 / queries.max(1.0),
-            cost as f64 / 1e3,
+            "; following took {} µs a query of the server ({} hits of probes, {} µs each)",
+            significant(facts.report.hits as f64 * cost as f64 / 1e3 / queries.max(1.0)),
+            significant(facts.report.hits as f64 / queries.max(1.0)),
+            significant(cost as f64 / 1e3),
         );
     }
     if !level.named {

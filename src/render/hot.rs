@@ -97,8 +97,8 @@ fn notes(table: &HotTable) -> Vec<String> {
     }
     if table.by == By::Owner {
         notes.push(
-            "Each sample or wait counts for the innermost function of the server's own program that is no helper; `--by self` \
-             shows where it is by the kernel and the libraries too."
+            "Each sample or wait counts for the innermost function of the server's own program that is no helper; \
+             `--by self` shows where it is by the kernel and the libraries too."
                 .into(),
         );
     }

@@ -1,5 +1,5 @@
-//! What carried the queries, from a constructed run: exact figures a query in tables and pictures, and that a stored run
-//! gives the same, or says what it lacks.
+//! What carried the queries, from a constructed run: exact figures a query in tables and pictures, and that a stored
+//! run gives the same, or says what it lacks.
 
 use crate::build::hands::{hands, key, node};
 use crate::checks::{bad, check, fires};

@@ -1,6 +1,6 @@
-//! What carried the queries, as profiles: the stacks of the carriers' waits, and all of the time in hand with what no
-//! stack stands for under frames of its own. Invariant: the weights of the latter sum to the time in hand exactly, and
-//! those of the former to what of it the carriers waited; both are taken from `hands.json`, never from the stacks' file.
+//! What carried the queries, as profiles: the stacks of the carriers' waits, and all of the time in hand, with what has
+//! no stack under frames of its own. Invariant: the latter's weights sum to the time in hand exactly, the former's to
+//! what of it the carriers waited; both are taken from `hands.json`, never from the stacks' file.
 
 use super::carrier_names::{Names, Naming};
 use crate::carriers::{EnderKey, Key};

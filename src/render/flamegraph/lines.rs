@@ -1,5 +1,5 @@
-//! The two lines under a picture's title: what load it is of, and how its stacks came to be. Invariant: what is not drawn
-//! is said.
+//! The two lines under a picture's title: what load it is of, and how its stacks came to be. Invariant: what is not
+//! drawn is said.
 
 use super::Drawing;
 use crate::analyze::cost::view::{LevelView, Per};
