@@ -4,6 +4,7 @@
 use crate::clock::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// In which state a carrier is, or what stands in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +39,24 @@ pub enum State {
     NotTold,
     /// Not known: it was not followed, or events are missing.
     Unseen,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Running => "runs on a CPU",
+            State::Runnable => "ready, without a CPU",
+            State::Blocked => "its thread is blocked",
+            State::Waiting => "waits",
+            State::Queued => "ready, not polled yet",
+            State::BeforeHop { port } => return write!(f, "not passed on yet to port {port}"),
+            State::Behind { port } => return write!(f, "behind, at port {port}"),
+            State::WaitsAlready => "waits, since before",
+            State::Outside => "until an event of the kernel",
+            State::NotTold => "not followed further",
+            State::Unseen => "not seen",
+        })
+    }
 }
 
 impl State {

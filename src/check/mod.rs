@@ -214,6 +214,21 @@ pub enum Check {
     },
     /// Whether the instruments saw the server that answered.
     TargetSeen(Seen),
+    /// The time in the server's hands by what carried the queries against that by the sockets, in the seconds in which
+    /// carriers were followed: one time, seen twice.
+    CarriedTime {
+        /// Queries in hand on average, by their carriers (ns per ns).
+        carried: f64,
+        /// Queries in hand on average, by the sockets (ns per ns).
+        at_sockets: f64,
+    },
+    /// Events of the carriers that found no room.
+    LostEvents {
+        /// Such events (a count).
+        lost: u64,
+        /// Events that were kept (a count).
+        events: u64,
+    },
     /// What could not be checked, and why.
     Unchecked {
         /// What was to be checked, in words.
@@ -252,6 +267,11 @@ mod bound {
     pub const BUSIEST_THREAD: f64 = 0.95;
     /// Of the sampled weight without a name: the largest part that a table may hide.
     pub const SYMBOLIZED: f64 = 0.95;
+    /// Of the time in hand by the sockets: the two are read some tens of ms apart, and load varies; more are queries or
+    /// carriers that were not seen.
+    pub const CARRIED_TIME: f64 = 0.05;
+    /// Of all events: a query has ten or more of them, so that as many queries in a hundred have a part that is unseen.
+    pub const LOST_EVENTS: f64 = 0.001;
     /// Of the window: means per query can be off by as much.
     pub const SKEW: f64 = 0.10;
 }
@@ -296,6 +316,8 @@ impl Check {
             Check::Skew { skew } => warn(*skew > bound::SKEW),
             Check::TargetSeen(seen) if !seen.blind().is_empty() => Status::Fail,
             Check::TargetSeen(seen) => warn(seen.children_work()),
+            Check::CarriedTime { .. } => warn(self.share().abs() > bound::CARRIED_TIME),
+            Check::LostEvents { .. } => warn(self.share() > bound::LOST_EVENTS),
             Check::Unchecked { .. } => Status::NotMeasured,
         }
     }
@@ -310,6 +332,8 @@ impl Check {
             Check::OtherClients { others, own, .. } => of(*others, others + own),
             Check::PlacesSum { places, latency } => 1.0 - places / latency,
             Check::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
+            Check::CarriedTime { carried, at_sockets } => carried / at_sockets - 1.0,
+            Check::LostEvents { lost, events } => of(*lost, lost + events),
             Check::LostSamples { lost, recorded, .. } => of(*lost, lost + recorded),
             Check::CompleteStacks { complete, samples, .. } => of(*complete, *samples),
             Check::OtherProcesses { others, capacity } => of(*others, *capacity),

@@ -146,6 +146,17 @@ impl fmt::Display for Check {
                     100.0 * skew
                 )
             }
+            Check::CarriedTime { carried, at_sockets } => {
+                write!(
+                    f,
+                    "{carried:.2} queries were in the server's hands at once by what carried them, {at_sockets:.2} by \
+                     the sockets ({percent:+.1} %)"
+                )
+            }
+            Check::LostEvents { lost, events } => {
+                let lost = plural(*lost, "event");
+                write!(f, "{lost} of the carriers lost beside {events} kept ({percent:.2} %)")
+            }
             Check::TargetSeen(seen) => f.write_str(&seen.sentence()),
             Check::Unchecked { what, why } => write!(f, "{what}: not measured: {why}"),
         }
@@ -219,6 +230,14 @@ impl Check {
                 "leave this window out: a server that has just started is another one; see its log for why it ended"
             }
             Check::Skew { .. } => "use longer windows, or scrape fewer metrics: the server takes long to write them",
+            Check::CarriedTime { .. } => {
+                "take the division of the time in the server's hands as shares only: see whether queries are \
+                    pipelined, or whether a process that carries them is not followed"
+            }
+            Check::LostEvents { .. } => {
+                "parts of the waits are not seen or have the wrong end: follow fewer clients, or for a shorter time \
+                    (--follow 500ms)"
+            }
             Check::TargetSeen(seen) => return Some(seen.remedy().into()),
             Check::Unchecked { .. } => return None,
         };

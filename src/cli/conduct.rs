@@ -4,6 +4,7 @@ use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::{Common, Failed, Outcome, flamegraph, input};
+use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::time::nodes::nodes;
 use crate::analyze::time::places::places;
 use crate::analyze::time::populations::populations;
@@ -144,7 +145,8 @@ impl Answer<'_> {
     fn draw(&self, run: &Run, directory: &Path, progress: &Progress) -> Result<Vec<Picture>> {
         progress.working("drawing flamegraphs");
         let foci = input::foci(self.preset);
-        let wanted = Wanted { everything: true, foci, full_names: self.output.names.full, ..Wanted::default() };
+        let (full_names, naming) = (self.output.names.full, Some(Naming::of(self.preset, &run.manifest)));
+        let wanted = Wanted { everything: true, foci, full_names, naming, ..Wanted::default() };
         let directory = directory.join(flamegraph::FOLDER);
         let mut flamegraphs = write_pictures(run, &wanted, &directory)?.pictures;
         for process in run.companions() {

@@ -7,7 +7,7 @@ use crate::analyze::judge::summary::summary;
 use crate::analyze::time::WaitKinds;
 use crate::analyze::time::correlation::{slow_slices, together};
 use crate::analyze::time::growth::growth;
-use crate::analyze::time::hands::hands;
+use crate::analyze::time::hands::{hands, not_followed};
 use crate::analyze::time::nodes::{LevelNodes, misplaced, nodes};
 use crate::analyze::time::off_cpu::{LevelWaits, blocked_stacks};
 use crate::analyze::time::places::{load_places, places};
@@ -80,7 +80,8 @@ impl Explain {
         let mut sections = vec![levels, followed, within];
         sections.extend(load_places(&hops).map(|hop| tails_section(hop, &tails(run))));
         if let Ok(preset) = &followed_by {
-            sections.push(hands_section(&hands(run, preset)));
+            let divided = hands(run, preset);
+            sections.push(hands_section(&divided, &not_followed(run, &divided)));
         }
         sections.push(demands_section(&demands, &bounds(run, &demands)));
         sections.push(waiting);

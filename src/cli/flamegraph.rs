@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::{Common, Outcome, Usage, input, output};
+use crate::analyze::cost::carrier_names::Naming;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::render::{Picture, Report, Section};
 use crate::run::Parts;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 /// Folder of a run that its pictures go to.
 pub const FOLDER: &str = "flamegraphs";
 
-/// SVG flamegraphs per level: everything, and each focus; CPU per query
+/// SVG flamegraphs per level: everything, and each focus; CPU per query, waits, the time in the server's hands
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -64,6 +65,7 @@ impl Flamegraph {
             runtime_frames: input::runtime_frames(&preset, self.fold_runtime)?,
             full_names: self.names.full,
             process: self.process,
+            naming: Some(Naming::of(&preset, &run.manifest)),
         };
         let directory = self.output.unwrap_or_else(|| loaded.directory.join(FOLDER));
         let written = write_pictures(run, &wanted, &directory)?;

@@ -7,7 +7,7 @@ use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::view::Source;
 use crate::profile::ColumnKind;
 use crate::render::hot_report;
-use crate::run::Parts;
+use crate::run::{Parts, Window};
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use regex::Regex;
@@ -22,6 +22,7 @@ Examples:
   wireprof hot RUN --sort growth --fold-plumbing  what grew most, by logical call chain
   wireprof hot --off-cpu blocked                  who waits, by function of the program
   wireprof hot --off-cpu blocked --by total       what threads are blocked in
+  wireprof hot --waits                            what carries the queries waits in, while it has one in hand
   wireprof hot RUN --process postgres             what was sampled beside the target
   wireprof hot RUN --callers-of 'futex_wait' --by total")]
 pub struct Hot {
@@ -35,7 +36,7 @@ pub struct Hot {
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
     /// Which samples count for a function: those in it, those in it and all that it calls, or those of which it is the
-    /// innermost function of the server's program [default: self; with --off-cpu: owner]
+    /// innermost function of the server's program [default: self; with --off-cpu or --waits: owner]
     #[arg(long, value_enum)]
     by: Option<ByArgument>,
     /// What comes first
@@ -50,8 +51,11 @@ pub struct Hot {
     /// Time off CPU instead of samples on CPU
     #[arg(long, value_enum)]
     off_cpu: Option<OffCpuArgument>,
+    /// Time that threads and async tasks wait while they have a query in hand, instead of samples on CPU
+    #[arg(long, conflicts_with = "off_cpu")]
+    waits: bool,
     /// Another process than the target, sampled besides it (sweep --also)
-    #[arg(long, value_name = "NAME", conflicts_with = "off_cpu")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["off_cpu", "waits"])]
     process: Option<String>,
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 30)]
@@ -115,9 +119,13 @@ impl Hot {
     /// A column that no profile of the run has is a slip of the pen, not an empty answer.
     fn check_column(&self, loaded: &input::Loaded) -> Result<()> {
         let Some(wanted) = &self.column else { return Ok(()) };
-        let profile = |window: &'_ crate::run::Window| match self.off_cpu {
-            None => window.profile.as_ref().map(|profile| profile.columns.clone()),
-            Some(_) => window.off_cpu.as_ref()?.profile.as_ref().map(|profile| profile.columns.clone()),
+        let profile = |window: &'_ Window| {
+            let profile = match self.source() {
+                Source::OnCpu => window.profile.as_ref(),
+                Source::Blocked | Source::Runnable => window.off_cpu.as_ref()?.profile.as_ref(),
+                Source::Waits | Source::InHand => window.hands.as_ref()?.stacks.as_ref(),
+            };
+            profile.map(|profile| profile.columns.clone())
         };
         let columns: Vec<_> = loaded.run.windows.iter().filter_map(profile).flatten().collect();
         let kinds: BTreeSet<&str> = columns.iter().map(|c| c.kind.as_str()).collect();
@@ -131,13 +139,23 @@ impl Hot {
         ))))
     }
 
+    fn source(&self) -> Source {
+        match (self.off_cpu, self.waits) {
+            (None, false) => Source::OnCpu,
+            (None, true) => Source::Waits,
+            (Some(OffCpuArgument::Blocked), _) => Source::Blocked,
+            (Some(OffCpuArgument::Runnable), _) => Source::Runnable,
+        }
+    }
+
     fn options(self, loaded: &input::Loaded) -> Result<HotOptions> {
+        let source = self.source();
         let by = match self.by {
             Some(ByArgument::SelfCost) => By::SelfCost,
             Some(ByArgument::Total) => By::Total,
             Some(ByArgument::Owner) => By::Owner,
             // Whoever waits is in the kernel's scheduler: the question is who that is.
-            None if self.off_cpu.is_some() && self.callers_of.is_none() => By::Owner,
+            None if source != Source::OnCpu && self.callers_of.is_none() => By::Owner,
             None => By::SelfCost,
         };
         let owners = self.owners(by, loaded)?;
@@ -149,11 +167,7 @@ impl Hot {
             runtime_frames = input::runtime_frames(&preset, self.fold_runtime)?;
         }
         Ok(HotOptions {
-            source: match self.off_cpu {
-                None => Source::OnCpu,
-                Some(OffCpuArgument::Blocked) => Source::Blocked,
-                Some(OffCpuArgument::Runnable) => Source::Runnable,
-            },
+            source,
             focus,
             by: if owners.is_none() && by == By::Owner { By::SelfCost } else { by },
             owners,
@@ -176,6 +190,7 @@ impl Hot {
         }
         let preset = input::preset(&loaded.run.manifest, self.preset.as_deref());
         match (preset, self.by.is_some()) {
+            (Ok(preset), _) if self.waits => Ok(Some(Rules::of_waits(&preset, &loaded.run.manifest))),
             (Ok(preset), _) => Ok(Some(Rules::of(&preset, &loaded.run.manifest))),
             (Err(why), true) => Err(why),
             (Err(_), false) => Ok(None),

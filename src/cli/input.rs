@@ -72,6 +72,7 @@ pub fn keep_level(run: &mut Run, level: Option<usize>) -> Result<()> {
 pub fn check_matches(run: &Run, option: &str, patterns: &[Regex]) -> Result<()> {
     let mut profiles: Vec<&Profile> = run.windows.iter().filter_map(|window| window.profile.as_ref()).collect();
     profiles.extend(run.windows.iter().filter_map(|window| window.off_cpu.as_ref()?.profile.as_ref()));
+    profiles.extend(run.windows.iter().filter_map(|window| window.hands.as_ref()?.stacks.as_ref()));
     let frames = || profiles.iter().flat_map(|profile| &profile.frames);
     if profiles.is_empty() || frames().any(|frame| frame_matches(frame, patterns)) {
         return Ok(());

@@ -1,6 +1,7 @@
 //! What carried the queries while they were in the server's hands, as tables: the time by state and function at each
 //! level, and what the longest waits were for. Invariant: rows of a level sum to its time in hand.
 
+use super::figure::{count, significant};
 use super::model::{Cell, Column, Section, Table};
 use crate::analyze::Identity;
 use crate::analyze::time::hands::{LevelHands, Part, Step};
@@ -16,16 +17,19 @@ const LEAST_STEP: f64 = 0.02;
 const DEPTH: usize = 6;
 const SIDE_BY_SIDE: usize = 4;
 
-/// The section; empty of tables where carriers were followed at no level.
-pub fn hands_section(levels: &BTreeMap<usize, LevelHands>) -> Section {
+/// The section; empty of tables where carriers were followed at no level. `unknown`: of the other levels, why not.
+pub fn hands_section(levels: &BTreeMap<usize, LevelHands>, unknown: &BTreeMap<usize, String>) -> Section {
     let title = "In the server's hands".to_string();
     let Some(highest) = levels.values().next_back() else {
-        let notes = vec!["Not divided: what carries the queries was not followed in this run (--follow 2s).".into()];
+        let why = unknown.values().next().map_or("the run has no window", String::as_str);
+        let notes = vec![format!("Not divided: {why}.")];
         return Section { title, notes, ..Section::default() };
     };
     let mut tables = vec![parts_table(levels, highest)];
     tables.extend(chain_table(highest));
-    Section { title, tables, notes: notes(levels), ..Section::default() }
+    let mut notes = notes(levels);
+    notes.extend(unknown.iter().map(|(level, why)| format!("Level {level}: not divided: {why}.")));
+    Section { title, tables, notes, ..Section::default() }
 }
 
 /// What makes the parts of several levels one row.
@@ -105,20 +109,7 @@ fn total(levels: &BTreeMap<usize, LevelHands>) -> Vec<Cell> {
 
 /// A state in words.
 pub(super) fn in_words(state: State, behind: Option<u16>, event: Option<&str>) -> String {
-    let words = match state {
-        State::Running => "runs on a CPU",
-        State::Runnable => "ready, without a CPU",
-        State::Blocked => "its thread is blocked",
-        State::Waiting => "waits",
-        State::Queued => "ready, not polled yet",
-        State::BeforeHop { port } => return format!("not passed on yet to port {port}"),
-        State::Behind { port } => return format!("behind, at port {port}"),
-        State::WaitsAlready => "waits, since before",
-        State::Outside => "until an event of the kernel",
-        State::NotTold => "not followed further",
-        State::Unseen => "not seen",
-    };
-    let mut words = words.to_string();
+    let mut words = state.to_string();
     if let Some(port) = behind {
         words += &format!(" for port {port}");
     }
@@ -241,7 +232,7 @@ fn locks(level: &LevelHands) -> Option<String> {
 fn quality(level: &LevelHands) -> String {
     let facts = &level.facts;
     let mut text =
-        format!("Level {}: {} queries in {:.1} s; ", level.level, level.queries, facts.carried.span.seconds());
+        format!("Level {}: {} queries in {:.1} s; ", level.level, count(level.queries), facts.carried.span.seconds());
     text += &match facts.complete.zip(facts.ended) {
         Some((complete, ended)) => format!(
             "{:.1} % of the waits have a complete stack, of {:.1} % it is known who ended them",
@@ -259,17 +250,21 @@ fn quality(level: &LevelHands) -> String {
         );
     }
     if let Some(sockets) = level.by_sockets {
-        text += &format!("; {:.1} us a query, by the sockets {:.1}", level.nanos / 1e3, sockets / 1e3);
+        text +=
+            &format!("; {} µs a query, by the sockets {}", significant(level.nanos / 1e3), significant(sockets / 1e3));
     }
     if let Some(cost) = facts.report.hit_cost.filter(|_| facts.report.hits > 0) {
         let seconds = facts.report.span.seconds().max(f64::MIN_POSITIVE);
         let queries = level.queries as f64 * seconds / facts.carried.span.seconds().max(f64::MIN_POSITIVE);
         text += &format!(
-            "; following took {:.1} us a query of the server ({:.1} hits of probes, {:.1} us each)",
-            facts.report.hits as f64 * cost as f64 / 1e3 / queries.max(1.0),
-            facts.report.hits as f64 / queries.max(1.0),
-            cost as f64 / 1e3,
+            "; following took {} µs a query of the server ({} hits of probes, {} µs each)",
+            significant(facts.report.hits as f64 * cost as f64 / 1e3 / queries.max(1.0)),
+            significant(facts.report.hits as f64 / queries.max(1.0)),
+            significant(cost as f64 / 1e3),
         );
+    }
+    if !level.named {
+        text += "; the stacks could not be read, so functions have no names";
     }
     if let Some(why) = &facts.report.no_tasks {
         text += &format!("; async tasks were not followed: {why}");

@@ -13,7 +13,11 @@ pub fn hot_report(table: &HotTable) -> Report {
         Section { title: "What these figures rest on".into(), tables: vec![levels(table)], ..Section::default() },
     ];
     if table.levels.iter().all(|l| l.total.is_none()) {
-        sections[0].notes.push("No window of this run has a profile with this column: nothing was measured.".into());
+        let why = table.levels.iter().find_map(|level| level.missing.clone()).filter(|_| table.source.is_of_hands());
+        sections[0].notes.push(match why {
+            Some(why) => format!("Not measured: {why}."),
+            None => "No window of this run has a profile with this column: nothing was measured.".into(),
+        });
     }
     Report { title: title(table), sections }
 }
@@ -28,6 +32,7 @@ pub fn frames(table: &HotTable) -> Table {
     for level in &table.levels {
         columns.push(Column::number(&format!("L{}", level.level), &format!("level {}", level.level), scale.unit));
     }
+    let missing: Vec<&str> = table.levels.iter().map(|l| l.missing.as_deref().unwrap_or("")).collect();
     let ends = table.levels.first().zip(table.levels.last()).filter(|_| table.levels.len() > 1);
     if let Some((first, last)) = ends {
         columns.push(Column::number("ratio", &format!("{} / {}", last.level, first.level), "ratio"));
@@ -37,14 +42,14 @@ pub fn frames(table: &HotTable) -> Table {
     let mut rows = Vec::new();
     let totals: Vec<Option<&Estimate>> = table.levels.iter().map(|l| l.total.as_ref()).collect();
     let all = if table.source == Source::OnCpu { "[all sampled]" } else { "[all waits]" };
-    rows.push(row(all, "", &totals, None, &scale));
+    rows.push(row([all, ""], &totals, &missing, None, &scale));
     if table.focus.is_some() {
         let outside: Vec<Option<&Estimate>> = table.levels.iter().map(|l| l.outside.as_ref()).collect();
-        rows.push(row("[outside focus]", "", &outside, None, &scale));
+        rows.push(row(["[outside focus]", ""], &outside, &missing, None, &scale));
     }
     for hot in table.rows.iter().chain(&table.others) {
         let costs: Vec<Option<&Estimate>> = hot.costs.iter().map(Option::as_ref).collect();
-        rows.push(row(&hot.frame.name, &hot.frame.module, &costs, Some(hot), &scale));
+        rows.push(row([&hot.frame.name, &hot.frame.module], &costs, &missing, Some(hot), &scale));
     }
     Table { title: String::new(), columns, rows, notes: notes(table) }
 }
@@ -66,6 +71,7 @@ fn title(table: &HotTable) -> String {
         Source::OnCpu => "",
         Source::Blocked => ", time blocked",
         Source::Runnable => ", time runnable",
+        Source::Waits | Source::InHand => ", waits with a query in hand",
     };
     format!("{what} run {}{source}{focus}{folded}", table.run)
 }
@@ -91,12 +97,19 @@ fn notes(table: &HotTable) -> Vec<String> {
     }
     if table.by == By::Owner {
         notes.push(
-            "Each sample counts for the innermost function of the server's own program that is no helper; `--by self` \
-             shows where it is by the kernel and the libraries too."
+            "Each sample or wait counts for the innermost function of the server's own program that is no helper; \
+             `--by self` shows where it is by the kernel and the libraries too."
                 .into(),
         );
     }
-    if table.source != Source::OnCpu {
+    if table.source.is_of_hands() {
+        notes.push(
+            "Waits of threads and tasks while they had a query in hand, a query that was answered meanwhile: parts of \
+             the time in the server's hands, whose other parts `wireprof explain` shows. From hands.json and \
+             hands.pb.gz, of seconds of their own after the window."
+                .into(),
+        );
+    } else if table.source != Source::OnCpu {
         notes.push("All threads' waits, idle ones' too: they are not parts of the latency.".into());
     }
     notes
@@ -121,9 +134,9 @@ impl Scale {
         interval.map(|(low, high)| (low * self.factor, high * self.factor))
     }
 
-    fn estimate(&self, estimate: Option<&Estimate>) -> Cell {
+    fn estimate(&self, estimate: Option<&Estimate>, missing: &str) -> Cell {
         match estimate {
-            None => Cell::Missing("no profile at this level".into()),
+            None => Cell::Missing(missing.into()),
             Some(e) => {
                 Cell::Estimate { value: e.value * self.factor, interval: self.interval(e.interval), samples: e.samples }
             }
@@ -131,9 +144,16 @@ impl Scale {
     }
 }
 
-fn row(name: &str, module: &str, costs: &[Option<&Estimate>], hot: Option<&HotRow>, scale: &Scale) -> Vec<Cell> {
+/// `missing`: of each level why it has no cost.
+fn row(
+    [name, module]: [&str; 2],
+    costs: &[Option<&Estimate>],
+    missing: &[&str],
+    hot: Option<&HotRow>,
+    scale: &Scale,
+) -> Vec<Cell> {
     let mut cells = vec![Cell::Name(name.to_string()), Cell::Text(module.to_string())];
-    cells.extend(costs.iter().map(|c| scale.estimate(*c)));
+    cells.extend(costs.iter().zip(missing).map(|(cost, why)| scale.estimate(*cost, why)));
     if costs.len() > 1 {
         let why = "no sample at the first level";
         cells.push(hot.map_or(Cell::Empty, |h| match (h.ratio, h.difference) {
@@ -176,7 +196,7 @@ fn level_row(level: &HotLevel) -> Vec<Cell> {
         0 => Cell::Missing("no sampling report".into()),
         _ => Cell::Text(set.iter().cloned().collect::<Vec<_>>().join(", ")),
     };
-    let uncounted = if level.windows > 0 { "queries were not counted" } else { "no window has such a profile" };
+    let uncounted = level.missing.as_deref().unwrap_or("queries were not counted");
     let count = |count: Option<u64>, why: &str| count.map_or(Cell::Missing(why.into()), Cell::Count);
     let percent = |share: Option<f64>| Cell::or_missing(share.map(|s| s * 100.0), "the source does not tell");
     vec![

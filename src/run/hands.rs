@@ -1,6 +1,6 @@
 //! What carried the queries while they were in the server's hands, as it is stored: `hands.json`, and the stacks that
 //! it names in `hands.pb.gz`. Invariant: stack number n of `hands.json` is sample n of the profile, so that what the
-//! one counts the other names.
+//! one counts the other names; stacks that cannot be read cost their names, nothing else.
 
 use super::store::{read_optional, write_file};
 use super::{Parts, pprof};
@@ -8,7 +8,7 @@ use crate::carriers::Carried;
 use crate::profile::Profile;
 use crate::sample::FollowingReport;
 use crate::statements::LockWaits;
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -83,26 +83,32 @@ pub(super) fn write_hands(directory: &Path, hands: &Hands) -> Result<()> {
     write_file(&directory.join(STACKS), &pprof::encode(stacks, hands.facts.carried.span, None, &[])?)
 }
 
-/// Reads what a window has of it.
+/// Reads what a window has of it, and why its stacks are not there though they were asked for.
 ///
 /// # Errors
-/// A damaged file.
-pub(super) fn read_hands(directory: &Path, parts: Parts) -> Result<Option<Hands>> {
-    let Some(facts) = read_optional::<HandsFacts>(&directory.join(FACTS))? else { return Ok(None) };
-    let stacks = match parts.profiles.then(|| fs::read(directory.join(STACKS))) {
-        Some(Ok(bytes)) => {
-            let mut stacks = pprof::decode(&bytes).context(STACKS)?;
-            // Each has its number for its time; on disk they lie as it packs best.
-            stacks.samples.sort_by_key(|sample| sample.at);
-            Some(stacks)
-        }
-        _ => None,
+/// A damaged `hands.json`: without it the stacks say nothing.
+pub(super) fn read_hands(directory: &Path, parts: Parts) -> Result<(Option<Hands>, Option<String>)> {
+    let Some(facts) = read_optional::<HandsFacts>(&directory.join(FACTS))? else { return Ok((None, None)) };
+    let (stacks, why) = match parts.profiles.then(|| read_stacks(directory, &facts)) {
+        Some(Ok(stacks)) => (Some(stacks), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
     };
-    let named = facts.carried.stacks().max();
-    if let (Some(stacks), Some(last)) = (&stacks, named)
-        && stacks.samples.len() <= last as usize
-    {
-        bail!("{STACKS} has {} stacks, {FACTS} names number {last}", stacks.samples.len());
+    Ok((Some(Hands { facts, stacks }), why))
+}
+
+/// The stacks in the order of their numbers, or why they cannot be used.
+fn read_stacks(directory: &Path, facts: &HandsFacts) -> Result<Profile, String> {
+    let bytes = fs::read(directory.join(STACKS)).map_err(|_| format!("{STACKS} is gone from the run's directory"))?;
+    let mut stacks = pprof::decode(&bytes).map_err(|error| format!("{STACKS} is damaged: {error:#}"))?;
+    // Each has its number for its time; on disk they lie as it packs best.
+    stacks.samples.sort_by_key(|sample| sample.at);
+    let numbered = stacks.samples.iter().enumerate().all(|(number, sample)| sample.at == Some(number as u64));
+    match facts.carried.stacks().max() {
+        Some(last) if !numbered || stacks.samples.len() <= last as usize => Err(format!(
+            "{STACKS} is not the one that belongs to {FACTS}: it has {} stacks, number {last} is named",
+            stacks.samples.len()
+        )),
+        _ => Ok(stacks),
     }
-    Ok(Some(Hands { facts, stacks }))
 }

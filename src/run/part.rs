@@ -48,6 +48,8 @@ parts! {
     OffCpuStacks = "off-CPU stacks",
     /// What carried the queries in the server's hands.
     Carriers = "carriers",
+    /// The stacks of what carried the queries.
+    CarrierStacks = "stacks of the carriers",
     /// How many samples were lost.
     LostSamples = "lost samples",
     /// How many samples an imported profile's weights stand for.

@@ -65,13 +65,19 @@ fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
         let why = "metrics-before.prom or metrics-after.prom is gone from the run's directory".into();
         facts.missing.push(Missing { what: Part::Metrics, why, remedy: "copy the run again, whole".into() });
     }
+    let (hands, nameless) = read_hands(directory, parts)?;
+    facts.missing.extend(nameless.map(|why| Missing {
+        what: Part::CarrierStacks,
+        why,
+        remedy: "copy the run again, whole".into(),
+    }));
     let window = Window {
         sampling,
         statements: read_optional(&directory.join("statements.json"))?,
         scheduler: read_optional(&directory.join("scheduler.json"))?,
         wire: read_wire(directory, parts.timelines)?,
         companions: read_companions(directory, parts.companions)?,
-        hands: read_hands(directory, parts)?,
+        hands,
         checks: read_optional(&directory.join("guards.json"))?.unwrap_or_default(),
         facts,
         load,

@@ -88,7 +88,7 @@ fn sound() -> Window {
 }
 
 /// The checks of the sound window after a change, with the name each is stored under.
-fn check(change: impl FnOnce(&mut Window)) -> Vec<(String, Check)> {
+pub fn check(change: impl FnOnce(&mut Window)) -> Vec<(String, Check)> {
     let mut window = sound();
     change(&mut window);
     name(check_window(&preset(), &manifest(), &window))
@@ -100,13 +100,13 @@ fn name(checks: Vec<Check>) -> Vec<(String, Check)> {
 }
 
 /// Those that do not pass.
-fn bad(checks: &[(String, Check)]) -> Vec<(&str, Status)> {
+pub fn bad(checks: &[(String, Check)]) -> Vec<(&str, Status)> {
     checks.iter().filter(|(_, g)| g.status() != Status::Pass).map(|(n, g)| (n.as_str(), g.status())).collect()
 }
 
 /// The change makes exactly this check fire, on this evidence, with a remedy; its words are in a golden file. What
 /// follows the check's name in `case` tells its cases apart.
-fn fires(case: &str, status: Status, evidence: Value, change: impl FnOnce(&mut Window)) {
+pub fn fires(case: &str, status: Status, evidence: Value, change: impl FnOnce(&mut Window)) {
     let checks = check(change);
     let name = case.split('-').next().unwrap();
     assert_eq!(bad(&checks), [(name, status)]);

@@ -15,6 +15,7 @@ mod documents;
 mod explain;
 mod golden;
 mod handoff;
+mod hands;
 mod hot;
 mod import_profiles;
 mod import_recorded;

@@ -1,6 +1,7 @@
 //! Hot frames: what each frame costs a query at each level, and what grew. Invariant: a level's self costs and what
 //! lies outside the focus sum to its total, and a frame that recurs in a stack counts once in `total`.
 
+use super::carried::why_not_followed;
 use super::owners::{Rules, owned};
 use super::tally::{Identity, Tally, tally};
 use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
@@ -95,6 +96,8 @@ pub struct HotLevel {
     pub outside: Option<Estimate>,
     /// How the samples came to be.
     pub provenance: Provenance,
+    /// Why there is nothing; `None`: there is.
+    pub missing: Option<String>,
 }
 
 /// One frame over the levels.
@@ -149,7 +152,8 @@ pub struct HotTable {
 
 /// Makes the table. A run without any profile gives one without rows, its levels' totals `None`.
 pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
-    let per = Per::of(run);
+    // What was answered while the carriers were followed is counted at the sockets, whoever makes the load.
+    let per = if options.source.is_of_hands() { Per::Query } else { Per::of(run) };
     let view_options = ViewOptions {
         per,
         source: options.source,
@@ -170,7 +174,7 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         }
         let found: Vec<Tally> = views.iter().map(|v| tally(v, options.by, options.callers_of.as_ref())).collect();
         column = column.or_else(|| views.first().map(|v| v.profile.columns[v.column].clone()));
-        levels.push(level_totals(per, level, &windows, &views, &found));
+        levels.push(level_totals(&view_options, level, &windows, &views, &found));
         tallies.push(found);
     }
     let mut rows = rows(&tallies, options);
@@ -195,7 +199,14 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     }
 }
 
-fn level_totals(per: Per, level: usize, windows: &[&Window], views: &[WindowView], tallies: &[Tally]) -> HotLevel {
+fn level_totals(
+    options: &ViewOptions,
+    level: usize,
+    windows: &[&Window],
+    views: &[WindowView],
+    tallies: &[Tally],
+) -> HotLevel {
+    let per = options.per;
     HotLevel {
         level,
         windows: views.len(),
@@ -204,6 +215,10 @@ fn level_totals(per: Per, level: usize, windows: &[&Window], views: &[WindowView
         total: estimate(&tallies.iter().map(|t| t.total.clone()).collect::<Vec<_>>()),
         outside: tallies.iter().map(|t| t.outside.clone()).collect::<Option<Vec<_>>>().and_then(|t| estimate(&t)),
         provenance: provenance(views),
+        missing: views.is_empty().then(|| match options.source.is_of_hands() {
+            true => why_not_followed(windows),
+            false => "no profile at this level".into(),
+        }),
     }
 }
 

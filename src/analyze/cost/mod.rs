@@ -1,5 +1,7 @@
 //! What a query costs: functions, owners, processes, resources, statements, and the quantities of the preset.
 
+pub mod carried;
+pub mod carrier_names;
 pub mod demands;
 pub mod hot;
 pub mod owners;

@@ -1,6 +1,8 @@
 //! Views: a window's or a level's profile with folding and focus applied, with the queries it is divided by.
 //! Invariant: a profile and its divisor come from the same windows.
 
+use super::carried::{in_hand, named_share, waits};
+use super::carrier_names::Naming;
 use crate::profile::{Callers, ColumnKind, Focus, Profile, fold_runtime, merge, split};
 use crate::run::{Part, Run, Window};
 use regex::Regex;
@@ -19,6 +21,17 @@ pub enum Source {
     Blocked,
     /// Time from there, or from being preempted, to getting a CPU.
     Runnable,
+    /// Time that the carriers of queries waited, of the seconds in which they were followed.
+    Waits,
+    /// All of the time in the server's hands, of the same seconds: waits by stack, and the carriers' other states.
+    InHand,
+}
+
+impl Source {
+    /// Of the seconds of their own in which carriers are followed.
+    pub fn is_of_hands(self) -> bool {
+        matches!(self, Source::Waits | Source::InHand)
+    }
 }
 
 /// What costs are divided by.
@@ -55,6 +68,8 @@ pub struct ViewOptions {
     /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is
     /// not a count, else `samples`.
     pub column: Option<ColumnKind>,
+    /// What names the carriers; without it there is no view of [`Source::InHand`].
+    pub naming: Option<Naming>,
 }
 
 impl Default for ViewOptions {
@@ -66,6 +81,7 @@ impl Default for ViewOptions {
             callers: Callers::Cut,
             runtime_frames: Vec::new(),
             column: None,
+            naming: None,
         }
     }
 }
@@ -96,7 +112,7 @@ pub struct Provenance {
     pub unwinders: BTreeSet<String>,
     /// Number of samples; `None`: the source does not count them.
     pub samples: Option<u64>,
-    /// Number of waits that ended; `None`: samples on CPU.
+    /// Number of waits that ended; `None`: they are not counted.
     pub switches: Option<u64>,
     /// Number of samples, or waits, that found no room; `None`: not known.
     pub lost: Option<u64>,
@@ -106,6 +122,8 @@ pub struct Provenance {
     pub complete: Option<f64>,
     /// Share of the weight whose leaf has a name, 0..1.
     pub symbolized: Option<f64>,
+    /// Share of the carriers' waits of which it is known who ended them, 0..1; `None`: another source.
+    pub ended: Option<f64>,
 }
 
 /// All replicates of a level in one profile.
@@ -113,6 +131,8 @@ pub struct Provenance {
 pub struct LevelView {
     /// Number of clients.
     pub level: usize,
+    /// Which of the windows' profiles.
+    pub source: Source,
     /// What costs are divided by.
     pub per: Per,
     /// Number of windows in it: those that have a profile.
@@ -133,19 +153,36 @@ pub struct LevelView {
     pub provenance: Provenance,
 }
 
+impl WindowView<'_> {
+    /// Seconds of load, and the queries completed in them.
+    fn load(&self) -> (f64, f64) {
+        let load = &self.window.load;
+        match self.window.hands.as_ref().filter(|_| self.source.is_of_hands()) {
+            Some(hands) => (hands.facts.carried.span.seconds(), hands.facts.carried.answered as f64),
+            None => (load.span.seconds(), load.completed as f64),
+        }
+    }
+}
+
 /// The window's view; `None` where it has no profile or the profile lacks the column.
 pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<WindowView<'a>> {
-    let (source, queries) = match options.source {
-        Source::OnCpu => (window.profile.as_ref()?, window.queries_under_profile()),
-        _ => (window.off_cpu.as_ref()?.profile.as_ref()?, window.queries_under_off_cpu()?),
+    let hands = window.hands.as_ref();
+    let answered = hands.map_or(0.0, |hands| hands.facts.carried.answered as f64);
+    let (mut profile, queries) = match options.source {
+        Source::OnCpu => (Cow::Borrowed(window.profile.as_ref()?), window.queries_under_profile()),
+        Source::Waits => (Cow::Owned(waits(hands?)?), answered),
+        Source::InHand => (Cow::Owned(in_hand(hands?, options.naming.as_ref()?)?), answered),
+        Source::Blocked | Source::Runnable => {
+            (Cow::Borrowed(window.off_cpu.as_ref()?.profile.as_ref()?), window.queries_under_off_cpu()?)
+        }
     };
-    let column = cost_column(source, options.source, options.column.as_ref())?;
+    let column = cost_column(&profile, options.source, options.column.as_ref())?;
     let queries = match options.per {
         Per::Query => queries,
-        Per::Hundredth => source.total(column) as f64 / 100.0,
+        Per::Hundredth => profile.total(column) as f64 / 100.0,
     };
     (queries > 0.0).then_some(())?;
-    let (mut profile, mut outside) = (Cow::Borrowed(source), None);
+    let mut outside = None;
     if let Some(focus) = &options.focus {
         let split = split(&profile, focus, options.callers);
         outside = Some(split.outside[column]);
@@ -162,15 +199,16 @@ pub fn level_view(level: usize, windows: &[&Window], options: &ViewOptions) -> O
     let views: Vec<WindowView> = windows.iter().filter_map(|w| window_view(w, options)).collect();
     let profile = merge(&views.iter().map(|v| v.profile.as_ref()).collect::<Vec<_>>());
     let kind = views.first().map(|v| v.profile.columns[v.column].kind.clone())?;
-    let seconds: f64 = views.iter().map(|v| v.window.load.span.seconds()).sum();
+    let seconds: f64 = views.iter().map(|v| v.load().0).sum();
     Some(LevelView {
         level,
+        source: options.source,
         per: options.per,
         windows: views.len(),
         column: profile.column(&kind)?,
         queries: views.iter().map(|v| v.queries).sum(),
         seconds,
-        throughput: views.iter().map(|v| v.window.load.completed as f64).sum::<f64>() / seconds,
+        throughput: views.iter().map(|v| v.load().1).sum::<f64>() / seconds,
         outside: views.iter().map(|v| v.outside).sum(),
         provenance: provenance(&views),
         profile,
@@ -188,6 +226,7 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
         if let Some(report) = &view.window.sampling {
             found.unwinders.insert(report.unwinder.clone());
         }
+        let hands = view.window.hands.as_ref().map(|hands| &hands.facts.report);
         match (view.source, &view.window.sampling, &view.window.off_cpu) {
             (Source::OnCpu, Some(report), _) => {
                 found.events.insert(report.event.clone());
@@ -200,6 +239,12 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
                 lost.push(Some(off_cpu.report.lost_waits));
                 throttled.push(None);
             }
+            (Source::Waits | Source::InHand, ..) => {
+                found.events.insert("switches and wakers".into());
+                found.switches = counted(&ColumnKind::Switches);
+                lost.push(hands.map(|report| report.lost));
+                throttled.push(None);
+            }
             _ => {
                 lost.push(None);
                 throttled.push(None);
@@ -209,9 +254,11 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
     let sum = |counts: Vec<Option<u64>>| counts.into_iter().sum::<Option<u64>>().filter(|_| !views.is_empty());
     (found.lost, found.throttled) = (sum(lost), sum(throttled));
     found.complete = weighted(views, complete_share);
+    found.ended = weighted(views, |view| view.window.hands.as_ref().filter(|_| view.source.is_of_hands())?.facts.ended);
     found.symbolized = weighted(views, |view| match view.source {
         Source::OnCpu => view.window.sampling.as_ref()?.symbolized,
-        _ => view.window.off_cpu.as_ref()?.report.symbolized,
+        Source::Waits | Source::InHand => named_share(view.window.hands.as_ref()?),
+        Source::Blocked | Source::Runnable => view.window.off_cpu.as_ref()?.report.symbolized,
     });
     found
 }
@@ -222,6 +269,8 @@ fn cost_column(profile: &Profile, source: Source, wanted: Option<&ColumnKind>) -
         (Some(kind), _) => profile.column(kind),
         (None, Source::Blocked) => profile.column(&ColumnKind::Blocked),
         (None, Source::Runnable) => profile.column(&ColumnKind::Runnable),
+        (None, Source::Waits) => profile.column(&ColumnKind::Waited),
+        (None, Source::InHand) => profile.columns.len().checked_sub(1),
         (None, Source::OnCpu) => profile
             .column(&ColumnKind::Cpu)
             .or_else(|| profile.column(&ColumnKind::Cycles))
@@ -250,7 +299,7 @@ fn complete_share(view: &WindowView) -> Option<f64> {
     if known > 0 {
         return Some(complete as f64 / known as f64);
     }
-    let report = view.window.sampling.as_ref().filter(|r| r.samples > 0)?;
+    let report = view.window.sampling.as_ref().filter(|r| r.samples > 0 && !view.source.is_of_hands())?;
     Some(report.complete? as f64 / report.samples as f64)
 }
 

@@ -28,6 +28,7 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
             checks.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)));
         }
     }
+    checks.extend(carriers(window));
     checks.push(restarted(manifest, window));
     checks.push(match window.facts.skew {
         Some(skew) => Check::Skew { skew },
@@ -152,6 +153,25 @@ fn seen(window: &Window) -> Option<Check> {
     let seen = window.seen();
     let watched = seen.accounted.is_some() || seen.samples.is_some() || seen.waits.is_some();
     (watched && seen.completed > 0).then_some(Check::TargetSeen(seen))
+}
+
+/// Where carriers were followed: whether all of them were, by the sockets in the same seconds, and all events.
+fn carriers(window: &Window) -> Vec<Check> {
+    let Some(facts) = window.hands.as_ref().map(|hands| &hands.facts) else { return Vec::new() };
+    let (carried, report) = (&facts.carried, &facts.report);
+    let at_once = |nanos: u64, of: u64| nanos as f64 / of as f64;
+    // The two spans differ by what the readings at their ends take.
+    let time = match facts.at_sockets.filter(|sockets| sockets.nanos > 0 && carried.span.nanos() > 0) {
+        Some(sockets) => Check::CarriedTime {
+            carried: at_once(carried.nanos, carried.span.nanos()),
+            at_sockets: at_once(sockets.nanos, sockets.span),
+        },
+        None => unchecked(
+            "the carriers' time against the sockets'",
+            "the sockets were not followed in the same seconds, or saw no query",
+        ),
+    };
+    vec![time, Check::LostEvents { lost: report.lost, events: report.events }]
 }
 
 /// The CPU that samples stand for against the scheduler's, both per second of their own interval.

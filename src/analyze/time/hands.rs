@@ -2,12 +2,11 @@
 //! level sum to the time in hand, and the steps of a chain to what they divide; a stack without a name keeps its time.
 
 use crate::analyze::Identity;
-use crate::analyze::cost::owners::{Ownership, Rules, owners};
-use crate::carriers::{Node, State, Who};
-use crate::preset::{Preset, WaitEvents};
-use crate::profile::{FrameId, Profile, frame_matches, short_name};
-use crate::run::{Hands, HandsFacts, Manifest, Run};
-use regex::Regex;
+use crate::analyze::cost::carried::why_not_followed;
+use crate::analyze::cost::carrier_names::{Names, Naming};
+use crate::carriers::{Node, State};
+use crate::preset::Preset;
+use crate::run::{Hands, HandsFacts, Run};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -26,6 +25,8 @@ pub struct LevelHands {
     pub parts: Vec<Part>,
     /// What the waits were for: the carriers' waits, and behind each what ended it.
     pub chains: Vec<Step>,
+    /// The stacks were read, so that functions have names.
+    pub named: bool,
     /// How it was followed.
     pub facts: HandsFacts,
 }
@@ -72,17 +73,24 @@ pub struct Step {
 
 /// The levels at which carriers were followed.
 pub fn hands(run: &Run, preset: &Preset) -> BTreeMap<usize, LevelHands> {
+    let naming = Naming::of(preset, &run.manifest);
     let level = |(level, windows): (usize, Vec<&crate::run::Window>)| {
         let followed = windows.iter().find_map(|window| window.hands.as_ref())?;
-        Some((level, of_level(level, followed, preset, &run.manifest)?))
+        Some((level, of_level(level, followed, &naming)?))
     };
     run.levels().into_iter().filter_map(level).collect()
 }
 
-fn of_level(level: usize, hands: &Hands, preset: &Preset, manifest: &Manifest) -> Option<LevelHands> {
+/// The levels at which they were not, and why.
+pub fn not_followed(run: &Run, followed: &BTreeMap<usize, LevelHands>) -> BTreeMap<usize, String> {
+    let others = run.levels().into_iter().filter(|(level, _)| !followed.contains_key(level));
+    others.map(|(level, windows)| (level, why_not_followed(&windows))).collect()
+}
+
+fn of_level(level: usize, hands: &Hands, naming: &Naming) -> Option<LevelHands> {
     let carried = &hands.facts.carried;
     let queries = Some(carried.answered).filter(|answered| *answered > 0)?;
-    let names = Names::of(hands, preset, manifest);
+    let names = Names::of(hands, naming);
     let per_query = |nanos: u64| nanos as f64 / queries as f64;
     let sockets = hands.facts.at_sockets.filter(|sockets| sockets.queries > 0);
     Some(LevelHands {
@@ -92,6 +100,7 @@ fn of_level(level: usize, hands: &Hands, preset: &Preset, manifest: &Manifest) -
         by_sockets: sockets.map(|sockets| sockets.nanos as f64 / sockets.queries as f64),
         parts: parts(hands, &names, &per_query),
         chains: steps(&carried.chains.nodes, &names, &per_query),
+        named: hands.stacks.is_some(),
         facts: hands.facts.clone(),
     })
 }
@@ -157,189 +166,4 @@ fn steps(nodes: &[Node], names: &Names, per_query: &dyn Fn(u64) -> f64) -> Vec<S
     let mut steps: Vec<Step> = found.into_iter().map(step).collect();
     steps.sort_by(|a, b| b.nanos.total_cmp(&a.nanos));
     steps
-}
-
-/// Names of the stacks and of the tasks.
-struct Names<'a> {
-    profile: Option<&'a Profile>,
-    /// Of each node of the profile the innermost function of the program that is no helper.
-    owners: Vec<Option<FrameId>>,
-    ownerships: Vec<Ownership>,
-    /// How the preset calls who ends waits, by the frames of the one that ends them.
-    enders: Vec<(String, Vec<Regex>)>,
-    tasks: BTreeMap<u64, String>,
-    /// `None`: the server tells no wait events, or its version is not known.
-    events: Option<WaitEvents>,
-}
-
-impl<'a> Names<'a> {
-    fn of(hands: &'a Hands, preset: &Preset, manifest: &Manifest) -> Self {
-        let rules = Rules::of_waits(preset, manifest);
-        let profile = hands.stacks.as_ref();
-        let ownerships = profile.map(|profile| rules.ownerships(profile, true)).unwrap_or_default();
-        let owners = profile.map(|profile| owners(profile, &ownerships, &rules, true)).unwrap_or_default();
-        let patterns = |ender: &crate::preset::Ender| {
-            (ender.name.clone(), ender.functions.iter().map(|pattern| pattern.0.clone()).collect())
-        };
-        let enders = preset.ender.iter().map(patterns).collect();
-        let version = manifest.target.version.as_deref().and_then(major_version);
-        let events = preset.wait_events.as_ref().zip(version).map(|(table, major)| table.for_version(major));
-        let mut names = Names { profile, owners, ownerships, enders, tasks: BTreeMap::new(), events };
-        names.tasks = names.tasks_of(&hands.facts);
-        names
-    }
-
-    /// The names of the tasks: that of their future's type where the poll function or a function of the runtime on
-    /// their stacks has it, else of the outermost function of the program on most of their stacks.
-    fn tasks_of(&self, facts: &HandsFacts) -> BTreeMap<u64, String> {
-        let mut seen: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
-        let mut see = |by: Who, stack: Option<u32>, nanos: u64| {
-            let (Who::Task { poll }, Some(stack)) = (by, stack) else { return };
-            let outermost = || self.callers(stack).pop().or_else(|| self.function(stack));
-            if let Some(name) = self.future_on(stack).or_else(|| outermost().map(|one| short_name(&one.name))) {
-                *seen.entry(poll).or_default().entry(name).or_default() += nanos;
-            }
-        };
-        for (key, sum) in &facts.carried.rows {
-            if let Some(ender) = key.ended_by {
-                see(ender.by, ender.stack, sum.nanos);
-            }
-        }
-        let mut nodes: Vec<&Node> = facts.carried.chains.nodes.iter().collect();
-        while let Some(node) = nodes.pop() {
-            see(node.key.by, node.key.stack, node.nanos);
-            nodes.extend(&node.children);
-        }
-        let mut names: BTreeMap<u64, String> = BTreeMap::new();
-        for (poll, symbol) in &facts.polls {
-            names.extend(future_of(symbol).map(|name| (*poll, name)));
-        }
-        for (poll, found) in seen {
-            let most = found.into_iter().max_by_key(|(_, nanos)| *nanos);
-            names.entry(poll).or_insert_with(|| most.map_or_else(String::new, |(name, _)| name));
-        }
-        let briefs: BTreeMap<u64, String> = names.iter().map(|(poll, name)| (*poll, brief(name))).collect();
-        // Two tasks that would look alike keep their whole paths.
-        let alike = |poll: &u64| {
-            let others = briefs.iter().filter(|(other, brief)| *other != poll && **brief == briefs[poll]);
-            others.into_iter().any(|(other, _)| names[other] != names[poll])
-        };
-        let clear =
-            |(poll, name): (&u64, &String)| (*poll, if alike(poll) { name.clone() } else { briefs[poll].clone() });
-        names.iter().map(clear).collect()
-    }
-
-    /// A wait event's name by its number.
-    fn event(&self, number: u32) -> Option<String> {
-        let named = self.events.as_ref().and_then(|events| events.name(number));
-        named.map(|name| name.to_string()).or_else(|| (number != 0).then(|| format!("wait event {number:#010x}")))
-    }
-
-    /// The type of future that the runtime polls on this stack, as its innermost such function names it.
-    fn future_on(&self, stack: u32) -> Option<String> {
-        let (profile, _) = (self.profile?, self.node(stack)?);
-        let mut frames = profile.walk(profile.samples[stack as usize].stack);
-        frames.find_map(|frame| {
-            let name = profile.frames[frame.index()].name.strip_prefix("tokio::runtime::task::")?;
-            ["core::", "harness::", "raw::"].iter().any(|part| name.starts_with(part)).then_some(())?;
-            first_argument(name.split_once("::<")?.1)
-        })
-    }
-
-    fn node(&self, stack: u32) -> Option<usize> {
-        Some(self.profile?.samples.get(stack as usize)?.stack?.index())
-    }
-
-    /// The innermost function of the program on a stack.
-    fn function(&self, stack: u32) -> Option<Identity> {
-        let (profile, node) = (self.profile?, self.node(stack)?);
-        let owner = self.owners[node]?;
-        Some(Identity::of(&profile.frames[owner.index()]))
-    }
-
-    /// The functions of the program that called it, innermost first.
-    fn callers(&self, stack: u32) -> Vec<Identity> {
-        let (Some(profile), Some(node)) = (self.profile, self.node(stack)) else { return Vec::new() };
-        let Some(owner) = self.owners[node] else { return Vec::new() };
-        let above = profile.walk(profile.samples[stack as usize].stack).skip_while(|frame| *frame != owner).skip(1);
-        let module = &profile.frames[owner.index()].module;
-        let own = above.filter(|frame| {
-            let frame_ = &profile.frames[frame.index()];
-            self.ownerships[frame.index()] == Ownership::Own && frame_.miss.is_none() && frame_.module == *module
-        });
-        let mut found: Vec<Identity> = Vec::new();
-        for frame in own {
-            let identity = Identity::of(&profile.frames[frame.index()]);
-            if found.last() != Some(&identity) {
-                found.push(identity);
-            }
-        }
-        found
-    }
-
-    /// A kind of doer in words.
-    fn who(&self, who: Who) -> String {
-        match who {
-            Who::Thread => "a thread".into(),
-            Who::Foreign => "a thread of another process".into(),
-            Who::Interrupt => "an interrupt (a device, a timer or a packet)".into(),
-            Who::Unknown => "not seen".into(),
-            Who::Task { poll } => match self.tasks.get(&poll).filter(|name| !name.is_empty()) {
-                Some(name) => format!("task {name}"),
-                None => "a task".into(),
-            },
-        }
-    }
-
-    /// Who ended a wait, in words: what the preset calls it, else where it did.
-    fn ender(&self, by: Who, stack: Option<u32>) -> String {
-        let at = stack.and_then(|stack| Some((stack, self.node(stack)?)));
-        let Some((stack, _)) = at else { return self.who(by) };
-        let Some(profile) = self.profile else { return self.who(by) };
-        let frames = || profile.walk(profile.samples[stack as usize].stack).map(|frame| &profile.frames[frame.index()]);
-        let named = self.enders.iter().find(|(_, patterns)| frames().any(|frame| frame_matches(frame, patterns)));
-        if let Some((name, _)) = named {
-            return name.clone();
-        }
-        match self.function(stack) {
-            Some(function) => format!("{}, in {}", self.who(by), brief(&short_name(&function.name))),
-            None => self.who(by),
-        }
-    }
-}
-
-/// The last two parts of a short name's path, closures left out: `Worker::run`.
-fn brief(short: &str) -> String {
-    let parts: Vec<&str> = short.split("::").filter(|part| !part.starts_with('{')).collect();
-    match parts.len() {
-        0 => short.to_string(),
-        many => parts[many.saturating_sub(2)..].join("::"),
-    }
-}
-
-/// The first number in what a server says of its version.
-fn major_version(told: &str) -> Option<u32> {
-    let digits = told.split(|letter: char| !letter.is_ascii_digit()).find(|digits| !digits.is_empty())?;
-    digits.parse().ok()
-}
-
-/// The type of future in the name of a poll function: `tokio::runtime::task::raw::poll::<FUTURE, SCHEDULER>`.
-fn future_of(symbol: &str) -> Option<String> {
-    first_argument(symbol.split_once("raw::poll::<")?.1)
-}
-
-/// The short name of the first of these type arguments.
-fn first_argument(arguments: &str) -> Option<String> {
-    let mut depth = 0;
-    let end = arguments.char_indices().find_map(|(at, letter)| {
-        match letter {
-            '<' | '(' | '[' | '{' => depth += 1,
-            '>' if arguments[..at].ends_with('-') => {}
-            '>' | ')' | ']' | '}' => depth -= 1,
-            ',' if depth == 0 => return Some(at),
-            _ => {}
-        }
-        (depth < 0).then_some(at)
-    })?;
-    Some(short_name(&arguments[..end])).filter(|name| !name.is_empty())
 }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<HostCheck> {
     let mut checks = vec![sampling(), event(), rate(), interrupts(), kernel_symbols(), scheduler(), kernel_programs()];
-    checks.extend([off_cpu(), sockets(), idle_cpus()]);
+    checks.extend([off_cpu(), sockets(), carriers(), idle_cpus()]);
     checks.push(runs(&common.runs));
     checks.push(HostCheck::good(
         "cache",
@@ -180,6 +180,40 @@ fn off_cpu() -> HostCheck {
         format!("{refused}; what threads wait for reads \"not measured\""),
         "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
     )
+}
+
+/// Attaches what follows threads, and a probe at a function of wireprof's own, and lets them go again.
+fn carriers() -> HostCheck {
+    const WHAT: &str = "what carries queries (eBPF, probes)";
+    let opened = EbpfSampler::open(Options::default(), Cache::default());
+    let followed = opened.and_then(|sampler| sampler.try_following().map(|()| sampler));
+    let sampler = match followed {
+        Ok(sampler) => sampler,
+        Err(error) => {
+            return HostCheck::limited(
+                WHAT,
+                format!("{error:#}; what the time in the server's hands is spent on reads \"not measured\""),
+                "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
+            );
+        }
+    };
+    let threads_only = |why: String, remedy: &str| {
+        HostCheck::limited(WHAT, format!("threads can be followed, async tasks cannot: {why}"), remedy)
+    };
+    match sampler.try_probe() {
+        Ok(nanos) => HostCheck::good(
+            WHAT,
+            format!("threads and tokio's tasks can be followed; a hit of a probe takes {:.1} us", nanos as f64 / 1e3),
+        ),
+        Err(_) if !Path::new("/sys/bus/event_source/devices/uprobe").exists() => threads_only(
+            "the kernel has no probes at functions of programs".into(),
+            "use a kernel with CONFIG_UPROBE_EVENTS (all distributions' have it)",
+        ),
+        Err(error) => threads_only(
+            format!("{error:#}"),
+            "run as root, or with CAP_SYS_ADMIN too, which the kernel asks for probes",
+        ),
+    }
 }
 
 /// Loads the program that follows queries at the sockets, and lets it go again.

@@ -5,7 +5,7 @@ use crate::elf::{Image, root_of};
 use crate::load::Address;
 use crate::metrics::{HttpScraper, MetricsDelta, Scraper};
 use crate::preset::Preset;
-use crate::sample::ebpf::EbpfSampler;
+use crate::sample::ebpf::{EbpfSampler, NoTasks, types_of_tasks};
 use crate::sample::unwind::Cache;
 use crate::sample::{Options, perf, permitted};
 use crate::statements::HIDDEN_REMEDY;
@@ -24,6 +24,7 @@ pub async fn checks(asked: &Doctor, preset: &Preset, address: Option<&Address>) 
     if let Some(pid) = pid {
         checks.extend(binary(pid));
         checks.push(sampling(pid));
+        checks.push(tasks(pid));
     }
     if let Some(address) = address {
         let connection = connection("connection", address);
@@ -133,6 +134,26 @@ fn sampling(pid: u32) -> HostCheck {
         Ok(opened) if opened.fallbacks.is_empty() => HostCheck::good("sampling it", opened.event),
         Ok(opened) => HostCheck::good("sampling it", format!("{}; {}", opened.event, opened.fallbacks.join("; "))),
         Err(why) => HostCheck::forbidden("sampling it", &why),
+    }
+}
+
+/// Whether its async tasks can be followed, by the symbols of its program.
+fn tasks(pid: u32) -> HostCheck {
+    const WHAT: &str = "its async tasks";
+    match types_of_tasks(pid) {
+        Ok(types) => HostCheck::good(WHAT, format!("tokio's, of {types} types by its symbols: they can be followed")),
+        Err(why @ NoTasks::NoSymbols) => {
+            HostCheck::good(WHAT, format!("none that are known: {why}; its threads count"))
+        }
+        Err(why) => {
+            let remedy = match why {
+                NoTasks::Stripped => {
+                    "keep its symbol table (`strip --strip-debug`; Rust: strip = \"debuginfo\" at most)".into()
+                }
+                _ => format!("run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`"),
+            };
+            HostCheck::limited(WHAT, format!("{why}; if it has tasks of tokio, only its threads are followed"), remedy)
+        }
     }
 }
 

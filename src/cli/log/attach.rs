@@ -1,6 +1,7 @@
 //! `wireprof log attach`: pictures and profiles of a run beside the log.
 
 use super::{existing, told};
+use crate::analyze::cost::carrier_names::Naming;
 use crate::cli::{Common, Outcome, Usage, flamegraph, input};
 use crate::perflog::{Attachment, Unspliceable, attach, write};
 use crate::render::flamegraph::{Wanted, write_pictures};
@@ -37,8 +38,10 @@ impl Attach {
 /// The run's pictures (drawn where there are none yet) and its profiles.
 fn attachments(loaded: &input::Loaded) -> Result<Vec<Attachment>> {
     let (run, folder) = (&loaded.run, loaded.directory.join(flamegraph::FOLDER));
-    let foci = input::preset(&run.manifest, None).map(|p| input::foci(&p)).unwrap_or_default();
-    let drawn = write_pictures(run, &Wanted { everything: true, foci, ..Wanted::default() }, &folder)?;
+    let preset = input::preset(&run.manifest, None).ok();
+    let foci = preset.as_ref().map(input::foci).unwrap_or_default();
+    let naming = preset.map(|preset| Naming::of(&preset, &run.manifest));
+    let drawn = write_pictures(run, &Wanted { everything: true, foci, naming, ..Wanted::default() }, &folder)?;
     let mut attachments = Vec::new();
     for picture in drawn.pictures {
         let name = picture.path.file_name().context("a picture without a name")?.to_string_lossy().into_owned();

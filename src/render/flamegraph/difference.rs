@@ -3,8 +3,9 @@
 //! same width is the same cost.
 
 use super::fold::{Drawn, Folded, own_name};
+use super::lines::not_drawn;
 use super::tooltip::{self, Dress};
-use super::{Caption, Drawing, Unit, not_drawn, options, plain};
+use super::{Caption, Drawing, Unit, options, plain};
 use crate::analyze::compare::difference::{FrameRow, Subtree, TreeDifference};
 use crate::analyze::cost::view::Per;
 use crate::profile::{middle, short_name};

@@ -41,6 +41,8 @@ pub(super) struct Label {
     pub shown: String,
     pub full: String,
     pub module: String,
+    /// Not code.
+    pub is_marker: bool,
     key: String,
 }
 
@@ -142,6 +144,7 @@ fn labels(profile: &Profile, full_names: bool) -> (Vec<Label>, Vec<usize>) {
         shown,
         full: frame.name.clone(),
         module: frame.module.clone(),
+        is_marker: frame.space == Space::Marker,
     };
     let shown = shown(&distinct, full_names);
     (distinct.iter().zip(shown).map(label).collect(), of_frame)
@@ -151,6 +154,8 @@ fn labels(profile: &Profile, full_names: bool) -> (Vec<Label>, Vec<usize>) {
 fn shown(frames: &[&Frame], full_names: bool) -> Vec<String> {
     let called = |frame: &&Frame| match full_names {
         true => middle(&frame.name, super::FULL_NAME),
+        // A sentence, with names in it.
+        false if frame.space == Space::Marker => frame.name.split(' ').map(own_name).collect::<Vec<_>>().join(" "),
         false => own_name(&short_name(&frame.name)),
     };
     let named: Vec<Named> =

@@ -6,17 +6,19 @@
 
 mod difference;
 mod fold;
+mod lines;
 mod pictures;
 mod tooltip;
 
 pub use difference::{Direction, draw_difference};
 pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
+use crate::analyze::cost::carried::ENDED_BY;
 use crate::analyze::cost::view::{LevelView, Per};
 use crate::profile::{Column, ColumnKind};
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
-use fold::Folded;
+use fold::{Folded, Label};
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{Options, TextTruncateDirection};
 use tooltip::Dress;
@@ -64,14 +66,24 @@ pub fn draw(view: &LevelView, caption: &Caption) -> Result<Drawing> {
     let unit = Unit::of(&view.profile.columns[view.column], view.per);
     let mut options = options(title(view, caption, &unit), &unit, view.queries);
     let mut drawing = plain(&folded, &mut options).with_context(|| format!("level {}", view.level))?;
-    let subtitle = [load_line(view), sampling_line(view, &drawing)];
+    let subtitle = [lines::load_line(view), lines::sampling_line(view, &drawing)];
     drawing.svg = tooltip::rewrite(&drawing.svg, &folded, &subtitle, |drawn| {
         let share = significant(100.0 * drawn.width as f64 / folded.total as f64);
         let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", count(s)));
         let figures = format!("{} {}, {share} %{samples}", unit.per_query(drawn.width, view.queries), unit.name);
-        Dress { figures, fill: None }
+        Dress { figures, fill: fill(drawn.label.map(|label| &folded.labels[label])) }
     });
     Ok(drawing)
+}
+
+/// Colours of frames that are no code: who ended a wait, and what else stands for no function.
+const ENDER: &str = "rgb(150,180,235)";
+const NO_CODE: &str = "rgb(205,205,205)";
+
+/// `None`: as inferno colours it, by the kind of code.
+fn fill(label: Option<&Label>) -> Option<String> {
+    let label = label.filter(|label| label.is_marker)?;
+    Some(if label.full.starts_with(ENDED_BY) { ENDER } else { NO_CODE }.into())
 }
 
 /// As inferno draws it, without what is too narrow.
@@ -157,50 +169,4 @@ fn title(view: &LevelView, caption: &Caption, unit: &Unit) -> String {
         _ => format!("{} {}", unit.per_query(total, view.queries), unit.name),
     };
     format!("Level {}: {what}{folded} ({})", view.level, caption.run)
-}
-
-fn load_line(view: &LevelView) -> String {
-    let windows = format!("{} window{}", view.windows, if view.windows == 1 { "" } else { "s" });
-    match view.per {
-        Per::Hundredth => format!("queries not counted, {windows}"),
-        Per::Query if view.seconds <= 0.0 => {
-            format!("{} queries, seconds not known, {windows}", count(view.queries as u64))
-        }
-        Per::Query => format!(
-            "{} q/s, {} queries in {} s, {windows}",
-            significant(view.throughput),
-            count(view.queries as u64),
-            significant(view.seconds)
-        ),
-    }
-}
-
-fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
-    let from = &view.provenance;
-    let joined = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" and ");
-    let complete = from.complete.map_or("completeness of stacks not known".into(), |share| {
-        format!("{:.1} % of weight on complete stacks", share * 100.0)
-    });
-    let samples = match (from.samples, from.switches) {
-        (Some(samples), _) => format!("{} samples", count(samples)),
-        (None, Some(switches)) => format!("{} waits", count(switches)),
-        (None, None) => "samples not counted".into(),
-    };
-    let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
-    let lost = from.lost.map_or("losses not known".into(), |lost| format!("{lost} lost"));
-    let mut line = format!("{samples}, {event}, {complete}, {lost}");
-    line += &from.throttled.map_or(String::new(), |times| format!(", {times} throttled"));
-    line += &not_drawn(drawing);
-    line
-}
-
-fn not_drawn(drawing: &Drawing) -> String {
-    if drawing.pruned == 0 {
-        return String::new();
-    }
-    format!(
-        "; {} narrow frames not drawn, with {:.1} % of the weight",
-        count(drawing.pruned as u64),
-        drawing.pruned_share * 100.0
-    )
 }

@@ -3,9 +3,10 @@
 
 use super::{Caption, Direction, draw, draw_difference};
 use crate::analyze::compare::difference::TreeDifference;
+use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::cost::view::{Per, Source, ViewOptions, level_view};
 use crate::profile::Focus;
-use crate::run::Run;
+use crate::run::{Run, Window};
 use anyhow::{Context, Result};
 use regex::Regex;
 use std::io::Write;
@@ -26,6 +27,8 @@ pub struct Wanted {
     pub full_names: bool,
     /// The process that the run is seen from; `None`: the target.
     pub process: Option<String>,
+    /// What names the carriers of queries; `None`: no pictures of what carried them.
+    pub naming: Option<Naming>,
 }
 
 /// A picture's file.
@@ -34,7 +37,7 @@ pub struct PictureFile {
     /// Number of clients that it shows.
     pub level: usize,
     /// `all`, or the focus's name; after a process's name where it is not the target; with `blocked` or `runnable`
-    /// where it is of waits.
+    /// where it is of waits, with `in hand` where it is of the time in the server's hands.
     pub what: String,
     /// The file that was written.
     pub path: PathBuf,
@@ -59,10 +62,12 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
     for (focus, source) in views(run, wanted) {
         for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
             let what = what(wanted.process.as_deref(), focus, source);
-            let runtime_frames = wanted.runtime_frames.clone();
+            let runtime_frames = runtime_frames(wanted, source);
+            let folded = !runtime_frames.is_empty();
             let options = ViewOptions {
                 source,
-                per: Per::of(run),
+                per: if source.is_of_hands() { Per::Query } else { Per::of(run) },
+                naming: wanted.naming.clone(),
                 focus: focus.cloned(),
                 runtime_frames,
                 ..ViewOptions::default()
@@ -76,7 +81,6 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 written.left_out.push(format!("level {level}, {what}: no sample in it, nothing was drawn"));
                 continue;
             }
-            let folded = !wanted.runtime_frames.is_empty();
             let caption = Caption {
                 run: match &wanted.process {
                     Some(process) => format!("{process}, {}", run.manifest.id),
@@ -86,7 +90,7 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                 folded,
                 full_names: wanted.full_names,
             };
-            let path = directory.join(file_name(&run.manifest.id, level, &what, folded));
+            let path = directory.join(file_name(&run.manifest.id, level, &what, folded && source != Source::InHand));
             write_picture(&path, &draw(&view, &caption)?.svg)?;
             written.pictures.push(PictureFile { level, what, path });
         }
@@ -120,18 +124,28 @@ pub fn write_differences(
     Ok(written)
 }
 
-/// What is drawn of each level, and by which time. Waits, where the run has any: of everything; of a focus only where
-/// not everything is asked for.
+/// What is drawn of each level, and by which time. Waits and the time in hand, where the run has any: of everything; of
+/// a focus only where not everything is asked for.
 fn views<'w>(run: &Run, wanted: &'w Wanted) -> Vec<(Option<&'w Focus>, Source)> {
     let everything = wanted.everything.then_some(None);
     let mut views: Vec<_> = everything.into_iter().chain(wanted.foci.iter().map(Some)).collect();
-    let on_cpu = views.iter().map(|focus| (*focus, Source::OnCpu)).collect::<Vec<_>>();
-    if run.windows.iter().all(|window| window.off_cpu.is_none()) {
-        return on_cpu;
-    }
+    let mut drawn = views.iter().map(|focus| (*focus, Source::OnCpu)).collect::<Vec<_>>();
     views.retain(|focus| focus.is_none() || !wanted.everything);
-    let waits = [Source::Blocked, Source::Runnable].into_iter();
-    on_cpu.into_iter().chain(waits.flat_map(|source| views.iter().map(move |focus| (*focus, source)))).collect()
+    let any = |has: &dyn Fn(&Window) -> bool| run.windows.iter().any(has);
+    let (off_cpu, hands) = (any(&|window| window.off_cpu.is_some()), any(&|window| window.hands.is_some()));
+    let sources =
+        [(Source::Blocked, off_cpu), (Source::Runnable, off_cpu), (Source::InHand, hands && wanted.naming.is_some())];
+    for (source, _) in sources.into_iter().filter(|(_, there)| *there) {
+        drawn.extend(views.iter().map(|focus| (*focus, source)));
+    }
+    drawn
+}
+
+/// What is folded. Of the time in hand always all of the runtime: a task's stack is one of the runtime's, with what the
+/// task waits for at its end.
+fn runtime_frames(wanted: &Wanted, source: Source) -> Vec<Regex> {
+    let naming = wanted.naming.as_ref().filter(|_| source == Source::InHand);
+    naming.map_or(&wanted.runtime_frames, |naming| &naming.runtime).clone()
 }
 
 /// `all`, `peek`, `all blocked`, `postgres all`
@@ -142,6 +156,8 @@ fn what(process: Option<&str>, focus: Option<&Focus>, source: Source) -> String 
         Source::OnCpu => of,
         Source::Blocked => format!("{of} blocked"),
         Source::Runnable => format!("{of} runnable"),
+        Source::Waits => format!("{of} waits"),
+        Source::InHand => format!("{of} in hand"),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::target::{family, online_cpus};
 use anyhow::{Context, Result};
 pub use follow::EventRoom;
 use follow::Followed;
+pub use follow::{NoTasks, types_of_tasks};
 use memory::{Room, Tables};
 use parking_lot::Mutex;
 use program::{Form, KernelProgram};
@@ -68,6 +69,22 @@ impl EbpfSampler {
     /// Why waits cannot be followed on this host; `None`: they can.
     pub fn waits_refused(&self) -> Option<String> {
         self.state.lock().kernel.waits_refused.clone()
+    }
+
+    /// Tries whether threads that carry queries can be followed on this host.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn try_following(&self) -> Result<()> {
+        self.state.lock().kernel.attach_following().map(drop)
+    }
+
+    /// Tries whether async tasks can be followed, too, by probes: ns that a hit of one takes.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn try_probe(&self) -> Result<u64> {
+        follow::try_probe(&mut self.state.lock().kernel)
     }
 
     fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {

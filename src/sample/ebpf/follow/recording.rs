@@ -96,7 +96,7 @@ impl<'s> Followed<'s> {
 
     /// Probes wakers, looks a while which tasks there are, and probes their polls.
     fn find_tasks(&mut self, pid: u32) -> Result<(), String> {
-        let functions = TaskFunctions::of(pid)?;
+        let functions = TaskFunctions::of(pid).map_err(|why| why.to_string())?;
         let words = |error: anyhow::Error| format!("{error:#}");
         self.report.hit_cost = Some(hit::cost(self.stacks.kernel).map_err(words)?);
         let mut probes = Probes::attach(self.stacks.kernel, pid, functions).map_err(words)?;

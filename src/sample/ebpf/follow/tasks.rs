@@ -41,6 +41,26 @@ pub struct TaskFunctions {
     pub wakes_within: Vec<Function>,
 }
 
+/// Why a program's tasks cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoTasks {
+    /// It cannot be looked at.
+    #[error("its program cannot be read: {0}")]
+    Unreadable(String),
+    /// It may have some.
+    #[error("its program has no symbol table (it is stripped)")]
+    Stripped,
+    /// A probe would harm it.
+    #[error(
+        "its system calls are filtered (seccomp), and on Linux 6.11 to 6.13 a probe at the return of a function would \
+         end such a process"
+    )]
+    Filtered,
+    /// Nothing in it looks like it.
+    #[error("its program has no symbols of tokio's tasks (another runtime, or renamed symbols)")]
+    NoSymbols,
+}
+
 const POLL: &str = "5tokio7runtime4task3raw4poll";
 const CLONE: &str = "5tokio7runtime4task5waker11clone_waker";
 const WAKES: [&str; 2] = ["5tokio7runtime4task5waker11wake_by_val", "5tokio7runtime4task5waker11wake_by_ref"];
@@ -52,21 +72,17 @@ impl TaskFunctions {
     /// Those of a running process.
     ///
     /// # Errors
-    /// Why there are none, in words.
-    pub fn of(pid: u32) -> Result<TaskFunctions, String> {
+    /// Why there are none.
+    pub fn of(pid: u32) -> Result<TaskFunctions, NoTasks> {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         if returns_are_fatal(&read(&format!("/proc/{pid}/status")), &read("/proc/sys/kernel/osrelease")) {
-            return Err(
-                "its system calls are filtered (seccomp), and on Linux 6.11 to 6.13 a probe at the return of a \
-                        function would end such a process"
-                    .into(),
-            );
+            return Err(NoTasks::Filtered);
         }
         let file = PathBuf::from(format!("/proc/{pid}/exe"));
-        let image = Image::open_path(&file).map_err(|error| format!("its program cannot be read: {error}"))?;
-        let bias = bias(pid, &image).ok_or("its program's mapping is not known")?;
+        let image = Image::open_path(&file).map_err(|error| NoTasks::Unreadable(error.to_string()))?;
+        let bias = bias(pid, &image).ok_or_else(|| NoTasks::Unreadable("its mapping is not known".into()))?;
         let mut found = TaskFunctions { file, ..TaskFunctions::default() };
-        let elf = image.elf().ok_or("its program is no ELF file")?;
+        let elf = image.elf().ok_or_else(|| NoTasks::Unreadable("it is no ELF file".into()))?;
         let mut symbols = 0u64;
         for symbol in elf.symbols().filter(|symbol| symbol.is_definition()) {
             symbols += 1;
@@ -97,12 +113,12 @@ impl TaskFunctions {
         }
     }
 
-    fn check(self, symbols: u64) -> Result<TaskFunctions, String> {
+    fn check(self, symbols: u64) -> Result<TaskFunctions, NoTasks> {
         if symbols == 0 {
-            return Err("its program has no symbol table (it is stripped)".into());
+            return Err(NoTasks::Stripped);
         }
         if self.polls.is_empty() || self.registers.is_empty() || self.wakes.is_empty() {
-            return Err("its program has no symbols of tokio's tasks (another runtime, or renamed symbols)".into());
+            return Err(NoTasks::NoSymbols);
         }
         Ok(self)
     }
@@ -183,8 +199,8 @@ mod tests {
     #[test]
     fn a_program_without_symbols_and_one_without_tasks_say_so() {
         let none = TaskFunctions::default();
-        assert!(none.clone().check(0).unwrap_err().contains("stripped"));
-        assert!(none.check(10).unwrap_err().contains("no symbols of tokio's tasks"));
+        assert_eq!(none.clone().check(0), Err(NoTasks::Stripped));
+        assert_eq!(none.check(10), Err(NoTasks::NoSymbols));
     }
 
     #[test]

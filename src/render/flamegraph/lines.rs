@@ -1,0 +1,83 @@
+//! The two lines under a picture's title: what load it is of, and how its stacks came to be. Invariant: what is not
+//! drawn is said.
+
+use super::Drawing;
+use crate::analyze::cost::view::{LevelView, Per};
+use crate::render::figure::{count, significant};
+
+/// How much load the level had.
+pub(super) fn load_line(view: &LevelView) -> String {
+    if view.source.is_of_hands() {
+        return hands_line(view);
+    }
+    let windows = format!("{} window{}", view.windows, if view.windows == 1 { "" } else { "s" });
+    match view.per {
+        Per::Hundredth => format!("queries not counted, {windows}"),
+        Per::Query if view.seconds <= 0.0 => {
+            format!("{} queries, seconds not known, {windows}", count(view.queries as u64))
+        }
+        Per::Query => format!(
+            "{} q/s, {} queries in {} s, {windows}",
+            significant(view.throughput),
+            count(view.queries as u64),
+            significant(view.seconds)
+        ),
+    }
+}
+
+/// How the stacks came to be, and what is not drawn.
+pub(super) fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
+    if view.source.is_of_hands() {
+        return waits_line(view, drawing);
+    }
+    let from = &view.provenance;
+    let joined = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" and ");
+    let complete = from.complete.map_or("completeness of stacks not known".into(), |share| {
+        format!("{:.1} % of weight on complete stacks", share * 100.0)
+    });
+    let samples = match (from.samples, from.switches) {
+        (Some(samples), _) => format!("{} samples", count(samples)),
+        (None, Some(switches)) => format!("{} waits", count(switches)),
+        (None, None) => "samples not counted".into(),
+    };
+    let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
+    let lost = from.lost.map_or("losses not known".into(), |lost| format!("{lost} lost"));
+    let mut line = format!("{samples}, {event}, {complete}, {lost}");
+    line += &from.throttled.map_or(String::new(), |times| format!(", {times} throttled"));
+    line += &not_drawn(drawing);
+    line
+}
+
+/// Of the time in hand: queries, and what widths are.
+fn hands_line(view: &LevelView) -> String {
+    format!(
+        "{} queries, {} q/s, in {} s of their own after the window; widths are wall time in the server's hands",
+        count(view.queries as u64),
+        significant(view.throughput),
+        significant(view.seconds)
+    )
+}
+
+/// Of the time in hand: what is known of the waits.
+fn waits_line(view: &LevelView, drawing: &Drawing) -> String {
+    let from = &view.provenance;
+    let percent = |share: Option<f64>| share.map_or("none".into(), |share| format!("{:.1} %", share * 100.0));
+    format!(
+        "{} of the waits on complete stacks, of {} it is known who ended them, {} events lost{}",
+        percent(from.complete),
+        percent(from.ended),
+        from.lost.map_or("no count of".into(), count),
+        not_drawn(drawing)
+    )
+}
+
+pub(super) fn not_drawn(drawing: &Drawing) -> String {
+    if drawing.pruned == 0 {
+        return String::new();
+    }
+    format!(
+        "; {} narrow frames not drawn, with {:.1} % of the weight",
+        count(drawing.pruned as u64),
+        drawing.pruned_share * 100.0
+    )
+}
