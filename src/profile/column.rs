@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn every_kind_reads_back_from_its_name() {
         use ColumnKind::*;
-        for kind in [Samples, Cpu, Cycles, Switches, Blocked, Runnable, Other("alloc_space".into())] {
+        for kind in [Samples, Cpu, Cycles, Switches, Blocked, Runnable, Waited, Other("alloc_space".into())] {
             assert_eq!(ColumnKind::from(kind.to_string()), kind);
         }
     }

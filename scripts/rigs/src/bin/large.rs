@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use wireprof::analyze::cost::view::{LevelView, Provenance};
+use wireprof::analyze::cost::view::{LevelView, Per, Provenance, Source};
 use wireprof::clock::Span;
 use wireprof::elf::Image;
 use wireprof::profile::{Frame, on_cpu_columns};
@@ -31,7 +31,8 @@ fn main() -> anyhow::Result<()> {
     let (profile, report) = to_profile(&raw, &mut symbolizer, Span::new(0, u64::MAX), on_cpu_columns());
     let named = began.elapsed().as_secs_f64();
     let view = LevelView {
-        per: wireprof::analyze::cost::view::Per::Query,
+        source: Source::OnCpu,
+        per: Per::Query,
         level: 64,
         windows: 1,
         profile,
