@@ -12,10 +12,13 @@ use wireprof::carriers::State;
 
 /// A pooler with so many connections to the database.
 fn pooler(database: &Postgres, size: usize, directory: &Path) -> Option<Server> {
-    if Command::new("pgbouncer").arg("--version").stdout(Stdio::null()).status().is_err() {
+    // Debian's directory for it is not in everybody's PATH.
+    let places = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
+    let program = std::env::split_paths(&places).map(|place| place.join("pgbouncer")).find(|path| path.is_file());
+    let Some(program) = program else {
         skip("PgBouncer is not installed: install the package `pgbouncer`");
         return None;
-    }
+    };
     let port = free_port();
     let settings = format!(
         "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
@@ -25,7 +28,7 @@ fn pooler(database: &Postgres, size: usize, directory: &Path) -> Option<Server> 
     );
     let file = directory.join("pooler.ini");
     std::fs::write(&file, settings).unwrap();
-    let mut command = Command::new("pgbouncer");
+    let mut command = Command::new(program);
     command.arg("--quiet").arg(&file).stderr(Stdio::null());
     Some(Server::listening(run_as(&mut command, unprivileged(), Path::new("/")), port))
 }
