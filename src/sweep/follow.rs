@@ -1,9 +1,9 @@
 //! The seconds after a window in which what carries the queries is followed, under the same load. Invariant: nothing of
 //! it is in the window's own figures, and what fails costs this part only.
 
-use super::{Request, Stop, note};
 use super::sources::Sources;
 use super::window::pause;
+use super::{Request, Stop, note};
 use crate::clock::{self, Span};
 use crate::load::{Address, Load};
 use crate::metrics::Scrape;
@@ -25,7 +25,8 @@ pub struct FollowPlan {
     pub wait_event_at: Option<u64>,
 }
 
-/// What is to be followed of the server at this address; `None` where it was not asked for or cannot be, which is noted.
+/// What is to be followed of the server at this address; `None` where it was not asked for or cannot be, which is
+/// noted.
 pub fn plan(request: &Request, address: &Address, pid: Option<u32>, notes: &mut Vec<String>) -> Option<FollowPlan> {
     let length = request.observe.follow.filter(|length| !length.is_zero())?;
     let why = match (&request.observe.sampling, pid, address.socket()) {
@@ -110,9 +111,12 @@ async fn observe(
     let after = scrape(sources).await;
     let (raw, mut followed) = tokio::task::block_in_place(|| carrying.stop())?;
     followed.listening = sources.processes.target.map(|one| listening_ports(one.sampled.pid)).unwrap_or_default();
-    let wire = sources.wire.as_ref().zip(wire_before).zip(wire_after).map(|((wire, before), after)| {
-        before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref())
-    });
+    let wire = sources
+        .wire
+        .as_ref()
+        .zip(wire_before)
+        .zip(wire_after)
+        .map(|((wire, before), after)| before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()));
     let cpu = difference(&[cpu_before, cpu_after]).map(|delta| FollowedCpu {
         target: delta.threads.iter().filter(|thread| thread.role == Role::Target).map(|thread| thread.cpu).sum(),
         span: span.nanos(),

@@ -140,8 +140,7 @@ fn steps(nodes: &[Node], names: &Names, per_query: &dyn Fn(u64) -> f64) -> Vec<S
         let key = &node.key;
         let function = key.stack.and_then(|stack| names.function(stack));
         let who = names.who(key.by);
-        let (nanos, merged) =
-            found.entry((who, (key.state, function, key.wait_event, key.behind))).or_default();
+        let (nanos, merged) = found.entry((who, (key.state, function, key.wait_event, key.behind))).or_default();
         *nanos += node.nanos;
         merged.extend(&node.children);
     }

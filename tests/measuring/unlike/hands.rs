@@ -132,7 +132,8 @@ fn a_sleep_is_ended_by_a_timer_of_the_kernel() {
 #[test]
 fn a_backend_waits_for_a_row_until_the_one_that_has_it_commits() {
     let Some(server) = Postgres::start("fsync = on") else { return };
-    server.run(&["create table t (id int primary key, v int)", "insert into t select n, 0 from generate_series(1, 9) n"]);
+    server
+        .run(&["create table t (id int primary key, v int)", "insert into t select n, 0 from generate_series(1, 9) n"]);
     let reads = followed(&server.url("postgres"), "postgres", "select v from t where id = 7", 8);
     assert_eq!(reads.first().state, State::Running, "{:#?}", reads.level.parts);
     let updates = followed(&server.url("postgres"), "postgres", "update t set v = v + 1 where id = 7", 32);

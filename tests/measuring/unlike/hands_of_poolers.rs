@@ -1,5 +1,5 @@
-//! What carries the queries in the hands of a pooler, which is one event loop: each is read on one connection and passed
-//! on over another, which it waits for where all are busy. PgBouncer in front of PostgreSQL.
+//! What carries the queries in the hands of a pooler, which is one event loop: each is read on one connection and
+//! passed on over another, which it waits for where all are busy. PgBouncer in front of PostgreSQL.
 
 use super::hands::followed;
 use super::servers::{Server, free_port};

@@ -1,5 +1,5 @@
-//! What carries the queries in the hands of servers whose runtimes have tasks: an old tokio, tokio on one thread and with
-//! a task for each query, and Go, whose goroutines are not followed.
+//! What carries the queries in the hands of servers whose runtimes have tasks: an old tokio, tokio on one thread and
+//! with a task for each query, and Go, whose goroutines are not followed.
 
 use super::hands::{Followed, followed, function};
 use super::servers::{self, Server};
