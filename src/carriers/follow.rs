@@ -30,7 +30,8 @@ pub(super) struct Track {
     pub woken: Vec<(Nanos, Entity)>,
     /// A thread that has polled tasks.
     pub is_worker: bool,
-    /// Of a thread: the tasks that it polls, the innermost last; itself in place of one that another thread polls already.
+    /// Of a thread: the tasks that it polls, the innermost last; itself in place of one that another thread polls
+    /// already.
     pub(super) polling: Vec<Entity>,
     /// Of a task: the thread that polls it.
     pub(super) polled_on: Option<Entity>,

@@ -11,8 +11,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// From a waker to the one that answers there are so many wake-ups at most.
 const STEPS: usize = 4;
-/// One query in so many is taken over where a runtime moves queries among threads: the others may be too, and were taken
-/// back.
+/// One query in so many is taken over where a runtime moves queries among threads: the others may be too, and were
+/// taken back.
 const MOVED: usize = 100;
 /// Wake-ups that are looked at for one query.
 const LOOKED_AT: usize = 256;
@@ -107,8 +107,8 @@ pub(super) fn loops(queries: &[Query]) -> FxHashSet<Entity> {
     loops
 }
 
-/// Whether threads take over queries from each other that they read themselves: a runtime moves its own tasks among them,
-/// which are not followed. Threads to which others hand queries, and which read none, are no such.
+/// Whether threads that read queries themselves take over queries from each other: a runtime moves its own tasks among
+/// them, which are not followed. Threads to which others hand queries, and which read none, are no such.
 pub(super) fn are_moved(tracks: &[Track], queries: &[Query]) -> bool {
     let is_thread = |entity: Entity| tracks[entity as usize].who == Who::Thread;
     let readers: FxHashSet<Entity> = queries.iter().map(|query| query.reader).collect();

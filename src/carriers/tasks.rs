@@ -99,8 +99,8 @@ impl Follower<'_> {
         }
     }
 
-    /// A task that is woken in its poll is scheduled again at the end of that, and another thread can poll it before the
-    /// first one has returned. In its place stands that thread, which does no more than return.
+    /// A task that is woken in its poll is scheduled again at the end of that, and another thread can poll it before
+    /// the first one has returned. In its place stands that thread, which does no more than return.
     fn is_passed_on(&mut self, task: Entity, from: Entity, to: Entity) -> bool {
         let left = &self.followed.tracks[from as usize];
         let returns = left.polling.last() == Some(&task) && left.timeline.state() != State::Blocked;

@@ -99,8 +99,8 @@ pub struct RawFollowed {
     /// Tasks' poll functions that were probed, with the symbol's name as it stands in the symbol table. Tasks of other
     /// types have no [`Happened::Polls`].
     pub polls: Vec<(u64, String)>,
-    /// TCP ports that are listened on where the target runs: a socket with another port of its own is one that the target
-    /// connected. Empty: not known.
+    /// TCP ports that are listened on where the target runs: a socket with another port of its own is one that the
+    /// target connected. Empty: not known.
     pub listening: BTreeSet<u16>,
     /// Where it came from and what it took.
     pub report: FollowingReport,

@@ -5,7 +5,7 @@ use super::owners::{Ownership, Rules, owners};
 use super::tally::Identity;
 use crate::carriers::{Node, Who};
 use crate::preset::{Ender, Preset, WaitEvents};
-use crate::profile::{FrameId, Profile, frame_matches, short_name};
+use crate::profile::{FrameId, Profile, Space, frame_matches, short_name};
 use crate::run::{Hands, HandsFacts, Manifest};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -57,14 +57,13 @@ impl<'a> Names<'a> {
         names
     }
 
-    /// The names of the tasks: that of their future's type where the poll function or a function of the runtime on
-    /// their stacks has it, else of the outermost function of the program on most of their stacks.
+    /// The names of the tasks: that of their future's type where the poll function has it, else what most of their
+    /// stacks tell.
     fn tasks_of(&self, facts: &HandsFacts) -> BTreeMap<u64, String> {
         let mut seen: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
         let mut see = |by: Who, stack: Option<u32>, nanos: u64| {
             let (Who::Task { poll }, Some(stack)) = (by, stack) else { return };
-            let outermost = || self.callers(stack).pop().or_else(|| self.function(stack));
-            if let Some(name) = self.future_on(stack).or_else(|| outermost().map(|one| short_name(&one.name))) {
+            if let Some(name) = self.future_on(stack) {
                 *seen.entry(poll).or_default().entry(name).or_default() += nanos;
             }
         };
@@ -103,15 +102,24 @@ impl<'a> Names<'a> {
         named.map(|name| name.to_string()).or_else(|| (number != 0).then(|| format!("wait event {number:#010x}")))
     }
 
-    /// The type of future that the runtime polls on this stack, as its innermost such function names it.
+    /// The future that the runtime polls innermost on this stack: its type where a function of the runtime has it, else
+    /// the outermost function of the program within that poll.
     fn future_on(&self, stack: u32) -> Option<String> {
         let (profile, _) = (self.profile?, self.node(stack)?);
-        let mut frames = profile.walk(profile.samples[stack as usize].stack);
-        frames.find_map(|frame| {
-            let name = profile.frames[frame.index()].name.strip_prefix("tokio::runtime::task::")?;
-            ["core::", "harness::", "raw::"].iter().any(|part| name.starts_with(part)).then_some(())?;
-            first_argument(name.split_once("::<")?.1)
-        })
+        let mut outermost = None;
+        for at in profile.walk(profile.samples[stack as usize].stack) {
+            let frame = &profile.frames[at.index()];
+            if let Some(polls) = frame.name.strip_prefix("tokio::runtime::task::")
+                && ["core::", "harness::", "raw::"].iter().any(|part| polls.starts_with(part))
+            {
+                let future = polls.split_once("::<").and_then(|(_, arguments)| first_argument(arguments));
+                return future.or(outermost);
+            }
+            if self.ownerships[at.index()] == Ownership::Own && frame.space == Space::User && frame.miss.is_none() {
+                outermost = Some(short_name(&frame.name));
+            }
+        }
+        None
     }
 
     fn node(&self, stack: u32) -> Option<usize> {

@@ -104,7 +104,7 @@ fn an_ender_that_was_not_followed_is_unseen() {
     story.gets(0, 1).reads(100, 1, client(1)).blocks(110, 1, 7).wakes(250, 99, 1, 21).gets(250, 1);
     story.sends(260, 1, client(1));
     let carried = story.carried(0, 1_000);
-    assert_eq!(tree(&carried.chains.nodes), ["thread blocked at 7: 140 in 1", "  thread unseen: 140 in 1"]);
+    assert_eq!(tree(&carried.chains.nodes), ["thread blocked at 7: 140 in 1", "  foreign unseen: 140 in 1"]);
 }
 
 #[test]

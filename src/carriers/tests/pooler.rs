@@ -88,3 +88,26 @@ fn a_recording_that_begins_within_a_round_trip_knows_the_connection_by_its_neigh
     let blocked = "blocked at 7 behind 5432, ended by interrupt: 30 in 1";
     assert_eq!(rows(&story.carried(0, 1_000)), ["running: 30 in 2", blocked]);
 }
+
+/// The pool has one connection, and the recording begins within its round trip.
+#[test]
+fn who_listens_tells_the_own_connections_from_those_that_others_opened() {
+    let mut story = Story::default();
+    story.gets(0, 1).reads(50, 1, database(1)).reads(100, 1, client(1)).reads(105, 1, client(2));
+    for (number, begin) in [(1, 110), (2, 210)] {
+        story.sends(begin, 1, database(1)).blocks(begin + 15, 1, 7).wakes(begin + 80, 99, 1, 8).gets(begin + 85, 1);
+        story.reads(begin + 90, 1, database(1)).sends(begin + 95, 1, client(number));
+    }
+    let carried = story.carried(0, 1_000);
+    assert!(carried.turns.is_empty(), "which socket is whose is not known");
+    story.raw.listening = [QUERY].into();
+    let carried = story.carried(0, 1_000);
+    assert_eq!(
+        rows(&carried),
+        ["running: 10 in 2", "beforehop { port: 5432 }: 115 in 2", "behind { port: 5432 }: 180 in 2"]
+    );
+    assert_eq!(carried.turns[&DATABASE], Turn { nanos: 115, all_busy: 90 });
+    // A metrics endpoint that is asked by one client is none of its own connections.
+    story.raw.listening = [QUERY, database(1).own].into();
+    assert!(story.carried(0, 1_000).turns.is_empty());
+}

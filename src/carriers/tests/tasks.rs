@@ -194,3 +194,14 @@ fn a_task_waits_where_the_futures_within_it_wait_until_they_are_woken() {
         ]
     );
 }
+
+/// A task that is woken in its poll is in the queue again before the poll has returned.
+#[test]
+fn another_thread_can_poll_a_task_before_the_first_poll_has_returned() {
+    let mut story = Story::default();
+    story.gets(0, 1).gets(0, 2).polls(100, 1, 5).reads(110, 1, client(1)).wakes_task(120, 1, 5, 3);
+    story.polls(150, 2, 5).polled(160, 1).polls(170, 1, 6).sends(180, 2, client(1)).polled(190, 2).polled(200, 1);
+    let carried = story.carried(0, 1_000);
+    assert_eq!(rows(&carried), ["running: 70 in 2"]);
+    assert_eq!((carried.contradictions, carried.unseen, carried.handed_over), (0, 0, 0));
+}

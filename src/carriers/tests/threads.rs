@@ -79,3 +79,36 @@ fn a_connection_that_was_closed_before_an_answer_has_no_query() {
     let carried = story.carried(0, 1_000);
     assert_eq!((carried.nanos, carried.answered, carried.abandoned), (30, 1, 1));
 }
+
+/// Two threads that each read queries, and take over from each other so many of a hundred.
+fn moved(taken_over: usize) -> Carried {
+    let mut story = Story::default();
+    story.gets(0, 1).gets(0, 2);
+    for number in 0..100 {
+        let (at, reader) = (100 * number as Nanos + 100, 1 + number as u32 % 2);
+        let sender = if number < taken_over { 3 - reader } else { reader };
+        story.reads(at, reader, client(reader as u16)).sends(at + 50, sender, client(reader as u16));
+    }
+    story.carried(0, 100_000)
+}
+
+#[test]
+fn of_queries_that_threads_take_over_from_each_other_nothing_is_told() {
+    let carried = moved(30);
+    assert_eq!((carried.moved, carried.unseen, carried.nanos), (5_000, 5_000, 5_000));
+    assert_eq!(carried.handed_over, 30);
+    let carried = moved(1);
+    assert_eq!((carried.moved, carried.handed_over), (0, 1), "one may be anything");
+    assert_eq!(rows(&carried)[0], "running: 4950 in 99");
+}
+
+#[test]
+fn a_thread_of_another_process_that_wakes_is_told_as_such() {
+    let mut story = Story::default();
+    story.gets(0, 1).reads(100, 1, client(1)).blocks(110, 1, 7).wakes(200, 99, 1, 8).gets(210, 1);
+    story.sends(220, 1, client(1));
+    assert_eq!(
+        rows(&story.carried(0, 1_000)),
+        ["running: 20 in 2", "runnable: 10 in 1", "blocked at 7, ended by foreign at 8: 90 in 1"]
+    );
+}

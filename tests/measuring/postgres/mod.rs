@@ -158,7 +158,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// PostgreSQL refuses to run as root.
-fn unprivileged() -> Option<(u32, u32)> {
+pub fn unprivileged() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
     }
@@ -171,7 +171,7 @@ fn unprivileged() -> Option<(u32, u32)> {
     find("postgres").or_else(|| find("nobody"))
 }
 
-fn run_as<'a>(command: &'a mut Command, user: Option<(u32, u32)>, directory: &Path) -> &'a mut Command {
+pub fn run_as<'a>(command: &'a mut Command, user: Option<(u32, u32)>, directory: &Path) -> &'a mut Command {
     command.current_dir(directory).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
     if let Some((uid, gid)) = user {
         command.uid(uid).gid(gid);

@@ -2,60 +2,23 @@
 //! event loop, each with one bottleneck of known kind and place. What others do on a machine that is shared may be
 //! blamed before it, and then the order of the rest counts.
 
-use crate::skip::skip;
+mod hands;
+mod hands_of_poolers;
+mod hands_of_runtimes;
+mod servers;
+
 use crate::sweeps::Place;
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use servers::Server;
 use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, Finding, diagnose};
 use wireprof::preset::{Cause, Preset};
 
-/// The compiled server; `None`, with the reason printed, without a C compiler.
-fn program() -> Option<&'static PathBuf> {
-    static PROGRAM: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
-    let built = PROGRAM.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let program = directory.path().join("bookshop");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/measuring/unlike/server.c");
-        let mut compiler = Command::new("cc");
-        let status = compiler.args(["-O2", "-g", "-pthread", "-o"]).arg(&program).arg(source).status().ok()?;
-        assert!(status.success(), "the server does not compile");
-        Some((directory, program))
-    });
-    if built.is_none() {
-        skip("no C compiler: install the package `gcc`");
-    }
-    built.as_ref().map(|(_, program)| program)
-}
-
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Sweeps a server of this kind that does this for each query, at one client and at `level`.
 fn swept(kind: &str, work: &str, level: usize) -> Option<Diagnosis> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new(program()?);
-    command.args([&port.to_string(), kind, work]).stdin(Stdio::null());
-    let _server = Server(command.spawn().unwrap());
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "the server does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let (place, url) = (Place::new(), format!("postgres://someone@127.0.0.1:{port}/any"));
-    let preset = place.path().join("bookshop.toml");
-    std::fs::write(&preset, "inherits = \"generic\"\n[process]\nchildren = true\n").unwrap();
-    let levels = format!("1,{level}");
-    let fixed = ["--preset", preset.to_str().unwrap(), "--window", "2s", "--query", "select 1"];
-    let answer = place.sweep(&[&["--url", &url, "--levels", &levels], &fixed[..]].concat());
+    let server = Server::start(servers::c()?, &[kind, work]);
+    let (place, levels) = (Place::new(), format!("1,{level}"));
+    let preset = servers::with_children(&place);
+    let fixed = ["--preset", &preset, "--window", "2s", "--no-follow", "--query", "select 1"];
+    let answer = place.sweep(&[&["--url", &server.url(), "--levels", &levels], &fixed[..]].concat());
     assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
     diagnose(&place.the_run(), &Preset::built_in("generic").unwrap(), level)
 }
