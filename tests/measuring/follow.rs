@@ -122,6 +122,18 @@ impl Seen {
         (with.iter().map(|(_, sum)| sum.nanos).sum(), with.into_iter().map(|(key, sum)| (key, sum.times)).collect())
     }
 
+    /// ns in these states.
+    fn sum(&self, states: &[State]) -> u64 {
+        self.carried.rows.iter().filter(|(key, _)| states.contains(&key.state)).map(|(_, sum)| sum.nanos).sum()
+    }
+
+    /// Nothing was lost. That few switches are told by no tracepoint is the kernel's, and is seen as time that is unseen.
+    pub fn assert_whole(&mut self) {
+        let (lost, contradictions) = (self.followed.report.lost, self.carried.contradictions);
+        let whole = lost == 0 && contradictions * 200 <= self.followed.report.events;
+        assert!(whole && self.carried.unseen * 50 <= self.carried.nanos, "{contradictions}: {}", self.told());
+    }
+
     /// How often waits at the function were ended so, of all of them.
     fn ended(&mut self, keys: &[(Key, u64)], by: impl Fn(Who) -> bool, at: &str) -> (u64, u64) {
         let all = keys.iter().map(|(_, times)| times).sum();
@@ -154,9 +166,10 @@ fn ask_often(target: &Target, request: u8, times: u64) -> u64 {
     (0..times).map(|_| ask(&mut stream, request).unwrap()).sum()
 }
 
-fn assert_near(found: u64, truth: u64, what: &str) {
-    let ratio = found as f64 / truth as f64;
-    assert!((0.95..=1.05).contains(&ratio), "{what}: {found} ns seen, {truth} ns by the target itself");
+/// The target's own time ends when it runs again: the wait, and what it was ready for without a CPU.
+fn assert_near(waited: u64, ready: u64, truth: u64, what: &str) {
+    let (least, most) = (waited as f64 / truth as f64, (waited + ready) as f64 / truth as f64);
+    assert!(least <= 1.05 && most >= 0.95, "{what}: {waited} ns and {ready} ready, {truth} ns by the target itself");
 }
 
 const TIMES: u64 = 100;
@@ -176,15 +189,14 @@ fn waits_of_tasks_are_as_long_as_they_are_where_they_are_and_ended_by_who_ended_
             follow(&mut sampler, &target, true, || truth = ask_often(&target, request, TIMES))
         });
         assert_eq!(seen.followed.report.no_tasks, None);
-        let lost = (seen.followed.report.lost, seen.carried.contradictions);
-        assert_eq!(lost, (0, 0), "{}", seen.told());
+        seen.assert_whole();
         assert!(seen.carried.answered >= TIMES && seen.carried.tasks >= 2, "{}", seen.told());
-        assert!(seen.carried.unseen * 50 < seen.carried.nanos, "{}", seen.told());
         // The other connection asks the same for as long: twice what this one has waited.
         let (nanos, keys) = seen.waits(&[State::Waiting], function);
         let times: u64 = keys.iter().map(|(_, times)| times).sum();
         println!("{function}: {nanos} ns in {times} waits, {truth} ns in {TIMES}");
-        assert_near(nanos / times, truth / TIMES, function);
+        let ready = seen.sum(&[State::Queued, State::Runnable]);
+        assert_near(nanos / times, ready / times, truth / TIMES, function);
         let is_task = |who| matches!(who, Who::Task { .. });
         let (right, all) = match request {
             b's' => seen.ended(&keys, |who| who == Who::Thread || is_task(who), ender),
@@ -259,10 +271,10 @@ fn waits_of_threads_are_as_long_as_they_are_where_they_are_and_ended_by_who_ende
         let mut seen = follow(&mut sampler, &target, false, || truth = ask_often(&target, request, TIMES));
         let answered = seen.carried.answered;
         assert_eq!(answered, TIMES, "{}", seen.told());
-        assert_eq!((seen.followed.report.lost, seen.carried.contradictions, seen.carried.unseen), (0, 0, 0));
+        seen.assert_whole();
         let (nanos, keys) = seen.waits(&[State::Blocked], function);
         println!("{function}: {nanos} ns, {truth} ns by the target itself");
-        assert_near(nanos, truth, function);
+        assert_near(nanos, seen.sum(&[State::Runnable]), truth, function);
         let by = if ender.is_empty() { Who::Interrupt } else { Who::Thread };
         let (right, all) = seen.ended(&keys, |who| who == by, ender);
         assert!(right * 20 >= all * 19, "{right} of {all} ended by {by:?} at {ender:?}: {}", seen.told());

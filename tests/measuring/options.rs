@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 use wireprof::load::{Address, Driver, Options as LoadOptions, PgwireDriver};
-use wireprof::run::{BuiltFrom, Run, Store};
+use wireprof::run::{BuiltFrom, Part, Run, Store};
 use wireprof::testbed::{Options, Testbed};
 use wireprof::workload::Workload;
 
@@ -101,6 +101,51 @@ fn records_the_same(stripped: &Path) {
         let refused = place.run(&[&target[..], &[option]].concat());
         refused.assert(2, &[&format!("unexpected argument '{option}'"), &format!("wireprof sweep {option}")]);
     }
+}
+
+/// Windows of these runs in which carriers were followed, of all; each for a second and with its queries.
+fn followed(runs: &[Run]) -> (usize, usize) {
+    let windows: Vec<_> = runs.iter().flat_map(|run| &run.windows).collect();
+    for window in &windows {
+        let lacking = window.facts.missing.iter().filter(|missing| missing.what == Part::Carriers).collect::<Vec<_>>();
+        assert!(lacking.is_empty() && window.hands.is_some() == (window.facts.id.replicate == 1), "{lacking:?}");
+        let Some(hands) = &window.hands else { continue };
+        let carried = &hands.facts.carried;
+        assert!((900_000_000..1_500_000_000).contains(&carried.span.nanos()), "{:?}", carried.span);
+        assert!(carried.answered > 10 && carried.tasks > 0, "{carried:?}");
+    }
+    (windows.iter().filter(|window| window.hands.is_some()).count(), windows.len())
+}
+
+#[test]
+fn carriers_are_followed_where_it_is_asked_for_by_every_verb_and_nowhere_else() {
+    if testbed(Options::default()).is_none() || !is_root() {
+        return crate::skip::skip("probes need root");
+    }
+    for (verb, expected) in VERBS.into_iter().zip([(1, 1), (1, 2), (2, 2), (2, 2)]) {
+        let place = Place::new();
+        let answer = place.run(&[verb, &["--testbed", "--follow", "1s"], &SHORT].concat());
+        assert!(answer.code <= 1, "{verb:?}: {}\n{}", answer.out, answer.err);
+        let (found, all) = followed(&runs(&place));
+        assert!(found == expected.0 && all >= expected.1, "{verb:?}: {found} of {all}");
+    }
+    let testbed = lasting().unwrap();
+    let ready = &testbed.ready;
+    let place = Place::new();
+    let target = ["--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal];
+    let metrics = ["--metrics-url", &ready.metrics];
+    for without in [&["sweep", "--no-follow", "--no-flamegraphs"][..], &["compare", "--aa", "--max-replicates", "1"]] {
+        let answer = place.run(&[without, &target, &metrics, &SHORT].concat());
+        assert!(answer.code <= 1, "{without:?}: {}\n{}", answer.out, answer.err);
+    }
+    assert!(runs(&place).iter().flat_map(|run| &run.windows).all(|window| window.hands.is_none()));
+    let (address, workload) = (Address::parse(&ready.sql).unwrap(), Workload::from_query("select * from t"));
+    let mut load = { PgwireDriver::new(address, workload, LoadOptions::default()) }.open(2).unwrap();
+    load.start().unwrap();
+    let (place, own) = (Place::new(), ["--windows", "2", "--window", "500ms", "--no-flamegraphs", "--follow", "1s"]);
+    let target = ["record", "--preset", "testbed", "--url", &ready.sql];
+    place.run(&[&target[..], &metrics, &own].concat()).assert_done(&place);
+    assert_eq!(followed(&runs(&place)), (1, 2));
 }
 
 #[test]
