@@ -52,7 +52,15 @@ mod tests {
     fn key(stack: u32) -> Key {
         let ended_by = Some(EnderKey { by: Who::Thread, stack: Some(7) });
         let (others, wait_event) = (vec![3], 0);
-        Key { state: State::Waiting, stack: Some(stack), others, wait_event, behind: None, ended_by, handed_over: false }
+        Key {
+            state: State::Waiting,
+            stack: Some(stack),
+            others,
+            wait_event,
+            behind: None,
+            ended_by,
+            handed_over: false,
+        }
     }
 
     fn node(stack: u32, children: Vec<Node>) -> Node {

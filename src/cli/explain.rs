@@ -17,9 +17,9 @@ use crate::analyze::time::tails::tails;
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
-    Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section, hands_section,
-    level_tables, nodes_section, places_section, populations_sentences, populations_svg, scraped_table, tails_section,
-    waits_section,
+    Picture, Report, Section, WaitsRow, correlation_section, demands_section, frames_table, growth_section,
+    hands_section, level_tables, nodes_section, places_section, populations_sentences, populations_svg, scraped_table,
+    tails_section, waits_section,
 };
 use crate::run::{Parts, Run};
 use anyhow::{Context, Result};

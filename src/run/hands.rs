@@ -102,4 +102,3 @@ pub(super) fn read_hands(directory: &Path, parts: Parts) -> Result<Option<Hands>
     }
     Ok(Some(Hands { facts, stacks }))
 }
-

@@ -2,6 +2,7 @@
 //! the same window as the completions they are divided by.
 
 use super::companions::split;
+use super::hands::hands;
 use super::{Captured, QueryCounter, Sources};
 use crate::analyze::judge::checks::check_window;
 use crate::clock::Span;
@@ -11,7 +12,6 @@ use crate::preset::Preset;
 use crate::profile::{Column, ColumnKind, Profile, on_cpu_columns};
 use crate::run::{Companion, Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
 use crate::sample::{Incomplete, RawSamples, SamplingReport};
-use super::hands::hands;
 use crate::symbol::{Symbolizer, off_cpu_profile, to_profile};
 use crate::target::{Role, SchedulerDelta};
 use anyhow::{Result, anyhow};

@@ -1,9 +1,9 @@
 //! The seconds after a window in which what carries the queries is followed, under the same load. Invariant: nothing of
 //! it is in the window's own figures, and what fails costs this part only.
 
-use super::{Request, Stop, note};
 use super::sources::Sources;
 use super::window::pause;
+use super::{Request, Stop, note};
 use crate::clock::{self, Span};
 use crate::load::{Address, Load};
 use crate::metrics::Scrape;
@@ -109,9 +109,12 @@ async fn observe(
     let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
     let (raw, followed) = tokio::task::block_in_place(|| carrying.stop())?;
-    let wire = sources.wire.as_ref().zip(wire_before).zip(wire_after).map(|((wire, before), after)| {
-        before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref())
-    });
+    let wire = sources
+        .wire
+        .as_ref()
+        .zip(wire_before)
+        .zip(wire_after)
+        .map(|((wire, before), after)| before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()));
     let cpu = difference(&[cpu_before, cpu_after]).map(|delta| FollowedCpu {
         target: delta.threads.iter().filter(|thread| thread.role == Role::Target).map(|thread| thread.cpu).sum(),
         span: span.nanos(),

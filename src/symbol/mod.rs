@@ -42,8 +42,8 @@ mod units;
 mod unpack;
 
 pub use answers::Cache;
-pub use followed::{CarriedStack, carried_stacks};
 pub use convert::{Missed, SymbolReport, to_profile};
+pub use followed::{CarriedStack, carried_stacks};
 pub use kernel::hidden_kernel_names;
 pub use name::demangle;
 pub use off_cpu::off_cpu_profile;
