@@ -3,7 +3,7 @@
 
 use super::model::{Cell, Column, Section, Table};
 use crate::analyze::Identity;
-use crate::analyze::time::hands::{LevelHands, Part, Step};
+use crate::analyze::time::hands::{LevelHands, Part, Step, in_words};
 use crate::carriers::State;
 use crate::profile::short_name;
 use std::collections::BTreeMap;
@@ -99,24 +99,6 @@ fn total(levels: &BTreeMap<usize, LevelHands>) -> Vec<Cell> {
     cells.extend(levels.values().map(|level| Cell::Figure(level.nanos / 1e3)));
     cells.push(Cell::Empty);
     cells
-}
-
-/// A state in words.
-pub(super) fn in_words(state: State, behind: Option<u16>) -> String {
-    let words = match state {
-        State::Running => "runs on a CPU",
-        State::Runnable => "ready, without a CPU",
-        State::Blocked => "its thread is blocked",
-        State::Waiting => "waits",
-        State::Queued => "ready, not polled yet",
-        State::BeforeHop { port } => return format!("not passed on yet to port {port}"),
-        State::Behind { port } => return format!("behind, at port {port}"),
-        State::WaitsAlready => "waits, since before",
-        State::Outside => "until an event of the kernel",
-        State::NotTold => "not followed further",
-        State::Unseen => "not seen",
-    };
-    behind.map_or_else(|| words.to_string(), |port| format!("{words} for port {port}"))
 }
 
 /// The chain behind the waits of the highest level, indented by depth; `None` where nothing waits.

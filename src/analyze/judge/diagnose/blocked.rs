@@ -11,6 +11,7 @@ use super::owners::Owner;
 use crate::analyze::cost::owners::{Rules, TRANSPORT, owners as owners_of};
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::Estimate;
+use crate::analyze::time::hands::BlockedFor;
 use crate::analyze::time::{WaitKinds, Waiting};
 use crate::preset::{Preset, WaitKind};
 use crate::profile::{ColumnKind, FrameId, Labels, Profile, Space, frame_matches};
@@ -207,6 +208,19 @@ impl<'a> WindowWaits<'a> {
     }
 }
 
+/// Entry, ns a query and times a query of the kinds that are wanted; those with the most first.
+fn by_entry(blocked: &[BlockedFor], wanted: impl Fn(usize) -> bool) -> Vec<(usize, f64, f64)> {
+    let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    for one in blocked.iter().filter(|one| wanted(one.entry)) {
+        let (nanos, times) = sums.entry(one.entry).or_default();
+        *nanos += one.nanos;
+        *times += one.times;
+    }
+    let mut found: Vec<_> = sums.into_iter().map(|(entry, (nanos, times))| (entry, nanos, times)).collect();
+    found.sort_by(|a, b| b.1.total_cmp(&a.1));
+    found
+}
+
 /// Threads with a stack in which the kernel carries a message.
 fn carriers(profile: &Profile, transport: &[Regex]) -> BTreeSet<u32> {
     let carries: Vec<bool> =
@@ -236,11 +250,29 @@ impl Facts<'_> {
 
     /// Entry, ns a query and waits a query; those with the most first.
     pub(super) fn entries(&self, waits: &OffCpuWaits, kind: WaitKind) -> Vec<(usize, f64, f64)> {
+        if let Some(blocked) = self.blocked_in_hand() {
+            return by_entry(&blocked, |entry| waits.kind(entry) == kind);
+        }
         let all = self.blocked.iter().flat_map(|blocked| &blocked.by_entry);
         let of = all.filter(|(entry, _)| waits.kind(**entry) == kind);
         let mut found: Vec<_> = of.map(|(entry, (nanos, number))| (*entry, *nanos, *number)).collect();
         found.sort_by(|a, b| b.1.total_cmp(&a.1));
         found
+    }
+
+    /// What carriers were blocked for while they had queries in hand, ns a query: that is exact, where the waits of
+    /// threads that handle queries may lie between queries too. `None`: not followed, or carriers had several queries
+    /// in hand at once, of which a thread's wait delays each.
+    pub(super) fn blocked_in_hand(&self) -> Option<Vec<BlockedFor>> {
+        let hands = self.hands.as_ref().filter(|hands| hands.facts.carried.loops == 0)?;
+        let scale = self.in_windows(hands);
+        Some(
+            hands
+                .blocked
+                .iter()
+                .map(|blocked| BlockedFor { nanos: blocked.nanos * scale, ..blocked.clone() })
+                .collect(),
+        )
     }
 
     /// ns a query that it is in the server's hands; the latency where the sockets were not followed at both ends.

@@ -3,11 +3,14 @@
 //! whose runtime tells of its workers is judged by that instead.
 
 use super::owners::{Owner, Within, owners};
-use super::{Candidate, Case, Evidence, Named, OFF_CPU, PROFILE, Removal, ResourceKind, WIRE};
+use super::{Candidate, Case, Evidence, HANDS, Named, OFF_CPU, PROFILE, Removal, ResourceKind, WIRE};
+use crate::analyze::Identity;
+use crate::analyze::statistics::interval::Estimate;
 use crate::analyze::time::Waiting;
 use crate::preset::{Cause, WaitKind};
-use crate::profile::Labels;
+use crate::profile::{Labels, Space};
 use regex::Regex;
+use std::collections::BTreeMap;
 
 /// Functions that a finding names at most.
 const NAMED: usize = 3;
@@ -34,7 +37,7 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
     let entries = case.facts.entries(case.waits, kind);
     let (first, ..) = *entries.first()?;
     let number: f64 = entries.iter().map(|(_, _, number)| number).sum();
-    let found = owners_of(case, |waiting| waiting.kind == kind);
+    let found = takers(case, kind);
     let (held, held_on_cpu) = held(case, kind, &found);
     let removal = removal(case, waited + held, held_on_cpu);
     let name = |(at, owner): (usize, &Owner)| {
@@ -61,6 +64,24 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
         wait: Some(called),
         ..Candidate::new(cause, sentence)
     })
+}
+
+/// Functions at which queries wait so, those with the most first.
+fn takers(case: &Case, kind: WaitKind) -> Vec<Owner> {
+    let Some(blocked) = case.facts.blocked_in_hand() else { return owners_of(case, |waiting| waiting.kind == kind) };
+    let mut sums: BTreeMap<&Identity, f64> = BTreeMap::new();
+    for one in blocked.iter().filter(|one| case.waits.kind(one.entry) == kind) {
+        let Some(function) = &one.function else { continue };
+        *sums.entry(function).or_default() += one.nanos;
+    }
+    let owner = |(function, value): (&Identity, f64)| Owner {
+        name: function.name.clone(),
+        user: function.space == Space::User,
+        cost: Estimate { value, samples: None, interval: None },
+    };
+    let mut takers: Vec<Owner> = sums.into_iter().map(owner).collect();
+    takers.sort_by(|a, b| b.cost.value.total_cmp(&a.cost.value));
+    takers
 }
 
 /// Who waits, of the threads that handle queries.
@@ -90,11 +111,12 @@ fn removal(case: &Case, blocked: f64, cpu: f64) -> Removal {
 
 fn evidence(case: &Case, waited: f64, entries: &[(usize, f64, f64)], held: (f64, f64)) -> Vec<Evidence> {
     let mut found = vec![case.nanos("a query is in the server's hands", case.facts.in_hands(), "query", WIRE)];
+    let source = if case.facts.blocked_in_hand().is_some() { HANDS } else { OFF_CPU };
     for (entry, nanos, number) in entries.iter().take(3) {
         let what = format!("threads that handle queries blocked for {}, {number:.2} waits", case.waits.name(*entry));
-        found.push(case.nanos(&what, *nanos, "query", OFF_CPU));
+        found.push(case.nanos(&what, *nanos, "query", source));
     }
-    let share = case.share("of the latency", waited / case.facts.latency, "the latency", OFF_CPU);
+    let share = case.share("of the latency", waited / case.facts.latency, "the latency", source);
     found.push(Evidence { what: "that wait".into(), ..share });
     if held.0 > 0.0 {
         found.push(case.nanos("the function named first blocked while it has the lock", held.0, "query", OFF_CPU));

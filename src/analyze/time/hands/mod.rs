@@ -1,6 +1,10 @@
 //! What carried the queries while they were in the server's hands, per query and by function. Invariant: the parts of a
 //! level sum to the time in hand, and the steps of a chain to what they divide; a stack without a name keeps its time.
 
+mod kinds;
+
+pub use kinds::BlockedFor;
+
 use crate::analyze::Identity;
 use crate::analyze::cost::owners::{Ownership, Rules, owners};
 use crate::carriers::{Node, State, Who};
@@ -26,6 +30,8 @@ pub struct LevelHands {
     pub parts: Vec<Part>,
     /// What the waits were for: the carriers' waits, and behind each what ended it.
     pub chains: Vec<Step>,
+    /// For what kinds of waits the carriers' threads were blocked, the longest first.
+    pub blocked: Vec<BlockedFor>,
     /// How it was followed.
     pub facts: HandsFacts,
 }
@@ -92,6 +98,7 @@ fn of_level(level: usize, hands: &Hands, preset: &Preset, manifest: &Manifest) -
         by_sockets: sockets.map(|sockets| sockets.nanos as f64 / sockets.queries as f64),
         parts: parts(hands, &names, &per_query),
         chains: steps(&carried.chains.nodes, &names, &per_query),
+        blocked: kinds::blocked_for(hands, &names, preset, &per_query),
         facts: hands.facts.clone(),
     })
 }
@@ -140,8 +147,7 @@ fn steps(nodes: &[Node], names: &Names, per_query: &dyn Fn(u64) -> f64) -> Vec<S
         let key = &node.key;
         let function = key.stack.and_then(|stack| names.function(stack));
         let who = names.who(key.by);
-        let (nanos, merged) =
-            found.entry((who, (key.state, function, key.wait_event, key.behind))).or_default();
+        let (nanos, merged) = found.entry((who, (key.state, function, key.wait_event, key.behind))).or_default();
         *nanos += node.nanos;
         merged.extend(&node.children);
     }
@@ -264,6 +270,24 @@ impl<'a> Names<'a> {
             None => self.who(by),
         }
     }
+}
+
+/// A state in words.
+pub fn in_words(state: State, behind: Option<u16>) -> String {
+    let words = match state {
+        State::Running => "runs on a CPU",
+        State::Runnable => "ready, without a CPU",
+        State::Blocked => "its thread is blocked",
+        State::Waiting => "waits",
+        State::Queued => "ready, not polled yet",
+        State::BeforeHop { port } => return format!("not passed on yet to port {port}"),
+        State::Behind { port } => return format!("behind, at port {port}"),
+        State::WaitsAlready => "waits, since before",
+        State::Outside => "until an event of the kernel",
+        State::NotTold => "not followed further",
+        State::Unseen => "not seen",
+    };
+    behind.map_or_else(|| words.to_string(), |port| format!("{words} for port {port}"))
 }
 
 /// The type of future in the name of a poll function: `tokio::runtime::task::raw::poll::<FUTURE, SCHEDULER>`.
