@@ -3,6 +3,8 @@
 //! `crate::run::build`.
 #![allow(dead_code, reason = "each user has use for a part of it")]
 
+pub mod hands;
+
 use std::collections::BTreeMap;
 use wireprof::clock::Span;
 use wireprof::load::{Generator, LoadTrace, SLICE, Sessions, Slice, empty_histogram};

@@ -120,3 +120,72 @@ fn together(first: Removal, second: &Removal) -> Removal {
         held,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::judge::diagnose::{Effect, Named};
+
+    fn judged(cause: Cause, micros: f64, named: &[&str], ends: Option<Ends>) -> Judged {
+        let name = |name: &&str| Named {
+            name: (*name).to_string(),
+            process: None,
+            cost: micros * 1e3,
+            interval: None,
+            effect: None,
+        };
+        let finding = Finding {
+            cause,
+            wait: None,
+            sentence: String::new(),
+            confidence: Confidence::Confident,
+            because: String::new(),
+            effect: Some(Effect { latency: micros * 1e3, share: 0.5, throughput: 1.0 }),
+            named: named.iter().map(name).collect(),
+            evidence: Vec::new(),
+            refuted_by: String::new(),
+            next: String::new(),
+        };
+        Judged { finding, removal: None, ends }
+    }
+
+    fn wait(micros: f64, ends: Ends) -> Judged {
+        judged(Cause::Wait, micros, &["read"], Some(ends))
+    }
+
+    fn causes(judged: Vec<Judged>) -> Vec<Cause> {
+        most_precise(judged).iter().map(|one| one.finding.cause).collect()
+    }
+
+    #[test]
+    fn a_wait_is_left_out_where_a_finding_on_the_same_function_has_half_its_effect() {
+        let timer = Ends { outside: 1.0, ..Ends::default() };
+        let with = |cause, micros, named| causes(vec![judged(cause, micros, &[named], None), wait(100.0, timer)]);
+        assert_eq!(with(Cause::Lock, 50.0, "read"), [Cause::Lock]);
+        assert_eq!(with(Cause::Lock, 49.0, "read"), [Cause::Lock, Cause::Wait]);
+        assert_eq!(with(Cause::Lock, 100.0, "write"), [Cause::Lock, Cause::Wait]);
+        assert_eq!(with(Cause::Pool, 100.0, ""), [Cause::Pool, Cause::Wait]);
+    }
+
+    #[test]
+    fn findings_on_what_is_behind_or_on_work_say_more_of_waits_that_end_there() {
+        let of = |cause, behind, cpu| {
+            let ends = Ends { behind, cpu, ..Ends::default() };
+            causes(vec![judged(cause, 80.0, &["other"], None), wait(100.0, ends)])
+        };
+        assert_eq!(of(Cause::Pool, 60.0, 40.0), [Cause::Pool]);
+        assert_eq!(of(Cause::Pool, 40.0, 60.0), [Cause::Pool, Cause::Wait]);
+        assert_eq!(of(Cause::SaturatedThread, 40.0, 60.0), [Cause::SaturatedThread]);
+    }
+
+    #[test]
+    fn a_wait_of_which_a_finding_behind_says_less_comes_after_it_and_other_waits_by_effect() {
+        let ends = Ends { behind: 1.0, ..Ends::default() };
+        let kept = most_precise(vec![judged(Cause::DatabasePath, 30.0, &[], None), wait(100.0, ends)]);
+        assert_eq!(kept.len(), 2);
+        assert!(order_by(&kept[1], &kept) < order_by(&kept[0], &kept));
+        let timer = Ends { outside: 1.0, ..Ends::default() };
+        let kept = most_precise(vec![judged(Cause::DatabasePath, 30.0, &[], None), wait(100.0, timer)]);
+        assert!(order_by(&kept[1], &kept) > order_by(&kept[0], &kept));
+    }
+}

@@ -3,6 +3,7 @@
 //! that, and the table says so.
 
 use super::cases::Case;
+use super::clock::{self, Clock};
 use anyhow::{Context, Result};
 use std::fmt;
 use std::path::Path;
@@ -28,7 +29,7 @@ pub struct Score {
     /// Share of the machine that others took, 0..1; they are then found besides.
     others: Option<f64>,
     /// What else is to be said of a case that passes.
-    note: &'static str,
+    note: String,
     failures: Vec<String>,
 }
 
@@ -51,8 +52,10 @@ impl fmt::Display for Score {
         let attributed = self.attributed.map_or("-".into(), |micros| format!("{micros:.0}"));
         let ratio = self.attributed.map_or("-".into(), |micros| format!("{:.2}", micros / effect));
         let others = self.others.map_or("-".into(), |share| format!("{:.0} %", 100.0 * share));
-        let result =
-            if self.passed() { format!("pass{}", self.note) } else { format!("FAIL: {}", self.failures.join("; ")) };
+        let result = match self.passed() {
+            true => format!("pass{}", self.note),
+            false => format!("FAIL: {}{}", self.failures.join("; "), self.note),
+        };
         write!(
             f,
             "{:<23} {:<41} {:<25} {:>22} {attributed:>10} {ratio:>6} {others:>6}  {result}",
@@ -85,11 +88,19 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
         effect: (contrast.estimate / 1e3, low / 1e3, high / 1e3),
         attributed: first.effect.map(|effect| effect.latency / 1e3),
         others,
-        note: "",
+        note: String::new(),
         failures: Vec::new(),
     };
-    score.note = note(case, &score);
-    score.failures = failures(case, first, &score);
+    score.note = note(case, &score).to_string();
+    match case.waited {
+        None => score.failures = failures(case, first, &score),
+        Some(waited) => {
+            let clock = Clock::of(waited, first, &with, case.level)?;
+            score.failures = failures_of_wait(case, first, &clock);
+            let Clock { found, planted } = clock;
+            score.note = format!("; {found:.0} us, by the plant's clock {planted:.0}, {:.2} of it", clock.ratio());
+        }
+    }
     Ok(score)
 }
 
@@ -130,6 +141,15 @@ fn failures(case: &Case, first: &Finding, score: &Score) -> Vec<String> {
     let near = |attributed: f64| near(attributed, low, high);
     unless(control || score.attributed.is_none_or(near), "another effect");
     failures
+}
+
+/// Of a wait that was planted: its effect is not held against the true one.
+fn failures_of_wait(case: &Case, first: &Finding, clock: &Clock) -> Vec<String> {
+    let mut failures: Vec<&str> = Vec::new();
+    failures.extend((!case.causes.contains(&first.cause)).then_some("another cause"));
+    failures.extend((first.confidence != Confidence::Confident).then_some("not confident"));
+    failures.extend(case.waited.iter().flat_map(|waited| clock::failures(*waited, first, clock)));
+    failures.into_iter().map(String::from).collect()
 }
 
 /// The windows of all runs of a side, as replicates of one.
