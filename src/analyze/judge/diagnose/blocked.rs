@@ -260,21 +260,6 @@ impl Facts<'_> {
         found
     }
 
-    /// What carriers were blocked for while they had queries in hand, ns a query: that is exact, where the waits of
-    /// threads that handle queries may lie between queries too. `None`: not followed, or carriers had several queries
-    /// in hand at once, of which a thread's wait delays each.
-    pub(super) fn blocked_in_hand(&self) -> Option<Vec<BlockedFor>> {
-        let hands = self.hands.as_ref().filter(|hands| hands.facts.carried.loops == 0)?;
-        let scale = self.in_windows(hands);
-        Some(
-            hands
-                .blocked
-                .iter()
-                .map(|blocked| BlockedFor { nanos: blocked.nanos * scale, ..blocked.clone() })
-                .collect(),
-        )
-    }
-
     /// ns a query that it is in the server's hands; the latency where the sockets were not followed at both ends.
     pub(super) fn in_hands(&self) -> f64 {
         let of = |places: &crate::analyze::time::places::LevelPlaces| {

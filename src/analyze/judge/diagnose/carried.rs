@@ -1,11 +1,11 @@
-//! What carried the queries at a level, in the measure of its windows. Invariant: probes slow the seconds in which
-//! carriers are followed, so only shares of the time in hand are taken from these, and the windows' own time in hand
-//! is what they are shares of.
+//! What carried the queries at a level, in the measure of its windows. Invariant: all of it sums to the windows' own
+//! time in hand. Probes slow the seconds in which carriers are followed, but no timer and no sleep: waits for these are
+//! taken as they are, and of all else only shares, of what these leave of the windows' time in hand.
 
 use super::chain::{Ends, Link, ends, links};
 use super::facts::Facts;
 use crate::analyze::Identity;
-use crate::analyze::time::hands::{LevelHands, Part, Step, in_words};
+use crate::analyze::time::hands::{BlockedFor, LevelHands, Part, Step, in_words};
 use crate::carriers::State;
 use crate::profile::short_name;
 
@@ -24,10 +24,23 @@ pub(super) struct WaitInHand {
     pub behind: Option<u16>,
     /// Who ended most of it, in words.
     pub ended_by: Option<String>,
+    /// Most of it is behind a port.
+    is_behind: bool,
     /// The chain behind it.
     pub chain: Vec<Link>,
     /// At what that ends.
     pub ends: Ends,
+    /// Its time by that in the followed seconds.
+    pub measure: f64,
+}
+
+/// What a time in the followed seconds is worth in the windows.
+#[derive(Clone, Copy)]
+struct Measure {
+    /// Where it ends outside.
+    outside: f64,
+    /// Else.
+    other: f64,
 }
 
 impl WaitInHand {
@@ -38,81 +51,62 @@ impl WaitInHand {
     }
 }
 
-/// States in which the carrier waits for something else than a CPU or a worker.
-fn waits(part: &&Part) -> bool {
+/// The carrier waits for something else than a CPU or a worker.
+fn waits_in(part: &&Part) -> bool {
     matches!(part.state, State::Blocked | State::Waiting | State::BeforeHop { .. } | State::Behind { .. })
 }
 
 impl Facts<'_> {
-    /// ns a query of the followed seconds in the measure of the windows.
-    pub(super) fn in_windows(&self, hands: &LevelHands) -> f64 {
-        self.in_hands() / hands.nanos.max(f64::MIN_POSITIVE)
+    /// Where what ends outside exceeds the windows' time in hand, the queues were longer; and where queries were faster
+    /// in the followed seconds, probes are not why. Then all of it is shares.
+    fn measure(&self, hands: &LevelHands, waits: &[WaitInHand]) -> Measure {
+        let outside: f64 = waits.iter().map(|wait| wait.ends.outside).sum();
+        let (here, followed) = (self.in_hands(), hands.nanos.max(f64::MIN_POSITIVE));
+        match outside < here && here < followed {
+            true => Measure { outside: 1.0, other: (here - outside) / (followed - outside) },
+            false => Measure { outside: here / followed, other: here / followed },
+        }
     }
 
     /// What carriers wait for, by function, the longest first; empty where they were not followed.
     pub(super) fn waits_in_hand(&self) -> Vec<WaitInHand> {
-        let Some(hands) = &self.hands else { return Vec::new() };
-        let mut found: Vec<Vec<&Part>> = Vec::new();
-        for part in hands.parts.iter().filter(waits) {
-            let same = |other: &Vec<&Part>| match &part.function {
-                Some(_) => other[0].function == part.function,
-                None => other[0].function.is_none() && other[0].state == part.state,
-            };
-            match found.iter_mut().find(|parts| same(parts)) {
-                Some(parts) => parts.push(part),
-                None => found.push(vec![part]),
-            }
-        }
-        let mut waits: Vec<WaitInHand> = found.iter().map(|parts| self.wait_in_hand(hands, parts)).collect();
-        waits.sort_by(|a, b| b.nanos.total_cmp(&a.nanos));
-        waits
+        self.measured_waits().map_or_else(Vec::new, |(waits, _)| waits)
     }
 
-    /// Parts of one function, the longest first.
-    fn wait_in_hand(&self, hands: &LevelHands, parts: &[&Part]) -> WaitInHand {
-        let (scale, first) = (self.in_windows(hands), parts[0]);
-        let of_state = |state: State| parts.iter().filter(move |part| part.state == state).map(|part| part.nanos);
-        let nanos: f64 = parts.iter().map(|part| part.nanos).sum();
-        let roots = |step: &&Step| step.function == first.function && parts.iter().any(|p| p.state == step.state);
-        let steps: Vec<&Step> = hands.chains.iter().filter(roots).flat_map(|step| &step.children).collect();
-        let chain = links(&steps, first.function.as_ref(), nanos * scale);
-        let behind = parts.iter().filter(|part| part.behind.is_some()).map(|part| part.nanos).sum::<f64>();
-        let hop = matches!(first.state, State::BeforeHop { .. } | State::Behind { .. });
-        let behind = hop || behind > nanos / 2.0;
-        let ends = match (chain.is_empty(), behind) {
-            (true, true) => Ends { behind: nanos * scale, ..Ends::default() },
-            (true, false) => Ends { outside: nanos * scale, ..Ends::default() },
-            (false, behind) => ends(&chain, behind),
-        };
-        let ended = first.ended_by.first().filter(|(_, ended)| *ended > first.nanos / 2.0);
-        WaitInHand {
-            function: first.function.clone(),
-            state: first.state,
-            nanos: nanos * scale,
-            of_threads: of_state(State::Blocked).sum::<f64>() * scale,
-            times: parts.iter().map(|part| part.times).sum(),
-            behind: first.behind,
-            ended_by: ended.map(|(who, _)| who.clone()),
-            chain,
-            ends,
-        }
+    fn measured_waits(&self) -> Option<(Vec<WaitInHand>, Measure)> {
+        let hands = self.hands.as_ref()?;
+        let mut waits = followed_waits(hands);
+        let measure = self.measure(hands, &waits);
+        waits.iter_mut().for_each(|wait| wait.take(measure));
+        waits.sort_by(|a, b| b.nanos.total_cmp(&a.nanos));
+        Some((waits, measure))
     }
 
     /// ns and times a query that carriers were ready and not polled yet: they waited for a worker of the runtime.
     pub(super) fn queued_in_hand(&self) -> Option<(f64, f64)> {
-        let hands = self.hands.as_ref()?;
+        let (hands, (_, measure)) = (self.hands.as_ref()?, self.measured_waits()?);
         let queued = || hands.parts.iter().filter(|part| part.state == State::Queued);
-        let nanos = queued().map(|part| part.nanos).sum::<f64>() * self.in_windows(hands);
+        let nanos = queued().map(|part| part.nanos).sum::<f64>() * measure.other;
         (nanos > 0.0).then(|| (nanos, queued().map(|part| part.times).sum()))
+    }
+
+    /// What carriers were blocked for while they had queries in hand, ns a query: that is exact, where the waits of
+    /// threads that handle queries may lie between queries too. `None`: not followed, or carriers had several queries
+    /// in hand at once, of which a thread's wait delays each.
+    pub(super) fn blocked_in_hand(&self) -> Option<Vec<BlockedFor>> {
+        let hands = self.hands.as_ref().filter(|hands| hands.facts.carried.loops == 0)?;
+        let (waits, measure) = self.measured_waits()?;
+        let measured = |blocked: &BlockedFor| {
+            let same = waits.iter().find(|wait| wait.function.is_some() && wait.function == blocked.function);
+            let factor = same.map_or(measure.other, |wait| wait.measure);
+            BlockedFor { nanos: blocked.nanos * factor, ..blocked.clone() }
+        };
+        Some(hands.blocked.iter().map(measured).collect())
     }
 
     /// The wait at the same function, or state, at this level.
     pub(super) fn same_wait(&self, wait: &WaitInHand) -> Option<WaitInHand> {
-        let same = |other: &WaitInHand| match &wait.function {
-            Some(_) => other.function == wait.function,
-            None => other.function.is_none() && other.state == wait.state,
-        };
-        self.waits_in_hand().into_iter().find(same)
+        self.waits_in_hand().into_iter().find(|other| wait.is_at(other.function.as_ref(), other.state))
     }
 
     /// ns a query that carriers wait for what nothing of the network serves. `queued` is the share of what may as well
@@ -134,13 +128,90 @@ impl Facts<'_> {
 
     /// The three largest parts of the time in hand, in words; `None` where carriers were not followed.
     pub(super) fn largest_in_hand(&self) -> Option<Vec<String>> {
-        let hands = self.hands.as_ref()?;
-        let scale = self.in_windows(hands);
-        let words = |part: &Part| {
-            let at = part.function.as_ref().map_or(String::new(), |at| format!(" in {}", short_name(&at.name)));
-            format!("{}{at} {:.1} us", in_words(part.state, part.behind), part.nanos * scale / 1e3)
+        let (hands, (waits, measure)) = (self.hands.as_ref()?, self.measured_waits()?);
+        let measured = |part: &Part| {
+            let same = waits.iter().find(|wait| waits_in(&part) && wait.is_at(part.function.as_ref(), part.state));
+            part.nanos * same.map_or(measure.other, |wait| wait.measure)
         };
-        let largest: Vec<String> = hands.parts.iter().take(3).map(words).collect();
+        let words = |(part, nanos): (&Part, f64)| {
+            let at = part.function.as_ref().map_or(String::new(), |at| format!(" in {}", short_name(&at.name)));
+            format!("{}{at} {:.1} us", in_words(part.state, part.behind), nanos / 1e3)
+        };
+        let mut parts: Vec<(&Part, f64)> = hands.parts.iter().map(|part| (part, measured(part))).collect();
+        parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let largest: Vec<String> = parts.into_iter().take(3).map(words).collect();
         (!largest.is_empty()).then_some(largest)
+    }
+}
+
+/// The waits as they were in the followed seconds.
+fn followed_waits(hands: &LevelHands) -> Vec<WaitInHand> {
+    let mut found: Vec<Vec<&Part>> = Vec::new();
+    for part in hands.parts.iter().filter(waits_in) {
+        let same = |parts: &&mut Vec<&Part>| is_at(parts[0], part.function.as_ref(), part.state);
+        match found.iter_mut().find(same) {
+            Some(parts) => parts.push(part),
+            None => found.push(vec![part]),
+        }
+    }
+    found.iter().map(|parts| followed_wait(hands, parts)).collect()
+}
+
+/// Parts of one function, the longest first.
+fn followed_wait(hands: &LevelHands, parts: &[&Part]) -> WaitInHand {
+    let first = parts[0];
+    let of = |wanted: &dyn Fn(&Part) -> bool| -> f64 {
+        parts.iter().filter(|part| wanted(part)).map(|part| part.nanos).sum()
+    };
+    let nanos = of(&|_| true);
+    let roots = |step: &&Step| step.function == first.function && parts.iter().any(|p| p.state == step.state);
+    let steps: Vec<&Step> = hands.chains.iter().filter(roots).flat_map(|step| &step.children).collect();
+    let hop = matches!(first.state, State::BeforeHop { .. } | State::Behind { .. });
+    let ended = first.ended_by.first().filter(|(_, ended)| *ended > first.nanos / 2.0);
+    WaitInHand {
+        function: first.function.clone(),
+        state: first.state,
+        nanos,
+        of_threads: of(&|part| part.state == State::Blocked),
+        times: parts.iter().map(|part| part.times).sum(),
+        behind: first.behind,
+        ended_by: ended.map(|(who, _)| who.clone()),
+        chain: links(&steps, first.function.as_ref(), nanos),
+        is_behind: hop || of(&|part| part.behind.is_some()) > nanos / 2.0,
+        ends: Ends::default(),
+        measure: 1.0,
+    }
+    .with_ends()
+}
+
+fn is_at(part: &Part, function: Option<&Identity>, state: State) -> bool {
+    part.function.as_ref() == function && (function.is_some() || part.state == state)
+}
+
+impl WaitInHand {
+    fn is_at(&self, function: Option<&Identity>, state: State) -> bool {
+        self.function.as_ref() == function && (function.is_some() || self.state == state)
+    }
+
+    fn with_ends(mut self) -> Self {
+        self.ends = match (self.chain.is_empty(), self.is_behind) {
+            (true, true) => Ends { behind: self.nanos, ..Ends::default() },
+            (true, false) => Ends { outside: self.nanos, ..Ends::default() },
+            (false, behind) => ends(&self.chain, behind),
+        };
+        self
+    }
+
+    /// From the followed seconds to the windows.
+    fn take(&mut self, measure: Measure) {
+        let Ends { outside, behind, cpu, ready } = self.ends;
+        let other = measure.other;
+        self.ends =
+            Ends { outside: outside * measure.outside, behind: behind * other, cpu: cpu * other, ready: ready * other };
+        self.chain.iter_mut().for_each(|link| link.take(measure.outside, other, self.is_behind));
+        self.chain.sort_by(|a, b| b.nanos.total_cmp(&a.nanos));
+        self.measure = self.ends.total() / self.nanos.max(f64::MIN_POSITIVE);
+        self.of_threads *= self.measure;
+        self.nanos = self.ends.total();
     }
 }

@@ -98,8 +98,7 @@ pub(super) fn ends(links: &[Link], behind: bool) -> Ends {
 
 impl Link {
     fn ends(&self, behind: bool) -> Ends {
-        let told = matches!(self.state, State::Behind { .. } | State::BeforeHop { .. });
-        let behind = behind || self.behind.is_some() || told;
+        let behind = self.is_behind(behind);
         if !self.next.is_empty() {
             return ends(&self.next, behind);
         }
@@ -110,6 +109,23 @@ impl Link {
             _ if behind => Ends { behind: self.nanos, ..none },
             _ => Ends { outside: self.nanos, ..none },
         }
+    }
+
+    fn is_behind(&self, above: bool) -> bool {
+        above || self.behind.is_some() || matches!(self.state, State::Behind { .. } | State::BeforeHop { .. })
+    }
+
+    /// Makes what ends outside so many times as long, and all else so many times; `behind`: it is within a wait for an
+    /// answer from there.
+    pub fn take(&mut self, outside: f64, other: f64, behind: bool) {
+        let behind = self.is_behind(behind);
+        if self.next.is_empty() {
+            self.nanos *= if self.ends(behind).outside > 0.0 { outside } else { other };
+            return;
+        }
+        self.next.iter_mut().for_each(|link| link.take(outside, other, behind));
+        self.nanos = self.next.iter().map(|link| link.nanos).sum();
+        self.next.sort_by(|a, b| b.nanos.total_cmp(&a.nanos));
     }
 }
 

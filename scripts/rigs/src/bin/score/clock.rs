@@ -3,9 +3,9 @@
 
 use anyhow::{Context, Result, anyhow};
 use wireprof::analyze::cost::quantities::evaluate;
-use wireprof::analyze::judge::diagnose::Finding;
-use wireprof::preset::{Cause, Expression};
-use wireprof::run::{Run, Window};
+use wireprof::analyze::judge::diagnose::{Finding, diagnose};
+use wireprof::preset::{Cause, Expression, Preset};
+use wireprof::run::Run;
 
 /// How far the first function's time may be from the plant's own.
 const WITHIN: f64 = 0.10;
@@ -19,7 +19,7 @@ pub struct Waited {
     pub end: &'static str,
 }
 
-/// The first function's time, us a query: by the verdict and by the plant.
+/// The first function's time, us a query: by the verdict and by the plant, in the mean over runs.
 pub struct Clock {
     pub found: f64,
     pub planted: f64,
@@ -28,20 +28,30 @@ pub struct Clock {
 impl Clock {
     /// A function on a CPU is held against the plant's CPU, a wait against its wait; where a plant is held, what holds
     /// it has a clock of its own.
-    pub fn of(waited: Waited, first: &Finding, run: &Run, level: usize) -> Result<Clock> {
+    /// Each run is diagnosed by itself: what its carriers did is a share of its own window.
+    pub fn of(waited: Waited, first: &Finding, runs: &[Run], level: usize) -> Result<Clock> {
         let named = first.named.first().context("no function is named")?;
+        let preset = Preset::built_in("testbed")?;
+        let found = runs.iter().filter_map(|run| {
+            let own = diagnose(run, &preset, level)?;
+            let same = own.verdicts.into_iter().filter(|verdict| verdict.cause == first.cause);
+            let functions = same.flat_map(|verdict| verdict.named.into_iter().take(1));
+            Some(functions.filter(|function| function.name == named.name).map(|function| function.cost / 1e3).sum())
+        });
+        let found: Vec<f64> = found.collect();
         let what = if first.cause == Cause::CpuFunction { "cpu" } else { "wait" };
         let plant = waited.plant;
         let plant = if named.name.contains("_hold") { format!("{plant}:hold") } else { plant.to_string() };
         let text = format!("delta(wireprof_plant_{what}_seconds_total{{plant=\"{plant}\"}})");
         let expression = Expression::parse(&text)?;
-        let windows: Vec<&Window> = run.levels().remove(&level).unwrap_or_default();
-        let (mut seconds, mut queries) = (0.0, 0.0);
-        for window in windows {
-            seconds += evaluate(&expression, window).map_err(|why| anyhow!(why))?;
-            queries += window.load.completed as f64;
-        }
-        Ok(Clock { found: named.cost / 1e3, planted: seconds * 1e6 / queries })
+        let windows = runs.iter().flat_map(|run| run.levels().remove(&level).unwrap_or_default());
+        let planted = windows.map(|window| {
+            let seconds = evaluate(&expression, window).map_err(|why| anyhow!(why))?;
+            Ok(seconds * 1e6 / window.load.completed as f64)
+        });
+        let planted = planted.collect::<Result<Vec<f64>>>()?;
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        Ok(Clock { found: mean(&found), planted: mean(&planted) })
     }
 
     pub fn ratio(&self) -> f64 {

@@ -4,7 +4,7 @@
 
 use super::cases::Case;
 use super::clock::{self, Clock};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::path::Path;
 use wireprof::analyze::compare::difference::{Contrast, Mean};
@@ -68,7 +68,8 @@ impl fmt::Display for Score {
 }
 
 pub fn score(case: &Case, directory: &Path) -> Result<Score> {
-    let (with, without) = (runs(&directory.join("with"))?, runs(&directory.join("without"))?);
+    let planted = runs(&directory.join("with"))?;
+    let (with, without) = (together(&planted)?, together(&runs(&directory.join("without"))?)?);
     let means = |run: &Run| Mean::of(&latencies(run, case.level)).context("fewer than two replicates have a latency");
     let contrast = Contrast::welch(means(&without)?, means(&with)?);
     let (low, high) = contrast.interval(0.05);
@@ -95,7 +96,7 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
     match case.waited {
         None => score.failures = failures(case, first, &score),
         Some(waited) => {
-            let clock = Clock::of(waited, first, &with, case.level)?;
+            let clock = Clock::of(waited, first, &planted, case.level)?;
             score.failures = failures_of_wait(case, first, &clock);
             let Clock { found, planted } = clock;
             score.note = format!("; {found:.0} us, by the plant's clock {planted:.0}, {:.2} of it", clock.ratio());
@@ -152,23 +153,27 @@ fn failures_of_wait(case: &Case, first: &Finding, clock: &Clock) -> Vec<String> 
     failures.into_iter().map(String::from).collect()
 }
 
-/// The windows of all runs of a side, as replicates of one.
-fn runs(directory: &Path) -> Result<Run> {
+/// The runs of a side, the first one first.
+fn runs(directory: &Path) -> Result<Vec<Run>> {
     let store = Store::new(directory);
     let mut ids: Vec<String> = store.list()?.into_iter().map(|manifest| manifest.id).collect();
     ids.sort();
+    let runs = ids.iter().map(|id| Ok(store.load_parts(id, Parts::ALL)?)).collect::<Result<Vec<Run>>>()?;
+    ensure!(!runs.is_empty(), "there is no run in {}", directory.display());
+    Ok(runs)
+}
+
+/// The windows of all runs of a side, as replicates of one.
+fn together(runs: &[Run]) -> Result<Run> {
     let mut windows = Vec::new();
-    let mut manifest = None;
-    for (at, id) in ids.iter().enumerate() {
-        let run = store.load_parts(id, Parts::ALL)?;
-        windows.extend(run.windows.into_iter().map(|mut window| {
+    for (at, run) in runs.iter().enumerate() {
+        windows.extend(run.windows.iter().cloned().map(|mut window| {
             window.facts.id.replicate = at + 1;
             window
         }));
-        manifest.get_or_insert(run.manifest);
     }
     windows.sort_by_key(Window::id);
-    let manifest = manifest.with_context(|| format!("there is no run in {}", directory.display()))?;
+    let manifest = runs.first().context("a side without runs")?.manifest.clone();
     Ok(Run { manifest, windows, observer: None })
 }
 
