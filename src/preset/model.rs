@@ -371,6 +371,10 @@ pub enum Cause {
     Slots,
     /// Calls wait for a connection of the pool.
     Pool,
+    /// What carries queries in the server's hands waits, at a function of the program.
+    Wait,
+    /// Tasks that carry queries are ready and wait for a worker of the runtime.
+    Queued,
     /// All CPUs are busy, and no single function is why.
     CpuSaturated,
     /// None of the other causes explains enough of the latency.
@@ -400,6 +404,8 @@ impl fmt::Display for Cause {
             Cause::BatchQueue => "queue for the next shared call",
             Cause::Slots => "slots of shared calls",
             Cause::Pool => "pool of connections",
+            Cause::Wait => "a wait in the server's hands",
+            Cause::Queued => "ready tasks wait for a worker",
             Cause::CpuSaturated => "CPU saturated",
             Cause::NoSingleCause => "no single cause",
         })

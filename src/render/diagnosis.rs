@@ -16,6 +16,7 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
     let (whole, brief) = diagnosis.verdicts.split_at(WHOLE.min(diagnosis.verdicts.len()));
     sections.extend(whole.iter().enumerate().map(|(at, verdict)| verdict_section(at + 1, verdict)));
     let mut notes: Vec<String> = brief.iter().map(|verdict| format!("Also: {}", headline(verdict))).collect();
+    notes.extend(explained(diagnosis));
     notes.extend(others.iter().map(diagnosis_line));
     notes.extend(reckoned(diagnosis));
     notes.extend(diagnosis.not_judged.iter().cloned());
@@ -36,6 +37,16 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
         significant(diagnosis.throughput)
     );
     Report { title, sections }
+}
+
+/// How much of the latency goes with all that is named.
+fn explained(diagnosis: &Diagnosis) -> Option<String> {
+    let confident = diagnosis.first().is_some_and(|verdict| verdict.effect.is_some());
+    let left = diagnosis.left.filter(|_| confident)?;
+    let (explained, left) = (100.0 * (1.0 - left), 100.0 * left);
+    Some(format!(
+        "The causes that are named explain {explained:.0} % of the latency, all taken together; {left:.0} % is left."
+    ))
 }
 
 /// What effects take for granted of the CPU that is left. A single client queues for nothing, so it makes no

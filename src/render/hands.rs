@@ -4,7 +4,7 @@
 use super::figure::{count, significant};
 use super::model::{Cell, Column, Section, Table};
 use crate::analyze::Identity;
-use crate::analyze::time::hands::{LevelHands, Part, Step};
+use crate::analyze::time::hands::{LevelHands, Part, Step, in_words};
 use crate::carriers::State;
 use crate::profile::short_name;
 use std::collections::BTreeMap;
@@ -105,18 +105,6 @@ fn total(levels: &BTreeMap<usize, LevelHands>) -> Vec<Cell> {
     cells.extend(levels.values().map(|level| Cell::Figure(level.nanos / 1e3)));
     cells.push(Cell::Empty);
     cells
-}
-
-/// A state in words.
-pub(super) fn in_words(state: State, behind: Option<u16>, event: Option<&str>) -> String {
-    let mut words = state.to_string();
-    if let Some(port) = behind {
-        words += &format!(" for port {port}");
-    }
-    if let Some(event) = event {
-        words += &format!(" ({event})");
-    }
-    words
 }
 
 /// Of an event loop that has not passed the queries on yet: whether that is for want of a connection.

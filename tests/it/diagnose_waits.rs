@@ -16,22 +16,22 @@ const RECEIVE: &str = "serve;read;k:tcp_recvmsg;k:wait_woken";
 
 /// One window of one second on two CPUs, a thread for each client; times in us a query.
 #[derive(Clone)]
-struct Made {
-    preset: &'static str,
-    clients: usize,
+pub(crate) struct Made {
+    pub(crate) preset: &'static str,
+    pub(crate) clients: usize,
     /// By stack, on the server's threads.
-    cpu: Vec<(&'static str, f64)>,
+    pub(crate) cpu: Vec<(&'static str, f64)>,
     /// Waits of the threads with queries in their hands, by stack.
-    waits: Vec<(&'static str, f64)>,
+    pub(crate) waits: Vec<(&'static str, f64)>,
     /// Of threads of their own: share of their time, and waits a second.
-    others: Vec<(&'static str, f64, f64)>,
+    pub(crate) others: Vec<(&'static str, f64, f64)>,
     /// CPUs in use, and waited for, by others that take part.
-    beside: f64,
-    waiting: f64,
+    pub(crate) beside: f64,
+    pub(crate) waiting: f64,
 }
 
 /// 30 us of CPU a query, 10 us beside, nothing waited for.
-fn plain(clients: usize) -> Made {
+pub(crate) fn plain(clients: usize) -> Made {
     let cpu = vec![("serve;a", 10.0), ("serve;b", 10.0), ("serve;read;k:tcp_recvmsg", 10.0)];
     Made { preset: "generic", clients, cpu, waits: vec![], others: vec![], beside: 0.0, waiting: 0.0 }
 }
@@ -49,7 +49,7 @@ impl Made {
         (self.clients as f64 / self.latency() * 1e6) as u64
     }
 
-    fn window(&self) -> Window {
+    pub(crate) fn window(&self) -> Window {
         let queries = self.queries();
         let mut window = build::window(self.clients, 1, 1, queries, Some(self.on_cpu()));
         let span = Span::new(0, SECOND);

@@ -10,6 +10,7 @@ mod cli;
 mod cli_import;
 mod correlation;
 mod diagnose;
+mod diagnose_hands;
 mod diagnose_waits;
 mod documents;
 mod explain;

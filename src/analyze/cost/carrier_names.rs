@@ -4,7 +4,7 @@
 use super::owners::{Ownership, Rules, owners};
 use super::tally::Identity;
 use crate::carriers::{Node, Who};
-use crate::preset::{Ender, Preset, WaitEvents};
+use crate::preset::{Ender, Preset, WaitEventName, WaitEvents};
 use crate::profile::{FrameId, Profile, Space, frame_matches, short_name};
 use crate::run::{Hands, HandsFacts, Manifest};
 use regex::Regex;
@@ -96,9 +96,14 @@ impl<'a> Names<'a> {
         names.iter().map(clear).collect()
     }
 
+    /// A wait event by its number; `None`: none, or its number is of no version that is known.
+    pub fn wait_event(&self, number: u32) -> Option<WaitEventName> {
+        self.naming.events.as_ref().and_then(|events| events.name(number))
+    }
+
     /// A wait event's name by its number.
     pub fn event(&self, number: u32) -> Option<String> {
-        let named = self.naming.events.as_ref().and_then(|events| events.name(number));
+        let named = self.wait_event(number);
         named.map(|name| name.to_string()).or_else(|| (number != 0).then(|| format!("wait event {number:#010x}")))
     }
 
@@ -122,7 +127,7 @@ impl<'a> Names<'a> {
         None
     }
 
-    fn node(&self, stack: u32) -> Option<usize> {
+    pub fn node(&self, stack: u32) -> Option<usize> {
         Some(self.profile?.samples.get(stack as usize)?.stack?.index())
     }
 

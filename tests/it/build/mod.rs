@@ -3,6 +3,7 @@
 //! `crate::run::build`.
 #![allow(dead_code, reason = "each user has use for a part of it")]
 
+pub mod carried;
 pub mod hands;
 
 use std::collections::BTreeMap;

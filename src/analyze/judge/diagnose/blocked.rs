@@ -11,6 +11,7 @@ use super::owners::Owner;
 use crate::analyze::cost::owners::{Rules, TRANSPORT, owners as owners_of};
 use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::Estimate;
+use crate::analyze::time::hands::BlockedFor;
 use crate::analyze::time::{WaitKinds, Waiting};
 use crate::preset::{Preset, WaitKind};
 use crate::profile::{ColumnKind, FrameId, Labels, Profile, Space, frame_matches};
@@ -225,6 +226,19 @@ impl<'a> WindowWaits<'a> {
     }
 }
 
+/// Entry, ns a query and times a query of the kinds that are wanted; those with the most first.
+fn by_entry(blocked: &[BlockedFor], wanted: impl Fn(usize) -> bool) -> Vec<(usize, f64, f64)> {
+    let mut sums: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    for one in blocked.iter().filter(|one| wanted(one.entry)) {
+        let (nanos, times) = sums.entry(one.entry).or_default();
+        *nanos += one.nanos;
+        *times += one.times;
+    }
+    let mut found: Vec<_> = sums.into_iter().map(|(entry, (nanos, times))| (entry, nanos, times)).collect();
+    found.sort_by(|a, b| b.1.total_cmp(&a.1));
+    found
+}
+
 /// Threads with a stack in which the kernel carries a message.
 fn carriers(profile: &Profile, transport: &[Regex]) -> BTreeSet<u32> {
     let carries: Vec<bool> =
@@ -251,8 +265,21 @@ impl Facts<'_> {
         (sum > 0.0 && possible).then_some(sum.min(in_hands))
     }
 
+    /// Entries as the carriers tell them; how long threads were ready there is told by their switches alone.
+    fn with_runnable(&self, found: Vec<(usize, f64, f64)>) -> Vec<(usize, Waited)> {
+        let known = self.blocked.as_ref().map(|blocked| &blocked.by_entry);
+        let with = |(entry, blocked, waits): (usize, f64, f64)| {
+            let runnable = known.and_then(|known| known.get(&entry)).map_or(0.0, |waited| waited.runnable);
+            (entry, Waited { blocked, runnable, waits })
+        };
+        found.into_iter().map(with).collect()
+    }
+
     /// The entries of a kind, those with the most blocked time first.
     pub(super) fn entries(&self, waits: &OffCpuWaits, kind: WaitKind) -> Vec<(usize, Waited)> {
+        if let Some(blocked) = self.blocked_in_hand() {
+            return self.with_runnable(by_entry(&blocked, |entry| waits.kind(entry) == kind));
+        }
         let all = self.blocked.iter().flat_map(|blocked| &blocked.by_entry);
         let of = all.filter(|(entry, _)| waits.kind(**entry) == kind);
         let mut found: Vec<_> = of.map(|(entry, waited)| (*entry, *waited)).collect();

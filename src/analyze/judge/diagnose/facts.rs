@@ -5,6 +5,7 @@ use super::blocked::{Blocked, OffCpuWaits};
 use super::queries_wait::CAUSES;
 use crate::analyze::cost::quantities::{evaluate, microseconds};
 use crate::analyze::judge::summary::{mean_latency, per_query};
+use crate::analyze::time::hands::LevelHands;
 use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
 use crate::analyze::time::uses::Undivided;
 use crate::preset::Preset;
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub thread: Option<Busiest>,
     /// The runtime's workers; `None` where the preset names none, or they were not measured.
     pub workers: Option<WorkersFacts>,
+    /// What carried the queries in the server's hands; `None` where that was not followed.
+    pub hands: Option<LevelHands>,
     /// What threads that handle queries wait for; `None` where that was not followed.
     pub blocked: Option<Blocked>,
     /// ns a query of it that are waits for locks, flushes, files and sleep.
@@ -187,6 +190,7 @@ impl<'a> Facts<'a> {
         preset: &Preset,
         hops: &[HopPlaces],
         waits: &OffCpuWaits,
+        hands: Option<LevelHands>,
         level: usize,
     ) -> Option<Facts<'a>> {
         let windows: Vec<&Window> = run.levels().remove(&level)?;
@@ -216,6 +220,7 @@ impl<'a> Facts<'a> {
             generator: generator(&windows, throughput),
             thread: busiest(&windows),
             workers: workers_facts(preset, &windows),
+            hands,
             blocked: waits.blocked(&windows),
             waited: 0.0,
             behind: round_trip(preset, &windows, places(false).and_then(|places| own_use(preset, places))),

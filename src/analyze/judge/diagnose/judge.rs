@@ -2,27 +2,48 @@
 //! its rule, and where there is none the answer is that there is no single cause.
 
 use super::owners::{Within, owners};
-use super::{Candidate, Case, Confidence, Effect, Finding, behind, cpu, machine, queries_wait, validity, waits};
+use super::precise::{self, Judged};
+use super::{Candidate, Case, Confidence, Effect, Finding};
+use super::{behind, cpu, in_hand, machine, queries_wait, validity, waits};
 use crate::analyze::time::places::LevelPlaces;
 use crate::preset::{Cause, Rule};
 
 /// Share of the latency below which a possible cause is not worth its lines.
 const WORTH_SAYING: f64 = 0.01;
 
+/// What is said of a level.
+pub(super) struct Judgement {
+    /// The findings in order.
+    pub verdicts: Vec<Finding>,
+    /// Share of the latency that all of them leave.
+    pub left: Option<f64>,
+    /// What could not be looked for.
+    pub not_judged: Vec<String>,
+}
+
 /// The findings in order, and what could not be looked for.
-pub(super) fn judge(case: &Case) -> (Vec<Finding>, Vec<String>) {
+pub(super) fn judge(case: &Case) -> Judgement {
     let mut findings = validity::findings(case);
     findings.extend(cpu::findings(case));
     findings.extend(waits::findings(case));
     findings.extend(queries_wait::findings(case));
     findings.extend(behind::findings(case));
-    let mut verdicts: Vec<Finding> = findings.into_iter().filter_map(|finding| verdict(case, finding)).collect();
-    if !verdicts.iter().any(|verdict| verdict.confidence == Confidence::Confident) {
+    findings.extend(in_hand::findings(case));
+    let judged = findings.into_iter().filter_map(|finding| verdict(case, finding)).collect();
+    let mut judged = precise::most_precise(judged);
+    if !judged.iter().any(|judged| judged.finding.confidence == Confidence::Confident) {
         let all = owners(case.naming, &case.facts.windows, Within::Everything);
-        verdicts.extend(verdict(case, machine::no_single_cause(case, &all)));
+        judged.extend(verdict(case, machine::no_single_cause(case, &all)));
     }
-    verdicts.sort_by(|a, b| order(a).cmp(&order(b)).then(size(b).total_cmp(&size(a))));
-    (verdicts, not_judged(case))
+    let left = precise::left(case, &judged);
+    Judgement { verdicts: in_order(judged), left, not_judged: not_judged(case) }
+}
+
+fn in_order(judged: Vec<Judged>) -> Vec<Finding> {
+    let sizes: Vec<f64> = judged.iter().map(|one| size(one, &judged)).collect();
+    let mut ordered: Vec<(f64, Finding)> = sizes.into_iter().zip(judged.into_iter().map(|one| one.finding)).collect();
+    ordered.sort_by(|(size_a, a), (size_b, b)| order(a).cmp(&order(b)).then(size_b.total_cmp(size_a)));
+    ordered.into_iter().map(|(_, finding)| finding).collect()
 }
 
 /// Confident findings before possible ones, by what they say something of; masked causes before what masks them.
@@ -34,9 +55,11 @@ fn order(verdict: &Finding) -> (Confidence, u8) {
 }
 
 /// ns of latency by which findings of one kind are ordered.
-fn size(verdict: &Finding) -> f64 {
-    let effect = verdict.effect.map_or(0.0, |effect| effect.latency);
-    if verdict.confidence == Confidence::Masked { verdict.there.unwrap_or(effect) } else { effect }
+fn size(one: &Judged, all: &[Judged]) -> f64 {
+    match (one.finding.confidence, one.finding.there) {
+        (Confidence::Masked, Some(there)) => there,
+        _ => precise::order_by(one, all),
+    }
 }
 
 /// What a finding says something of: the run, a cause, the machine's state.
@@ -51,7 +74,7 @@ fn class(cause: Cause) -> u8 {
 }
 
 /// `None` where there is no rule, or the finding passes none of its bounds.
-fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
+fn verdict(case: &Case, finding: Candidate) -> Option<Judged> {
     let rule = case.preset.rule.iter().find(|rule| rule.cause == finding.cause)?;
     let effect = finding.removal.as_ref().and_then(|removal| case.effect(removal)).map(|latency| Effect {
         latency,
@@ -82,9 +105,11 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Finding> {
         }
         _ => return None,
     };
-    let Candidate { cause, wait, sentence, there, named, evidence, .. } = finding;
+    let Candidate { cause, wait, sentence, there, named, evidence, removal, ends, .. } = finding;
     let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
-    Some(Finding { cause, wait, sentence, confidence, because, there, effect, named, evidence, refuted_by, next })
+    let finding =
+        Finding { cause, wait, sentence, confidence, because, there, effect, named, evidence, refuted_by, next };
+    Some(Judged { finding, removal, ends })
 }
 
 /// The share of the latency that queries spend at it, 0..1, where that is much and saturated CPUs hide its effect. Half
@@ -146,6 +171,7 @@ fn not_judged(case: &Case) -> Vec<String> {
     unless(profiles, "functions that use the CPU", "the level has no profile");
     let followed = facts.blocked.is_some() || facts.workers.is_some();
     unless(followed, "what the server's threads wait for", "they were not followed off the CPU");
+    unless(facts.hands.is_some(), "what queries wait for in the server's hands", "what carries them was not followed");
     if case.preset.diagnosis.behind.is_some() {
         let behind = facts.behind.as_ref();
         let of = |there: bool| behind.is_none() || there;

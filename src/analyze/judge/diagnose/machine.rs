@@ -78,14 +78,17 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
 pub(super) fn no_single_cause(case: &Case, all: &[Owner]) -> Candidate {
     let none = "No cause passes the bounds of its rule: what a query takes is spread over many";
     let found = processes(case);
+    let largest = case.facts.largest_in_hand().map_or(String::new(), |parts| {
+        format!(" The largest parts of a query's time in the server's hands: {}.", parts.join(", "))
+    });
     let sentence = match case.facts.cpu.filter(|_| !found.is_empty()) {
         Some(cpu) => format!(
-            "{none}. {:.1} us of latency hold, or have beside them, {:.1} us of CPU a query: {}.",
+            "{none}.{largest} {:.1} us of latency hold, or have beside them, {:.1} us of CPU a query: {}.",
             case.facts.latency / 1e3,
             cpu.demand / 1e3,
             in_words(&found)
         ),
-        None => format!("{none}."),
+        None => format!("{none}.{largest}"),
     };
     Candidate {
         named: by_process(case, all, &[]),

@@ -6,13 +6,17 @@
 
 mod behind;
 mod blocked;
+mod carried;
+mod chain;
 mod cpu;
 mod facts;
+mod in_hand;
 mod judge;
 mod machine;
 mod model;
 mod network;
 mod owners;
+mod precise;
 mod queries_wait;
 mod validity;
 mod wait_cpu;
@@ -22,6 +26,7 @@ pub use blocked::{Blocked, OffCpuWaits, Waited};
 pub use facts::{Facts, LatencyBy, RoundTrip};
 pub use model::{HeldResource, LowerLevel, Network, Removal, ResourceKind};
 
+use crate::analyze::time::hands::hands;
 use crate::analyze::time::places::places;
 use crate::preset::{Cause, Preset, WaitKind};
 use crate::run::Run;
@@ -51,6 +56,9 @@ pub struct Diagnosis {
     /// take what is left to cost what it costs.
     #[serde(rename = "slower")]
     pub lower: Option<usize>,
+    /// Share of the latency that stays without all causes that the confident verdicts name, 0..1; `None`: effects
+    /// cannot be told.
+    pub left: Option<f64>,
     /// What could not be looked for, and why.
     pub not_judged: Vec<String>,
 }
@@ -167,7 +175,8 @@ impl<'a> Known<'a> {
     pub fn of(run: &'a Run, preset: &'a Preset) -> Self {
         let (hops, naming) = (places(run), Naming::of(preset, &run.manifest));
         let waits = OffCpuWaits::of(run, preset, &naming.rules);
-        let facts = |level| Some((level, Facts::of(run, preset, &hops, &waits, level)?));
+        let mut hands = hands(run, preset);
+        let facts = |level| Some((level, Facts::of(run, preset, &hops, &waits, hands.remove(&level), level)?));
         let levels = run.levels().into_keys().filter_map(facts).collect();
         Known { run, preset, levels, waits, naming }
     }
@@ -183,7 +192,7 @@ impl<'a> Known<'a> {
         let Known { preset, waits, naming, levels, .. } = self;
         let wait_cpu = WaitCpu { naming, waits }.of(facts);
         let case = Case { preset, facts, levels, waits, naming, wait_cpu, network: facts.network(levels) };
-        let (verdicts, not_judged) = judge::judge(&case);
+        let judge::Judgement { verdicts, left, not_judged } = judge::judge(&case);
         Some(Diagnosis {
             run: self.run.manifest.id.clone(),
             level,
@@ -193,6 +202,7 @@ impl<'a> Known<'a> {
             throughput: facts.throughput,
             verdicts,
             lower: facts.lower(levels).filter(|lower| lower.cpu.is_some()).map(|lower| lower.level),
+            left,
             not_judged,
         })
     }
@@ -228,6 +238,8 @@ struct Candidate {
     measure: Option<(f64, &'static str)>,
     named: Vec<Named>,
     evidence: Vec<Evidence>,
+    /// Of a wait in the server's hands: at what its chain ends.
+    ends: Option<chain::Ends>,
 }
 
 impl Candidate {
@@ -243,6 +255,7 @@ impl Candidate {
             measure: None,
             named,
             evidence,
+            ends: None,
         }
     }
 }
@@ -303,3 +316,4 @@ const OFF_CPU: &str = "offcpu.pb.gz";
 const PROFILE: &str = "profile.pb.gz";
 const METRICS: &str = "metrics-before.prom, metrics-after.prom";
 const CHECKS: &str = "guards.json";
+const HANDS: &str = "hands.json, hands.pb.gz";

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// Of the time of the threads that handle queries, from which on these queue for them.
 const ALL_HELD: f64 = 0.9;
+/// Of the latency, from which on what carriers wait for outside tells how much of it the CPUs can be.
+const MATTERS: f64 = 0.1;
 
 impl<'a> Facts<'a> {
     /// The queueing network of this level; `None` without scheduler statistics of the machine.
@@ -37,12 +39,19 @@ impl<'a> Facts<'a> {
         // which are measured; beyond, others are in the way as far as the threads of the measurement want all CPUs.
         // Where the threads' waits were followed, what they do not wait for is known to be spent on the CPUs and in
         // the queue for them, with any number of clients; and others give way to threads that wait no longer.
+        // And where carriers were followed, what they wait for outside is known not to be spent on the CPUs.
         let followed = self.waited > 0.0 && self.workers.is_none();
+        let least = cpu.cpus - (cpu.cpus - left) * self.wanted();
+        let outside = self.outside_in_hand();
         let residence = cpu.demand + cpu.runnable;
         Some(match self.clients <= cpu.cpus {
             true => Network { cpus: cpu.cpus, ..network }.contended(left, residence),
             false if followed => Network { cpus: cpu.cpus, ..network }.contended(left, residence).sharing(cpu.cpus),
-            false => Network { cpus: cpu.cpus - (cpu.cpus - left) * self.wanted(), ..network },
+            false if outside >= MATTERS * self.latency => {
+                let awake = (self.latency - outside).max(cpu.demand);
+                Network { cpus: cpu.cpus, ..network }.contended(least, awake).sharing(cpu.cpus)
+            }
+            false => Network { cpus: least, ..network },
         })
     }
 
@@ -66,6 +75,11 @@ impl<'a> Facts<'a> {
         Some((held * self.throughput / 1e9 / workers.count).min(1.0))
     }
 
+    /// Share of the CPUs, or of the workers, that is wanted or held.
+    fn held_or_wanted(&self) -> f64 {
+        self.workers_held().map_or(self.wanted(), |held| held.max(self.wanted()))
+    }
+
     /// What can be a delay at most, ns, by the lowest level and by the server's threads. `None` where neither tells.
     fn most_delay(&self, lowest: &Facts) -> Option<f64> {
         let bounds = [self.delay_by_lowest(lowest), self.delay_by_threads()];
@@ -78,12 +92,16 @@ impl<'a> Facts<'a> {
     fn delay_by_lowest(&self, lowest: &Facts) -> Option<f64> {
         let cpu = lowest.cpu.filter(|cpu| lowest.clients <= cpu.cpus && lowest.level < self.level)?;
         let wait = |facts: &Facts| Some(facts.behind.as_ref()?.wait.as_ref()?.0);
-        let queued = self.workers_held().map_or(self.wanted(), |held| held.max(self.wanted()));
-        let grown = wait(self).zip(wait(lowest)).map_or(0.0, |(here, there)| (here - there).max(0.0));
+        let queued = self.held_or_wanted();
+        let trip = wait(self).zip(wait(lowest)).map_or(0.0, |(here, there)| (here - there).max(0.0)) * (1.0 - queued);
+        // What carriers wait for tells of the same, and of all other waits.
+        let in_hand = || self.delays_in_hand(queued) - lowest.delays_in_hand(lowest.held_or_wanted());
+        let both = self.hands.is_some() && lowest.hands.is_some();
+        let grown = if both { in_hand().max(trip) } else { trip };
         // Waits that were seen by their stacks are delays, however they came to be; those of a runtime's workers hold
         // these, and count there.
         let seen = if self.workers.is_none() { (self.waited - lowest.waited).max(0.0) } else { 0.0 };
-        Some((lowest.latency - cpu.demand).max(0.0) + grown * (1.0 - queued) + seen)
+        Some((lowest.latency - cpu.demand).max(0.0) + grown + seen)
     }
 
     /// Where the threads that handle queries are fewer than the clients and have hardly a moment to spare, queries

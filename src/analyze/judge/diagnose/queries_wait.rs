@@ -6,11 +6,14 @@ use super::blocked::Waited;
 use super::facts::Facts;
 use super::owners::{Owner, Within, owners};
 use super::wait_cpu::total;
-use super::{Candidate, Case, Evidence, Named, OFF_CPU, PROFILE, Removal, ResourceKind, WIRE};
+use super::{Candidate, Case, Evidence, HANDS, Named, OFF_CPU, PROFILE, Removal, ResourceKind, WIRE};
+use crate::analyze::Identity;
+use crate::analyze::statistics::interval::Estimate;
 use crate::analyze::time::Waiting;
 use crate::preset::{Cause, WaitKind};
-use crate::profile::Labels;
+use crate::profile::{Labels, Space};
 use regex::Regex;
+use std::collections::BTreeMap;
 
 /// Functions that a finding names at most.
 const NAMED: usize = 3;
@@ -36,7 +39,7 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
     let waited = case.facts.waited(case.waits, kind)?;
     let entries = case.facts.entries(case.waits, kind);
     let (first, _) = *entries.first()?;
-    let takers = owners_of(case, |waiting| waiting.kind == kind);
+    let takers = takers(case, kind);
     let at = At::of(case, kind, waited, &takers);
     let server = case.facts.cpu.map_or(f64::INFINITY, |cpu| cpu.server);
     let called = case.waits.name(first).to_string();
@@ -127,6 +130,24 @@ fn named(case: &Case, at: &At, takers: &[Owner]) -> Vec<Named> {
     names.into_iter().take(NAMED).map(name).collect()
 }
 
+/// Functions at which queries wait so, those with the most first.
+fn takers(case: &Case, kind: WaitKind) -> Vec<Owner> {
+    let Some(blocked) = case.facts.blocked_in_hand() else { return owners_of(case, |waiting| waiting.kind == kind) };
+    let mut sums: BTreeMap<&Identity, f64> = BTreeMap::new();
+    for one in blocked.iter().filter(|one| case.waits.kind(one.entry) == kind) {
+        let Some(function) = &one.function else { continue };
+        *sums.entry(function).or_default() += one.nanos;
+    }
+    let owner = |(function, value): (&Identity, f64)| Owner {
+        name: function.name.clone(),
+        user: function.space == Space::User,
+        cost: Estimate { value, samples: None, interval: None },
+    };
+    let mut takers: Vec<Owner> = sums.into_iter().map(owner).collect();
+    takers.sort_by(|a, b| b.cost.value.total_cmp(&a.cost.value));
+    takers
+}
+
 /// Who waits, of the threads that handle queries.
 fn owners_of(case: &Case, counts: impl Fn(Waiting) -> bool) -> Vec<Owner> {
     let Some(blocked) = &case.facts.blocked else { return Vec::new() };
@@ -154,12 +175,13 @@ fn removal(case: &Case, blocked: f64, cpu: f64, lower_cpu: Option<f64>) -> Remov
 
 fn evidence(case: &Case, at: &At, entries: &[(usize, Waited)]) -> Vec<Evidence> {
     let mut found = vec![case.nanos("a query is in the server's hands", case.facts.in_hands(), "query", WIRE)];
+    let source = if case.facts.blocked_in_hand().is_some() { HANDS } else { OFF_CPU };
     for (entry, waited) in entries.iter().filter(|(_, waited)| waited.blocked > 0.0).take(3) {
         let name = case.waits.name(*entry);
         let what = format!("threads that handle queries blocked for {name}, {:.2} waits", waited.waits);
-        found.push(case.nanos(&what, waited.blocked, "query", OFF_CPU));
+        found.push(case.nanos(&what, waited.blocked, "query", source));
     }
-    let share = case.share("of the latency", at.blocked / case.facts.latency, "the latency", OFF_CPU);
+    let share = case.share("of the latency", at.blocked / case.facts.latency, "the latency", source);
     found.push(Evidence { what: "that wait".into(), ..share });
     let further = [
         ("of these threads, waiting for a CPU there", at.runnable, OFF_CPU),

@@ -1,6 +1,7 @@
 //! What is planted, where, and what must be found. Invariant: a case's level is one at which its plant is what
 //! limits, by the reason beside it, on two CPUs.
 
+use super::clock::Waited;
 use wireprof::preset::Cause;
 
 pub struct Case {
@@ -18,6 +19,9 @@ pub struct Case {
     pub causes: &'static [Cause],
     /// Part of the first named function; empty: the cause has none.
     pub function: &'static str,
+    /// Of a wait in the server's hands: by what it is judged besides, instead of by its effect, for that leaves out
+    /// contention, which goes with the plant too.
+    pub waited: Option<Waited>,
 }
 
 impl Case {
@@ -36,8 +40,18 @@ pub enum Companion {
 const fn case(plant: &'static str, level: usize, causes: &'static [Cause], function: &'static str) -> Case {
     // The name is the plant without its size.
     let (name, _) = plant.split_at(equals(plant));
-    Case { name, plant: Some(plant), base: &[], of_base: &[], beside: None, arguments: &[], level, causes, function }
+    let (base, of_base, beside, arguments, waited): (_, _, _, &[_], _) = (&[], &[], None, &[], None);
+    Case { name, plant: Some(plant), base, of_base, beside, arguments, level, causes, function, waited }
 }
+
+/// A wait of each query's future. The CPUs are not the limit, so that it is one at 16 clients too.
+const fn wait(name: &'static str, plant: &'static str, level: usize, end: &'static str) -> Case {
+    let planted = case(plant, level, WAITS, "planted_");
+    Case { name, waited: Some(Waited { plant: planted.name, end }), ..planted }
+}
+
+/// What a planted wait may be found as: blocked threads and hogs have causes that say more.
+const WAITS: &[Cause] = &[Cause::Wait, Cause::Queued, Cause::Lock, Cause::BlockedRuntime, Cause::CpuFunction];
 
 const fn equals(plant: &str) -> usize {
     let mut at = 0;
@@ -86,4 +100,20 @@ pub const CASES: &[Case] = &[
         ..case("", 16, &[Cause::Generator], "")
     },
     Case { name: "hog", plant: None, beside: Some(Companion::Hog), ..case("", 16, &[Cause::OtherProcesses], "") },
+    wait("channel", "channel=2ms", 1, "answer_in_time"),
+    wait("channel-16", "channel=2ms", 16, "answer_in_time"),
+    wait("semaphore", "semaphore=1ms", 1, "answer_in_time"),
+    wait("semaphore-16", "semaphore=1ms", 16, "planted_semaphore_hold"),
+    wait("mutex", "mutex=1ms", 1, "answer_in_time"),
+    wait("mutex-16", "mutex=1ms", 16, "planted_mutex_hold"),
+    wait("std-mutex", "std-mutex=1ms", 1, "planted_std_mutex"),
+    wait("std-mutex-16", "std-mutex=1ms", 16, "planted_std_mutex"),
+    wait("timer", "timer=3ms", 1, "a timer"),
+    wait("timer-16", "timer=3ms", 16, "a timer"),
+    wait("hogs", "hog=500us", 1, "planted_hog_work"),
+    wait("hogs-16", "hog=500us", 16, "planted_hog_work"),
+    wait("join", "join=2ms", 1, "planted_join_task"),
+    wait("join-16", "join=2ms", 16, "planted_join_task"),
+    wait("select", "select=2ms", 1, "answer_in_time"),
+    wait("select-16", "select=2ms", 16, "answer_in_time"),
 ];

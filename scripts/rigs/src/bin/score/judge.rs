@@ -3,7 +3,8 @@
 //! that, and the table says so.
 
 use super::cases::Case;
-use anyhow::{Context, Result};
+use super::clock::{self, Clock};
+use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::path::Path;
 use wireprof::analyze::compare::difference::{Contrast, Mean};
@@ -28,7 +29,7 @@ pub struct Score {
     /// Share of the machine that others took, 0..1; they are then found besides.
     others: Option<f64>,
     /// What else is to be said of a case that passes.
-    note: &'static str,
+    note: String,
     failures: Vec<String>,
 }
 
@@ -51,8 +52,10 @@ impl fmt::Display for Score {
         let attributed = self.attributed.map_or("-".into(), |micros| format!("{micros:.0}"));
         let ratio = self.attributed.map_or("-".into(), |micros| format!("{:.2}", micros / effect));
         let others = self.others.map_or("-".into(), |share| format!("{:.0} %", 100.0 * share));
-        let result =
-            if self.passed() { format!("pass{}", self.note) } else { format!("FAIL: {}", self.failures.join("; ")) };
+        let result = match self.passed() {
+            true => format!("pass{}", self.note),
+            false => format!("FAIL: {}{}", self.failures.join("; "), self.note),
+        };
         write!(
             f,
             "{:<23} {:<41} {:<25} {:>22} {attributed:>10} {ratio:>6} {others:>6}  {result}",
@@ -65,7 +68,8 @@ impl fmt::Display for Score {
 }
 
 pub fn score(case: &Case, directory: &Path) -> Result<Score> {
-    let (with, without) = (runs(&directory.join("with"))?, runs(&directory.join("without"))?);
+    let planted = runs(&directory.join("with"))?;
+    let (with, without) = (together(&planted)?, together(&runs(&directory.join("without"))?)?);
     let means = |run: &Run| Mean::of(&latencies(run, case.level)).context("fewer than two replicates have a latency");
     let contrast = Contrast::welch(means(&without)?, means(&with)?);
     let (low, high) = contrast.interval(0.05);
@@ -85,11 +89,19 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
         effect: (contrast.estimate / 1e3, low / 1e3, high / 1e3),
         attributed: first.effect.map(|effect| effect.latency / 1e3),
         others,
-        note: "",
+        note: String::new(),
         failures: Vec::new(),
     };
-    score.note = note(case, &score);
-    score.failures = failures(case, first, &score);
+    score.note = note(case, &score).to_string();
+    match case.waited {
+        None => score.failures = failures(case, first, &score),
+        Some(waited) => {
+            let clock = Clock::of(waited, first, &planted, case.level)?;
+            score.failures = failures_of_wait(case, first, &clock);
+            let Clock { found, planted } = clock;
+            score.note = format!("; {found:.0} us, by the plant's clock {planted:.0}, {:.2} of it", clock.ratio());
+        }
+    }
     Ok(score)
 }
 
@@ -140,23 +152,36 @@ fn failures(case: &Case, first: &Finding, score: &Score) -> Vec<String> {
     failures
 }
 
-/// The windows of all runs of a side, as replicates of one.
-fn runs(directory: &Path) -> Result<Run> {
+/// Of a wait that was planted: its effect is not held against the true one.
+fn failures_of_wait(case: &Case, first: &Finding, clock: &Clock) -> Vec<String> {
+    let mut failures: Vec<&str> = Vec::new();
+    failures.extend((!case.causes.contains(&first.cause)).then_some("another cause"));
+    failures.extend((first.confidence != Confidence::Confident).then_some("not confident"));
+    failures.extend(case.waited.iter().flat_map(|waited| clock::failures(*waited, first, clock)));
+    failures.into_iter().map(String::from).collect()
+}
+
+/// The runs of a side, the first one first.
+fn runs(directory: &Path) -> Result<Vec<Run>> {
     let store = Store::new(directory);
     let mut ids: Vec<String> = store.list()?.into_iter().map(|manifest| manifest.id).collect();
     ids.sort();
+    let runs = ids.iter().map(|id| Ok(store.load_parts(id, Parts::ALL)?)).collect::<Result<Vec<Run>>>()?;
+    ensure!(!runs.is_empty(), "there is no run in {}", directory.display());
+    Ok(runs)
+}
+
+/// The windows of all runs of a side, as replicates of one.
+fn together(runs: &[Run]) -> Result<Run> {
     let mut windows = Vec::new();
-    let mut manifest = None;
-    for (at, id) in ids.iter().enumerate() {
-        let run = store.load_parts(id, Parts::ALL)?;
-        windows.extend(run.windows.into_iter().map(|mut window| {
+    for (at, run) in runs.iter().enumerate() {
+        windows.extend(run.windows.iter().cloned().map(|mut window| {
             window.facts.id.replicate = at + 1;
             window
         }));
-        manifest.get_or_insert(run.manifest);
     }
     windows.sort_by_key(Window::id);
-    let manifest = manifest.with_context(|| format!("there is no run in {}", directory.display()))?;
+    let manifest = runs.first().context("a side without runs")?.manifest.clone();
     Ok(Run { manifest, windows, observer: None })
 }
 

@@ -4,6 +4,7 @@
 //! runs it.
 
 mod cases;
+mod clock;
 mod judge;
 
 use anyhow::{Context, Result, ensure};

@@ -1,6 +1,10 @@
 //! What carried the queries while they were in the server's hands, per query and by function. Invariant: the parts of a
 //! level sum to the time in hand, and the steps of a chain to what they divide; a stack without a name keeps its time.
 
+mod kinds;
+
+pub use kinds::BlockedFor;
+
 use crate::analyze::Identity;
 use crate::analyze::cost::carried::why_not_followed;
 use crate::analyze::cost::carrier_names::{Names, Naming};
@@ -27,6 +31,8 @@ pub struct LevelHands {
     pub chains: Vec<Step>,
     /// The stacks were read, so that functions have names.
     pub named: bool,
+    /// For what kinds of waits the carriers' threads were blocked, the longest first.
+    pub blocked: Vec<BlockedFor>,
     /// How it was followed.
     pub facts: HandsFacts,
 }
@@ -76,7 +82,7 @@ pub fn hands(run: &Run, preset: &Preset) -> BTreeMap<usize, LevelHands> {
     let naming = Naming::of(preset, &run.manifest);
     let level = |(level, windows): (usize, Vec<&crate::run::Window>)| {
         let followed = windows.iter().find_map(|window| window.hands.as_ref())?;
-        Some((level, of_level(level, followed, &naming)?))
+        Some((level, of_level(level, followed, preset, &naming)?))
     };
     run.levels().into_iter().filter_map(level).collect()
 }
@@ -87,7 +93,7 @@ pub fn not_followed(run: &Run, followed: &BTreeMap<usize, LevelHands>) -> BTreeM
     others.map(|(level, windows)| (level, why_not_followed(&windows))).collect()
 }
 
-fn of_level(level: usize, hands: &Hands, naming: &Naming) -> Option<LevelHands> {
+fn of_level(level: usize, hands: &Hands, preset: &Preset, naming: &Naming) -> Option<LevelHands> {
     let carried = &hands.facts.carried;
     let queries = Some(carried.answered).filter(|answered| *answered > 0)?;
     let names = Names::of(hands, naming);
@@ -101,6 +107,7 @@ fn of_level(level: usize, hands: &Hands, naming: &Naming) -> Option<LevelHands> 
         parts: parts(hands, &names, &per_query),
         chains: steps(&carried.chains.nodes, &names, &per_query),
         named: hands.stacks.is_some(),
+        blocked: kinds::blocked_for(hands, &names, preset, &per_query),
         facts: hands.facts.clone(),
     })
 }
@@ -166,4 +173,16 @@ fn steps(nodes: &[Node], names: &Names, per_query: &dyn Fn(u64) -> f64) -> Vec<S
     let mut steps: Vec<Step> = found.into_iter().map(step).collect();
     steps.sort_by(|a, b| b.nanos.total_cmp(&a.nanos));
     steps
+}
+
+/// A state in words, with what it waits behind and for.
+pub fn in_words(state: State, behind: Option<u16>, event: Option<&str>) -> String {
+    let mut words = state.to_string();
+    if let Some(port) = behind {
+        words += &format!(" for port {port}");
+    }
+    if let Some(event) = event {
+        words += &format!(" ({event})");
+    }
+    words
 }
