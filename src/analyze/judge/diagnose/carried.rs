@@ -52,7 +52,7 @@ impl WaitInHand {
 }
 
 /// The carrier waits for something else than a CPU or a worker.
-fn waits_in(part: &&Part) -> bool {
+fn waits_in(part: &Part) -> bool {
     matches!(part.state, State::Blocked | State::Waiting | State::BeforeHop { .. } | State::Behind { .. })
 }
 
@@ -130,7 +130,7 @@ impl Facts<'_> {
     pub(super) fn largest_in_hand(&self) -> Option<Vec<String>> {
         let (hands, (waits, measure)) = (self.hands.as_ref()?, self.measured_waits()?);
         let measured = |part: &Part| {
-            let same = waits.iter().find(|wait| waits_in(&part) && wait.is_at(part.function.as_ref(), part.state));
+            let same = waits.iter().find(|wait| waits_in(part) && wait.is_at(part.function.as_ref(), part.state));
             part.nanos * same.map_or(measure.other, |wait| wait.measure)
         };
         let words = |(part, nanos): (&Part, f64)| {
@@ -147,7 +147,7 @@ impl Facts<'_> {
 /// The waits as they were in the followed seconds.
 fn followed_waits(hands: &LevelHands) -> Vec<WaitInHand> {
     let mut found: Vec<Vec<&Part>> = Vec::new();
-    for part in hands.parts.iter().filter(waits_in) {
+    for part in hands.parts.iter().filter(|part| waits_in(part)) {
         let same = |parts: &&mut Vec<&Part>| is_at(parts[0], part.function.as_ref(), part.state);
         match found.iter_mut().find(same) {
             Some(parts) => parts.push(part),

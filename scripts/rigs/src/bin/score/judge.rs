@@ -166,7 +166,7 @@ fn runs(directory: &Path) -> Result<Vec<Run>> {
     let store = Store::new(directory);
     let mut ids: Vec<String> = store.list()?.into_iter().map(|manifest| manifest.id).collect();
     ids.sort();
-    let runs = ids.iter().map(|id| Ok(store.load_parts(id, Parts::ALL)?)).collect::<Result<Vec<Run>>>()?;
+    let runs = ids.iter().map(|id| store.load_parts(id, Parts::ALL)).collect::<Result<Vec<Run>>>()?;
     ensure!(!runs.is_empty(), "there is no run in {}", directory.display());
     Ok(runs)
 }
