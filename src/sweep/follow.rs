@@ -9,8 +9,8 @@ use crate::load::{Address, Load};
 use crate::metrics::Scrape;
 use crate::run::{AtSockets, FollowedCpu, Missing, Part};
 use crate::sample::{Carrying, FollowOptions, RawFollowed, RawSamples};
-use crate::target::{Role, difference, listening_ports};
-use crate::wire::{Place, WireDelta};
+use crate::target::{Role, bound_name, difference, listening_ports};
+use crate::wire::{Place, WireDelta, name_words};
 use anyhow::{Context, Result};
 use std::time::Duration;
 
@@ -23,17 +23,19 @@ pub struct FollowPlan {
     pub query_port: u16,
     /// Where the target keeps the pointer to the number of its wait event, in its memory; `None`: it does not.
     pub wait_event_at: Option<u64>,
+    /// The name of the load's Unix socket; `None`: it goes over TCP.
+    pub unix_socket: Option<[u64; 14]>,
 }
 
 /// What is to be followed of the server at this address; `None` where it was not asked for or cannot be, which is
 /// noted.
 pub fn plan(request: &Request, address: &Address, pid: Option<u32>, notes: &mut Vec<String>) -> Option<FollowPlan> {
     let length = request.observe.follow.filter(|length| !length.is_zero())?;
-    let why = match (&request.observe.sampling, pid, address.socket()) {
-        (None, ..) => "stacks are not sampled",
-        (_, None, _) => "the server's process is not known",
-        (_, _, Some(_)) => "the load goes through a Unix socket, and those are not followed yet",
-        _ => return Some(FollowPlan { length, query_port: address.port(), wait_event_at: None }),
+    let unix_socket = address.socket().and_then(|path| name_words(&bound_name(&path)).ok());
+    let why = match (&request.observe.sampling, pid) {
+        (None, _) => "stacks are not sampled",
+        (_, None) => "the server's process is not known",
+        _ => return Some(FollowPlan { length, query_port: address.port(), wait_event_at: None, unix_socket }),
     };
     note(notes, format!("what carries the queries in the server's hands was not followed: {why}"));
     None
@@ -87,7 +89,8 @@ fn start(sources: &mut Sources, plan: &FollowPlan) -> Result<Box<dyn Carrying>> 
     let sampled = sources.processes.sampled();
     let sampler = sources.sampler.as_mut().context("stacks are not sampled in this run")?;
     let target = sources.processes.target.context("the server's process is not known")?;
-    let options = FollowOptions { tasks: true, wait_event_at: plan.wait_event_at };
+    let unix_socket = plan.unix_socket.map(|name| (plan.query_port, name));
+    let options = FollowOptions { tasks: true, wait_event_at: plan.wait_event_at, unix_socket };
     let of_target: Vec<_> = sampled.into_iter().filter(|sampled| sampled.pid == target.sampled.pid).collect();
     tokio::task::block_in_place(|| sampler.follow(&of_target, &options))
 }
