@@ -12,11 +12,11 @@ const WITHIN: usize = 64;
 
 impl Follower<'_> {
     pub(super) fn polls(&mut self, thread: Entity, task: Entity, at: Nanos) {
-        if let Some(other) = self.track(task).polled_on {
-            if !self.is_passed_on(task, other, thread) {
-                self.contradicts();
-                self.leaves_poll(task, at);
-            }
+        if let Some(other) = self.track(task).polled_on
+            && !self.is_passed_on(task, other, thread)
+        {
+            self.contradicts();
+            self.leaves_poll(task, at);
         }
         self.make_room(thread, at);
         let threads = self.track(thread);

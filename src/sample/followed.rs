@@ -89,6 +89,9 @@ pub struct FollowOptions {
     pub tasks: bool,
     /// Where the target keeps the pointer to the number of its wait event, in its memory; `None`: it does not.
     pub wait_event_at: Option<u64>,
+    /// The Unix socket of the load by its name (`wire::name_words`), with the port that its connections are told by;
+    /// `None`: the load goes over TCP.
+    pub unix_socket: Option<(u16, [u64; 14])>,
 }
 
 /// The events of an interval, and what following them took.

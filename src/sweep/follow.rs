@@ -11,8 +11,8 @@ use crate::metrics::Scrape;
 use crate::run::{AtSockets, FollowedCpu, Missing, Part};
 use crate::sample::{Carrying, FollowOptions, RawFollowed, RawSamples};
 use crate::statements::{LockQuery, LockWaits, sample_locks};
-use crate::target::{Role, difference, listening_ports};
-use crate::wire::{Place, WireDelta};
+use crate::target::{Role, bound_name, difference, listening_ports};
+use crate::wire::{Place, WireDelta, name_words};
 use anyhow::{Context, Error, Result};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,20 +34,22 @@ pub struct FollowPlan {
     pub wait_event_at: Option<u64>,
     /// Where the server is asked meanwhile who waits for which lock, and how; `None`: it is not.
     pub locks: Option<(Address, LockQuery)>,
+    /// The name of the load's Unix socket; `None`: it goes over TCP.
+    pub unix_socket: Option<[u64; 14]>,
 }
 
 /// What is to be followed of the server at this address; `None` where it was not asked for or cannot be, which is
 /// noted.
 pub fn plan(request: &Request, address: &Address, pid: Option<u32>, notes: &mut Vec<String>) -> Option<FollowPlan> {
     let length = request.observe.follow.filter(|length| !length.is_zero())?;
-    let why = match (&request.observe.sampling, pid, address.socket()) {
-        (None, ..) => "stacks are not sampled",
-        (_, None, _) => "the server's process is not known",
-        (_, _, Some(_)) => "the load goes through a Unix socket, and those are not followed yet",
-        (_, Some(pid), _) => {
+    let unix_socket = address.socket().and_then(|path| name_words(&bound_name(&path)).ok());
+    let why = match (&request.observe.sampling, pid) {
+        (None, _) => "stacks are not sampled",
+        (_, None) => "the server's process is not known",
+        (_, Some(pid)) => {
             let wait_event_at = wait_event_at(request, pid, notes);
             let locks = request.preset.locks.clone().map(|query| (address.clone(), query));
-            return Some(FollowPlan { length, query_port: address.port(), wait_event_at, locks });
+            return Some(FollowPlan { length, query_port: address.port(), wait_event_at, locks, unix_socket });
         }
     };
     note(notes, format!("what carries the queries in the server's hands was not followed: {why}"));
@@ -76,7 +78,8 @@ pub struct CapturedHands {
     pub span: Span,
     /// The port of the load's queries.
     pub query_port: u16,
-    /// The ports of the load's own ends; `None`: all that is asked at that port is taken for the load's.
+    /// The ports of the load's own ends; `None`: all that is asked at that port, or through that Unix socket, is taken
+    /// for the load's.
     pub own: Option<BTreeSet<u32>>,
     /// The same seconds by the sockets.
     pub at_sockets: Option<AtSockets>,
@@ -124,7 +127,8 @@ fn start(sources: &mut Sources, plan: &FollowPlan) -> Result<Box<dyn Carrying>> 
     let sampled = sources.processes.sampled();
     let sampler = sources.sampler.as_mut().context("stacks are not sampled in this run")?;
     let target = sources.processes.target.context("the server's process is not known")?;
-    let options = FollowOptions { tasks: true, wait_event_at: plan.wait_event_at };
+    let unix_socket = plan.unix_socket.map(|name| (plan.query_port, name));
+    let options = FollowOptions { tasks: true, wait_event_at: plan.wait_event_at, unix_socket };
     let of_target: Vec<_> = sampled.into_iter().filter(|sampled| sampled.pid == target.sampled.pid).collect();
     tokio::task::block_in_place(|| sampler.follow(&of_target, &options))
 }
@@ -169,7 +173,7 @@ async fn observe(
         followed,
         span,
         query_port: plan.query_port,
-        own: load.ends(),
+        own: load.ends().filter(|_| plan.unix_socket.is_none()),
         at_sockets,
         cpu,
         scrapes,

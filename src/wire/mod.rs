@@ -8,7 +8,7 @@ mod shapes;
 mod timeline;
 mod uses;
 
-pub use program::SocketProgram;
+pub use program::{SocketProgram, name_words};
 pub use sample::{Behind, MOST_A_SECOND, QueryTimeline, Sample};
 pub use shapes::{Connection, PLACES, Place, Side, UseTime};
 pub use timeline::{Hop, HopDelta, HopSnapshot, Listens, Others, Stay, WireDelta, WireSnapshot};

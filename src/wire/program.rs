@@ -352,7 +352,8 @@ fn load(hops: &[Hop], btf: &Btf) -> Result<Ebpf> {
     let at = |hop: usize| hops.get(hop).map(|hop| &hop.at);
     let ports: Vec<u16> =
         (0..HOPS).map(|hop| if let Some(Listens::Port(port)) = at(hop) { *port } else { 0 }).collect();
-    let words = |hop: usize| if let Some(Listens::Socket(path)) = at(hop) { words(path) } else { Ok([0; NAME_WORDS]) };
+    let words =
+        |hop: usize| if let Some(Listens::Socket(path)) = at(hop) { name_words(path) } else { Ok([0; NAME_WORDS]) };
     let names = (0..HOPS).map(words).collect::<Result<Vec<_>>>()?;
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf));
@@ -367,8 +368,11 @@ fn load(hops: &[Hop], btf: &Btf) -> Result<Ebpf> {
     loader.load(OBJECT).context("the kernel refuses the maps of the program at the sockets")
 }
 
-/// The name of a Unix socket as the program compares it.
-fn words(path: &Path) -> Result<[u64; NAME_WORDS]> {
+/// The name of a Unix socket as the kernel's programs compare it.
+///
+/// # Errors
+/// A name that is longer than one can be.
+pub fn name_words(path: &Path) -> Result<[u64; NAME_WORDS]> {
     let name = path.as_os_str().as_bytes();
     ensure!((1..=108).contains(&name.len()), "{} is longer than a socket's name can be", path.display());
     let mut bytes = [0; NAME_WORDS * 8];

@@ -76,7 +76,7 @@ impl EbpfSampler {
     /// # Errors
     /// What the kernel refuses.
     pub fn try_following(&self) -> Result<()> {
-        self.state.lock().kernel.attach_following().map(drop)
+        self.state.lock().kernel.attach_following(false).map(drop)
     }
 
     /// Tries whether async tasks can be followed, too, by probes: ns that a hit of one takes.

@@ -164,11 +164,14 @@ impl KernelProgram {
     }
 
     /// Loads what follows the carriers of queries, where that is not done yet, and attaches it.
-    pub fn attach_following(&mut self) -> Result<Attached> {
+    pub fn attach_following(&mut self, over_unix: bool) -> Result<Attached> {
         let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
         let mut links = Vec::new();
         for (name, tracepoint) in CARRYING.into_iter().chain(TRACEPOINTS.into_iter().skip(1)) {
             links.push(self.attach_one(name, tracepoint, &btf)?);
+        }
+        if over_unix {
+            links.push(self.attach_one("follow_send_unix", "sk_data_ready", &btf)?);
         }
         // Before Linux 6.16 what is sent is seen after the call.
         let sending = self.attach_one("follow_send", "tcp_sendmsg_locked", &btf);

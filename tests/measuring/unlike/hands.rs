@@ -150,3 +150,13 @@ fn commits_wait_for_the_flush_of_the_log() {
     let first = commits.level.parts.iter().find(waits).map(function);
     assert_eq!(first.as_deref(), Some("XLogFlush"), "{:#?}", commits.level.parts);
 }
+
+#[test]
+fn through_a_unix_socket_queries_are_followed_as_over_tcp() {
+    let Some(server) = Postgres::start("") else { return };
+    server.run(&["create table t (id int primary key, v int)", "insert into t values (7, 0)"]);
+    let directory = server.directory().display().to_string().replace('/', "%2F");
+    let url = format!("postgres://postgres@{directory}:{}/postgres", server.port);
+    let updates = followed(&url, "postgres", "update t set v = v + 1 where id = 7", 16);
+    updates.assert_waits(State::Blocked, "XactLockTableWait", "a thread, in ");
+}

@@ -38,7 +38,10 @@ struct event {
     u32 cpu;
 };
 
-/* What user space says and reads. 128 bytes. */
+/* Words of the name of a Unix socket, zeros behind it. */
+#define NAME_WORDS 14
+
+/* What user space says and reads. 256 bytes. */
 struct following {
     /* 0: nothing is sent. */
     u64 on;
@@ -55,7 +58,10 @@ struct following {
     u64 hit_spent;
     /* Stacks that were not followed since other probes used all the room. */
     u64 crowded;
-    u64 reserved[6];
+    /* The name that the Unix socket of the load is bound to, and the port that its connections are told by; 0: none. */
+    u64 name_port;
+    u64 name[NAME_WORDS];
+    u64 reserved[7];
 };
 
 struct followed_place {
@@ -118,6 +124,24 @@ struct sock {
     struct sock_common __sk_common;
 } RELOCATED;
 
+/* include/uapi/linux/un.h, include/linux/socket.h */
+struct sockaddr_un {
+    u16 sun_family;
+    char sun_path[108];
+};
+
+struct unix_address {
+    int len;
+    struct sockaddr_un name[];
+} RELOCATED;
+
+struct unix_sock {
+    struct sock sk;
+    struct unix_address *addr;
+    struct sock *peer;
+} RELOCATED;
+
+#define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
 
@@ -294,9 +318,61 @@ INLINE int at_socket(const struct sock *sk, u16 kind) {
     return 0;
 }
 
+/* Whether it is the server's end of a connection over the load's Unix socket: it has the name of what listens. */
+INLINE int is_named(const struct following *following, const struct sock *sk) {
+    struct unix_address *address = 0;
+    u64 name[NAME_WORDS] = {}, differs = 0;
+    u32 length = 0;
+    if (bpf_probe_read_kernel(&address, sizeof(address), &((struct unix_sock *)sk)->addr) || !address)
+        return 0;
+    if (bpf_probe_read_kernel(&length, sizeof(length), &address->len))
+        return 0;
+    /* A path ends with a zero, an abstract name begins with one. */
+    length -= 2;
+    if (length < 2 || length > 108 || bpf_probe_read_kernel(name, length, (char *)&address->name + 2))
+        return 0;
+#pragma unroll
+    for (u32 at = 0; at < NAME_WORDS; at++)
+        differs |= name[at] ^ following->name[at];
+    return !differs;
+}
+
+INLINE const struct sock *unix_peer(const struct sock *sk) {
+    struct sock *peer = 0;
+    bpf_probe_read_kernel(&peer, sizeof(peer), &((struct unix_sock *)sk)->peer);
+    return peer;
+}
+
+INLINE int at_unix_socket(const struct sock *server, u16 kind) {
+    struct following *following = find_following();
+    if (!following || !following->name_port || !find_target(bpf_get_current_pid_tgid() >> 32))
+        return 0;
+    if (!server || !is_named(following, server))
+        return 0;
+    struct event event = {
+        .time = bpf_ktime_get_ns(),
+        .subject = (u64)server,
+        /* Another connection in the same memory is told from the one before by the client's end. */
+        .about = (u16)following->name_port | ((u64)unix_peer(server) >> 6 & 0xffff) << 16,
+        .kind = kind,
+    };
+    tell(following, &event);
+    return 0;
+}
+
 SEC("tp_btf/sock_recv_length")
 int follow_receive(u64 *context) {
-    return (int)context[1] > 0 ? at_socket((void *)context[0], READS) : 0;
+    const struct sock *sk = (void *)context[0];
+    if ((int)context[1] <= 0)
+        return 0;
+    return sk->__sk_common.skc_family == AF_UNIX ? at_unix_socket(sk, READS) : at_socket(sk, READS);
+}
+
+/* What is sent into a Unix socket can be read by the other end at once: it is the other end's that is told here. */
+SEC("tp_btf/sk_data_ready")
+int follow_send_unix(u64 *context) {
+    const struct sock *sk = (void *)context[0];
+    return sk->__sk_common.skc_family == AF_UNIX ? at_unix_socket(unix_peer(sk), SENDS) : 0;
 }
 
 /* Before what is sent can be read by the other side. Kernel 6.16 and later. */
@@ -397,5 +473,6 @@ AT(event, stack, 32); AT(event, detail, 36); AT(event, kind, 40); AT(event, flag
 SIZE(event, 48);
 AT(following, on, 0); AT(following, table_at, 8); AT(following, wait_event_at, 16); AT(following, interrupt_start, 24);
 AT(following, interrupt_end, 32); AT(following, events, 40); AT(following, events_lost, 48); AT(following, hits, 56);
-AT(following, hit_spent, 64); AT(following, crowded, 72); AT(following, reserved, 80);
-SIZE(following, 128);
+AT(following, hit_spent, 64); AT(following, crowded, 72); AT(following, name_port, 80); AT(following, name, 88);
+AT(following, reserved, 200);
+SIZE(following, 256);

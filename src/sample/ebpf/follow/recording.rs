@@ -65,11 +65,14 @@ impl<'s> Followed<'s> {
         let interrupts = interrupts::entries(Path::new("/proc/kallsyms"));
         kernel.following.set_interrupts(interrupts.unwrap_or_default());
         kernel.following.set_wait_event_at(options.wait_event_at.unwrap_or(0));
+        if let Some((port, name)) = &options.unix_socket {
+            kernel.following.set_unix_socket(*port, name);
+        }
         let mut stacks = Stacks::new(kernel, tables, modules, Processes::new(sampled))?;
         for _ in 0..2 {
             stacks.enter(sampled);
         }
-        let attached = Some(stacks.kernel.attach_following()?);
+        let attached = Some(stacks.kernel.attach_following(options.unix_socket.is_some())?);
         let mut followed = Followed {
             stacks,
             attached,

@@ -26,12 +26,14 @@ struct Shape {
     hits: u64,
     hit_spent: u64,
     crowded: u64,
-    reserved: [u64; 6],
+    name_port: u64,
+    name: [u64; 14],
+    reserved: [u64; 7],
 }
 
 assert_shape!(
-    Shape, 128: on 0, table_at 8, wait_event_at 16, interrupt_start 24, interrupt_end 32, events 40, events_lost 48,
-    hits 56, hit_spent 64, crowded 72, reserved 80
+    Shape, 256: on 0, table_at 8, wait_event_at 16, interrupt_start 24, interrupt_end 32, events 40, events_lost 48,
+    hits 56, hit_spent 64, crowded 72, name_port 80, name 88, reserved 200
 );
 
 /// What the program counted.
@@ -89,6 +91,14 @@ impl Following {
     /// Where the target keeps the pointer to the number of its wait event.
     pub fn set_wait_event_at(&self, address: u64) {
         self.set(offset_of!(Shape, wait_event_at), address);
+    }
+
+    /// The name of the load's Unix socket, and the port that its connections are told by.
+    pub fn set_unix_socket(&self, port: u16, name: &[u64; 14]) {
+        for (at, word) in name.iter().enumerate() {
+            self.set(offset_of!(Shape, name) + at * 8, *word);
+        }
+        self.set(offset_of!(Shape, name_port), u64::from(port));
     }
 
     /// The kernel's code that interrupts begin in.
