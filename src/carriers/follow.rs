@@ -201,7 +201,7 @@ impl Follower<'_> {
         }
         let asked = Asked { socket, answers: self.answers[socket as usize] };
         let mut all = std::mem::take(&mut self.track(by).asked);
-        all.retain(|one| one.socket != socket && self.is_outstanding(one));
+        all.retain(|one| one.socket != socket && self.is_outstanding(*one));
         if all.len() == OUTSTANDING {
             all.remove(0);
         }
@@ -209,14 +209,14 @@ impl Follower<'_> {
         self.track(by).asked = all;
     }
 
-    fn is_outstanding(&self, asked: &Asked) -> bool {
+    fn is_outstanding(&self, asked: Asked) -> bool {
         self.answers[asked.socket as usize] == asked.answers
     }
 
     /// The port of the answer that it waits for: the one that it asked for last.
     pub(super) fn behind(&self, entity: Entity) -> Option<u16> {
         let asked = &self.followed.tracks[entity as usize].asked;
-        let last = asked.iter().rev().find(|asked| self.is_outstanding(asked))?;
+        let last = asked.iter().rev().find(|asked| self.is_outstanding(**asked))?;
         Some(self.sockets.all[last.socket as usize].socket.other)
     }
 

@@ -25,7 +25,8 @@ pub struct FollowPlan {
     pub wait_event_at: Option<u64>,
 }
 
-/// What is to be followed of the server at this address; `None` where it was not asked for or cannot be, which is noted.
+/// What is to be followed of the server at this address; `None` where it was not asked for or cannot be, which is
+/// noted.
 pub fn plan(request: &Request, address: &Address, pid: Option<u32>, notes: &mut Vec<String>) -> Option<FollowPlan> {
     let length = request.observe.follow.filter(|length| !length.is_zero())?;
     let why = match (&request.observe.sampling, pid, address.socket()) {
