@@ -81,7 +81,7 @@ fn nothing_that_a_target_does_while_it_is_followed_harms_it_or_those_who_follow(
             request as char, carried.contradictions, carried.unseen, carried.nanos
         );
         assert_eq!((at_work, report.no_tasks.as_ref()), (TRAP, None), "{}", request as char);
-        assert!(carried.answered > 3, "{}: {report:?}", request as char);
+        assert!(carried.answered >= 2, "{}: {report:?}", request as char);
         assert_eq!(carried.rows.values().map(|sum| sum.nanos).sum::<u64>(), carried.nanos);
         assert!(report.lost > 0 || carried.contradictions * 200 <= report.events, "{}: {report:?}", request as char);
         assert_well(&target, byte);

@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 }
 
 fn measure(kind: Kind, length: Duration, load: &dyn Load, sampler: &mut EbpfSampler, pid: u32) -> Result<Interval> {
-    let options = FollowOptions { tasks: kind == Kind::Tasks, wait_event_at: None };
+    let options = FollowOptions { tasks: kind == Kind::Tasks, wait_event_at: None, unix_socket: None };
     let is_followed = matches!(kind, Kind::Threads | Kind::Tasks);
     let starting = Instant::now();
     let carrying = is_followed.then(|| sampler.follow(&[Sampled::alone(pid)], &options)).transpose()?;

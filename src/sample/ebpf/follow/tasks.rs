@@ -124,8 +124,8 @@ impl TaskFunctions {
     }
 }
 
-/// Whether a probe at the return of a function can end the process of this status (proc_pid_status(5)). Since Linux 6.11
-/// the return goes through a system call of its own, which filters of the process can refuse; 6.14 exempts it from them.
+/// Whether a probe at the return of a function can end the process of this status (proc_pid_status(5)). Since Linux
+/// 6.11 the return goes through a system call of its own, which filters of the process can refuse; 6.14 exempts it.
 fn returns_are_fatal(status: &str, release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
