@@ -104,9 +104,9 @@ fn notes(table: &HotTable) -> Vec<String> {
     }
     if table.source.is_of_hands() {
         notes.push(
-            "Waits of threads and tasks while they had a query in hand, a query that was answered meanwhile: parts of \
-             the time in the server's hands, whose other parts `wireprof explain` shows. From hands.json and \
-             hands.pb.gz, of seconds of their own after the window."
+            "Waits of threads and tasks while they had a query in hand: parts of the time in the server's hands, whose \
+             other parts `wireprof explain` shows. From hands.json and hands.pb.gz, of seconds of their own after the \
+             window, divided by the queries answered in them."
                 .into(),
         );
     } else if table.source != Source::OnCpu {

@@ -110,6 +110,8 @@ fn stored(run: &Run, damage: impl Fn(&Path)) -> Run {
     store.load(&run.manifest.id).unwrap()
 }
 
+type Damage<'a> = &'a dyn Fn(&Path);
+
 fn lacks(run: &Run) -> Option<&str> {
     Some(run.windows[0].facts.lacks(&Part::CarrierStacks)?.why.as_str())
 }
@@ -181,7 +183,7 @@ fn a_stored_run_gives_the_same_in_whatever_order_its_stacks_are_packed() {
 
 #[test]
 fn stacks_that_are_gone_or_damaged_cost_their_names_and_nothing_else() {
-    let cases: [(&str, &dyn Fn(&Path)); 3] = [
+    let cases: [(&str, Damage); 3] = [
         ("is gone", &|directory| fs::remove_file(directory.join("hands.pb.gz")).unwrap()),
         ("is damaged", &|directory| {
             let path = directory.join("hands.pb.gz");

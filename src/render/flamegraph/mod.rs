@@ -14,7 +14,8 @@ pub use difference::{Direction, draw_difference};
 pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
 use crate::analyze::cost::carried::ENDED_BY;
-use crate::analyze::cost::view::{LevelView, Per};
+use crate::analyze::cost::view::{LevelView, Per, Source};
+use crate::carriers::State;
 use crate::profile::{Column, ColumnKind};
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
@@ -71,19 +72,30 @@ pub fn draw(view: &LevelView, caption: &Caption) -> Result<Drawing> {
         let share = significant(100.0 * drawn.width as f64 / folded.total as f64);
         let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", count(s)));
         let figures = format!("{} {}, {share} %{samples}", unit.per_query(drawn.width, view.queries), unit.name);
-        Dress { figures, fill: fill(drawn.label.map(|label| &folded.labels[label])) }
+        Dress { figures, fill: fill(view.source, drawn.label.map(|label| &folded.labels[label])) }
     });
     Ok(drawing)
 }
 
-/// Colours of frames that are no code: who ended a wait, and what else stands for no function.
+/// Colours of frames of the time in hand that are no code: who ended a wait, states next to each other, others.
 const ENDER: &str = "rgb(150,180,235)";
+const RUNNING: &str = "rgb(165,215,165)";
+const RUNNABLE: &str = "rgb(240,200,150)";
+const QUEUED: &str = "rgb(225,220,175)";
 const NO_CODE: &str = "rgb(205,205,205)";
 
 /// `None`: as inferno colours it, by the kind of code.
-fn fill(label: Option<&Label>) -> Option<String> {
-    let label = label.filter(|label| label.is_marker)?;
-    Some(if label.full.starts_with(ENDED_BY) { ENDER } else { NO_CODE }.into())
+fn fill(source: Source, label: Option<&Label>) -> Option<String> {
+    let name = &label.filter(|label| label.is_marker && source == Source::InHand)?.full;
+    let is = |state: State| *name == format!("[{state}]");
+    let colour = match () {
+        () if name.starts_with(ENDED_BY) => ENDER,
+        () if is(State::Running) => RUNNING,
+        () if is(State::Runnable) => RUNNABLE,
+        () if is(State::Queued) => QUEUED,
+        () => NO_CODE,
+    };
+    Some(colour.into())
 }
 
 /// As inferno draws it, without what is too narrow.
