@@ -98,9 +98,9 @@ fn is_function(name: &str, path: &str) -> bool {
         return false;
     };
     // The crate's disambiguator lies before its name: `s`, digits and letters, `_`.
-    let Some(path_at) = rest.find("5tokio") else { return false };
-    let disambiguator = &rest[..path_at];
-    disambiguator.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && rest[path_at..].starts_with(path)
+    let crates = rest.strip_prefix('s').and_then(|rest| rest.split_once('_'));
+    let is_told = |(number, _): &(&str, &str)| number.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    crates.filter(is_told).map_or(rest, |(_, name)| name).starts_with(path)
 }
 
 /// What is added to an address of the file to get that of the process.
