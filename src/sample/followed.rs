@@ -49,7 +49,8 @@ pub enum Happened {
     WakesWithin(u64),
 }
 
-/// A TCP socket of the target.
+/// A TCP socket of the target, or its end of a connection over the load's Unix socket: that has the port that was given
+/// for it, and as the other port a number that tells clients apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Socket {
     /// The kernel's address of it: two sockets of one time differ in it.
