@@ -169,6 +169,7 @@ impl Preset {
                 polling: or(looked_at.polling, parent.diagnosis.polling),
                 locks: or(looked_at.locks, parent.diagnosis.locks),
                 waiting: [parent.diagnosis.waiting, looked_at.waiting].concat(),
+                polls: or(looked_at.polls, parent.diagnosis.polls),
             },
             ender: or(self.ender, parent.ender),
             wait: own_first(self.wait, parent.wait),

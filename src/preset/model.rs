@@ -282,6 +282,8 @@ pub struct Diagnosis {
     /// Functions through which tasks and threads wait, of runtimes and their libraries: a wait in them is their
     /// callers'.
     pub waiting: Vec<Pattern>,
+    /// Functions of an async runtime that poll a task; the first of their type arguments is the task's future.
+    pub polls: Vec<Pattern>,
 }
 
 /// Who ends a wait, where its stack tells.

@@ -18,6 +18,8 @@ pub struct Naming {
     enders: Vec<(String, Vec<Regex>)>,
     /// Frames of the async runtime, which say nothing of what a task waits for.
     pub runtime: Vec<Regex>,
+    /// Functions of an async runtime that poll a task.
+    polls: Vec<Regex>,
     /// `None`: the server tells no wait events, or its version is not known.
     events: Option<WaitEvents>,
 }
@@ -30,6 +32,7 @@ impl Naming {
         let version = manifest.target.version.as_deref().and_then(major_version);
         Naming {
             events: preset.wait_events.as_ref().zip(version).map(|(table, major)| table.for_version(major)),
+            polls: preset.diagnosis.polls.iter().map(|pattern| pattern.0.clone()).collect(),
             rules: Rules::of_waits(preset, manifest),
             enders: preset.ender.iter().map(patterns).collect(),
             runtime: preset.runtime.iter().map(|pattern| pattern.0.clone()).collect(),
@@ -114,10 +117,8 @@ impl<'a> Names<'a> {
         let mut outermost = None;
         for at in profile.walk(profile.samples[stack as usize].stack) {
             let frame = &profile.frames[at.index()];
-            if let Some(polls) = frame.name.strip_prefix("tokio::runtime::task::")
-                && ["core::", "harness::", "raw::"].iter().any(|part| polls.starts_with(part))
-            {
-                let future = polls.split_once("::<").and_then(|(_, arguments)| first_argument(arguments));
+            if frame_matches(frame, &self.naming.polls) {
+                let future = frame.name.split_once("::<").and_then(|(_, arguments)| first_argument(arguments));
                 return future.or(outermost);
             }
             if self.ownerships[at.index()] == Ownership::Own && frame.space == Space::User && frame.miss.is_none() {

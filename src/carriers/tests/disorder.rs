@@ -37,8 +37,11 @@ fn the_end_of_a_poll_without_its_beginning_changes_nothing() {
     let mut story = Story::default();
     story.gets(0, 1).polled(50, 1).reads(100, 1, client(1)).polled(110, 1).sends(120, 1, client(1));
     let carried = story.carried(0, 1_000);
-    // Such a poll was under way when the recording began.
+    // The polls were under way when the recording began.
     assert_eq!((rows(&carried), carried.contradictions), (vec!["running: 20 in 1".into()], 0));
+    story.polls(130, 1, 5).polled(140, 1).polled(150, 1);
+    let carried = story.carried(0, 1_000);
+    assert_eq!((rows(&carried), carried.contradictions), (vec!["running: 20 in 1".into()], 1));
 }
 
 #[test]
