@@ -235,7 +235,7 @@ fn a_picture_of_the_time_in_hand_has_all_of_it_and_says_who_ended_each_wait() {
         "[runs on a CPU] (300 µs in hand per query, 10.0 %)",
         "[ready, not polled yet] (150 µs in hand per query, 5.00 %)",
         "oracle (2,100 µs in hand per query, 70.0 %)",
-        "ended by task batches::{closure}, in answer (2,100 µs in hand per query, 70.0 %)",
+        "ended by task batches, in answer (2,100 µs in hand per query, 70.0 %)",
         "ended by a thread, in flush (450 µs in hand per query, 15.0 %)",
         "serve (2,550 µs in hand per query, 85.0 %)",
     ] {

@@ -84,7 +84,7 @@ pub struct Seen {
 
 /// Follows the target while `asking` runs.
 pub fn follow(sampler: &mut EbpfSampler, target: &Target, tasks: bool, asking: impl FnOnce()) -> Seen {
-    let options = FollowOptions { tasks, wait_event_at: None };
+    let options = FollowOptions { tasks, wait_event_at: None, unix_socket: None };
     let carrying = sampler.follow(&[Sampled::alone(target.pid())], &options).unwrap();
     let start = now();
     asking();
