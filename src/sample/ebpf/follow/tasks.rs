@@ -100,7 +100,9 @@ fn is_function(name: &str, path: &str) -> bool {
     // The crate's disambiguator lies before its name: `s`, digits and letters, `_`.
     let Some(path_at) = rest.find("5tokio") else { return false };
     let disambiguator = &rest[..path_at];
-    disambiguator.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && rest[path_at..].starts_with(path)
+    let digits = disambiguator.strip_prefix('s').and_then(|rest| rest.strip_suffix('_'));
+    let is_crate = disambiguator.is_empty() || digits.is_some_and(|all| all.bytes().all(|b| b.is_ascii_alphanumeric()));
+    is_crate && rest[path_at..].starts_with(path)
 }
 
 /// What is added to an address of the file to get that of the process.
