@@ -44,7 +44,12 @@ pub(super) struct Ends {
 
 impl Ends {
     pub fn total(self) -> f64 {
-        self.outside + self.behind + self.cpu + self.ready
+        self.counted() + self.ready
+    }
+
+    /// What would go with the wait.
+    pub fn counted(self) -> f64 {
+        self.outside + self.behind + self.cpu
     }
 }
 

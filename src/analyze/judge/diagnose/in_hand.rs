@@ -4,7 +4,7 @@
 //! is another finding's. What is ready without a CPU or a worker is contention, and no delay of the wait's own.
 
 use super::carried::WaitInHand;
-use super::chain::{Ends, Link, brief, heaviest, in_a_sentence};
+use super::chain::{Link, brief, heaviest, in_a_sentence};
 use super::owners::{Within, owners};
 use super::{Candidate, Case, Evidence, HANDS, Named, PROFILE, Removal, ResourceKind, WIRE, nanos_at};
 use crate::analyze::cost::owners::TRANSPORT;
@@ -20,9 +20,8 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
 
 /// Taking this wait away, and no work: on saturated CPUs that gains nothing, for then the CPUs are what is waited for.
 fn removal(wait: &WaitInHand) -> Removal {
-    let Ends { outside, behind, cpu, .. } = wait.ends;
     let held = vec![(ResourceKind::Workers, wait.of_threads)];
-    Removal { delay: outside + behind + cpu, held, ..Removal::default() }
+    Removal { delay: wait.ends.counted(), held, ..Removal::default() }
 }
 
 fn waiting(case: &Case, wait: &WaitInHand) -> Candidate {

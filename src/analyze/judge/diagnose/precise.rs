@@ -62,8 +62,8 @@ fn covers(other: &Judged, wait: &Judged) -> bool {
     match wait.finding.cause {
         Cause::Queued => of_workers(cause),
         _ if named => true,
-        _ if of_behind(cause) => ends.behind >= ends.total() / 2.0,
-        _ if of_work(cause) => ends.cpu >= ends.total() / 2.0,
+        _ if of_behind(cause) => ends.behind >= ends.counted() / 2.0,
+        _ if of_work(cause) => ends.cpu >= ends.counted() / 2.0,
         _ => false,
     }
 }
