@@ -1,6 +1,6 @@
-//! For what kinds of waits carriers were blocked while they had queries in hand, told by the server's own wait
-//! events, else by the preset's patterns for stacks. Invariant: of a blocked carrier's time each ns is of one kind at most, and time without a known kind is left
-//! out here, not in the parts.
+//! For what kinds of waits carriers were blocked while they had queries in hand, told by the server's own wait events,
+//! else by the preset's patterns for stacks. Invariant: of a blocked carrier's time each ns is of one kind at most, and
+//! time without a known kind is left out here, not in the parts.
 
 use crate::analyze::Identity;
 use crate::analyze::cost::carrier_names::Names;

@@ -7,14 +7,17 @@
  * instruction and stack pointer) that gave the same stack TRUSTED times running is followed one time in ONE_IN.
  *
  * A task is one of tokio's: its waker's functions take a pointer to its header, in which a pointer to its table of
- * functions lies; the first of those is its poll. User space finds where in the header that is, and says it. Futures that
- * run side by side within a task (FuturesUnordered) have wakers of their own, whose functions take a pointer of theirs.
+ * functions lies; the first of those is its poll. User space finds where in the header that is, and says it. Futures
+ * that run side by side within a task (FuturesUnordered) have wakers of their own, whose functions take a pointer of
+ * theirs.
  *
  * Shapes are mirrored in src/sample/ebpf/follow/shapes.rs. */
 #pragma once
 #include "off_cpu.h"
 
-enum event_kind { LEAVES, GETS, WAKES, READS, SENDS, POLLS, POLLED, REGISTERS, WAKES_TASK, REGISTERS_WITHIN, WAKES_WITHIN };
+enum event_kind {
+    LEAVES, GETS, WAKES, READS, SENDS, POLLS, POLLED, REGISTERS, WAKES_TASK, REGISTERS_WITHIN, WAKES_WITHIN
+};
 
 /* Bits of `flags`. */
 enum { PREEMPTED = 1, IN_INTERRUPT = 2, IPV6 = 4 };
