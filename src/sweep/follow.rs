@@ -14,6 +14,10 @@ use crate::wire::{Place, WireDelta, name_words};
 use anyhow::{Context, Result};
 use std::time::Duration;
 
+/// So long before the seconds that count everything is followed already, and so long after them still: what is in hand
+/// at their beginning is known then, and who ends what is waited for at their end.
+const AROUND: Duration = Duration::from_millis(200);
+
 /// What is followed, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowPlan {
@@ -103,6 +107,7 @@ async fn observe(
     stop: &Stop,
 ) -> Result<CapturedHands> {
     let followed_at_sockets = sources.wire.as_mut().is_some_and(|wire| wire.start().is_ok());
+    pause(load, sources, clock::now() + AROUND.as_nanos() as u64, stop).await?;
     let before = scrape(sources).await;
     let cpu_before = sources.processes.watched.read();
     let wire_before = sources.wire.as_ref().filter(|_| followed_at_sockets).and_then(|wire| wire.snapshot().ok());
@@ -112,6 +117,7 @@ async fn observe(
     let wire_after = sources.wire.as_ref().filter(|_| wire_before.is_some()).and_then(|wire| wire.snapshot().ok());
     let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
+    pause(load, sources, span.end + AROUND.as_nanos() as u64, stop).await?;
     let (raw, mut followed) = tokio::task::block_in_place(|| carrying.stop())?;
     followed.listening = sources.processes.target.map(|one| listening_ports(one.sampled.pid)).unwrap_or_default();
     let wire = sources

@@ -218,7 +218,8 @@ impl<'a> Names<'a> {
         let mut outermost = None;
         for at in profile.walk(profile.samples[stack as usize].stack) {
             let frame = &profile.frames[at.index()];
-            if let Some(polls) = frame.name.strip_prefix("tokio::runtime::task::")
+            let within = frame.name.split_once("::runtime::task::");
+            if let Some((_, polls)) = within.filter(|(runtime, _)| !runtime.contains('<'))
                 && ["core::", "harness::", "raw::"].iter().any(|part| polls.starts_with(part))
             {
                 let future = polls.split_once("::<").and_then(|(_, arguments)| first_argument(arguments));
