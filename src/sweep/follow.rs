@@ -22,6 +22,9 @@ const LOCKS_FOR: Duration = Duration::from_millis(500);
 const LOCKS_EVERY: Duration = Duration::from_millis(50);
 /// That takes at most so long.
 const LOCKS_LIMIT: Duration = Duration::from_secs(5);
+/// So long before the seconds that count everything is followed already, and so long after them still: what is in hand
+/// at their beginning is known then, and who ends what is waited for at their end.
+const AROUND: Duration = Duration::from_millis(200);
 
 /// What is followed, and for how long.
 #[derive(Clone)]
@@ -141,6 +144,7 @@ async fn observe(
     stop: &Stop,
 ) -> Result<CapturedHands> {
     let followed_at_sockets = sources.wire.as_mut().is_some_and(|wire| wire.start().is_ok());
+    pause(load, sources, clock::now() + AROUND.as_nanos() as u64, stop).await?;
     let before = scrape(sources).await;
     let cpu_before = sources.processes.watched.read();
     let wire_before = sources.wire.as_ref().filter(|_| followed_at_sockets).and_then(|wire| wire.snapshot().ok());
@@ -150,6 +154,7 @@ async fn observe(
     let wire_after = sources.wire.as_ref().filter(|_| wire_before.is_some()).and_then(|wire| wire.snapshot().ok());
     let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
+    pause(load, sources, whole.end + AROUND.as_nanos() as u64, stop).await?;
     let (raw, mut followed) = tokio::task::block_in_place(|| carrying.stop())?;
     followed.listening = sources.processes.target.map(|one| listening_ports(one.sampled.pid)).unwrap_or_default();
     // Events end earlier where there were too many.
