@@ -41,6 +41,8 @@ pub(super) struct Track {
     pub(super) ways: Ways,
     /// Of a task: it was woken in this poll.
     pub(super) is_woken: bool,
+    /// Of a thread: it was woken while it ran, and nothing of it was seen since but that it left its CPU.
+    pub(super) is_woken_early: bool,
     asked: Vec<Asked>,
 }
 
@@ -148,6 +150,7 @@ impl Follower<'_> {
             registered: Vec::new(),
             ways: Ways::default(),
             is_woken: false,
+            is_woken_early: false,
             asked: Vec::new(),
         });
         self.followed.tracks.len() as Entity - 1
