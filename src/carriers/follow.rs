@@ -43,6 +43,8 @@ pub(super) struct Track {
     pub(super) within: Vec<(u64, Option<u32>)>,
     /// Of a task: it was woken in this poll.
     pub(super) is_woken: bool,
+    /// Of a thread: it was woken while it ran, and nothing of it was seen since but that it left its CPU.
+    pub(super) is_woken_early: bool,
     asked: Vec<Asked>,
 }
 
@@ -163,6 +165,7 @@ impl Follower<'_> {
             ways: Ways::default(),
             within: Vec::new(),
             is_woken: false,
+            is_woken_early: false,
             asked: Vec::new(),
         });
         self.followed.tracks.len() as Entity - 1

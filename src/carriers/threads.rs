@@ -16,6 +16,7 @@ impl Follower<'_> {
 
     /// The thread did something that only a running one can.
     pub(super) fn runs(&mut self, thread: Entity, at: Nanos) {
+        self.track(thread).is_woken_early = false;
         match self.track(thread).timeline.state() {
             State::Running => return self.track(thread).timeline.confirm(at),
             State::Unseen => {}
@@ -25,8 +26,13 @@ impl Follower<'_> {
     }
 
     pub(super) fn gets(&mut self, thread: Entity, at: Nanos) {
-        if self.track(thread).timeline.state() == State::Running {
-            self.doubt(thread);
+        let early = std::mem::take(&mut self.track(thread).is_woken_early);
+        match self.track(thread).timeline.state() {
+            State::Running => self.doubt(thread),
+            State::Blocked if early => {
+                self.each_on(thread, |follower, entity| follower.track(entity).timeline.was_runnable());
+            }
+            _ => {}
         }
         self.set(thread, at, &Standing::of(State::Running), None);
     }
@@ -51,13 +57,17 @@ impl Follower<'_> {
         self.doer(thread)
     }
 
-    /// Somebody wakes a thread, or an interrupt does. Only a blocked one changes: others were about to block.
+    /// Somebody wakes a thread, or an interrupt does. Only a blocked one changes: others were about to block. If one
+    /// gets a CPU next and nobody has woken it since it left the last one, this was what ended that wait, between the
+    /// thread's decision to wait and its leaving.
     pub(super) fn wakes(&mut self, at: Nanos, woken: u32, by: Option<Entity>, stack: Option<u32>) {
         let woken = self.thread(woken);
         let by = by.map_or(By::Interrupt, By::Entity);
         self.note_wake(woken, at, by);
         if self.track(woken).timeline.state() == State::Blocked {
             self.set(woken, at, &Standing::of(State::Runnable), Some(Ender { by, stack }));
+        } else {
+            self.track(woken).is_woken_early = true;
         }
     }
 }

@@ -103,6 +103,11 @@ impl Timeline {
         self.confirm(at);
     }
 
+    /// The present segment was a wait that had been ended before it began.
+    pub(super) fn was_runnable(&mut self) {
+        self.open().is = Standing::of(State::Runnable);
+    }
+
     /// Something is missing since `since`: all from there on is unseen.
     pub(super) fn doubt(&mut self, since: Nanos) {
         let origin = self.segments[0].from;

@@ -112,3 +112,17 @@ fn a_thread_of_another_process_that_wakes_is_told_as_such() {
         ["running: 20 in 2", "runnable: 10 in 1", "blocked at 7, ended by foreign at 8: 90 in 1"]
     );
 }
+
+/// Who wakes says so before the other has left its CPU: the kernel lets both go on at once.
+#[test]
+fn who_is_woken_on_its_way_off_the_cpu_does_not_wait() {
+    let mut story = Story::default();
+    story.gets(0, 1).gets(0, 2).reads(100, 1, client(1)).wakes(109, 2, 1, 8).blocks(110, 1, 7).gets(210, 1);
+    story.sends(220, 1, client(1));
+    assert_eq!(rows(&story.carried(0, 1_000)), ["running: 20 in 2", "runnable: 100 in 1"]);
+    // Woken before it decided to wait anew.
+    let mut story = Story::default();
+    story.gets(0, 1).gets(0, 2).wakes(90, 2, 1, 8).reads(100, 1, client(1)).blocks(110, 1, 7).gets(210, 1);
+    story.sends(220, 1, client(1));
+    assert_eq!(rows(&story.carried(0, 1_000)), ["running: 20 in 2", "blocked at 7: 100 in 1"]);
+}
