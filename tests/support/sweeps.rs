@@ -56,9 +56,11 @@ impl Place {
         answer(self.command(arguments).output().unwrap())
     }
 
-    /// A sweep of short windows, with further arguments.
+    /// A sweep of short windows, with further arguments. What carries the queries is followed where they ask for it:
+    /// it takes some four seconds a level.
     pub fn sweep(&self, arguments: &[&str]) -> Answer {
-        self.run(&[&["sweep", "--warmup", "100ms", "--no-flamegraphs"], arguments].concat())
+        let follow: &[&str] = if arguments.contains(&"--follow") { &[] } else { &["--no-follow"] };
+        self.run(&[&["sweep", "--warmup", "100ms", "--no-flamegraphs"], follow, arguments].concat())
     }
 
     /// The only run.

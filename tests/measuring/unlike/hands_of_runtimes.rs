@@ -37,7 +37,7 @@ fn planted(plant: &str, arguments: &[&str]) -> Option<Followed> {
 fn on_one_thread_each_task_is_told_by_its_name() {
     let plant = "wireprof_testbed::plant::waits::planted_mutex_lock";
     let Some(followed) = planted("mutex=300us", &["--runtime=current-thread"]) else { return };
-    followed.assert_waits(State::Waiting, plant, "task wireprof_testbed::protocol::");
+    followed.assert_waits(State::Waiting, plant, "task connection::");
     assert_eq!(followed.level.facts.carried.tasks, 16);
     let Some(followed) = planted("timer=2ms", &["--runtime=current-thread"]) else { return };
     followed.assert_waits(State::Waiting, "wireprof_testbed::plant::waits::planted_timer_sleep", "a timer");
@@ -50,7 +50,7 @@ fn a_task_of_each_query_is_joined_and_the_chain_tells_what_it_waits_for() {
         let first = followed.first();
         assert!(function(first).ends_with("join_query_task"), "{:#?}", followed.level.parts);
         let ender = &first.ended_by.first().unwrap().0;
-        assert!(ender.starts_with("task wireprof_testbed::protocol::handler::query_task"), "{ender}");
+        assert!(ender.starts_with("task handler::query_task"), "{ender}");
         assert!(followed.chain_reaches("planted_mutex_lock"), "{:#?}", followed.level.chains);
     }
 }
