@@ -153,7 +153,7 @@ fn commits_wait_for_the_flush_of_the_log() {
 
 #[test]
 fn through_a_unix_socket_queries_are_followed_as_over_tcp() {
-    let Some(server) = Postgres::start("") else { return };
+    let Some(server) = Postgres::start("fsync = on") else { return };
     server.run(&["create table t (id int primary key, v int)", "insert into t values (7, 0)"]);
     let directory = server.directory().display().to_string().replace('/', "%2F");
     let url = format!("postgres://postgres@{directory}:{}/postgres", server.port);
