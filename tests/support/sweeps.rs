@@ -59,7 +59,8 @@ impl Place {
     /// A sweep of short windows, with further arguments. What carries the queries is followed where they ask for it:
     /// it takes some four seconds a level.
     pub fn sweep(&self, arguments: &[&str]) -> Answer {
-        let follow: &[&str] = if arguments.contains(&"--follow") { &[] } else { &["--no-follow"] };
+        let told = arguments.contains(&"--follow") || arguments.contains(&"--no-follow");
+        let follow: &[&str] = if told { &[] } else { &["--no-follow"] };
         self.run(&[&["sweep", "--warmup", "100ms", "--no-flamegraphs"], follow, arguments].concat())
     }
 
