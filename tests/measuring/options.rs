@@ -49,8 +49,8 @@ fn runs(place: &Place) -> Vec<Run> {
 
 /// The verbs with a load of their own, as short as they can be.
 const VERBS: [&[&str]; 4] = [
-    &["sweep", "--no-flamegraphs"],
-    &["sweep", "--no-flamegraphs", "--restart", "--replicates", "2"],
+    &["sweep", "--no-flamegraphs", "--no-follow"],
+    &["sweep", "--no-flamegraphs", "--no-follow", "--restart", "--replicates", "2"],
     &["compare", "--aa", "--max-replicates", "1"],
     &["ladder", "--replicates", "1"],
 ];
@@ -195,8 +195,8 @@ fn lasting_verbs(ready: &wireprof::testbed::Ready) -> [Vec<&str>; 4] {
     let metrics = ["--metrics-url", &ready.metrics, "--no-sampling"];
     let verb = |words: &[&'static str]| [words, &target, &metrics, &SHORT].concat();
     [
-        verb(&["sweep", "--no-flamegraphs"]),
-        verb(&["sweep", "--no-flamegraphs", "--observer-cost", "--pairs", "2"]),
+        verb(&["sweep", "--no-flamegraphs", "--no-follow"]),
+        verb(&["sweep", "--no-flamegraphs", "--no-follow", "--observer-cost", "--pairs", "2"]),
         verb(&["compare", "--aa"]),
         verb(&["ladder"]),
     ]

@@ -277,8 +277,9 @@ fn an_instrument_that_is_switched_off_becomes_no_zero_anywhere() {
 /// places and costs are compared.
 fn switched_off(option: &str) -> Zeros {
     let place = Place::new();
-    let short = ["sweep", "--testbed", "--levels", "1,4", "--window", "1s", "--warmup", "200ms", "--no-flamegraphs"];
-    let answer = place.run(&[&short[..], &[option]].concat());
+    // Following is an instrument of its own: its parts are taken from the stored run.
+    let short = ["--testbed", "--levels", "1,4", "--window", "1s"];
+    let answer = place.sweep(&[&short[..], &[option]].concat());
     assert!(answer.code <= 1, "{option}: {}\n{}", answer.out, answer.err);
     let measured = place.runs().join(place.the_run().manifest.id);
     let mut found = answers(&place, &measured, None);
