@@ -260,5 +260,11 @@ fn quality(level: &LevelHands) -> String {
     if facts.report.lost > 0 {
         text += &format!("; {} events were lost", facts.report.lost);
     }
+    if facts.report.stacks_lost > 0 {
+        text += &format!("; there was no room for {} stacks", facts.report.stacks_lost);
+    }
+    for note in &facts.report.notes {
+        text += &format!("; {note}");
+    }
     text + "."
 }

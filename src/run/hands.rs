@@ -35,8 +35,7 @@ pub struct HandsFacts {
     /// ns that the load's queries were in the server's hands in the same seconds, by the sockets, and how many there
     /// were. `None`: the sockets were not followed.
     pub at_sockets: Option<AtSockets>,
-    /// ns of CPU in the same seconds by the kernel's accounting: of the target, and of wireprof's own reading of the
-    /// events. `None`: not read.
+    /// CPU of the target in the same seconds, by the kernel's accounting. `None`: not read.
     pub cpu: Option<FollowedCpu>,
     /// Share of the waits' ns whose stack is complete, 0..1; `None`: nothing waited.
     pub complete: Option<f64>,
