@@ -5,7 +5,7 @@ use crate::analyze::cost::quantities::quantities;
 use crate::analyze::time::series::series;
 use crate::preset::Preset;
 use crate::render::{Report, Section, quantities_table, series_table};
-use crate::run::{Parts, Run};
+use crate::run::{Parts, Run, Window};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use regex::Regex;
@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[command(after_help = "\
 Examples:
   wireprof metrics                             the preset's figures of the latest run
-  wireprof metrics RUN --match mz_ts_oracle    every series whose name or labels match")]
+  wireprof metrics RUN --match mz_ts_oracle    every series whose name or labels match
+  wireprof metrics RUN --followed              the figures of the seconds that `explain` divides the time in hand of")]
 pub struct Metrics {
     /// Run: its id, its path, or `latest`
     #[arg(default_value = "latest")]
@@ -30,6 +31,9 @@ pub struct Metrics {
     /// Rows at most
     #[arg(long, value_name = "N", default_value_t = 60)]
     top: usize,
+    /// Of the seconds in which carriers were followed, which probes make slower, instead of the windows'
+    #[arg(long)]
+    followed: bool,
     /// Preset to take the figures from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
@@ -39,6 +43,15 @@ impl Metrics {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let mut loaded = input::load(common, &self.run, Parts { metrics: true, ..Parts::NONE })?;
         input::keep_level(&mut loaded.run, self.level)?;
+        if self.followed {
+            let windows: Vec<_> = loaded.run.windows.iter().filter_map(Window::followed).collect();
+            loaded.run.windows = windows;
+            if loaded.run.windows.is_empty() {
+                let id = &loaded.run.manifest.id;
+                let why = "the server's metrics around these seconds were not stored";
+                return Err(anyhow!(Usage(anyhow!("--followed shows nothing of run {id}: {why}"))));
+            }
+        }
         let report = match &self.matching {
             Some(pattern) => {
                 check_match(&loaded.run, pattern)?;

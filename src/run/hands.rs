@@ -5,6 +5,8 @@
 use super::store::{read_optional, write_file};
 use super::{Parts, pprof};
 use crate::carriers::Carried;
+use crate::clock::Span;
+use crate::metrics::{MetricsDelta, Scrape};
 use crate::profile::Profile;
 use crate::sample::FollowingReport;
 use crate::statements::LockWaits;
@@ -21,6 +23,8 @@ pub struct Hands {
     pub facts: HandsFacts,
     /// The stacks by number: waits of the carriers at each, and their ns. `None`: not read.
     pub stacks: Option<Profile>,
+    /// What the server's metrics did in the same seconds; `None`: not scraped, or not read ([`Parts::metrics`]).
+    pub metrics: Option<MetricsDelta>,
 }
 
 /// Stored as `hands.json`.
@@ -49,6 +53,9 @@ pub struct HandsFacts {
     /// Why that is not known though it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_locks: Option<String>,
+    /// When the scrapes around these seconds were taken; `None`: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrapes: Option<[Span; 2]>,
 }
 
 /// The same seconds as the sockets saw them.
@@ -73,6 +80,8 @@ pub struct FollowedCpu {
 
 const FACTS: &str = "hands.json";
 const STACKS: &str = "hands.pb.gz";
+/// The server's metrics around these seconds.
+pub(super) const SCRAPES: [&str; 2] = ["hands-before.prom", "hands-after.prom"];
 
 /// Writes what there is into a window's directory.
 pub(super) fn write_hands(directory: &Path, hands: &Hands) -> Result<()> {
@@ -93,7 +102,15 @@ pub(super) fn read_hands(directory: &Path, parts: Parts) -> Result<(Option<Hands
         Some(Err(why)) => (None, Some(why)),
         None => (None, None),
     };
-    Ok((Some(Hands { facts, stacks }), why))
+    let metrics = facts.scrapes.filter(|_| parts.metrics).and_then(|spans| read_metrics(directory, spans));
+    Ok((Some(Hands { facts, stacks, metrics }), why))
+}
+
+/// Nothing where a file is gone: the window's own metrics are beside it.
+fn read_metrics(directory: &Path, spans: [Span; 2]) -> Option<MetricsDelta> {
+    let [before, after] = SCRAPES.map(|name| fs::read_to_string(directory.join(name)).ok());
+    let scrape = |at: usize, text: Option<String>| Some(Scrape { span: spans[at], text: text? });
+    Some(MetricsDelta::between(&scrape(0, before)?, &scrape(1, after)?))
 }
 
 /// The stacks in the order of their numbers, or why they cannot be used.

@@ -312,6 +312,28 @@ impl Window {
         self.load.completed > 0 || self.facts.lacks(&Part::Queries).is_none()
     }
 
+    /// The window as if it were the seconds in which carriers were followed: the server's metrics and the queries of
+    /// these, nothing else. `None`: there are none, or they were not scraped.
+    pub fn followed(&self) -> Option<Window> {
+        let hands = self.hands.as_ref()?;
+        let mut load = self.load.clone();
+        load.completed = hands.facts.carried.answered;
+        Some(Window {
+            facts: self.facts.clone(),
+            load,
+            metrics: Some(hands.metrics.clone()?),
+            checks: Vec::new(),
+            companions: Vec::new(),
+            sampling: None,
+            profile: None,
+            off_cpu: None,
+            hands: None,
+            statements: None,
+            scheduler: None,
+            wire: None,
+        })
+    }
+
     /// The interval that the profile's samples come from: the window's own, unless the profile could not be cut
     /// to it.
     pub fn profile_span(&self) -> Span {

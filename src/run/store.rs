@@ -9,7 +9,7 @@
 //! `beside-N.pb.gz` (pprof; the companions). In the run's own directory, where it was asked for: `observer.json`.
 
 use super::companions::write_companions;
-use super::hands::write_hands;
+use super::hands::{SCRAPES, write_hands};
 use super::read::{read_window, read_windows};
 use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::write_latency_log;
@@ -231,9 +231,6 @@ impl RunWriter {
     }
 }
 
-/// The server's metrics around the seconds in which carriers were followed.
-const FOLLOWED: [&str; 2] = ["hands-before.prom", "hands-after.prom"];
-
 fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let Window {
@@ -275,7 +272,7 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
     if let Some(expositions) = expositions {
         write_file(&directory.join("metrics-before.prom"), expositions.before.text.as_bytes())?;
         write_file(&directory.join("metrics-after.prom"), expositions.after.text.as_bytes())?;
-        for (name, scrape) in FOLLOWED.iter().zip(expositions.followed.into_iter().flatten()) {
+        for (name, scrape) in SCRAPES.iter().zip(expositions.followed.into_iter().flatten()) {
             write_file(&directory.join(name), scrape.text.as_bytes())?;
         }
         if let Some(series) = expositions.series {

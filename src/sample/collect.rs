@@ -157,6 +157,11 @@ impl<'m> Collector<'m> {
         id
     }
 
+    /// A stack that was kept, by its number.
+    pub fn stack_of(&self, number: u32) -> &RawStack {
+        &self.raw.stacks[number as usize]
+    }
+
     /// A stack of which nothing is known.
     pub fn empty_stack(&mut self, reason: Incomplete) -> u32 {
         self.stack.clear();

@@ -82,6 +82,19 @@ pub struct LockSum {
 }
 
 impl LockWaits {
+    /// Mean number of sessions that waited for locks on each table, the most first; two tables that one lock can be on
+    /// are one name. Locks on no known table are left out.
+    pub fn tables(&self) -> Vec<(f64, String)> {
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for sum in self.locks.iter().filter(|sum| !sum.lock.tables.is_empty()) {
+            *sums.entry(sum.lock.tables.join(" or ")).or_default() += sum.waiters;
+        }
+        let mean = |(table, waiters): (String, u64)| (waiters as f64 / self.readings.max(1) as f64, table);
+        let mut tables: Vec<_> = sums.into_iter().map(mean).collect();
+        tables.sort_by(|a, b| b.0.total_cmp(&a.0));
+        tables
+    }
+
     /// Adds one reading, made in `span`. Rows of one lock with several holders are one lock.
     pub fn add(&mut self, span: Span, rows: Vec<LockWait>) {
         self.readings += 1;

@@ -42,8 +42,7 @@ pub fn assemble(
     symbolizer: &mut Symbolizer,
 ) -> Result<(Window, Option<Kept>)> {
     let skew = captured.skew();
-    let mut captured = captured;
-    let followed = captured.hands.as_mut().and_then(|hands| hands.scrapes.take());
+    let followed = captured.hands.as_ref().and_then(|hands| hands.scrapes.clone());
     let Captured { id, span, load, scrapes, scraping, series, wire, statements, freshness, target_started, .. } =
         captured;
     let (mut scheduler, mut missing) = (captured.scheduler, captured.missing);

@@ -3,6 +3,7 @@
 
 use super::follow::CapturedHands;
 use crate::carriers::{Carried, replay};
+use crate::metrics::MetricsDelta;
 use crate::run::{Hands, HandsFacts};
 use crate::sample::{FollowedEvent, Happened, RawSamples};
 use crate::symbol::{CarriedStack, Symbolizer, carried_stacks, demangle};
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Puts the events together and names their stacks.
 pub fn hands(captured: CapturedHands, symbolizer: &mut Symbolizer) -> Hands {
-    let CapturedHands { raw, mut followed, span, query_port, own, at_sockets, cpu, locks, .. } = captured;
+    let CapturedHands { raw, mut followed, span, query_port, own, at_sockets, cpu, scrapes, locks } = captured;
     if let Some(own) = own {
         followed.events.retain(|event| !is_of_others(event, query_port, &own));
     }
@@ -33,8 +34,10 @@ pub fn hands(captured: CapturedHands, symbolizer: &mut Symbolizer) -> Hands {
         ended: quality.share(quality.ended),
         no_locks: locks.as_ref().and_then(|locks| locks.as_ref().err().cloned()),
         locks: locks.and_then(Result::ok),
+        scrapes: scrapes.as_ref().map(|(before, after)| [before.span, after.span]),
     };
-    Hands { facts, stacks: Some(stacks) }
+    let metrics = scrapes.map(|(before, after)| MetricsDelta::between(&before, &after));
+    Hands { facts, stacks: Some(stacks), metrics }
 }
 
 /// What is read or sent on connections to the load's port that are not the load's: wireprof's own, or somebody else's.

@@ -22,8 +22,10 @@ fn every_rung_is_a_run_of_its_own_taken_by_turns_and_tied_to_the_one_below() {
         return;
     }
     let place = Place::new();
-    let answer = place.run(&[&["ladder", "--testbed", "--seed", "1"][..], &SHORT].concat());
+    let answer = place.run(&[&["ladder", "--testbed", "--seed", "1", "--follow", "500ms"][..], &SHORT].concat());
     let runs = rungs(&place);
+    let followed = |run: &Run| run.windows.iter().filter(|window| window.hands.is_some()).count();
+    assert!(!is_root() || runs.iter().all(|run| followed(run) == 1), "the first window of each rung");
     answer.assert_measured("Ladder of 4 rungs", &runs);
     let sides: Vec<_> = runs.iter().map(|run| run.manifest.side.clone().unwrap()).collect();
     let names: Vec<&str> = sides.iter().map(|side| side.name.as_str()).collect();

@@ -76,7 +76,7 @@ impl HandsBuilder {
             (0x2000, "tokio::runtime::task::raw::poll::<app::session::{{closure}}, S>".to_string()),
         ]);
         let facts = HandsFacts { carried: self.carried, polls, ..HandsFacts::default() };
-        Hands { facts, stacks: Some(self.profile.finish()) }
+        Hands { facts, stacks: Some(self.profile.finish()), metrics: None }
     }
 }
 

@@ -45,5 +45,5 @@ pub fn hands(names: &[&str], answered: u64, rows: Vec<(Key, u64)>, nodes: Vec<No
         ended: Some(1.0),
         ..HandsFacts::default()
     };
-    Hands { facts, stacks: Some(stacks(names)) }
+    Hands { facts, stacks: Some(stacks(names)), metrics: None }
 }

@@ -13,6 +13,8 @@ use wireprof::profile::short_name;
 pub struct Followed {
     pub level: LevelHands,
     pub told: String,
+    /// What `diagnose` says.
+    pub diagnosis: String,
 }
 
 /// Sweeps at one level, and follows for two seconds.
@@ -28,7 +30,8 @@ fn followed_in(place: &Place, url: &str, preset: &str, query: &str, level: usize
     let preset = Preset::load(preset).unwrap();
     let level = hands(&place.the_run(), &preset).remove(&level).unwrap_or_else(|| panic!("nothing: {}", answer.err));
     let told = place.run(&["explain", "latest"]).out;
-    let followed = Followed { level, told };
+    let diagnosis = place.run(&["diagnose", "latest"]).out;
+    let followed = Followed { level, told, diagnosis };
     followed.assert_sums();
     followed
 }
@@ -139,6 +142,9 @@ fn a_backend_waits_for_a_row_until_the_one_that_has_it_commits() {
     let updates = followed(&server.url("postgres"), "postgres", "update t set v = v + 1 where id = 7", 32);
     updates.assert_waits(State::Blocked, "XactLockTableWait", "a thread, in ");
     assert!(updates.share(|part| function(part) == "XactLockTableWait") > 0.3, "{:#?}", updates.level.parts);
+    // The text goes on in the next line where it must.
+    let said = updates.diagnosis.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("The locks are of public.t ("), "{}", updates.diagnosis);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod hands;
 mod hands_of_poolers;
 mod hands_of_runtimes;
+mod looks;
 mod servers;
 
 use crate::sweeps::Place;

@@ -51,7 +51,7 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
         removal: Some(removal(case, waited + at.held, at.held_on_cpu + at.cpu, at.lower_cpu)),
         there: Some(at.there(case)),
         wait: Some(called.clone()),
-        ..Candidate::new(cause, sentence(case, &called, &at, &entries))
+        ..Candidate::new(cause, sentence(case, &called, &at, &entries) + &on_tables(case, kind))
     })
 }
 
@@ -111,6 +111,18 @@ fn sentence(case: &Case, called: &str, at: &At, entries: &[(usize, Waited)]) -> 
         at.blocked / 1e3,
         at.blocked * case.facts.throughput / 1e9
     )
+}
+
+/// On which tables the locks of this kind are, as the server told when it was asked.
+fn on_tables(case: &Case, kind: WaitKind) -> String {
+    let hands = case.facts.hands.as_ref().filter(|_| kind == WaitKind::RowLock);
+    let Some(waits) = hands.and_then(|hands| hands.facts.locks.as_ref()) else { return String::new() };
+    let tables = waits.tables();
+    let Some((most, _)) = tables.first() else { return String::new() };
+    // A tenth of it: what is locked now and then beside says nothing of the cause.
+    let shown = tables.iter().filter(|(mean, _)| *mean >= 0.1 * most).take(NAMED);
+    let shown: Vec<String> = shown.map(|(mean, table)| format!("of {table} ({mean:.1} sessions wait)")).collect();
+    format!(" The locks are {}, by {} readings of the server's locks.", shown.join(" and "), waits.readings)
 }
 
 /// Who waits, and uses CPU there: those with the most first.

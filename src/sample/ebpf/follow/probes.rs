@@ -4,6 +4,7 @@
 use super::super::program::KernelProgram;
 use super::tasks::TaskFunctions;
 use crate::sample::followed::Task;
+use crate::sample::{Address, Module};
 use anyhow::Result;
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -76,6 +77,19 @@ impl Probes {
                 kernel.following.set_table_at(bytes);
             }
         }
+    }
+
+    /// So often a stack was met. Whoever polls a task then, however seldom that task waits, is on it.
+    pub fn meet_stack(&mut self, stack: &[Address], modules: &[Module], times: u64) {
+        let of_program = |address: &&Address| {
+            let module = address.module.and_then(|module| modules.get(module.0 as usize));
+            module.is_some_and(|module| module.path == self.functions.mapped_as)
+        };
+        let mut polls: Vec<u64> =
+            stack.iter().filter(of_program).filter_map(|address| self.functions.poll_at(address.at)).collect();
+        polls.sort_unstable();
+        polls.dedup();
+        polls.into_iter().for_each(|poll| *self.met.entry(poll).or_default() += times);
     }
 
     /// Looks for a word of the header that points to a pointer to a known poll function.

@@ -14,6 +14,7 @@ use crate::sample::processes::Processes;
 use crate::sample::unwind::Modules;
 use crate::sample::{FollowOptions, RawSamples, Sampled};
 use anyhow::Result;
+use rustc_hash::FxHashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -103,16 +104,7 @@ impl<'s> Followed<'s> {
         let words = |error: anyhow::Error| format!("{error:#}");
         self.report.hit_cost = Some(hit::cost(self.stacks.kernel).map_err(words)?);
         let mut probes = Probes::attach(self.stacks.kernel, pid, functions).map_err(words)?;
-        let until = clock::now() + LOOK;
-        while clock::now() < until {
-            std::thread::sleep(Duration::from_millis(PAUSE as u64));
-            self.read(usize::MAX);
-            for event in self.events.drain(..) {
-                if let Happened::Registers(task, _) | Happened::WakesTask(task, _) = event.happened {
-                    probes.meet(self.stacks.kernel, task);
-                }
-            }
-        }
+        self.look(&mut probes);
         probes.probe_polls(self.stacks.kernel);
         // While some probes are there and others are not yet, ends of polls are told whose beginnings were not.
         self.read(usize::MAX);
@@ -125,6 +117,27 @@ impl<'s> Followed<'s> {
             return Err("none of its tasks was woken while they were looked for".into());
         }
         Ok(())
+    }
+
+    /// Meets the tasks that there are: by the wakers, and by the stacks of those who use them.
+    fn look(&mut self, probes: &mut Probes) {
+        let until = clock::now() + LOOK;
+        let mut met: FxHashMap<u32, u64> = FxHashMap::default();
+        while clock::now() < until {
+            std::thread::sleep(Duration::from_millis(PAUSE as u64));
+            self.read(usize::MAX);
+            for event in self.events.drain(..) {
+                if let Happened::Registers(task, stack) | Happened::WakesTask(task, stack) = event.happened {
+                    probes.meet(self.stacks.kernel, task);
+                    stack.into_iter().for_each(|stack| *met.entry(stack).or_default() += 1);
+                }
+            }
+        }
+        let Stacks { taken, collector, .. } = &self.stacks;
+        for (number, times) in met {
+            let Some(stack) = taken.waiting.get(&number) else { continue };
+            probes.meet_stack(&collector.stack_of(*stack).addresses, &collector.modules.list, times);
+        }
     }
 
     /// Reads what was sent since; ends the following where more than so many events have come.

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub struct Function {
     /// Its offset in the file.
     pub offset: u64,
+    /// Bytes of its code, by the symbol table; 0: not known.
+    pub size: u64,
     /// Its address in the running process.
     pub address: u64,
     /// As it stands in the symbol table.
@@ -29,6 +31,8 @@ pub struct Function {
 pub struct TaskFunctions {
     /// The file that runs, by a path that stays right when it is replaced.
     pub file: PathBuf,
+    /// The file as it is called among the process's mappings.
+    pub mapped_as: PathBuf,
     /// Those that begin a poll, by address.
     pub polls: BTreeMap<u64, Function>,
     /// Those that a waker is cloned by.
@@ -80,8 +84,10 @@ impl TaskFunctions {
         }
         let file = PathBuf::from(format!("/proc/{pid}/exe"));
         let image = Image::open_path(&file).map_err(|error| NoTasks::Unreadable(error.to_string()))?;
-        let bias = bias(pid, &image).ok_or_else(|| NoTasks::Unreadable("its mapping is not known".into()))?;
-        let mut found = TaskFunctions { file, ..TaskFunctions::default() };
+        let mapped_as = mapped_as(pid).ok_or_else(|| NoTasks::Unreadable("its path is not known".into()))?;
+        let bias =
+            bias(pid, &mapped_as, &image).ok_or_else(|| NoTasks::Unreadable("its mapping is not known".into()))?;
+        let mut found = TaskFunctions { file, mapped_as, ..TaskFunctions::default() };
         let elf = image.elf().ok_or_else(|| NoTasks::Unreadable("it is no ELF file".into()))?;
         let mut symbols = 0u64;
         for symbol in elf.symbols().filter(|symbol| symbol.is_definition()) {
@@ -89,15 +95,15 @@ impl TaskFunctions {
             let Ok(name) = symbol.name() else { continue };
             if name.contains("5tokio7runtime4task") || name.contains("arc_raw") {
                 let offset = offset_of(&image, symbol.address());
-                found.add(name, offset, symbol.address().wrapping_add(bias));
+                found.add(name, offset, symbol.size(), symbol.address().wrapping_add(bias));
             }
         }
         found.check(symbols)
     }
 
-    fn add(&mut self, name: &str, offset: Option<u64>, address: u64) {
+    fn add(&mut self, name: &str, offset: Option<u64>, size: u64, address: u64) {
         let Some(offset) = offset else { return };
-        let function = Function { offset, address, symbol: name.to_string() };
+        let function = Function { offset, size, address, symbol: name.to_string() };
         if is_function(name, POLL) {
             self.polls.insert(address, function);
         } else if is_function(name, CLONE) {
@@ -111,6 +117,12 @@ impl TaskFunctions {
         }) {
             self.wakes_within.push(function);
         }
+    }
+
+    /// The poll function that an offset of the file lies in.
+    pub fn poll_at(&self, offset: u64) -> Option<u64> {
+        let around = |function: &&Function| (function.offset..function.offset + function.size).contains(&offset);
+        self.polls.values().find(around).map(|function| function.address)
     }
 
     fn check(self, symbols: u64) -> Result<TaskFunctions, NoTasks> {
@@ -149,12 +161,16 @@ fn is_function(name: &str, path: &str) -> bool {
     disambiguator.is_empty() || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// What is added to an address of the file to get that of the process.
-fn bias(pid: u32, image: &Image) -> Option<u64> {
+/// A process's program, as its mappings are called (proc_pid_maps(5)).
+fn mapped_as(pid: u32) -> Option<PathBuf> {
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let exe = exe.to_string_lossy().trim_end_matches(" (deleted)").to_string();
+    Some(PathBuf::from(exe.to_string_lossy().trim_end_matches(" (deleted)")))
+}
+
+/// What is added to an address of the file to get that of the process.
+fn bias(pid: u32, exe: &Path, image: &Image) -> Option<u64> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
-    let (mapped, offset) = maps.lines().find_map(|line| executable_mapping(line, Path::new(&exe)))?;
+    let (mapped, offset) = maps.lines().find_map(|line| executable_mapping(line, exe))?;
     let address = image.address_of_mapping(offset..offset + (mapped.end - mapped.start))?;
     Some(mapped.start.wrapping_sub(address))
 }

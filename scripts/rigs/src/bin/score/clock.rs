@@ -1,11 +1,13 @@
-//! The plant's own clock beside a verdict. Invariant: the clock is read over the same window as the latency; what the
-//! plant did in other seconds is not known here.
+//! The plant's own clock beside a verdict. Invariant: both are of the same seconds: of a wait those in which carriers
+//! were followed, of CPU those of the windows.
 
 use anyhow::{Context, Result, anyhow};
 use wireprof::analyze::cost::quantities::evaluate;
 use wireprof::analyze::judge::diagnose::{Finding, diagnose};
+use wireprof::analyze::time::hands::hands;
+use wireprof::carriers::State;
 use wireprof::preset::{Cause, Expression, Preset};
-use wireprof::run::Run;
+use wireprof::run::{Run, Window};
 
 /// How far the first function's time may be from the plant's own.
 const WITHIN: f64 = 0.10;
@@ -32,31 +34,57 @@ impl Clock {
     pub fn of(waited: Waited, first: &Finding, runs: &[Run], level: usize) -> Result<Clock> {
         let named = first.named.first().context("no function is named")?;
         let preset = Preset::built_in("testbed")?;
-        let found = runs.iter().filter_map(|run| {
-            let own = diagnose(run, &preset, level)?;
-            let same = own.verdicts.into_iter().filter(|verdict| verdict.cause == first.cause);
-            let functions = same.flat_map(|verdict| verdict.named.into_iter().take(1));
-            Some(functions.filter(|function| function.name == named.name).map(|function| function.cost / 1e3).sum())
-        });
-        let found: Vec<f64> = found.collect();
-        let what = if first.cause == Cause::CpuFunction { "cpu" } else { "wait" };
+        let on_cpu = first.cause == Cause::CpuFunction;
+        let found: Vec<f64> = match on_cpu {
+            true => runs.iter().filter_map(|run| of_verdict(run, &preset, level, first)).collect(),
+            false => runs.iter().filter_map(|run| in_followed_seconds(run, &preset, level, first)).collect(),
+        };
+        let what = if on_cpu { "cpu" } else { "wait" };
         let plant = waited.plant;
         let plant = if named.name.contains("_hold") { format!("{plant}:hold") } else { plant.to_string() };
-        let text = format!("delta(wireprof_plant_{what}_seconds_total{{plant=\"{plant}\"}})");
-        let expression = Expression::parse(&text)?;
+        let of = |what: &str| format!("delta(wireprof_plant_{what}_total{{plant=\"{plant}\"}})");
+        let seconds = of(&format!("{what}_seconds"));
         let windows = runs.iter().flat_map(|run| run.levels().remove(&level).unwrap_or_default());
-        let planted = windows.map(|window| {
-            let seconds = evaluate(&expression, window).map_err(|why| anyhow!(why))?;
-            Ok(seconds * 1e6 / window.load.completed as f64)
+        let planted = windows.filter_map(|window| match on_cpu {
+            true => Some(of_window(&seconds, window, window.load.completed as f64)),
+            // Between its scrapes more queries are answered than in the seconds that count, so a call is what compares.
+            false => window.followed().map(|window| of_window(&format!("{seconds} / {}", of("calls")), &window, 1.0)),
         });
         let planted = planted.collect::<Result<Vec<f64>>>()?;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         Ok(Clock { found: mean(&found), planted: mean(&planted) })
     }
 
+    /// How far the verdict's time is from the plant's.
     pub fn ratio(&self) -> f64 {
         self.found / self.planted
     }
+}
+
+/// us by an expression that gives seconds.
+fn of_window(text: &str, window: &Window, divisor: f64) -> Result<f64> {
+    let seconds = evaluate(&Expression::parse(text)?, window).map_err(|why| anyhow!(why))?;
+    Ok(seconds * 1e6 / divisor)
+}
+
+/// What the same verdict says of one run's first function.
+fn of_verdict(run: &Run, preset: &Preset, level: usize, first: &Finding) -> Option<f64> {
+    let own = diagnose(run, preset, level)?;
+    let same = own.verdicts.into_iter().filter(|verdict| verdict.cause == first.cause);
+    let functions = same.flat_map(|verdict| verdict.named.into_iter().take(1));
+    let same = functions.filter(|function| first.named.iter().take(1).any(|named| named.name == function.name));
+    Some(same.map(|function| function.cost / 1e3).sum())
+}
+
+/// What carriers waited there, of the events themselves; for a worker of the runtime they wait at no function.
+fn in_followed_seconds(run: &Run, preset: &Preset, level: usize, first: &Finding) -> Option<f64> {
+    let followed = hands(run, preset).remove(&level)?;
+    let named = first.named.first()?;
+    let here = followed.parts.iter().filter(|part| match first.cause {
+        Cause::Queued => part.state == State::Queued,
+        _ => part.function.as_ref().is_some_and(|at| at.name == named.name),
+    });
+    Some(here.map(|part| part.nanos / 1e3).sum())
 }
 
 /// What of the verdict is not the plant.
