@@ -315,6 +315,9 @@ pub struct Behind {
     pub slots_limit: Option<f64>,
     /// What a round trip waits for a connection of the pool.
     pub pool: Option<String>,
+    /// Functions in which queries wait for it: these figures say what of such a wait is spent on what.
+    #[serde(default)]
+    pub functions: Vec<Pattern>,
 }
 
 /// The worker threads of the server's runtime.

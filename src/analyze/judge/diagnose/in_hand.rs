@@ -11,6 +11,7 @@ use crate::analyze::cost::owners::TRANSPORT;
 use crate::analyze::time::hands::in_words;
 use crate::carriers::State;
 use crate::preset::Cause;
+use crate::profile::short_name;
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = case.facts.waits_in_hand().iter().map(|wait| waiting(case, wait)).collect();
@@ -37,10 +38,18 @@ fn waiting(case: &Case, wait: &WaitInHand) -> Candidate {
     Candidate {
         removal: Some(removal),
         ends: Some(wait.ends),
+        divided: is_divided(case, wait),
         named,
         evidence: evidence(case, wait),
         ..Candidate::new(Cause::Wait, sentence(case, wait, &path))
     }
+}
+
+/// It lies in a function that waits for what the server's own figures are of.
+fn is_divided(case: &Case, wait: &WaitInHand) -> bool {
+    let patterns = case.preset.diagnosis.behind.iter().flat_map(|behind| &behind.functions);
+    let name = wait.function.as_ref().map(|at| short_name(&at.name));
+    patterns.into_iter().any(|pattern| name.as_ref().is_some_and(|name| pattern.0.is_match(name)))
 }
 
 /// What the preset calls the one that ended most of it.

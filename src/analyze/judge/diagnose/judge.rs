@@ -105,11 +105,11 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Judged> {
         }
         _ => return None,
     };
-    let Candidate { cause, wait, sentence, there, named, evidence, removal, ends, .. } = finding;
+    let Candidate { cause, wait, sentence, there, named, evidence, removal, ends, divided, .. } = finding;
     let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
     let finding =
         Finding { cause, wait, sentence, confidence, because, there, effect, named, evidence, refuted_by, next };
-    Some(Judged { finding, removal, ends })
+    Some(Judged { finding, removal, ends, divided })
 }
 
 /// The share of the latency that queries spend at it, 0..1, where that is much and saturated CPUs hide its effect. Half

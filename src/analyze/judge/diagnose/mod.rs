@@ -240,6 +240,8 @@ struct Candidate {
     evidence: Vec<Evidence>,
     /// Of a wait in the server's hands: at what its chain ends.
     ends: Option<chain::Ends>,
+    /// Of such a wait: the server's own figures of what is behind say what it is spent on.
+    divided: bool,
 }
 
 impl Candidate {
@@ -256,6 +258,7 @@ impl Candidate {
             named,
             evidence,
             ends: None,
+            divided: false,
         }
     }
 }

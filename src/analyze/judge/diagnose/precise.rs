@@ -15,6 +15,8 @@ pub(super) struct Judged {
     pub removal: Option<Removal>,
     /// Of a wait in the server's hands: at what it ends.
     pub ends: Option<Ends>,
+    /// Of such a wait: causes behind the server are told from figures of this very wait.
+    pub divided: bool,
 }
 
 impl Judged {
@@ -62,7 +64,7 @@ fn covers(other: &Judged, wait: &Judged) -> bool {
     match wait.finding.cause {
         Cause::Queued => of_workers(cause),
         _ if named => true,
-        _ if of_behind(cause) => ends.behind >= ends.counted() / 2.0,
+        _ if of_behind(cause) => wait.divided || ends.behind >= ends.counted() / 2.0,
         _ if of_work(cause) => ends.cpu >= ends.counted() / 2.0,
         _ => false,
     }
@@ -147,7 +149,7 @@ mod tests {
             refuted_by: String::new(),
             next: String::new(),
         };
-        Judged { finding, removal: None, ends }
+        Judged { finding, removal: None, ends, divided: false }
     }
 
     fn wait(micros: f64, ends: Ends) -> Judged {
@@ -177,6 +179,18 @@ mod tests {
         assert_eq!(of(Cause::Pool, 60.0, 40.0), [Cause::Pool]);
         assert_eq!(of(Cause::Pool, 40.0, 60.0), [Cause::Pool, Cause::Wait]);
         assert_eq!(of(Cause::SaturatedThread, 40.0, 60.0), [Cause::SaturatedThread]);
+    }
+
+    #[test]
+    fn a_wait_that_the_servers_own_figures_divide_is_theirs_wherever_its_chain_ends() {
+        let of = |divided, micros| {
+            let timer = Ends { outside: 1.0, ..Ends::default() };
+            let wait = Judged { divided, ..wait(100.0, timer) };
+            causes(vec![judged(Cause::Pool, micros, &[], None), wait])
+        };
+        assert_eq!(of(false, 80.0), [Cause::Pool, Cause::Wait]);
+        assert_eq!(of(true, 80.0), [Cause::Pool]);
+        assert_eq!(of(true, 40.0), [Cause::Pool, Cause::Wait]);
     }
 
     #[test]
