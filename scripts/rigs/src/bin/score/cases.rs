@@ -88,8 +88,9 @@ pub const CASES: &[Case] = &[
         of_base: &[Cause::DatabasePath],
         ..case("batches=1", 16, &[Cause::BatchQueue, Cause::Slots], "")
     },
-    // So long that one thread's work, not half of all CPU work, is what limits.
-    case("coordinator=300us", 16, &[Cause::SaturatedThread], "planted_coordinator_work"),
+    // So long that one thread's work is what limits, and not half of all CPU work, the generator's and the database's
+    // included.
+    case("coordinator=1ms", 16, &[Cause::SaturatedThread], "planted_coordinator_work"),
     case("allocate=300", 16, &[Cause::Allocator], "planted_allocations"),
     case("starve=200us", 16, &[Cause::BlockedRuntime], "planted_blocking_wait"),
     case("churn=200", 16, &[Cause::Churn], ""),
