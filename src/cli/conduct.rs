@@ -146,7 +146,9 @@ impl Answer<'_> {
         progress.working("drawing flamegraphs");
         let foci = input::foci(self.preset);
         let (full_names, naming) = (self.output.names.full, Some(Naming::of(self.preset, &run.manifest)));
-        let wanted = Wanted { everything: true, foci, full_names, naming, ..Wanted::default() };
+        let folding = self.preset.folding();
+        let wanted =
+            Wanted { everything: true, foci, full_names, naming, folding: folding.clone(), ..Wanted::default() };
         let directory = directory.join(flamegraph::FOLDER);
         let mut flamegraphs = write_pictures(run, &wanted, &directory)?.pictures;
         for process in run.companions() {
@@ -154,6 +156,7 @@ impl Answer<'_> {
                 everything: true,
                 process: Some(process.into()),
                 full_names: self.output.names.full,
+                folding: folding.clone(),
                 ..Wanted::default()
             };
             flamegraphs.extend(write_pictures(&run.clone().seen_from(process), &wanted, &directory)?.pictures);

@@ -1,10 +1,11 @@
 //! `wireprof diff`: two stored runs compared.
 
+use super::folding::FoldingArguments;
 use super::names::Names;
 use super::{Common, Outcome, Usage, input};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::preset::Preset;
-use crate::profile::{Focus, Rename};
+use crate::profile::{Focus, Folding, Rename};
 use crate::render::flamegraph::{Caption, write_differences};
 use crate::render::{Picture, Report, Section, difference_report};
 use crate::run::{Parts, Store};
@@ -36,12 +37,11 @@ pub struct Diff {
     /// Only what runs under these functions: a focus of the preset by name, or a regular expression
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
-    /// Take the async runtime's frames out, their cost going to their callers
-    #[arg(long = "fold-plumbing")]
-    fold_runtime: bool,
     /// Draw the stacks before and after into this directory, coloured where their cost a query differs
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    folding: FoldingArguments,
     /// Frames at most, each level
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
@@ -68,13 +68,13 @@ fn rename(text: &str) -> Result<Rename, String> {
 impl Diff {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = self.preset(common)?;
-        let (focus, runtime_frames) = self.focus(common, preset.as_ref())?;
+        let focus = self.focus(common, preset.as_ref())?;
         let options = Options {
             level: self.level,
             preset: preset.as_ref(),
             margin: self.margin / 100.0,
             focus: focus.as_ref(),
-            runtime_frames: &runtime_frames,
+            folding: self.tree_folding(common)?,
             renames: &self.rename,
             top: self.top,
             trees: self.svg.is_some(),
@@ -118,7 +118,7 @@ impl Diff {
         let Some(directory) = &self.svg else { return Ok(()) };
         let caption = Caption {
             focus: options.focus.map(|focus| focus.name.clone()),
-            folded: self.fold_runtime,
+            folded: !self.folding.unfolded,
             full_names: self.names.full,
             ..Caption::default()
         };
@@ -146,17 +146,23 @@ impl Diff {
         }
     }
 
-    /// The focus and the runtime frames, where they are asked for.
-    fn focus(&self, common: &Common, preset: Option<&Preset>) -> Result<(Option<Focus>, Vec<Regex>)> {
-        if self.focus.is_none() && !self.fold_runtime {
-            return Ok((None, Vec::new()));
-        }
+    /// The focus, where one is asked for.
+    fn focus(&self, common: &Common, preset: Option<&Preset>) -> Result<Option<Focus>> {
+        let Some(focus) = &self.focus else { return Ok(None) };
         let needed = match preset {
             Some(preset) => preset,
             None => &input::preset(&Store::new(&common.runs).load_parts(&self.after, Parts::NONE)?.manifest, None)?,
         };
-        let focus = self.focus.as_ref().map(|focus| input::focus(needed, focus)).transpose()?;
-        Ok((focus, input::runtime_frames(needed, self.fold_runtime)?))
+        input::focus(needed, focus).map(Some)
+    }
+
+    /// What the pictures leave out; tables are of functions' own costs, and of owners, which no runtime is.
+    fn tree_folding(&self, common: &Common) -> Result<Folding> {
+        if self.svg.is_none() {
+            return Ok(Folding::default());
+        }
+        let run = Store::new(&common.runs).load_parts(&self.after, Parts::NONE).map_err(Usage)?;
+        self.folding.of(&run.manifest, self.preset.as_deref())
     }
 
     fn check_level(&self, difference: &Difference) -> Result<()> {

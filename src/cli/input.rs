@@ -1,4 +1,4 @@
-//! What verbs read: a run by its name, a focus by its name or as a pattern, the runtime frames of the run's preset.
+//! What verbs read: a run by its name, a focus by its name or as a pattern.
 
 use super::{Common, Usage};
 use crate::preset::Preset;
@@ -155,17 +155,4 @@ fn neither(preset: &Preset, argument: &str, why: &str) -> anyhow::Error {
         "--focus {argument} is neither a focus of preset {} ({known}) nor a pattern: {why}",
         preset.name
     )))
-}
-
-/// The frames that folding takes out.
-///
-/// # Errors
-/// [`Usage`] where the preset has none.
-pub fn runtime_frames(preset: &Preset, wanted: bool) -> Result<Vec<Regex>> {
-    if wanted && preset.runtime.is_empty() {
-        let why =
-            anyhow!("preset {} names no plumbing to fold: leave --fold-plumbing out, or use --preset", preset.name);
-        return Err(anyhow!(Usage(why)));
-    }
-    Ok(preset.runtime.iter().filter(|_| wanted).map(|p| p.0.clone()).collect())
 }

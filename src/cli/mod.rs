@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod flamegraph;
+mod folding;
 mod hot;
 mod import;
 mod input;

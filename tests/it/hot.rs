@@ -60,10 +60,12 @@ fn folded_plumbing_leaves_its_weight_with_the_nearest_kept_caller() {
         Stack("tokio::run;tokio::park", 2),
         Stack("", 3),
     ]);
-    let folded = fold_runtime(&source, &patterns(&["^tokio::"]));
+    let Folded { profile: folded, away } = fold_runtime(&source, &Folding::of(&patterns(&["^tokio::"])));
     folded.check().unwrap();
     assert_eq!(lines(&folded), expected(&[("serve;handle", 1), ("serve", 1), ("[runtime]", 1), ("", 1)]));
     assert!(folded.frames.iter().all(|f| !f.name.contains("tokio")));
+    // `run` and `poll` and `park` and `wake`; the first three samples have one of them at their end.
+    assert_eq!((Away::functions([&away, &away]), away.own), (4, vec![3, 3_000_000]));
 }
 
 #[test]
@@ -99,27 +101,38 @@ fn random(random: &mut StdRng) -> Profile {
 #[test]
 fn every_operation_conserves_every_columns_total_on_random_profiles() {
     let mut seed = StdRng::seed_from_u64(20261122);
-    let runtime_frames = patterns(&["tokio::"]);
+    let folding = Folding::of(&patterns(&["tokio::"]));
     for _ in 0..300 {
         let (source, other) = (random(&mut seed), random(&mut seed));
         let focus = Focus::new("f", &["^(b|read)$"]).unwrap();
         for callers in [Callers::Cut, Callers::Kept] {
             let split = split(&source, &focus, callers);
-            let folded = fold_runtime(&split.view, &runtime_frames);
+            let Folded { profile: folded, away } = fold_runtime(&split.view, &folding);
+            let grouped = group_kernel(&folded);
             let merged = merge(&[&source, &other]);
-            for profile in [&split.view, &folded, &merged] {
+            for profile in [&split.view, &folded, &grouped, &merged] {
                 profile.check().unwrap();
             }
             for column in 0..2 {
                 let total = source.total(column);
                 assert_eq!(split.inside[column] + split.outside[column], total);
-                assert_eq!((split.view.total(column), folded.total(column)), (total, total));
+                let totals = [&split.view, &folded, &grouped].map(|profile| profile.total(column));
+                assert_eq!(totals, [total; 3]);
+                assert_eq!(away.own[column], own_of_runtime(&split.view, column));
                 assert_eq!(merged.total(column), total + other.total(column));
             }
             assert!(folded.frames.iter().all(|f| !f.name.contains("tokio")));
             assert!(split.view.samples.iter().zip(&source.samples).all(|(a, b)| a.values == b.values));
         }
     }
+}
+
+/// What ends in a frame of the runtime.
+fn own_of_runtime(profile: &Profile, column: usize) -> i64 {
+    let ends = |sample: &&Sample| {
+        profile.walk(sample.stack).next().is_some_and(|frame| profile.frames[frame.index()].name.contains("tokio"))
+    };
+    profile.samples.iter().filter(ends).map(|sample| sample.values[column]).sum()
 }
 
 /// Two levels, 5 s each: `b` costs 1 us a query at level 1 and 3 us at 16; `a` 2 us at both.
@@ -306,8 +319,7 @@ fn the_testbeds_runtime_folds_away_and_its_weight_stays() {
 fn runtime_folds_away(level: &Path) -> (i64, (usize, usize), (usize, usize)) {
     let source = folded(&recordings::text(&level.join("folded.txt.gz")));
     let preset = wireprof::preset::Preset::built_in("materialize").unwrap();
-    let runtime_frames: Vec<Regex> = preset.runtime.iter().map(|p| p.0.clone()).collect();
-    let folded = fold_runtime(&source, &runtime_frames);
+    let folded = fold_runtime(&source, &preset.folding()).profile;
     assert_eq!(folded.total(0), source.total(0));
     let left: Vec<String> = folded.frames.iter().map(|f| short_name(&f.name)).collect();
     let runtime: Vec<&String> = left.iter().filter(|name| name.starts_with("tokio::runtime")).collect();

@@ -4,6 +4,7 @@ use super::{existing, told};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::cli::{Common, Outcome, Usage, flamegraph, input};
 use crate::perflog::{Attachment, Unspliceable, attach, write};
+use crate::preset::Preset;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::run::Parts;
 use anyhow::{Context, Result, anyhow};
@@ -40,8 +41,10 @@ fn attachments(loaded: &input::Loaded) -> Result<Vec<Attachment>> {
     let (run, folder) = (&loaded.run, loaded.directory.join(flamegraph::FOLDER));
     let preset = input::preset(&run.manifest, None).ok();
     let foci = preset.as_ref().map(input::foci).unwrap_or_default();
+    let folding = preset.as_ref().map(Preset::folding).unwrap_or_default();
     let naming = preset.map(|preset| Naming::of(&preset, &run.manifest));
-    let drawn = write_pictures(run, &Wanted { everything: true, foci, naming, ..Wanted::default() }, &folder)?;
+    let wanted = Wanted { everything: true, foci, naming, folding, ..Wanted::default() };
+    let drawn = write_pictures(run, &wanted, &folder)?;
     let mut attachments = Vec::new();
     for picture in drawn.pictures {
         let name = picture.path.file_name().context("a picture without a name")?.to_string_lossy().into_owned();

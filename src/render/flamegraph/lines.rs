@@ -2,7 +2,7 @@
 //! drawn is said.
 
 use super::Drawing;
-use crate::analyze::cost::view::{LevelView, Per};
+use crate::analyze::cost::view::{FoldedFrames, LevelView, Per};
 use crate::render::figure::{count, significant};
 
 /// How much load the level had.
@@ -44,8 +44,18 @@ pub(super) fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     let lost = from.lost.map_or("losses not known".into(), |lost| format!("{lost} lost"));
     let mut line = format!("{samples}, {event}, {complete}, {lost}");
     line += &from.throttled.map_or(String::new(), |times| format!(", {times} throttled"));
+    line += &folded_away(view);
     line += &not_drawn(drawing);
     line
+}
+
+/// What is not drawn since it says nothing of the program.
+fn folded_away(view: &LevelView) -> String {
+    let folded = view.folded.filter(|folded| folded.functions > 0);
+    folded.map_or_else(String::new, |FoldedFrames { functions, own }| {
+        let own = significant(100.0 * own);
+        format!("; {} runtime functions folded, with {own} % as their own (--unfolded)", count(functions as u64))
+    })
 }
 
 /// Of the time in hand: queries, and what widths are.
@@ -63,10 +73,11 @@ fn waits_line(view: &LevelView, drawing: &Drawing) -> String {
     let from = &view.provenance;
     let percent = |share: Option<f64>| share.map_or("none".into(), |share| format!("{:.1} %", share * 100.0));
     format!(
-        "{} of the waits on complete stacks, of {} it is known who ended them, {} events lost{}",
+        "{} of the waits on complete stacks, of {} it is known who ended them, {} events lost{}{}",
         percent(from.complete),
         percent(from.ended),
         from.lost.map_or("no count of".into(), count),
+        folded_away(view),
         not_drawn(drawing)
     )
 }
