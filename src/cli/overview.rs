@@ -108,8 +108,13 @@ fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
     let mut sections = vec![section("Hot frames, self".into(), &hot(run, &options))];
     if let Some(focus) = input::foci(preset).into_iter().next() {
         let title = format!("Hot frames within focus {}, with what they call", focus.name);
-        let options =
-            HotOptions { focus: Some(focus), by: By::Total, top: TOP, folding: preset.folding(), ..HotOptions::default() };
+        let options = HotOptions {
+            focus: Some(focus),
+            by: By::Total,
+            top: TOP,
+            folding: preset.folding(),
+            ..HotOptions::default()
+        };
         sections.push(section(title, &hot(run, &options)));
     }
     sections

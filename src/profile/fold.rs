@@ -1,6 +1,6 @@
 //! Folding of runtime frames: frames of an async runtime and of what starts threads are taken out so that functions of
-//! the program read as their logical call chain. Invariant: total weight is conserved exactly and no frame that is to be
-//! folded remains.
+//! the program read as their logical call chain. Invariant: total weight is conserved exactly and no frame that is to
+//! be folded remains.
 
 use super::focus::{any_of, frame_matches};
 use super::rebuild::{Rebuild, marker};

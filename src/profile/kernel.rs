@@ -64,7 +64,9 @@ pub fn kernel_groups(profile: &Profile) -> Vec<Option<String>> {
             Space::Kernel => {
                 let above = node.parent.and_then(|parent| groups[parent.index()].clone());
                 let known = above.filter(|group| group.starts_with("[kernel: "));
-                known.or_else(|| Some(entered_for(frame).map_or_else(|| KERNEL.into(), |why| format!("[kernel: {why}]"))))
+                known.or_else(|| {
+                    Some(entered_for(frame).map_or_else(|| KERNEL.into(), |why| format!("[kernel: {why}]")))
+                })
             }
         };
         groups.push(group);

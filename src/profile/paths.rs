@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_folder_says_its_crates_name_without_its_version() {
-        for (folder, name) in [("/r/tokio-1.38.0", "tokio"), ("/x/futures-util-0.3.30", "futures_util"), ("/x/b", "b")] {
+        for (folder, name) in [("/r/tokio-1.38.0", "tokio"), ("/x/futures-util-0.3.30", "futures_util"), ("/x/b", "b")]
+        {
             assert_eq!(crate_in(folder).as_deref(), Some(name));
         }
         assert_eq!(crate_in("/x/"), None);

@@ -97,9 +97,10 @@ fn notes(table: &HotTable) -> Vec<String> {
     }
     if let Some(folded) = table.folded.filter(|folded| folded.functions > 0) {
         notes.push(format!(
-            "{} functions of runtimes and of the start of threads are folded into their callers, with {} % of the cost \
-             at the last level as their own; --unfolded shows them.",
+            "Folded into their callers: {} {} of runtimes and of the start of threads, whose own cost is {} % at the \
+             last level; --unfolded shows them.",
             count(folded.functions as u64),
+            if folded.functions == 1 { "function" } else { "functions" },
             significant(100.0 * folded.own)
         ));
     }

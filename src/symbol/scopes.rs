@@ -1,6 +1,6 @@
 //! The namespaces and types that a C++ function's declaration lies in, for functions without a mangled name (those of
-//! unnamed namespaces). Invariant: a unit is gone through once, however many of its functions are asked for; what cannot
-//! be followed has no scope, and is no error.
+//! unnamed namespaces). Invariant: a unit is gone through once, however many of its functions are asked for; what
+//! cannot be followed has no scope, and is no error.
 
 use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, LittleEndian, UnitOffset, UnitRef};
 use rustc_hash::FxHashMap;

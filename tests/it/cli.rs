@@ -71,7 +71,12 @@ impl Place {
 fn hot_answers_the_latest_run_as_text_and_as_json() {
     let place = Place::new();
     let text = place.done(&["hot", "--width", "100"]);
-    assert!(text.starts_with("Hot frames, self cost, run 20261122-101530-testbed\n"), "{text}");
+    assert!(
+        text.starts_with("Hot functions of the program, with what they call, run 20261122-101530-testbed\n"),
+        "{text}"
+    );
+    let own = place.done(&["hot", "--by", "self"]);
+    assert!(own.starts_with("Hot frames, self cost, run 20261122-101530-testbed\n"), "{own}");
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
     let rows = &place.json(&["hot", "20261122-101530-testbed", "--frame", "^a$"])["sections"][0]["tables"][0]["rows"];
     assert_eq!(
@@ -91,8 +96,18 @@ fn hot_takes_a_pattern_as_focus_and_shows_the_rest_as_outside() {
 #[test]
 fn folding_takes_the_runtimes_frames_out() {
     let place = Place::new();
-    assert!(place.done(&["hot", "--by", "total"]).contains("tokio::runtime"));
-    assert!(!place.done(&["hot", "--by", "total", "--fold-plumbing"]).contains("tokio::runtime"));
+    let folded = place.done(&["hot", "--by", "total"]);
+    assert!(
+        !folded.contains("tokio::runtime") && folded.contains("Folded into their callers: 2 functions of runtimes"),
+        "{folded}"
+    );
+    assert_eq!(place.done(&["hot", "--by", "total", "--fold-plumbing"]), folded);
+    let all = place.done(&["hot", "--by", "total", "--unfolded"]);
+    assert!(all.contains("tokio::runtime") && !all.contains("Folded"), "{all}");
+    // What is asked for by name stays.
+    assert!(place.done(&["hot", "--by", "total", "--frame", "tokio::runtime"]).contains("tokio::runtime"));
+    let (code, error) = place.failed(&["hot", "--unfolded", "--fold-plumbing"]);
+    assert!(code == 2 && error.contains("cannot be used with"), "{error}");
 }
 
 #[test]

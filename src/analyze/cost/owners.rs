@@ -4,7 +4,8 @@
 use super::tally::Identity;
 use crate::preset::{Pattern, Preset};
 use crate::profile::{
-    Builder, Frame, FrameId, LabelsId, Profile, Sample, Space, StackId, any_of, group_frame, kernel_groups, marker, short_name,
+    Builder, Frame, FrameId, LabelsId, Profile, Sample, Space, StackId, any_of, group_frame, kernel_groups, marker,
+    short_name,
 };
 use crate::run::Manifest;
 use regex::Regex;

@@ -54,7 +54,8 @@ fn folded_away(view: &LevelView) -> String {
     let folded = view.folded.filter(|folded| folded.functions > 0);
     folded.map_or_else(String::new, |FoldedFrames { functions, own }| {
         let own = significant(100.0 * own);
-        format!("; {} runtime functions folded, with {own} % as their own (--unfolded)", count(functions as u64))
+        let what = if functions == 1 { "function" } else { "functions" };
+        format!("; {} runtime {what} folded, with {own} % as their own (--unfolded)", count(functions as u64))
     })
 }
 
