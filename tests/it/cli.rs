@@ -129,6 +129,12 @@ fn flamegraphs_go_into_the_runs_directory_or_where_asked() {
     let text = place.done(&["flamegraph", "--level", "16", "--focus", "^b$", "-o", "pictures"]);
     assert!(text.contains("level 16, ^b$: pictures/20261122-101530-testbed-L0016-b.svg"), "{text}");
     assert_eq!(std::fs::read_dir(place.path().join("pictures")).unwrap().count(), 1);
+    assert!(
+        !svg.contains("tokio::runtime") && svg.contains("2 runtime functions folded, whose own cost is 0 % (--unf")
+    );
+    place.done(&["flamegraph", "--unfolded", "--level", "16"]);
+    let all = std::fs::read_to_string(folder.join("20261122-101530-testbed-L0016-all-unfolded.svg")).unwrap();
+    assert!(all.contains("tokio::runtime") && !all.contains("runtime functions folded"), "{all}");
     let none = place.done(&["flamegraph", "--level", "1", "--focus", "^b$", "-o", "pictures"]);
     assert!(none.contains("level 1, ^b$: no sample in it, nothing was drawn"), "{none}");
 }

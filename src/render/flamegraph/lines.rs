@@ -5,13 +5,13 @@ use super::Drawing;
 use crate::analyze::cost::view::{FoldedFrames, LevelView, Per};
 use crate::render::figure::{count, significant};
 
-/// How much load the level had.
+/// How much load the level had, and what is folded.
 pub(super) fn load_line(view: &LevelView) -> String {
     if view.source.is_of_hands() {
         return hands_line(view);
     }
     let windows = format!("{} window{}", view.windows, if view.windows == 1 { "" } else { "s" });
-    match view.per {
+    let load = match view.per {
         Per::Hundredth => format!("queries not counted, {windows}"),
         Per::Query if view.seconds <= 0.0 => {
             format!("{} queries, seconds not known, {windows}", count(view.queries as u64))
@@ -22,7 +22,8 @@ pub(super) fn load_line(view: &LevelView) -> String {
             count(view.queries as u64),
             significant(view.seconds)
         ),
-    }
+    };
+    load + &folded_away(view)
 }
 
 /// How the stacks came to be, and what is not drawn.
@@ -44,7 +45,6 @@ pub(super) fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     let lost = from.lost.map_or("losses not known".into(), |lost| format!("{lost} lost"));
     let mut line = format!("{samples}, {event}, {complete}, {lost}");
     line += &from.throttled.map_or(String::new(), |times| format!(", {times} throttled"));
-    line += &folded_away(view);
     line += &not_drawn(drawing);
     line
 }
@@ -55,7 +55,7 @@ fn folded_away(view: &LevelView) -> String {
     folded.map_or_else(String::new, |FoldedFrames { functions, own }| {
         let own = significant(100.0 * own);
         let what = if functions == 1 { "function" } else { "functions" };
-        format!("; {} runtime {what} folded, with {own} % as their own (--unfolded)", count(functions as u64))
+        format!("; {} runtime {what} folded, whose own cost is {own} % (--unfolded)", count(functions as u64))
     })
 }
 
