@@ -139,10 +139,10 @@ impl Diff {
 
     /// The preset whose metrics are compared; a run of a preset that is gone can still be compared without.
     fn preset(&self, common: &Common) -> Result<Option<Preset>> {
-        let run = Store::new(&common.runs).load_parts(&self.after, Parts::NONE).map_err(Usage)?;
+        let manifest = input::find(common, &self.after)?.1;
         match &self.preset {
-            Some(name) => input::preset(&run.manifest, Some(name)).map(Some),
-            None => Ok(Preset::load(&run.manifest.preset).ok()),
+            Some(name) => input::preset(&manifest, Some(name)).map(Some),
+            None => Ok(Preset::load(&manifest.preset).ok()),
         }
     }
 
@@ -153,7 +153,7 @@ impl Diff {
         }
         let needed = match preset {
             Some(preset) => preset,
-            None => &input::preset(&Store::new(&common.runs).load_parts(&self.after, Parts::NONE)?.manifest, None)?,
+            None => &input::preset(&input::find(common, &self.after)?.1, None)?,
         };
         let focus = self.focus.as_ref().map(|focus| input::focus(needed, focus)).transpose()?;
         Ok((focus, input::runtime_frames(needed, self.fold_runtime)?))
@@ -181,11 +181,10 @@ fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Resu
 }
 
 fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bool)> {
-    let store = Store::new(&common.runs);
-    store.find(reference).map_err(Usage)?;
+    let (directory, _) = input::find(common, reference)?;
     let (mut side, mut seen): (Option<Side>, bool) = (None, false);
     let parts = Parts { companions: false, metrics: options.preset.is_some(), ..Parts::ALL };
-    let manifest = store.load_each(reference, parts, |manifest, window| {
+    let (manifest, damaged) = Store::load_each(&directory, parts, |manifest, window| {
         let matches = |focus: &Focus| match &window.profile {
             Some(profile) => profile.frames.iter().any(|frame| focus.matches(frame)),
             None => true,
@@ -193,6 +192,7 @@ fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bo
         seen |= options.focus.is_none_or(matches);
         side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);
     })?;
+    input::tell_damaged(&manifest, &damaged);
     Ok((side.unwrap_or_else(|| Side::new(&manifest)), seen))
 }
 

@@ -1,9 +1,11 @@
 //! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks), or profiles that other
 //! tools took (perf.data, folded stacks, pprof), become a stored run.
 
+use super::diagnose::keep_verdict;
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
+use super::run_name::RunName;
 use super::{Common, Outcome, Usage};
 use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
@@ -70,6 +72,8 @@ pub struct Import {
     /// The run's id [default: time of the recording and the directory's name]
     #[arg(long, value_name = "ID", value_parser = id)]
     id: Option<String>,
+    #[command(flatten)]
+    name: RunName,
     #[command(flatten)]
     names: Names,
 }
@@ -142,14 +146,15 @@ fn usage(why: String) -> anyhow::Error {
 impl Import {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = Preset::load(&self.preset).map_err(|error| anyhow!(Usage(error.into())))?;
-        let progress = Progress::new();
+        let (progress, store) = (Progress::new(), Store::new(&common.runs));
+        self.name.check(&store)?;
         progress.working("reading the recordings");
         let mut imported = match (self.paths.as_slice(), self.level.as_slice()) {
             ([directory], []) if directory.is_dir() => self.directory(directory, &preset)?,
             _ => import_profiles(&self.files()?, &preset, &self.profile_options())?,
         };
         imported.manifest.arguments = shown_arguments(std::env::args());
-        let store = Store::new(&common.runs);
+        imported.manifest.name = self.name.given();
         let id = &imported.manifest.id;
         if store.holds(id) {
             let why = anyhow!("there is a run {id} already: name this one with --id, or remove that one");
@@ -172,6 +177,9 @@ impl Import {
                 run.windows.len(),
                 imported.windows.len()
             );
+        }
+        if let Err(error) = keep_verdict(&run, &preset, writer.directory()) {
+            progress.note(&format!("no verdict is kept with the run: {error:#}"));
         }
         progress.done();
         self.names.report(common, overview(&run, Some(&preset), &reference, Vec::new()))?;

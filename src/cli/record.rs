@@ -3,6 +3,7 @@
 use super::conduct::{self, Answer, Output, seconds};
 use super::observe::Instruments;
 use super::progress::Progress;
+use super::run_name::RunName;
 use super::{Common, Outcome, Usage};
 use crate::connection::shown_arguments;
 use crate::load::{Address, Protocol};
@@ -33,10 +34,10 @@ Examples:
 pub struct Record {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:
     /// by the name of the process that listens]
-    #[arg(long, value_name = "NAME|PATH", help_heading = "Connect")]
+    #[arg(long, value_name = "NAME|PATH", help_heading = "Target")]
     preset: Option<String>,
     /// Where the server listens [default: the preset's]; no connection is made to it
-    #[arg(long, value_name = "URL", help_heading = "Connect")]
+    #[arg(long, value_name = "URL", help_heading = "Target")]
     url: Option<String>,
     /// Number of windows
     #[arg(long, value_name = "K", default_value_t = 1, help_heading = "Plan")]
@@ -52,10 +53,12 @@ pub struct Record {
     #[arg(long, value_name = "N", help_heading = "Load")]
     clients: Option<usize>,
     /// Database whose statement statistics are read; password from the URL, PGPASSWORD or ~/.pgpass
-    #[arg(long, value_name = "URL", help_heading = "Observe")]
+    #[arg(long, value_name = "URL", help_heading = "What is measured")]
     statements_url: Option<String>,
     #[command(flatten)]
     instruments: Instruments,
+    #[command(flatten)]
+    name: RunName,
     #[command(flatten)]
     output: Output,
 }
@@ -67,7 +70,10 @@ impl Record {
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
-        let request = self.suited(&progress)?;
+        self.name.check(&store)?;
+        let mut request = self.suited(&progress)?;
+        request.observe.live = progress.is_live();
+        progress.plan(&request.plan, request.observe.follow, 1, false);
         let preset = request.preset.clone();
         let arms = vec![Arm { request, launch: Launch::Nothing, side: None }];
         let turns = Turns::new(&store, &stop, arms, vec![Turn::WHOLE], false);
@@ -97,6 +103,7 @@ impl Record {
             target: TargetRequest {
                 url: self.url.clone(),
                 pid: self.instruments.pid,
+                pid_anyway: self.instruments.pid_anyway,
                 source: self.instruments.source.read(),
                 ..TargetRequest::default()
             },
@@ -120,6 +127,7 @@ impl Record {
                 timing: Timing { warmup: Duration::ZERO, window: self.window },
             },
             arguments: shown_arguments(std::env::args()),
+            name: self.name.given(),
         };
         check(&request)?;
         Ok(request)

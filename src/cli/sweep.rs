@@ -59,11 +59,14 @@ impl Sweep {
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let connect = &self.own.connect;
+        self.own.name.check(&store)?;
         let replicates = self.replicates.max(1);
         let mut request = self.own.suited(replicates, None, &progress).await?;
         let preset = request.preset.clone();
         request.observe.observer = self.observer(&request)?;
+        request.observe.live = progress.is_live();
         request.observe.follow = self.own.observe.instruments.follow_by_default(request.plan.timing.window);
+        progress.plan(&request.plan, request.observe.follow, 1, false);
         let planned = if self.restart { Turn::each(replicates) } else { vec![Turn::WHOLE] };
         let arms = vec![Arm { request, launch: connect.launch(&[]), side: None }];
         let turns = Turns::new(&store, &stop, arms, planned, connect.restore);

@@ -107,6 +107,17 @@ fn split(line: &[u8]) -> Option<(Vec<&str>, &[u8])> {
     Some((words, rest.strip_prefix(b" ")?))
 }
 
+/// Whether the process itself has a socket open that listens on this port, be it one among several.
+pub fn listens_on(pid: u32, port: u16) -> bool {
+    !sockets(pid).is_disjoint(&listening_inodes(port))
+}
+
+/// As [`listens_on`], of a Unix socket.
+pub fn listens_at(pid: u32, path: &Path) -> bool {
+    let text = std::fs::read("/proc/net/unix").unwrap_or_default();
+    !sockets(pid).is_disjoint(&socket_inodes(&text, &bound_in(&text, path)))
+}
+
 /// Inodes of the sockets that a process has open.
 pub(super) fn sockets(pid: u32) -> BTreeSet<u64> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
