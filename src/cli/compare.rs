@@ -29,22 +29,25 @@ const ALPHA: f64 = 0.01;
 #[command(
     next_help_heading = "Sides",
     after_help = "\
-Sides differ in what is given with --a-... and --b-...; all else goes for both. Turns alternate (ABBA BAAB ...), a \
-server that
-wireprof starts is started anew for each, and the comparison ends as soon as throughput and latency of every level \
-are decided.
-Each side is stored as a run: `wireprof diff A B`, `hot` and `explain` read them.
+Sides differ in what is given with --a-... and --b-...; all else goes for both. \
+Turns alternate (ABBA BAAB ...), a server that wireprof starts is started anew for each, and the comparison ends as \
+soon as throughput and latency of every level are decided. Each side is stored as a run: `wireprof diff A B`, `hot` \
+and `explain` read them.
 
 Examples:
-  wireprof compare --testbed --b-sql \"set transaction_isolation = 'serializable'\" --levels 1,16,64 --awake \
-  --load-threads 2
-  wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m --max-replicates 30
-  wireprof compare --testbed --b-plant stale-reads=100ms --probe read-after-write --levels 16
-  wireprof compare --testbed --aa                               a check of the measurement itself
-  wireprof compare --preset postgres --url postgres://app@localhost/db --b-sql 'set jit = off' --query 'select 1'
-  wireprof compare --preset materialize --b-internal-sql 'ALTER SYSTEM SET enable_x = true'
-  wireprof compare --url postgres://me@127.0.0.1:7000/db --a-command './old --port 7000' --b-command './new --port \
-  7000'"
+  wireprof compare --testbed --levels 1,16,64 --awake --load-threads 2 \\
+      --b-sql \"set transaction_isolation = 'serializable'\"
+  wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m
+  wireprof compare --testbed --b-plant stale-reads=100ms \\
+      --probe read-after-write --levels 16
+  # a check of the measurement itself
+  wireprof compare --testbed --aa
+  wireprof compare --url postgres://app@localhost/db --query 'select 1' \\
+      --b-sql 'set jit = off'
+  wireprof compare --preset materialize \\
+      --b-internal-sql 'ALTER SYSTEM SET enable_x = true'
+  wireprof compare --url postgres://me@127.0.0.1:7000/db \\
+      --a-command './old --port 7000' --b-command './new --port 7000'"
 )]
 pub struct Compare {
     /// What to call the first side

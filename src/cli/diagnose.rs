@@ -21,11 +21,13 @@ const WIDTH: usize = 120;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof diagnose                      the latest run, at its highest level
+  # the latest run, at its highest level
+  wireprof diagnose
   wireprof diagnose RUN --level 16
-  wireprof diagnose RUN --json           all verdicts of all levels, with all their evidence")]
+  # all verdicts of all levels, with all their evidence
+  wireprof diagnose RUN --json")]
 pub struct Diagnose {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
     /// Number of clients to diagnose [default: the highest]

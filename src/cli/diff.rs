@@ -17,11 +17,15 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof diff BEFORE AFTER                         what changed, with intervals and verdicts
-  wireprof diff BEFORE latest --level 16 --margin 1  one level; \"same\" means within 1 %
-  wireprof diff BEFORE AFTER --svg pictures          flamegraphs of both, coloured where the cost a query differs
+  # what changed, with intervals and verdicts
+  wireprof diff BEFORE AFTER
+  # one level; \"same\" means within 1 %
+  wireprof diff BEFORE latest --level 16 --margin 1
+  # flamegraphs of both, coloured where the cost a query differs
+  wireprof diff BEFORE AFTER --svg pictures
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
-  wireprof diff BEFORE AFTER --anyway                runs of unlike hosts or sampling events")]
+  # runs of unlike hosts or sampling events
+  wireprof diff BEFORE AFTER --anyway")]
 pub struct Diff {
     /// Run before the change: its id, its path, or `latest`
     before: String,

@@ -32,11 +32,14 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof explain            the latest run
-  wireprof explain RUN --json for programs
-  wireprof explain RUN --svg clients.svg  where the clients are at each level, as a picture")]
+  # the latest run
+  wireprof explain
+  # for programs
+  wireprof explain RUN --json
+  # where the clients are at each level, as a picture
+  wireprof explain RUN --svg clients.svg")]
 pub struct Explain {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
     /// Only this level

@@ -17,10 +17,11 @@ pub const FOLDER: &str = "flamegraphs";
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof flamegraph                            all levels of the latest run, into its directory
+  # all levels of the latest run, into its directory
+  wireprof flamegraph
   wireprof flamegraph RUN --level 64 --focus peek --fold-plumbing -o pictures")]
 pub struct Flamegraph {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
     /// Only this level

@@ -17,16 +17,23 @@ use std::collections::BTreeSet;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof hot                                    the latest run, self costs
-  wireprof hot latest --focus peek --by total     inside a focus of the preset
-  wireprof hot RUN --sort growth --fold-plumbing  what grew most, by logical call chain
-  wireprof hot --off-cpu blocked                  who waits, by function of the program
-  wireprof hot --off-cpu blocked --by total       what threads are blocked in
-  wireprof hot --waits                            what carries the queries waits in, while it has one in hand
-  wireprof hot RUN --process postgres             what was sampled beside the target
+  # the latest run, self costs
+  wireprof hot
+  # inside a focus of the preset
+  wireprof hot latest --focus peek --by total
+  # what grew most, by logical call chain
+  wireprof hot RUN --sort growth --fold-plumbing
+  # who waits, by function of the program
+  wireprof hot --off-cpu blocked
+  # what threads are blocked in
+  wireprof hot --off-cpu blocked --by total
+  # what carries the queries waits in, while it has one in hand
+  wireprof hot --waits
+  # what was sampled beside the target
+  wireprof hot RUN --process postgres
   wireprof hot RUN --callers-of 'futex_wait' --by total")]
 pub struct Hot {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
     /// Only this level

@@ -22,19 +22,18 @@ use std::str::FromStr;
 #[derive(Args)]
 #[command(after_help = "\
 Files are perf.data (perf must be installed), the text of perf script, folded stacks or pprof of any producer; text \
-and pprof
-may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, and nothing \
-per query.
+and pprof may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, \
+and nothing per query.
 
-A directory holds one directory cN per level N, with any of these (each may be gzipped):
-  dbbench.txt (needed), bench.ini, timeline.txt, folded.txt (perf script | inferno-collapse-perf),
-  metrics-before.prom and metrics-after.prom, pgss-before.csv and pgss-after.csv,
-  schedstat-, stat-, cpu- and OTHER-before.txt and -after.txt
+A directory holds one directory cN per level N, with any of these, each of which may be gzipped: dbbench.txt \
+(needed), bench.ini, timeline.txt, folded.txt (perf script | inferno-collapse-perf), metrics-before.prom and \
+metrics-after.prom, pgss-before.csv and pgss-after.csv, schedstat-, stat-, cpu- and OTHER-before.txt and -after.txt.
 
 Examples:
   wireprof import perf.data --pid 4711 --qps 5200
-  wireprof import --level 1=c1.perf --level 64=c64.perf --queries 1=51000 --queries 64=880000
-  wireprof import before.pb.gz --qps 5200 --seconds 30 --id before
+  wireprof import --level 1=c1.perf --level 64=c64.perf \\
+      --queries 1=51000 --queries 64=880000
+  wireprof import before.pb.gz --qps 5200 --seconds 30 --name before
   wireprof import recordings/t --preset materialize --profile-seconds 15
   wireprof hot latest --focus peek")]
 pub struct Import {

@@ -20,15 +20,14 @@ use clap::Args;
 #[derive(Args)]
 #[command(after_help = "\
 The rungs are the preset's ([[rung]]): what costs least first, so that the protocol's own cost is measured and not \
-what is left of
-the rest. Each rung is stored as a run: `wireprof diff LOWER UPPER`, `hot` and `explain` read them. --restore puts \
-the server's
-settings back.
+what is left of the rest. Each rung is stored as a run: `wireprof diff LOWER UPPER`, `hot` and `explain` read them. \
+--restore puts the server's settings back.
 
 Examples:
   wireprof ladder --testbed --levels 1,16,64
-  wireprof ladder --preset materialize --levels 1,64 --window 5s --replicates 4 --restore
-  wireprof ladder --preset postgres --url postgres://app@localhost/db --query 'select * from t where id = 1'")]
+  wireprof ladder --preset materialize --levels 1,64 --window 5s --restore
+  wireprof ladder --preset postgres --url postgres://app@localhost/db \\
+      --query 'select * from t where id = 1'")]
 pub struct Ladder {
     #[command(flatten)]
     own: OwnLoad,

@@ -15,14 +15,17 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof metrics                             the preset's figures of the latest run
-  wireprof metrics RUN --match mz_ts_oracle    every series whose name or labels match
-  wireprof metrics RUN --followed              the figures of the seconds that `explain` divides the time in hand of")]
+  # the preset's figures of the latest run
+  wireprof metrics
+  # every series whose name or labels match
+  wireprof metrics RUN --match mz_ts_oracle
+  # the figures of the seconds that `explain` divides the time in hand of
+  wireprof metrics RUN --followed")]
 pub struct Metrics {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
-    /// Series whose `name{label=\"value\"}` matches
+    /// Series whose `name{label="value"}` matches
     #[arg(long = "match", value_name = "REGEX")]
     matching: Option<Regex>,
     /// Only this level

@@ -59,21 +59,25 @@ fn write(child: &mut Child, text: &str) -> std::io::Result<()> {
     }
 }
 
-/// SIGINT is ignored while this lives.
-struct Ignored(libc::sighandler_t);
+/// SIGINT is ignored while this lives; `None`: the kernel refused, and it is as it was.
+struct Ignored(Option<libc::sigaction>);
 
 impl Ignored {
     fn interrupts() -> Ignored {
-        // SAFETY: SIG_IGN is a valid disposition, and no memory of ours is involved.
-        Ignored(unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) })
+        // SAFETY: a `sigaction` of zeroes is a valid one: no flags, an empty mask, the default handler.
+        let (mut ignore, mut before): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
+        ignore.sa_sigaction = libc::SIG_IGN;
+        // SAFETY: both point to live values of the type that the call reads and writes.
+        let done = unsafe { libc::sigaction(libc::SIGINT, &raw const ignore, &raw mut before) };
+        Ignored((done == 0).then_some(before))
     }
 }
 
 impl Drop for Ignored {
     fn drop(&mut self) {
-        if self.0 != libc::SIG_ERR {
-            // SAFETY: the disposition is the one that was in force before, as `signal` returned it.
-            unsafe { libc::signal(libc::SIGINT, self.0) };
+        if let Some(before) = &self.0 {
+            // SAFETY: the action is the one that was in force, whole, as the kernel gave it.
+            unsafe { libc::sigaction(libc::SIGINT, before, std::ptr::null_mut()) };
         }
     }
 }

@@ -22,14 +22,15 @@ use std::time::Duration;
 #[derive(Args)]
 #[command(after_help = "\
 Nothing is sent to the server and nothing on it is set. What only a driver knows (latency, errors) is not measured; \
-where
-a query is can be told at the sockets. A window's level is the number of connections to the server's port.
+where a query is can be told at the sockets. A window's level is the number of connections to the server's port.
 
 Examples:
   wireprof record --preset materialize --windows 3 --window 20s
   wireprof record --url postgres://localhost:5432 --divisor sockets
-  wireprof record --preset postgres --statements-url postgres://app@localhost/db --divisor 'statements(^select)'
-  wireprof record --pid 4711 --url postgres://localhost:7000 --metrics-url http://localhost:7001/metrics \\
+  wireprof record --preset postgres --divisor 'statements(^select)' \\
+      --statements-url postgres://app@localhost/db
+  wireprof record --pid 4711 --url postgres://localhost:7000 \\
+      --metrics-url http://localhost:7001/metrics \\
       --divisor 'delta(queries_total)' --clients 64")]
 pub struct Record {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:

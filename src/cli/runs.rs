@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 /// Stored runs; with a run, its levels, checks and set-up
 #[derive(Args)]
 #[command(after_help = "\
-A run is called by its id or the beginning of it, its name (--name of the verb that made it), its path, latest or
+A run is called by its id or the beginning of it, its name (--name of the verb that made it), its path, latest, or \
 latest~N, the Nth before the latest.
 
 Examples:
@@ -27,7 +27,7 @@ Examples:
   wireprof runs --prune --keep 20 --dry-run
   wireprof runs --prune --older-than 14d")]
 pub struct Runs {
-    /// Run: its id or the beginning of it, its name, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     run: Option<String>,
     /// Runs at most, the newest
     #[arg(long, value_name = "N", default_value_t = 20)]

@@ -12,10 +12,11 @@ use clap::Args;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof statements               the latest run: the preset's watched statements first
+  # the latest run: the preset's watched statements first
+  wireprof statements
   wireprof statements RUN --top 30 --json")]
 pub struct Statements {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
     /// Only this level

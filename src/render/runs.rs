@@ -48,7 +48,16 @@ pub fn runs_report(runs: &[StoredRun], all: bool) -> Report {
     let key = |run: &StoredRun| (run.manifest.created.clone(), run.manifest.id.clone());
     sorted.sort_by_key(|run| std::cmp::Reverse(key(run)));
     let rows = sorted.into_iter().map(|run| row(run, all)).collect();
-    let notes = vec!["Throughput and mean latency are of the highest level.".to_string()];
+    let mut notes = vec!["Throughput and mean latency are of the highest level.".to_string()];
+    let by_sockets = |level: &LevelSummary| level.mean_latency.is_none() && level.sockets_latency.is_some();
+    let told: Vec<&str> = runs
+        .iter()
+        .filter(|run| run.highest.as_ref().is_ok_and(by_sockets))
+        .map(|run| run.manifest.id.as_str())
+        .collect();
+    if !told.is_empty() {
+        notes.push(format!("Mean latency by the sockets, since the load does not tell it: {}.", told.join(", ")));
+    }
     let table = Table { columns, rows, notes, ..Table::default() };
     Report { title: "Stored runs".into(), sections: vec![Section { tables: vec![table], ..Section::default() }] }
 }

@@ -62,6 +62,8 @@ impl Store {
     /// The runs that number or age would let go, oldest first.
     fn unkept(&self, kept: &Kept) -> Result<Vec<Manifest>> {
         let mut runs = self.list()?;
+        // A copy of a run's directory has the run's manifest, too.
+        runs.dedup_by(|one, other| one.id == other.id);
         let beyond = kept.newest.map_or(runs.len(), |newest| runs.len().saturating_sub(newest));
         runs.truncate(beyond);
         if let Some(since) = kept.since {
@@ -117,11 +119,11 @@ fn bytes_in(directory: &Path) -> Result<u64> {
         let entry = entry.with_context(|| format!("cannot read {}", directory.display()))?;
         let found =
             fs::symlink_metadata(entry.path()).with_context(|| format!("cannot read {}", directory.display()))?;
-        bytes += match () {
-            () if found.is_dir() => bytes_in(&entry.path())?,
-            () if found.is_file() => found.len(),
-            () => 0,
-        };
+        if found.is_dir() {
+            bytes += bytes_in(&entry.path())?;
+        } else if found.is_file() {
+            bytes += found.len();
+        }
     }
     Ok(bytes)
 }

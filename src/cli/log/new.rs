@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 /// Append an entry with a run's results; what you do not say is left as a placeholder
 #[derive(Args)]
 pub struct New {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
+    /// Title of the entry
     #[arg(long)]
     title: String,
     /// Run before the change: the entry says what is different, with intervals and verdicts
