@@ -1,7 +1,7 @@
 //! `wireprof diagnose`: why queries take as long as they do, with the evidence.
 
 use super::screen::screen;
-use super::{Common, Outcome, Usage, input, output};
+use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::judge::diagnose::{Diagnosis, Known};
 use crate::parallel;
 use crate::preset::Preset;
@@ -19,16 +19,19 @@ const WIDTH: usize = 120;
 
 /// Verdicts at a level, the first one first: cause, effect, evidence, what would refute it, what to try
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
   # the latest run, at its highest level
   wireprof diagnose
   wireprof diagnose RUN --level 16
   # all verdicts of all levels, with all their evidence
-  wireprof diagnose RUN --json")]
+  wireprof diagnose RUN --json"
+)]
 pub struct Diagnose {
     /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Number of clients to diagnose [default: the highest]
     #[arg(long, value_name = "N")]

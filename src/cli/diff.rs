@@ -1,7 +1,7 @@
 //! `wireprof diff`: two stored runs compared.
 
 use super::names::Names;
-use super::{Common, Outcome, Usage, input};
+use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::preset::Preset;
 use crate::profile::{Focus, Rename};
@@ -15,7 +15,9 @@ use std::path::PathBuf;
 
 /// Two runs compared: per level what changed in throughput, latency, places, demands and frames, and whether it is real
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
   # what changed, with intervals and verdicts
   wireprof diff BEFORE AFTER
@@ -25,11 +27,14 @@ Examples:
   wireprof diff BEFORE AFTER --svg pictures
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
   # runs of unlike hosts or sampling events
-  wireprof diff BEFORE AFTER --anyway")]
+  wireprof diff BEFORE AFTER --anyway"
+)]
 pub struct Diff {
     /// Run before the change: its id, its path, or `latest`
+    #[arg(help_heading = ARGUMENTS)]
     before: String,
     /// Run after it
+    #[arg(help_heading = ARGUMENTS)]
     after: String,
     /// Only this level
     #[arg(long, value_name = "N")]

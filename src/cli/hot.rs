@@ -1,7 +1,7 @@
 //! `wireprof hot`: frames x levels.
 
 use super::names::Names;
-use super::{Common, Outcome, Usage, input};
+use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
 use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::view::Source;
@@ -15,7 +15,9 @@ use std::collections::BTreeSet;
 
 /// Cost per query of each function at each level, and what grew
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
   # the latest run, self costs
   wireprof hot
@@ -31,10 +33,11 @@ Examples:
   wireprof hot --waits
   # what was sampled beside the target
   wireprof hot RUN --process postgres
-  wireprof hot RUN --callers-of 'futex_wait' --by total")]
+  wireprof hot RUN --callers-of 'futex_wait' --by total"
+)]
 pub struct Hot {
     /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Only this level
     #[arg(long, value_name = "N")]

@@ -6,7 +6,7 @@ use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::run_name::RunName;
-use super::{Common, Outcome, Usage};
+use super::{ARGUMENTS, Common, Outcome, Usage};
 use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
 use crate::import::{ImportOptions, Imported, ProfileFile, ProfileOptions, Told, Weights, import, import_profiles};
@@ -20,7 +20,9 @@ use std::str::FromStr;
 
 /// Make a stored run of recordings made by hand or of old profiles, so that the other verbs can read them
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is read",
+    after_help = "\
 Files are perf.data (perf must be installed), the text of perf script, folded stacks or pprof of any producer; text \
 and pprof may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, \
 and nothing per query.
@@ -35,10 +37,11 @@ Examples:
       --queries 1=51000 --queries 64=880000
   wireprof import before.pb.gz --qps 5200 --seconds 30 --name before
   wireprof import recordings/t --preset materialize --profile-seconds 15
-  wireprof hot latest --focus peek")]
+  wireprof hot latest --focus peek"
+)]
 pub struct Import {
     /// A directory with a directory cN per level, or profiles
-    #[arg(value_name = "DIRECTORY|FILE", required_unless_present = "level")]
+    #[arg(value_name = "DIRECTORY|FILE", required_unless_present = "level", help_heading = ARGUMENTS)]
     paths: Vec<PathBuf>,
     /// A profile taken at N clients; may be repeated
     #[arg(long, value_name = "N=FILE", value_parser = leveled)]
@@ -69,7 +72,7 @@ pub struct Import {
     #[arg(long, value_name = "S", value_parser = seconds)]
     profile_seconds: Option<f64>,
     /// The run's id [default: time of the recording and the directory's name]
-    #[arg(long, value_name = "ID", value_parser = id)]
+    #[arg(long, value_name = "ID", value_parser = id, help_heading = "Output")]
     id: Option<String>,
     #[command(flatten)]
     name: RunName,

@@ -29,7 +29,13 @@ pub struct Log {
     #[command(subcommand)]
     verb: LogVerb,
     /// The log's file
-    #[arg(long, global = true, value_name = "FILE", default_value = "pgwire-server-perf-log.md")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "pgwire-server-perf-log.md",
+        help_heading = "Output"
+    )]
     log: PathBuf,
 }
 

@@ -55,6 +55,9 @@ pub struct Arguments {
 /// Heading of the options that every verb has.
 const EVERYWHERE: &str = "Output";
 
+/// Heading of what has no name: clap's own, whatever that of the options is.
+const ARGUMENTS: Option<&'static str> = None;
+
 /// What every verb understands.
 #[derive(Args, Clone)]
 pub struct Common {

@@ -36,8 +36,8 @@ fn command(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
 
 /// Gives the text to the command and waits for its end.
 fn through(command: &str, text: &str) -> std::io::Result<ExitStatus> {
-    let mut pager = Command::new("sh");
-    pager.arg("-c").arg(command).stdin(Stdio::piped());
+    let mut pager = called(command);
+    pager.stdin(Stdio::piped());
     if std::env::var_os("LESS").is_none() {
         pager.env("LESS", LESS);
     }
@@ -48,6 +48,24 @@ fn through(command: &str, text: &str) -> std::io::Result<ExitStatus> {
     let ended = child.wait();
     drop(ignored);
     written.and(ended)
+}
+
+/// The command by itself where no shell is needed, which would tell of its absence in its own words.
+fn called(command: &str) -> Command {
+    let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "_-+./,:".contains(c));
+    let words: Vec<&str> = command.split_whitespace().collect();
+    match words.split_first().filter(|_| words.iter().all(|word| plain(word))) {
+        Some((program, arguments)) => {
+            let mut called = Command::new(program);
+            called.args(arguments);
+            called
+        }
+        None => {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(command);
+            shell
+        }
+    }
 }
 
 /// A pager that is left before the text's end has read all that it wants.
@@ -107,5 +125,6 @@ mod tests {
         let long = "line\n".repeat(100_000);
         assert!(through("head -n 1 > /dev/null", &long).unwrap().success());
         assert_eq!(through("wireprof-no-such-pager 2> /dev/null", "a").unwrap().code(), Some(127));
+        assert_eq!(through("wireprof-no-such-pager -x", "a").unwrap_err().kind(), ErrorKind::NotFound);
     }
 }

@@ -70,6 +70,13 @@ impl Progress {
         }
     }
 
+    /// What goes on beside the windows, for who looks on.
+    fn meanwhile(&self, id: WindowId, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("level {}: {what}", id.level));
+        }
+    }
+
     /// Takes the bar away.
     pub fn done(&self) {
         if let Some(bar) = &self.bar {
@@ -105,11 +112,8 @@ impl Progress {
                 self.working(&format!("{}, {seconds:.0} s", self.course.lock().start(id, index, of)));
             }
             Event::Running(moment) => self.working(&self.course.lock().running(&moment)),
-            Event::Processing(id) => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("level {}: symbols and files", id.level));
-                }
-            }
+            Event::Following(id) => self.meanwhile(id, "following what carries the queries"),
+            Event::Processing(id) => self.meanwhile(id, "symbols and files"),
             Event::Finished { window, index, of } => {
                 let left = self.course.lock().finish();
                 self.note(&format!("[{}/{of}] {}{left}", index + 1, measured(window)));

@@ -2,7 +2,7 @@
 
 use super::conduct::age;
 use super::overview::observing;
-use super::{Common, Outcome, Usage, input, output};
+use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::summary;
 use crate::parallel;
@@ -16,7 +16,9 @@ use std::time::{Duration, SystemTime};
 
 /// Stored runs; with a run, its levels, checks and set-up
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 A run is called by its id or the beginning of it, its name (--name of the verb that made it), its path, latest, or \
 latest~N, the Nth before the latest.
 
@@ -25,9 +27,11 @@ Examples:
   wireprof runs latest~1
   wireprof runs --json --last 100
   wireprof runs --prune --keep 20 --dry-run
-  wireprof runs --prune --older-than 14d")]
+  wireprof runs --prune --older-than 14d"
+)]
 pub struct Runs {
     /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(help_heading = ARGUMENTS)]
     run: Option<String>,
     /// Runs at most, the newest
     #[arg(long, value_name = "N", default_value_t = 20)]

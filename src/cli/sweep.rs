@@ -19,7 +19,7 @@ Examples:
   # six windows a level, each of a process of its own
   wireprof sweep --testbed --replicates 6 --restart
   wireprof sweep --url postgres://app@localhost/db --query 'select 1'
-  wireprof sweep --preset materialize --workload bench.ini --window 20s --restore
+  wireprof sweep --preset materialize --workload bench.ini --restore
   # a name to compare it by: wireprof diff base latest
   wireprof sweep --testbed --levels 1,64 --name base
   # and what each instrument costs the target

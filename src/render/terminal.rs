@@ -1,5 +1,5 @@
-//! Reports as text for a terminal. Invariant: no line of a table is wider than asked for, unless by a column whose cells
-//! are kept whole; a table that has too many columns goes on below, its first column repeated.
+//! Reports as text for a terminal. Invariant: no line of a table is wider than asked for, unless by a column whose
+//! cells are kept whole; a table that has too many columns goes on below, its first column repeated.
 
 use super::figure;
 use super::model::{Align, Cell, Report, Table};

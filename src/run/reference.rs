@@ -172,10 +172,7 @@ mod tests {
         for (reference, message) in [
             ("20261122", "`20261122` could be 20261122-101501-testbed, 20261122-101500-testbed (base)"),
             ("latest~3", "has only 3 runs with a window"),
-            (
-                "bas",
-                "no run has that name, and no such path holds a manifest.json; there is 20261123-000000-postgres (base)",
-            ),
+            ("bas", "holds a manifest.json; there is 20261123-000000-postgres (base)"),
             ("", "no run ``"),
             ("latest~x", "no run `latest~x`"),
         ] {

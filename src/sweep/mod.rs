@@ -108,6 +108,8 @@ pub enum Event<'a> {
     },
     /// A second of a window has passed; only where the request says that somebody looks on.
     Running(Moment),
+    /// The window is over, and what carries the queries is followed.
+    Following(WindowId),
     /// Samples are being symbolized and written.
     Processing(WindowId),
     /// A window is on disk.

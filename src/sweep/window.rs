@@ -122,7 +122,12 @@ pub async fn capture(
     });
     let freshness = probe(sources, stop, &mut missing).await;
     let (hands, cut) = match id.replicate {
-        1 => follow(sources, load.as_ref(), stop, &mut missing).await,
+        1 => {
+            if sources.follow.is_some() {
+                tell(Event::Following(id));
+            }
+            follow(sources, load.as_ref(), stop, &mut missing).await
+        }
         _ => (None, None),
     };
     let unknown = load.unmeasured().into_iter();
