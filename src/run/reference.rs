@@ -126,7 +126,7 @@ fn listed(runs: &[&Manifest]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::build;
+    use super::super::{WindowId, build};
     use super::*;
 
     /// Runs of these ids, names and seconds; the first ones have a window's directory.
@@ -136,6 +136,7 @@ mod tests {
             let mut manifest = build::manifest(id, &[1]);
             manifest.created = format!("2026-11-22T10:15:{second:02}Z");
             manifest.name = name.map(str::to_string);
+            manifest.order = vec![WindowId { level: 1, replicate: 1 }];
             let mut writer = store.create(manifest).unwrap();
             std::fs::create_dir(writer.directory().join("L0001-R1")).unwrap();
             writer.finish("complete").unwrap();

@@ -326,5 +326,6 @@ fn a_pid_that_does_not_own_the_port_is_refused_with_the_one_that_does() {
     let owner = format!("does not own port {port}: process {} (", std::process::id());
     assert!(error.contains(&owner) && error.contains("--pid-anyway"), "{error}");
     assert!(error.contains("1 level, about 14 s"), "how long it will take: {error}");
-    assert!(place.failed(&["sweep", "--testbed", "--pid-anyway"]).1.contains("--pid <PID>"));
+    assert!(place.failed(&["sweep", "--url", &url, "--pid-anyway"]).1.contains("--pid <PID>"));
+    assert!(place.failed(&["sweep", "--testbed", "--pid-anyway"]).1.contains("cannot be used with"));
 }
