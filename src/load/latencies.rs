@@ -1,5 +1,5 @@
-//! Latencies so far, coarsely, for whoever looks on while the load runs. Invariant: counting one costs a load thread two
-//! plain accesses to memory of its own; no figure of a run is from here.
+//! Latencies so far, coarsely, for whoever looks on while the load runs. Invariant: counting one costs a load thread
+//! two plain accesses to memory of its own; no figure of a run is from here.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -61,8 +61,8 @@ pub fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>
     Ok(Some(pid))
 }
 
-/// What is said of a process that was given although another one answers there: a proxy in front of it, if the user says
-/// that it is none of a slip of the pen.
+/// What is said of a process that was given although another one answers there: a proxy in front of it, where the user
+/// says so.
 ///
 /// # Errors
 /// The user does not say so: figures of the wrong process are worth nothing.
@@ -77,8 +77,8 @@ fn another_listens(request: &Request, pid: u32, address: &Address) -> Result<Opt
     let (given, owns) = (name(pid), name(owner));
     if !request.target.pid_anyway {
         bail!(LoadError::Usage(format!(
-            "--pid {pid} ({given}) does not own {place}: process {owner} ({owns}) does; leave --pid out to measure that \
-             one, or give --pid-anyway where it is a proxy in front of process {pid}"
+            "--pid {pid} ({given}) does not own {place}: process {owner} ({owns}) does; leave --pid out to measure \
+             that one, or give --pid-anyway where it is a proxy in front of process {pid}"
         )));
     }
     Ok(Some(format!(

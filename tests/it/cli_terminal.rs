@@ -3,7 +3,6 @@
 use crate::cli::Place;
 use clap::{Command as Verb, CommandFactory};
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::FromRawFd;
 use std::process::{Command, Stdio};
 use wireprof::cli::Arguments;
@@ -37,7 +36,7 @@ fn on_terminal(mut command: Command, columns: u16, lines: u16) -> (String, Optio
     drop(command);
     let mut shown = Vec::new();
     // A terminal that nobody has open any more is an error to read from.
-    let _ = ours.read_to_end(&mut shown);
+    let _ = std::io::copy(&mut ours, &mut shown);
     let code = child.wait().unwrap().code();
     (String::from_utf8(shown).unwrap().replace("\r\n", "\n"), code)
 }
