@@ -2,7 +2,7 @@
 
 use super::folding::FoldingArguments;
 use super::names::Names;
-use super::{Common, Outcome, Usage, input};
+use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::preset::Preset;
 use crate::profile::{Focus, Folding, Rename};
@@ -16,17 +16,26 @@ use std::path::PathBuf;
 
 /// Two runs compared: per level what changed in throughput, latency, places, demands and frames, and whether it is real
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof diff BEFORE AFTER                         what changed, with intervals and verdicts
-  wireprof diff BEFORE latest --level 16 --margin 1  one level; \"same\" means within 1 %
-  wireprof diff BEFORE AFTER --svg pictures          flamegraphs of both, coloured where the cost a query differs
+  # what changed, with intervals and verdicts
+  wireprof diff BEFORE AFTER
+  # one level; \"same\" means within 1 %
+  wireprof diff BEFORE latest --level 16 --margin 1
+  # flamegraphs of both, coloured where the cost a query differs
+  wireprof diff BEFORE AFTER --svg pictures
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
-  wireprof diff BEFORE AFTER --anyway                runs of unlike hosts or sampling events")]
+  # runs of unlike hosts or sampling events
+  wireprof diff BEFORE AFTER --anyway"
+)]
 pub struct Diff {
     /// Run before the change: its id, its path, or `latest`
+    #[arg(help_heading = ARGUMENTS)]
     before: String,
     /// Run after it
+    #[arg(help_heading = ARGUMENTS)]
     after: String,
     /// Only this level
     #[arg(long, value_name = "N")]
@@ -139,10 +148,10 @@ impl Diff {
 
     /// The preset whose metrics are compared; a run of a preset that is gone can still be compared without.
     fn preset(&self, common: &Common) -> Result<Option<Preset>> {
-        let run = Store::new(&common.runs).load_parts(&self.after, Parts::NONE).map_err(Usage)?;
+        let manifest = input::find(common, &self.after)?.1;
         match &self.preset {
-            Some(name) => input::preset(&run.manifest, Some(name)).map(Some),
-            None => Ok(Preset::load(&run.manifest.preset).ok()),
+            Some(name) => input::preset(&manifest, Some(name)).map(Some),
+            None => Ok(Preset::load(&manifest.preset).ok()),
         }
     }
 
@@ -151,7 +160,7 @@ impl Diff {
         let Some(focus) = &self.focus else { return Ok(None) };
         let needed = match preset {
             Some(preset) => preset,
-            None => &input::preset(&Store::new(&common.runs).load_parts(&self.after, Parts::NONE)?.manifest, None)?,
+            None => &input::preset(&input::find(common, &self.after)?.1, None)?,
         };
         input::focus(needed, focus).map(Some)
     }
@@ -187,11 +196,10 @@ fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Resu
 }
 
 fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bool)> {
-    let store = Store::new(&common.runs);
-    store.find(reference).map_err(Usage)?;
+    let (directory, _) = input::find(common, reference)?;
     let (mut side, mut seen): (Option<Side>, bool) = (None, false);
     let parts = Parts { companions: false, metrics: options.preset.is_some(), ..Parts::ALL };
-    let manifest = store.load_each(reference, parts, |manifest, window| {
+    let (manifest, damaged) = Store::load_each(&directory, parts, |manifest, window| {
         let matches = |focus: &Focus| match &window.profile {
             Some(profile) => profile.frames.iter().any(|frame| focus.matches(frame)),
             None => true,
@@ -199,6 +207,7 @@ fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bo
         seen |= options.focus.is_none_or(matches);
         side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);
     })?;
+    input::tell_damaged(&manifest, &damaged);
     Ok((side.unwrap_or_else(|| Side::new(&manifest)), seen))
 }
 

@@ -2,7 +2,7 @@
 
 use super::folding::{FoldingArguments, KernelArgument};
 use super::names::Names;
-use super::{Common, Outcome, Usage, input, output};
+use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::render::{Picture, Report, Section};
@@ -16,13 +16,17 @@ pub const FOLDER: &str = "flamegraphs";
 
 /// SVG flamegraphs per level: everything, and each focus; CPU per query, waits, the time in the server's hands
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof flamegraph                            all levels of the latest run, into its directory
-  wireprof flamegraph RUN --level 64 --focus peek --kernel grouped -o pictures")]
+  # all levels of the latest run, into its directory
+  wireprof flamegraph
+  wireprof flamegraph RUN --level 64 --focus peek --kernel grouped -o pictures"
+)]
 pub struct Flamegraph {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Only this level
     #[arg(long, value_name = "N")]
@@ -43,7 +47,7 @@ pub struct Flamegraph {
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     /// Directory for the pictures [default: flamegraphs/ in the run's directory]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     output: Option<PathBuf>,
     #[command(flatten)]
     names: Names,

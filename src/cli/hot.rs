@@ -2,7 +2,7 @@
 
 use super::folding::{FoldingArguments, KernelArgument};
 use super::names::Names;
-use super::{Common, Outcome, Usage, input};
+use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
 use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::view::Source;
@@ -16,20 +16,31 @@ use std::collections::BTreeSet;
 
 /// Cost per query of each function at each level, and what grew
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof hot                                    the latest run, by function of the program with what it calls
-  wireprof hot latest --focus peek --by total     inside a focus of the preset, the functions above others
-  wireprof hot RUN --by self --kernel grouped     in which function the CPU is spent, the kernel's as one a call
-  wireprof hot RUN --sort growth                  what grew most
-  wireprof hot --off-cpu blocked                  who waits, by function of the program
-  wireprof hot --off-cpu blocked --by total       what threads are blocked in
-  wireprof hot --waits                            what carries the queries waits in, while it has one in hand
-  wireprof hot RUN --process postgres             what was sampled beside the target
-  wireprof hot RUN --callers-of 'futex_wait' --by total")]
+  # the latest run, by function of the program with what it calls
+  wireprof hot
+  # inside a focus of the preset, the functions above others
+  wireprof hot latest --focus peek --by total
+  # in which function the CPU is spent, the kernel's as one a call
+  wireprof hot RUN --by self --kernel grouped
+  # what grew most
+  wireprof hot RUN --sort growth
+  # who waits, by function of the program
+  wireprof hot --off-cpu blocked
+  # what threads are blocked in
+  wireprof hot --off-cpu blocked --by total
+  # what carries the queries waits in, while it has one in hand
+  wireprof hot --waits
+  # what was sampled beside the target
+  wireprof hot RUN --process postgres
+  wireprof hot RUN --callers-of 'futex_wait' --by total"
+)]
 pub struct Hot {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Only this level
     #[arg(long, value_name = "N")]

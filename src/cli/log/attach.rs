@@ -14,7 +14,7 @@ use std::path::Path;
 /// Copy a run's flamegraphs and profiles beside the log and link them; twice is once
 #[derive(Args)]
 pub struct Attach {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
     /// Entry to attach to [default: the newest]

@@ -12,13 +12,15 @@ use std::path::Path;
 /// Hold the log against its runs and the copies beside it: edited numbers, sessions, baselines, links
 #[derive(Args)]
 #[command(after_help = "\
-Wrong, and exit code 1: a generated part that was edited, half of a marker, a session's number used twice or left out, a
-baseline that no run of the log has (in entries that have a run), a link that leads nowhere, a log without any entry.
-Told, and no failure: what cannot be checked, because the run and its copy are gone, or because a person wrote it.
+Wrong, and exit code 1: a generated part that was edited, half of a marker, a session's number used twice or left \
+out, a baseline that no run of the log has (in entries that have a run), a link that leads nowhere, a log without any \
+entry. Told, and no failure: what cannot be checked, because the run and its copy are gone, or because a person wrote \
+it.
 
 Examples:
   wireprof log check
-  wireprof log check --from 49          only session 49 and later
+  # only session 49 and later
+  wireprof log check --from 49
   wireprof log check --log old.md --runs /mnt/runs --json")]
 pub struct LogCheck {
     /// Entries of earlier sessions are left alone
