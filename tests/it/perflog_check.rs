@@ -287,3 +287,60 @@ fn the_generated_text_of_a_known_run_is_this_form() {
         "results() writes another text than it did: raise perflog::FORM by one, and put both numbers here\n{text}"
     );
 }
+
+/// Lines and kinds of what people's figures contradict.
+fn contradictions(path: &std::path::Path) -> Vec<(usize, Rule, String)> {
+    let store = Store::new(tempfile::tempdir().unwrap().path().join("runs"));
+    let checked = check(path, &read(path).unwrap(), &store, None);
+    let found = checked.findings.into_iter().filter_map(|finding| match &finding.kind {
+        Kind::Contradiction { rule, .. } => Some((finding.line, *rule, finding.kind.to_string())),
+        _ => None,
+    });
+    found.collect()
+}
+
+fn in_repository(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[test]
+fn twelve_errors_of_a_log_that_a_person_wrote_are_found_and_nothing_else() {
+    let found = contradictions(&in_repository("tests/fixtures/logs/errors.md"));
+    let places: Vec<(usize, Rule)> = found.iter().map(|(line, rule, _)| (*line, *rule)).collect();
+    let expected = [
+        (14, Rule::Little),
+        (15, Rule::Order),
+        (18, Rule::Change),
+        (30, Rule::Change),
+        (40, Rule::Part),
+        (43, Rule::Part),
+        (47, Rule::Direction),
+        (47, Rule::Unit),
+        (53, Rule::Change),
+        (56, Rule::Count),
+        (56, Rule::Cpu),
+        (58, Rule::Shares),
+    ];
+    assert_eq!(places, expected, "{found:#?}");
+    assert!(found[0].2.contains("40.4 clients in flight"), "{found:#?}");
+}
+
+#[test]
+fn sound_logs_in_other_styles_and_our_own_give_no_finding() {
+    for log in ["tests/fixtures/logs/sound-terse.md", "tests/fixtures/logs/sound-prose.md", "pgwire-server-perf-log.md"]
+    {
+        assert_eq!(contradictions(&in_repository(log)), [], "{log}");
+        assert!(
+            check(&in_repository(log), &read(&in_repository(log)).unwrap(), &Store::new("none"), None).held > 0
+                || log.starts_with("pgwire")
+        );
+    }
+    // What wireprof wrote is sound also where nobody knows any more that it wrote it.
+    let own = std::fs::read_to_string(in_repository("pgwire-server-perf-log.md")).unwrap();
+    let bare: String =
+        own.lines().filter(|line| !line.starts_with("<!-- wireprof:")).map(|line| format!("{line}\n")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.md");
+    std::fs::write(&path, bare).unwrap();
+    assert_eq!(contradictions(&path), []);
+}
