@@ -1,5 +1,5 @@
-//! The log of a tuning session, by the real binaries: one sweep and one `log new` write down all that a hand-off between
-//! sessions asks for, and `log check` finds it sound.
+//! The log of a tuning session, by the real binaries: one sweep and one `log new` write down all that a hand-off
+//! between sessions asks for, and `log check` finds it sound.
 
 use crate::sweeps::*;
 use wireprof::testbed::Options;

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 use std::path::Path;
 
-/// Hold the log against its runs, the copies beside it and itself: edited numbers, arithmetic, sessions, baselines, links
+/// Hold the log against its runs, its copies and itself: edited numbers, arithmetic, sessions, baselines, links
 #[derive(Args)]
 #[command(after_help = "\
 Wrong, and exit code 1: a generated part that was edited, half of a marker, a session's number used twice or left out, a

@@ -29,9 +29,9 @@ use tables::{folded, with_depth, with_growth, without};
 /// Kind of the block in its key.
 const FIGURES: &str = "figures";
 /// Statements that are not watched, at most.
-const STATEMENTS: usize = 3;
+const STATEMENTS: usize = 1;
 /// Stacks of waits at most.
-const STACKS: usize = 6;
+const STACKS: usize = 3;
 
 /// The figures of a run.
 pub fn figures(run: &Run, preset: &Preset) -> Generated {
@@ -62,7 +62,11 @@ fn latency(run: &Run, preset: &Preset, levels: &[usize]) -> String {
     let other_share = |key: &str| key.ends_with("_share") && Some(key) != last.as_deref();
     let shown = |table: Table| with_depth(folded(with_growth(without(table, other_share), levels), levels));
     let tables: Vec<Table> = section.tables.into_iter().map(shown).collect();
-    titled("Where the latency goes, by the server's metrics and the sockets", &tables, &section.notes)
+    // Remarks on the last level: `wireprof explain` has those on all.
+    let of_another =
+        |note: &String| levels.iter().rev().skip(1).any(|level| note.starts_with(&format!("Level {level}: ")));
+    let notes: Vec<String> = section.notes.iter().filter(|note| !of_another(note)).cloned().collect();
+    titled("Where the latency goes, by the server's metrics and the sockets", &tables, &notes)
 }
 
 /// The windows that the preset's quantities are told of: one a level, since those of several are not averaged.

@@ -17,9 +17,9 @@ static CORES: LazyLock<Regex> = LazyLock::new(|| {
     let words = NUMBERS.join("|");
     let what = r"(?:v?cpus?|cores?|vcores?|hardware threads|hyperthreads)\b";
     let has = r"(?:has|have|with|on|of|on an?|host:?|machine:?|box:?|vm:?|is an?|e\.)";
-    let pattern = format!(
-        r"(?i)\b(\d+|{words})-(?:core|vcpu|cpu)\b|\b(\d+|{words}) vcpus?\b|\b{has} (?:a |an |its |all |the )?(\d+|{words})[ -](?:[a-z]+ )?{what}"
-    );
+    let compound = format!(r"\b(\d+|{words})-(?:core|vcpu|cpu)\b|\b(\d+|{words}) vcpus?\b");
+    let said = format!(r"\b{has} (?:a |an |its |all |the )?(\d+|{words})[ -](?:[a-z]+ )?{what}");
+    let pattern = format!("(?i){compound}|{said}");
     Regex::new(&pattern).expect("a pattern of this file")
 });
 

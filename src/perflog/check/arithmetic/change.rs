@@ -1,5 +1,5 @@
-//! Whether a difference, percentage or factor follows from two figures. Invariant: it contradicts them only if no values
-//! within everything's rounding agree, in no reading that its words allow.
+//! Whether a difference, percentage or factor follows from two figures. Invariant: it contradicts them only if no
+//! values within everything's rounding agree, in no reading that its words allow.
 
 use super::grid::Value;
 use super::head::Form;

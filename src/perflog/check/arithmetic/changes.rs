@@ -182,10 +182,26 @@ fn said_by_heads(grid: &Grid, position: usize) -> Vec<Of> {
         head.quantity == other.quantity && head.words == other.words
     };
     let named: Vec<Of> = pairs.iter().copied().filter(of_kind).map(|(from, to)| Of::Positions(from, to)).collect();
+    if pairs.is_empty() && head.words.is_empty() {
+        return the_two(grid, position);
+    }
     let says = head.quantity != Quantity::Other || !head.words.is_empty();
     match (named.is_empty(), pairs.first()) {
         (false, _) if says => named,
         (_, Some((from, to))) if !says => vec![Of::Positions(*from, *to)],
+        _ => Vec::new(),
+    }
+}
+
+/// The only two columns of figures, where they are of one kind and the change stands behind them.
+fn the_two(grid: &Grid, position: usize) -> Vec<Of> {
+    let numbers: Vec<usize> = plain(grid).into_iter().filter(|p| *p > 0).collect();
+    match numbers.as_slice() {
+        [from, to] if *to < position && !grid.has_levels() => {
+            let (one, other) = (&grid.heads[*from], &grid.heads[*to]);
+            let alike = one.quantity == other.quantity && one.unit == other.unit && one.words != other.words;
+            if alike { vec![Of::Positions(*from, *to)] } else { Vec::new() }
+        }
         _ => Vec::new(),
     }
 }

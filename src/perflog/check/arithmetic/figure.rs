@@ -2,7 +2,7 @@
 //! name, a date, a version or an address is no figure.
 
 use super::interval::Interval;
-use super::unit::{Dimension, Unit, ends_word, unit};
+use super::unit::{Dimension, Unit, ends_word, is_one_of, unit};
 use std::ops::Range;
 
 /// A figure as it stands.
@@ -164,8 +164,11 @@ fn figure(text: &str, before: Before, numeral: &Numeral) -> Option<Figure> {
             figure.unit = Some(unit);
             figure.at.end += len;
         }
+        None if names_clients(&text[..figure.at.start]) => {
+            figure.unit = Some(Unit { dimension: Dimension::Clients, ..Unit::PLAIN });
+        }
         None if before.times => figure.unit = Some(Unit { dimension: Dimension::Factor, ..Unit::PLAIN }),
-        None if !ends_word(&text[figure.at.end..]) => return None,
+        None if !ends_word(&text[figure.at.end..]) || begins_compound(&text[figure.at.end..]) => return None,
         None => {}
     }
     if before.sign == Some('-') {
@@ -208,6 +211,21 @@ fn before(text: &str, from: usize) -> Option<Before> {
     let joins = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '/' | '#' | '@' | '$' | '\\');
     let slash_of_words = head.ends_with('/') && head.trim_end_matches('/').ends_with(' ');
     (!head.ends_with(joins) || slash_of_words).then_some(found)
+}
+
+/// `N=16`, `concurrency: 16`
+fn names_clients(before: &str) -> bool {
+    let Some(name) = before.trim_end().strip_suffix(['=', ':']).map(str::trim_end) else { return false };
+    let word = name.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
+    // "16 clients: 12,300" is another thing.
+    let counted = name[..name.len() - word.len()].trim_end().ends_with(|c: char| c.is_ascii_digit());
+    let names = "N n c clients concurrency conns connections Clients Concurrency";
+    is_one_of(word, names) && !word.is_empty() && !counted
+}
+
+/// `32-bit`
+fn begins_compound(rest: &str) -> bool {
+    rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_alphabetic))
 }
 
 fn says_about(before: &str) -> bool {

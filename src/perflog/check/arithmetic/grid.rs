@@ -2,7 +2,7 @@
 //! figure, and a unit where it, its head or its label says one.
 
 use super::figure::{Figure, figures};
-use super::head::{Head, Quantity};
+use super::head::{Form, Head, Quantity, Role};
 use super::interval::Interval;
 use super::page::Rows;
 use super::unit::{Dimension, Unit};
@@ -103,8 +103,31 @@ impl Grid {
             label: label.clone(),
             cells: row.iter().zip(&heads).map(|(cell, head)| cell.resolved(head, label)).collect(),
         });
-        let lines = lines.collect();
-        Some(Grid { heads, lines, level, before: before.to_lowercase(), turned: false })
+        let lines: Vec<Line> = lines.collect();
+        Some(Grid { heads, lines, level, before: before.to_lowercase(), turned: false }.with_signs())
+    }
+
+    /// Percentages and factors that all have a sign are changes, whatever stands above them.
+    fn with_signs(mut self) -> Grid {
+        let all_signed = |cells: &mut dyn Iterator<Item = &Cell>| {
+            let mut values = cells.filter_map(|cell| cell.value.as_ref()).peekable();
+            let signed = |value: &Value| {
+                value.sign.is_some() && matches!(value.dimension(), Dimension::Percent | Dimension::Factor)
+            };
+            values.peek().is_some() && values.all(signed)
+        };
+        for position in 0..self.heads.len() {
+            let signed = all_signed(&mut self.lines.iter().skip(1).map(|line| &line.cells[position]));
+            if signed && self.heads[position].role == Role::Plain {
+                self.heads[position].role = Role::Change(Form::Any);
+            }
+        }
+        for line in self.lines.iter_mut().skip(1) {
+            if line.label.role == Role::Plain && all_signed(&mut line.cells.iter().skip(1)) {
+                line.label.role = Role::Change(Form::Any);
+            }
+        }
+        self
     }
 
     /// Rows for columns.

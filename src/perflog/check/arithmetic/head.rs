@@ -2,7 +2,7 @@
 //! own kind, which is compared with none of another kind.
 
 use super::figure::figures;
-use super::unit::{Dimension, Unit, unit};
+use super::unit::{Dimension, Unit, is_one_of, unit};
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -84,19 +84,41 @@ macro_rules! pattern {
 }
 
 pattern!(PARENTHESIS, r"[(\[]([^)\]]*)[)\]]");
-pattern!(QUANTILE, r"\bp(50|75|9\d?\d*)(\.\d+)?\b|\b(50|75|9\d)(\.\d+)?(th|\s?%\s?ile)\b|\bmedian\b");
-pattern!(EXPRESSION, r"^\D*?(\d+)\s*(?:clients?)?\s*(/|÷|vs\.?|over|-|−|->|→|to)\s*(\d+)\s*(?:clients?)?\b");
+pattern!(QUANTILE, concat!(r"\bp(50|75|9\d?\d*)(\.\d+)?\b|\b(50|75|9\d)(\.\d+)?(th|\s?%\s?ile)\b|\bmedian\b",));
+pattern!(EXPRESSION, r"^\D*?(\d+)\s*(?:clients?)?\s*(/|÷|vs\.?|over|\s-\s|−|->|→|to)\s*(\d+)\s*(?:clients?)?\b");
 pattern!(
     CHANGE,
-    r"Δ|∆|\bdelta\b|\bchanged?\b|\bdiff(erence)?\b|\bratio\b|\bspeed-?up\b|\bfactor\b|\bgain\b|\bgrowth\b|\bgrew\b|\bimprovement\b|\breduction\b|\bsaving\b|\brelative\b|\bvs\b|\bscaling\b|\bversus\b|\bcompared\b|\bwin\b|^x$|^×$|^\+/-$|^±\s?%$"
+    concat!(
+        r"Δ|δ|∆|\bdelta\b|\bchanged?\b|\bdiff(erence)?\b|\bratio\b|\bspeed-?up\b|\bfactor\b|\bgain\b|",
+        r"\bgrowth\b|\bgrew\b|\bimprovement\b|\breduction\b|\bsaving\b|\brelative\b|\bvs\b|\bscaling\b|",
+        r"\bversus\b|\bcompared\b|\bwin\b|^x$|^×$|^\+/-$|^±\s?%$",
+    )
 );
 pattern!(FACTOR, r"\bratio\b|\bspeed-?up\b|\bfactor\b|\bscaling\b|^x$|^×$|[(\[](x|×)[)\]]");
-pattern!(BETTER, r"\bspeed-?up\b|\bgain\b|\bimprovement\b|\breduction\b|\bsaving\b|\bfaster\b|\bwin\b|\bbetter\b");
-pattern!(BEFORE, r"\bbefore\b|\bbase(line)?\b|\bold\b|\bprevious\b|\bcontrol\b|\bwithout\b");
-pattern!(AFTER, r"\bafter\b|\bnew\b|\bpatched\b|\boptimi[sz]ed\b|\bnow\b|\bcandidate\b|\bwith\b");
+pattern!(
+    BETTER,
+    concat!(r"\bspeed-?up\b|\bgain\b|\bimprovement\b|\breduction\b|\bsaving\b|\bfaster\b|\bwin\b|\bbetter\b",)
+);
+pattern!(
+    BEFORE,
+    concat!(
+        r"\bbefore\b|\bbase(line)?\b|\bold\b|\bprevious\b|\bcontrol\b|\bwithout\b|\bmain\b|\bmaster\b|",
+        r"\btrunk\b|\bstock\b|\borig(inal)?\b",
+    )
+);
+pattern!(
+    AFTER,
+    concat!(
+        r"\bafter\b|\bnew\b|\bpatch(ed)?\b|\boptimi[sz]ed\b|\bnow\b|\bcandidate\b|\bwith\b|\bbranch\b|",
+        r"\bfix(ed)?\b|\btuned\b",
+    )
+);
 pattern!(
     CLIENTS,
-    r"^(#|n|nr|no|num|number|of|concurrent|clients?|concurrency|levels?|conns?|connections|users|parallelism|\s|\.|=|:)+$"
+    concat!(
+        r"^(#|n|nr|no|num|number|of|concurrent|clients?|concurrency|levels?|conns?|connections|users|",
+        r"parallelism|\s|\.|=|:)+$",
+    )
 );
 pattern!(LEVEL, r"^(?:n|c|level|clients|concurrency|conns)?\s*[=:@]?\s*(\d+)\s*(?:clients?|conns?|connections)?$");
 pattern!(CHANGED_SIDE, r"^(before|after|old|new|base|baseline)$");
@@ -112,7 +134,7 @@ impl Head {
         let level = LEVEL.captures(&bare).and_then(|found| found[1].parse().ok());
         let expression = EXPRESSION.captures(&bare).filter(|_| level.is_none()).and_then(|found| {
             let (a, b) = (found[1].parse().ok()?, found[3].parse().ok()?);
-            let forward = matches!(&found[2], "->" | "→" | "to");
+            let forward = matches!(found[2].trim(), "->" | "→" | "to");
             Some(if forward { Expression { from: a, to: b } } else { Expression { from: b, to: a } })
         });
         let role = match expression {
@@ -219,7 +241,8 @@ fn quantile(found: &regex::Captures) -> f64 {
     let fraction = found.get(2).or(found.get(4)).map_or("", |fraction| fraction.as_str());
     let value: f64 = format!("{digits}{fraction}").parse().unwrap_or(50.0);
     // p999 is 99.9 %.
-    if value >= 100.0 { format!("0.{digits}").parse().unwrap_or(0.999) } else { value / 100.0 }
+    let share = if value >= 100.0 { format!("0.{digits}").parse().unwrap_or(0.999) } else { value / 100.0 };
+    (share * 1e6).round() / 1e6
 }
 
 /// The unit in parentheses, else behind a comma, an underscore or the words.
@@ -244,85 +267,17 @@ fn unit_of(lower: &str) -> Option<Unit> {
 
 /// Words that say which of several things of one kind it is.
 fn words(lower: &str) -> BTreeSet<String> {
-    const KNOWN: [&str; 74] = [
-        "the",
-        "of",
-        "in",
-        "by",
-        "per",
-        "a",
-        "an",
-        "and",
-        "client",
-        "clients",
-        "end",
-        "to",
-        "e2e",
-        "observed",
-        "query",
-        "queries",
-        "q",
-        "qps",
-        "tps",
-        "rps",
-        "throughput",
-        "s",
-        "ms",
-        "us",
-        "ns",
-        "sec",
-        "secs",
-        "seconds",
-        "msec",
-        "usec",
-        "mean",
-        "avg",
-        "average",
-        "latency",
-        "lat",
-        "min",
-        "max",
-        "median",
-        "before",
-        "after",
-        "base",
-        "baseline",
-        "old",
-        "new",
-        "change",
-        "diff",
-        "difference",
-        "delta",
-        "δ",
-        "ratio",
-        "speedup",
-        "factor",
-        "x",
-        "vs",
-        "level",
-        "gain",
-        "growth",
-        "improvement",
-        "k",
-        "m",
-        "kq",
-        "kqps",
-        "tx",
-        "txn",
-        "txns",
-        "op",
-        "ops",
-        "relative",
-        "response",
-        "time",
-        "total",
-        "rate",
-        "rt",
+    const KNOWN: &str = concat!(
+        "main branch patch patched the of in by per a an and client clients end to e2e observed query queries ",
+        "q qps tps rps throughput s ms us ns sec secs seconds msec usec mean avg average latency lat min max ",
+        "median before after base baseline old new change diff difference delta δ ratio speedup factor x vs ",
+        "level gain growth improvement k m kq kqps tx txn txns op ops relative response time total rate rt ",
         "transactions",
-    ];
-    lower
+    );
+    QUANTILE
+        .replace_all(lower, " ")
         .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|word| !word.is_empty() && !KNOWN.contains(word) && !QUANTILE.is_match(word))
+        .filter(|word| !word.is_empty() && !is_one_of(word, KNOWN))
         .map(str::to_string)
         .collect()
 }

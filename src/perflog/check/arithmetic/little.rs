@@ -1,5 +1,5 @@
-//! Little's law, N = X R: clients that always have a query under way are throughput times mean latency. Invariant: where
-//! clients pause between queries, as the words say, nothing is told.
+//! Little's law, N = X R: clients that always have a query under way are throughput times mean latency. Invariant:
+//! where clients pause between queries, as the words say, nothing is told.
 
 use super::grid::{Grid, Value};
 use super::head::{Head, Quantity, Role};

@@ -128,10 +128,38 @@ mod tests {
 
     #[test]
     fn code_comments_and_generated_parts_are_left_out_and_markup_is_taken_off() {
-        let text = "# T 1\n\nOne **2 us** of `3 us` ~~4~~[^1].\n\n```\n| 5 | 6 |\n|---|---|\n```\n<!--\n| 7 |\n|--|\n| 8 \
-                    |\n-->\n\n- item 9\n  - inner 10\n\n| a | **b** |\n|---|---|\n| 11 | **12** |\n\n<!-- \
-                    wireprof:begin R results -->\n| 13 |\n| --- |\n| 14 |\n<!-- wireprof:end R results -->\n\n[^1]: 15\n";
-        let log = Document::parse(text.into());
+        let lines = [
+            "# T 1",
+            "",
+            "One **2 us** of `3 us` ~~4~~[^1].",
+            "",
+            "```",
+            "| 5 | 6 |",
+            "|---|---|",
+            "```",
+            "<!--",
+            "| 7 |",
+            "|--|",
+            "| 8 |",
+            "-->",
+            "",
+            "- item 9",
+            "  - inner 10",
+            "",
+            "| a | **b** |",
+            "|---|---|",
+            "| 11 | **12** |",
+            "",
+            "<!-- wireprof:begin R results -->",
+            "| 13 |",
+            "| --- |",
+            "| 14 |",
+            "<!-- wireprof:end R results -->",
+            "",
+            "[^1]: 15",
+        ];
+        let text = lines.map(|line| format!("{line}\n")).concat();
+        let log = Document::parse(text);
         let mut told = Vec::new();
         for part in parts(&log) {
             match part {
@@ -150,7 +178,7 @@ mod tests {
             ("|b", 18),
             ("|11", 20),
             ("|12", 20),
-            ("15", 27),
+            ("15", 28),
         ];
         assert_eq!(told, expected.map(|(text, line)| (text.to_string(), line)));
     }

@@ -1,13 +1,12 @@
 //! What a sentence says of a table: "from 1 to 16 clients throughput rises 5.9x". Invariant: it is wrong only if it
 //! follows from no table of its entry that has both numbers of clients and the quantity.
 
-use super::change::Said;
 use super::grid::{Grid, Value};
 use super::head::{Form, Quantity, Role};
 use super::sentence::Sentence;
 use super::spoken;
 use super::told::{Asked, Told};
-use super::unit::Dimension;
+use super::unit::{Dimension, is_one_of};
 
 /// A figure of a table: how many clients, what, how much.
 #[derive(Clone, Debug)]
@@ -20,38 +19,10 @@ pub struct Known {
 }
 
 /// Words of other quantities, of other times and of what is not so.
-const OTHERS: [&str; 30] = [
-    "cpu",
-    "server",
-    "database",
-    "statement",
-    "wait",
-    "waits",
-    "batch",
-    "oracle",
-    "phase",
-    "core",
-    "perfect",
-    "linear",
-    "ideal",
-    "session",
-    "before",
-    "after",
-    "expected",
-    "expect",
-    "would",
-    "should",
-    "not",
-    "if",
-    "was",
-    "hands",
-    "frames",
-    "function",
-    "work",
-    "scaling",
-    "baseline",
-    "previous",
-];
+const OTHERS: &str = concat!(
+    "cpu server database statement wait waits batch oracle phase core perfect linear ideal session before ",
+    "after expected expect would should not if was hands frames function work scaling baseline previous",
+);
 
 /// The figures of a table, `number` being its own.
 pub fn known(grid: &Grid, number: usize, turned: bool) -> Vec<Known> {
@@ -79,7 +50,7 @@ pub fn check(sentence: &Sentence, known: &[Known], place: &dyn Fn(usize) -> usiz
     let lower = sentence.lower();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).collect();
     let whole = step.from.dimension() == Dimension::Clients && !step.from.vague && !step.to.vague;
-    if !whole || lower.contains('_') || words.iter().any(|word| OTHERS.contains(word)) {
+    if !whole || lower.contains('_') || words.iter().any(|word| is_one_of(word, OTHERS)) {
         return;
     }
     let claims: Vec<usize> = (0..sentence.figures.len()).filter(|index| is_claim(sentence, *index)).collect();

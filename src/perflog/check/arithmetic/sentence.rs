@@ -90,11 +90,14 @@ impl<'a> Sentence<'a> {
     }
 
     fn find_steps(&self) -> Vec<Step> {
-        (1..self.figures.len()).filter_map(|last| self.step(last - 1, last)).collect()
+        // Figures in parentheses may stand between: "from 1.3 ms (session 4) to 1.1 ms".
+        let firsts = |last: usize| (last.saturating_sub(3)..last).rev();
+        (1..self.figures.len()).filter_map(|last| firsts(last).find_map(|first| self.step(first, last))).collect()
     }
 
     fn step(&self, first: usize, last: usize) -> Option<Step> {
-        let words = without_parentheses(&self.between(first).to_lowercase());
+        let span = self.figures[first].at.end..self.figures[last].at.start.max(self.figures[first].at.end);
+        let words = without_parentheses(&self.text[span].to_lowercase());
         let words = words.trim_matches([' ', ',']);
         let from =
             || self.before(first).to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|word| word == "from");

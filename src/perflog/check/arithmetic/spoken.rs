@@ -6,42 +6,25 @@ use super::grid::Value;
 use super::head::Form;
 use super::sentence::{Sentence, Step};
 use super::told::{Asked, Contradiction, Rule, Told};
-use super::unit::Dimension;
+use super::unit::{Dimension, is_one_of};
 
 /// Words that may stand between a change and what it is of.
-const GLUE: [&str; 34] = [
-    "a", "an", "or", "so", "that", "is", "thus", "hence", "up", "down", "by", "which", "it", "s", "i", "e", "about",
-    "roughly", "only", "just", "ie", "this", "was", "from", "more", "less", "faster", "slower", "higher", "lower",
-    "better", "worse", "fewer", "another",
-];
+const GLUE: &str = concat!(
+    "a an or so that is thus hence up down by which it s i e about roughly only just ie this was from ",
+    "more less faster slower higher lower better worse fewer another",
+);
 
-const UP: [&str; 9] = ["rose", "rises", "grew", "grows", "increased", "increases", "climbed", "climbs", "doubled"];
-const DOWN: [&str; 11] =
-    ["fell", "falls", "dropped", "drops", "decreased", "decreases", "shrank", "sank", "reduced", "reduces", "halved"];
+const UP: &str = "rose rises grew grows increased increases climbed climbs doubled";
+const DOWN: &str = "fell falls dropped drops decreased decreases shrank sank reduced reduces halved";
 /// Words before a figure that may say where it goes.
 const NEAR: usize = 6;
 /// Words behind a change that say that it is of something else.
-const OF_ELSE: [&str; 11] =
-    ["since", "vs", "against", "over", "compared", "relative", "of", "on", "than", "versus", "in"];
+const OF_ELSE: &str = "since vs against over compared relative of on than versus in";
 /// What is said in a sentence that does not say how it is.
-const UNREAL: [&str; 16] = [
-    "not",
-    "n't",
-    "never",
-    "would",
-    "should",
-    "if",
-    "expected",
-    "expect",
-    "predicted",
-    "could",
-    "instead",
-    "unless",
-    "neither",
-    "nor",
-    "might",
-    "goal",
-];
+const UNREAL: &str = concat!(
+    "not don didn doesn isn wasn never would should if expected expect predicted could instead unless neither nor ",
+    "might goal",
+);
 
 /// Tells of all steps of a sentence; `place` is the log's byte of a byte of it.
 pub fn check(sentence: &Sentence, place: &dyn Fn(usize) -> usize, told: &mut Told) {
@@ -59,7 +42,7 @@ fn words(text: &str) -> Vec<String> {
 
 fn is_glue(text: &str) -> bool {
     let quiet = text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "(,:=≈~[-–—'.".contains(c));
-    quiet && words(text).iter().all(|word| GLUE.contains(&word.as_str()))
+    quiet && words(text).iter().all(|word| is_one_of(word, GLUE))
 }
 
 /// Figures right beside the step that may be a change: those behind it, one after the other, and the one before it.
@@ -88,7 +71,8 @@ fn beside(sentence: &Sentence, step: &Step) -> Vec<usize> {
 fn is_change(sentence: &Sentence, index: usize, in_parentheses: bool) -> bool {
     let figure = &sentence.figures[index];
     let after = sentence.between(index);
-    if words(after).first().is_some_and(|word| OF_ELSE.contains(&word.as_str())) {
+    let goes_on = after.trim_start().starts_with(char::is_alphabetic);
+    if goes_on && words(after).first().is_some_and(|word| is_one_of(word, OF_ELSE)) {
         return false;
     }
     let alone = after.trim_start().starts_with([')', ',', ';', '.', ':', ']', '/']) || after.trim().is_empty();
@@ -111,8 +95,8 @@ fn direction_of(word: &str) -> Option<i8> {
         "more" | "higher" | "increase" | "rise" | "larger" | "longer" | "growth" => Some(1),
         "less" | "lower" | "fewer" | "decrease" | "drop" | "reduction" | "smaller" | "shorter" => Some(-1),
         "faster" | "slower" | "better" | "worse" | "improvement" | "gain" | "win" | "regression" | "speedup" => Some(0),
-        _ if UP.contains(&word) => Some(1),
-        _ if DOWN.contains(&word) => Some(-1),
+        _ if is_one_of(word, UP) => Some(1),
+        _ if is_one_of(word, DOWN) => Some(-1),
         _ => None,
     }
 }
@@ -200,12 +184,15 @@ fn direction(sentence: &Sentence, step: &Step, place: &dyn Fn(usize) -> usize, t
     let mut before = words(clause);
     before.drain(..before.len().saturating_sub(NEAR));
     let all = words(sentence.text);
-    if all.iter().any(|word| UNREAL.contains(&word.as_str())) || step.either || step.from.vague || step.to.vague {
+    if all.iter().any(|word| is_one_of(word, UNREAL)) || step.either || step.from.vague || step.to.vague {
         return;
     }
-    let says = |list: &[&str]| before.iter().any(|word| list.contains(&word.as_str()));
-    let (up, down) = (says(&UP) || step.direction > 0, says(&DOWN) || step.direction < 0);
-    let improved = says(&["improved", "improves"]);
+    let says = |list: &str| before.iter().any(|word| is_one_of(word, list));
+    let moves = |pair: &[String], way: &str| is_one_of(&pair[0], "went goes gone is are") && pair[1] == way;
+    let goes = |way: &str| before.windows(2).any(|pair| moves(pair, way));
+    let up = says(UP) || goes("up") || step.direction > 0;
+    let down = says(DOWN) || goes("down") || step.direction < 0;
+    let improved = says("improved improves");
     let lower_is_better = match step.to.dimension() {
         Dimension::Time => true,
         Dimension::Rate => false,

@@ -288,13 +288,18 @@ fn counts(sentence: &Sentence, place: &dyn Fn(usize) -> usize, told: &mut Told) 
     let of = |dimension: Dimension| -> Vec<usize> {
         (0..sentence.figures.len()).filter(|index| sentence.figures[*index].dimension() == dimension).collect()
     };
+    let seconds = |index: &usize| {
+        let whole = sentence.figures[*index].unit.is_some_and(|unit| unit.scale >= 1.0 && !unit.per_query);
+        let before = sentence.before(*index).to_lowercase();
+        let word = before.split(|c: char| !c.is_alphanumeric()).rfind(|word| !word.is_empty()).unwrap_or("");
+        whole && ["in", "over", "within", "during", "for", "of"].contains(&word)
+    };
+    let times: Vec<usize> = of(Dimension::Time).into_iter().filter(seconds).collect();
     let (counts, rates) = (of(Dimension::Count), of(Dimension::Rate));
-    let ([count], [rate]) = (counts.as_slice(), rates.as_slice()) else { return };
-    let seconds = count + 1;
-    let near = sentence.figures.get(seconds).is_some_and(|figure| figure.dimension() == Dimension::Time)
-        && ["in", "over", "within", "during"].contains(&sentence.between(*count).trim());
-    if near && sentence.step_of(*rate).is_none() {
+    let ([count], [rate], [time]) = (counts.as_slice(), rates.as_slice(), times.as_slice()) else { return };
+    let plain = |index: usize| sentence.step_of(index).is_none() && sentence.figures[index].sign.is_none();
+    if plain(*rate) && plain(*count) && !little::pauses(&sentence.lower()) {
         let (count_at, rate) = (at(sentence, *count, place), sentence.value(*rate));
-        capacity::count(&sentence.value(*count), &rate, &sentence.value(seconds), count_at, told);
+        capacity::count(&sentence.value(*count), &rate, &sentence.value(*time), count_at, told);
     }
 }

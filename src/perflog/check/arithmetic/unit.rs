@@ -87,7 +87,7 @@ const RATES: [&str; 21] = [
     "/s",
 ];
 
-const OTHERS: [(&str, Dimension, f64); 33] = [
+const OTHERS: [(&str, Dimension, f64); 34] = [
     ("% points", Dimension::Points, 1.0),
     ("%-points", Dimension::Points, 1.0),
     ("percentage points", Dimension::Points, 1.0),
@@ -116,6 +116,7 @@ const OTHERS: [(&str, Dimension, f64); 33] = [
     ("CPUs", Dimension::Cpus, 1.0),
     ("cores", Dimension::Cpus, 1.0),
     ("-core", Dimension::Cpus, 1.0),
+    ("-client", Dimension::Clients, 1.0),
     ("kB", Dimension::Bytes, 1e3),
     ("MB", Dimension::Bytes, 1e6),
     ("GB", Dimension::Bytes, 1e9),
@@ -172,6 +173,11 @@ fn begins(text: &str, name: &str) -> Option<usize> {
 fn begins_with(text: &str, name: &str) -> Option<usize> {
     let start = text.get(..name.len())?;
     start.eq_ignore_ascii_case(name).then_some(name.len())
+}
+
+/// Whether a word is one of a list's, which blanks set apart.
+pub fn is_one_of(word: &str, list: &str) -> bool {
+    list.split(' ').any(|one| one == word)
 }
 
 pub fn ends_word(rest: &str) -> bool {
