@@ -60,7 +60,12 @@ pub struct Generated {
 impl Generated {
     /// With its markers, without a last line break.
     pub fn whole(&self) -> String {
-        format!("{}\n{}\n{}", begin(&self.key, &self.made), self.text.trim_end_matches('\n'), end(&self.key))
+        format!("{}\n{}{}", begin(&self.key, &self.made), self.inside(), end(&self.key))
+    }
+
+    /// What stands between the markers' lines.
+    pub fn inside(&self) -> String {
+        format!("{}\n", self.text.trim_end_matches('\n'))
     }
 }
 

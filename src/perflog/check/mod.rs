@@ -145,7 +145,7 @@ fn again(block: &Block, store: &Store) -> Result<String, String> {
         (DIFFERENCE, [before, after]) => changes(&load(before)?, &load(after)?, &made),
         (kind, _) => return Err(format!("{kind} are not made again")),
     };
-    Ok(generated.text)
+    Ok(generated.inside())
 }
 
 /// What people's own figures say together.

@@ -69,6 +69,12 @@ fn sum_of(parts: &[&Value]) -> Interval {
     parts.iter().fold(Interval::exact(0.0), |sum, part| sum.plus(part.interval))
 }
 
+/// What is not in the sum of one column may be in that of another.
+fn with_apart(grid: &Grid, sum: usize, position: usize, added: Interval) -> Interval {
+    let apart = (1..sum).filter(|line| grid.lines[*line].label.role == Role::Apart);
+    apart.filter_map(|line| grid.value(line, position)).fold(added, |sum, part| sum.plus(part.interval))
+}
+
 fn of_sum(grid: &Grid, sum: usize, told: &mut Told) {
     let parts = parts(grid, sum);
     let all: Vec<(usize, &Value, Vec<&Value>)> = (1..grid.heads.len())
@@ -91,7 +97,9 @@ fn of_sum(grid: &Grid, sum: usize, told: &mut Told) {
             continue;
         }
         let added = sum_of(parts);
-        let fits = added.meets(whole.interval);
+        let fits = added.meets(whole.interval) || with_apart(grid, sum, *position, added).meets(whole.interval);
+        let side_by_side = ["parallel", "overlap", "concurrent"].iter().any(|word| grid.before.contains(word));
+        let fits = fits || !strict && side_by_side && !parts.iter().any(|part| part.interval.above(whole.interval));
         let less = whole.interval.above(added);
         if fits || !strict && less && !is_sum(*position) {
             told.sound(at, Asked::Sum);
