@@ -1,5 +1,5 @@
-//! Whether a log can be trusted: its generated parts against the copies beside it and against the stored runs, its
-//! numbers of sessions, its baselines, its links. Invariant: nothing is written; what cannot be held against anything
+//! Whether a log can be trusted: its generated parts against the copies beside it and against the stored runs, what
+//! people wrote by its own arithmetic, its numbers of sessions, its baselines, its links. Invariant: nothing is written; what cannot be held against anything
 //! is counted as such and is neither right nor wrong.
 //!
 //! A generated part must equal its copy byte for byte (line breaks apart). Where its run is stored it is made again:

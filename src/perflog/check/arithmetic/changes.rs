@@ -266,7 +266,7 @@ fn nearest(grid: &Grid, position: usize) -> Vec<Of> {
         return Vec::new();
     }
     let sources: Vec<usize> = match head.quantity {
-        Quantity::Other => plain.into_iter().filter(|p| *p < position && *p > 0).next_back().into_iter().collect(),
+        Quantity::Other => plain.into_iter().rfind(|p| *p < position && *p > 0).into_iter().collect(),
         quantity => plain.into_iter().filter(|p| grid.heads[*p].quantity == quantity).collect(),
     };
     sources.into_iter().flat_map(|source| [Of::Line(1, source), Of::Above(source)]).collect()

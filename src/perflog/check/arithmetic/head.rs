@@ -84,7 +84,7 @@ macro_rules! pattern {
 }
 
 pattern!(PARENTHESIS, r"[(\[]([^)\]]*)[)\]]");
-pattern!(QUANTILE, concat!(r"\bp(50|75|9\d?\d*)(\.\d+)?\b|\b(50|75|9\d)(\.\d+)?(th|\s?%\s?ile)\b|\bmedian\b",));
+pattern!(QUANTILE, r"\bp(50|75|9\d?\d*)(\.\d+)?\b|\b(50|75|9\d)(\.\d+)?(th|\s?%\s?ile)\b|\bmedian\b");
 pattern!(EXPRESSION, r"^\D*?(\d+)\s*(?:clients?)?\s*(/|÷|vs\.?|over|\s-\s|−|->|→|to)\s*(\d+)\s*(?:clients?)?\b");
 pattern!(
     CHANGE,
@@ -95,10 +95,7 @@ pattern!(
     )
 );
 pattern!(FACTOR, r"\bratio\b|\bspeed-?up\b|\bfactor\b|\bscaling\b|^x$|^×$|[(\[](x|×)[)\]]");
-pattern!(
-    BETTER,
-    concat!(r"\bspeed-?up\b|\bgain\b|\bimprovement\b|\breduction\b|\bsaving\b|\bfaster\b|\bwin\b|\bbetter\b",)
-);
+pattern!(BETTER, r"\bspeed-?up\b|\bgain\b|\bimprovement\b|\breduction\b|\bsaving\b|\bfaster\b|\bwin\b|\bbetter\b");
 pattern!(
     BEFORE,
     concat!(

@@ -91,7 +91,7 @@ impl Reader {
             Event::Start(Tag::Paragraph | Tag::Item) => self.begin(),
             // A list inside an item ends the item's own words.
             Event::Start(Tag::List(_)) | Event::End(TagEnd::Paragraph | TagEnd::Item | TagEnd::Heading(_)) => {
-                self.end()
+                self.end();
             }
             Event::Text(text) if self.unread == 0 => self.push(&text, at),
             Event::Code(text) if self.unread == 0 => self.code(&text, at),

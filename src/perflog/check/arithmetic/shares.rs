@@ -20,7 +20,7 @@ pub fn check(grid: &Grid, told: &mut Told) {
         let head = &grid.heads[position];
         let percent = head.unit.is_some_and(|unit| unit.dimension == Dimension::Percent);
         let called = head.quantity == Quantity::Share;
-        if head.role != Role::Plain || !called && !(percent && head.words.is_empty()) {
+        if head.role != Role::Plain || !(called || percent && head.words.is_empty()) {
             continue;
         }
         let derived = of_others(grid, position, told);

@@ -37,10 +37,8 @@ fn groups(sentence: &Sentence, wanted: &dyn Fn(usize) -> bool) -> Vec<(usize, Ve
     let mut found: Vec<(usize, Vec<Value>)> = Vec::new();
     for index in (0..sentence.figures.len()).filter(|index| sentence.figures[*index].sign.is_none()) {
         match sentence.step_of(index) {
-            Some(step) if step.first == index => {
-                if wanted(step.last) || wanted(step.first) {
-                    found.push((index, vec![step.from.clone(), step.to.clone()]));
-                }
+            Some(step) if step.first == index && (wanted(step.last) || wanted(step.first)) => {
+                found.push((index, vec![step.from.clone(), step.to.clone()]));
             }
             Some(_) => {}
             None if wanted(index) => found.push((index, vec![sentence.value(index)])),
@@ -197,7 +195,7 @@ fn share(sentence: &Sentence, index: usize, of: (&Value, &Value), place: &dyn Fn
     }
     let found = Contradiction {
         rule: Rule::Change,
-        stands: said.text.clone(),
+        stands: said.text,
         right: format!("{} %", grouped(ratio.middle())),
         why: format!("{} of {} is another share", of.0.text, of.1.text),
     };
