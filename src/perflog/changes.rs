@@ -31,6 +31,5 @@ pub fn changes(before: &Run, after: &Run, made: &Made) -> Generated {
         text += &markdown_table(&table);
     }
     let key = format!("{} {} {DIFFERENCE}", found.before, found.after);
-    text += &format!("**In one line.** {}\n\n", one_line_summary(after, Some(before)));
     Generated { key, made: Made { focus: None, ..made.clone() }, text }
 }

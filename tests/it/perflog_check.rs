@@ -139,6 +139,7 @@ fn what_changed_between_two_runs_is_made_again_from_both_and_a_changed_digit_fai
     writer.finish("complete").unwrap();
     let (before, after) = (before, place.store().load(&after.manifest.id).unwrap());
     let changed = changes(&before, &after, &made(12, None));
+    assert_eq!(changed.text.matches("**In one line.** 16 clients: 400,000 -> 400,").count(), 1, "{}", changed.text);
     let log = read(&place.log()).unwrap();
     write(&place.log(), &log.with_entry(&entry(1, 2, &words(), std::slice::from_ref(&changed)))).unwrap();
     let checked = place.check();
