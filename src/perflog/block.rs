@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Raised whenever the same run gives another text: entries of other forms are compared by value, not byte by byte.
-pub const FORM: u32 = 4;
+pub const FORM: u32 = 5;
 
 /// How a block was made, so that it can be made again. It stands in the block's first marker as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,12 @@ pub struct Generated {
 impl Generated {
     /// With its markers, without a last line break.
     pub fn whole(&self) -> String {
-        format!("{}\n{}\n{}", begin(&self.key, &self.made), self.text.trim_end_matches('\n'), end(&self.key))
+        format!("{}\n{}{}", begin(&self.key, &self.made), self.inside(), end(&self.key))
+    }
+
+    /// What stands between the markers' lines.
+    pub fn inside(&self) -> String {
+        format!("{}\n", self.text.trim_end_matches('\n'))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::block::{Generated, Made};
 use super::entry::one_line;
+use super::figures::one_line_summary;
 use crate::analyze::compare::difference::{Options, difference};
 use crate::render::{difference_tables, markdown_table};
 use crate::run::Run;
@@ -15,6 +16,7 @@ pub fn changes(before: &Run, after: &Run, made: &Made) -> Generated {
     let defaults = Options::default();
     let found = difference(before, after, &Options { top: made.top.unwrap_or(defaults.top), ..defaults });
     let mut text = format!("From run `{}` to run `{}`:\n\n", found.before, found.after);
+    text += &format!("**In one line.** {}\n\n", one_line_summary(after, Some(before)));
     found.notes.iter().for_each(|note| text += &format!("- {}\n", one_line(note)));
     text += &format!(
         "- Probability of any false difference among throughput, latency and CPU: at most {} %; of the frames that \

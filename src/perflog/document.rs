@@ -90,6 +90,12 @@ impl Document {
         self.text[..at].matches('\n').count() + 1
     }
 
+    /// The character of its line that a byte of the text is, from 1.
+    pub fn column_at(&self, at: usize) -> usize {
+        let line = self.text[..at].rfind('\n').map_or(0, |end| end + 1);
+        self.text[line..at].chars().count() + 1
+    }
+
     /// The entry's text, heading included.
     pub fn entry_text(&self, entry: &Entry) -> &str {
         &self.text[entry.range.clone()]

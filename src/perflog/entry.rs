@@ -2,9 +2,10 @@
 //! words, or a visible placeholder for them.
 
 use super::block::Generated;
+use super::figures::one_line_summary;
 use crate::analyze::judge::summary::summary;
 use crate::render::{Picture, significant};
-use crate::run::Run;
+use crate::run::{BuiltFrom, Manifest, Run};
 
 /// How a placeholder begins, for those who look for what is open.
 pub(super) const TO_FILL_IN: &str = "_To fill in: ";
@@ -14,6 +15,8 @@ pub(super) const TO_FILL_IN: &str = "_To fill in: ";
 pub struct NewEntry {
     /// Title of the entry; line breaks in it become blanks.
     pub title: String,
+    /// Day of the measurement, and what was measured; `None`: no such line.
+    pub date: Option<String>,
     /// What was observed; `None`: a placeholder stands for it.
     pub problem: Option<String>,
     /// What was changed; `None`: a placeholder stands for it.
@@ -29,6 +32,7 @@ pub fn entry(number: u64, level: usize, words: &NewEntry, generated: &[Generated
     let heading = "#".repeat(level);
     let sub = "#".repeat(level + 1);
     let mut text = format!("{heading} Session {number}: {}\n\n", one_line(&words.title));
+    text += &words.date.as_ref().map_or(String::new(), |date| format!("**Date:** {}\n\n", one_line(date)));
     text += &paragraph("Problem", &words.problem, "what was observed, and why it matters");
     text += &paragraph("Change", &words.change, "what was changed, and the revision of the change");
     text += &format!("{sub} Results\n\n");
@@ -41,14 +45,31 @@ pub fn entry(number: u64, level: usize, words: &NewEntry, generated: &[Generated
     text
 }
 
-/// Text for the change that an entry is about, as a version control system keeps it: the title, what was changed, the
-/// levels.
-pub fn description(number: u64, words: &NewEntry, run: &Run) -> String {
+/// The day of a run, its id, and the revision that was measured, where it is known.
+pub fn date(manifest: &Manifest) -> String {
+    let day = manifest.created.split('T').next().unwrap_or(&manifest.created);
+    let revision = match &manifest.target.source {
+        BuiltFrom::WorkingCopy(copy) => {
+            let commit: String = copy.commit.chars().take(12).collect();
+            let of = copy.change.as_ref().map_or(commit.clone(), |change| format!("{change} ({commit})"));
+            let changed = if copy.changed { ", with changes" } else { "" };
+            let title = if copy.title.is_empty() { String::new() } else { format!(" \"{}\"", copy.title) };
+            format!("{} {of}{title}{changed}", copy.tool)
+        }
+        _ => "a revision that was not said (--source DIR)".into(),
+    };
+    format!("{day}, run `{}` of {revision}", manifest.id)
+}
+
+/// Text for the change that an entry is about, as a version control system keeps it: the title, what was changed, what
+/// it gave against the run before, else the levels.
+pub fn description(number: u64, words: &NewEntry, run: &Run, before: Option<&Run>) -> String {
     let mut text = format!("{}\n\n", one_line(&words.title));
     if let Some(change) = words.change.as_deref().map(str::trim).filter(|change| !change.is_empty()) {
         text += &format!("{change}\n\n");
     }
-    for level in summary(run) {
+    text += &before.map_or(String::new(), |before| format!("{}\n\n", one_line_summary(run, Some(before))));
+    for level in summary(run).into_iter().filter(|_| before.is_none()) {
         let figure = |value: Option<f64>| value.map_or("not measured".to_string(), significant);
         text += &format!(
             "{} clients: {} queries/s, mean latency {} us, {} us of the server's CPU a query ({} windows)\n",

@@ -144,17 +144,23 @@ fn a_log_entry_is_made_attached_to_and_shown() {
     let place = Place::new();
     assert_eq!(place.json(&["log", "new", "--title", "first", "--problem", "slow"])["session"], 1);
     assert_eq!(place.json(&["log", "new", "--title", "second"])["session"], 2);
-    let attached = place.json(&["log", "attach", "--session", "1"]);
-    assert_eq!((&attached["session"], &attached["attached"]), (&1.into(), &4.into()));
+    // The pictures of all at both levels; one level's; all, with the profiles.
+    let attached = |arguments: &[&str]| {
+        let attached = place.json(&[&["log", "attach", "--session", "1"], arguments].concat());
+        assert_eq!(attached["session"], 1);
+        attached["attached"].as_u64().unwrap()
+    };
+    assert_eq!((attached(&[]), attached(&["--level", "16"]), attached(&["--all"])), (2, 1, 4));
+    assert!(place.failed(&["log", "attach", "--level", "3"]).1.contains("has no level 3; it has 1, 16"));
     let path = place.path().join("pgwire-server-perf-log.md");
     let once = std::fs::read(&path).unwrap();
-    place.done(&["log", "attach", "--session", "1"]);
+    place.done(&["log", "attach", "--session", "1", "--all"]);
     assert!(once == std::fs::read(&path).unwrap());
     for name in ["L0001-all.svg", "L0016-all.svg", "L0001-R1.pb.gz", "L0016-R1.pb.gz"] {
         assert!(place.path().join(format!("flamegraphs/20261122-101530-testbed-{name}")).exists(), "{name}");
     }
     let checked = place.done(&["log", "check"]);
-    assert!(checked.contains("5 held against the copies beside the log, 2 made again"), "{checked}");
+    assert!(checked.contains("9 held against the copies beside the log, 2 made again"), "{checked}");
     let text = std::fs::read_to_string(&path).unwrap();
     let line = text.lines().position(|line| line.contains("| 400,000 |")).unwrap() + 1;
     std::fs::write(&path, text.replacen("| 400,000 |", "| 500,000 |", 1)).unwrap();

@@ -13,6 +13,7 @@ mod load;
 mod load_connect;
 mod load_scripts;
 mod load_wire;
+mod log_entry;
 mod off_cpu;
 mod options;
 mod postgres;

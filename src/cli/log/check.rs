@@ -1,4 +1,5 @@
-//! `wireprof log check`: whether the log's generated parts are what the runs gave.
+//! `wireprof log check`: whether the log's generated parts are what the runs gave, and whether the figures that people
+//! wrote can be true together.
 
 use super::{existing, no_entry};
 use crate::cli::{Common, Outcome, output};
@@ -9,13 +10,17 @@ use anyhow::Result;
 use clap::Args;
 use std::path::Path;
 
-/// Hold the log against its runs and the copies beside it: edited numbers, sessions, baselines, links
+/// Hold the log against its runs, its copies and itself: edited numbers, arithmetic, sessions, baselines, links
 #[derive(Args)]
 #[command(after_help = "\
-Wrong, and exit code 1: a generated part that was edited, half of a marker, a session's number used twice or left \
-out, a baseline that no run of the log has (in entries that have a run), a link that leads nowhere, a log without any \
-entry. Told, and no failure: what cannot be checked, because the run and its copy are gone, or because a person wrote \
-it.
+Wrong, and exit code 1: a generated part that was edited, half of a marker, a session's number used twice or left out, a
+baseline that no run of the log has (in entries that have a run), a link that leads nowhere, a log without any entry;
+in tables and sentences that people wrote: figures that cannot be true together whatever their rounding. These are a
+difference, percentage or factor that does not follow from its cells; clients that are not throughput times latency; a
+part larger than its whole, shares of more than 100 %; p50 above p99, a mean outside of its ends; a sum that is not one;
+more CPU than cores; a count that is not rate times time; units that differ by 1000.
+Told, and no failure: what cannot be checked, because the run and its copy are gone, or because a person wrote it. What
+is not understood is counted, and listed with --verbose.
 
 Examples:
   wireprof log check
@@ -26,6 +31,9 @@ pub struct LogCheck {
     /// Entries of earlier sessions are left alone
     #[arg(long, value_name = "SESSION")]
     from: Option<u64>,
+    /// List figures that are not understood, and those that no generated part has
+    #[arg(long, short)]
+    verbose: bool,
     /// Findings shown at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -49,7 +57,8 @@ impl LogCheck {
             Column::text("remedy", "remedy"),
         ];
         // The wrong ones must not be cut off by those that could only not be checked.
-        let mut shown: Vec<&Finding> = checked.findings.iter().collect();
+        let quiet = |finding: &&Finding| self.verbose || !matches!(finding.kind, Kind::NotUnderstood { .. });
+        let mut shown: Vec<&Finding> = checked.findings.iter().filter(quiet).collect();
         shown.sort_by_key(|finding| !finding.kind.is_wrong());
         let left_out = shown.len().saturating_sub(self.limit);
         let rows = shown.iter().take(self.limit).map(|finding| row(finding)).collect();
@@ -80,13 +89,21 @@ fn row(finding: &Finding) -> Vec<Cell> {
 
 fn summary(checked: &Checked) -> String {
     let wrong = checked.wrong().count();
+    let not_understood =
+        checked.findings.iter().filter(|finding| matches!(finding.kind, Kind::NotUnderstood { .. })).count();
     format!(
         "{} entries, {} generated parts: {} held against the copies beside the log, {} made again from stored runs; \
-         {wrong} wrong, {} could not be checked.",
+         {} relations between figures that people wrote hold; {wrong} wrong, {} could not be checked{}.",
         checked.entries,
         checked.blocks,
         checked.by_copy,
         checked.by_run,
-        checked.findings.len() - wrong
+        checked.held,
+        checked.findings.len() - wrong,
+        if not_understood > 0 {
+            format!(", {not_understood} of them not understood (--verbose lists them)")
+        } else {
+            String::new()
+        }
     )
 }

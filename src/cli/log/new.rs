@@ -1,11 +1,15 @@
 //! `wireprof log new`: an entry with a run's results.
 
 use super::told;
-use crate::cli::diagnose::printed_diagnosis;
+use crate::cli::diagnose::{all_levels, printed_diagnosis};
 use crate::cli::{ARGUMENTS, Common, Outcome, Usage, input};
-use crate::perflog::{NewEntry, changes, description, diagnosis, entry, keep, made, read, results, write};
+use crate::perflog::{
+    Generated, NewEntry, answer, changes, date, description, diagnosis, entry, figures, keep, made, read, results,
+    write,
+};
+use crate::profile::Focus;
 use crate::render::Picture;
-use crate::run::Parts;
+use crate::run::{Parts, Run};
 use crate::vcs::describe_and_begin;
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -62,20 +66,17 @@ impl New {
         };
         let log = read(path)?;
         let words = NewEntry {
-            title: self.title,
-            problem: self.problem,
-            change: self.change,
-            conclusion: self.conclusion,
-            links: self.link,
+            title: self.title.clone(),
+            date: Some(date(&run.manifest)),
+            problem: self.problem.clone(),
+            change: self.change.clone(),
+            conclusion: self.conclusion.clone(),
+            links: self.link.clone(),
         };
-        let measured = results(run, &made(self.top, focus.as_ref()))?;
         let number = log.next_number();
-        let mut generated = vec![measured];
-        generated.extend(printed_diagnosis(run).map(|text| diagnosis(run, &text)));
-        if let Some(before) = &self.before {
-            let before = input::load(common, before, Parts::ALL)?;
-            generated.push(changes(&before.run, run, &made(self.top, None)));
-        }
+        let before = self.before.as_ref().map(|before| input::load(common, before, Parts::ALL)).transpose()?;
+        let before = before.map(|before| before.run);
+        let generated = self.generated(run, before.as_ref(), focus.as_ref())?;
         let text = entry(number, log.heading_level(), &words, &generated);
         let after = log.with_entry(&text);
         if after.entries().len() != log.entries().len() + 1
@@ -90,10 +91,26 @@ impl New {
         }
         generated.iter().try_for_each(|block| keep(path, block))?;
         write(path, &after)?;
-        let description = description(number, &words, run);
+        let description = description(number, &words, run, before.as_ref());
         if let Some(directory) = &self.jj_describe {
             describe_and_begin(directory, &description)?;
         }
         told(common, path, number, &run.manifest.id, 0, Some(&description))
+    }
+
+    /// The answer first, then what changed, then the figures, then the diagnosis.
+    fn generated(&self, run: &Run, before: Option<&Run>, focus: Option<&Focus>) -> Result<Vec<Generated>> {
+        // A run whose preset is gone still has its levels and its costs.
+        let preset = input::preset(&run.manifest, None).ok();
+        let mut generated = Vec::new();
+        if let Some(preset) = &preset {
+            let judged = if preset.rule.is_empty() { Vec::new() } else { all_levels(run, preset) };
+            generated.push(answer(run, preset, &judged));
+        }
+        generated.extend(before.map(|before| changes(before, run, &made(self.top, None))));
+        generated.push(results(run, &made(self.top, focus))?);
+        generated.extend(preset.as_ref().map(|preset| figures(run, preset)));
+        generated.extend(printed_diagnosis(run).map(|text| diagnosis(run, &text)));
+        Ok(generated)
     }
 }

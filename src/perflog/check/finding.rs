@@ -1,6 +1,7 @@
 //! What a check of a log finds. Invariant: each finding has its line and says what to do; what is merely unknown is
 //! never counted as wrong.
 
+use super::arithmetic::Rule;
 use serde::Serialize;
 use std::fmt;
 
@@ -97,6 +98,24 @@ pub enum Kind {
         /// The figure as it is written.
         figure: String,
     },
+    /// Figures that cannot be true together.
+    Contradiction {
+        /// The kind of contradiction.
+        rule: Rule,
+        /// What is written.
+        stands: String,
+        /// What would be right.
+        right: String,
+        /// Why, with the figures that it follows from.
+        why: String,
+    },
+    /// A change, or what it is of, that is not understood.
+    NotUnderstood {
+        /// What is written.
+        stands: String,
+        /// Why it cannot be held against anything.
+        why: String,
+    },
     /// A link that leads nowhere.
     DeadLink {
         /// The link's target as it is written.
@@ -119,7 +138,14 @@ pub enum Source {
 impl Kind {
     /// Whether something must be mended; otherwise it could only not be checked.
     pub fn is_wrong(&self) -> bool {
-        !matches!(self, Kind::Recomputed { .. } | Kind::Unchecked { .. } | Kind::ByHand { .. } | Kind::Underived { .. })
+        !matches!(
+            self,
+            Kind::Recomputed { .. }
+                | Kind::Unchecked { .. }
+                | Kind::ByHand { .. }
+                | Kind::Underived { .. }
+                | Kind::NotUnderstood { .. }
+        )
     }
 
     /// What to do.
@@ -137,6 +163,10 @@ impl Kind {
             Kind::BaselineSession { exists: false, .. } => "name a session that the log has",
             Kind::ByHand { .. } => "none: `wireprof log new` makes entries that can be checked",
             Kind::Underived { .. } => "compare it with the tables, or say where it is from",
+            Kind::Contradiction { .. } => "mend the figure that is wrong, this one or one that it follows from",
+            Kind::NotUnderstood { .. } => {
+                "none; a header that says what it is of (before, after, q/s, us) is understood"
+            }
             Kind::DeadLink { .. } => "put the file back (`wireprof log attach`), or take the link out",
         }
     }
@@ -174,14 +204,16 @@ impl fmt::Display for Kind {
                 write!(f, "session {number} is called the baseline, and there is no such entry")
             }
             Kind::ByHand { numbers, baselines: 0 } => {
-                write!(f, "{numbers} numbers of an entry without a run cannot be checked")
+                write!(f, "{numbers} numbers of an entry without a run cannot be held against one")
             }
             Kind::ByHand { numbers, baselines } => write!(
                 f,
-                "{numbers} numbers of an entry without a run cannot be checked, {baselines} of them in lines on a \
-                    baseline"
+                "{numbers} numbers of an entry without a run cannot be held against one, {baselines} of them in lines \
+                 on a baseline"
             ),
             Kind::Underived { figure } => write!(f, "{figure} is in no generated part of this log"),
+            Kind::Contradiction { stands, right, why, .. } => write!(f, "{stands}: {right} would be right; {why}"),
+            Kind::NotUnderstood { stands, why } => write!(f, "{stands} is not checked: {why}"),
             Kind::DeadLink { target, why } => write!(f, "the link {target} leads nowhere: {why}"),
         }
     }

@@ -1,17 +1,19 @@
-//! Whether a log can be trusted: its generated parts against the copies beside it and against the stored runs, its
-//! numbers of sessions, its baselines, its links. Invariant: nothing is written; what cannot be held against anything
+//! Whether a log can be trusted: its generated parts against the copies beside it and against the stored runs, what
+//! people wrote by its own arithmetic, its numbers of sessions, its baselines, its links. Invariant: nothing is written; what cannot be held against anything
 //! is counted as such and is neither right nor wrong.
 //!
 //! A generated part must equal its copy byte for byte (line breaks apart). Where its run is stored it is made again:
 //! by the same version it must be the same bytes; by another it is compared by value, row by row and heading by
 //! heading, and a difference is then a change of wireprof and not of the log, as long as the copy agrees.
 
+mod arithmetic;
 mod compare;
 mod finding;
 mod links;
 mod numbers;
 mod words;
 
+pub use arithmetic::Rule;
 pub use finding::{Finding, Kind, Source};
 
 use super::block::{Block, Made};
@@ -37,6 +39,8 @@ pub struct Checked {
     pub by_copy: usize,
     /// Those that were made again from their runs.
     pub by_run: usize,
+    /// Relations between figures that people wrote, and that hold.
+    pub held: usize,
 }
 
 impl Checked {
@@ -64,6 +68,7 @@ pub fn check(path: &Path, log: &Document, store: &Store, from: Option<u64>) -> C
     }
     checked.findings.extend(sessions(log));
     checked.findings.extend(words::check(log));
+    figures(log, &mut checked);
     checked.findings.extend(links::check(log, path.parent().unwrap_or(Path::new(""))));
     let wanted = |session: Option<u64>| from.is_none_or(|from| session.is_none_or(|session| session >= from));
     checked.findings.retain(|finding| wanted(finding.session));
@@ -140,7 +145,26 @@ fn again(block: &Block, store: &Store) -> Result<String, String> {
         (DIFFERENCE, [before, after]) => changes(&load(before)?, &load(after)?, &made),
         (kind, _) => return Err(format!("{kind} are not made again")),
     };
-    Ok(generated.text)
+    Ok(generated.inside())
+}
+
+/// What people's own figures say together.
+fn figures(log: &Document, checked: &mut Checked) {
+    let told = arithmetic::check(log);
+    checked.held = told.held();
+    let finding = |at: usize, kind| Finding {
+        line: log.line_at(at),
+        column: Some(log.column_at(at)),
+        session: log.entry_at(at).map(|entry| entry.number),
+        kind,
+    };
+    checked.findings.extend(told.contradictions().map(|(at, found)| {
+        let arithmetic::Contradiction { rule, stands, right, why } = found.clone();
+        finding(at, Kind::Contradiction { rule, stands, right, why })
+    }));
+    checked.findings.extend(told.unknowns().map(|(at, stands, why)| {
+        finding(at, Kind::NotUnderstood { stands: stands.to_string(), why: why.to_string() })
+    }));
 }
 
 /// Numbers used twice, and gaps between the lowest and the highest.
