@@ -1,8 +1,10 @@
 //! What the verbs that measure have in common: the runtime, Ctrl-C, and what is printed when the windows are done.
 
+use super::ending::Ending;
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
+use super::shown::Shown;
 use super::{Common, Failed, Outcome, flamegraph, input};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::time::nodes::nodes;
@@ -100,6 +102,8 @@ pub struct Output {
     no_flamegraphs: bool,
     #[command(flatten)]
     names: Names,
+    #[command(flatten)]
+    pub shown: Shown,
 }
 
 /// How a measured run is shown.
@@ -125,7 +129,17 @@ impl Answer<'_> {
         progress.done();
         // A picture that cannot be written must not cost the tables, nor hide what cut the measurement short.
         let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
-        self.output.names.report(self.common, overview(&run, Some(self.preset), &reference, pictures))?;
+        let ending = Ending {
+            common: self.common,
+            names: &self.output.names,
+            shown: &self.output.shown,
+            directory: &directory,
+            pictures: Some(pictures),
+        };
+        let failed = guards_failed(&run);
+        let id = run.manifest.id.clone();
+        let whole = |run: &Run, pictures| overview(run, Some(self.preset), &reference, pictures);
+        ending.tell(run, &Ok(self.preset.clone()), whole)?;
         match (&outcome.cut, undrawn) {
             (Some(_), undrawn) => {
                 if let Some(error) = undrawn {
@@ -135,9 +149,9 @@ impl Answer<'_> {
             }
             (None, Some(error)) => Err(anyhow!(Failed(error.context(format!(
                 "the run is whole, its flamegraphs are not; `wireprof flamegraph {}` draws them again",
-                run.manifest.id
+                id
             ))))),
-            (None, None) if guards_failed(&run) => Ok(Outcome::CheckFailed),
+            (None, None) if failed => Ok(Outcome::CheckFailed),
             (None, None) => Ok(Outcome::Done),
         }
     }

@@ -1,9 +1,11 @@
 //! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks), or profiles that other
 //! tools took (perf.data, folded stacks, pprof), become a stored run.
 
+use super::ending::Ending;
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
+use super::shown::{OF_RUN, Shown};
 use super::{Common, Outcome, Usage};
 use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
@@ -72,6 +74,8 @@ pub struct Import {
     id: Option<String>,
     #[command(flatten)]
     names: Names,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -141,6 +145,7 @@ fn usage(why: String) -> anyhow::Error {
 
 impl Import {
     pub fn run(self, common: &Common) -> Result<Outcome> {
+        self.shown.check(&OF_RUN)?;
         let preset = Preset::load(&self.preset).map_err(|error| anyhow!(Usage(error.into())))?;
         let progress = Progress::new();
         progress.working("reading the recordings");
@@ -174,8 +179,11 @@ impl Import {
             );
         }
         progress.done();
-        self.names.report(common, overview(&run, Some(&preset), &reference, Vec::new()))?;
-        Ok(if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done })
+        let ended = if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done };
+        let (directory, shown_by) = (writer.directory(), Some(preset.clone()));
+        let ending = Ending { common, names: &self.names, shown: &self.shown, directory, pictures: None };
+        ending.tell(run, &Ok(preset), |run, pictures| overview(run, shown_by.as_ref(), &reference, pictures))?;
+        Ok(ended)
     }
 
     fn directory(&self, directory: &Path, preset: &Preset) -> Result<Imported> {

@@ -3,6 +3,7 @@
 use super::conduct::{self, Answer, Output, seconds};
 use super::observe::Instruments;
 use super::progress::Progress;
+use super::shown::OF_RUN;
 use super::{Common, Outcome, Usage};
 use crate::connection::shown_arguments;
 use crate::load::{Address, Protocol};
@@ -66,6 +67,7 @@ impl Record {
     }
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
+        self.output.shown.check(&OF_RUN)?;
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let request = self.suited(&progress)?;
         let preset = request.preset.clone();

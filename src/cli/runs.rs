@@ -1,6 +1,9 @@
 //! `wireprof runs`: the stored runs, or one of them in short.
 
+use super::ending::Ending;
+use super::names::Names;
 use super::overview::observing;
+use super::shown::{OF_RUN, Shown};
 use super::{Common, Outcome, input, output};
 use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::summary;
@@ -11,20 +14,26 @@ use clap::Args;
 
 /// Stored runs; with a run, its levels, checks and set-up
 #[derive(Args)]
-#[command(after_help = "Examples:\n  wireprof runs\n  wireprof runs latest\n  wireprof runs --json --last 100")]
+#[command(after_help = "Examples:\n  wireprof runs\n  wireprof runs latest\n  wireprof runs latest --full\n  wireprof runs --json --last 100")]
 pub struct Runs {
     /// Run: its id, its path, or `latest`
     run: Option<String>,
     /// Runs at most, the newest
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: usize,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 impl Runs {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         if let Some(reference) = &self.run {
-            let loaded = input::load_any(common, reference, Parts::ALL)?;
-            return output::report(common, &run_report(&loaded.run));
+            self.shown.check(&OF_RUN)?;
+            let input::Loaded { run, directory } = input::load_any(common, reference, Parts::ALL)?;
+            let (names, preset) = (Names::default(), input::preset(&run.manifest, None));
+            let ending =
+                Ending { common, names: &names, shown: &self.shown, directory: &directory, pictures: None };
+            return ending.tell(run, &preset, |run, _| run_report(run));
         }
         let manifests = Store::new(&common.runs).list()?;
         let left_out = manifests.len().saturating_sub(self.last);
@@ -43,9 +52,9 @@ impl Runs {
 
 /// One run in short: the same that ends a sweep.
 pub fn run_report(run: &Run) -> Report {
-    let levels = Section { title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
+    let levels = Section { id: "levels", title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
     let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
-    let setup = Section { title: "Measured with".into(), notes, ..Section::default() };
+    let setup = Section { id: "setup", title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];
     sections.extend(observing(run));
     sections.extend(checks_report(run).sections);

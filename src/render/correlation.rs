@@ -10,7 +10,7 @@ const ROWS: usize = 6;
 
 /// The section.
 pub fn correlation_section(slow: &Result<SlowSlices, String>, together: &Result<Together, String>) -> Section {
-    let mut section = Section { title: "What goes together".into(), ..Section::default() };
+    let mut section = Section { id: "together", title: "What goes together".into(), ..Section::default() };
     match slow {
         Ok(slow) => {
             section.tables.extend((!slow.found.is_empty()).then(|| slow_table(slow)));

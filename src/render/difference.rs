@@ -27,7 +27,7 @@ fn preface(difference: &Difference) -> Section {
         notes.push("The runs have no level in common: nothing was compared.".into());
     }
     let table = Table { columns, rows, ..Table::default() };
-    Section { tables: if table.rows.is_empty() { Vec::new() } else { vec![table] }, notes, ..Section::default() }
+    Section { id: "unlike", tables: if table.rows.is_empty() { Vec::new() } else { vec![table] }, notes, ..Section::default() }
 }
 
 fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
@@ -49,6 +49,7 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
     let (before, after) = level.windows;
     let windows = if before == 1 { "window" } else { "windows" };
     Section {
+        id: "level",
         title: format!("Level {}: {before} {windows} before, {after} after", level.level),
         tables,
         notes: marked.collect(),
@@ -143,6 +144,11 @@ pub(super) fn verdict(verdict: Verdict, basis: Option<Basis>, margin: f64) -> St
         Some(Basis::Slices) => format!("{text} (by slices)"),
         _ => text,
     }
+}
+
+/// A figure's name.
+pub(super) fn subject_words(subject: &Subject) -> String {
+    words(subject).0
 }
 
 /// A figure's name, its unit as shown, and the factor from the stored unit.

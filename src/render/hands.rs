@@ -23,13 +23,13 @@ pub fn hands_section(levels: &BTreeMap<usize, LevelHands>, unknown: &BTreeMap<us
     let Some(highest) = levels.values().next_back() else {
         let why = unknown.values().next().map_or("the run has no window", String::as_str);
         let notes = vec![format!("Not divided: {why}.")];
-        return Section { title, notes, ..Section::default() };
+        return Section { id: "hands", title, notes, ..Section::default() };
     };
     let mut tables = vec![parts_table(levels, highest)];
     tables.extend(chain_table(highest));
     let mut notes = notes(levels);
     notes.extend(unknown.iter().map(|(level, why)| format!("Level {level}: not divided: {why}.")));
-    Section { title, tables, notes, ..Section::default() }
+    Section { id: "hands", title, tables, notes, ..Section::default() }
 }
 
 /// What makes the parts of several levels one row.

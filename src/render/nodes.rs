@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub fn nodes_section(levels: &BTreeMap<usize, LevelNodes>) -> Section {
     let notes = levels.iter().flat_map(|(level, nodes)| remarks(*level, nodes)).collect();
     let tables = std::iter::once(nodes_table(levels)).chain(times_table(levels)).collect();
-    Section { title: "Where the latency goes".into(), tables, notes, ..Section::default() }
+    Section { id: "tree", title: "Where the latency goes".into(), tables, notes, ..Section::default() }
 }
 
 fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {

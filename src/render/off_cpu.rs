@@ -17,7 +17,8 @@ pub fn waits_section(rows: &[Row], stacks: &[BlockedStack], level: usize, window
     if !stacks.is_empty() {
         tables.push(stacks_table(stacks, level));
     }
-    Section { title: "What threads wait for".into(), tables, notes: notes(windows), ..Section::default() }
+    let (title, notes) = ("What threads wait for".into(), notes(windows));
+    Section { id: "waits", title, tables, notes, ..Section::default() }
 }
 
 fn waits_table(rows: &[Row]) -> Table {

@@ -11,6 +11,7 @@ pub fn places_section(hops: &[HopPlaces]) -> Option<Section> {
     let levels = load_places(hops).into_iter().flat_map(|hop| &hop.levels);
     let notes = levels.map(|(level, places)| sentence(*level, places)).collect();
     Some(Section {
+        id: "places",
         title: "Where a query is".into(),
         tables: hops.iter().flat_map(|hop| [Some(places_table(hop)), uses_table(hop)]).flatten().collect(),
         notes,

@@ -19,6 +19,7 @@ pub fn tails_section(hop: &HopPlaces, tails: &Tails) -> Section {
         Err(why) => format!("Level {level}: what the slowest did differently is not measured: {why}."),
     });
     Section {
+        id: "slowest",
         title: "What the slowest hundredth did differently".into(),
         tables,
         notes: notes.collect(),

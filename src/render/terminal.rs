@@ -200,7 +200,7 @@ fn line<'a>(cells: impl Iterator<Item = (&'a GridColumn, &'a str)>) -> String {
 }
 
 /// A paragraph in lines of at most `width` characters, as far as its words allow.
-fn wrapped(text: &str, width: usize) -> String {
+pub(super) fn wrapped(text: &str, width: usize) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
     for word in text.split_whitespace() {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {

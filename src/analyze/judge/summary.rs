@@ -28,6 +28,9 @@ pub struct LevelSummary {
     pub p50: Option<u64>,
     /// 99th percentile of the latency in ns; `None` as for `p50`.
     pub p99: Option<u64>,
+    /// 99.9th percentile of the latency in ns; `None` as for `p50`, and where fewer queries are known than have one
+    /// beyond it.
+    pub p999: Option<u64>,
     /// ns of CPU a query on the target's threads, by the kernel's accounting.
     pub target_cpu: Option<f64>,
     /// ns of CPU a query by the samples; `None` where the samples count something else.
@@ -145,6 +148,9 @@ fn sampling_cost(run: &Run) -> Option<String> {
     })
 }
 
+/// Queries of which one lies beyond the 99.9th percentile.
+const FEWEST: u64 = 1_000;
+
 fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
     let latency = latency(windows);
     let quantile = |q: f64| (!latency.is_empty()).then(|| latency.value_at_quantile(q));
@@ -161,6 +167,7 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
         mean_latency: mean_latency(windows),
         p50: quantile(0.5),
         p99: quantile(0.99),
+        p999: quantile(0.999).filter(|_| latency.len() >= FEWEST),
         target_cpu: per_query(windows, |s| s.cpu(Role::Target)),
         sampled_cpu: sampled_cpu(windows),
         runnable: per_query(windows, |s| s.runnable(Role::Target)),
