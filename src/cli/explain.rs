@@ -23,7 +23,7 @@ use crate::render::flamegraph::write_picture;
 use crate::render::{
     Framing, Picture, Report, Section, WaitsRow, answer_lines, correlation_section, demands_section, frames_table, growth_section,
     hands_section, level_tables, nodes_section, places_section, populations_sentences, populations_svg, scraped_table,
-    tails_section, waits_section,
+    tails_section, tree_section, waits_section,
 };
 use crate::run::{Parts, Run};
 use anyhow::{Context, Result};
@@ -65,7 +65,7 @@ pub struct Explain {
 
 /// The sections that follow the answer as far as a page has room, the most telling ones first.
 const TELLING: [&str; 9] =
-    ["tree", "hands", "costs", "functions", "waits", "slowest", "places", "together", "growth"];
+    ["tree", "hands", "costs", "slowest", "waits", "functions", "places", "together", "growth"];
 
 impl Explain {
     pub fn run(self, common: &Common) -> Result<Outcome> {
@@ -97,6 +97,12 @@ impl Explain {
             || of_run(run, &preset, &self.shown.section, &loaded.directory.display().to_string(), Vec::new()),
             || {
                 let mut sections = self.sections(run, &preset, picture.clone());
+                let hops = places(run);
+                let trees = nodes(run, &hops, preset.as_ref().ok());
+                let short = |section: &mut Section| {
+                    *section = Section { pictures: picture.iter().cloned().collect(), ..tree_section(&trees) };
+                };
+                sections.iter_mut().filter(|section| section.id == "tree").for_each(short);
                 let place = |section: &Section| TELLING.iter().position(|id| *id == section.id);
                 sections.retain(|section| place(section).is_some());
                 sections.sort_by_key(place);

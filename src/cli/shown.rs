@@ -4,7 +4,7 @@ use super::names::Names;
 use super::{Common, Outcome, Usage, output};
 use crate::analyze::judge::answer::Answer;
 use crate::preset::Preset;
-use crate::render::{Report, Section, brief, fitting, json_with_answer, terminal};
+use crate::render::{Report, Section, brief, fitting, json_with_answer, on_screen, terminal};
 use crate::run::Run;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -161,6 +161,7 @@ impl Answered<'_> {
     }
 
     fn named_as_asked(&self, report: Report) -> Report {
+        let report = if self.common.json { report } else { on_screen(report) };
         if self.names.full { report.with_full_names() } else { report }
     }
 }

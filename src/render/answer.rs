@@ -117,6 +117,15 @@ fn of_places(places: &[(Place, f64)], width: usize) -> String {
     places.iter().zip(cells).map(|((place, _), cells)| letter(*place).to_string().repeat(cells)).collect()
 }
 
+/// A place for those who do not know the word.
+fn where_words(place: Place) -> &'static str {
+    match place {
+        Place::ServerBuffer => "unread in the server's socket buffers",
+        Place::ClientBuffer => "unread in the client's socket buffers",
+        other => short(other),
+    }
+}
+
 /// What the bars' letters mean, with the clients there at the last level, and what the table leaves out.
 fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
     let mut parts = Vec::new();
@@ -130,9 +139,9 @@ fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
         };
         let told = places.iter().filter(|(place, _)| seen(*place));
         let told: Vec<String> = told
-            .map(|(place, there)| format!("{} {} ({})", letter(*place), short(*place), significant(*there)))
+            .map(|(place, there)| format!("{} {} {}", letter(*place), significant(*there), where_words(*place)))
             .collect();
-        parts.push(format!("{}, on average of {}.", told.join(", "), counted(level as u64, "client")));
+        parts.push(format!("Of {}, on average: {}.", counted(level as u64, "client"), told.join(", ")));
     }
     if shown.iter().any(|level| level.by_sockets) {
         parts.push("* by the sockets: the load does not tell its own.".into());
@@ -181,9 +190,21 @@ fn verdict(first: &First) -> String {
     text
 }
 
-/// A function as it is called here.
-fn name(full: &str) -> String {
-    middle(&short_name(full), NAME)
+/// A function as it is called here: its short name without closures, of a long one the end.
+pub(super) fn name(full: &str) -> String {
+    let short = short_name(full);
+    let mut parts: Vec<&str> = short.split("::").collect();
+    while parts.len() > 1 && parts.last().is_some_and(|part| part.starts_with('{')) {
+        parts.pop();
+    }
+    let whole = parts.join("::");
+    let from = (0..parts.len()).find(|from| parts[*from..].join("::").chars().count() + 3 <= NAME);
+    match from {
+        Some(0) => whole,
+        _ if whole.chars().count() <= NAME => whole,
+        Some(from) => format!("…::{}", parts[from..].join("::")),
+        None => middle(&whole, NAME),
+    }
 }
 
 /// What grew: place, wait, function.
@@ -227,7 +248,7 @@ fn grew(grown: &Grown) -> String {
 /// What not to believe.
 fn beware(answer: &Answer, width: usize) -> Vec<String> {
     if answer.doubts.is_empty() {
-        return paragraph("Beware", "Nothing: no check failed or warns.", width, 1);
+        return paragraph("Beware", "Nothing: no check failed or warned.", width, 1);
     }
     let (told, others) = answer.doubts.split_at(DOUBTS.min(answer.doubts.len()));
     // Four lines together, the last of them for what is not told.
@@ -286,7 +307,8 @@ pub(super) fn commands(commands: &[(String, String)], width: usize) -> Vec<Strin
             let text = format!("{label:<LABELS$}{command:<widest$}  {what}");
             // A command is never cut: without room, what it shows is left out.
             let fits = text.chars().count() <= width;
-            vec![if fits { text } else { format!("{label:<LABELS$}{command}") }]
+            let alone = format!("{label:<LABELS$}{command}");
+            [if fits { text } else { alone }]
         })
         .collect()
 }
@@ -344,6 +366,18 @@ mod tests {
         let bar = of_places(&places, 24);
         assert_eq!(bar, "SSSSSSSSSSSSSSSSSSSqqqqc");
         assert_eq!(of_places(&[(Place::Client, 0.0)], 3).chars().count(), 3);
+    }
+
+    #[test]
+    fn a_function_is_called_by_the_end_of_its_name() {
+        let cases = [
+            ("app::serve", "app::serve"),
+            ("mz_pgwire::protocol::StateMachine::advance_ready::{closure#0}", "…::protocol::StateMachine::advance_ready"),
+            ("main", "main"),
+        ];
+        for (full, called) in cases {
+            assert_eq!(name(full), called);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Invariant: what is left out is counted and named; nothing is left out of the JSON.
 
 use super::model::{Cell, Report, Section, Table};
+use super::quantities::quantities_on_screen;
 use super::terminal::terminal;
 use crate::words::{counted, list};
 
@@ -14,13 +15,29 @@ const NAME: usize = 40;
 /// Rows of a table below which nothing is left out.
 const FEW: usize = 4;
 
+/// The report as a screen shows it: without the column that only several windows of a level fill.
+pub fn on_screen(mut report: Report) -> Report {
+    let tables = report.sections.iter_mut().flat_map(|section| &mut section.tables);
+    tables.for_each(|table| without_range(table));
+    report
+}
+
+fn without_range(table: &mut Table) {
+    let Some(at) = table.columns.iter().position(|column| column.key == "throughput_range") else { return };
+    if table.rows.iter().all(|row| matches!(row[at], Cell::Missing(_))) {
+        table.columns.remove(at);
+        table.rows.iter_mut().for_each(|row| drop(row.remove(at)));
+    }
+}
+
 /// The section in short.
 pub fn brief(mut section: Section) -> Section {
     section.tables = match section.id {
         "level" => section.tables.into_iter().map(decided).collect(),
         "checks" => section.tables.into_iter().map(together).collect(),
         // Their rows have units of their own, so that their sizes cannot be compared.
-        "metrics" | "levels" | "setup" => section.tables.into_iter().map(|table| folded(table, false)).collect(),
+        "metrics" => section.tables.into_iter().map(|table| folded(quantities_on_screen(table), false)).collect(),
+        "levels" | "setup" => section.tables.into_iter().map(|table| folded(table, false)).collect(),
         _ => section.tables.into_iter().map(|table| folded(table, true)).collect(),
     };
     section
@@ -100,6 +117,9 @@ fn kind(row: &[Cell], largest: &[f64], by_size: bool) -> Row {
         return if lacking { Row::NotMeasured } else { Row::Shown };
     }
     let bound = if by_size { SMALL } else { 0.0 };
+    // Where there are figures, counts beside them say nothing of their size.
+    let figures = row.iter().any(|cell| !matches!(cell, Cell::Count(_)) && size(cell).is_some());
+    let size = |cell: &Cell| if figures && matches!(cell, Cell::Count(_)) { None } else { size(cell) };
     let small = |(cell, largest): (&Cell, &f64)| size(cell).is_none_or(|size| size == 0.0 || size < bound * largest);
     if row.iter().zip(largest).skip(1).all(small) { Row::Small } else { Row::Shown }
 }

@@ -21,8 +21,8 @@ fn demands_table(demands: &[Demand]) -> Table {
     let levels: BTreeSet<usize> = demands.iter().flat_map(|demand| demand.levels.keys().copied()).collect();
     let mut columns = vec![Column::text("resource", "resource"), Column::number("capacity", "capacity", "")];
     for level in &levels {
-        columns.push(Column::number(&format!("L{level}"), &format!("busy {level}"), "µs/query"));
-        columns.push(Column::number(&format!("L{level}_utilisation"), &format!("used {level}"), "%"));
+        columns.push(Column::number(&format!("L{level}"), &format!("busy at {level}"), "µs/query"));
+        columns.push(Column::number(&format!("L{level}_utilisation"), &format!("used at {level}"), "%"));
     }
     let row = |demand: &Demand| {
         let capacity = demand.levels.values().map(|level| level.capacity).fold(0.0, f64::max);

@@ -7,6 +7,7 @@ use crate::analyze::Identity;
 use crate::analyze::time::hands::{LevelHands, Part, Step, in_words};
 use crate::carriers::State;
 use crate::profile::short_name;
+use crate::words::time;
 use std::collections::BTreeMap;
 
 /// Rows that have so much of a level's time are shown, at most so many.
@@ -239,16 +240,16 @@ fn quality(level: &LevelHands) -> String {
     }
     if let Some(sockets) = level.by_sockets {
         text +=
-            &format!("; {} µs a query, by the sockets {}", significant(level.nanos / 1e3), significant(sockets / 1e3));
+            &format!("; {} a query, by the sockets {}", time(level.nanos), time(sockets));
     }
     if let Some(cost) = facts.report.hit_cost.filter(|_| facts.report.hits > 0) {
         let seconds = facts.report.span.seconds().max(f64::MIN_POSITIVE);
         let queries = level.queries as f64 * seconds / facts.carried.span.seconds().max(f64::MIN_POSITIVE);
         text += &format!(
-            "; following took {} µs a query of the server ({} hits of probes, {} µs each)",
-            significant(facts.report.hits as f64 * cost as f64 / 1e3 / queries.max(1.0)),
+            "; following took {} a query of the server ({} hits of probes, {} each)",
+            time(facts.report.hits as f64 * cost as f64 / queries.max(1.0)),
             significant(facts.report.hits as f64 / queries.max(1.0)),
-            significant(cost as f64 / 1e3),
+            time(cost as f64),
         );
     }
     if !level.named {

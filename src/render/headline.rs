@@ -1,11 +1,11 @@
 //! A comparison's headline as text: which levels got faster or slower, by how much, and through what. Invariant: as of
 //! an answer: at most so many lines, none wider than asked for.
 
-use super::answer::{Framing, LABELS, commands, paragraph};
+use super::answer::{Framing, LABELS, commands, name, paragraph};
 use super::difference::subject_words;
 use crate::analyze::compare::difference::{Basis, Row};
 use crate::analyze::compare::headline::{Headline, LevelHeadline, Outcome};
-use crate::profile::{middle, short_name};
+use crate::profile::middle;
 use crate::words::{counted, list, significant, thousands, time};
 
 /// Levels at most; the others are counted.
@@ -89,8 +89,8 @@ fn changed(level: &LevelHeadline) -> String {
     if let Some((row, nanos)) = level.most.as_ref().and_then(|row| Some((row, row.difference?))) {
         parts.push(format!("{} {} a query", subject_words(&row.subject), signed(nanos)));
     }
-    if let Some((name, nanos)) = &level.function {
-        parts.push(format!("{} {} of CPU a query", middle(&short_name(name), 48), signed(*nanos)));
+    if let Some((function, nanos)) = &level.function {
+        parts.push(format!("{} {} of CPU a query", name(function), signed(*nanos)));
     }
     format!("At {}: {}.", counted(level.level as u64, "client"), list(&parts))
 }

@@ -3,6 +3,7 @@
 
 use super::diagnose::{Finding, Known};
 use super::summary::{LevelSummary, summary};
+use crate::analyze::cost::carried::why_not_followed;
 use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
 use crate::analyze::cost::owners::Rules;
 use crate::analyze::time::WaitKinds;
@@ -323,13 +324,37 @@ const NEEDED: [Part; 10] = [
     Part::Statements,
 ];
 
+/// Whether a window has a part, as far as it has a place of its own.
+fn has(window: &Window, part: &Part) -> bool {
+    match part {
+        Part::Places => window.wire.is_some(),
+        Part::Profile => window.profile.is_some(),
+        Part::Scheduler => window.scheduler.is_some(),
+        Part::OffCpuStacks => window.off_cpu.is_some(),
+        Part::Carriers => window.hands.is_some(),
+        Part::Metrics => window.metrics.is_some(),
+        Part::Statements => window.statements.is_some(),
+        _ => true,
+    }
+}
+
 /// In the order in which they are needed.
 fn missing(windows: &[&Window]) -> Vec<Lacking> {
     let lacking = |what: Part| {
-        let mut windows = windows.iter().filter_map(|window| window.facts.lacks(&what));
-        let why = windows.next()?.why.clone();
-        let windows = 1 + windows.count();
-        Some(Lacking { what, why, windows })
+        let told: Vec<&String> =
+            windows.iter().filter_map(|window| Some(&window.facts.lacks(&what)?.why)).collect();
+        let nowhere = !windows.is_empty() && windows.iter().all(|window| !has(window, &what));
+        match told.first() {
+            Some(why) => Some(Lacking { why: (*why).clone(), windows: told.len(), what }),
+            None if nowhere => {
+                let why = match what {
+                    Part::Carriers => why_not_followed(windows),
+                    _ => "not recorded in this run".into(),
+                };
+                Some(Lacking { what, why, windows: windows.len() })
+            }
+            None => None,
+        }
     };
     NEEDED.into_iter().filter_map(lacking).collect()
 }

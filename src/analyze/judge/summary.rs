@@ -8,6 +8,7 @@ use crate::load::{Reported, empty_histogram};
 use crate::profile::ColumnKind;
 use crate::run::{Part, Run, Window};
 use crate::target::Role;
+use crate::words::time;
 use serde::Serialize;
 
 /// One level, its replicates taken together.
@@ -136,11 +137,10 @@ fn sampling_cost(run: &Run) -> Option<String> {
         own += report.sampler_cpu?;
         samples += report.recorded;
     }
-    let each = |nanos: u64| nanos as f64 / 1e3 / samples as f64;
+    let each = |nanos: u64| time(nanos as f64 / samples as f64);
     (samples > 0).then(|| {
         format!(
-            "a sample took {:.1} us of the thread that it interrupted, besides the timer's interrupt, and {:.1} us of \
-                wireprof \
+            "a sample took {} of the thread that it interrupted, besides the timer's interrupt, and {} of wireprof \
              ({samples} samples)",
             each(kernel),
             each(own)

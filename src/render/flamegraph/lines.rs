@@ -4,13 +4,14 @@
 use super::Drawing;
 use crate::analyze::cost::view::{LevelView, Per};
 use crate::render::figure::{count, significant};
+use crate::words::counted;
 
 /// How much load the level had.
 pub(super) fn load_line(view: &LevelView) -> String {
     if view.source.is_of_hands() {
         return hands_line(view);
     }
-    let windows = format!("{} window{}", view.windows, if view.windows == 1 { "" } else { "s" });
+    let windows = counted(view.windows as u64, "window");
     match view.per {
         Per::Hundredth => format!("queries not counted, {windows}"),
         Per::Query if view.seconds <= 0.0 => {

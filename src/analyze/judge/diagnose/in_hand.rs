@@ -12,7 +12,7 @@ use crate::analyze::time::hands::in_words;
 use crate::carriers::State;
 use crate::preset::Cause;
 use crate::profile::short_name;
-use crate::words::time;
+use crate::words::{counted, time};
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = case.facts.waits_in_hand().iter().map(|wait| waiting(case, wait)).collect();
@@ -92,7 +92,7 @@ fn sentence(case: &Case, wait: &WaitInHand, path: &[&Link]) -> String {
 }
 
 fn clients(level: usize) -> String {
-    if level == 1 { "1 client".into() } else { format!("{level} clients") }
+    counted(level as u64, "client")
 }
 
 fn three_digits(value: f64) -> String {
