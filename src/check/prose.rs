@@ -1,7 +1,7 @@
 //! A check's evidence in words, with numbers and units, and what to do about it.
 
 use super::{Check, Status};
-use crate::words::{counted, time};
+use crate::words::{counted, thousands, time};
 use std::fmt;
 
 impl fmt::Display for Check {
@@ -17,8 +17,9 @@ impl fmt::Display for Check {
                 let gap = self.share() * *connections as f64;
                 write!(
                     f,
-                    "N - X*R = {gap:.2} of {connections} clients had no query under way: {gone} a query \
-                        ({percent:.1} % of N)"
+                    "N - X*R = {gap:.2} of {} had no query under way: {gone} a query \
+                        ({percent:.1} % of N)",
+                    counted(*connections as u64, "client")
                 )
             }
             Check::GeneratorCpu { threads, delay_per_query, .. } => {
@@ -43,8 +44,9 @@ impl fmt::Display for Check {
                 let (connections, requests) = (counted(*connections, "connection"), counted(*others, "request"));
                 write!(
                     f,
-                    "{connections} of other clients made {requests} of the server beside {own} of the load \
-                     ({percent:.1} % of all)"
+                    "{connections} of other clients made {requests} of the server beside {} of the load \
+                     ({percent:.1} % of all)",
+                    thousands(&own.to_string())
                 )
             }
             Check::Errors { errors: 0, .. } => write!(f, "no query failed"),

@@ -40,11 +40,11 @@ pub const OF_RUN: [&str; 18] = [
 #[command(next_help_heading = "Output")]
 pub struct Shown {
     /// Everything: all sections, levels and rows
-    #[arg(long)]
+    #[arg(id = "everything", long = "full")]
     pub full: bool,
     /// Only these sections: levels, places, tree, slowest, hands, costs, waits, functions, metrics, checks and others;
     /// a wrong name lists them
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "full")]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "everything")]
     pub section: Vec<String>,
 }
 
@@ -140,9 +140,10 @@ impl Answered<'_> {
         // Two lines for what is left out, and one before them.
         let room = PAGE.saturating_sub(lines.lines().count() + 3);
         let (shown, left_out) = fitting(telling().into_iter().map(brief).collect(), self.common.width, room);
-        let mut text = lines + &self.sections(shown);
+        let mut text = format!("{lines}\n{}", self.sections(shown));
         if !left_out.is_empty() {
-            text += &format!("\nMore: --section {}, or --full.\n", left_out.join(","));
+            let notes = vec![format!("More: --section NAME,.. of {}; or --full.", left_out.join(", "))];
+            text += &format!("\n{}", self.sections(vec![Section { notes, ..Section::default() }]));
         }
         output::text(&text)
     }
@@ -153,7 +154,8 @@ impl Answered<'_> {
 
     fn sections(&self, sections: Vec<Section>) -> String {
         let report = self.named_as_asked(Report { title: String::new(), sections });
-        terminal(&report, self.common.width)
+        // Without the line of the title.
+        terminal(&report, self.common.width).trim_start_matches('\n').to_string()
     }
 
     fn json(&self, report: &Report) -> Result<Outcome> {
@@ -180,10 +182,15 @@ pub fn value(answer: &impl Serialize) -> Result<Value> {
     serde_json::to_value(answer).context("the answer cannot be written as JSON")
 }
 
+/// What stands around a run in the longest command.
+const COMMAND: usize = "Next     wireprof explain  --full".len();
+
 /// What names the run in a command: its id, or its path where runs are not where they are by default.
 pub fn reference(common: &Common, run: &Run, directory: &Path) -> String {
     let by_default = common.runs == Path::new("runs") || std::env::var_os("WIREPROF_RUNS").is_some();
-    if by_default { run.manifest.id.clone() } else { directory.display().to_string() }
+    let path = directory.display().to_string();
+    // A command that is wider than the page would be cut by it.
+    if by_default || path.chars().count() + COMMAND > common.width { run.manifest.id.clone() } else { path }
 }
 
 /// The two commands that lead on from a run that was just measured.

@@ -48,8 +48,16 @@ pub fn answer_lines(answer: &Answer, framing: &Framing) -> Vec<String> {
     rest.extend(beware(answer, width));
     let missing = missing(answer);
     rest.extend(missing.iter().flat_map(|text| paragraph("Missing", text, width, 2)));
+    if let Some(first) = answer.changes.first() {
+        let changes = format!("{} on the server: {first}", counted(answer.changes.len() as u64, "change"));
+        rest.extend(paragraph_ending("Set up", &changes, " (--section setup)", width, 1));
+    }
     rest.extend(commands(&framing.next, width));
-    rest.extend(framing.place.iter().flat_map(|place| paragraph("Run", place, width, 1)));
+    // A path is never cut.
+    rest.extend(framing.place.iter().map(|place| format!("{:<LABELS$}{place}", "Run")));
+    if lines.len() + rest.len() > LINES {
+        lines.retain(|line| !line.is_empty());
+    }
     lines.extend(rest);
     lines
 }
@@ -291,10 +299,10 @@ fn missing(answer: &Answer) -> Option<String> {
     }
     let told: Vec<String> = reasons.iter().map(|(what, why)| format!("{what}: {why}")).collect();
     if !told.is_empty() {
-        return Some(format!("Not measured: {}", told.join("; ")));
+        return Some(format!("{}.", told.join("; ")));
     }
     let lacks = answer.levels.iter().find(|level| level.p99.is_none() || level.mean.is_none())?;
-    Some(format!("Latencies: {}", lacks.why.as_deref().unwrap_or("not known at every level")))
+    Some(format!("latencies: {}", lacks.why.as_deref().unwrap_or("not known at every level")))
 }
 
 /// Commands that lead on, two at most.

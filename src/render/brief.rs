@@ -33,7 +33,11 @@ fn without_range(table: &mut Table) {
 /// The section in short.
 pub fn brief(mut section: Section) -> Section {
     section.tables = match section.id {
-        "level" => section.tables.into_iter().map(decided).collect(),
+        "level" => {
+            let (tables, notes) = decided(section.tables);
+            section.notes.splice(0..0, notes);
+            tables
+        }
         "checks" => section.tables.into_iter().map(together).collect(),
         // Their rows have units of their own, so that their sizes cannot be compared.
         "metrics" => section.tables.into_iter().map(|table| folded(quantities_on_screen(table), false)).collect(),
@@ -170,21 +174,29 @@ fn shortened(names: &[String]) -> String {
     list(&names)
 }
 
-/// A comparison's rows that are decided, the others counted.
-fn decided(mut table: Table) -> Table {
-    let Some(at) = table.columns.iter().position(|column| column.key == "verdict") else { return table };
-    let open = |row: &Vec<Cell>| {
-        let verdict = text(&row[at]);
-        ["undecided", "same", "not judged"].iter().any(|word| verdict.starts_with(word))
-    };
-    let (others, shown): (Vec<_>, Vec<_>) = table.rows.into_iter().partition(open);
-    table.rows = shown;
-    if !others.is_empty() {
-        let names: Vec<String> = others.iter().map(|row| name(row)).collect();
-        let rows = counted(names.len() as u64, "more row");
-        table.notes.insert(0, format!("{rows} undecided or the same: {}.", shortened(&names)));
+/// The rows of a comparison that are decided, and a line a table on the others; a table of none goes.
+fn decided(tables: Vec<Table>) -> (Vec<Table>, Vec<String>) {
+    let (mut kept, mut notes) = (Vec::new(), Vec::new());
+    for mut table in tables {
+        let Some(at) = table.columns.iter().position(|column| column.key == "verdict") else {
+            kept.push(table);
+            continue;
+        };
+        let open = |row: &Vec<Cell>| {
+            let verdict = text(&row[at]);
+            ["undecided", "same", "not judged"].iter().any(|word| verdict.starts_with(word))
+        };
+        let (others, shown): (Vec<_>, Vec<_>) = table.rows.into_iter().partition(open);
+        if !others.is_empty() {
+            let names: Vec<String> = others.iter().map(|row| name(row)).collect();
+            let of = if table.title.is_empty() { String::new() } else { format!("{}: ", table.title) };
+            let rows = counted(names.len() as u64, "row");
+            notes.push(format!("{of}{rows} undecided or the same: {}.", shortened(&names)));
+        }
+        table.rows = shown;
+        kept.extend(Some(table).filter(|table| !table.rows.is_empty()));
     }
-    table
+    (kept, notes)
 }
 
 /// Checks of several windows that say the same: one row.

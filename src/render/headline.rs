@@ -6,7 +6,7 @@ use super::difference::subject_words;
 use crate::analyze::compare::difference::{Basis, Row};
 use crate::analyze::compare::headline::{Headline, LevelHeadline, Outcome};
 use crate::profile::middle;
-use crate::words::{counted, list, significant, thousands, time};
+use crate::words::{counted, list, thousands, time};
 
 /// Levels at most; the others are counted.
 const LEVELS: usize = 8;
@@ -33,14 +33,25 @@ fn table(headline: &Headline, width: usize) -> Vec<String> {
     if headline.levels.is_empty() {
         return vec!["The runs have no level in common: nothing was compared.".into()];
     }
-    let mut rows = vec![["clients", "after it is", "queries/s", "mean latency"].map(String::from)];
+    let fits = |rows: &[String]| rows.iter().all(|row| row.chars().count() <= width);
+    let mut lines = Some(rows(headline, true)).filter(|lines| fits(lines)).unwrap_or_else(|| rows(headline, false));
+    lines.iter_mut().for_each(|line| *line = middle(line, width));
+    if headline.levels.len() > LEVELS {
+        lines.push(format!("and {}", counted((headline.levels.len() - LEVELS) as u64, "more level")));
+    }
+    lines
+}
+
+/// The table's lines, with the values before the change or without.
+fn rows(headline: &Headline, whole: bool) -> Vec<String> {
+    let mut rows = vec![["clients", "after is", "queries/s", "mean latency"].map(String::from)];
     rows.extend(headline.levels.iter().take(LEVELS).map(|level| {
         let rate = |value: f64| thousands(&format!("{value:.0}"));
         [
             level.level.to_string(),
             words(level.is).into(),
-            level.throughput.as_ref().map_or("not measured".into(), |row| change(row, rate)),
-            level.latency.as_ref().map_or("not measured".into(), |row| change(row, time)),
+            level.throughput.as_ref().map_or("not measured".into(), |row| change(row, whole, rate)),
+            level.latency.as_ref().map_or("not measured".into(), |row| change(row, whole, time)),
         ]
     }));
     let widths: [usize; 4] =
@@ -51,13 +62,9 @@ fn table(headline: &Headline, width: usize) -> Vec<String> {
             0 => format!("{cell:>width$}"),
             _ => format!("{cell:<width$}"),
         });
-        middle(cells.collect::<Vec<_>>().join("  ").trim_end(), width)
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
     };
-    let mut lines: Vec<String> = rows.iter().map(line).collect();
-    if headline.levels.len() > LEVELS {
-        lines.push(format!("and {}", counted((headline.levels.len() - LEVELS) as u64, "more level")));
-    }
-    lines
+    rows.iter().map(line).collect()
 }
 
 fn words(outcome: Outcome) -> &'static str {
@@ -70,16 +77,19 @@ fn words(outcome: Outcome) -> &'static str {
     }
 }
 
-/// `6,202 -> 5,450 (-12 ±2 %)`
-fn change(row: &Row, shown: impl Fn(f64) -> String) -> String {
+/// `6,202 -> 5,450 -12.1 ±2.0 %`; without the value before where there is no room.
+fn change(row: &Row, whole: bool, shown: impl Fn(f64) -> String) -> String {
     let (Some(before), Some(after)) = (row.before, row.after) else { return "not measured".into() };
     let percent = row.ratio.map_or(String::new(), |ratio| {
         let half = row.ratio_interval.map_or(String::new(), |(low, high)| {
-            format!(" ±{}", significant(100.0 * (high - ratio).max(ratio - low)))
+            format!(" ±{:.1}", 100.0 * (high - ratio).max(ratio - low))
         });
-        format!(" ({:+.1}{half} %)", 100.0 * (ratio - 1.0))
+        format!(" {:+.1}{half} %", 100.0 * (ratio - 1.0))
     });
-    format!("{} -> {}{percent}", shown(before), shown(after))
+    match whole {
+        true => format!("{} -> {}{percent}", shown(before), shown(after)),
+        false => format!("{}{percent}", shown(after)),
+    }
 }
 
 /// Through what a level differs.
@@ -106,12 +116,25 @@ fn beware(headline: &Headline, width: usize) -> Vec<String> {
     if marked > 0 {
         said.push(format!("{} did not hold: --section levels names them", counted(marked as u64, "check")));
     }
-    said.extend(headline.notes.iter().map(|note| note.trim_end_matches('.').to_string()));
-    said.dedup();
+    said.extend(of_both(headline));
     if !said.is_empty() {
         lines.extend(paragraph("Beware", &format!("{}.", said.join("; ")), width, 4));
     }
     lines
+}
+
+/// The comparison's remarks, each by its first sentence; one that holds for both runs is said once.
+fn of_both(headline: &Headline) -> Vec<String> {
+    let mut said: Vec<(String, String)> = Vec::new();
+    for note in &headline.notes {
+        let first = note.split(". ").next().unwrap_or(note).trim_end_matches('.');
+        let nameless = first.replace(&headline.before, "each run").replace(&headline.after, "each run");
+        match said.iter_mut().find(|(known, _)| *known == nameless) {
+            Some((known, shown)) => *shown = known.clone(),
+            None => said.push((nameless, first.to_string())),
+        }
+    }
+    said.into_iter().map(|(_, shown)| shown).collect()
 }
 
 fn decided_by(headline: &Headline) -> String {

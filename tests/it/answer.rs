@@ -133,7 +133,7 @@ fn what_was_not_measured_is_named_and_no_figure_stands_for_it() {
         &[
             "- - - - not measured",
             "Not diagnosed: the latency is not known",
-            "Not measured: latency: the load does not tell it; places: BPF is forbidden; profile: perf events",
+            "Missing latency: the load does not tell it; places: BPF is forbidden; profile: perf events",
         ],
     );
     let answer = answered(&run, "testbed");
@@ -162,7 +162,8 @@ fn the_same_warning_of_six_windows_is_one_line_and_the_worst_comes_first() {
 
 /// A run of so many levels in a place of its own.
 fn stored(place: &Place, windows: Vec<Window>) {
-    let run = build::run(windows);
+    let mut run = build::run(windows);
+    run.manifest.order = run.windows.iter().map(Window::id).collect();
     let mut writer = Store::new(&place.runs()).create(run.manifest).unwrap();
     for window in &run.windows {
         writer.write_window(window, None).unwrap();
@@ -185,7 +186,7 @@ fn an_explanation_of_six_levels_fits_a_page_and_begins_with_the_answer() {
     let explained = place.run(&["explain", "--width", "80"]);
     explained.assert(0, &[]);
     assert_page(&explained.out);
-    assert_told(&explained.out, &["Run 20261122-101530-testbed (complete)\n\nclients", "Where the latency goes", "\nMore: --section "]);
+    assert_told(&explained.out, &["Run 20261122-101530-testbed (complete)\n\nclients", "Where the latency goes", "\nMore: --section NAME,.. of "]);
     let full = place.run(&["explain", "--width", "80", "--full"]);
     assert_told(&full.out, &["time at 128", "== Levels ==", "== What grew =="]);
     let chosen = place.run(&["explain", "--width", "80", "--section", "costs,checks"]);
@@ -214,7 +215,7 @@ fn the_recording_of_the_testbed_ends_with_the_answer_and_its_explanation_fits_a_
         let imported = place.run(&import);
         assert!(imported.code <= 1, "{}", imported.err);
         assert!(imported.out.lines().count() <= ANSWER_LINES, "{}", imported.out);
-        assert_told(&imported.out, &["Not measured: ", "wireprof explain at-", "not measured\n"]);
+        assert_told(&imported.out, &["Missing ", "wireprof explain at-", "not measured\n"]);
     }
     assert_page(&place.run(&["explain", "--width", "80"]).out);
 }
@@ -249,6 +250,6 @@ fn a_headline_has_a_line_a_level_the_decided_ones_first() {
         let lines = headline_lines(&found, None, &framing(width));
         assert!(lines.len() <= ANSWER_LINES && lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
         assert!(lines[3].contains("16  slower") && lines[4].contains("1  the same"), "{lines:#?}");
-        assert_told(&lines.join("\n"), &["160 µs -> 240 µs (+50", "By       the scatter between windows", "Changed  At 16 clients"]);
+        assert_told(&lines.join("\n"), &["160 µs -> 241 µs +50.0 ±", "By       the scatter between windows", "Changed  At 16 clients"]);
     }
 }

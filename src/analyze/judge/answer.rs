@@ -40,6 +40,8 @@ pub struct Answer {
     pub doubts: Vec<Doubt>,
     /// What of the run was not measured, each once with the reason.
     pub missing: Vec<Lacking>,
+    /// What was changed on the server for the run.
+    pub changes: Vec<String>,
 }
 
 /// One level: how fast, and where the clients are.
@@ -152,6 +154,7 @@ pub fn answer(run: &Run, preset: Result<&Preset, String>, level: Option<usize>) 
         windows: windows.len(),
         doubts: doubts(&windows),
         missing: missing(&windows),
+        changes: run.manifest.changes.clone(),
     }
 }
 
@@ -311,9 +314,10 @@ fn same(a: &Check, b: &Check) -> bool {
 }
 
 /// What the answer itself, or the verbs that it leads to, would need.
-const NEEDED: [Part; 10] = [
+const NEEDED: [Part; 11] = [
     Part::Queries,
     Part::Latency,
+    Part::LatencyDistribution,
     Part::Places,
     Part::Profile,
     Part::TargetCpu,
@@ -327,6 +331,7 @@ const NEEDED: [Part; 10] = [
 /// Whether a window has a part, as far as it has a place of its own.
 fn has(window: &Window, part: &Part) -> bool {
     match part {
+        Part::LatencyDistribution => !window.load.latency.is_empty(),
         Part::Places => window.wire.is_some(),
         Part::Profile => window.profile.is_some(),
         Part::Scheduler => window.scheduler.is_some(),
