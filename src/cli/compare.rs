@@ -303,8 +303,7 @@ impl Compare {
         let framing = Framing { width: common.width, next, ..Framing::default() };
         let correct = report.sections.iter().filter(|section| section.id == "freshness").cloned().collect();
         let correct = Report { title: report.title.clone(), sections: correct };
-        let mut lines: Vec<String> =
-            terminal(&correct, common.width).lines().chain([""]).map(String::from).collect();
+        let mut lines: Vec<String> = terminal(&correct, common.width).lines().chain([""]).map(String::from).collect();
         lines.extend(headline_lines(&headline, Some(&comparison_end(conclusion)), &framing));
         let value = value(&headline)?;
         let page = Answered { common, names: &self.names, shown: &self.shown, lines: &lines, value: &value };

@@ -21,9 +21,9 @@ use crate::parallel;
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
-    Framing, Picture, Report, Section, WaitsRow, answer_lines, correlation_section, demands_section, frames_table, growth_section,
-    hands_section, level_tables, nodes_section, places_section, populations_sentences, populations_svg, scraped_table,
-    tails_section, tree_section, waits_section,
+    Framing, Picture, Report, Section, WaitsRow, answer_lines, correlation_section, demands_section, frames_table,
+    growth_section, hands_section, level_tables, nodes_section, places_section, populations_sentences, populations_svg,
+    scraped_table, tails_section, tree_section, waits_section,
 };
 use crate::run::{Parts, Run};
 use anyhow::{Context, Result};
@@ -64,8 +64,7 @@ pub struct Explain {
 }
 
 /// The sections that follow the answer as far as a page has room, the most telling ones first.
-const TELLING: [&str; 9] =
-    ["tree", "hands", "costs", "slowest", "waits", "functions", "places", "together", "growth"];
+const TELLING: [&str; 9] = ["tree", "hands", "costs", "slowest", "waits", "functions", "places", "together", "growth"];
 
 impl Explain {
     pub fn run(self, common: &Common) -> Result<Outcome> {

@@ -4,9 +4,7 @@ use super::{Common, Outcome, Usage, input, output};
 use crate::analyze::cost::quantities::quantities;
 use crate::analyze::time::series::series;
 use crate::preset::Preset;
-use crate::render::{
-    Report, Section, Table, quantities_on_screen, quantities_table, series_on_screen, series_table,
-};
+use crate::render::{Report, Section, Table, quantities_on_screen, quantities_table, series_on_screen, series_table};
 use crate::run::{Parts, Run, Window};
 use anyhow::{Result, anyhow};
 use clap::Args;

@@ -105,8 +105,12 @@ fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
         return Vec::new();
     }
     let runtime_frames: Vec<_> = preset.runtime.iter().map(|p| p.0.clone()).collect();
-    let section =
-        |title: String, table: &HotTable| Section { id: "hot", title, tables: vec![frames_table(table)], ..Section::default() };
+    let section = |title: String, table: &HotTable| Section {
+        id: "hot",
+        title,
+        tables: vec![frames_table(table)],
+        ..Section::default()
+    };
     let options = HotOptions { top: TOP, ..HotOptions::default() };
     let mut sections = vec![section("Hot frames, self".into(), &hot(run, &options))];
     if let Some(focus) = input::foci(preset).into_iter().next() {

@@ -14,7 +14,9 @@ use clap::Args;
 
 /// Stored runs; with a run, its levels, checks and set-up
 #[derive(Args)]
-#[command(after_help = "Examples:\n  wireprof runs\n  wireprof runs latest\n  wireprof runs latest --full\n  wireprof runs --json --last 100")]
+#[command(
+    after_help = "Examples:\n  wireprof runs\n  wireprof runs latest\n  wireprof runs latest --full\n  wireprof runs --json --last 100"
+)]
 pub struct Runs {
     /// Run: its id, its path, or `latest`
     run: Option<String>,
@@ -31,8 +33,7 @@ impl Runs {
             self.shown.check(&OF_RUN)?;
             let input::Loaded { run, directory } = input::load_any(common, reference, Parts::ALL)?;
             let (names, preset) = (Names::default(), input::preset(&run.manifest, None));
-            let ending =
-                Ending { common, names: &names, shown: &self.shown, directory: &directory, pictures: None };
+            let ending = Ending { common, names: &names, shown: &self.shown, directory: &directory, pictures: None };
             return ending.tell(run, &preset, |run, _| run_report(run));
         }
         let manifests = Store::new(&common.runs).list()?;
@@ -52,7 +53,8 @@ impl Runs {
 
 /// One run in short: the same that ends a sweep.
 pub fn run_report(run: &Run) -> Report {
-    let levels = Section { id: "levels", title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
+    let levels =
+        Section { id: "levels", title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
     let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
     let setup = Section { id: "setup", title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];

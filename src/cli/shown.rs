@@ -60,9 +60,10 @@ impl Shown {
     /// [`Usage`], with the names that there are.
     pub fn check(&self, known: &[&str]) -> Result<()> {
         match self.section.iter().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => {
-                Err(anyhow!(Usage(anyhow!("--section {name}: there is no such section; there are {}", known.join(", ")))))
-            }
+            Some(name) => Err(anyhow!(Usage(anyhow!(
+                "--section {name}: there is no such section; there are {}",
+                known.join(", ")
+            )))),
             None => Ok(()),
         }
     }

@@ -41,25 +41,37 @@ pub fn answer_lines(answer: &Answer, framing: &Framing) -> Vec<String> {
     let shown = shown(&answer.levels, framing.all_levels);
     let mut lines = vec![middle(&format!("Run {} ({})", answer.run, answer.ended), width), String::new()];
     lines.extend(table(&shown, width));
-    let spare = FEW.saturating_sub(shown.len());
-    let mut rest = wrapped_to(&legend(answer, &shown), width, 2 + spare);
-    rest.extend(paragraph("Why", &why(answer), width, 4));
-    rest.extend(answer.grown.iter().flat_map(|grown| paragraph("Grew", &grew(grown), width, 3)));
-    rest.extend(beware(answer, width));
-    let missing = missing(answer);
-    rest.extend(missing.iter().flat_map(|text| paragraph("Missing", text, width, 2)));
-    if let Some(first) = answer.changes.first() {
-        let changes = format!("{} on the server: {first}", counted(answer.changes.len() as u64, "change"));
-        rest.extend(paragraph_ending("Set up", &changes, " (--section setup)", width, 1));
+    lines.extend(wrapped_to(&legend(answer, &shown), width, 2 + FEW.saturating_sub(shown.len())));
+    let room = LINES.saturating_sub(lines.len());
+    let told = [ROOMY, TIGHT].map(|bounds| paragraphs(answer, framing, width, bounds));
+    let rest = told.iter().find(|rest| rest.len() <= room).unwrap_or(&told[1]);
+    if rest.len() > room {
+        lines.retain(|line| !line.is_empty());
+    }
+    lines.extend(rest.iter().cloned());
+    lines
+}
+
+/// Lines that the paragraphs may have at most: why, what grew, what not to believe, what is missing.
+type Bounds = [usize; 4];
+/// Where there is room, and what always fits.
+const ROOMY: Bounds = [4, 4, 6, 3];
+const TIGHT: Bounds = [4, 3, 4, 2];
+
+/// What follows the table.
+fn paragraphs(answer: &Answer, framing: &Framing, width: usize, bounds: Bounds) -> Vec<String> {
+    let mut rest = paragraph("Why", &why(answer), width, bounds[0]);
+    rest.extend(answer.grown.iter().flat_map(|grown| paragraph("Grew", &grew(grown), width, bounds[1])));
+    rest.extend(beware(answer, width, bounds[2]));
+    rest.extend(missing(answer).iter().flat_map(|text| paragraph("Missing", text, width, bounds[3])));
+    if !answer.changes.is_empty() {
+        let changes = counted(answer.changes.len() as u64, "change");
+        rest.push(format!("{:<LABELS$}{changes} on the server (--section setup)", "Set up"));
     }
     rest.extend(commands(&framing.next, width));
     // A path is never cut.
     rest.extend(framing.place.iter().map(|place| format!("{:<LABELS$}{place}", "Run")));
-    if lines.len() + rest.len() > LINES {
-        lines.retain(|line| !line.is_empty());
-    }
-    lines.extend(rest);
-    lines
+    rest
 }
 
 /// The levels that are shown: all when they are few, else the first and the last.
@@ -115,8 +127,7 @@ fn letter(place: Place) -> char {
 /// A bar of so many characters, each place by its share of the clients (largest remainders).
 fn of_places(places: &[(Place, f64)], width: usize) -> String {
     let all: f64 = places.iter().map(|(_, there)| there).sum();
-    let exact: Vec<f64> =
-        places.iter().map(|(_, there)| there / all.max(f64::MIN_POSITIVE) * width as f64).collect();
+    let exact: Vec<f64> = places.iter().map(|(_, there)| there / all.max(f64::MIN_POSITIVE) * width as f64).collect();
     let mut cells: Vec<usize> = exact.iter().map(|cells| cells.floor() as usize).collect();
     let mut by_remainder: Vec<usize> = (0..exact.len()).collect();
     by_remainder.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()));
@@ -154,7 +165,8 @@ fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
     if shown.iter().any(|level| level.by_sockets) {
         parts.push("* by the sockets: the load does not tell its own.".into());
     }
-    let out: Vec<String> = answer.levels.iter().filter(|level| !shown.contains(level)).map(|l| l.level.to_string()).collect();
+    let out: Vec<String> =
+        answer.levels.iter().filter(|level| !shown.contains(level)).map(|l| l.level.to_string()).collect();
     if !out.is_empty() {
         parts.push(format!("Not shown: levels {} (--full).", list(&out)));
     }
@@ -181,19 +193,19 @@ fn verdict(first: &First) -> String {
         format!("; look first at {}{process}, {} a query", name(&named.name), time(named.cost))
     });
     let mut text = format!("At {} {certain}{cause}{wait}{named}.", counted(*level as u64, "client"));
-    match &finding.effect {
-        Some(effect) => {
-            text += &format!(
-                " Without it: {} ({:.0} %) less latency, {} times the throughput.",
-                time(effect.latency),
-                100.0 * effect.share,
-                significant(1.0 + effect.throughput)
-            );
-        }
-        None => text += " What would change without it cannot be told.",
+    if let Some(effect) = &finding.effect {
+        text += &format!(
+            " Without it: {} ({:.0} %) less latency, {} times the throughput.",
+            time(effect.latency),
+            100.0 * effect.share,
+            significant(1.0 + effect.throughput)
+        );
     }
     if finding.named.is_empty() && finding.wait.is_none() {
         text += &format!(" {}", finding.sentence);
+    }
+    if finding.effect.is_none() {
+        text += " What would change without it cannot be told.";
     }
     text
 }
@@ -223,10 +235,10 @@ fn grew(grown: &Grown) -> String {
             let word = if growth.latency < 0.0 { "fell" } else { "grew" };
             let by = time(growth.latency.abs());
             let mut text = format!("From {from} to {} the mean latency {word} by {by}", counted(*to as u64, "client"));
-            let most = growth.places.iter().filter(|(_, nanos)| *nanos >= 0.05 * growth.latency && growth.latency > 0.0);
-            let most = most.take(2).map(|(place, nanos)| {
-                format!("{:.0} % {}", 100.0 * nanos / growth.latency, short(*place))
-            });
+            let most =
+                growth.places.iter().filter(|(_, nanos)| *nanos >= 0.05 * growth.latency && growth.latency > 0.0);
+            let most =
+                most.take(2).map(|(place, nanos)| format!("{:.0} % {}", 100.0 * nanos / growth.latency, short(*place)));
             let most: Vec<String> = most.collect();
             if !most.is_empty() {
                 text += &format!(": {}", list(&most));
@@ -237,15 +249,16 @@ fn grew(grown: &Grown) -> String {
     };
     text += &match wait {
         Most::Grew { name: what, nanos } => {
-            let what = what.strip_prefix("at ").map_or_else(|| what.clone(), |function| format!("at {}", name(function)));
-            format!(" Of the waits that {what} grew most, by {} a query.", time(*nanos))
+            let what =
+                what.strip_prefix("at ").map_or_else(|| what.clone(), |function| format!("at {}", name(function)));
+            format!(" Wait that grew most: {what}, by {} a query.", time(*nanos))
         }
         Most::None => " No wait grew.".into(),
         Most::NotMeasured => " Waits: not measured at both.".into(),
     };
     text += &match function {
         Most::Grew { name: function, nanos } => {
-            format!(" Of the functions {} grew most, by {} of CPU a query.", name(function), time(*nanos))
+            format!(" Function that grew most: {}, by {} of CPU a query.", name(function), time(*nanos))
         }
         Most::None => " No function's CPU a query grew.".into(),
         Most::NotMeasured => " CPU by function: not measured at both.".into(),
@@ -254,34 +267,35 @@ fn grew(grown: &Grown) -> String {
 }
 
 /// What not to believe.
-fn beware(answer: &Answer, width: usize) -> Vec<String> {
+fn beware(answer: &Answer, width: usize, lines: usize) -> Vec<String> {
     if answer.doubts.is_empty() {
         return paragraph("Beware", "Nothing: no check failed or warned.", width, 1);
     }
     let (told, others) = answer.doubts.split_at(DOUBTS.min(answer.doubts.len()));
-    // Four lines together, the last of them for what is not told.
-    let lines = 4 / told.len();
+    let each = lines / told.len();
     let mut found = Vec::new();
     for (at, doubt) in told.iter().enumerate() {
         let last = at + 1 == told.len();
-        let more = if last && !others.is_empty() { format!(" (and {} more)", others.len()) } else { String::new() };
+        let more = if last && !others.is_empty() { format!("; and {} more", others.len()) } else { String::new() };
         let label = if at == 0 { "Beware" } else { "" };
-        let room = if last { 4 - found.len().min(3) } else { lines };
-        found.extend(paragraph_ending(label, &condition(doubt, answer.windows), &more, width, room));
+        let room = if last { lines.saturating_sub(found.len()).max(1) } else { each };
+        let (text, windows) = condition(doubt, answer.windows);
+        found.extend(paragraph_ending(label, &text, &format!("{windows}{more}"), width, room));
     }
     found
 }
 
-fn condition(doubt: &Doubt, windows: usize) -> String {
-    let word = if doubt.status == Status::Fail { "FAILED" } else { "Warning" };
+/// What does not hold, and where.
+fn condition(doubt: &Doubt, windows: usize) -> (String, String) {
+    let failed = if doubt.status == Status::Fail { "FAILED: " } else { "" };
     let levels: Vec<String> = doubt.levels.iter().map(ToString::to_string).collect();
     let at = match (windows, levels.as_slice()) {
         (1, _) => String::new(),
-        _ if doubt.windows == windows => ", in all windows".to_string(),
-        (_, [level]) => format!(", at level {level}"),
-        (_, levels) => format!(", at levels {}", list(levels)),
+        _ if doubt.windows == windows => " (all windows)".to_string(),
+        (_, [level]) => format!(" (level {level})"),
+        (_, levels) => format!(" (levels {})", list(levels)),
     };
-    format!("{word}{at}: {}", doubt.check)
+    (format!("{failed}{}", doubt.check), at)
 }
 
 /// What was not measured, with the reasons.
@@ -380,7 +394,10 @@ mod tests {
     fn a_function_is_called_by_the_end_of_its_name() {
         let cases = [
             ("app::serve", "app::serve"),
-            ("mz_pgwire::protocol::StateMachine::advance_ready::{closure#0}", "…::protocol::StateMachine::advance_ready"),
+            (
+                "mz_pgwire::protocol::StateMachine::advance_ready::{closure#0}",
+                "…::protocol::StateMachine::advance_ready",
+            ),
             ("main", "main"),
         ];
         for (full, called) in cases {

@@ -136,12 +136,7 @@ fn size(cell: &Cell) -> Option<f64> {
         // One that was not seen is as large as it may be.
         Cell::Estimate { value, interval, .. } => Some(interval.map_or(value.abs(), |(_, high)| high.abs())),
         Cell::Within(_, upper) => Some(upper.abs()),
-        Cell::Text(_)
-        | Cell::Name(_)
-        | Cell::FullName(_)
-        | Cell::Missing(_)
-        | Cell::Undefined(_)
-        | Cell::Empty => None,
+        Cell::Text(_) | Cell::Name(_) | Cell::FullName(_) | Cell::Missing(_) | Cell::Undefined(_) | Cell::Empty => None,
     }
 }
 

@@ -61,9 +61,8 @@ pub fn growth_section(growth: Option<&Growth>) -> Option<Section> {
     let mut notes = vec![format!("From level {from} to {to} the mean latency grew by {}.", time(*latency))];
     let share = |nanos: f64| 100.0 * nanos / latency;
     let grown = places.iter().filter(|(_, nanos)| nanos.abs() >= 0.01 * latency.abs());
-    let parts: Vec<String> = grown
-        .map(|(place, nanos)| format!("{} ({:.0} %) {}", time(*nanos), share(*nanos), short(*place)))
-        .collect();
+    let parts: Vec<String> =
+        grown.map(|(place, nanos)| format!("{} ({:.0} %) {}", time(*nanos), share(*nanos), short(*place))).collect();
     if !parts.is_empty() {
         notes.push(format!("By place: {}.", parts.join(", ")));
     }

@@ -113,9 +113,7 @@ fn effect_words(effect: &Effect) -> String {
 }
 
 fn named_words(named: &Named) -> String {
-    let interval = named
-        .interval
-        .map_or(String::new(), |(low, high)| format!(" ({} to {})", time(low), time(high)));
+    let interval = named.interval.map_or(String::new(), |(low, high)| format!(" ({} to {})", time(low), time(high)));
     let cost = time(named.cost);
     let effect = named.effect.map_or(String::new(), |effect| format!(", {} of latency", time(effect)));
     let process = named.process.as_ref().map_or(String::new(), |process| format!("{process}: "));

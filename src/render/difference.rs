@@ -28,7 +28,12 @@ fn preface(difference: &Difference) -> Section {
         notes.push("The runs have no level in common: nothing was compared.".into());
     }
     let table = Table { columns, rows, ..Table::default() };
-    Section { id: "unlike", tables: if table.rows.is_empty() { Vec::new() } else { vec![table] }, notes, ..Section::default() }
+    Section {
+        id: "unlike",
+        tables: if table.rows.is_empty() { Vec::new() } else { vec![table] },
+        notes,
+        ..Section::default()
+    }
 }
 
 fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
@@ -138,7 +143,9 @@ pub(super) fn verdict(verdict: Verdict, basis: Option<Basis>, margin: f64) -> St
         Verdict::Less => "less".to_string(),
         Verdict::Same => format!("same within {} %", 100.0 * margin),
         Verdict::Undecided { more: None } => "undecided".to_string(),
-        Verdict::Undecided { more: Some(more) } => format!("undecided: some {} a side", counted(more as u64, "more window")),
+        Verdict::Undecided { more: Some(more) } => {
+            format!("undecided: some {} a side", counted(more as u64, "more window"))
+        }
     };
     match basis {
         Some(Basis::Slices) => format!("{text} (by slices)"),

@@ -239,8 +239,7 @@ fn quality(level: &LevelHands) -> String {
         );
     }
     if let Some(sockets) = level.by_sockets {
-        text +=
-            &format!("; {} a query, by the sockets {}", time(level.nanos), time(sockets));
+        text += &format!("; {} a query, by the sockets {}", time(level.nanos), time(sockets));
     }
     if let Some(cost) = facts.report.hit_cost.filter(|_| facts.report.hits > 0) {
         let seconds = facts.report.span.seconds().max(f64::MIN_POSITIVE);

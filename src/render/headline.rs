@@ -81,9 +81,9 @@ fn words(outcome: Outcome) -> &'static str {
 fn change(row: &Row, whole: bool, shown: impl Fn(f64) -> String) -> String {
     let (Some(before), Some(after)) = (row.before, row.after) else { return "not measured".into() };
     let percent = row.ratio.map_or(String::new(), |ratio| {
-        let half = row.ratio_interval.map_or(String::new(), |(low, high)| {
-            format!(" ±{:.1}", 100.0 * (high - ratio).max(ratio - low))
-        });
+        let half = row
+            .ratio_interval
+            .map_or(String::new(), |(low, high)| format!(" ±{:.1}", 100.0 * (high - ratio).max(ratio - low)));
         format!(" {:+.1}{half} %", 100.0 * (ratio - 1.0))
     });
     match whole {

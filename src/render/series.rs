@@ -92,15 +92,15 @@ mod tests {
 
     #[test]
     fn what_all_names_begin_with_is_said_once_and_what_differs_is_never_cut() {
-        let names = ["mz_ts_oracle_batch_wait_seconds{op=\"read_ts\"}", "mz_ts_oracle_inner_read_seconds{op=\"read_ts\"}"];
+        let names =
+            ["mz_ts_oracle_batch_wait_seconds{op=\"read_ts\"}", "mz_ts_oracle_inner_read_seconds{op=\"read_ts\"}"];
         let table = |names: &[&str]| {
             let rows = names.iter().map(|name| vec![Cell::Text((*name).into())]).collect();
             series_on_screen(Table { columns: vec![Column::text("series", "series")], rows, ..Table::default() })
         };
         let both = table(&[names[0], names[0], names[1]]);
-        let shown = ["batch_wait_seconds{op=\"read_ts\"}", "", "inner_read_seconds{op=\"read_ts\"}"].map(|name| {
-            vec![if name.is_empty() { Cell::Empty } else { Cell::FullName(name.into()) }]
-        });
+        let shown = ["batch_wait_seconds{op=\"read_ts\"}", "", "inner_read_seconds{op=\"read_ts\"}"]
+            .map(|name| vec![if name.is_empty() { Cell::Empty } else { Cell::FullName(name.into()) }]);
         assert_eq!(both.rows, shown);
         assert_eq!(both.notes, ["The name of each begins with mz_ts_oracle_, which is left out."]);
         assert_eq!(table(&names[..1]).rows, [[Cell::FullName(names[0].into())]]);

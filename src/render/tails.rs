@@ -55,7 +55,8 @@ fn slowest_table(hop: &HopPlaces, tails: &Tails) -> Table {
 /// The 99th percentile of each place.
 fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
     let mut columns = vec![Column::text("place", "place")];
-    columns.extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 at {level}"), "µs")));
+    columns
+        .extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 at {level}"), "µs")));
     let cell = |level: &usize, place: Place| {
         let tail = tails.get(level).and_then(|tail| tail.as_ref().ok());
         let sampled = tail.and_then(|tail| tail.places.iter().find(|known| known.place == place)?.p99);
@@ -88,9 +89,10 @@ fn sentence(level: usize, tail: &Tail) -> String {
     let more = of_slowest - all;
     let mut grown: Vec<(f64, Place)> = places.iter().map(|place| (place.of_slowest - place.all, place.place)).collect();
     grown.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let parts = grown.iter().filter(|(nanos, _)| *nanos >= 0.05 * more).map(|(nanos, place)| {
-        format!("{} ({:.0} %) {}", time(*nanos), 100.0 * nanos / more, words(*place, true))
-    });
+    let parts = grown
+        .iter()
+        .filter(|(nanos, _)| *nanos >= 0.05 * more)
+        .map(|(nanos, place)| format!("{} ({:.0} %) {}", time(*nanos), 100.0 * nanos / more, words(*place, true)));
     let parts: Vec<String> = parts.collect();
     let losses = if *lost > 0 { format!(", {lost} more were lost") } else { String::new() };
     format!(

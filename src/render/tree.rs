@@ -26,9 +26,11 @@ pub fn tree_section(levels: &BTreeMap<usize, LevelNodes>) -> Section {
     for (depth, nodes) in rows(ends.values().copied()) {
         let Some(last) = nodes.iter().rev().find_map(|node| *node) else { continue };
         let name = described(&last.what, &last.key);
-        let share = nodes.iter().flatten().filter_map(|node| node.share).fold(None, |most: Option<f64>, share| {
-            Some(most.map_or(share, |most| most.max(share)))
-        });
+        let share = nodes
+            .iter()
+            .flatten()
+            .filter_map(|node| node.share)
+            .fold(None, |most: Option<f64>, share| Some(most.map_or(share, |most| most.max(share))));
         match share.filter(|_| last.what.is_part()) {
             Some(share) if share >= LEAST => shown.push(row(depth, &name, &nodes)),
             Some(_) => small.push(name),
@@ -45,7 +47,13 @@ pub fn tree_section(levels: &BTreeMap<usize, LevelNodes>) -> Section {
         notes.push(format!("{} not measured: {}.", counted(unknown.len() as u64, "part"), named(unknown)));
     }
     notes.extend(ends.iter().filter_map(|(level, nodes)| residual_share(*level, nodes)));
-    Section { id: "tree", title, tables: vec![Table { columns, rows: shown, ..Table::default() }], notes, ..Section::default() }
+    Section {
+        id: "tree",
+        title,
+        tables: vec![Table { columns, rows: shown, ..Table::default() }],
+        notes,
+        ..Section::default()
+    }
 }
 
 fn figure(key: &str, header: &str) -> Column {

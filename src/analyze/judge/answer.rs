@@ -346,8 +346,7 @@ fn has(window: &Window, part: &Part) -> bool {
 /// In the order in which they are needed.
 fn missing(windows: &[&Window]) -> Vec<Lacking> {
     let lacking = |what: Part| {
-        let told: Vec<&String> =
-            windows.iter().filter_map(|window| Some(&window.facts.lacks(&what)?.why)).collect();
+        let told: Vec<&String> = windows.iter().filter_map(|window| Some(&window.facts.lacks(&what)?.why)).collect();
         let nowhere = !windows.is_empty() && windows.iter().all(|window| !has(window, &what));
         match told.first() {
             Some(why) => Some(Lacking { why: (*why).clone(), windows: told.len(), what }),

@@ -156,11 +156,8 @@ fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
         _ => queued,
     };
     let in_use = slots.map_or(String::new(), |(used, limit)| format!("; {used:.2} of {limit:.0} calls are under way"));
-    let with_all = if gone < queued {
-        format!("; with all of them it would be {}", time(queued - gone))
-    } else {
-        String::new()
-    };
+    let with_all =
+        if gone < queued { format!("; with all of them it would be {}", time(queued - gone)) } else { String::new() };
     let sentence = format!("Queries wait {} for the next shared call{in_use}{with_all}.", time(queued));
     let mut evidence = vec![
         case.nanos(by, *waited, "query", METRICS),
