@@ -148,8 +148,7 @@ impl Answer<'_> {
                 Err(cut(self.what, outcome))
             }
             (None, Some(error)) => Err(anyhow!(Failed(error.context(format!(
-                "the run is whole, its flamegraphs are not; `wireprof flamegraph {}` draws them again",
-                id
+                "the run is whole, its flamegraphs are not; `wireprof flamegraph {id}` draws them again"
             ))))),
             (None, None) if failed => Ok(Outcome::CheckFailed),
             (None, None) => Ok(Outcome::Done),

@@ -154,6 +154,8 @@ impl Import {
             _ => import_profiles(&self.files()?, &preset, &self.profile_options())?,
         };
         imported.manifest.arguments = shown_arguments(std::env::args());
+        // What was asked for and does not apply must not be found only in the run's set-up.
+        imported.manifest.notes.iter().for_each(|note| progress.note(note));
         let store = Store::new(&common.runs);
         let id = &imported.manifest.id;
         if store.holds(id) {

@@ -67,12 +67,10 @@ pub fn keep_level(run: &mut Run, level: Option<usize>) -> Result<()> {
 /// [`Usage`], with the levels that it has.
 pub fn check_levels<'a>(run: &Run, wanted: impl Iterator<Item = &'a usize>) -> Result<()> {
     let known = run.levels();
-    for level in wanted.filter(|level| !known.contains_key(level)) {
-        let known: Vec<String> = known.keys().map(ToString::to_string).collect();
-        let why = anyhow!("run {} has no level {level}; it has {}", run.manifest.id, known.join(", "));
-        return Err(anyhow!(Usage(why)));
-    }
-    Ok(())
+    let mut unknown = wanted.filter(|level| !known.contains_key(level));
+    let Some(level) = unknown.next() else { return Ok(()) };
+    let known: Vec<String> = known.keys().map(ToString::to_string).collect();
+    Err(anyhow!(Usage(anyhow!("run {} has no level {level}; it has {}", run.manifest.id, known.join(", ")))))
 }
 
 /// Leaves these levels of the run.

@@ -14,9 +14,12 @@ use clap::Args;
 
 /// Stored runs; with a run, its levels, checks and set-up
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  wireprof runs\n  wireprof runs latest\n  wireprof runs latest --full\n  wireprof runs --json --last 100"
-)]
+#[command(after_help = "\
+Examples:
+  wireprof runs
+  wireprof runs latest           its answer
+  wireprof runs latest --full    and its levels, checks and set-up
+  wireprof runs --json --last 100")]
 pub struct Runs {
     /// Run: its id, its path, or `latest`
     run: Option<String>,

@@ -18,7 +18,7 @@ const FEW: usize = 4;
 /// The report as a screen shows it: without the column that only several windows of a level fill.
 pub fn on_screen(mut report: Report) -> Report {
     let tables = report.sections.iter_mut().flat_map(|section| &mut section.tables);
-    tables.for_each(|table| without_range(table));
+    tables.for_each(without_range);
     report
 }
 
