@@ -45,4 +45,5 @@ pub mod target;
 pub mod testbed;
 pub mod vcs;
 pub mod wire;
+pub mod words;
 pub mod workload;

@@ -1,12 +1,8 @@
 //! A check's evidence in words, with numbers and units, and what to do about it.
 
 use super::{Check, Status};
+use crate::words::{counted, thousands, time};
 use std::fmt;
-
-/// A count with what is counted, as English has it.
-fn plural(count: u64, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
-}
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,12 +13,13 @@ impl fmt::Display for Check {
         };
         match self {
             Check::GeneratorGap { connections, throughput, .. } => {
-                let us = self.share() * *connections as f64 / throughput * 1e6;
+                let gone = time(self.share() * *connections as f64 / throughput * 1e9);
                 let gap = self.share() * *connections as f64;
                 write!(
                     f,
-                    "N - X*R = {gap:.2} of {connections} clients had no query under way: {us:.1} us a query \
-                        ({percent:.1} % of N)"
+                    "N - X*R = {gap:.2} of {} had no query under way: {gone} a query \
+                        ({percent:.1} % of N)",
+                    counted(*connections as u64, "client")
                 )
             }
             Check::GeneratorCpu { threads, delay_per_query, .. } => {
@@ -30,31 +27,32 @@ impl fmt::Display for Check {
                     if *threads == 1 { "its one thread".into() } else { format!("each of its {threads} threads") };
                 write!(f, "the generator used {percent:.0} % of a core on {whose}")?;
                 match delay_per_query {
-                    Some(ns) => write!(f, "; answers waited for it {:.1} us a query at least", ns / 1e3),
+                    Some(ns) => write!(f, "; answers waited for it {} a query at least", time(*ns)),
                     None => write!(f, "; how long answers waited for it was not measured"),
                 }
             }
             Check::PlacesSum { places, latency } => {
                 write!(
                     f,
-                    "the places sum to {:.1} us, the client's mean latency is {:.1} us ({percent:+.1} % lie in none)",
-                    places / 1e3,
-                    latency / 1e3
+                    "the places sum to {}, the client's mean latency is {} ({percent:+.1} % lie in none)",
+                    time(*places),
+                    time(*latency)
                 )
             }
             Check::OtherClients { connections: 0, .. } => write!(f, "nobody but the load asked the server"),
             Check::OtherClients { connections, others, own } => {
-                let (connections, requests) = (plural(*connections, "connection"), plural(*others, "request"));
+                let (connections, requests) = (counted(*connections, "connection"), counted(*others, "request"));
                 write!(
                     f,
-                    "{connections} of other clients made {requests} of the server beside {own} of the load \
-                     ({percent:.1} % of all)"
+                    "{connections} of other clients made {requests} of the server beside {} of the load \
+                     ({percent:.1} % of all)",
+                    thousands(&own.to_string())
                 )
             }
             Check::Errors { errors: 0, .. } => write!(f, "no query failed"),
             Check::Errors { errors, completed, first } => {
-                let queries = if *errors == 1 { "query" } else { "queries" };
-                write!(f, "{errors} {queries} failed beside {completed} completed, the most frequent: {first}")
+                let queries = counted(*errors, "query");
+                write!(f, "{queries} failed beside {completed} completed, the most frequent: {first}")
             }
             Check::WrongRows { wrong, completed } => {
                 write!(f, "{wrong} of {completed} queries answered another number of rows than before the warm-up")
@@ -80,7 +78,7 @@ impl fmt::Display for Check {
                 write!(f, "{name}: {value:.4} (at least {at_least} expected)")
             }
             Check::LostSamples { lost, throttled, recorded } => {
-                let (lost, times) = (plural(*lost, "sample"), plural(*throttled, "time"));
+                let (lost, times) = (counted(*lost, "sample"), counted(*throttled, "time"));
                 write!(f, "{lost} lost beside {recorded} taken ({percent:.2} %), sampling throttled {times}")
             }
             Check::CompleteStacks { complete, samples, reasons } => {
@@ -136,7 +134,7 @@ impl fmt::Display for Check {
                 write!(
                     f,
                     "the target started {started} at the run's begin and {now} at the window's end; {} went back to 0",
-                    plural(*resets as u64, "metric")
+                    counted(*resets as u64, "metric")
                 )
             }
             Check::Skew { skew } => {
@@ -154,7 +152,7 @@ impl fmt::Display for Check {
                 )
             }
             Check::LostEvents { lost, events } => {
-                let lost = plural(*lost, "event");
+                let lost = counted(*lost, "event");
                 write!(f, "{lost} of the carriers lost beside {events} kept ({percent:.2} %)")
             }
             Check::TargetSeen(seen) => f.write_str(&seen.sentence()),

@@ -7,13 +7,16 @@ use super::names::Names;
 use super::overview::checks_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
+use super::screen::screen;
+use super::shown::{Answered, Shown, value};
 use super::source::{built_from, directory};
 use super::{Common, Outcome, Usage};
 use crate::analyze::compare::freshness::{Freshness, freshness};
+use crate::analyze::compare::headline::headline;
 use crate::analyze::compare::prediction::predictions;
 use crate::connection::{shown_argument, shown_connection, without_secrets};
 use crate::preset::{Preset, Step};
-use crate::render::{Conclusion, comparison_report};
+use crate::render::{Conclusion, Framing, Report, comparison_end, comparison_report, headline_lines, on_terminal};
 use crate::run::{Parts, Run, Store, name_of_part};
 use crate::sweep::{self, Arm, Compared, Event, Launch, Limits, Request, SideSpec, Turns, compare, pairs};
 use anyhow::{Result, anyhow};
@@ -118,7 +121,12 @@ pub struct Compare {
     own: OwnLoad,
     #[command(flatten, next_help_heading = "Output")]
     names: Names,
+    #[command(flatten)]
+    shown: Shown,
 }
+
+/// The sections of a comparison.
+const SECTIONS: [&str; 4] = ["freshness", "verdicts", "predicted", "sides"];
 
 fn parameter(text: &str) -> Result<Step, String> {
     Step::from_alter_system(text).ok_or_else(|| {
@@ -171,6 +179,7 @@ impl Compare {
     }
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
+        self.shown.check(&SECTIONS)?;
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let connect = &self.own.connect;
         self.own.name.check(&store)?;
@@ -288,14 +297,36 @@ impl Compare {
             freshness: &freshness,
             predictions: &predictions,
         };
-        self.names.report(common, comparison_report(&conclusion))?;
         let directories: Vec<_> = compared.outcome.runs.iter().map(|ended| ended.directory.as_path()).collect();
         keep_verdicts(&directories, preset);
+        self.print(common, &conclusion)?;
         match compared.outcome.cut {
             Some(_) => Err(cut("comparison", compared.outcome)),
             None if self.aa && differs > 0 || failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),
             None => Ok(Outcome::Done),
         }
+    }
+
+    /// Ends with the headline; whether reads saw the writes comes before any speed.
+    fn print(&self, common: &Common, conclusion: &Conclusion) -> Result<Outcome> {
+        let report = comparison_report(conclusion);
+        let (Some((_, difference)), [a, b]) = (conclusion.found, conclusion.sides) else {
+            return self.names.report(common, report);
+        };
+        let headline = headline(difference);
+        let next = vec![
+            (format!("wireprof diff {} {}", a.id, b.id), "through what".into()),
+            (format!("wireprof explain {}", b.id), "why B is slow".into()),
+        ];
+        let framing = Framing { width: common.width, next, ..Framing::default() };
+        let correct = report.sections.iter().filter(|section| section.id == "freshness").cloned().collect();
+        let correct = Report { title: report.title.clone(), sections: correct };
+        let mut lines: Vec<String> =
+            on_terminal(&correct, &screen(common.width)).lines().chain([""]).map(String::from).collect();
+        lines.extend(headline_lines(&headline, Some(&comparison_end(conclusion)), &framing));
+        let value = value(&headline)?;
+        let page = Answered { common, names: &self.names, shown: &self.shown, lines: &lines, value: &value };
+        page.ending(|| report.clone(), || report.sections.clone())
     }
 
     /// How it ended, as a sentence.

@@ -1,9 +1,11 @@
 //! What the verbs that measure have in common: the runtime, Ctrl-C, and what is printed when the windows are done.
 
 use super::diagnose::keep_verdict;
+use super::ending::Ending;
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
+use super::shown::Shown;
 use super::{Common, Failed, Outcome, flamegraph, input};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::time::nodes::nodes;
@@ -109,6 +111,8 @@ pub struct Output {
     no_flamegraphs: bool,
     #[command(flatten)]
     names: Names,
+    #[command(flatten)]
+    pub shown: Shown,
 }
 
 /// How a measured run is shown.
@@ -138,7 +142,17 @@ impl Answer<'_> {
         progress.done();
         // A picture that cannot be written must not cost the tables, nor hide what cut the measurement short.
         let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
-        self.output.names.report(self.common, overview(&run, Some(self.preset), &reference, pictures))?;
+        let ending = Ending {
+            common: self.common,
+            names: &self.output.names,
+            shown: &self.output.shown,
+            directory: &directory,
+            pictures: Some(pictures),
+        };
+        let failed = guards_failed(&run);
+        let id = run.manifest.id.clone();
+        let whole = |run: &Run, pictures| overview(run, Some(self.preset), &reference, pictures);
+        ending.tell(run, &Ok(self.preset.clone()), whole)?;
         match (&outcome.cut, undrawn) {
             (Some(_), undrawn) => {
                 if let Some(error) = undrawn {
@@ -147,10 +161,9 @@ impl Answer<'_> {
                 Err(cut(self.what, outcome))
             }
             (None, Some(error)) => Err(anyhow!(Failed(error.context(format!(
-                "the run is whole, its flamegraphs are not; `wireprof flamegraph {}` draws them again",
-                run.manifest.id
+                "the run is whole, its flamegraphs are not; `wireprof flamegraph {id}` draws them again"
             ))))),
-            (None, None) if guards_failed(&run) => Ok(Outcome::CheckFailed),
+            (None, None) if failed => Ok(Outcome::CheckFailed),
             (None, None) => Ok(Outcome::Done),
         }
     }

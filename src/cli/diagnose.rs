@@ -5,7 +5,7 @@ use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::judge::diagnose::{Diagnosis, Known};
 use crate::parallel;
 use crate::preset::Preset;
-use crate::render::{diagnosis_report, on_screen, terminal, verdict_words};
+use crate::render::{diagnosis_report, on_terminal, terminal, verdict_words};
 use crate::run::{Parts, Run, Store, StoredVerdict};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -61,7 +61,7 @@ impl Diagnose {
             let value = serde_json::json!({"schema": 1, "diagnosis": chosen, "other_levels": others});
             return output::text(&format!("{value:#}\n"));
         }
-        output::text(&bounded(&on_screen(&diagnosis_report(&chosen, &others), &screen(common.width))))
+        output::text(&bounded(&on_terminal(&diagnosis_report(&chosen, &others), &screen(common.width))))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::folding::FoldingArguments;
 use super::names::Names;
+use super::shown::{Answered, Shown, value};
 use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
+use crate::analyze::compare::headline::headline;
 use crate::preset::Preset;
 use crate::profile::{Focus, Folding, Rename};
 use crate::render::flamegraph::{Caption, write_differences};
-use crate::render::{Picture, Report, Section, difference_report};
+use crate::render::{Framing, Picture, Report, Section, difference_report, headline_lines};
 use crate::run::{Parts, Store};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -20,12 +22,10 @@ use std::path::PathBuf;
     next_help_heading = "What is shown",
     after_help = "\
 Examples:
-  # what changed, with intervals and verdicts
-  wireprof diff BEFORE AFTER
-  # one level; \"same\" means within 1 %
-  wireprof diff BEFORE latest --level 16 --margin 1
-  # flamegraphs of both, coloured where the cost a query differs
-  wireprof diff BEFORE AFTER --svg pictures
+  wireprof diff BEFORE AFTER                         which levels got faster or slower, and through what
+  wireprof diff BEFORE AFTER --full                  every figure and function, with intervals and verdicts
+  wireprof diff BEFORE latest --level 16 --margin 1  one level; \"same\" means within 1 %
+  wireprof diff BEFORE AFTER --svg pictures          flamegraphs of both, coloured where the cost a query differs
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
   # runs of unlike hosts or sampling events
   wireprof diff BEFORE AFTER --anyway"
@@ -66,7 +66,12 @@ pub struct Diff {
     preset: Option<String>,
     #[command(flatten)]
     names: Names,
+    #[command(flatten)]
+    shown: Shown,
 }
+
+/// The sections of a difference.
+const SECTIONS: [&str; 3] = ["unlike", "level", "pictures"];
 
 fn rename(text: &str) -> Result<Rename, String> {
     let (old, new) = text.split_once('=').ok_or_else(|| format!("`{text}` is not OLD=NEW"))?;
@@ -76,6 +81,7 @@ fn rename(text: &str) -> Result<Rename, String> {
 
 impl Diff {
     pub fn run(self, common: &Common) -> Result<Outcome> {
+        self.shown.check(&SECTIONS)?;
         let preset = self.preset(common)?;
         let focus = self.focus(common, preset.as_ref())?;
         let options = Options {
@@ -107,7 +113,22 @@ impl Diff {
         }
         let mut report = difference_report(&difference);
         self.draw(&mut report, [&before, &after], &options)?;
-        self.names.report(common, report)
+        self.print(common, &difference, &report)
+    }
+
+    /// The headline, then what is decided at each level.
+    fn print(&self, common: &Common, difference: &Difference, report: &Report) -> Result<Outcome> {
+        let headline = headline(difference);
+        let (before, after) = (&self.before, &self.after);
+        let next = vec![
+            (format!("wireprof diff {before} {after} --full"), "every row".into()),
+            (format!("wireprof diff {before} {after} --svg DIR"), "pictures".into()),
+        ];
+        let framing = Framing { width: common.width, next, ..Framing::default() };
+        let (lines, value) = (headline_lines(&headline, None, &framing), value(&headline)?);
+        let page = Answered { common, names: &self.names, shown: &self.shown, lines: &lines, value: &value };
+        let sections = || report.sections.clone();
+        page.beginning(|| report.clone(), sections, sections)
     }
 
     /// A pattern that matches nothing is a slip of the pen; a focus of the preset may match nothing.
@@ -139,6 +160,7 @@ impl Diff {
         };
         let none = "No level has stacks of one column on both sides: nothing was drawn.";
         report.sections.push(Section {
+            id: "pictures",
             pictures: written.pictures.iter().map(picture).collect(),
             notes: if levels.is_empty() { vec![none.into()] } else { Vec::new() },
             ..Section::default()

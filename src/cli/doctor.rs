@@ -122,9 +122,10 @@ impl Doctor {
             }
             None => {}
         }
+        let title = format!("What is permitted: {}", last[0]);
         let mut sections: Vec<Section> = sections.into_iter().map(|(section, _)| section).collect();
         sections.push(Section { title: "Verdict".into(), notes: last, ..Section::default() });
-        output::report(common, &Report { title: "What is permitted".into(), sections })?;
+        output::report(common, &Report { title, sections })?;
         Ok(if possible { Outcome::Done } else { Outcome::NotPermitted })
     }
 }

@@ -12,16 +12,17 @@ use std::process::ExitCode;
 
 /// Shown below the help.
 pub const CODES: &str = "\
-Exit codes: 0 done; 1 a check or guard failed; 2 usage (a wrong argument, no such run); 3 the environment does not \
+Exit codes: 0 done; 1 a check failed; 2 usage (a wrong argument, no such run); 3 the environment does not \
 permit it.
 
-Examples:
-  wireprof doctor
-  wireprof sweep --testbed
-  wireprof runs
-  wireprof hot latest --focus peek --by total
+Examples, in the order of a first round (`latest` is the newest run):
+  wireprof doctor                                               what this machine permits
+  wireprof sweep --testbed                                      measure, and say why it is slow
+  wireprof explain latest                                       where the time of a query goes
+  wireprof diagnose latest                                      the evidence, and what would refute it
+  wireprof hot latest --focus peek --by total                   functions and what they call
   wireprof flamegraph latest --level 64 -o pictures
-  wireprof metrics latest --match mz_ts_oracle
+  wireprof diff BEFORE AFTER                                    what got faster or slower, and through what
   wireprof log new latest --title 'Read timestamps in batches'";
 
 /// How a verb ended, when not in an error.

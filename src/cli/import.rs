@@ -2,10 +2,12 @@
 //! tools took (perf.data, folded stacks, pprof), become a stored run.
 
 use super::diagnose::keep_verdict;
+use super::ending::Ending;
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::run_name::RunName;
+use super::shown::{OF_RUN, Shown};
 use super::{ARGUMENTS, Common, Outcome, Usage};
 use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
@@ -78,6 +80,8 @@ pub struct Import {
     name: RunName,
     #[command(flatten)]
     names: Names,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -147,6 +151,7 @@ fn usage(why: String) -> anyhow::Error {
 
 impl Import {
     pub fn run(self, common: &Common) -> Result<Outcome> {
+        self.shown.check(&OF_RUN)?;
         let preset = Preset::load(&self.preset).map_err(|error| anyhow!(Usage(error.into())))?;
         let (progress, store) = (Progress::new(), Store::new(&common.runs));
         self.name.check(&store)?;
@@ -157,6 +162,8 @@ impl Import {
         };
         imported.manifest.arguments = shown_arguments(std::env::args());
         imported.manifest.name = self.name.given();
+        // What was asked for and does not apply must not be found only in the run's set-up.
+        imported.manifest.notes.iter().for_each(|note| progress.note(note));
         let id = &imported.manifest.id;
         if store.holds(id) {
             let why = anyhow!("there is a run {id} already: name this one with --id, or remove that one");
@@ -184,8 +191,11 @@ impl Import {
             progress.note(&format!("no verdict is kept with the run: {error:#}"));
         }
         progress.done();
-        self.names.report(common, overview(&run, Some(&preset), &reference, Vec::new()))?;
-        Ok(if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done })
+        let ended = if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done };
+        let (directory, shown_by) = (writer.directory(), Some(preset.clone()));
+        let ending = Ending { common, names: &self.names, shown: &self.shown, directory, pictures: None };
+        ending.tell(run, &Ok(preset), |run, pictures| overview(run, shown_by.as_ref(), &reference, pictures))?;
+        Ok(ended)
     }
 
     fn directory(&self, directory: &Path, preset: &Preset) -> Result<Imported> {

@@ -76,13 +76,32 @@ pub fn tell_damaged(manifest: &Manifest, damaged: &[Damaged]) {
 /// [`Usage`] where it has no window at that level.
 pub fn keep_level(run: &mut Run, level: Option<usize>) -> Result<()> {
     let Some(level) = level else { return Ok(()) };
-    let known: Vec<String> = run.levels().into_keys().map(|level| level.to_string()).collect();
-    run.windows.retain(|window| window.id().level == level);
-    if run.windows.is_empty() {
-        let why = anyhow!("run {} has no level {level}; it has {}", run.manifest.id, known.join(", "));
-        return Err(anyhow!(Usage(why)));
-    }
+    check_levels(run, [level].iter())?;
+    keep_levels(run, &[level]);
     Ok(())
+}
+
+/// Refuses a level that the run has not.
+///
+/// # Errors
+/// [`Usage`], with the levels that it has.
+pub fn check_levels<'a>(run: &Run, wanted: impl Iterator<Item = &'a usize>) -> Result<()> {
+    let known = run.levels();
+    let mut unknown = wanted.filter(|level| !known.contains_key(level));
+    let Some(level) = unknown.next() else { return Ok(()) };
+    let known: Vec<String> = known.keys().map(ToString::to_string).collect();
+    Err(anyhow!(Usage(anyhow!("run {} has no level {level}; it has {}", run.manifest.id, known.join(", ")))))
+}
+
+/// Leaves these levels of the run.
+pub fn keep_levels(run: &mut Run, wanted: &[usize]) {
+    run.windows.retain(|window| wanted.contains(&window.id().level));
+}
+
+/// Leaves the first and the last level of the run.
+pub fn keep_ends(run: &mut Run) {
+    let levels: Vec<usize> = run.levels().into_keys().collect();
+    keep_levels(run, &levels.first().into_iter().chain(levels.last()).copied().collect::<Vec<_>>());
 }
 
 /// A pattern that matches no function of the run is a slip of the pen, not an empty answer.

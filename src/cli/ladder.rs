@@ -6,10 +6,11 @@ use super::names::Names;
 use super::overview::checks_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
-use super::{Common, Outcome, Usage};
+use super::shown::{Answered, Shown, after_measuring, answer_of, reference, value};
+use super::{Common, Outcome, Usage, input};
 use crate::analyze::compare::ladder::ladder;
 use crate::preset::{Checks, Preset, Rung};
-use crate::render::{Ladder as Answer, ladder_report};
+use crate::render::{Framing, Ladder as Answer, Report, answer_lines, ladder_report};
 use crate::run::{Manifest, Parts, Run, Store, name_of_part, run_id};
 use crate::sweep::{self, Arm, Ended, Event, Launch, Request, SideSpec, Turns, rounds};
 use crate::workload::Workload;
@@ -90,14 +91,31 @@ impl Ladder {
             failing: &failing,
             cut: (!outcome.whole).then(|| "Cut short: not every rung has all its windows.".into()),
         };
-        self.names.report(common, ladder_report(&answer))?;
         let directories: Vec<_> = outcome.runs.iter().map(|ended| ended.directory.as_path()).collect();
         keep_verdicts(&directories, preset);
+        self.print(common, &ladder_report(&answer), store, &outcome)?;
         match outcome.cut {
             Some(_) => Err(cut("ladder", outcome)),
             None if failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),
             None => Ok(Outcome::Done),
         }
+    }
+}
+
+impl Ladder {
+    /// The table, and the answer of the last rung, which is the workload.
+    fn print(&self, common: &Common, report: &Report, store: &Store, outcome: &sweep::SweepEnd) -> Result<Outcome> {
+        let Some(last) = outcome.runs.last().filter(|rung| rung.finished > 0) else {
+            return self.names.report(common, report.clone());
+        };
+        let run = store.load(&last.directory.display().to_string())?;
+        let preset = input::preset(&run.manifest, None);
+        let answer = answer_of(&run, &preset, None);
+        let next = after_measuring(&reference(common, &run, &last.directory));
+        let framing = Framing { width: common.width, next, ..Framing::default() };
+        let (lines, value, shown) = (answer_lines(&answer, &framing), value(&answer)?, Shown::whole());
+        let page = Answered { common, names: &self.names, shown: &shown, lines: &lines, value: &value };
+        page.ending(|| report.clone(), Vec::new)
     }
 }
 

@@ -4,7 +4,7 @@ use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::quantities::quantities;
 use crate::analyze::time::series::series;
 use crate::preset::Preset;
-use crate::render::{Report, Section, quantities_table, series_table};
+use crate::render::{Report, Section, Table, quantities_on_screen, quantities_table, series_on_screen, series_table};
 use crate::run::{Parts, Run, Window};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -58,13 +58,19 @@ impl Metrics {
                 return Err(anyhow!(Usage(anyhow!("--followed shows nothing of run {id}: {why}"))));
             }
         }
-        let report = match &self.matching {
+        let mut report = match &self.matching {
             Some(pattern) => {
                 check_match(&loaded.run, pattern)?;
                 series_report(&loaded.run, pattern, self.top)
             }
             None => figures(&loaded.run, &input::preset(&loaded.run.manifest, self.preset.as_deref())?),
         };
+        if !common.json {
+            let shown: fn(Table) -> Table =
+                if self.matching.is_some() { series_on_screen } else { quantities_on_screen };
+            let tables = report.sections.iter_mut().flat_map(|section| &mut section.tables);
+            tables.for_each(|table| *table = shown(std::mem::take(table)));
+        }
         output::report(common, &report)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::screen::screen;
 use super::{Common, Outcome, pager};
-use crate::render::{Report, json, on_screen};
+use crate::render::{Report, json, on_terminal};
 use anyhow::{Context, Result};
 use std::io::{ErrorKind, Write};
 
@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Write};
 /// # Errors
 /// Standard output cannot be written to.
 pub fn report(common: &Common, report: &Report) -> Result<Outcome> {
-    text(&if common.json { json(report) } else { on_screen(report, &screen(common.width)) })
+    text(&if common.json { json(report) } else { on_terminal(report, &screen(common.width)) })
 }
 
 /// Prints text as it is; what is longer than the terminal in a pager.

@@ -32,7 +32,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     let scripts = transactions(run);
     tables.extend((!scripts.is_empty()).then(|| transactions_table(&scripts, counted_scale(run))));
     tables.extend(scraped_table(&scraped(run)));
-    let mut sections = vec![Section { title: "Levels".into(), tables, ..Section::default() }];
+    let mut sections = vec![Section { id: "levels", title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));
     sections.extend(observing(run));
     sections.extend(checks_report(run).sections);
@@ -43,7 +43,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     }
     let companions = run.companions();
     if !pictures.is_empty() {
-        sections.push(Section { title: "Flamegraphs".into(), pictures, ..Section::default() });
+        sections.push(Section { id: "pictures", title: "Flamegraphs".into(), pictures, ..Section::default() });
     }
     let mut next = vec![
         format!("The run is in {reference} (its id: {})", manifest.id),
@@ -62,8 +62,8 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
             .map(|process| format!("Beside the target: `wireprof hot {} --process {process}`", manifest.id)),
     );
     let measured_with = [manifest_lines(manifest), machine_notes(run), sampling_notes(run)].concat();
-    sections.push(Section { title: "Measured with".into(), notes: measured_with, ..Section::default() });
-    sections.push(Section { title: "Where it is".into(), notes: next, ..Section::default() });
+    sections.push(Section { id: "setup", title: "Measured with".into(), notes: measured_with, ..Section::default() });
+    sections.push(Section { id: "where", title: "Where it is".into(), notes: next, ..Section::default() });
     Report { title: format!("Run {} ({})", manifest.id, manifest.ended), sections }
 }
 
@@ -94,7 +94,8 @@ fn measured(run: &Run, preset: &Preset) -> Option<Section> {
     if levels.values().any(|windows| windows.len() > 1) {
         table.notes.push("Of the first replicate of each level.".into());
     }
-    Some(Section { title: "From the server's metrics".into(), tables: vec![table], ..Section::default() })
+    let title = "From the server's metrics".into();
+    Some(Section { id: "metrics", title, tables: vec![table], ..Section::default() })
 }
 
 /// Hot frames over everything, and within the preset's first focus.
@@ -102,8 +103,12 @@ fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
     if run.windows.iter().all(|w| w.profile.is_none()) {
         return Vec::new();
     }
-    let section =
-        |title: String, table: &HotTable| Section { title, tables: vec![frames_table(table)], ..Section::default() };
+    let section = |title: String, table: &HotTable| Section {
+        id: "hot",
+        title,
+        tables: vec![frames_table(table)],
+        ..Section::default()
+    };
     let options = HotOptions { top: TOP, ..HotOptions::default() };
     let mut sections = vec![section("Hot frames, self".into(), &hot(run, &options))];
     if let Some(focus) = input::foci(preset).into_iter().next() {

@@ -4,6 +4,7 @@ use super::conduct::{self, Answer, Output, seconds};
 use super::observe::Instruments;
 use super::progress::Progress;
 use super::run_name::RunName;
+use super::shown::OF_RUN;
 use super::{Common, Outcome, Usage};
 use crate::connection::shown_arguments;
 use crate::load::{Address, Protocol};
@@ -70,6 +71,7 @@ impl Record {
     }
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
+        self.output.shown.check(&OF_RUN)?;
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         self.name.check(&store)?;
         let mut request = self.suited(&progress)?;

@@ -1,7 +1,10 @@
 //! `wireprof runs`: the stored runs, one of them in short, or the end of old ones.
 
 use super::conduct::age;
+use super::ending::Ending;
+use super::names::Names;
 use super::overview::observing;
+use super::shown::{OF_RUN, Shown};
 use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::judge::machine::machine_notes;
 use crate::analyze::judge::summary::summary;
@@ -24,7 +27,10 @@ latest~N, the Nth before the latest.
 
 Examples:
   wireprof runs
+  # its answer
   wireprof runs latest~1
+  # and its levels, checks and set-up
+  wireprof runs latest --full
   wireprof runs --json --last 100
   wireprof runs --prune --keep 20 --dry-run
   wireprof runs --prune --older-than 14d"
@@ -51,6 +57,8 @@ pub struct Runs {
     /// Say what would be removed, and remove nothing
     #[arg(long, requires = "prune", help_heading = "Removing runs")]
     dry_run: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 impl Runs {
@@ -59,8 +67,11 @@ impl Runs {
             return self.remove(common);
         }
         if let Some(reference) = &self.run {
-            let loaded = input::load_any(common, reference, Parts::ALL)?;
-            return output::report(common, &run_report(&loaded.run));
+            self.shown.check(&OF_RUN)?;
+            let input::Loaded { run, directory } = input::load_any(common, reference, Parts::ALL)?;
+            let (names, preset) = (Names::default(), input::preset(&run.manifest, None));
+            let ending = Ending { common, names: &names, shown: &self.shown, directory: &directory, pictures: None };
+            return ending.tell(run, &preset, |run, _| run_report(run));
         }
         let store = Store::new(&common.runs);
         let mut manifests = store.list()?;
@@ -131,9 +142,10 @@ fn stored(store: &Store, manifest: &Manifest, now: SystemTime) -> StoredRun {
 
 /// One run in short: the same that ends a sweep.
 pub fn run_report(run: &Run) -> Report {
-    let levels = Section { title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
+    let levels =
+        Section { id: "levels", title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
     let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
-    let setup = Section { title: "Measured with".into(), notes, ..Section::default() };
+    let setup = Section { id: "setup", title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];
     sections.extend(observing(run));
     sections.extend(checks_report(run).sections);

@@ -2,6 +2,7 @@
 
 use crate::sample::{self, COSTLY_INTERRUPT, DEFAULT_FREQUENCY, EventChoice, LOW_FREQUENCY, Unwinding, interrupt_cost};
 use crate::target::has_pmu;
+use crate::words::time;
 use clap::Args;
 
 #[derive(Args)]
@@ -12,7 +13,7 @@ pub struct Sampling {
     /// Measure without sampling stacks
     #[arg(long)]
     no_sampling: bool,
-    /// Samples per second and CPU [default: 997; fewer distort less where a timer's interrupt is dear]
+    /// Samples per second and CPU [default: 997; fewer distort less where a timer's interrupt is expensive]
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=20_000))]
     frequency: Option<u64>,
     /// What a sample is taken by
@@ -53,10 +54,10 @@ impl Sampling {
         // Where timers are refused, so is sampling, and that is said where it is tried.
         let cost = interrupt_cost().ok().filter(|nanos| *nanos > COSTLY_INTERRUPT)?;
         Some(format!(
-            "a timer's interrupt takes {:.0} us of a CPU here, {:.1} % of it at {DEFAULT_FREQUENCY} Hz, and more of a \
+            "a timer's interrupt takes {} of a CPU here, {:.1} % of it at {DEFAULT_FREQUENCY} Hz, and more of a \
                 busy server: \
              --frequency {LOW_FREQUENCY} takes a quarter, --observer-cost measures it",
-            cost / 1_000.0,
+            time(cost),
             cost * DEFAULT_FREQUENCY as f64 / 1e7
         ))
     }

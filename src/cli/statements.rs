@@ -40,6 +40,7 @@ impl Statements {
         let run = &loaded.run;
         let preset = input::preset(&run.manifest, self.preset.as_deref())?;
         let none = || Section {
+            id: "statements",
             notes: vec![
                 "Not measured: no statement statistics were read in this run; `wireprof runs` shows its notes, and \
                  --statements-url names a database."

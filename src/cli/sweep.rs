@@ -3,6 +3,7 @@
 use super::conduct::{self, Answer, Output, duration};
 use super::own_load::OwnLoad;
 use super::progress::Progress;
+use super::shown::OF_RUN;
 use super::{Common, Outcome, Usage};
 use crate::run::Store;
 use crate::sweep::{Arm, DriverChoice, Event, ObserverSpec, Request, Turn, Turns};
@@ -64,6 +65,7 @@ impl Sweep {
     }
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
+        self.output.shown.check(&OF_RUN)?;
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let connect = &self.own.connect;
         self.own.name.check(&store)?;

@@ -8,7 +8,8 @@ use crate::run::{Run, WindowId};
 pub fn checks_report(run: &Run) -> Report {
     let checks: Vec<(WindowId, &Check)> =
         run.windows.iter().flat_map(|w| w.checks.iter().map(move |g| (w.id(), g))).collect();
-    let section = Section { title: "Guards".into(), tables: vec![checks_table(&checks)], ..Section::default() };
+    let tables = vec![checks_table(&checks)];
+    let section = Section { id: "checks", title: "Guards".into(), tables, ..Section::default() };
     Report { title: format!("Guards of run {}", run.manifest.id), sections: vec![section] }
 }
 

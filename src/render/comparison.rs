@@ -78,6 +78,7 @@ fn correctness(conclusion: &Conclusion) -> Option<Section> {
         notes.push("A side that serves stale reads is wrong, whatever its speed: what follows is no gain.".into());
     }
     Some(Section {
+        id: "freshness",
         title: "Read after write".into(),
         tables: vec![Table { columns, rows, ..Table::default() }],
         notes,
@@ -96,7 +97,7 @@ fn correctness_words(found: &Freshness) -> &'static str {
 }
 
 fn verdicts(conclusion: &Conclusion) -> Section {
-    let mut section = Section { title: "Verdicts".into(), ..Section::default() };
+    let mut section = Section { id: "verdicts", title: "Verdicts".into(), ..Section::default() };
     match conclusion.found {
         Some((look, difference)) => {
             section.tables.push(main_rows_table(difference));
@@ -113,15 +114,23 @@ fn verdicts(conclusion: &Conclusion) -> Section {
         }
         None => section.notes.push("No look was taken: it takes two replicates of each side.".into()),
     }
-    section.notes.push(conclusion.end.clone());
-    section.notes.extend(conclusion.against_itself.map(against_itself));
-    let failing: Vec<String> = conclusion.failing.iter().map(ToString::to_string).collect();
-    if conclusion.failing.iter().any(|count| *count > 0) {
-        section
-            .notes
-            .push(format!("Guards that FAILED, by side: {}; `wireprof runs RUN` names them.", failing.join(", ")));
-    }
+    section.notes.extend(ended(conclusion));
     section
+}
+
+/// How a comparison ended, and what that means for it.
+pub fn comparison_end(conclusion: &Conclusion) -> String {
+    ended(conclusion).join(" ")
+}
+
+fn ended(conclusion: &Conclusion) -> Vec<String> {
+    let mut notes = vec![conclusion.end.clone()];
+    notes.extend(conclusion.against_itself.map(against_itself));
+    if conclusion.failing.iter().any(|count| *count > 0) {
+        let failing: Vec<String> = conclusion.failing.iter().map(ToString::to_string).collect();
+        notes.push(format!("Checks that FAILED, by side: {}; `wireprof runs RUN` names them.", failing.join(", ")));
+    }
+    notes
 }
 
 /// What the sides' parts predict of the second, against what was measured.
@@ -159,7 +168,8 @@ fn predicted(conclusion: &Conclusion) -> Option<Section> {
                 .into(),
         );
     }
-    Some(Section { title: "Predicted by the parts".into(), tables, notes, ..Section::default() })
+    let title = "Predicted by the parts".into();
+    Some(Section { id: "predicted", title, tables, notes, ..Section::default() })
 }
 
 /// Whether messages wait in sockets' buffers for longer than before.
@@ -254,5 +264,5 @@ fn sides(conclusion: &Conclusion) -> Section {
             a.id, b.id, b.id, b.id
         ));
     }
-    Section { title: "Sides".into(), notes, ..Section::default() }
+    Section { id: "sides", title: "Sides".into(), notes, ..Section::default() }
 }

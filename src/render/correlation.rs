@@ -4,13 +4,14 @@ use super::figure::significant;
 use super::hot::Scale;
 use super::model::{Cell, Column, Section, Table};
 use crate::analyze::time::correlation::{FALSE_DISCOVERY, Pair, SlowFrame, SlowSlices, Together};
+use crate::words::time;
 
 /// Rows of each table.
 const ROWS: usize = 6;
 
 /// The section.
 pub fn correlation_section(slow: &Result<SlowSlices, String>, together: &Result<Together, String>) -> Section {
-    let mut section = Section { title: "What goes together".into(), ..Section::default() };
+    let mut section = Section { id: "together", title: "What goes together".into(), ..Section::default() };
     match slow {
         Ok(slow) => {
             section.tables.extend((!slow.found.is_empty()).then(|| slow_table(slow)));
@@ -61,15 +62,15 @@ fn per_second(unit: &str) -> (f64, String) {
 fn slow_notes(slow: &SlowSlices) -> Vec<String> {
     let SlowSlices { windows, slices, tested, draws, least, found, nearest, .. } = slow;
     let mut notes = vec![format!(
-        "The slowest tenth of each window's 50 ms slices ({} of {slices}, {windows} windows; mean latency {} µs) \
-            against the rest ({} µs): \
+        "The slowest tenth of each window's 50 ms slices ({} of {slices}, {windows} windows; mean latency {}) \
+         against the rest ({}): \
          {} of {tested} functions ran more in them, at a false discovery rate of {:.0} % (each window's slices \
          shifted around as a whole, \
          {draws} draws, one-sided). Metrics are read once a second at most, which tells nothing of 50 ms: they are \
          not compared.",
         slow.slow,
-        significant(slow.latency_slow / 1e3),
-        significant(slow.latency_rest / 1e3),
+        time(slow.latency_slow),
+        time(slow.latency_rest),
         found.len(),
         100.0 * FALSE_DISCOVERY
     )];

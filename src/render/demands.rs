@@ -4,6 +4,7 @@ use super::model::{Cell, Column, Section, Table};
 use super::places::short;
 use crate::analyze::cost::demands::{Bound, Demand};
 use crate::analyze::time::growth::Growth;
+use crate::words::time;
 use std::collections::BTreeSet;
 
 /// The section of view B.
@@ -13,15 +14,15 @@ pub fn demands_section(demands: &[Demand], bounds: &[Bound]) -> Section {
         false => bounds.iter().map(bound_sentence).collect(),
     };
     let tables = if demands.is_empty() { Vec::new() } else { vec![demands_table(demands)] };
-    Section { title: "What a query costs".into(), tables, notes, ..Section::default() }
+    Section { id: "costs", title: "What a query costs".into(), tables, notes, ..Section::default() }
 }
 
 fn demands_table(demands: &[Demand]) -> Table {
     let levels: BTreeSet<usize> = demands.iter().flat_map(|demand| demand.levels.keys().copied()).collect();
     let mut columns = vec![Column::text("resource", "resource"), Column::number("capacity", "capacity", "")];
     for level in &levels {
-        columns.push(Column::number(&format!("L{level}"), &format!("busy {level}"), "µs/query"));
-        columns.push(Column::number(&format!("L{level}_utilisation"), &format!("used {level}"), "%"));
+        columns.push(Column::number(&format!("L{level}"), &format!("busy at {level}"), "µs/query"));
+        columns.push(Column::number(&format!("L{level}_utilisation"), &format!("used at {level}"), "%"));
     }
     let row = |demand: &Demand| {
         let capacity = demand.levels.values().map(|level| level.capacity).fold(0.0, f64::max);
@@ -57,25 +58,23 @@ fn bound_sentence(bound: &Bound) -> String {
 pub fn growth_section(growth: Option<&Growth>) -> Option<Section> {
     let growth = growth?;
     let Growth { from, to, latency, places, rest, work } = growth;
-    let mut notes = vec![format!("From level {from} to {to} the mean latency grew by {} us.", figure(*latency))];
+    let mut notes = vec![format!("From level {from} to {to} the mean latency grew by {}.", time(*latency))];
     let share = |nanos: f64| 100.0 * nanos / latency;
     let grown = places.iter().filter(|(_, nanos)| nanos.abs() >= 0.01 * latency.abs());
-    let parts: Vec<String> = grown
-        .map(|(place, nanos)| format!("{} us ({:.0} %) {}", figure(*nanos), share(*nanos), short(*place)))
-        .collect();
+    let parts: Vec<String> =
+        grown.map(|(place, nanos)| format!("{} ({:.0} %) {}", time(*nanos), share(*nanos), short(*place))).collect();
     if !parts.is_empty() {
         notes.push(format!("By place: {}.", parts.join(", ")));
     }
     if let Some(rest) = rest {
-        notes.push(format!("Not explained by places: {} us ({:.1} %).", figure(*rest), share(*rest)));
+        notes.push(format!("Not explained by places: {} ({:.1} %).", time(*rest), share(*rest)));
     }
     match (work, growth.waiting()) {
         (Some(work), Some(waiting)) => notes.push(format!(
-            "Work a query (CPU of the server, the generator and what is watched) changed by {} us; the other {} us \
-                are the same work \
-             in longer queues.",
-            figure(*work),
-            figure(waiting)
+            "Work a query (CPU of the server, the generator and what is watched) changed by {}; the other {} are \
+             the same work in longer queues.",
+            time(*work),
+            time(waiting)
         )),
         _ => notes.push(
             "More work a query or longer queues: not measured, the run has no scheduler \
@@ -83,18 +82,5 @@ pub fn growth_section(growth: Option<&Growth>) -> Option<Section> {
                 .into(),
         ),
     }
-    Some(Section { title: "What grew".into(), notes, ..Section::default() })
-}
-
-/// ns as us with three significant digits.
-fn figure(nanos: f64) -> String {
-    let micros = nanos / 1e3;
-    let decimals = if micros.abs() >= 100.0 {
-        0
-    } else if micros.abs() >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{micros:.decimals$}")
+    Some(Section { id: "growth", title: "What grew".into(), notes, ..Section::default() })
 }

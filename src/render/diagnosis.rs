@@ -1,9 +1,10 @@
 //! A diagnosis as sentences: each figure with its unit, level and file.
 
-use super::figure::significant;
+use super::cause::certain;
 use super::model::{Report, Section};
-use crate::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Evidence, Finding, LatencyBy, Named};
+use crate::analyze::judge::diagnose::{Diagnosis, Effect, Evidence, Finding, LatencyBy, Named};
 use crate::profile::short_name;
+use crate::words::{counted, significant, time};
 
 /// Verdicts that are told with all their evidence; the others take a line each.
 const WHOLE: usize = 3;
@@ -29,11 +30,11 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
         LatencyBy::ServerSockets => " at the server's sockets (the load is on other hosts and does not tell its own)",
     };
     let title = format!(
-        "Run {} at level {}: {:.0} clients, {} us mean latency{by}, {} queries/s",
+        "Run {} at level {}: {}, mean latency {}{by}, {} queries/s",
         diagnosis.run,
         diagnosis.level,
-        diagnosis.clients,
-        significant(diagnosis.latency / 1e3),
+        counted(diagnosis.clients.round() as u64, "client"),
+        time(diagnosis.latency),
         significant(diagnosis.throughput)
     );
     Report { title, sections }
@@ -76,23 +77,14 @@ pub fn diagnosis_line(diagnosis: &Diagnosis) -> String {
 pub fn verdict_words(diagnosis: &Diagnosis) -> Option<String> {
     let first = diagnosis.verdicts.first()?;
     let effect = first.effect.map_or(String::new(), |effect| format!(", {:.0} %", 100.0 * effect.share));
-    Some(format!("{}{}{effect}", certainty(first.confidence), cause_words(first)))
+    Some(format!("{}{}{effect}", certain(first.confidence), cause_words(first)))
 }
 
 /// Cause, effect and the first function.
 fn headline(verdict: &Finding) -> String {
     let effect = verdict.effect.map_or(String::new(), |effect| format!(", {}", effect_words(&effect)));
     let named = verdict.named.first().map_or(String::new(), |named| format!("; first {}", named_words(named)));
-    format!("{}{}{effect}{named}", certainty(verdict.confidence), cause_words(verdict))
-}
-
-/// What stands before a cause that is not a confident one.
-fn certainty(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::Confident => "",
-        Confidence::Masked => "masked by saturated CPUs: ",
-        Confidence::Possible => "possibly ",
-    }
+    format!("{}{}{effect}{named}", certain(verdict.confidence), cause_words(verdict))
 }
 
 /// The cause, and what is waited for where that says more.
@@ -114,30 +106,32 @@ fn verdict_section(number: usize, verdict: &Finding) -> Section {
         notes.push(format!("Why it is said: {}.", verdict.because));
     }
     notes.push(format!("Refuted if {}. Next: {}.", verdict.refuted_by, verdict.next));
-    let title = format!("{number}. {}{}", certainty(verdict.confidence), cause_words(verdict));
+    let title = format!("{number}. {}{}", certain(verdict.confidence), cause_words(verdict));
     Section { title, notes, ..Section::default() }
 }
 
 fn effect_words(effect: &Effect) -> String {
     format!(
-        "{} us less latency a query ({:.0} %), {:.0} % more throughput",
-        significant(effect.latency / 1e3),
+        "{} less latency a query ({:.0} %), {:.0} % more throughput",
+        time(effect.latency),
         100.0 * effect.share,
         100.0 * effect.throughput
     )
 }
 
 fn named_words(named: &Named) -> String {
-    let interval = named
-        .interval
-        .map_or(String::new(), |(low, high)| format!(" ({} to {})", significant(low / 1e3), significant(high / 1e3)));
-    let cost = significant(named.cost / 1e3);
-    let effect = named.effect.map_or(String::new(), |effect| format!(", {} us of latency", significant(effect / 1e3)));
+    let interval = named.interval.map_or(String::new(), |(low, high)| format!(" ({} to {})", time(low), time(high)));
+    let cost = time(named.cost);
+    let effect = named.effect.map_or(String::new(), |effect| format!(", {} of latency", time(effect)));
     let process = named.process.as_ref().map_or(String::new(), |process| format!("{process}: "));
-    format!("{process}{}, {cost} us a query{interval}{effect}", short_name(&named.name))
+    format!("{process}{}, {cost} a query{interval}{effect}", short_name(&named.name))
 }
 
 fn evidence_words(evidence: &Evidence) -> String {
     let Evidence { what, value, unit, level, source } = evidence;
-    format!("{what}: {} {unit} (level {level}; {source})", significant(*value))
+    let figure = match unit.strip_prefix("us ") {
+        Some(per) => format!("{} {per}", time(value * 1e3)),
+        None => format!("{} {unit}", significant(*value)),
+    };
+    format!("{what}: {figure} (level {level}; {source})")
 }

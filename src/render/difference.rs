@@ -7,6 +7,7 @@ use crate::analyze::compare::difference::{
     ASSUMED_DISPERSION, ASSUMED_SCATTER, Basis, Difference, FrameRow, FrameTable, LevelDifference, RARE, Row, Subject,
     Verdict,
 };
+use crate::words::counted;
 
 /// What is unlike first, then each level.
 pub fn difference_report(difference: &Difference) -> Report {
@@ -27,7 +28,12 @@ fn preface(difference: &Difference) -> Section {
         notes.push("The runs have no level in common: nothing was compared.".into());
     }
     let table = Table { columns, rows, ..Table::default() };
-    Section { tables: if table.rows.is_empty() { Vec::new() } else { vec![table] }, notes, ..Section::default() }
+    Section {
+        id: "unlike",
+        tables: if table.rows.is_empty() { Vec::new() } else { vec![table] },
+        notes,
+        ..Section::default()
+    }
 }
 
 fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
@@ -47,9 +53,9 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
     tables.extend(level.frames.as_ref().map(|table| frames(table, difference)));
     let marked = level.marked.iter().map(|mark| format!("{} {}: {}", mark.run, mark.window, mark.why));
     let (before, after) = level.windows;
-    let windows = if before == 1 { "window" } else { "windows" };
     Section {
-        title: format!("Level {}: {before} {windows} before, {after} after", level.level),
+        id: "level",
+        title: format!("Level {}: {} before, {after} after", level.level, counted(before as u64, "window")),
         tables,
         notes: marked.collect(),
         ..Section::default()
@@ -137,12 +143,19 @@ pub(super) fn verdict(verdict: Verdict, basis: Option<Basis>, margin: f64) -> St
         Verdict::Less => "less".to_string(),
         Verdict::Same => format!("same within {} %", 100.0 * margin),
         Verdict::Undecided { more: None } => "undecided".to_string(),
-        Verdict::Undecided { more: Some(more) } => format!("undecided: some {more} more windows a side"),
+        Verdict::Undecided { more: Some(more) } => {
+            format!("undecided: some {} a side", counted(more as u64, "more window"))
+        }
     };
     match basis {
         Some(Basis::Slices) => format!("{text} (by slices)"),
         _ => text,
     }
+}
+
+/// A figure's name.
+pub(super) fn subject_words(subject: &Subject) -> String {
+    words(subject).0
 }
 
 /// A figure's name, its unit as shown, and the factor from the stored unit.
@@ -242,10 +255,9 @@ fn frame_notes(table: &FrameTable, difference: &Difference) -> Vec<String> {
         return notes;
     };
     notes.push(format!(
-        "{} {} judged, {} on all levels; at most {} % of those said to differ are expected not to. An interval misses \
+        "{} judged, {} on all levels; at most {} % of those said to differ are expected not to. An interval misses \
          with probability {:.2e}. Fewer than {RARE} samples on both sides together are too rare.",
-        table.judged,
-        if table.judged == 1 { "row" } else { "rows" },
+        counted(table.judged as u64, "row"),
         table.family,
         100.0 * difference.false_discovery,
         table.cut
@@ -265,8 +277,8 @@ fn frame_notes(table: &FrameTable, difference: &Difference) -> Vec<String> {
     });
     if table.left_out > 0 {
         notes.push(format!(
-            "{} windows are not in it: their profiles are empty or have another column.",
-            table.left_out
+            "Not in it: {}, whose profiles are empty or have another column.",
+            counted(table.left_out as u64, "window")
         ));
     }
     notes

@@ -3,6 +3,9 @@
 
 use super::model::{Cell, Table};
 use crate::profile::{Named, short_name, tell_apart};
+use crate::words::thousands;
+
+pub use crate::words::significant;
 
 /// Decimals per column, the same for all columns of a unit: the largest number shows four digits and the median one
 /// two, with at most three after the point.
@@ -94,31 +97,9 @@ pub(super) fn number(value: f64, decimals: usize) -> String {
     thousands(&format!("{value:.decimals$}"))
 }
 
-fn thousands(digits: &str) -> String {
-    let (sign, rest) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
-    let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(w, f)| (w, Some(f)));
-    let mut text = String::from(sign);
-    for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    fraction.map_or(text.clone(), |f| format!("{text}.{f}"))
-}
-
 /// A count, for running text.
 pub(super) fn count(count: u64) -> String {
     thousands(&count.to_string())
-}
-
-/// Three significant digits, for running text.
-pub fn significant(value: f64) -> String {
-    if value.is_infinite() {
-        return "inf".into();
-    }
-    let decimals = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 6) };
-    thousands(&format!("{value:.*}", decimals as usize))
 }
 
 #[cfg(test)]
@@ -149,13 +130,5 @@ mod tests {
         assert_eq!(decimals(&[15_000.0, 2_300.0]), 0);
         assert_eq!((decimals(&[999.7]), decimals(&[999.4])), (0, 1));
         assert_eq!((decimals(&[0.000_1]), decimals(&[])), (3, 0));
-    }
-
-    #[test]
-    fn significant_digits_are_three() {
-        let cases = [(0.0, "0"), (12345.6, "12,346"), (123.45, "123"), (1.2345, "1.23"), (0.012345, "0.0123")];
-        for (value, text) in cases {
-            assert_eq!(significant(value), text);
-        }
     }
 }

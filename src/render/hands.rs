@@ -7,6 +7,7 @@ use crate::analyze::Identity;
 use crate::analyze::time::hands::{LevelHands, Part, Step, in_words};
 use crate::carriers::State;
 use crate::profile::short_name;
+use crate::words::time;
 use std::collections::BTreeMap;
 
 /// Rows that have so much of a level's time are shown, at most so many.
@@ -23,13 +24,13 @@ pub fn hands_section(levels: &BTreeMap<usize, LevelHands>, unknown: &BTreeMap<us
     let Some(highest) = levels.values().next_back() else {
         let why = unknown.values().next().map_or("the run has no window", String::as_str);
         let notes = vec![format!("Not divided: {why}.")];
-        return Section { title, notes, ..Section::default() };
+        return Section { id: "hands", title, notes, ..Section::default() };
     };
     let mut tables = vec![parts_table(levels, highest)];
     tables.extend(chain_table(highest));
     let mut notes = notes(levels);
     notes.extend(unknown.iter().map(|(level, why)| format!("Level {level}: not divided: {why}.")));
-    Section { title, tables, notes, ..Section::default() }
+    Section { id: "hands", title, tables, notes, ..Section::default() }
 }
 
 /// What makes the parts of several levels one row.
@@ -238,17 +239,16 @@ fn quality(level: &LevelHands) -> String {
         );
     }
     if let Some(sockets) = level.by_sockets {
-        text +=
-            &format!("; {} µs a query, by the sockets {}", significant(level.nanos / 1e3), significant(sockets / 1e3));
+        text += &format!("; {} a query, by the sockets {}", time(level.nanos), time(sockets));
     }
     if let Some(cost) = facts.report.hit_cost.filter(|_| facts.report.hits > 0) {
         let seconds = facts.report.span.seconds().max(f64::MIN_POSITIVE);
         let queries = level.queries as f64 * seconds / facts.carried.span.seconds().max(f64::MIN_POSITIVE);
         text += &format!(
-            "; following took {} µs a query of the server ({} hits of probes, {} µs each)",
-            significant(facts.report.hits as f64 * cost as f64 / 1e3 / queries.max(1.0)),
+            "; following took {} a query of the server ({} hits of probes, {} each)",
+            time(facts.report.hits as f64 * cost as f64 / queries.max(1.0)),
             significant(facts.report.hits as f64 / queries.max(1.0)),
-            significant(cost as f64 / 1e3),
+            time(cost as f64),
         );
     }
     if !level.named {

@@ -8,13 +8,25 @@ pub const SCHEMA: u32 = 1;
 
 /// The report, indented, ending in a line break.
 pub fn json(report: &Report) -> String {
+    format!("{:#}\n", whole(report))
+}
+
+/// As [`json`], with the answer under a key of its own.
+pub fn json_with_answer(report: &Report, answer: &Value) -> String {
+    let mut found = whole(report);
+    found["answer"] = answer.clone();
+    format!("{found:#}\n")
+}
+
+fn whole(report: &Report) -> Value {
     let sections: Vec<Value> = report.sections.iter().map(section).collect();
-    format!("{:#}\n", value!({"schema": SCHEMA, "title": report.title, "sections": sections}))
+    value!({"schema": SCHEMA, "title": report.title, "sections": sections})
 }
 
 fn section(section: &Section) -> Value {
     let pictures: Vec<Value> = section.pictures.iter().map(|p| value!({"title": p.title, "path": p.path})).collect();
     value!({
+        "id": section.id,
         "title": section.title,
         "tables": section.tables.iter().map(table).collect::<Vec<_>>(),
         "notes": section.notes,

@@ -20,8 +20,8 @@ pub struct Ladder<'a> {
 pub fn ladder_report(ladder: &Ladder) -> Report {
     let preset = ladder.rungs.first().map_or("", |manifest| manifest.preset.as_str());
     let sections = vec![
-        Section { title: "Levels".into(), tables: vec![costs(ladder)], ..Section::default() },
-        Section { title: "Rungs".into(), tables: vec![rungs(ladder)], ..Section::default() },
+        Section { id: "levels", title: "Levels".into(), tables: vec![costs(ladder)], ..Section::default() },
+        Section { id: "rungs", title: "Rungs".into(), tables: vec![rungs(ladder)], ..Section::default() },
     ];
     Report { title: format!("Ladder of {} rungs, preset {preset}", ladder.rungs.len()), sections }
 }

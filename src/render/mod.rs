@@ -5,7 +5,7 @@
 //!
 //! ```json
 //! {"schema": 1, "title": "...", "sections": [{
-//!   "title": "...",
+//!   "id": "...", "title": "...",
 //!   "tables": [{"title": "...",
 //!     "columns": [
 //!       {"key": "frame", "header": "frame", "unit": null},
@@ -22,6 +22,9 @@
 //! "high"}` (`high` null for the last bucket); what was not measured or does not exist is null, and why stands under
 //! the row's `"missing"`: `{key: reason}`.
 
+mod answer;
+mod brief;
+mod cause;
 mod checks;
 mod comparison;
 mod correlation;
@@ -31,6 +34,7 @@ mod difference;
 mod figure;
 pub mod flamegraph;
 mod hands;
+mod headline;
 mod hot;
 mod json;
 mod ladder;
@@ -53,19 +57,23 @@ mod tails;
 mod terminal;
 mod told;
 mod transactions;
+mod tree;
 mod uses;
 
 pub use crate::profile::middle;
+pub use answer::{Framing, LINES as ANSWER_LINES, answer_lines};
+pub use brief::{brief, fitting, on_screen};
 pub use checks::{checks_report, checks_table};
-pub use comparison::{Conclusion, comparison_report};
+pub use comparison::{Conclusion, comparison_end, comparison_report};
 pub use correlation::correlation_section;
 pub use demands::{demands_section, growth_section};
 pub use diagnosis::{diagnosis_line, diagnosis_report, verdict_words};
 pub use difference::{difference_report, difference_tables};
 pub use figure::significant;
 pub use hands::hands_section;
+pub use headline::headline_lines;
 pub use hot::{frames as frames_table, hot_report};
-pub use json::json;
+pub use json::{json, json_with_answer};
 pub use ladder::{Ladder, ladder_report};
 pub use markdown::{markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};
@@ -75,13 +83,14 @@ pub use off_cpu::{Row as WaitsRow, waits_section};
 pub use places::places_section;
 pub use populations::{populations_sentences, populations_svg};
 pub use processes::processes_table;
-pub use quantities::quantities_table;
+pub use quantities::{quantities_on_screen, quantities_table};
 pub use runs::{StoredRun, manifest_lines, runs_report};
 pub use scraped::scraped_table;
 pub use screen::Screen;
-pub use series::series_table;
+pub use series::{series_on_screen, series_table};
 pub use statements::statements_section;
 pub use summary::{level_tables, summary_table};
 pub use tails::tails_section;
-pub use terminal::{on_screen, terminal};
+pub use terminal::{on_terminal, terminal};
 pub use transactions::transactions_table;
+pub use tree::tree_section;

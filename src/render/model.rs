@@ -13,6 +13,8 @@ pub struct Report {
 /// Tables, remarks and pictures that belong together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Section {
+    /// Short name by which it is asked for; stable, the same for sections of one kind. Empty: it has none.
+    pub id: &'static str,
     /// Heading of the section.
     pub title: String,
     /// In the order in which they are shown.

@@ -4,22 +4,23 @@ use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
 use super::places::words;
 use crate::analyze::time::nodes::{Known, LevelNodes, Node, OwnWork, Phase, What};
+use crate::words::time;
 use std::collections::BTreeMap;
 
 /// The tree over all levels, and a sentence a level on what is known only by subtraction.
 pub fn nodes_section(levels: &BTreeMap<usize, LevelNodes>) -> Section {
     let notes = levels.iter().flat_map(|(level, nodes)| remarks(*level, nodes)).collect();
     let tables = std::iter::once(nodes_table(levels)).chain(times_table(levels)).collect();
-    Section { title: "Where the latency goes".into(), tables, notes, ..Section::default() }
+    Section { id: "tree", title: "Where the latency goes".into(), tables, notes, ..Section::default() }
 }
 
 fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
     let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
     for level in levels.keys() {
-        columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), "µs"));
-        columns.push(Column::number(&format!("L{level}_share"), &format!("share {level}"), "%"));
+        columns.push(Column::number(&format!("L{level}"), &format!("time at {level}"), "µs"));
+        columns.push(Column::number(&format!("L{level}_share"), &format!("share at {level}"), "%"));
     }
-    let rows = rows(levels).into_iter().map(|(depth, node)| {
+    let rows = rows(levels.values()).into_iter().map(|(depth, node)| {
         let last = node.iter().rev().find_map(|node| *node);
         let cells = node.iter().zip(levels.values()).flat_map(|(node, level)| time_and_share(*node, level));
         last.map(|last| heading(depth, last).into_iter().chain(cells).collect())
@@ -42,7 +43,7 @@ fn times_table(levels: &BTreeMap<usize, LevelNodes>) -> Option<Table> {
     let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
     columns.extend(levels.keys().map(|level| Column::number(&format!("L{level}"), &level.to_string(), "a query")));
     let once = |node: &Option<&Node>| node.and_then(|node| node.times).is_none_or(|times| (times - 1.0).abs() < 0.005);
-    let counted = rows(levels).into_iter().filter(|(_, node)| !node.iter().all(once));
+    let counted = rows(levels.values()).into_iter().filter(|(_, node)| !node.iter().all(once));
     let rows = counted.filter_map(|(_, node)| {
         let last = node.iter().rev().find_map(|node| *node).filter(|node| node.known != Known::Subtraction)?;
         let times = node.iter().map(|node| match node.and_then(|node| node.times) {
@@ -60,9 +61,9 @@ fn heading(depth: usize, node: &Node) -> [Cell; 2] {
 }
 
 /// Every node that some level has, each whole before its parts: its depth, and what each level has of it.
-fn rows(levels: &BTreeMap<usize, LevelNodes>) -> Vec<(usize, Vec<Option<&Node>>)> {
+pub(super) fn rows<'n>(levels: impl Iterator<Item = &'n LevelNodes>) -> Vec<(usize, Vec<Option<&'n Node>>)> {
     let mut rows = Vec::new();
-    add_rows(levels.values().map(|level| Some(&level.latency)).collect(), 0, &mut rows);
+    add_rows(levels.map(|level| Some(&level.latency)).collect(), 0, &mut rows);
     rows
 }
 
@@ -129,9 +130,9 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
     notes.extend(nodes.own_work.as_ref().map(|own| own_work(level, nodes, own)));
     for node in nodes.latency.all() {
         if let (Some((why, nanos)), Some(mean)) = (node.overlap(), node.mean.filter(|mean| *mean > 0.0)) {
-            let (percent, micros) = (nanos / mean * 100.0, significant(nanos / 1e3));
+            let (percent, by) = (nanos / mean * 100.0, time(nanos));
             notes.push(format!(
-                "Level {level}: the parts of {} overlap, and exceed it by {micros} µs ({percent:.1} %): {why}.",
+                "Level {level}: the parts of {} overlap, and exceed it by {by} ({percent:.1} %): {why}.",
                 node.key
             ));
         }
@@ -147,7 +148,7 @@ fn remarks(level: usize, nodes: &LevelNodes) -> Vec<String> {
 }
 
 /// What no instrument saw itself, and where most of it lies.
-fn residual_share(level: usize, nodes: &LevelNodes) -> Option<String> {
+pub(super) fn residual_share(level: usize, nodes: &LevelNodes) -> Option<String> {
     let percent = nodes.residual_share()? * 100.0;
     let mut named = largest(&nodes.residuals());
     if let Some(percent) = nodes.traced_residual().map(|share| share * 100.0).filter(|percent| *percent >= 0.05) {
@@ -160,7 +161,7 @@ fn residual_share(level: usize, nodes: &LevelNodes) -> Option<String> {
 
 /// What the sockets measured of the server's hands, and how far its own metrics divide that.
 fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
-    let [before, behind, after] = [own.before, own.behind, own.after].map(|nanos| significant(nanos / 1e3));
+    let [before, behind, after] = [own.before, own.behind, own.after].map(time);
     let rests = nodes.residuals_within_measured();
     let percent = rests.iter().map(|(_, share)| share.abs()).sum::<f64>() * 100.0;
     let further = match largest(&rests) {
@@ -171,9 +172,8 @@ fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
         ),
     };
     format!(
-        "Level {level}: in the server's hands the sockets measured {before} µs until it asks the database, {behind} \
-            µs until it has the answer, \
-         and {after} µs until it sends its own (means of {} sampled queries).{further}",
+        "Level {level}: in the server's hands the sockets measured {before} until it asks the database, {behind} \
+         until it has the answer, and {after} until it sends its own (means of {} sampled queries).{further}",
         own.queries
     )
 }
@@ -186,21 +186,20 @@ fn largest(rests: &[(&Node, f64)]) -> Vec<String> {
 
 fn residual_words(node: &Node, share: f64) -> String {
     let of = node.key.as_str();
-    let micros = significant(node.mean.unwrap_or(0.0) / 1e3);
-    format!("{of} ({micros} µs, {:.1} %)", share * 100.0)
+    format!("{of} ({}, {:.1} %)", time(node.mean.unwrap_or(0.0)), share * 100.0)
 }
 
 /// `parts` are shared by as many, and of the same unit.
 fn shared(level: usize, whole: &Node, parts: &[(&Node, f64)]) -> String {
-    let micros = |node: &Node| significant(node.mean.unwrap_or(0.0) / 1e3);
+    let mean = |node: &Node| time(node.mean.unwrap_or(0.0));
     let (part, queries) = parts[0];
-    let all: Vec<String> = parts.iter().map(|(part, _)| format!("{} {} µs", part.key, micros(part))).collect();
+    let all: Vec<String> = parts.iter().map(|(part, _)| format!("{} {}", part.key, mean(part))).collect();
     format!(
-        "Level {level}: {} takes {} µs a {}, {} a {}; {} of the former share one of the latter, so the means are of \
+        "Level {level}: {} takes {} a {}, {} a {}; {} of the former share one of the latter, so the means are of \
             different \
          weights and are not subtracted.",
         whole.key,
-        micros(whole),
+        mean(whole),
         whole.per,
         all.join(", "),
         part.per,

@@ -19,6 +19,7 @@ pub fn observer_section(windows: &ObserverWindows, costs: &[ObserverCost]) -> Se
     let rows = costs.iter().map(row).collect();
     let table = Table { title: String::new(), columns, rows, notes: notes(windows, costs) };
     Section {
+        id: "observer",
         title: format!("What observing costs at {} clients", windows.level),
         tables: vec![table],
         ..Section::default()

@@ -4,6 +4,7 @@ use super::model::{Cell, Column, Section, Table};
 use crate::analyze::time::off_cpu::{BlockedStack, Waits};
 use crate::profile::short_name;
 use crate::run::OffCpu;
+use crate::words::{counted, time};
 
 /// One row: a level, what of its stacks (everything, or a focus), and its waits.
 pub type Row = (usize, String, Waits);
@@ -17,7 +18,8 @@ pub fn waits_section(rows: &[Row], stacks: &[BlockedStack], level: usize, window
     if !stacks.is_empty() {
         tables.push(stacks_table(stacks, level));
     }
-    Section { title: "What threads wait for".into(), tables, notes: notes(windows), ..Section::default() }
+    let (title, notes) = ("What threads wait for".into(), notes(windows));
+    Section { id: "waits", title, tables, notes, ..Section::default() }
 }
 
 fn waits_table(rows: &[Row]) -> Table {
@@ -121,15 +123,16 @@ fn notes(windows: &[&OffCpu]) -> Vec<String> {
     }
     let (lost, stacks) = (sum(|window| window.report.lost_waits), sum(|window| window.report.lost_stacks));
     if lost > 0 || stacks > 0 {
-        let millis = sum(|window| window.report.lost_nanos) as f64 / 1e6;
-        notes.push(format!("Lost for want of room: {lost} waits ({millis:.1} ms), and the stacks of {stacks} more."));
+        let lost_time = time(sum(|window| window.report.lost_nanos) as f64);
+        let lost = counted(lost, "wait");
+        notes.push(format!("Lost for want of room: {lost} ({lost_time}), and the stacks of {stacks} more."));
     }
     let (walks, cost) = (sum(|window| window.report.walks), sum(|window| window.report.kernel_cpu));
     if walks > 0 {
         notes.push(format!(
-            "Following {walks} stacks at switches took {:.2} us each in the kernel, {:.0} ms of CPU.",
-            cost as f64 / walks as f64 / 1e3,
-            cost as f64 / 1e6
+            "Following {walks} stacks at switches took {} each in the kernel, {} of CPU.",
+            time(cost as f64 / walks as f64),
+            time(cost as f64)
         ));
     }
     notes

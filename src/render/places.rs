@@ -4,6 +4,7 @@ use super::model::{Cell, Column, Section, Table};
 use super::uses::uses_table;
 use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
 use crate::wire::Place;
+use crate::words::counted;
 
 /// The section of view A; `None` where nothing was followed.
 pub fn places_section(hops: &[HopPlaces]) -> Option<Section> {
@@ -11,6 +12,7 @@ pub fn places_section(hops: &[HopPlaces]) -> Option<Section> {
     let levels = load_places(hops).into_iter().flat_map(|hop| &hop.levels);
     let notes = levels.map(|(level, places)| sentence(*level, places)).collect();
     Some(Section {
+        id: "places",
         title: "Where a query is".into(),
         tables: hops.iter().flat_map(|hop| [Some(places_table(hop)), uses_table(hop)]).flatten().collect(),
         notes,
@@ -23,8 +25,8 @@ pub fn places_table(hop: &HopPlaces) -> Table {
     let per = if hop.of_load { "µs/query" } else { "µs/round trip" };
     let mut columns = vec![Column::text("place", "place")];
     for level in hop.levels.keys() {
-        columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), per));
-        columns.push(Column::number(&format!("L{level}_population"), &format!("there {level}"), "connections"));
+        columns.push(Column::number(&format!("L{level}"), &format!("time at {level}"), per));
+        columns.push(Column::number(&format!("L{level}_population"), &format!("there, of {level}"), "connections"));
     }
     let mut rows: Vec<Vec<Cell>> = hop.passed().into_iter().map(|place| place_row(hop, place)).collect();
     rows.extend(if hop.of_load { sums(hop) } else { vec![round_trips(hop)] });
@@ -122,7 +124,7 @@ fn round_trips(hop: &HopPlaces) -> Vec<Cell> {
 
 fn remarks(hop: &HopPlaces) -> Vec<String> {
     let mut notes = vec![
-        "From wire.json of each window. \"There\" is the mean number of connections in a place (Little's law)."
+        "There: connections in the place, on average over the window (Little's law). From wire.json of each window."
             .to_string(),
     ];
     let any = |of: fn(&LevelPlaces) -> bool| hop.levels.values().any(of);
@@ -150,7 +152,7 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
     }
     for (level, reversed) in hop.levels.iter().filter_map(|(level, places)| Some((level, places.reversed?))) {
         if reversed > 0 {
-            let changes = if reversed == 1 { "1 change".into() } else { format!("{reversed} changes") };
+            let changes = counted(reversed, "change");
             notes.push(format!(
                 "Level {level}: {changes} of place came in the reverse order of their clocks (the two ends of a \
                     connection \
@@ -171,7 +173,7 @@ fn sentence(level: usize, places: &LevelPlaces) -> String {
         .collect();
     there.sort_by(|a, b| b.0.total_cmp(&a.0));
     let parts: Vec<String> = there.iter().map(|(population, place)| format!("{population:.1} {place}")).collect();
-    format!("Of {level} client{}, on average: {}.", if level == 1 { "" } else { "s" }, parts.join(", "))
+    format!("Of {}, on average: {}.", counted(level as u64, "client"), parts.join(", "))
 }
 
 pub(super) fn short(place: Place) -> &'static str {

@@ -6,6 +6,7 @@ use super::nodes::described;
 use super::places::short;
 use crate::analyze::time::populations::{OTHERS, Population};
 use crate::wire::Place;
+use crate::words::counted;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -66,7 +67,7 @@ pub fn populations_sentences(populations: &[Population]) -> Vec<String> {
         let mut found: Vec<&Population> = populations.iter().filter(|p| there(p) >= 0.01 * level as f64).collect();
         found.sort_by(|a, b| there(b).total_cmp(&there(a)));
         let parts: Vec<String> = found.iter().map(|p| format!("{} {}", significant(there(p)), legend_of(p))).collect();
-        format!("Of {level} client{}: {}.", if level == 1 { "" } else { "s" }, parts.join("; "))
+        format!("Of {}: {}.", counted(level as u64, "client"), parts.join("; "))
     };
     levels.into_iter().map(sentence).collect()
 }

@@ -44,3 +44,36 @@ fn row(quantity: &Quantity, levels: &BTreeMap<usize, Vec<Quantity>>) -> Vec<Cell
     cells.push(Cell::Text(quantity.source.clone()));
     cells
 }
+
+/// Where most sources begin.
+const SCRAPES: &str = "metrics-before.prom, metrics-after.prom: ";
+
+/// The table for a screen: one column says the unit and what it is per, and the sources stand in one note.
+pub fn quantities_on_screen(mut table: Table) -> Table {
+    let at = |key: &str| table.columns.iter().position(|column| column.key == key);
+    let (Some(unit), Some(per), Some(source)) = (at("unit"), at("per"), at("source")) else { return table };
+    let text = |cell: &Cell| if let Cell::Text(text) = cell { text.clone() } else { String::new() };
+    let mut sources: Vec<(String, Vec<String>)> = Vec::new();
+    for row in &mut table.rows {
+        let (name, found) = (text(&row[0]), text(&row[source]).replace(SCRAPES, ""));
+        match sources.iter_mut().find(|(known, _)| *known == found) {
+            Some((_, names)) => names.push(name),
+            None => sources.push((found, vec![name])),
+        }
+        let micros = match text(&row[unit]) {
+            micros if micros == "us" => "µs".into(),
+            unit => unit,
+        };
+        row[unit] = Cell::Text(format!("{micros} a {}", text(&row[per])));
+        drop(row.remove(source));
+        drop(row.remove(per));
+    }
+    drop(table.columns.remove(source));
+    drop(table.columns.remove(per));
+    let told: Vec<String> =
+        sources.into_iter().map(|(source, names)| format!("{}: {source}", names.join(", "))).collect();
+    if !told.is_empty() {
+        table.notes.push(format!("From metrics-before.prom and metrics-after.prom, of each: {}.", told.join("; ")));
+    }
+    table
+}

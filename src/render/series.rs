@@ -56,3 +56,54 @@ fn row(series: &SeriesLevel) -> Vec<Cell> {
         Cell::Text(unit.into()),
     ]
 }
+
+/// The table for a screen: what all series' names begin with is said once, and a name stands at its first level.
+pub fn series_on_screen(mut table: Table) -> Table {
+    let name = |row: &Vec<Cell>| if let Cell::Text(name) = &row[0] { name.clone() } else { String::new() };
+    let names: Vec<String> = table.rows.iter().map(name).collect();
+    let shared = shared_beginning(&names);
+    let mut before = "";
+    for (row, name) in table.rows.iter_mut().zip(&names) {
+        // Never cut in the middle, where names differ.
+        row[0] = if name == before { Cell::Empty } else { Cell::FullName(name[shared.len()..].to_string()) };
+        before = name;
+    }
+    if !shared.is_empty() {
+        table.notes.insert(0, format!("The name of each begins with {shared}, which is left out."));
+    }
+    table
+}
+
+/// What several names begin with, up to an underscore or a dot and within the metric's own name.
+fn shared_beginning(names: &[String]) -> String {
+    let (Some(first), true) = (names.first(), names.iter().any(|name| Some(name) != names.first())) else {
+        return String::new();
+    };
+    let metric = |name: &str| name.find('{').unwrap_or(name.len());
+    let alike = |name: &String| first.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count().min(metric(name));
+    let length = names.iter().map(alike).min().unwrap_or(0);
+    let end = first.as_bytes()[..length].iter().rposition(|byte| matches!(byte, b'_' | b'.')).map_or(0, |at| at + 1);
+    first[..end].to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_names_begin_with_is_said_once_and_what_differs_is_never_cut() {
+        let names =
+            ["mz_ts_oracle_batch_wait_seconds{op=\"read_ts\"}", "mz_ts_oracle_inner_read_seconds{op=\"read_ts\"}"];
+        let table = |names: &[&str]| {
+            let rows = names.iter().map(|name| vec![Cell::Text((*name).into())]).collect();
+            series_on_screen(Table { columns: vec![Column::text("series", "series")], rows, ..Table::default() })
+        };
+        let both = table(&[names[0], names[0], names[1]]);
+        let shown = ["batch_wait_seconds{op=\"read_ts\"}", "", "inner_read_seconds{op=\"read_ts\"}"]
+            .map(|name| vec![if name.is_empty() { Cell::Empty } else { Cell::FullName(name.into()) }]);
+        assert_eq!(both.rows, shown);
+        assert_eq!(both.notes, ["The name of each begins with mz_ts_oracle_, which is left out."]);
+        assert_eq!(table(&names[..1]).rows, [[Cell::FullName(names[0].into())]]);
+        assert!(table(&["a_b", "a{x=\"1_2\"}"]).notes.is_empty());
+    }
+}

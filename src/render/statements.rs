@@ -28,7 +28,8 @@ pub fn statements_section(costs: &[StatementCost], sources: &StatementSources, t
     if costs.len() > top {
         notes.push(format!("{} more statements: `wireprof statements --top N` shows them.", costs.len() - top));
     }
-    Some(Section { title: "Statements of the database".into(), tables, notes, ..Section::default() })
+    let title = "Statements of the database".into();
+    Some(Section { id: "statements", title, tables, notes, ..Section::default() })
 }
 
 fn statement_table(cost: &StatementCost, levels: &BTreeSet<usize>) -> Table {

@@ -6,6 +6,7 @@ use super::places::words;
 use crate::analyze::time::places::HopPlaces;
 use crate::analyze::time::tails::{Cluster, Tail};
 use crate::wire::Place;
+use crate::words::time;
 use std::collections::BTreeMap;
 
 type Tails = BTreeMap<usize, Result<Tail, String>>;
@@ -19,6 +20,7 @@ pub fn tails_section(hop: &HopPlaces, tails: &Tails) -> Section {
         Err(why) => format!("Level {level}: what the slowest did differently is not measured: {why}."),
     });
     Section {
+        id: "slowest",
         title: "What the slowest hundredth did differently".into(),
         tables,
         notes: notes.collect(),
@@ -32,8 +34,8 @@ fn slowest_table(hop: &HopPlaces, tails: &Tails) -> Table {
         tails.iter().filter_map(|(level, tail)| Some((level, tail.as_ref().ok()?))).collect();
     let mut columns = vec![Column::text("place", "place")];
     for (level, _) in &known {
-        columns.push(Column::number(&format!("L{level}"), &format!("all {level}"), "µs/query"));
-        columns.push(Column::number(&format!("L{level}_slowest"), &format!("slowest {level}"), "µs/query"));
+        columns.push(Column::number(&format!("L{level}"), &format!("all at {level}"), "µs/query"));
+        columns.push(Column::number(&format!("L{level}_slowest"), &format!("slowest at {level}"), "µs/query"));
     }
     let row = |name: &str, of: &dyn Fn(&Tail) -> (f64, f64)| {
         let cells = known.iter().flat_map(|(_, tail)| [of(tail).0, of(tail).1]).map(|nanos| Cell::Figure(nanos / 1e3));
@@ -53,7 +55,8 @@ fn slowest_table(hop: &HopPlaces, tails: &Tails) -> Table {
 /// The 99th percentile of each place.
 fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
     let mut columns = vec![Column::text("place", "place")];
-    columns.extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 {level}"), "µs")));
+    columns
+        .extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 at {level}"), "µs")));
     let cell = |level: &usize, place: Place| {
         let tail = tails.get(level).and_then(|tail| tail.as_ref().ok());
         let sampled = tail.and_then(|tail| tail.places.iter().find(|known| known.place == place)?.p99);
@@ -86,16 +89,17 @@ fn sentence(level: usize, tail: &Tail) -> String {
     let more = of_slowest - all;
     let mut grown: Vec<(f64, Place)> = places.iter().map(|place| (place.of_slowest - place.all, place.place)).collect();
     grown.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let parts = grown.iter().filter(|(nanos, _)| *nanos >= 0.05 * more).map(|(nanos, place)| {
-        format!("{} µs ({:.0} %) {}", significant(nanos / 1e3), 100.0 * nanos / more, words(*place, true))
-    });
+    let parts = grown
+        .iter()
+        .filter(|(nanos, _)| *nanos >= 0.05 * more)
+        .map(|(nanos, place)| format!("{} ({:.0} %) {}", time(*nanos), 100.0 * nanos / more, words(*place, true)));
     let parts: Vec<String> = parts.collect();
     let losses = if *lost > 0 { format!(", {lost} more were lost") } else { String::new() };
     format!(
-        "Level {level}: the slowest {slowest} of {sampled} sampled queries{losses} took {} µs longer than the mean of \
-            all ({} µs): {}.{}",
-        significant(more / 1e3),
-        significant(all / 1e3),
+        "Level {level}: the slowest {slowest} of {sampled} sampled queries{losses} took {} longer than the mean of \
+         all ({}): {}.{}",
+        time(more),
+        time(*all),
         parts.join(", "),
         clustered(tail.cluster.as_ref(), *slowest)
     )

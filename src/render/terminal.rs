@@ -13,11 +13,11 @@ const GAP: usize = 2;
 
 /// The report as text, its tables at most `width` characters wide (at least 40).
 pub fn terminal(report: &Report, width: usize) -> String {
-    on_screen(report, &Screen::plain(width))
+    on_terminal(report, &Screen::plain(width))
 }
 
 /// As [`terminal`], with what the screen can show: heads in bold, outcomes in colours, its characters.
-pub fn on_screen(report: &Report, screen: &Screen) -> String {
+pub fn on_terminal(report: &Report, screen: &Screen) -> String {
     let screen = &Screen { width: screen.width.max(40), ..*screen };
     let mut text = format!("{}\n", screen.heading(&screen.spelt(&report.title)));
     for section in &report.sections {
@@ -227,7 +227,7 @@ fn paragraph(text: &str, screen: &Screen) -> String {
 }
 
 /// A paragraph in lines of at most `width` characters, as far as its words allow.
-fn wrapped(text: &str, width: usize) -> String {
+pub(super) fn wrapped(text: &str, width: usize) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
     for word in text.split_whitespace() {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {

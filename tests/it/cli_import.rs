@@ -30,7 +30,8 @@ fn row<'a>(rows: &'a [Value], key: &str, name: &str) -> &'a Value {
 
 fn import(place: &Place, recorded: &Path, table: &str) {
     let directory = recorded.join(table).display().to_string();
-    let import = ["import", &directory, "--preset", "materialize", "--profile-seconds", "15", "--width", "120"];
+    let import =
+        ["import", &directory, "--preset", "materialize", "--profile-seconds", "15", "--width", "120", "--full"];
     let answer = place.run(&import);
     // A level of each fails the check of the generator's gap, which the exit code tells. The run is stored all the
     // same.
@@ -132,7 +133,8 @@ fn imported(table: &str, levels: [(usize, f64, u64, f64); 3]) {
 fn the_recording_of_the_testbed_becomes_a_run_that_every_verb_reads() {
     let place = Place::new();
     let directory = recordings::testbed().display().to_string();
-    let import = ["import", &directory, "--preset", "materialize", "--profile-seconds", "2", "--width", "120"];
+    let import =
+        ["import", &directory, "--preset", "materialize", "--profile-seconds", "2", "--width", "120", "--full"];
     let answer = place.run(&import);
     answer.assert(0, &[]);
     assert!(answer.out.contains("other   postgres"), "{}", answer.out);

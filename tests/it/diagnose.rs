@@ -19,34 +19,34 @@ const READ_TS: &str = "SELECT read_ts FROM timestamp_oracle WHERE timeline = $1"
 
 /// One window of one second on two CPUs; times in us a query, or a round trip where it says so.
 #[derive(Clone)]
-struct Made {
-    clients: usize,
-    latency: f64,
+pub(crate) struct Made {
+    pub(crate) clients: usize,
+    pub(crate) latency: f64,
     /// On the server's CPU, by stack.
-    server: Vec<(&'static str, f64)>,
-    generator: f64,
-    database: f64,
+    pub(crate) server: Vec<(&'static str, f64)>,
+    pub(crate) generator: f64,
+    pub(crate) database: f64,
     /// CPUs that others take, and us a query that threads wait for them.
-    taken: f64,
-    waiting: f64,
+    pub(crate) taken: f64,
+    pub(crate) waiting: f64,
     /// Share of the server's CPU on its busiest thread.
-    on_one_thread: f64,
+    pub(crate) on_one_thread: f64,
     /// Threads of the server, inside a task besides what is on a CPU.
-    blocked: f64,
+    pub(crate) blocked: f64,
     /// A round trip behind: the call, the statement, the way on its own, waiting at the database; what a query waits
     /// for it.
-    call: f64,
-    statement: f64,
-    at_database: f64,
-    wait: f64,
-    pool: f64,
+    pub(crate) call: f64,
+    pub(crate) statement: f64,
+    pub(crate) at_database: f64,
+    pub(crate) wait: f64,
+    pub(crate) pool: f64,
     /// Queries that share a round trip.
-    sharing: f64,
-    checks: Vec<Check>,
+    pub(crate) sharing: f64,
+    pub(crate) checks: Vec<Check>,
 }
 
 /// One client whose 100 us are spread: no single cause.
-fn one() -> Made {
+pub(crate) fn one() -> Made {
     Made {
         clients: 1,
         latency: 100.0,
@@ -69,13 +69,13 @@ fn one() -> Made {
 
 /// One client whose queries cost what those of sixteen cost: nothing is shared that would get cheaper with the
 /// throughput.
-fn one_as_cheap() -> Made {
+pub(crate) fn one_as_cheap() -> Made {
     let Made { server, generator, database, .. } = sixteen();
     Made { server, generator, database, ..one() }
 }
 
 /// Sixteen clients on two saturated CPUs: 20 us of CPU a query of each kind.
-fn sixteen() -> Made {
+pub(crate) fn sixteen() -> Made {
     let server = vec![("serve;a", 2.0), ("serve;b", 2.0), ("serve;c", 1.0), ("serve;k:tcp_sendmsg", 6.0)];
     Made {
         clients: 16,
@@ -99,7 +99,7 @@ impl Made {
         (self.clients as f64 / self.latency * 1e6) as u64
     }
 
-    fn window(&self) -> Window {
+    pub(crate) fn window(&self) -> Window {
         let queries = self.queries();
         let mut window = build::window(self.clients, 1, 1, queries, Some(self.profile()));
         let span = Span::new(0, SECOND);
@@ -393,10 +393,10 @@ fn every_figure_of_the_text_stands_with_its_unit_level_and_file() {
     let text = terminal(&diagnosis_report(&diagnosed(&[slow]), &[]), 140);
     assert!(text.contains("1. the way to the database, or the call path"), "{text}");
     assert!(
-        text.contains("- query_one: 450 us a round trip (level 1; metrics-before.prom, metrics-after.prom)"),
+        text.contains("- query_one: 450 µs a round trip (level 1; metrics-before.prom, metrics-after.prom)"),
         "{text}"
     );
-    assert!(text.contains("calls: 5.00 us a call (level 1; statements.json)"), "{text}");
+    assert!(text.contains("calls: 5.00 µs a call (level 1; statements.json)"), "{text}");
     assert!(text.contains("the statement's execution time"), "{text}");
     assert!(text.lines().count() <= 60 && text.len() <= 8_000, "{}", text.len());
 }

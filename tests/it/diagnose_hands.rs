@@ -146,6 +146,6 @@ fn no_single_cause_names_the_largest_parts_of_the_time_in_hand() {
     let found = diagnosed(vec![window], 1);
     let none = &found.verdicts[0];
     assert_eq!(none.cause, Cause::NoSingleCause, "{:#?}", found.verdicts);
-    let parts = "in the server's hands: runs on a CPU 26.5 us, waits in app::b 2.0 us, waits in app::a 1.0 us.";
+    let parts = "in the server's hands: runs on a CPU 26.5 µs, waits in app::b 2.00 µs, waits in app::a 1.00 µs.";
     assert!(none.sentence.contains(parts), "{}", none.sentence);
 }

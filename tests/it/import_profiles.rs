@@ -307,7 +307,7 @@ fn options_that_do_not_apply_are_told_or_refused_and_a_pipe_is_read() {
         place.run(&["import", "good.pb", "--weights", "samples", "--no-inlines", "--id", "told", "--width", "400"]);
     told.assert_done(&place);
     for option in ["--weights does not apply", "--no-inlines does not apply"] {
-        assert!(told.out.contains(option), "{}", told.out);
+        assert!(told.err.contains(option), "{}", told.err);
     }
     write(&place, "f.folded", FOLDED);
     place.run(&["import", "f.folded", "--pid", "7"]).assert(3, &["folded stacks do not tell processes"]);

@@ -57,6 +57,7 @@ impl<'a> User<'a> {
         };
         command.args([
             "sweep",
+            "--full",
             "--url",
             &server.url("postgres"),
             "--query",

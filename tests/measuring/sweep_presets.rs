@@ -181,7 +181,7 @@ fn each_instrument_is_measured_in_pairs_and_kept_with_the_run() {
     let scrapes = |index: usize| observer.instruments[index].pairs.iter().map(|pair| pair.with.scrapes).sum::<u64>();
     // 1.2 s each, a scrape a second.
     assert_eq!((scrapes(4), scrapes(5)), (1, 1));
-    for out in [answer.out, place.run(&["runs", "latest"]).out] {
+    for out in [answer.out, place.run(&["runs", "latest", "--full"]).out] {
         assert!(out.contains("What observing costs at") && out.contains("all of this run's, against none"), "{out}");
     }
 }

@@ -56,12 +56,12 @@ impl Place {
         answer(self.command(arguments).output().unwrap())
     }
 
-    /// A sweep of short windows, with further arguments. What carries the queries is followed where they ask for it:
+    /// A sweep of short windows, with further arguments; everything of it is printed. What carries the queries is followed where they ask for it:
     /// it takes some four seconds a level.
     pub fn sweep(&self, arguments: &[&str]) -> Answer {
         let told = arguments.contains(&"--follow") || arguments.contains(&"--no-follow");
         let follow: &[&str] = if told { &[] } else { &["--no-follow"] };
-        self.run(&[&["sweep", "--warmup", "100ms", "--no-flamegraphs"], follow, arguments].concat())
+        self.run(&[&["sweep", "--full", "--warmup", "100ms", "--no-flamegraphs"], follow, arguments].concat())
     }
 
     /// The only run.

@@ -2,6 +2,7 @@
 
 pub mod difference;
 pub mod freshness;
+pub mod headline;
 pub mod ladder;
 pub mod observer;
 pub mod prediction;

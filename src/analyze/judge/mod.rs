@@ -1,5 +1,6 @@
-//! What to believe and what to conclude: checks of a window, the diagnosis, the machine, the summary.
+//! What to believe and what to conclude: the answer, checks of a window, the diagnosis, the machine, the summary.
 
+pub mod answer;
 pub mod checks;
 pub mod diagnose;
 pub mod machine;

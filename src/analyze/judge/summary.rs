@@ -8,6 +8,7 @@ use crate::load::{Reported, empty_histogram};
 use crate::profile::ColumnKind;
 use crate::run::{Part, Run, Window};
 use crate::target::Role;
+use crate::words::time;
 use serde::Serialize;
 
 /// One level, its replicates taken together.
@@ -28,6 +29,9 @@ pub struct LevelSummary {
     pub p50: Option<u64>,
     /// 99th percentile of the latency in ns; `None` as for `p50`.
     pub p99: Option<u64>,
+    /// 99.9th percentile of the latency in ns; `None` as for `p50`, and where fewer queries are known than have one
+    /// beyond it.
+    pub p999: Option<u64>,
     /// ns of CPU a query on the target's threads, by the kernel's accounting.
     pub target_cpu: Option<f64>,
     /// ns of CPU a query by the samples; `None` where the samples count something else.
@@ -133,17 +137,19 @@ fn sampling_cost(run: &Run) -> Option<String> {
         own += report.sampler_cpu?;
         samples += report.recorded;
     }
-    let each = |nanos: u64| nanos as f64 / 1e3 / samples as f64;
+    let each = |nanos: u64| time(nanos as f64 / samples as f64);
     (samples > 0).then(|| {
         format!(
-            "a sample took {:.1} us of the thread that it interrupted, besides the timer's interrupt, and {:.1} us of \
-                wireprof \
+            "a sample took {} of the thread that it interrupted, besides the timer's interrupt, and {} of wireprof \
              ({samples} samples)",
             each(kernel),
             each(own)
         )
     })
 }
+
+/// Queries of which one lies beyond the 99.9th percentile.
+const FEWEST: u64 = 1_000;
 
 fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
     let latency = latency(windows);
@@ -161,6 +167,7 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
         mean_latency: mean_latency(windows),
         p50: quantile(0.5),
         p99: quantile(0.99),
+        p999: quantile(0.999).filter(|_| latency.len() >= FEWEST),
         target_cpu: per_query(windows, |s| s.cpu(Role::Target)),
         sampled_cpu: sampled_cpu(windows),
         runnable: per_query(windows, |s| s.runnable(Role::Target)),

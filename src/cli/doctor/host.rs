@@ -11,6 +11,7 @@ use crate::symbol::hidden_kernel_names;
 use crate::target::{CAPABILITIES, CpuLatencyLock, has_pmu, host};
 use crate::testbed;
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
+use crate::words::time;
 use std::path::Path;
 
 pub fn checks(common: &Common) -> Vec<HostCheck> {
@@ -110,8 +111,8 @@ fn interrupts() -> HostCheck {
         Ok(nanos) if nanos > COSTLY_INTERRUPT && !has_pmu() => HostCheck::limited(
             WHAT,
             format!(
-                "one takes {:.1} us of a CPU: at {DEFAULT_FREQUENCY} Hz {:.1} % of it, and more of a busy server",
-                nanos / 1_000.0,
+                "one takes {} of a CPU: at {DEFAULT_FREQUENCY} Hz {:.1} % of it, and more of a busy server",
+                time(nanos),
                 nanos * DEFAULT_FREQUENCY as f64 / 1e7
             ),
             format!(
@@ -119,7 +120,7 @@ fn interrupts() -> HostCheck {
                     server"
             ),
         ),
-        Ok(nanos) => HostCheck::good(WHAT, format!("one takes {:.1} us of a CPU", nanos / 1_000.0)),
+        Ok(nanos) => HostCheck::good(WHAT, format!("one takes {} of a CPU", time(nanos))),
     }
 }
 
@@ -203,7 +204,7 @@ fn carriers() -> HostCheck {
     match sampler.try_probe() {
         Ok(nanos) => HostCheck::good(
             WHAT,
-            format!("threads and tokio's tasks can be followed; a hit of a probe takes {:.1} us", nanos as f64 / 1e3),
+            format!("threads and tokio's tasks can be followed; a hit of a probe takes {}", time(nanos as f64)),
         ),
         Err(_) if !Path::new("/sys/bus/event_source/devices/uprobe").exists() => threads_only(
             "the kernel has no probes at functions of programs".into(),

@@ -4,13 +4,14 @@
 use super::Drawing;
 use crate::analyze::cost::view::{FoldedFrames, LevelView, Per};
 use crate::render::figure::{count, significant};
+use crate::words::counted;
 
 /// How much load the level had, and what is folded.
 pub(super) fn load_line(view: &LevelView) -> String {
     if view.source.is_of_hands() {
         return hands_line(view);
     }
-    let windows = format!("{} window{}", view.windows, if view.windows == 1 { "" } else { "s" });
+    let windows = counted(view.windows as u64, "window");
     let load = match view.per {
         Per::Hundredth => format!("queries not counted, {windows}"),
         Per::Query if view.seconds <= 0.0 => {
@@ -54,8 +55,8 @@ fn folded_away(view: &LevelView) -> String {
     let folded = view.folded.filter(|folded| folded.functions > 0);
     folded.map_or_else(String::new, |FoldedFrames { functions, own }| {
         let own = significant(100.0 * own);
-        let what = if functions == 1 { "function" } else { "functions" };
-        format!("; {} runtime {what} folded, whose own cost is {own} % (--unfolded)", count(functions as u64))
+        let functions = counted(functions as u64, "runtime function");
+        format!("; {functions} folded, whose own cost is {own} % (--unfolded)")
     })
 }
 

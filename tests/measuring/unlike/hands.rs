@@ -29,7 +29,7 @@ fn followed_in(place: &Place, url: &str, preset: &str, query: &str, level: usize
     assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
     let preset = Preset::load(preset).unwrap();
     let level = hands(&place.the_run(), &preset).remove(&level).unwrap_or_else(|| panic!("nothing: {}", answer.err));
-    let told = place.run(&["explain", "latest"]).out;
+    let told = place.run(&["explain", "latest", "--full"]).out;
     let diagnosis = place.run(&["diagnose", "latest"]).out;
     let followed = Followed { level, told, diagnosis };
     followed.assert_sums();

@@ -90,7 +90,7 @@ fn load(runs: &[String], options: &Options) -> anyhow::Result<Side> {
     let mut side: Option<Side> = None;
     let parts = Parts { metrics: false, ..Parts::ALL };
     for run in runs {
-        Store::new(Path::new(".")).load_each(run, parts, |manifest, window| {
+        Store::load_each(Path::new(run), parts, |manifest, window| {
             side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);
         })?;
     }

@@ -6,6 +6,7 @@ use super::facts::{Facts, RoundTrip, Service};
 use super::{Candidate, Case, Evidence, METRICS, Removal, SCHEDULER, STATEMENTS, WIRE, nanos_at};
 use crate::preset::{Behind, Cause};
 use crate::wire::Place;
+use crate::words::time;
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let (Some(behind), Some(trip)) = (&case.preset.diagnosis.behind, &case.facts.behind) else { return Vec::new() };
@@ -42,10 +43,10 @@ fn service(case: &Case, behind: &Behind, trip: &RoundTrip, statement: &Service) 
     // The statement runs on a CPU of the machine where the database's processes are watched.
     let on_cpu = case.facts.cpu.map_or(0.0, |cpu| cpu.others.unwrap_or(0.0).min(statement.mean * trip.per_query));
     let sentence = format!(
-        "{} takes {:.1} us for its statement, of {:.1} us a round trip.",
+        "{} takes {} for its statement, of {} a round trip.",
         capital(&behind.name),
-        statement.mean / 1e3,
-        trip.call / 1e3
+        time(statement.mean),
+        time(trip.call)
     );
     Candidate {
         removal: Some(Removal { cpu: on_cpu, delay: (waited - on_cpu).max(0.0), ..Removal::default() }),
@@ -59,14 +60,13 @@ fn path(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
     let here = trip.path()?;
     let pure = pure_path(case)?;
     let sentence = format!(
-        "The way to {} takes long, or the server's own call path: of {:.1} us a round trip {:.1} us are spent on \
-            neither the statement nor \
-         its wait at the database{}.",
+        "The way to {} takes long, or the server's own call path: of {} a round trip {} are spent on \
+         neither the statement nor its wait at the database{}.",
         behind.name,
-        trip.call / 1e3,
-        here / 1e3,
+        time(trip.call),
+        time(here),
         if pure.queued {
-            format!("; {:.1} us of them at every level, the rest may be queues for the CPU", pure.nanos / 1e3)
+            format!("; {} of them at every level, the rest may be queues for the CPU", time(pure.nanos))
         } else {
             String::new()
         }
@@ -122,10 +122,10 @@ fn starved(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> 
     let floor =
         case.lowest().behind.as_ref().and_then(RoundTrip::waits_at_database).map_or(0.0, |least| least.min(waits));
     let sentence = format!(
-        "{} is late to begin, not slow: a request waits {:.1} us for it, its statement takes {:.1} us.",
+        "{} is late to begin, not slow: a request waits {} for it, its statement takes {}.",
         capital(&behind.name),
-        waits / 1e3,
-        statement.mean / 1e3
+        time(waits),
+        time(statement.mean)
     );
     let cpu = case.facts.cpu.map(|cpu| case.share("CPU in use", cpu.used, "the machine", SCHEDULER));
     let mut evidence = decision(case);
@@ -156,12 +156,9 @@ fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
         _ => queued,
     };
     let in_use = slots.map_or(String::new(), |(used, limit)| format!("; {used:.2} of {limit:.0} calls are under way"));
-    let with_all = if gone < queued {
-        format!("; with all of them it would be {:.1} us", (queued - gone) / 1e3)
-    } else {
-        String::new()
-    };
-    let sentence = format!("Queries wait {:.1} us for the next shared call{in_use}{with_all}.", queued / 1e3);
+    let with_all =
+        if gone < queued { format!("; with all of them it would be {}", time(queued - gone)) } else { String::new() };
+    let sentence = format!("Queries wait {} for the next shared call{in_use}{with_all}.", time(queued));
     let mut evidence = vec![
         case.nanos(by, *waited, "query", METRICS),
         case.nanos(&trip.measured_by, trip.call, "round trip", METRICS),
@@ -190,7 +187,7 @@ fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
 
 fn pool(case: &Case, trip: &RoundTrip) -> Option<Candidate> {
     let waited = trip.pool?;
-    let sentence = format!("Round trips wait {:.1} us for a connection of the pool.", waited / 1e3);
+    let sentence = format!("Round trips wait {} for a connection of the pool.", time(waited));
     let mut evidence = vec![case.nanos("waiting for a connection", waited, "round trip", METRICS)];
     evidence.extend(wait(case, trip));
     Some(Candidate {

@@ -8,6 +8,7 @@ use crate::analyze::Identity;
 use crate::analyze::time::hands::{BlockedFor, LevelHands, Part, Step, in_words};
 use crate::carriers::State;
 use crate::profile::short_name;
+use crate::words::time;
 
 /// What the carriers wait for at one function; ns and times a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,7 +136,7 @@ impl Facts<'_> {
         };
         let words = |(part, nanos): (&Part, f64)| {
             let at = part.function.as_ref().map_or(String::new(), |at| format!(" in {}", short_name(&at.name)));
-            format!("{}{at} {:.1} us", in_words(part.state, part.behind, part.wait_event.as_deref()), nanos / 1e3)
+            format!("{}{at} {}", in_words(part.state, part.behind, part.wait_event.as_deref()), time(nanos))
         };
         let mut parts: Vec<(&Part, f64)> = hands.parts.iter().map(|part| (part, measured(part))).collect();
         parts.sort_by(|a, b| b.1.total_cmp(&a.1));

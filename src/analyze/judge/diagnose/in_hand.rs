@@ -12,6 +12,7 @@ use crate::analyze::time::hands::in_words;
 use crate::carriers::State;
 use crate::preset::Cause;
 use crate::profile::short_name;
+use crate::words::{counted, time};
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = case.facts.waits_in_hand().iter().map(|wait| waiting(case, wait)).collect();
@@ -91,7 +92,7 @@ fn sentence(case: &Case, wait: &WaitInHand, path: &[&Link]) -> String {
 }
 
 fn clients(level: usize) -> String {
-    if level == 1 { "1 client".into() } else { format!("{level} clients") }
+    counted(level as u64, "client")
 }
 
 fn three_digits(value: f64) -> String {
@@ -145,14 +146,14 @@ fn queued(case: &Case) -> Option<Candidate> {
     let blocked = blocked.and_then(|wait| Some((wait.function?.name, wait.of_threads, "blocked", HANDS)));
     let holder = on_cpu.into_iter().chain(blocked).max_by(|a, b| a.1.total_cmp(&b.1));
     let said = holder.as_ref().map_or(String::new(), |(name, held, how, _)| {
-        format!("; {} holds workers most, {:.1} us a query {how}", brief(name), held / 1e3)
+        format!("; {} holds workers most, {} a query {how}", brief(name), time(*held))
     });
     let sentence = format!(
-        "At {} a query waits {:.1} of {:.1} us for a worker of the runtime, ready and not polled yet, {times:.2} \
+        "At {} a query waits {} of {} for a worker of the runtime, ready and not polled yet, {times:.2} \
          times{said}.",
         clients(case.facts.level),
-        nanos / 1e3,
-        case.facts.in_hands() / 1e3
+        time(nanos),
+        time(case.facts.in_hands())
     );
     let mut evidence = vec![
         case.nanos("a query is in the server's hands", case.facts.in_hands(), "query", WIRE),

@@ -9,6 +9,7 @@ use super::{Candidate, Case, Evidence, Named, Removal, SCHEDULER};
 use crate::analyze::judge::summary::per_query;
 use crate::preset::Cause;
 use crate::target::{Role, SchedulerDelta};
+use crate::words::time;
 use std::collections::BTreeSet;
 
 /// Of all CPUs in use: from here on threads that wait for one say that what is idle cannot be had.
@@ -40,11 +41,11 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
     (saturation >= case.threshold(Cause::CpuSaturated) / 2.0).then_some(())?;
     let waiting = cpu.waiting(case.facts.throughput);
     let sentence = format!(
-        "The machine's CPUs are saturated: {:.0} % of {} CPUs in use, and {waiting:.1} threads wait for each; {:.1} us \
+        "The machine's CPUs are saturated: {:.0} % of {} CPUs in use, and {waiting:.1} threads wait for each; {} \
          a query of all that takes part: {}.",
         100.0 * cpu.used,
         cpu.cpus,
-        cpu.demand / 1e3,
+        time(cpu.demand),
         in_words(&processes(case))
     );
     let share = |what: &str, share: f64| case.share(what, share, "the machine", SCHEDULER);
@@ -83,9 +84,9 @@ pub(super) fn no_single_cause(case: &Case, all: &[Owner]) -> Candidate {
     });
     let sentence = match case.facts.cpu.filter(|_| !found.is_empty()) {
         Some(cpu) => format!(
-            "{none}.{largest} {:.1} us of latency hold, or have beside them, {:.1} us of CPU a query: {}.",
-            case.facts.latency / 1e3,
-            cpu.demand / 1e3,
+            "{none}.{largest} {} of latency hold, or have beside them, {} of CPU a query: {}.",
+            time(case.facts.latency),
+            time(cpu.demand),
             in_words(&found)
         ),
         None => format!("{none}.{largest}"),
@@ -138,7 +139,7 @@ impl Process {
 }
 
 fn in_words(processes: &[Process]) -> String {
-    let each = processes.iter().map(|process| format!("{} {:.1} us", process.called(), process.cpu / 1e3));
+    let each = processes.iter().map(|process| format!("{} {}", process.called(), time(process.cpu)));
     each.collect::<Vec<_>>().join(", ")
 }
 

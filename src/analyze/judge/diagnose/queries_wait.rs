@@ -12,6 +12,7 @@ use crate::analyze::statistics::interval::Estimate;
 use crate::analyze::time::Waiting;
 use crate::preset::{Cause, WaitKind};
 use crate::profile::{Labels, Space};
+use crate::words::time;
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -101,14 +102,14 @@ impl At {
 
 fn sentence(case: &Case, called: &str, at: &At, entries: &[(usize, Waited)]) -> String {
     let number: f64 = entries.iter().map(|(_, waited)| waited.waits).sum();
-    let beside = match (at.runnable / 1e3, at.cpu / 1e3) {
-        (runnable, cpu) if runnable + cpu < 0.05 => String::new(),
-        (runnable, cpu) => format!(" There they also wait {runnable:.1} us for a CPU, and use {cpu:.1} us of one."),
+    let beside = match (at.runnable, at.cpu) {
+        (runnable, cpu) if runnable + cpu < 50.0 => String::new(),
+        (runnable, cpu) => format!(" There they also wait {} for a CPU, and use {} of one.", time(runnable), time(cpu)),
     };
     format!(
-        "Queries wait {:.1} us for {called} while they are in the server's hands: {number:.2} waits a query, {:.1} \
+        "Queries wait {} for {called} while they are in the server's hands: {number:.2} waits a query, {:.1} \
          clients at it at a time.{beside}",
-        at.blocked / 1e3,
+        time(at.blocked),
         at.blocked * case.facts.throughput / 1e9
     )
 }

@@ -5,6 +5,7 @@
 use super::owners::{Owner, Within, owners};
 use super::{Candidate, Case, Evidence, METRICS, Named, OFF_CPU, PROFILE, Removal, ResourceKind, SCHEDULER};
 use crate::preset::{Cause, WaitKind};
+use crate::words::time;
 use regex::Regex;
 
 /// Functions that a finding names at most.
@@ -66,8 +67,8 @@ fn blocking(case: &Case, calls: &[Owner], blocked: f64, mut evidence: Vec<Eviden
         case.nanos("workers blocked in the first function named, by their stacks", first.cost.value, "query", OFF_CPU)
     }));
     let sentence = format!(
-        "Calls that block hold the runtime's {count} workers for {:.1} us a query without using a CPU.",
-        blocked / 1e3
+        "Calls that block hold the runtime's {count} workers for {} a query without using a CPU.",
+        time(blocked)
     );
     Candidate {
         removal: Some(removal(blocked, 0.0)),
@@ -127,7 +128,7 @@ fn locked(case: &Case, waits: LockWaits, blocked: f64, mut evidence: Vec<Evidenc
         evidence,
         ..Candidate::new(
             Cause::Lock,
-            format!("Threads wait for a lock: workers are blocked {:.1} us a query.", blocked / 1e3),
+            format!("Threads wait for a lock: workers are blocked {} a query.", time(blocked)),
         )
     }
 }

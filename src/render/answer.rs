@@ -1,0 +1,416 @@
+//! The answer as text: the first screen. Invariant: at most [`LINES`] lines, none wider than asked for; what is cut
+//! says so.
+
+use super::cause::{certain, phrase};
+use super::places::short;
+use crate::analyze::judge::answer::{Answer, AnswerLevel, Doubt, First, Grown, Most};
+use crate::check::Status;
+use crate::profile::{middle, short_name};
+use crate::wire::Place;
+use crate::words::{counted, list, significant, thousands, time};
+
+/// Lines of an answer at most.
+pub const LINES: usize = 25;
+/// Levels that are few enough to show all.
+const FEW: usize = 4;
+/// Conditions that do not hold, at most; the others are counted.
+const DOUBTS: usize = 3;
+/// Where a paragraph's text begins, behind its label.
+pub(super) const LABELS: usize = 9;
+/// A bar's least and greatest width.
+const BAR: (usize, usize) = (12, 60);
+/// A function's name at most.
+const NAME: usize = 48;
+
+/// How an answer is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Framing {
+    /// Width of a line at most (at least 60).
+    pub width: usize,
+    /// All levels, however many.
+    pub all_levels: bool,
+    /// Commands that lead on, each with what it shows; two are shown.
+    pub next: Vec<(String, String)>,
+    /// Where the run is; `None`: the reader knows.
+    pub place: Option<String>,
+}
+
+/// The lines of an answer.
+pub fn answer_lines(answer: &Answer, framing: &Framing) -> Vec<String> {
+    let width = framing.width.max(60);
+    let shown = shown(&answer.levels, framing.all_levels);
+    let mut lines = vec![middle(&format!("Run {} ({})", answer.run, answer.ended), width), String::new()];
+    lines.extend(table(&shown, width));
+    lines.extend(wrapped_to(&legend(answer, &shown), width, 2 + FEW.saturating_sub(shown.len())));
+    let room = LINES.saturating_sub(lines.len());
+    let told = [ROOMY, TIGHT].map(|bounds| paragraphs(answer, framing, width, bounds));
+    let rest = told.iter().find(|rest| rest.len() <= room).unwrap_or(&told[1]);
+    if rest.len() > room {
+        lines.retain(|line| !line.is_empty());
+    }
+    lines.extend(rest.iter().cloned());
+    lines
+}
+
+/// Lines that the paragraphs may have at most: why, what grew, what not to believe, what is missing.
+type Bounds = [usize; 4];
+/// Where there is room, and what always fits.
+const ROOMY: Bounds = [4, 4, 6, 3];
+const TIGHT: Bounds = [4, 3, 4, 2];
+
+/// What follows the table.
+fn paragraphs(answer: &Answer, framing: &Framing, width: usize, bounds: Bounds) -> Vec<String> {
+    let mut rest = paragraph("Why", &why(answer), width, bounds[0]);
+    rest.extend(answer.grown.iter().flat_map(|grown| paragraph("Grew", &grew(grown), width, bounds[1])));
+    rest.extend(beware(answer, width, bounds[2]));
+    rest.extend(missing(answer).iter().flat_map(|text| paragraph("Missing", text, width, bounds[3])));
+    if !answer.changes.is_empty() {
+        let changes = counted(answer.changes.len() as u64, "change");
+        rest.push(format!("{:<LABELS$}{changes} on the server (--section setup)", "Set up"));
+    }
+    rest.extend(commands(&framing.next, width));
+    // A path is never cut.
+    rest.extend(framing.place.iter().map(|place| format!("{:<LABELS$}{place}", "Run")));
+    rest
+}
+
+/// The levels that are shown: all when they are few, else the first and the last.
+fn shown(levels: &[AnswerLevel], all: bool) -> Vec<&AnswerLevel> {
+    match levels {
+        [first, .., last] if levels.len() > FEW && !all => vec![first, last],
+        _ => levels.iter().collect(),
+    }
+}
+
+/// A row a level: how fast, and where the clients are.
+fn table(levels: &[&AnswerLevel], width: usize) -> Vec<String> {
+    let by_sockets = levels.iter().any(|level| level.by_sockets);
+    let mean = if by_sockets { "mean*" } else { "mean" };
+    let mut rows = vec![["clients", "queries/s", mean, "p50", "p99", "p99.9"].map(String::from)];
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    rows.extend(levels.iter().map(|level| {
+        [
+            level.level.to_string(),
+            or_none(level.throughput.map(|rate| thousands(&format!("{rate:.0}")))),
+            or_none(level.mean.map(time)),
+            or_none(level.p50.map(|nanos| time(nanos as f64))),
+            or_none(level.p99.map(|nanos| time(nanos as f64))),
+            or_none(level.p999.map(|nanos| time(nanos as f64))),
+        ]
+    }));
+    let widths: [usize; 6] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let left = widths.iter().sum::<usize>() + 2 * widths.len();
+    let bar = width.saturating_sub(left).clamp(BAR.0, BAR.1);
+    let bars = levels.iter().map(|level| level.places.as_ref().map_or("not measured".into(), |p| of_places(p, bar)));
+    let last = std::iter::once("where the clients are".to_string()).chain(bars);
+    let line = |(row, last): (&[String; 6], String)| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}  "));
+        let line = format!("{}{last}", cells.collect::<String>());
+        line.chars().take(width).collect::<String>().trim_end().to_string()
+    };
+    rows.iter().zip(last).map(line).collect()
+}
+
+/// What stands for a place in a bar.
+fn letter(place: Place) -> char {
+    match place {
+        Place::Client => '.',
+        Place::Request => '>',
+        Place::ServerBuffer => 'q',
+        Place::Server => 'S',
+        Place::Response => '<',
+        Place::ClientBuffer => 'c',
+    }
+}
+
+/// A bar of so many characters, each place by its share of the clients (largest remainders).
+fn of_places(places: &[(Place, f64)], width: usize) -> String {
+    let all: f64 = places.iter().map(|(_, there)| there).sum();
+    let exact: Vec<f64> = places.iter().map(|(_, there)| there / all.max(f64::MIN_POSITIVE) * width as f64).collect();
+    let mut cells: Vec<usize> = exact.iter().map(|cells| cells.floor() as usize).collect();
+    let mut by_remainder: Vec<usize> = (0..exact.len()).collect();
+    by_remainder.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()));
+    let left = width.saturating_sub(cells.iter().sum());
+    by_remainder.iter().take(left).for_each(|at| cells[*at] += 1);
+    places.iter().zip(cells).map(|((place, _), cells)| letter(*place).to_string().repeat(cells)).collect()
+}
+
+/// A place for those who do not know the word.
+fn where_words(place: Place) -> &'static str {
+    match place {
+        Place::ServerBuffer => "unread in the server's socket buffers",
+        Place::ClientBuffer => "unread in the client's socket buffers",
+        other => short(other),
+    }
+}
+
+/// What the bars' letters mean, with the clients there at the last level, and what the table leaves out.
+fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
+    let mut parts = Vec::new();
+    if let Some((level, places)) = shown.iter().rev().find_map(|level| Some((level.level, level.places.as_ref()?))) {
+        let seen = |place: Place| {
+            let of = |level: &&AnswerLevel| {
+                let there = level.places.iter().flatten().find(|(other, _)| *other == place);
+                there.is_some_and(|(_, there)| *there >= 0.01 * level.level as f64)
+            };
+            shown.iter().any(of)
+        };
+        let told = places.iter().filter(|(place, _)| seen(*place));
+        let told: Vec<String> = told
+            .map(|(place, there)| format!("{} {} {}", letter(*place), significant(*there), where_words(*place)))
+            .collect();
+        parts.push(format!("Of {}, on average: {}.", counted(level as u64, "client"), told.join(", ")));
+    }
+    if shown.iter().any(|level| level.by_sockets) {
+        parts.push("* by the sockets: the load does not tell its own.".into());
+    }
+    let out: Vec<String> =
+        answer.levels.iter().filter(|level| !shown.contains(level)).map(|l| l.level.to_string()).collect();
+    if !out.is_empty() {
+        parts.push(format!("Not shown: levels {} (--full).", list(&out)));
+    }
+    parts.join(" ")
+}
+
+/// The first verdict: cause, function or wait, effect.
+fn why(answer: &Answer) -> String {
+    match (&answer.first, &answer.not_diagnosed) {
+        (Some(first), _) => verdict(first),
+        (None, Some(why)) => format!("Not diagnosed: {why}."),
+        (None, None) => "Not diagnosed.".into(),
+    }
+}
+
+fn verdict(first: &First) -> String {
+    let First { level, finding, .. } = first;
+    let cause = phrase(finding.cause);
+    let wait = finding.wait.as_ref().filter(|wait| !cause.contains(wait.as_str()));
+    let wait = wait.map_or(String::new(), |wait| format!(" ({wait})"));
+    let certain = certain(finding.confidence);
+    let named = finding.named.first().map_or(String::new(), |named| {
+        let process = named.process.as_ref().map_or(String::new(), |process| format!(" of {process}"));
+        format!("; look first at {}{process}, {} a query", name(&named.name), time(named.cost))
+    });
+    let mut text = format!("At {} {certain}{cause}{wait}{named}.", counted(*level as u64, "client"));
+    if let Some(effect) = &finding.effect {
+        text += &format!(
+            " Without it: {} ({:.0} %) less latency, {} times the throughput.",
+            time(effect.latency),
+            100.0 * effect.share,
+            significant(1.0 + effect.throughput)
+        );
+    }
+    if finding.named.is_empty() && finding.wait.is_none() {
+        text += &format!(" {}", finding.sentence);
+    }
+    if finding.effect.is_none() {
+        text += " What would change without it cannot be told.";
+    }
+    text
+}
+
+/// A function as it is called here: its short name without closures, of a long one the end.
+pub(super) fn name(full: &str) -> String {
+    let short = short_name(full);
+    let mut parts: Vec<&str> = short.split("::").collect();
+    while parts.len() > 1 && parts.last().is_some_and(|part| part.starts_with('{')) {
+        parts.pop();
+    }
+    let whole = parts.join("::");
+    let from = (0..parts.len()).find(|from| parts[*from..].join("::").chars().count() + 3 <= NAME);
+    match from {
+        Some(0) => whole,
+        _ if whole.chars().count() <= NAME => whole,
+        Some(from) => format!("…::{}", parts[from..].join("::")),
+        None => middle(&whole, NAME),
+    }
+}
+
+/// What grew: place, wait, function.
+fn grew(grown: &Grown) -> String {
+    let Grown { from, to, latency, wait, function } = grown;
+    let mut text = match latency {
+        Some(growth) => {
+            let word = if growth.latency < 0.0 { "fell" } else { "grew" };
+            let by = time(growth.latency.abs());
+            let mut text = format!("From {from} to {} the mean latency {word} by {by}", counted(*to as u64, "client"));
+            let most =
+                growth.places.iter().filter(|(_, nanos)| *nanos >= 0.05 * growth.latency && growth.latency > 0.0);
+            let most =
+                most.take(2).map(|(place, nanos)| format!("{:.0} % {}", 100.0 * nanos / growth.latency, short(*place)));
+            let most: Vec<String> = most.collect();
+            if !most.is_empty() {
+                text += &format!(": {}", list(&most));
+            }
+            text + "."
+        }
+        None => format!("From {from} to {to} clients: the latency is not known at both."),
+    };
+    text += &match wait {
+        Most::Grew { name: what, nanos } => {
+            let what =
+                what.strip_prefix("at ").map_or_else(|| what.clone(), |function| format!("at {}", name(function)));
+            format!(" Wait that grew most: {what}, by {} a query.", time(*nanos))
+        }
+        Most::None => " No wait grew.".into(),
+        Most::NotMeasured => " Waits: not measured at both.".into(),
+    };
+    text += &match function {
+        Most::Grew { name: function, nanos } => {
+            format!(" Function that grew most: {}, by {} of CPU a query.", name(function), time(*nanos))
+        }
+        Most::None => " No function's CPU a query grew.".into(),
+        Most::NotMeasured => " CPU by function: not measured at both.".into(),
+    };
+    text
+}
+
+/// What not to believe.
+fn beware(answer: &Answer, width: usize, lines: usize) -> Vec<String> {
+    if answer.doubts.is_empty() {
+        return paragraph("Beware", "Nothing: no check failed or warned.", width, 1);
+    }
+    let (told, others) = answer.doubts.split_at(DOUBTS.min(answer.doubts.len()));
+    let each = lines / told.len();
+    let mut found = Vec::new();
+    for (at, doubt) in told.iter().enumerate() {
+        let last = at + 1 == told.len();
+        let more = if last && !others.is_empty() { format!("; and {} more", others.len()) } else { String::new() };
+        let label = if at == 0 { "Beware" } else { "" };
+        let room = if last { lines.saturating_sub(found.len()).max(1) } else { each };
+        let (text, windows) = condition(doubt, answer.windows);
+        found.extend(paragraph_ending(label, &text, &format!("{windows}{more}"), width, room));
+    }
+    found
+}
+
+/// What does not hold, and where.
+fn condition(doubt: &Doubt, windows: usize) -> (String, String) {
+    let failed = if doubt.status == Status::Fail { "FAILED: " } else { "" };
+    let levels: Vec<String> = doubt.levels.iter().map(ToString::to_string).collect();
+    let at = match (windows, levels.as_slice()) {
+        (1, _) => String::new(),
+        _ if doubt.windows == windows => " (all windows)".to_string(),
+        (_, [level]) => format!(" (level {level})"),
+        (_, levels) => format!(" (levels {})", list(levels)),
+    };
+    (format!("{failed}{}", doubt.check), at)
+}
+
+/// What was not measured, with the reasons.
+fn missing(answer: &Answer) -> Option<String> {
+    let mut reasons: Vec<(String, String)> = Vec::new();
+    for lacking in &answer.missing {
+        let what = match lacking.windows {
+            all if all == answer.windows => lacking.what.to_string(),
+            some => format!("{} (in {some} of {} windows)", lacking.what, answer.windows),
+        };
+        match reasons.iter_mut().find(|(_, why)| *why == lacking.why) {
+            Some((known, _)) => *known += &format!(", {what}"),
+            None => reasons.push((what, lacking.why.clone())),
+        }
+    }
+    let told: Vec<String> = reasons.iter().map(|(what, why)| format!("{what}: {why}")).collect();
+    if !told.is_empty() {
+        return Some(format!("{}.", told.join("; ")));
+    }
+    let lacks = answer.levels.iter().find(|level| level.p99.is_none() || level.mean.is_none())?;
+    Some(format!("latencies: {}", lacks.why.as_deref().unwrap_or("not known at every level")))
+}
+
+/// Commands that lead on, two at most.
+pub(super) fn commands(commands: &[(String, String)], width: usize) -> Vec<String> {
+    let widest = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    let lines = commands.iter().take(2).enumerate();
+    lines
+        .flat_map(|(at, (command, what))| {
+            let label = if at == 0 { "Next" } else { "" };
+            let text = format!("{label:<LABELS$}{command:<widest$}  {what}");
+            // A command is never cut: without room, what it shows is left out.
+            let fits = text.chars().count() <= width;
+            let alone = format!("{label:<LABELS$}{command}");
+            [if fits { text } else { alone }]
+        })
+        .collect()
+}
+
+/// A labelled paragraph of so many lines at most.
+pub(super) fn paragraph(label: &str, text: &str, width: usize, lines: usize) -> Vec<String> {
+    paragraph_ending(label, text, "", width, lines)
+}
+
+/// A paragraph whose end is kept whatever is cut.
+fn paragraph_ending(label: &str, text: &str, end: &str, width: usize, lines: usize) -> Vec<String> {
+    let room = width - LABELS;
+    let mut found = wrapped_to(&format!("{text}{end}"), room, usize::MAX);
+    if found.len() > lines {
+        found = wrapped_to(text, room, usize::MAX);
+        found.truncate(lines);
+        if let Some(last) = found.last_mut() {
+            let kept = room.saturating_sub(end.chars().count() + 2);
+            while last.chars().count() > kept {
+                match last.rfind(' ') {
+                    Some(at) => last.truncate(at),
+                    None => *last = last.chars().take(kept).collect(),
+                }
+            }
+            *last += &format!(" …{end}");
+        }
+    }
+    let labelled = found.iter().enumerate().map(|(at, line)| {
+        let label = if at == 0 { label } else { "" };
+        format!("{label:<LABELS$}{line}")
+    });
+    labelled.collect()
+}
+
+/// Lines of at most `width` characters, and so many at most.
+fn wrapped_to(text: &str, width: usize, lines: usize) -> Vec<String> {
+    let text = super::terminal::wrapped(text, width);
+    let mut found: Vec<String> = text.lines().filter(|line| !line.is_empty()).map(String::from).collect();
+    if found.len() > lines {
+        found.truncate(lines);
+        if let Some(last) = found.last_mut() {
+            *last = format!("{} …", last.chars().take(width.saturating_sub(2)).collect::<String>().trim_end());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_has_its_width_and_each_place_its_share() {
+        let places = [(Place::Server, 51.9), (Place::ServerBuffer, 10.7), (Place::ClientBuffer, 1.4)];
+        let bar = of_places(&places, 24);
+        assert_eq!(bar, "SSSSSSSSSSSSSSSSSSSqqqqc");
+        assert_eq!(of_places(&[(Place::Client, 0.0)], 3).chars().count(), 3);
+    }
+
+    #[test]
+    fn a_function_is_called_by_the_end_of_its_name() {
+        let cases = [
+            ("app::serve", "app::serve"),
+            (
+                "mz_pgwire::protocol::StateMachine::advance_ready::{closure#0}",
+                "…::protocol::StateMachine::advance_ready",
+            ),
+            ("main", "main"),
+        ];
+        for (full, called) in cases {
+            assert_eq!(name(full), called);
+        }
+    }
+
+    #[test]
+    fn a_paragraph_that_is_cut_says_so_and_keeps_its_end() {
+        let cut = paragraph_ending("Why", &"word ".repeat(40), " (and 2 more)", 40, 2);
+        assert_eq!(cut.len(), 2);
+        assert!(cut[0].starts_with("Why      word") && cut[1].ends_with("… (and 2 more)"), "{cut:?}");
+        assert!(cut.iter().all(|line| line.chars().count() <= 40), "{cut:?}");
+        assert_eq!(paragraph("Why", "short", 40, 2), ["Why      short"]);
+    }
+}
