@@ -90,9 +90,11 @@ fn load(runs: &[String], options: &Options) -> anyhow::Result<Side> {
     let mut side: Option<Side> = None;
     let parts = Parts { metrics: false, ..Parts::ALL };
     for run in runs {
-        Store::load_each(Path::new(run), parts, |manifest, window| {
+        let directory = Store::new(Path::new(".")).find(run)?;
+        let (_, damaged) = Store::load_each(&directory, parts, |manifest, window| {
             side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);
         })?;
+        anyhow::ensure!(damaged.is_empty(), "a window of {run} is damaged");
     }
     side.context("no window in these runs")
 }
