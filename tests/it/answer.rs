@@ -149,7 +149,7 @@ fn what_was_not_measured_is_named_and_no_figure_stands_for_it() {
 fn the_same_warning_of_six_windows_is_one_line_and_the_worst_comes_first() {
     let busy = Check::MachineBusy { busy: 99, capacity: 100 };
     let window = |level: usize, more: &[Check]| {
-        let made = Made { clients: level, checks: [&[busy.clone()], more].concat(), ..sixteen() };
+        let made = Made { clients: level, checks: [std::slice::from_ref(&busy), more].concat(), ..sixteen() };
         made.window()
     };
     let errors = Check::Errors { errors: 3, completed: 9, first: "x".into() };
@@ -171,7 +171,7 @@ fn the_same_warning_of_six_windows_is_one_line_and_the_worst_comes_first() {
 fn stored(place: &Place, windows: Vec<Window>) {
     let mut run = build::run(windows);
     run.manifest.order = run.windows.iter().map(Window::id).collect();
-    let mut writer = Store::new(&place.runs()).create(run.manifest).unwrap();
+    let mut writer = Store::new(place.runs()).create(run.manifest).unwrap();
     for window in &run.windows {
         writer.write_window(window, None).unwrap();
     }

@@ -56,8 +56,8 @@ impl Place {
         answer(self.command(arguments).output().unwrap())
     }
 
-    /// A sweep of short windows, with further arguments; everything of it is printed. What carries the queries is followed where they ask for it:
-    /// it takes some four seconds a level.
+    /// A sweep of short windows, with further arguments; everything of it is printed. What carries the queries is
+    /// followed where they ask for it: it takes some four seconds a level.
     pub fn sweep(&self, arguments: &[&str]) -> Answer {
         let told = arguments.contains(&"--follow") || arguments.contains(&"--no-follow");
         let follow: &[&str] = if told { &[] } else { &["--no-follow"] };
