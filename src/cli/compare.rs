@@ -2,6 +2,7 @@
 
 use super::conduct::{self, cut, duration};
 use super::connect::plant;
+use super::diagnose::keep_verdicts;
 use super::names::Names;
 use super::overview::checks_failing;
 use super::own_load::OwnLoad;
@@ -13,7 +14,7 @@ use crate::analyze::compare::prediction::predictions;
 use crate::connection::{shown_argument, shown_connection, without_secrets};
 use crate::preset::{Preset, Step};
 use crate::render::{Conclusion, comparison_report};
-use crate::run::{Parts, Run, Store};
+use crate::run::{Parts, Run, Store, name_of_part};
 use crate::sweep::{self, Arm, Compared, Event, Launch, Limits, Request, SideSpec, Turns, compare, pairs};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -28,22 +29,25 @@ const ALPHA: f64 = 0.01;
 #[command(
     next_help_heading = "Sides",
     after_help = "\
-Sides differ in what is given with --a-... and --b-...; all else goes for both. Turns alternate (ABBA BAAB ...), a \
-server that
-wireprof starts is started anew for each, and the comparison ends as soon as throughput and latency of every level \
-are decided.
-Each side is stored as a run: `wireprof diff A B`, `hot` and `explain` read them.
+Sides differ in what is given with --a-... and --b-...; all else goes for both. \
+Turns alternate (ABBA BAAB ...), a server that wireprof starts is started anew for each, and the comparison ends as \
+soon as throughput and latency of every level are decided. Each side is stored as a run: `wireprof diff A B`, `hot` \
+and `explain` read them.
 
 Examples:
-  wireprof compare --testbed --b-sql \"set transaction_isolation = 'serializable'\" --levels 1,16,64 --awake \
-  --load-threads 2
-  wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m --max-replicates 30
-  wireprof compare --testbed --b-plant stale-reads=100ms --probe read-after-write --levels 16
-  wireprof compare --testbed --aa                               a check of the measurement itself
-  wireprof compare --preset postgres --url postgres://app@localhost/db --b-sql 'set jit = off' --query 'select 1'
-  wireprof compare --preset materialize --b-internal-sql 'ALTER SYSTEM SET enable_x = true'
-  wireprof compare --url postgres://me@127.0.0.1:7000/db --a-command './old --port 7000' --b-command './new --port \
-  7000'"
+  wireprof compare --testbed --levels 1,16,64 --awake --load-threads 2 \\
+      --b-sql \"set transaction_isolation = 'serializable'\"
+  wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m
+  wireprof compare --testbed --b-plant stale-reads=100ms \\
+      --probe read-after-write --levels 16
+  # a check of the measurement itself
+  wireprof compare --testbed --aa
+  wireprof compare --url postgres://app@localhost/db --query 'select 1' \\
+      --b-sql 'set jit = off'
+  wireprof compare --preset materialize \\
+      --b-internal-sql 'ALTER SYSTEM SET enable_x = true'
+  wireprof compare --url postgres://me@127.0.0.1:7000/db \\
+      --a-command './old --port 7000' --b-command './new --port 7000'"
 )]
 pub struct Compare {
     /// What to call the first side
@@ -55,36 +59,43 @@ pub struct Compare {
     /// SQL for each connection of the load of the first side; may be repeated
     #[arg(long, value_name = "SQL")]
     a_sql: Vec<String>,
+    /// SQL for each connection of the load of the second side; may be repeated
     #[arg(long, value_name = "SQL")]
     b_sql: Vec<String>,
     /// ALTER SYSTEM SET on the administrator's port for the first side, put back after each turn; may be repeated
     #[arg(long, value_name = "SQL", value_parser = parameter)]
     a_internal_sql: Vec<Step>,
+    /// As --a-internal-sql, for the second side
     #[arg(long, value_name = "SQL", value_parser = parameter)]
     b_internal_sql: Vec<Step>,
     /// Server of the first side [default: --url]
     #[arg(long, value_name = "URL", conflicts_with = "testbed")]
     a_url: Option<String>,
+    /// Server of the second side [default: --url]
     #[arg(long, value_name = "URL", conflicts_with = "testbed")]
     b_url: Option<String>,
     /// Start this for each turn of the first side (by sh, in the foreground), and end it after
     #[arg(long, value_name = "COMMAND", conflicts_with = "testbed")]
     a_command: Option<String>,
+    /// Start this for each turn of the second side, and end it after
     #[arg(long, value_name = "COMMAND", conflicts_with = "testbed")]
     b_command: Option<String>,
     /// Environment of the first side's command; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "a_command", value_parser = variable)]
     a_env: Vec<(String, String)>,
+    /// Environment of the second side's command; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "b_command", value_parser = variable)]
     b_env: Vec<(String, String)>,
     /// A known bottleneck of the embedded target for the first side; may be repeated
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
     a_plant: Vec<String>,
+    /// A known bottleneck of the embedded target for the second side; may be repeated
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
     b_plant: Vec<String>,
     /// Working copy that the first side's server was built from [default: --source]
     #[arg(long, value_name = "DIR", value_parser = directory)]
     a_source: Option<PathBuf>,
+    /// Working copy that the second side's server was built from [default: --source]
     #[arg(long, value_name = "DIR", value_parser = directory)]
     b_source: Option<PathBuf>,
     /// The first side against itself: a difference that is found is the measurement's own
@@ -162,8 +173,11 @@ impl Compare {
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let connect = &self.own.connect;
+        self.own.name.check(&store)?;
         let replicates = self.max_replicates as usize;
-        let arms = self.arms(replicates, &progress).await?;
+        let mut arms = self.arms(replicates, &progress).await?;
+        arms.iter_mut().for_each(|arm| arm.request.observe.live = progress.is_live());
+        progress.plan(&arms[0].request.plan, arms[0].request.observe.follow, arms.len(), true);
         let preset = arms[0].request.preset.clone();
         let planned = pairs(replicates, arms[0].request.plan.seed);
         let turns = Turns::new(&store, &stop, arms, planned, connect.restore);
@@ -204,6 +218,7 @@ impl Compare {
 
     fn arm(&self, given: &Given, mut request: Request) -> Arm {
         request.load.session = given.sql.to_vec();
+        request.name = request.name.map(|name| name_of_part(&name, given.name));
         let target = &mut request.target;
         target.parameters = given.internal_sql.to_vec();
         target.url = given.url.cloned().or(target.url.take());
@@ -274,6 +289,8 @@ impl Compare {
             predictions: &predictions,
         };
         self.names.report(common, comparison_report(&conclusion))?;
+        let directories: Vec<_> = compared.outcome.runs.iter().map(|ended| ended.directory.as_path()).collect();
+        keep_verdicts(&directories, preset);
         match compared.outcome.cut {
             Some(_) => Err(cut("comparison", compared.outcome)),
             None if self.aa && differs > 0 || failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),

@@ -7,8 +7,12 @@ use clap_complete::Shell;
 
 /// Completion script for a shell
 #[derive(Args)]
-#[command(after_help = "Example:\n  wireprof completions bash > ~/.local/share/bash-completion/completions/wireprof")]
+#[command(after_help = "\
+Example:
+  wireprof completions bash \\
+      > ~/.local/share/bash-completion/completions/wireprof")]
 pub struct Completions {
+    /// Shell that is to complete the arguments
     shell: Shell,
 }
 

@@ -1,5 +1,6 @@
 //! What the verbs that measure have in common: the runtime, Ctrl-C, and what is printed when the windows are done.
 
+use super::diagnose::keep_verdict;
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
@@ -41,6 +42,14 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .or_else(bare)
         .ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m; a bare number means seconds"))
+}
+
+/// An age as an argument: as [`duration`], and hours, days and weeks.
+pub fn age(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .or_else(|| parse_duration(text))
+        .ok_or_else(|| format!("`{text}` is no age; write 12h, 14d or 8w"))
 }
 
 /// The first Ctrl-C (or SIGTERM) asks to end, keeping what is finished; a second one ends the process.
@@ -121,6 +130,10 @@ impl Answer<'_> {
         let reference = directory.display().to_string();
         progress.working("reading the run");
         let run = store.load(&reference)?;
+        // For lists of runs only: what is printed is judged again.
+        if let Err(error) = keep_verdict(&run, self.preset, &directory) {
+            progress.note(&format!("no verdict is kept with the run: {error:#}"));
+        }
         let drawn = if self.output.no_flamegraphs { Ok(Vec::new()) } else { self.draw(&run, &directory, progress) };
         progress.done();
         // A picture that cannot be written must not cost the tables, nor hide what cut the measurement short.
@@ -146,7 +159,9 @@ impl Answer<'_> {
         progress.working("drawing flamegraphs");
         let foci = input::foci(self.preset);
         let (full_names, naming) = (self.output.names.full, Some(Naming::of(self.preset, &run.manifest)));
-        let wanted = Wanted { everything: true, foci, full_names, naming, ..Wanted::default() };
+        let folding = self.preset.folding();
+        let wanted =
+            Wanted { everything: true, foci, full_names, naming, folding: folding.clone(), ..Wanted::default() };
         let directory = directory.join(flamegraph::FOLDER);
         let mut flamegraphs = write_pictures(run, &wanted, &directory)?.pictures;
         for process in run.companions() {
@@ -154,6 +169,7 @@ impl Answer<'_> {
                 everything: true,
                 process: Some(process.into()),
                 full_names: self.output.names.full,
+                folding: folding.clone(),
                 ..Wanted::default()
             };
             flamegraphs.extend(write_pictures(&run.clone().seen_from(process), &wanted, &directory)?.pictures);

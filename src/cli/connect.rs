@@ -2,17 +2,17 @@
 //! started.
 
 use super::Usage;
+use super::observe::Instruments;
 use super::progress::Progress;
 use crate::load::Address;
 use crate::preset::Preset;
-use crate::run::BuiltFrom;
 use crate::sweep::{self, Chosen, Launch, TargetRequest};
 use crate::testbed::{self, Options as TestbedOptions};
 use anyhow::{Result, anyhow};
 use clap::Args;
 
 #[derive(Args)]
-#[command(next_help_heading = "Connect")]
+#[command(next_help_heading = "Target")]
 pub struct Connect {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:
     /// by what the server says it is]
@@ -22,7 +22,7 @@ pub struct Connect {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Start the embedded target for this sweep, and stop it after
-    #[arg(long, conflicts_with_all = ["url", "pid", "internal_url", "metrics_url"])]
+    #[arg(long, conflicts_with_all = ["url", "pid", "pid_anyway", "internal_url", "metrics_url"])]
     pub testbed: bool,
     /// A known bottleneck for --testbed, such as cpu:peek=20us or deep-stack=500kB; may be repeated
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
@@ -75,12 +75,13 @@ impl Connect {
     }
 
     /// The server that is asked for.
-    pub fn target(&self, pid: Option<u32>, source: BuiltFrom) -> TargetRequest {
+    pub fn target(&self, instruments: &Instruments) -> TargetRequest {
         TargetRequest {
             url: self.url.clone(),
             internal_url: self.internal_url.clone(),
-            pid,
-            source,
+            pid: instruments.pid,
+            pid_anyway: instruments.pid_anyway,
+            source: instruments.source.read(),
             chosen: None,
             setup: !self.no_setup,
             parameters: Vec::new(),

@@ -1,13 +1,15 @@
 //! `wireprof diagnose`: why queries take as long as they do, with the evidence.
 
-use super::{Common, Outcome, Usage, input, output};
+use super::screen::screen;
+use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::judge::diagnose::{Diagnosis, Known};
 use crate::parallel;
 use crate::preset::Preset;
-use crate::render::{diagnosis_report, terminal};
-use crate::run::{Parts, Run};
+use crate::render::{diagnosis_report, on_screen, terminal, verdict_words};
+use crate::run::{Parts, Run, Store, StoredVerdict};
 use anyhow::{Result, anyhow};
 use clap::Args;
+use std::path::Path;
 
 /// Lines and bytes of the text at most: a person reads it at a glance, and it costs an agent little.
 const LINES: usize = 60;
@@ -17,14 +19,19 @@ const WIDTH: usize = 120;
 
 /// Verdicts at a level, the first one first: cause, effect, evidence, what would refute it, what to try
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof diagnose                      the latest run, at its highest level
+  # the latest run, at its highest level
+  wireprof diagnose
   wireprof diagnose RUN --level 16
-  wireprof diagnose RUN --json           all verdicts of all levels, with all their evidence")]
+  # all verdicts of all levels, with all their evidence
+  wireprof diagnose RUN --json"
+)]
 pub struct Diagnose {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Number of clients to diagnose [default: the highest]
     #[arg(long, value_name = "N")]
@@ -54,7 +61,7 @@ impl Diagnose {
             let value = serde_json::json!({"schema": 1, "diagnosis": chosen, "other_levels": others});
             return output::text(&format!("{value:#}\n"));
         }
-        output::text(&bounded(&terminal(&diagnosis_report(&chosen, &others), common.width)))
+        output::text(&bounded(&on_screen(&diagnosis_report(&chosen, &others), &screen(common.width))))
     }
 }
 
@@ -70,6 +77,25 @@ pub fn printed_diagnosis(run: &Run) -> Option<String> {
     let mut all = all_levels(run, &preset);
     let highest = all.pop()?;
     Some(bounded(&terminal(&diagnosis_report(&highest, &all), WIDTH)))
+}
+
+/// Keeps the first verdict of the highest level with the run, for lists of runs. What has no verdict keeps none.
+pub fn keep_verdict(run: &Run, preset: &Preset, directory: &Path) -> Result<()> {
+    let known = Known::of(run, preset);
+    let Some(highest) = known.levels().last().copied().filter(|_| !preset.rule.is_empty()) else { return Ok(()) };
+    let Some(words) = known.diagnosis(highest).as_ref().and_then(verdict_words) else { return Ok(()) };
+    let tool = concat!("wireprof ", env!("CARGO_PKG_VERSION")).into();
+    StoredVerdict { level: highest, words, tool }.keep(directory)
+}
+
+/// As [`keep_verdict`] of runs that were just stored, read again for it; what goes wrong is told, and costs no more.
+pub fn keep_verdicts(directories: &[&Path], preset: &Preset) {
+    for directory in directories {
+        let run = Store::load_readable(directory, Parts { timelines: false, ..Parts::ALL });
+        if let Err(error) = run.and_then(|run| keep_verdict(&run, preset, directory)) {
+            eprintln!("wireprof: no verdict is kept with {}: {error:#}", directory.display());
+        }
+    }
 }
 
 fn nowhere(level: Option<usize>, others: &[Diagnosis]) -> anyhow::Error {

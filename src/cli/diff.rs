@@ -1,10 +1,11 @@
 //! `wireprof diff`: two stored runs compared.
 
+use super::folding::FoldingArguments;
 use super::names::Names;
-use super::{Common, Outcome, Usage, input};
+use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::preset::Preset;
-use crate::profile::{Focus, Rename};
+use crate::profile::{Focus, Folding, Rename};
 use crate::render::flamegraph::{Caption, write_differences};
 use crate::render::{Picture, Report, Section, difference_report};
 use crate::run::{Parts, Store};
@@ -15,17 +16,26 @@ use std::path::PathBuf;
 
 /// Two runs compared: per level what changed in throughput, latency, places, demands and frames, and whether it is real
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof diff BEFORE AFTER                         what changed, with intervals and verdicts
-  wireprof diff BEFORE latest --level 16 --margin 1  one level; \"same\" means within 1 %
-  wireprof diff BEFORE AFTER --svg pictures          flamegraphs of both, coloured where the cost a query differs
+  # what changed, with intervals and verdicts
+  wireprof diff BEFORE AFTER
+  # one level; \"same\" means within 1 %
+  wireprof diff BEFORE latest --level 16 --margin 1
+  # flamegraphs of both, coloured where the cost a query differs
+  wireprof diff BEFORE AFTER --svg pictures
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
-  wireprof diff BEFORE AFTER --anyway                runs of unlike hosts or sampling events")]
+  # runs of unlike hosts or sampling events
+  wireprof diff BEFORE AFTER --anyway"
+)]
 pub struct Diff {
     /// Run before the change: its id, its path, or `latest`
+    #[arg(help_heading = ARGUMENTS)]
     before: String,
     /// Run after it
+    #[arg(help_heading = ARGUMENTS)]
     after: String,
     /// Only this level
     #[arg(long, value_name = "N")]
@@ -36,12 +46,11 @@ pub struct Diff {
     /// Only what runs under these functions: a focus of the preset by name, or a regular expression
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
-    /// Take the async runtime's frames out, their cost going to their callers
-    #[arg(long = "fold-plumbing")]
-    fold_runtime: bool,
     /// Draw the stacks before and after into this directory, coloured where their cost a query differs
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    folding: FoldingArguments,
     /// Frames at most, each level
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
@@ -68,13 +77,13 @@ fn rename(text: &str) -> Result<Rename, String> {
 impl Diff {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = self.preset(common)?;
-        let (focus, runtime_frames) = self.focus(common, preset.as_ref())?;
+        let focus = self.focus(common, preset.as_ref())?;
         let options = Options {
             level: self.level,
             preset: preset.as_ref(),
             margin: self.margin / 100.0,
             focus: focus.as_ref(),
-            runtime_frames: &runtime_frames,
+            folding: self.tree_folding(common)?,
             renames: &self.rename,
             top: self.top,
             trees: self.svg.is_some(),
@@ -118,7 +127,7 @@ impl Diff {
         let Some(directory) = &self.svg else { return Ok(()) };
         let caption = Caption {
             focus: options.focus.map(|focus| focus.name.clone()),
-            folded: self.fold_runtime,
+            folded: !self.folding.unfolded,
             full_names: self.names.full,
             ..Caption::default()
         };
@@ -139,24 +148,30 @@ impl Diff {
 
     /// The preset whose metrics are compared; a run of a preset that is gone can still be compared without.
     fn preset(&self, common: &Common) -> Result<Option<Preset>> {
-        let run = Store::new(&common.runs).load_parts(&self.after, Parts::NONE).map_err(Usage)?;
+        let manifest = input::find(common, &self.after)?.1;
         match &self.preset {
-            Some(name) => input::preset(&run.manifest, Some(name)).map(Some),
-            None => Ok(Preset::load(&run.manifest.preset).ok()),
+            Some(name) => input::preset(&manifest, Some(name)).map(Some),
+            None => Ok(Preset::load(&manifest.preset).ok()),
         }
     }
 
-    /// The focus and the runtime frames, where they are asked for.
-    fn focus(&self, common: &Common, preset: Option<&Preset>) -> Result<(Option<Focus>, Vec<Regex>)> {
-        if self.focus.is_none() && !self.fold_runtime {
-            return Ok((None, Vec::new()));
-        }
+    /// The focus, where one is asked for.
+    fn focus(&self, common: &Common, preset: Option<&Preset>) -> Result<Option<Focus>> {
+        let Some(focus) = &self.focus else { return Ok(None) };
         let needed = match preset {
             Some(preset) => preset,
-            None => &input::preset(&Store::new(&common.runs).load_parts(&self.after, Parts::NONE)?.manifest, None)?,
+            None => &input::preset(&input::find(common, &self.after)?.1, None)?,
         };
-        let focus = self.focus.as_ref().map(|focus| input::focus(needed, focus)).transpose()?;
-        Ok((focus, input::runtime_frames(needed, self.fold_runtime)?))
+        input::focus(needed, focus).map(Some)
+    }
+
+    /// What the pictures leave out; tables are of functions' own costs, and of owners, which no runtime is.
+    fn tree_folding(&self, common: &Common) -> Result<Folding> {
+        if self.svg.is_none() {
+            return Ok(Folding::default());
+        }
+        let run = Store::new(&common.runs).load_parts(&self.after, Parts::NONE).map_err(Usage)?;
+        self.folding.of(&run.manifest, self.preset.as_deref())
     }
 
     fn check_level(&self, difference: &Difference) -> Result<()> {
@@ -181,11 +196,10 @@ fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Resu
 }
 
 fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bool)> {
-    let store = Store::new(&common.runs);
-    store.find(reference).map_err(Usage)?;
+    let (directory, _) = input::find(common, reference)?;
     let (mut side, mut seen): (Option<Side>, bool) = (None, false);
     let parts = Parts { companions: false, metrics: options.preset.is_some(), ..Parts::ALL };
-    let manifest = store.load_each(reference, parts, |manifest, window| {
+    let (manifest, damaged) = Store::load_each(&directory, parts, |manifest, window| {
         let matches = |focus: &Focus| match &window.profile {
             Some(profile) => profile.frames.iter().any(|frame| focus.matches(frame)),
             None => true,
@@ -193,6 +207,7 @@ fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bo
         seen |= options.focus.is_none_or(matches);
         side.get_or_insert_with(|| Side::new(manifest)).add(&window, options);
     })?;
+    input::tell_damaged(&manifest, &damaged);
     Ok((side.unwrap_or_else(|| Side::new(&manifest)), seen))
 }
 

@@ -15,13 +15,16 @@ mod server;
 
 /// What this host and this server permit, and the command that mends what they do not
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "Target",
+    after_help = "\
 Exit code 0 if a sweep is possible (what it would have to do without is said), 3 if not.
 
 Examples:
   wireprof doctor
   wireprof doctor --preset materialize
-  wireprof doctor --preset postgres --url postgres://app@localhost/db --json")]
+  wireprof doctor --preset postgres --url postgres://app@localhost/db --json"
+)]
 pub struct Doctor {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file
     #[arg(long, value_name = "NAME|PATH")]

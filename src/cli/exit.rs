@@ -20,7 +20,7 @@ Examples:
   wireprof sweep --testbed
   wireprof runs
   wireprof hot latest --focus peek --by total
-  wireprof flamegraph latest --level 64 --fold-plumbing -o pictures
+  wireprof flamegraph latest --level 64 -o pictures
   wireprof metrics latest --match mz_ts_oracle
   wireprof log new latest --title 'Read timestamps in batches'";
 

@@ -1,6 +1,6 @@
 //! `wireprof explain`: where the queries are, what one costs, what grew and why.
 
-use super::{Common, Outcome, input, output};
+use super::{ARGUMENTS, Common, Outcome, input, output};
 use crate::analyze::cost::demands::{bounds, demands};
 use crate::analyze::cost::hot::{HotOptions, Order, hot};
 use crate::analyze::judge::summary::summary;
@@ -30,14 +30,20 @@ use std::path::{Path, PathBuf};
 
 /// Both views per level: where the clients' queries are, what a query costs, what grew and why
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof explain            the latest run
-  wireprof explain RUN --json for programs
-  wireprof explain RUN --svg clients.svg  where the clients are at each level, as a picture")]
+  # the latest run
+  wireprof explain
+  # for programs
+  wireprof explain RUN --json
+  # where the clients are at each level, as a picture
+  wireprof explain RUN --svg clients.svg"
+)]
 pub struct Explain {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Only this level
     #[arg(long, value_name = "N")]

@@ -1,7 +1,8 @@
 //! `wireprof flamegraph`: pictures of a stored run.
 
+use super::folding::{FoldingArguments, KernelArgument};
 use super::names::Names;
-use super::{Common, Outcome, Usage, input, output};
+use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::render::{Picture, Report, Section};
@@ -15,13 +16,17 @@ pub const FOLDER: &str = "flamegraphs";
 
 /// SVG flamegraphs per level: everything, and each focus; CPU per query, waits, the time in the server's hands
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof flamegraph                            all levels of the latest run, into its directory
-  wireprof flamegraph RUN --level 64 --focus peek --fold-plumbing -o pictures")]
+  # all levels of the latest run, into its directory
+  wireprof flamegraph
+  wireprof flamegraph RUN --level 64 --focus peek --kernel grouped -o pictures"
+)]
 pub struct Flamegraph {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Only this level
     #[arg(long, value_name = "N")]
@@ -33,14 +38,16 @@ pub struct Flamegraph {
     /// Another process than the target, sampled besides it (sweep --also)
     #[arg(long, value_name = "NAME")]
     process: Option<String>,
-    /// Take the async runtime's frames out, their cost going to their callers
-    #[arg(long = "fold-plumbing")]
-    fold_runtime: bool,
-    /// Preset to take focus and plumbing from [default: the run's]
+    /// Functions of the kernel: as one for each system call, or each by its name [default: each]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "grouped|each")]
+    kernel: Option<KernelArgument>,
+    #[command(flatten)]
+    folding: FoldingArguments,
+    /// Preset to take focus and runtime frames from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     /// Directory for the pictures [default: flamegraphs/ in the run's directory]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     output: Option<PathBuf>,
     #[command(flatten)]
     names: Names,
@@ -62,7 +69,9 @@ impl Flamegraph {
                 Some(focus) => vec![input::focus_of(run, &preset, focus)?],
                 None => input::foci(&preset),
             },
-            runtime_frames: input::runtime_frames(&preset, self.fold_runtime)?,
+            folding: preset.folding(),
+            unfolded: self.folding.unfolded,
+            kernel_grouped: self.kernel == Some(KernelArgument::Grouped),
             full_names: self.names.full,
             process: self.process,
             naming: Some(Naming::of(&preset, &run.manifest)),

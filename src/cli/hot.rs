@@ -1,11 +1,12 @@
 //! `wireprof hot`: frames x levels.
 
+use super::folding::{FoldingArguments, KernelArgument};
 use super::names::Names;
-use super::{Common, Outcome, Usage, input};
+use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
 use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::view::Source;
-use crate::profile::ColumnKind;
+use crate::profile::{ColumnKind, Folding};
 use crate::render::hot_report;
 use crate::run::{Parts, Window};
 use anyhow::{Result, anyhow};
@@ -15,19 +16,31 @@ use std::collections::BTreeSet;
 
 /// Cost per query of each function at each level, and what grew
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof hot                                    the latest run, self costs
-  wireprof hot latest --focus peek --by total     inside a focus of the preset
-  wireprof hot RUN --sort growth --fold-plumbing  what grew most, by logical call chain
-  wireprof hot --off-cpu blocked                  who waits, by function of the program
-  wireprof hot --off-cpu blocked --by total       what threads are blocked in
-  wireprof hot --waits                            what carries the queries waits in, while it has one in hand
-  wireprof hot RUN --process postgres             what was sampled beside the target
-  wireprof hot RUN --callers-of 'futex_wait' --by total")]
+  # the latest run, by function of the program with what it calls
+  wireprof hot
+  # inside a focus of the preset, the functions above others
+  wireprof hot latest --focus peek --by total
+  # in which function the CPU is spent, the kernel's as one a call
+  wireprof hot RUN --by self --kernel grouped
+  # what grew most
+  wireprof hot RUN --sort growth
+  # who waits, by function of the program
+  wireprof hot --off-cpu blocked
+  # what threads are blocked in
+  wireprof hot --off-cpu blocked --by total
+  # what carries the queries waits in, while it has one in hand
+  wireprof hot --waits
+  # what was sampled beside the target
+  wireprof hot RUN --process postgres
+  wireprof hot RUN --callers-of 'futex_wait' --by total"
+)]
 pub struct Hot {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Only this level
     #[arg(long, value_name = "N")]
@@ -35,8 +48,8 @@ pub struct Hot {
     /// Only what runs under these functions: a focus of the preset by name, or a regular expression
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
-    /// Which samples count for a function: those in it, those in it and all that it calls, or those of which it is the
-    /// innermost function of the server's program [default: self; with --off-cpu or --waits: owner]
+    /// Which samples count for a function: those of which it is the innermost function of the server's program, those
+    /// in it and all that it calls, or those in itself [default: owner; with --frame or --callers-of: self]
     #[arg(long, value_enum)]
     by: Option<ByArgument>,
     /// What comes first
@@ -63,10 +76,12 @@ pub struct Hot {
     /// Column of the profile: `cpu`, `cycles`, `samples` ...
     #[arg(long, value_name = "KIND")]
     column: Option<String>,
-    /// Take the async runtime's frames out, their cost going to their callers
-    #[arg(long = "fold-plumbing")]
-    fold_runtime: bool,
-    /// Preset to take focus and plumbing from [default: the run's]
+    /// Functions of the kernel: as one for each system call, or each by its name [default: each; by owner: grouped]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "grouped|each")]
+    kernel: Option<KernelArgument>,
+    #[command(flatten)]
+    folding: FoldingArguments,
+    /// Preset to take focus, owners and runtime frames from [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
     #[command(flatten)]
@@ -154,23 +169,29 @@ impl Hot {
             Some(ByArgument::SelfCost) => By::SelfCost,
             Some(ByArgument::Total) => By::Total,
             Some(ByArgument::Owner) => By::Owner,
-            // Whoever waits is in the kernel's scheduler: the question is who that is.
-            None if source != Source::OnCpu && self.callers_of.is_none() => By::Owner,
-            None => By::SelfCost,
+            // Who owns a function is not asked where one is named: it may be a library's. Whoever waits is in the
+            // kernel's scheduler, whatever is named.
+            None if self.callers_of.is_some() || self.frame.is_some() && source == Source::OnCpu => By::SelfCost,
+            None => By::Owner,
         };
         let owners = self.owners(by, loaded)?;
-        let (mut focus, mut runtime_frames) = (None, Vec::new());
+        let by = if owners.is_none() && by == By::Owner { By::SelfCost } else { by };
+        let (manifest, preset) = (&loaded.run.manifest, self.preset.as_deref());
         // The preset is read only where it is needed, so that runs of a preset that is gone can still be looked at.
-        if self.focus.is_some() || self.fold_runtime {
-            let preset = input::preset(&loaded.run.manifest, self.preset.as_deref())?;
-            focus = self.focus.map(|f| input::focus_of(&loaded.run, &preset, &f)).transpose()?;
-            runtime_frames = input::runtime_frames(&preset, self.fold_runtime)?;
-        }
+        let focus = match &self.focus {
+            Some(focus) => Some(input::focus_of(&loaded.run, &input::preset(manifest, preset)?, focus)?),
+            None => None,
+        };
+        // A function's own cost is its own, whoever it is; runtimes own nothing anyway.
+        let above_others = by == By::Total || self.callers_of.is_some();
+        let folding = if above_others { self.folding.of(manifest, preset)? } else { Folding::default() };
         Ok(HotOptions {
             source,
             focus,
-            by: if owners.is_none() && by == By::Owner { By::SelfCost } else { by },
+            by,
             owners,
+            kernel_grouped: self.kernel.map_or(by == By::Owner, |kernel| kernel == KernelArgument::Grouped),
+            folding,
             order: match self.sort {
                 OrderArgument::Cost => Order::Cost,
                 OrderArgument::Growth => Order::Growth,
@@ -179,7 +200,6 @@ impl Hot {
             top: self.top,
             callers_of: self.callers_of,
             column: self.column.map(ColumnKind::from),
-            runtime_frames,
         })
     }
 

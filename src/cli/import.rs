@@ -1,10 +1,12 @@
 //! `wireprof import`: recordings made by hand (dbbench output, metrics dumps, folded stacks), or profiles that other
 //! tools took (perf.data, folded stacks, pprof), become a stored run.
 
+use super::diagnose::keep_verdict;
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
-use super::{Common, Outcome, Usage};
+use super::run_name::RunName;
+use super::{ARGUMENTS, Common, Outcome, Usage};
 use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
 use crate::import::{ImportOptions, Imported, ProfileFile, ProfileOptions, Told, Weights, import, import_profiles};
@@ -18,26 +20,28 @@ use std::str::FromStr;
 
 /// Make a stored run of recordings made by hand or of old profiles, so that the other verbs can read them
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is read",
+    after_help = "\
 Files are perf.data (perf must be installed), the text of perf script, folded stacks or pprof of any producer; text \
-and pprof
-may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, and nothing \
-per query.
+and pprof may be gzipped. Several files of a level are its replicates. Without --queries or --qps shares are shown, \
+and nothing per query.
 
-A directory holds one directory cN per level N, with any of these (each may be gzipped):
-  dbbench.txt (needed), bench.ini, timeline.txt, folded.txt (perf script | inferno-collapse-perf),
-  metrics-before.prom and metrics-after.prom, pgss-before.csv and pgss-after.csv,
-  schedstat-, stat-, cpu- and OTHER-before.txt and -after.txt
+A directory holds one directory cN per level N, with any of these, each of which may be gzipped: dbbench.txt \
+(needed), bench.ini, timeline.txt, folded.txt (perf script | inferno-collapse-perf), metrics-before.prom and \
+metrics-after.prom, pgss-before.csv and pgss-after.csv, schedstat-, stat-, cpu- and OTHER-before.txt and -after.txt.
 
 Examples:
   wireprof import perf.data --pid 4711 --qps 5200
-  wireprof import --level 1=c1.perf --level 64=c64.perf --queries 1=51000 --queries 64=880000
-  wireprof import before.pb.gz --qps 5200 --seconds 30 --id before
+  wireprof import --level 1=c1.perf --level 64=c64.perf \\
+      --queries 1=51000 --queries 64=880000
+  wireprof import before.pb.gz --qps 5200 --seconds 30 --name before
   wireprof import recordings/t --preset materialize --profile-seconds 15
-  wireprof hot latest --focus peek")]
+  wireprof hot latest --focus peek"
+)]
 pub struct Import {
     /// A directory with a directory cN per level, or profiles
-    #[arg(value_name = "DIRECTORY|FILE", required_unless_present = "level")]
+    #[arg(value_name = "DIRECTORY|FILE", required_unless_present = "level", help_heading = ARGUMENTS)]
     paths: Vec<PathBuf>,
     /// A profile taken at N clients; may be repeated
     #[arg(long, value_name = "N=FILE", value_parser = leveled)]
@@ -68,8 +72,10 @@ pub struct Import {
     #[arg(long, value_name = "S", value_parser = seconds)]
     profile_seconds: Option<f64>,
     /// The run's id [default: time of the recording and the directory's name]
-    #[arg(long, value_name = "ID", value_parser = id)]
+    #[arg(long, value_name = "ID", value_parser = id, help_heading = "Output")]
     id: Option<String>,
+    #[command(flatten)]
+    name: RunName,
     #[command(flatten)]
     names: Names,
 }
@@ -142,14 +148,15 @@ fn usage(why: String) -> anyhow::Error {
 impl Import {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let preset = Preset::load(&self.preset).map_err(|error| anyhow!(Usage(error.into())))?;
-        let progress = Progress::new();
+        let (progress, store) = (Progress::new(), Store::new(&common.runs));
+        self.name.check(&store)?;
         progress.working("reading the recordings");
         let mut imported = match (self.paths.as_slice(), self.level.as_slice()) {
             ([directory], []) if directory.is_dir() => self.directory(directory, &preset)?,
             _ => import_profiles(&self.files()?, &preset, &self.profile_options())?,
         };
         imported.manifest.arguments = shown_arguments(std::env::args());
-        let store = Store::new(&common.runs);
+        imported.manifest.name = self.name.given();
         let id = &imported.manifest.id;
         if store.holds(id) {
             let why = anyhow!("there is a run {id} already: name this one with --id, or remove that one");
@@ -172,6 +179,9 @@ impl Import {
                 run.windows.len(),
                 imported.windows.len()
             );
+        }
+        if let Err(error) = keep_verdict(&run, &preset, writer.directory()) {
+            progress.note(&format!("no verdict is kept with the run: {error:#}"));
         }
         progress.done();
         self.names.report(common, overview(&run, Some(&preset), &reference, Vec::new()))?;

@@ -1,10 +1,10 @@
-//! What verbs read: a run by its name, a focus by its name or as a pattern, the runtime frames of the run's preset.
+//! What verbs read: a run by its name, a focus by its name or as a pattern.
 
 use super::{Common, Usage};
 use crate::preset::Preset;
 use crate::profile::short_name;
 use crate::profile::{Focus, Profile, frame_matches};
-use crate::run::{Manifest, Parts, Run, Store};
+use crate::run::{Damaged, Manifest, Parts, Run, Store};
 use anyhow::{Context, Result, anyhow};
 use regex::Regex;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ pub struct Loaded {
     pub directory: PathBuf,
 }
 
-/// Loads `id`, a path, or `latest`: a run that has windows.
+/// Loads a run that has windows, by whatever it is called.
 ///
 /// # Errors
 /// [`Usage`] where there is no such run, or it has no window; otherwise what of it cannot be read.
@@ -44,10 +44,30 @@ pub fn load(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
 /// # Errors
 /// [`Usage`] where there is no such run; otherwise what of it cannot be read.
 pub fn load_any(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
+    let resolved = Store::new(&common.runs).resolve(reference).map_err(Usage)?;
+    resolved.note.iter().for_each(|note| eprintln!("wireprof: {note}"));
+    let mut run = Store::load_readable(&resolved.directory, parts)?;
+    tell_damaged(&run.manifest, &run.damaged);
+    run.manifest.notes.extend(run.damaged.iter().map(|damaged| format!("left out: {}", damaged.why)));
+    Ok(Loaded { run, directory: resolved.directory })
+}
+
+/// Where a run lies, and its manifest.
+///
+/// # Errors
+/// [`Usage`] where there is no such run, or its manifest cannot be read.
+pub fn find(common: &Common, reference: &str) -> Result<(PathBuf, Manifest)> {
     let store = Store::new(&common.runs);
     let directory = store.find(reference).map_err(Usage)?;
-    let run = store.load_parts(reference, parts)?;
-    Ok(Loaded { run, directory })
+    let manifest = Store::manifest_at(&directory).map_err(Usage)?;
+    Ok((directory, manifest))
+}
+
+/// Says loudly which windows no figure has.
+pub fn tell_damaged(manifest: &Manifest, damaged: &[Damaged]) {
+    for window in damaged {
+        eprintln!("wireprof: run {} is read without window {}: {}", manifest.id, window.window, window.why);
+    }
 }
 
 /// Leaves one level of the run, where one is asked for.
@@ -155,17 +175,4 @@ fn neither(preset: &Preset, argument: &str, why: &str) -> anyhow::Error {
         "--focus {argument} is neither a focus of preset {} ({known}) nor a pattern: {why}",
         preset.name
     )))
-}
-
-/// The frames that folding takes out.
-///
-/// # Errors
-/// [`Usage`] where the preset has none.
-pub fn runtime_frames(preset: &Preset, wanted: bool) -> Result<Vec<Regex>> {
-    if wanted && preset.runtime.is_empty() {
-        let why =
-            anyhow!("preset {} names no plumbing to fold: leave --fold-plumbing out, or use --preset", preset.name);
-        return Err(anyhow!(Usage(why)));
-    }
-    Ok(preset.runtime.iter().filter(|_| wanted).map(|p| p.0.clone()).collect())
 }

@@ -1,6 +1,7 @@
 //! `wireprof ladder`: workloads from the least to the whole, by turns at every level.
 
 use super::conduct::{self, cut};
+use super::diagnose::keep_verdicts;
 use super::names::Names;
 use super::overview::checks_failing;
 use super::own_load::OwnLoad;
@@ -9,7 +10,7 @@ use super::{Common, Outcome, Usage};
 use crate::analyze::compare::ladder::ladder;
 use crate::preset::{Checks, Preset, Rung};
 use crate::render::{Ladder as Answer, ladder_report};
-use crate::run::{Manifest, Parts, Run, Store, run_id};
+use crate::run::{Manifest, Parts, Run, Store, name_of_part, run_id};
 use crate::sweep::{self, Arm, Ended, Event, Launch, Request, SideSpec, Turns, rounds};
 use crate::workload::Workload;
 use anyhow::{Result, anyhow};
@@ -19,15 +20,14 @@ use clap::Args;
 #[derive(Args)]
 #[command(after_help = "\
 The rungs are the preset's ([[rung]]): what costs least first, so that the protocol's own cost is measured and not \
-what is left of
-the rest. Each rung is stored as a run: `wireprof diff LOWER UPPER`, `hot` and `explain` read them. --restore puts \
-the server's
-settings back.
+what is left of the rest. Each rung is stored as a run: `wireprof diff LOWER UPPER`, `hot` and `explain` read them. \
+--restore puts the server's settings back.
 
 Examples:
   wireprof ladder --testbed --levels 1,16,64
-  wireprof ladder --preset materialize --levels 1,64 --window 5s --replicates 4 --restore
-  wireprof ladder --preset postgres --url postgres://app@localhost/db --query 'select * from t where id = 1'")]
+  wireprof ladder --preset materialize --levels 1,64 --window 5s --restore
+  wireprof ladder --preset postgres --url postgres://app@localhost/db \\
+      --query 'select * from t where id = 1'")]
 pub struct Ladder {
     #[command(flatten)]
     own: OwnLoad,
@@ -46,8 +46,11 @@ impl Ladder {
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let connect = &self.own.connect;
+        self.own.name.check(&store)?;
         let mut request = self.request(&progress).await?;
         let preset = request.preset.clone();
+        request.observe.live = progress.is_live();
+        progress.plan(&request.plan, request.observe.follow, preset.rung.len(), false);
         if connect.testbed {
             progress.working("starting the testbed and its PostgreSQL");
         }
@@ -58,7 +61,7 @@ impl Ladder {
         let outcome = turns.take_all(&mut |event: Event| progress.event(event)).await;
         tokio::task::block_in_place(|| drop(launched));
         progress.done();
-        self.answer(common, &store, outcome)
+        self.answer(common, &store, &preset, outcome)
     }
 
     /// What is asked for, refused where the preset has no ladder.
@@ -74,7 +77,7 @@ impl Ladder {
     }
 
     /// The table; then the error that cut the ladder short, if any.
-    fn answer(&self, common: &Common, store: &Store, outcome: sweep::SweepEnd) -> Result<Outcome> {
+    fn answer(&self, common: &Common, store: &Store, preset: &Preset, outcome: sweep::SweepEnd) -> Result<Outcome> {
         if outcome.finished() == 0 {
             return Err(cut("ladder", outcome));
         }
@@ -88,6 +91,8 @@ impl Ladder {
             cut: (!outcome.whole).then(|| "Cut short: not every rung has all its windows.".into()),
         };
         self.names.report(common, ladder_report(&answer))?;
+        let directories: Vec<_> = outcome.runs.iter().map(|ended| ended.directory.as_path()).collect();
+        keep_verdicts(&directories, preset);
         match outcome.cut {
             Some(_) => Err(cut("ladder", outcome)),
             None if failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),
@@ -111,6 +116,7 @@ fn arms(preset: &Preset, base: &Request) -> Vec<Arm> {
         }
         let statement = rung.statement.iter().map(|sql| format!("statement: `{sql}`"));
         let setup = statement.chain(rung.session.iter().map(|sql| format!("session: {sql}"))).collect();
+        request.name = request.name.map(|name| name_of_part(&name, &rung.name));
         let side = Some(SideSpec { name: rung.name.clone(), setup, ladder: Some(ladder.clone()) });
         Arm { request, launch: Launch::Nothing, side }
     };

@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof log new latest --title 'Batch the oracle' --problem 'read_ts grows with N' --focus oracle
-  wireprof log new AFTER --before BEFORE --title 'Batch the oracle' --change 'three calls in flight'
+  wireprof log new latest --title 'Batch the oracle' \\
+      --problem 'read_ts grows with N' --focus oracle
+  wireprof log new AFTER --before BEFORE --title 'Batch the oracle' \\
+      --change 'three calls in flight'
   wireprof log attach latest
   wireprof log show --last 2
   wireprof log check
@@ -27,7 +29,13 @@ pub struct Log {
     #[command(subcommand)]
     verb: LogVerb,
     /// The log's file
-    #[arg(long, global = true, value_name = "FILE", default_value = "pgwire-server-perf-log.md")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "pgwire-server-perf-log.md",
+        help_heading = "Output"
+    )]
     log: PathBuf,
 }
 

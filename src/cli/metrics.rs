@@ -1,6 +1,6 @@
 //! `wireprof metrics`: what the server's own metrics say of each level.
 
-use super::{Common, Outcome, Usage, input, output};
+use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::quantities::quantities;
 use crate::analyze::time::series::series;
 use crate::preset::Preset;
@@ -13,16 +13,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The preset's figures per level, or any series that match
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof metrics                             the preset's figures of the latest run
-  wireprof metrics RUN --match mz_ts_oracle    every series whose name or labels match
-  wireprof metrics RUN --followed              the figures of the seconds that `explain` divides the time in hand of")]
+  # the preset's figures of the latest run
+  wireprof metrics
+  # every series whose name or labels match
+  wireprof metrics RUN --match mz_ts_oracle
+  # the figures of the seconds that `explain` divides the time in hand of
+  wireprof metrics RUN --followed"
+)]
 pub struct Metrics {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
-    /// Series whose `name{label=\"value\"}` matches
+    /// Series whose `name{label="value"}` matches
     #[arg(long = "match", value_name = "REGEX")]
     matching: Option<Regex>,
     /// Only this level

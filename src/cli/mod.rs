@@ -11,22 +11,27 @@ mod doctor;
 mod exit;
 mod explain;
 mod flamegraph;
+mod folding;
 mod hot;
 mod import;
 mod input;
 mod ladder;
 mod load;
 mod log;
+mod man;
 mod metrics;
 mod names;
 mod observe;
 mod output;
 mod overview;
 mod own_load;
+mod pager;
 mod progress;
 mod record;
+mod run_name;
 mod runs;
 mod sampling;
+mod screen;
 mod source;
 mod statements;
 mod sweep;
@@ -48,18 +53,54 @@ pub struct Arguments {
     common: Common,
 }
 
+/// Heading of the options that every verb has.
+const EVERYWHERE: &str = "Output";
+
+/// Heading of what has no name: clap's own, whatever that of the options is.
+const ARGUMENTS: Option<&'static str> = None;
+
 /// What every verb understands.
 #[derive(Args, Clone)]
 pub struct Common {
     /// Directory of stored runs
-    #[arg(long, global = true, value_name = "DIR", default_value = "runs", env = "WIREPROF_RUNS")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "runs",
+        env = "WIREPROF_RUNS",
+        help_heading = EVERYWHERE,
+        display_order = 1000
+    )]
     pub runs: PathBuf,
     /// Answer in JSON (stable schema) instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, display_order = 1001)]
     pub json: bool,
-    /// Width of tables in characters
-    #[arg(long, global = true, value_name = "N", default_value_t = 140, env = "COLUMNS")]
+    /// Width of the text in characters [default: $COLUMNS, else that of the terminal, else 140]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = screen::width(),
+        hide_default_value = true,
+        help_heading = EVERYWHERE,
+        display_order = 1002
+    )]
     pub width: usize,
+    /// Bold heads and coloured outcomes
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        help_heading = EVERYWHERE,
+        display_order = 1003
+    )]
+    color: screen::Colour,
+    /// Print what is longer than the terminal without $WIREPROF_PAGER, $PAGER or less
+    #[arg(long, global = true, help_heading = EVERYWHERE, display_order = 1004)]
+    no_pager: bool,
 }
 
 #[derive(Subcommand)]
@@ -81,6 +122,7 @@ enum Verb {
     Doctor(Box<doctor::Doctor>),
     Cache(cache::Cache),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Runs the command line and answers with the process's exit code.
@@ -89,6 +131,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return exit::of_parsing(&error),
     };
+    screen::settle(screen::Settings { colour: common.color, pager: !common.no_pager });
     exit::of(match verb {
         Verb::Sweep(verb) => verb.run(&common),
         Verb::Compare(verb) => verb.run(&common),
@@ -107,5 +150,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Doctor(verb) => verb.run(&common),
         Verb::Cache(verb) => verb.run(&common),
         Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
     })
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 #[derive(Args, Default)]
+#[command(next_help_heading = "Output")]
 pub struct Names {
     /// Functions by their full names, generic arguments and all, instead of short ones
     #[arg(long = "full-names")]

@@ -12,17 +12,21 @@ use std::time::Duration;
 const FOLLOW: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
-#[command(next_help_heading = "Observe")]
+#[command(next_help_heading = "What is measured")]
 pub struct Instruments {
     /// The server's process [default: the one that listens on the URL's port]
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", help_heading = "Target")]
     pub pid: Option<u32>,
+    /// Measure --pid although another process owns the URL's port: a proxy in front of it
+    #[arg(long, requires = "pid", help_heading = "Target")]
+    pub pid_anyway: bool,
     /// Another process to sample in the same windows, such as the database behind, by number or name; may be repeated
     #[arg(long, value_name = "PID|NAME")]
     also: Vec<String>,
     /// Prometheus metrics of the server [default: the preset's]
     #[arg(long, value_name = "URL")]
     metrics_url: Option<String>,
+    /// Measure without reading the server's metrics
     #[arg(long, conflicts_with = "metrics_url")]
     no_metrics: bool,
     /// Measure without following the sockets (where each query is)
@@ -62,7 +66,7 @@ impl Instruments {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "Observe")]
+#[command(next_help_heading = "What is measured")]
 pub struct Observe {
     #[command(flatten)]
     pub instruments: Instruments,
@@ -70,6 +74,7 @@ pub struct Observe {
     /// so]
     #[arg(long, value_name = "URL")]
     statements_url: Option<String>,
+    /// Measure without reading statement statistics
     #[arg(long, conflicts_with = "statements_url")]
     no_statements: bool,
     /// Have the database forget its statement statistics before each window (they are differenced in any case)

@@ -48,8 +48,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     let mut next = vec![
         format!("The run is in {reference} (its id: {})", manifest.id),
         format!(
-            "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof flamegraph {id} \
-                --fold-plumbing`",
+            "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof flamegraph {id}`",
             id = manifest.id
         ),
         format!(
@@ -103,15 +102,19 @@ fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
     if run.windows.iter().all(|w| w.profile.is_none()) {
         return Vec::new();
     }
-    let runtime_frames: Vec<_> = preset.runtime.iter().map(|p| p.0.clone()).collect();
     let section =
         |title: String, table: &HotTable| Section { title, tables: vec![frames_table(table)], ..Section::default() };
     let options = HotOptions { top: TOP, ..HotOptions::default() };
     let mut sections = vec![section("Hot frames, self".into(), &hot(run, &options))];
     if let Some(focus) = input::foci(preset).into_iter().next() {
-        let title = format!("Hot frames within focus {}, with what they call (runtime plumbing folded)", focus.name);
-        let options =
-            HotOptions { focus: Some(focus), by: By::Total, top: TOP, runtime_frames, ..HotOptions::default() };
+        let title = format!("Hot frames within focus {}, with what they call", focus.name);
+        let options = HotOptions {
+            focus: Some(focus),
+            by: By::Total,
+            top: TOP,
+            folding: preset.folding(),
+            ..HotOptions::default()
+        };
         sections.push(section(title, &hot(run, &options)));
     }
     sections

@@ -6,6 +6,7 @@ use super::connect::Connect;
 use super::load::Load;
 use super::observe::Observe;
 use super::progress::Progress;
+use super::run_name::RunName;
 use crate::connection::shown_arguments;
 use crate::preset::Preset;
 use crate::sweep::{Plan, Request, Timing, check};
@@ -23,6 +24,8 @@ pub struct OwnLoad {
     windows: Windows,
     #[command(flatten)]
     pub observe: Observe,
+    #[command(flatten)]
+    pub name: RunName,
 }
 
 #[derive(Args)]
@@ -79,11 +82,12 @@ impl OwnLoad {
         let instruments = &self.observe.instruments;
         let request = Request {
             preset: preset.clone(),
-            target: self.connect.target(instruments.pid, instruments.source.read()),
+            target: self.connect.target(instruments),
             load,
             observe: self.observe.request(),
             plan,
             arguments: shown_arguments(std::env::args()),
+            name: self.name.given(),
         };
         check(&request)?;
         Ok(request)

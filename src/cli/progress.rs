@@ -1,29 +1,61 @@
-//! Progress of long work, on standard error: a bar on a terminal, a line a window elsewhere. Invariant: standard
+//! Progress of long work, on standard error: a live line on a terminal, a line a window elsewhere. Invariant: standard
 //! output holds the answer and nothing else.
 
-use crate::sweep::Event;
+use super::screen;
+use crate::render::Screen;
+use crate::run::{Window, WindowId};
+use crate::sweep::{Event, Moment, Plan};
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What a window takes besides its warm-up and itself: connecting, ending, symbols and files.
+const BESIDES: f64 = 0.7;
 
 /// Shows what is going on.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    /// For its characters alone.
+    screen: Screen,
+    course: Mutex<Course>,
+}
+
+/// The windows that are planned, and how far they are.
+#[derive(Debug, Default)]
+struct Course {
+    windows: usize,
+    /// Fewer may do.
+    at_most: bool,
+    /// Seconds of all of them, as planned.
+    planned: f64,
+    begun: Option<Instant>,
+    finished: usize,
+    under_way: String,
 }
 
 impl Progress {
     pub fn new() -> Progress {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let terminal = std::io::stderr().is_terminal();
+        let screen = Screen { unicode: screen::unicode(terminal), ..Screen::plain(0) };
+        let bar = terminal.then(|| {
             let bar = ProgressBar::new_spinner();
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("constant template"));
+            let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}").expect("constant template");
+            bar.set_style(if screen.unicode { style } else { style.tick_chars("-\\|/ ") });
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Progress { bar }
+        Progress { bar, screen, course: Mutex::default() }
+    }
+
+    /// Whether somebody looks on.
+    pub fn is_live(&self) -> bool {
+        self.bar.is_some()
     }
 
     /// Something worth keeping on the screen.
     pub fn note(&self, text: &str) {
+        let text = self.screen.spelt(text);
         match &self.bar {
             Some(bar) => bar.println(text),
             None => eprintln!("{text}"),
@@ -33,8 +65,15 @@ impl Progress {
     /// What is being done now.
     pub fn working(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(text.to_string()),
-            None => eprintln!("{text} ..."),
+            Some(bar) => bar.set_message(self.screen.spelt(text).into_owned()),
+            None => eprintln!("{} ...", self.screen.spelt(text)),
+        }
+    }
+
+    /// What goes on beside the windows, for who looks on.
+    fn meanwhile(&self, id: WindowId, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("level {}: {what}", id.level));
         }
     }
 
@@ -45,37 +84,140 @@ impl Progress {
         }
     }
 
+    /// Says how long the windows will take: those of `plan`, with the followed seconds of each level, for each of
+    /// `arms`; `at_most` where fewer may do.
+    pub fn plan(&self, plan: &Plan, follow: Option<Duration>, arms: usize, at_most: bool) {
+        let levels = plan.levels.len().max(1);
+        let windows = levels * plan.replicates * arms;
+        let each = (plan.timing.warmup + plan.timing.window).as_secs_f64() + BESIDES;
+        let planned = windows as f64 * each + (levels * arms) as f64 * follow.unwrap_or_default().as_secs_f64();
+        let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let mut parts = Vec::new();
+        if !plan.levels.is_empty() {
+            parts.push(plural(levels, "level"));
+        }
+        if windows > levels || plan.levels.is_empty() {
+            parts.push(plural(windows, "window"));
+        }
+        let bound = if at_most { "at most " } else { "" };
+        self.note(&format!("{bound}{}, about {}", parts.join(", "), short(planned)));
+        *self.course.lock() = Course { windows, at_most, planned, ..Course::default() };
+    }
+
     pub fn event(&self, event: Event) {
         match event {
             Event::Preparing(what) => self.working(what),
             Event::Noted(what) => self.note(what),
-            Event::Started { id, index, of, seconds } => self.working(&format!(
-                "window {} of {of}: level {}, replicate {}, {seconds:.0} s",
-                index + 1,
-                id.level,
-                id.replicate
-            )),
-            Event::Processing(id) => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("level {}: symbols and files", id.level));
-                }
+            Event::Started { id, index, of, seconds } => {
+                self.working(&format!("{}, {seconds:.0} s", self.course.lock().start(id, index, of)));
             }
+            Event::Running(moment) => self.working(&self.course.lock().running(&moment)),
+            Event::Following(id) => self.meanwhile(id, "following what carries the queries"),
+            Event::Processing(id) => self.meanwhile(id, "symbols and files"),
             Event::Finished { window, index, of } => {
-                let load = &window.load;
-                let latency = load.mean_latency().map_or("not measured".into(), |ns| format!("{:.1} us", ns / 1e3));
-                let queries = match window.counted() {
-                    true => format!("{:.0} q/s, mean latency {latency}, {} queries", load.throughput(), load.completed),
-                    false => "queries not counted".into(),
-                };
-                let (number, level, seconds) = (index + 1, window.id().level, load.span.seconds());
-                self.note(&format!("[{number}/{of}] level {level:>3}: {queries} in {seconds:.2} s"));
+                let left = self.course.lock().finish();
+                self.note(&format!("[{}/{of}] {}{left}", index + 1, measured(window)));
             }
         }
+    }
+}
+
+impl Course {
+    fn start(&mut self, id: WindowId, index: usize, of: usize) -> String {
+        self.begun.get_or_insert_with(Instant::now);
+        self.under_way = format!("window {} of {of}: level {}, replicate {}", index + 1, id.level, id.replicate);
+        self.under_way.clone()
+    }
+
+    fn running(&self, moment: &Moment) -> String {
+        let mut parts = vec![self.under_way.clone()];
+        parts.extend(moment.throughput.map(|rate| format!("{rate:.0} q/s")));
+        parts.extend(moment.p99.map(|nanos| format!("p99 {}", latency(nanos as f64))));
+        parts.extend(
+            moment.clients.map(|at| {
+                format!("clients: {:.1} server, {:.1} network, {:.1} client", at.server, at.network, at.client)
+            }),
+        );
+        parts.push(format!("{:.0} s to go", moment.left));
+        let after = self.windows.saturating_sub(self.finished + 1);
+        if after > 0 {
+            parts.push(format!("then {}{after} more", if self.at_most { "at most " } else { "" }));
+        }
+        parts.join(", ")
+    }
+
+    /// One more is done; how long the others will take.
+    fn finish(&mut self) -> String {
+        self.finished += 1;
+        let after = self.windows.saturating_sub(self.finished);
+        let Some(begun) = self.begun.filter(|_| after > 0) else { return String::new() };
+        // By those that are done, once there are some; what is planned counts as one of them.
+        let each = (begun.elapsed().as_secs_f64() + self.planned / self.windows as f64) / (self.finished + 1) as f64;
+        let bound = if self.at_most { "at most " } else { "" };
+        format!("; {bound}{after} more, about {}", short(each * after as f64))
+    }
+}
+
+/// What a finished window measured, in a line.
+fn measured(window: &Window) -> String {
+    let load = &window.load;
+    let mean = load.mean_latency().map_or("not measured".into(), latency);
+    let queries = match window.counted() {
+        true => format!("{:.0} q/s, mean latency {mean}, {} queries", load.throughput(), load.completed),
+        false => "queries not counted".into(),
+    };
+    format!("level {:>3}: {queries} in {:.2} s", window.id().level, load.span.seconds())
+}
+
+/// A latency in the unit that suits it.
+fn latency(nanos: f64) -> String {
+    match nanos {
+        ..1e6 => format!("{:.1} µs", nanos / 1e3),
+        1e6..1e9 => format!("{:.1} ms", nanos / 1e6),
+        _ => format!("{:.1} s", nanos / 1e9),
+    }
+}
+
+/// A length of time, for people.
+fn short(seconds: f64) -> String {
+    match seconds {
+        ..90.0 => format!("{seconds:.0} s"),
+        90.0..5400.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.done();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sweep::Whereabouts;
+
+    #[test]
+    fn a_second_is_told_in_a_line_and_what_is_not_known_is_left_out() {
+        let id = WindowId { level: 16, replicate: 1 };
+        let mut course = Course { windows: 4, planned: 40.0, ..Course::default() };
+        course.start(id, 0, 4);
+        let clients = Some(Whereabouts { server: 12.31, network: 2.0, client: 1.69 });
+        let mut moment = Moment { id, left: 7.2, throughput: Some(53_238.4), p99: Some(1_920_000), clients };
+        let all = "window 1 of 4: level 16, replicate 1, 53238 q/s, p99 1.9 ms, clients: 12.3 server, 2.0 network, 1.7 \
+                   client, 7 s to go, then 3 more";
+        assert_eq!(course.running(&moment), all);
+        (moment.throughput, moment.p99, moment.clients) = (None, None, None);
+        assert_eq!(course.running(&moment), "window 1 of 4: level 16, replicate 1, 7 s to go, then 3 more");
+        assert_eq!(course.finish(), "; 3 more, about 15 s");
+        (0..3).for_each(|_| drop(course.finish()));
+        assert_eq!(course.finish(), "", "nothing is left");
+    }
+
+    #[test]
+    fn times_are_told_in_the_unit_that_suits_them() {
+        assert_eq!([short(38.2), short(125.0), short(7200.0)], ["38 s", "2 min", "2.0 h"]);
+        assert_eq!([latency(512.0), latency(1.2e6), latency(2e9)], ["0.5 µs", "1.2 ms", "2.0 s"]);
     }
 }

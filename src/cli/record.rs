@@ -3,6 +3,7 @@
 use super::conduct::{self, Answer, Output, seconds};
 use super::observe::Instruments;
 use super::progress::Progress;
+use super::run_name::RunName;
 use super::{Common, Outcome, Usage};
 use crate::connection::shown_arguments;
 use crate::load::{Address, Protocol};
@@ -21,22 +22,23 @@ use std::time::Duration;
 #[derive(Args)]
 #[command(after_help = "\
 Nothing is sent to the server and nothing on it is set. What only a driver knows (latency, errors) is not measured; \
-where
-a query is can be told at the sockets. A window's level is the number of connections to the server's port.
+where a query is can be told at the sockets. A window's level is the number of connections to the server's port.
 
 Examples:
   wireprof record --preset materialize --windows 3 --window 20s
   wireprof record --url postgres://localhost:5432 --divisor sockets
-  wireprof record --preset postgres --statements-url postgres://app@localhost/db --divisor 'statements(^select)'
-  wireprof record --pid 4711 --url postgres://localhost:7000 --metrics-url http://localhost:7001/metrics \\
+  wireprof record --preset postgres --divisor 'statements(^select)' \\
+      --statements-url postgres://app@localhost/db
+  wireprof record --pid 4711 --url postgres://localhost:7000 \\
+      --metrics-url http://localhost:7001/metrics \\
       --divisor 'delta(queries_total)' --clients 64")]
 pub struct Record {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:
     /// by the name of the process that listens]
-    #[arg(long, value_name = "NAME|PATH", help_heading = "Connect")]
+    #[arg(long, value_name = "NAME|PATH", help_heading = "Target")]
     preset: Option<String>,
     /// Where the server listens [default: the preset's]; no connection is made to it
-    #[arg(long, value_name = "URL", help_heading = "Connect")]
+    #[arg(long, value_name = "URL", help_heading = "Target")]
     url: Option<String>,
     /// Number of windows
     #[arg(long, value_name = "K", default_value_t = 1, help_heading = "Plan")]
@@ -52,10 +54,12 @@ pub struct Record {
     #[arg(long, value_name = "N", help_heading = "Load")]
     clients: Option<usize>,
     /// Database whose statement statistics are read; password from the URL, PGPASSWORD or ~/.pgpass
-    #[arg(long, value_name = "URL", help_heading = "Observe")]
+    #[arg(long, value_name = "URL", help_heading = "What is measured")]
     statements_url: Option<String>,
     #[command(flatten)]
     instruments: Instruments,
+    #[command(flatten)]
+    name: RunName,
     #[command(flatten)]
     output: Output,
 }
@@ -67,7 +71,10 @@ impl Record {
 
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
-        let request = self.suited(&progress)?;
+        self.name.check(&store)?;
+        let mut request = self.suited(&progress)?;
+        request.observe.live = progress.is_live();
+        progress.plan(&request.plan, request.observe.follow, 1, false);
         let preset = request.preset.clone();
         let arms = vec![Arm { request, launch: Launch::Nothing, side: None }];
         let turns = Turns::new(&store, &stop, arms, vec![Turn::WHOLE], false);
@@ -97,6 +104,7 @@ impl Record {
             target: TargetRequest {
                 url: self.url.clone(),
                 pid: self.instruments.pid,
+                pid_anyway: self.instruments.pid_anyway,
                 source: self.instruments.source.read(),
                 ..TargetRequest::default()
             },
@@ -120,6 +128,7 @@ impl Record {
                 timing: Timing { warmup: Duration::ZERO, window: self.window },
             },
             arguments: shown_arguments(std::env::args()),
+            name: self.name.given(),
         };
         check(&request)?;
         Ok(request)

@@ -15,6 +15,7 @@ pub struct Sampling {
     /// Samples per second and CPU [default: 997; fewer distort less where a timer's interrupt is dear]
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=20_000))]
     frequency: Option<u64>,
+    /// What a sample is taken by
     #[arg(long, value_enum, default_value_t = EventChoice::Auto)]
     event: EventChoice,
     /// How stacks are followed

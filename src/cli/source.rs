@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Default)]
 pub struct Source {
     /// Working copy (jj or git) that the server was built from: its revision goes into the run
-    #[arg(long = "source", value_name = "DIR", value_parser = directory)]
+    #[arg(long = "source", value_name = "DIR", value_parser = directory, help_heading = "Target")]
     directory: Option<PathBuf>,
 }
 

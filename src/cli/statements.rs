@@ -1,6 +1,6 @@
 //! `wireprof statements`: what the database's statement statistics say of each level.
 
-use super::{Common, Outcome, input, output};
+use super::{ARGUMENTS, Common, Outcome, input, output};
 use crate::analyze::cost::statements::{statement_sources, statements};
 use crate::preset::Preset;
 use crate::render::{Report, Section, statements_section};
@@ -10,13 +10,17 @@ use clap::Args;
 
 /// Statements of the database per level: calls per query, and times per call with the calls they were measured in
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "What is shown",
+    after_help = "\
 Examples:
-  wireprof statements               the latest run: the preset's watched statements first
-  wireprof statements RUN --top 30 --json")]
+  # the latest run: the preset's watched statements first
+  wireprof statements
+  wireprof statements RUN --top 30 --json"
+)]
 pub struct Statements {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
     /// Only this level
     #[arg(long, value_name = "N")]

@@ -14,13 +14,20 @@ use std::time::Duration;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  wireprof sweep --testbed --levels 1,4,16,64                  the embedded target, started and stopped for it
-  wireprof sweep --testbed --replicates 6 --restart             six windows a level, each of a process of its own
-  wireprof sweep --preset postgres --url postgres://app@localhost/db --query 'select 1' --levels 1,16,64
-  wireprof sweep --preset materialize --workload bench.ini --levels 1,4,16,64,128 --window 20s --restore
-  wireprof sweep --testbed --levels 64 --observer-cost --pairs 40   and what each instrument costs the target
-  wireprof sweep --testbed --levels 1 --awake                  without the time that idle CPUs take to wake
-  wireprof sweep --testbed --also postgres                      the database's own profile too (hot --process postgres)
+  # the embedded target, started and stopped for it
+  wireprof sweep --testbed --levels 1,4,16,64
+  # six windows a level, each of a process of its own
+  wireprof sweep --testbed --replicates 6 --restart
+  wireprof sweep --url postgres://app@localhost/db --query 'select 1'
+  wireprof sweep --preset materialize --workload bench.ini --restore
+  # a name to compare it by: wireprof diff base latest
+  wireprof sweep --testbed --levels 1,64 --name base
+  # and what each instrument costs the target
+  wireprof sweep --testbed --levels 64 --observer-cost --pairs 40
+  # without the time that idle CPUs take to wake
+  wireprof sweep --testbed --levels 1 --awake
+  # the database's own profile too: wireprof hot --process postgres
+  wireprof sweep --testbed --also postgres
   wireprof sweep --preset generic --url postgres://localhost:7000/db --pid 4711")]
 pub struct Sweep {
     #[command(flatten)]
@@ -59,11 +66,14 @@ impl Sweep {
     async fn conduct(self, common: &Common) -> Result<Outcome> {
         let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
         let connect = &self.own.connect;
+        self.own.name.check(&store)?;
         let replicates = self.replicates.max(1);
         let mut request = self.own.suited(replicates, None, &progress).await?;
         let preset = request.preset.clone();
         request.observe.observer = self.observer(&request)?;
+        request.observe.live = progress.is_live();
         request.observe.follow = self.own.observe.instruments.follow_by_default(request.plan.timing.window);
+        progress.plan(&request.plan, request.observe.follow, 1, false);
         let planned = if self.restart { Turn::each(replicates) } else { vec![Turn::WHOLE] };
         let arms = vec![Arm { request, launch: connect.launch(&[]), side: None }];
         let turns = Turns::new(&store, &stop, arms, planned, connect.restore);

@@ -72,7 +72,12 @@ pub struct Imported {
 impl Imported {
     /// The run alone, ready for analysis.
     pub fn into_run(self) -> Run {
-        Run { manifest: self.manifest, windows: self.windows.into_iter().map(|w| w.window).collect(), observer: None }
+        Run {
+            manifest: self.manifest,
+            windows: self.windows.into_iter().map(|w| w.window).collect(),
+            observer: None,
+            damaged: Vec::new(),
+        }
     }
 }
 
@@ -114,6 +119,7 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
     let manifest = Manifest {
         schema: SCHEMA,
         id: options.id.clone().unwrap_or_else(name),
+        name: None,
         created: first.map(|w| w.window.facts.wall.clone()).unwrap_or_default(),
         tool: format!("wireprof {} (import)", env!("CARGO_PKG_VERSION")),
         arguments: Vec::new(),

@@ -191,6 +191,7 @@ fn manifest(windows: &[ImportedWindow], preset: &Preset, options: &ProfileOption
     Manifest {
         schema: SCHEMA,
         id: options.id.clone(),
+        name: None,
         created: options.created.clone(),
         tool: format!("wireprof {} (import)", env!("CARGO_PKG_VERSION")),
         arguments: Vec::new(),

@@ -1,7 +1,7 @@
 //! What the conductor asks of whatever drives the load. Invariant: connections are opened and authenticated before
 //! `start`, and held until `stop`.
 
-use super::LoadTrace;
+use super::{Latencies, LoadTrace};
 use crate::clock::Span;
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -31,6 +31,10 @@ pub trait Load: Send {
     }
     /// Queries completed and errors since `start`, for progress; cheap.
     fn progress(&self) -> (u64, u64);
+    /// Latencies since `start`, coarsely, for progress; cheap. `None`: the load does not tell.
+    fn latencies(&self) -> Option<Latencies> {
+        None
+    }
     /// Why the load cannot go on (server gone, every connection lost); `None` while it runs.
     fn failed(&self) -> Option<String>;
     /// What this load cannot tell of the window that ends now, and why.

@@ -369,6 +369,7 @@ impl EventLoop {
         };
         session.answer.rows = 0;
         let latency = end.saturating_sub(session.begun);
+        self.shared.took(self.index, latency);
         self.notes.record(Record::new(end, latency, lane.job as u16, end.saturating_sub(self.woke), outcome));
         if self.plan.client_work > 0 {
             work(self.plan.client_work);

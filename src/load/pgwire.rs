@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::thread_id::thread_id;
 use super::trace::LoadTrace;
 use super::transaction::Client;
-use super::{LoadError, probe, tally};
+use super::{Latencies, LoadError, probe, tally};
 use crate::clock::{Nanos, Span, now};
 use crate::connection::Address;
 use crate::workload::Workload;
@@ -291,6 +291,10 @@ impl Load for PgwireLoad {
 
     fn progress(&self) -> (u64, u64) {
         self.shared.progress()
+    }
+
+    fn latencies(&self) -> Option<Latencies> {
+        Some(self.shared.latencies())
     }
 
     fn failed(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! What load threads and the conductor share while the load runs. Invariant: load threads only store to counters of
 //! their own, each on its own cache line; nothing here is locked in the steady state.
 
+use super::latencies::{Counts, Latencies};
 use super::record::Loss;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ pub const CONNECTION_FAILURE: &str = "08006";
 struct Progress {
     completed: AtomicU64,
     errors: AtomicU64,
+    latencies: Counts,
 }
 
 /// Progress, failure and the wish to stop.
@@ -62,6 +64,17 @@ impl Shared {
     pub fn report(&self, thread: usize, completed: u64, errors: u64) {
         self.progress[thread].completed.store(completed, Ordering::Relaxed);
         self.progress[thread].errors.store(errors, Ordering::Relaxed);
+    }
+
+    /// A query's latency in ns, for whoever looks on.
+    #[inline]
+    pub fn took(&self, thread: usize, latency: u64) {
+        self.progress[thread].latencies.add(latency);
+    }
+
+    /// The latencies so far.
+    pub fn latencies(&self) -> Latencies {
+        Latencies::of(self.progress.iter().map(|progress| &progress.latencies))
     }
 
     /// Queries completed and errors so far.

@@ -149,7 +149,7 @@ impl Preset {
                 watched: or(self.statements.watched, parent.statements.watched),
             },
             focus: by_key(self.focus, parent.focus, |f| f.name.clone()),
-            runtime: or(self.runtime, parent.runtime),
+            runtime: [parent.runtime, self.runtime].concat(),
             metric: by_key(self.metric, parent.metric, |m| m.selector.to_string()),
             quantity: by_key(self.quantity, parent.quantity, |q| q.name.clone()),
             node: parent.node,

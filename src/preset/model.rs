@@ -4,6 +4,7 @@ use super::{
     Checks, Computed, Expression, Nested, Recognised, Step, Unit, Wait, WaitEventTable, WrittenChecks, WrittenNode,
 };
 use crate::metrics::{MetricsDelta, Selector};
+use crate::profile::Folding;
 use crate::statements::{LockQuery, Reader};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub struct Preset {
     pub statements: Statements,
     /// Named sets of functions.
     pub focus: Vec<FocusPatterns>,
-    /// Frames of the server's runtime, which folding leaves out.
+    /// Frames of runtimes, which tables and pictures leave out unless all are asked for; the inherited ones included.
     #[serde(alias = "plumbing")]
     pub runtime: Vec<Pattern>,
     /// Metrics wanted that no expression mentions; see [`Preset::wanted`].
@@ -90,6 +91,11 @@ impl Preset {
             .chain(listed)
             .filter(|selector| seen.insert(selector.to_string()))
             .collect()
+    }
+
+    /// The frames that tables and pictures leave out.
+    pub fn folding(&self) -> Folding {
+        Folding::of(&self.runtime.iter().map(|pattern| pattern.0.clone()).collect::<Vec<_>>())
     }
 
     /// Of the round trips behind the server, the hop and the statements of those that a node consists of; `None`: no

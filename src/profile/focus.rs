@@ -44,6 +44,16 @@ pub fn frame_matches(frame: &Frame, patterns: &[Regex]) -> bool {
     patterns.iter().any(|p| p.is_match(&frame.name) || p.is_match(&short))
 }
 
+/// Patterns that match where one of these does: a single one, so that a name is gone through once for all of them, but
+/// where they cannot stand side by side.
+pub fn any_of(patterns: Vec<Regex>) -> Vec<Regex> {
+    let each: Vec<String> = patterns.iter().map(|pattern| format!("(?:{})", pattern.as_str())).collect();
+    match Regex::new(&each.join("|")) {
+        Ok(one) if !patterns.is_empty() => vec![one],
+        _ => patterns,
+    }
+}
+
 /// What becomes of the frames above the outermost match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Callers {

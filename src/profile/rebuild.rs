@@ -43,6 +43,12 @@ impl<'a> Rebuild<'a> {
         self.builder.push(parent, id)
     }
 
+    /// The new stack that has a frame called from `parent` that the old profile does not have.
+    pub(super) fn push_made(&mut self, parent: Option<StackId>, frame: Frame) -> StackId {
+        let id = self.builder.frame(frame);
+        self.builder.push(parent, id)
+    }
+
     /// The stack made of one marker.
     pub(super) fn stand_in(&mut self, frame: Frame) -> StackId {
         let id = self.builder.frame(frame);

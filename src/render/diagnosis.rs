@@ -72,6 +72,13 @@ pub fn diagnosis_line(diagnosis: &Diagnosis) -> String {
     format!("Level {}: {first}", diagnosis.level)
 }
 
+/// The first verdict in as few words as tell it from others.
+pub fn verdict_words(diagnosis: &Diagnosis) -> Option<String> {
+    let first = diagnosis.verdicts.first()?;
+    let effect = first.effect.map_or(String::new(), |effect| format!(", {:.0} %", 100.0 * effect.share));
+    Some(format!("{}{}{effect}", certainty(first.confidence), cause_words(first)))
+}
+
 /// Cause, effect and the first function.
 fn headline(verdict: &Finding) -> String {
     let effect = verdict.effect.map_or(String::new(), |effect| format!(", {}", effect_words(&effect)));

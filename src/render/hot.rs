@@ -1,5 +1,6 @@
 //! The hot table as a report. Costs stored in nanoseconds are shown in microseconds per query.
 
+use super::figure::{count, significant};
 use super::model::{Cell, Column, Report, Section, Table};
 use crate::analyze::cost::hot::{By, HotLevel, HotRow, HotTable, Order};
 use crate::analyze::cost::view::{Per, Source};
@@ -66,14 +67,13 @@ fn title(table: &HotTable) -> String {
         (None, By::Owner) => "Who waits, by function of the program,".into(),
     };
     let focus = table.focus.as_ref().map_or(String::new(), |f| format!(", focus {f}"));
-    let folded = if table.folded { ", runtime plumbing folded" } else { "" };
     let source = match table.source {
         Source::OnCpu => "",
         Source::Blocked => ", time blocked",
         Source::Runnable => ", time runnable",
         Source::Waits | Source::InHand => ", waits with a query in hand",
     };
-    format!("{what} run {}{source}{focus}{folded}", table.run)
+    format!("{what} run {}{source}{focus}", table.run)
 }
 
 fn notes(table: &HotTable) -> Vec<String> {
@@ -95,10 +95,19 @@ fn notes(table: &HotTable) -> Vec<String> {
     if table.by == By::Total && table.callers_of.is_none() {
         notes.push("Total costs of frames that call each other overlap: they do not add up.".into());
     }
+    if let Some(folded) = table.folded.filter(|folded| folded.functions > 0) {
+        notes.push(format!(
+            "Folded into their callers: {} {} of runtimes and of the start of threads, whose own cost is {} % at the \
+             last level; --unfolded shows them.",
+            count(folded.functions as u64),
+            if folded.functions == 1 { "function" } else { "functions" },
+            significant(100.0 * folded.own)
+        ));
+    }
     if table.by == By::Owner {
         notes.push(
-            "Each sample or wait counts for the innermost function of the server's own program that is no helper; \
-             `--by self` shows where it is by the kernel and the libraries too."
+            "Each sample or wait counts for the innermost function of the server's own program that is no helper. \
+             `--by total` counts it for each function that called it too, `--by self` for the one that it was in."
                 .into(),
         );
     }

@@ -56,6 +56,8 @@ pub struct Column {
     pub unit: Option<String>,
     /// Where the cells stand within the column.
     pub align: Align,
+    /// Its cells are never cut or broken: somebody types or copies them.
+    pub whole: bool,
 }
 
 /// Where a column's cells stand within it.
@@ -154,13 +156,18 @@ impl Table {
 impl Column {
     /// A left-aligned column of text.
     pub fn text(key: &str, header: &str) -> Self {
-        Column { key: key.into(), header: header.into(), unit: None, align: Align::Left }
+        Column { key: key.into(), header: header.into(), unit: None, align: Align::Left, whole: false }
+    }
+
+    /// A column of text that is never cut or broken.
+    pub fn whole(key: &str, header: &str) -> Self {
+        Column { whole: true, ..Column::text(key, header) }
     }
 
     /// A right-aligned column of numbers; an empty `unit` is none.
     pub fn number(key: &str, header: &str, unit: &str) -> Self {
         let unit = (!unit.is_empty()).then(|| unit.to_string());
-        Column { key: key.into(), header: header.into(), unit, align: Align::Right }
+        Column { key: key.into(), header: header.into(), unit, align: Align::Right, whole: false }
     }
 }
 

@@ -1,40 +1,124 @@
 //! Stored runs: the list, and what one run was made of.
 
 use super::figure::significant;
-use super::model::{Cell, Column, Report, Section, Table};
+use super::model::{Align, Cell, Column, Report, Section, Table};
+use crate::analyze::judge::summary::LevelSummary;
 use crate::connection::{legible, legible_arguments};
 use crate::run::{BuiltFrom, Manifest, Target};
+use std::time::Duration;
 
-/// The newest first.
-pub fn runs_report(manifests: &[Manifest]) -> Report {
-    let columns = vec![
-        Column::text("run", "run"),
-        Column::text("created", "created"),
-        Column::text("preset", "preset"),
+/// Characters of a revision in the list.
+const REVISION: usize = 10;
+
+/// A stored run as the list has it.
+pub struct StoredRun {
+    /// What was measured.
+    pub manifest: Manifest,
+    /// Since it was created; `None`: that is not known.
+    pub age: Option<Duration>,
+    /// Figures of its highest level, or why there are none.
+    pub highest: Result<LevelSummary, String>,
+    /// Its first verdict in short, or why there is none.
+    pub verdict: Result<String, String>,
+}
+
+/// The newest first; `all`: with what only programs read.
+pub fn runs_report(runs: &[StoredRun], all: bool) -> Report {
+    let mut columns = vec![
+        Column::whole("run", "run"),
+        Column::whole("name", "name"),
+        Column { align: Align::Right, ..Column::text("age", "age") },
         Column::text("levels", "levels"),
-        Column::number("replicates", "replicates", ""),
-        Column::number("window", "window", "s"),
-        Column::text("build_id", "build-id"),
+        Column::number("throughput", "throughput", "q/s"),
+        Column::number("mean_latency", "mean latency", "µs"),
+        Column::text("first_verdict", "first verdict"),
+        Column::text("revision", "revision"),
         Column::text("ended", "ended"),
     ];
-    let mut sorted: Vec<&Manifest> = manifests.iter().collect();
-    sorted.sort_by(|a, b| (&b.created, &b.id).cmp(&(&a.created, &a.id)));
-    let table = Table { columns, rows: sorted.into_iter().map(row).collect(), ..Table::default() };
+    if all {
+        columns.extend([
+            Column::text("created", "created"),
+            Column::text("preset", "preset"),
+            Column::number("replicates", "replicates", ""),
+            Column::number("window", "window", "s"),
+            Column::text("build_id", "build-id"),
+        ]);
+    }
+    let mut sorted: Vec<&StoredRun> = runs.iter().collect();
+    let key = |run: &StoredRun| (run.manifest.created.clone(), run.manifest.id.clone());
+    sorted.sort_by_key(|run| std::cmp::Reverse(key(run)));
+    let rows = sorted.into_iter().map(|run| row(run, all)).collect();
+    let mut notes = vec!["Throughput and mean latency are of the highest level.".to_string()];
+    let by_sockets = |level: &LevelSummary| level.mean_latency.is_none() && level.sockets_latency.is_some();
+    let told: Vec<&str> = runs
+        .iter()
+        .filter(|run| run.highest.as_ref().is_ok_and(by_sockets))
+        .map(|run| run.manifest.id.as_str())
+        .collect();
+    if !told.is_empty() {
+        notes.push(format!("Mean latency by the sockets, since the load does not tell it: {}.", told.join(", ")));
+    }
+    let table = Table { columns, rows, notes, ..Table::default() };
     Report { title: "Stored runs".into(), sections: vec![Section { tables: vec![table], ..Section::default() }] }
 }
 
-fn row(manifest: &Manifest) -> Vec<Cell> {
-    let build = manifest.target.build_id.as_ref().map(|b| b.chars().take(12).collect());
-    vec![
+fn row(run: &StoredRun, all: bool) -> Vec<Cell> {
+    let StoredRun { manifest, age, highest, verdict } = run;
+    let figure = |of: fn(&LevelSummary) -> Option<f64>, why: &str| match highest {
+        Ok(level) => Cell::figure(of(level), why),
+        Err(why) => Cell::Missing(why.clone()),
+    };
+    let mut cells = vec![
         Cell::Text(manifest.id.clone()),
-        Cell::Text(manifest.created.clone()),
-        Cell::Text(manifest.preset.clone()),
+        manifest.name.clone().map_or(Cell::Empty, Cell::Text),
+        age.map_or_else(|| Cell::Missing("when it was recorded is not known".into()), |age| Cell::Text(short(age))),
         Cell::Text(joined(&manifest.levels)),
-        Cell::Count(manifest.replicates as u64),
-        Cell::Number(manifest.window_seconds),
-        build.map_or(Cell::Missing("the binary has no build-id or was not found".into()), Cell::Text),
+        figure(|level| level.throughput, "queries were not counted"),
+        figure(
+            |level| level.mean_latency.or(level.sockets_latency).map(|nanos| nanos / 1e3),
+            "neither the load nor the sockets tell it",
+        ),
+        verdict.clone().map_or_else(Cell::Missing, Cell::Text),
+        revision(&manifest.target),
         Cell::Text(manifest.ended.clone()),
-    ]
+    ];
+    if all {
+        let build = manifest.target.build_id.as_ref().map(|b| b.chars().take(12).collect());
+        cells.extend([
+            Cell::Text(manifest.created.clone()),
+            Cell::Text(manifest.preset.clone()),
+            Cell::Count(manifest.replicates as u64),
+            Cell::Number(manifest.window_seconds),
+            build.map_or(Cell::Missing("the binary has no build-id or was not found".into()), Cell::Text),
+        ]);
+    }
+    cells
+}
+
+/// In the largest unit that is whole.
+fn short(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Change or commit in short, with `+` where the working copy had changes of its own.
+fn revision(target: &Target) -> Cell {
+    match &target.source {
+        BuiltFrom::NotNamed => {
+            Cell::Missing("--source DIR names the working copy that the server was built from".into())
+        }
+        BuiltFrom::Missing(missing) => Cell::Missing(missing.why.clone()),
+        BuiltFrom::WorkingCopy(copy) => {
+            let revision = copy.change.as_ref().unwrap_or(&copy.commit);
+            let changed = if copy.changed && copy.change.is_none() { "+" } else { "" };
+            Cell::Text(format!("{}{changed}", revision.chars().take(REVISION).collect::<String>()))
+        }
+    }
 }
 
 fn joined(levels: &[usize]) -> String {
@@ -45,9 +129,10 @@ fn joined(levels: &[usize]) -> String {
 pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
     let unknown = || "not known".to_string();
     let (target, host) = (&manifest.target, &manifest.host);
+    let named = manifest.name.as_ref().map_or(String::new(), |name| format!(", called {name}"));
     let deleted = if target.deleted { " (replaced on disk since)" } else { "" };
     let mut lines = vec![
-        format!("run: {} ({}), {}", manifest.id, manifest.created, manifest.ended),
+        format!("run: {}{named} ({}), {}", manifest.id, manifest.created, manifest.ended),
         format!(
             "target: {}, preset {}, pid {}, {}{deleted}, started {}",
             target.url,

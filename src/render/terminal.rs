@@ -1,8 +1,9 @@
-//! Reports as text for a terminal. Invariant: no line of a table is wider than asked for; a table that has too many
-//! columns goes on below, its first column repeated.
+//! Reports as text for a terminal. Invariant: no line of a table is wider than asked for, unless by a column whose
+//! cells are kept whole; a table that has too many columns goes on below, its first column repeated.
 
 use super::figure;
 use super::model::{Align, Cell, Report, Table};
+use super::screen::Screen;
 use crate::profile::middle;
 
 /// Names are cut to this width before a table is broken into blocks.
@@ -12,31 +13,37 @@ const GAP: usize = 2;
 
 /// The report as text, its tables at most `width` characters wide (at least 40).
 pub fn terminal(report: &Report, width: usize) -> String {
-    let width = width.max(40);
-    let mut text = format!("{}\n", report.title);
+    on_screen(report, &Screen::plain(width))
+}
+
+/// As [`terminal`], with what the screen can show: heads in bold, outcomes in colours, its characters.
+pub fn on_screen(report: &Report, screen: &Screen) -> String {
+    let screen = &Screen { width: screen.width.max(40), ..*screen };
+    let mut text = format!("{}\n", screen.heading(&screen.spelt(&report.title)));
     for section in &report.sections {
         if !section.title.is_empty() {
-            text += &format!("\n== {} ==\n", section.title);
+            text += &format!("\n{}\n", screen.heading(&format!("== {} ==", screen.spelt(&section.title))));
         }
         for table in &section.tables {
             text += "\n";
-            text += &table_text(table, width);
+            text += &table_text(table, screen);
         }
         if !section.notes.is_empty() {
             text += "\n";
         }
-        section.notes.iter().for_each(|note| text += &wrapped(note, width));
-        section.pictures.iter().for_each(|p| text += &format!("{}: {}\n", p.title, p.path));
+        section.notes.iter().for_each(|note| text += &paragraph(note, screen));
+        section.pictures.iter().for_each(|p| text += &format!("{}: {}\n", screen.spelt(&p.title), p.path));
     }
     text
 }
 
-fn table_text(table: &Table, width: usize) -> String {
-    let mut text = if table.title.is_empty() { String::new() } else { wrapped(&table.title, width) };
-    let grid = Grid::of(table, width);
+fn table_text(table: &Table, screen: &Screen) -> String {
+    let title = if table.title.is_empty() { String::new() } else { paragraph(&table.title, screen) };
+    let mut text: String = title.lines().map(|line| format!("{}\n", screen.heading(line))).collect();
+    let grid = Grid::of(table, screen);
     let mut from = 1.min(grid.columns.len());
     loop {
-        let to = grid.fitting(from, width);
+        let to = grid.fitting(from, screen.width);
         text += &grid.block(from, to);
         if to >= grid.columns.len() {
             break;
@@ -44,19 +51,22 @@ fn table_text(table: &Table, width: usize) -> String {
         text += "\n";
         from = to;
     }
-    table.notes.iter().chain(&table.reasons()).for_each(|note| text += &wrapped(note, width));
+    table.notes.iter().chain(&table.reasons()).for_each(|note| text += &paragraph(note, screen));
     text
 }
 
 /// A table's cells as text, by column.
-struct Grid {
+struct Grid<'a> {
     columns: Vec<GridColumn>,
     rows: usize,
     units: bool,
+    screen: &'a Screen,
 }
 
 struct GridColumn {
+    key: String,
     width: usize,
+    whole: bool,
     align: Align,
     header: String,
     unit: String,
@@ -108,30 +118,33 @@ impl GridColumn {
     }
 }
 
-impl Grid {
-    fn of(table: &Table, width: usize) -> Self {
+impl<'a> Grid<'a> {
+    fn of(table: &Table, screen: &'a Screen) -> Self {
         let texts = figure::cells(table);
+        let shown = |text: &str| screen.spelt(text).into_owned();
         let mut columns: Vec<GridColumn> = table
             .columns
             .iter()
             .enumerate()
             .map(|(i, column)| {
-                let unit = column.unit.clone().unwrap_or_default();
-                let cells: Vec<String> = texts.iter().map(|row| row[i].clone()).collect();
-                let width = cells.iter().chain([&column.header, &unit]).map(|t| t.chars().count()).max().unwrap_or(0);
+                let (header, unit) = (shown(&column.header), shown(column.unit.as_deref().unwrap_or_default()));
+                let cells: Vec<String> = texts.iter().map(|row| shown(&row[i])).collect();
+                let width = cells.iter().chain([&header, &unit]).map(|t| t.chars().count()).max().unwrap_or(0);
                 GridColumn {
+                    key: column.key.clone(),
                     width,
+                    whole: column.whole,
                     wraps: Wraps::of(table, i),
                     align: column.align,
-                    header: column.header.clone(),
+                    header,
                     unit,
                     cells,
                 }
             })
             .collect();
         let total: usize = columns.iter().map(|c| c.width + GAP).sum::<usize>().saturating_sub(GAP);
-        shrink(&mut columns, table, total.saturating_sub(width), width);
-        Grid { rows: table.rows.len(), units: columns.iter().any(|c| !c.unit.is_empty()), columns }
+        shrink(&mut columns, table, total.saturating_sub(screen.width), screen.width);
+        Grid { rows: table.rows.len(), units: columns.iter().any(|c| !c.unit.is_empty()), columns, screen }
     }
 
     /// The end of the columns that fit beside the first one.
@@ -151,18 +164,41 @@ impl Grid {
     /// The first column and those of `from..to`.
     fn block(&self, from: usize, to: usize) -> String {
         let shown = || self.columns[..1.min(self.columns.len())].iter().chain(&self.columns[from..to]);
-        let mut text = line(shown().map(|c| (c, c.header.as_str())));
+        let head = |text: fn(&GridColumn) -> &str| {
+            let head: String = self.line(shown().map(|c| (c, text(c))), |_, text| text.to_string());
+            format!("{}\n", self.screen.heading(&head))
+        };
+        let mut text = head(|c| &c.header);
         if self.units {
-            text += &line(shown().map(|c| (c, c.unit.as_str())));
+            text += &head(|c| &c.unit);
         }
         text += &format!("{}\n", shown().map(|c| "-".repeat(c.width)).collect::<Vec<_>>().join("  "));
         for row in 0..self.rows {
             let cells: Vec<(&GridColumn, Vec<String>)> = shown().map(|c| (c, c.lines(row))).collect();
             let height = cells.iter().map(|(_, lines)| lines.len()).max().unwrap_or(0);
             let part = |i: usize| cells.iter().map(move |(c, lines)| (*c, lines.get(i).map_or("", String::as_str)));
-            (0..height).for_each(|i| text += &line(part(i)));
+            let painted = |column: &GridColumn, text: &str| self.screen.cell(&column.key, text);
+            (0..height).for_each(|i| text += &format!("{}\n", self.line(part(i), painted)));
         }
         text
+    }
+
+    /// Cells side by side, painted after they were measured.
+    fn line<'c>(
+        &self,
+        cells: impl Iterator<Item = (&'c GridColumn, &'c str)>,
+        painted: impl Fn(&GridColumn, &str) -> String,
+    ) -> String {
+        let padded = cells.map(|(column, text)| {
+            let text = middle(text, column.width);
+            let text = self.screen.spelt(&text);
+            let blank = " ".repeat(column.width - text.chars().count().min(column.width));
+            match column.align {
+                Align::Left => painted(column, &text) + &blank,
+                Align::Right => blank + &painted(column, &text),
+            }
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
     }
 }
 
@@ -170,33 +206,24 @@ impl Grid {
 fn shrink(columns: &mut [GridColumn], table: &Table, mut excess: usize, width: usize) {
     let is_name =
         |i: usize| table.rows.iter().any(|r| matches!(r[i], Cell::Name(_) | Cell::FullName(_) | Cell::Text(_)));
-    let mut shrinkable: Vec<usize> = (0..columns.len()).filter(|i| is_name(*i)).collect();
+    let mut shrinkable: Vec<usize> = (0..columns.len()).filter(|i| is_name(*i) && !columns[*i].whole).collect();
     shrinkable.sort_by_key(|i| std::cmp::Reverse(columns[*i].width));
     for i in shrinkable {
         let taken = excess.min(columns[i].width.saturating_sub(NARROWEST_NAME));
         columns[i].width -= taken;
         excess -= taken;
     }
-    for (i, column) in columns.iter_mut().enumerate() {
+    for (i, column) in columns.iter_mut().enumerate().filter(|(_, column)| !column.whole) {
         // The first column is repeated beside each other one, so the two together must fit.
         column.width = column.width.min(if i == 0 { width / 2 } else { width - width / 2 - GAP });
     }
-    if columns.len() == 1 {
+    if columns.len() == 1 && !columns[0].whole {
         columns[0].width = columns[0].cells.iter().map(|c| c.chars().count()).max().unwrap_or(0).min(width);
     }
 }
 
-fn line<'a>(cells: impl Iterator<Item = (&'a GridColumn, &'a str)>) -> String {
-    let padded: Vec<String> = cells
-        .map(|(column, text)| {
-            let text = middle(text, column.width);
-            match column.align {
-                Align::Left => format!("{text:<0$}", column.width),
-                Align::Right => format!("{text:>0$}", column.width),
-            }
-        })
-        .collect();
-    format!("{}\n", padded.join("  ").trim_end())
+fn paragraph(text: &str, screen: &Screen) -> String {
+    wrapped(&screen.spelt(text), screen.width)
 }
 
 /// A paragraph in lines of at most `width` characters, as far as its words allow.

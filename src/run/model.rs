@@ -14,6 +14,7 @@ use crate::vcs::WorkingCopy;
 use crate::wire::WireDelta;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Version of the layout of `runs/ID/`; a reader refuses a newer one by name.
 pub const SCHEMA: u32 = 1;
@@ -25,6 +26,9 @@ pub struct Manifest {
     pub schema: u32,
     /// The run's directory name: `20261122-101530-testbed`.
     pub id: String,
+    /// What the user calls it; the newest run of a name is meant by it. `None`: nobody named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// RFC 3339, UTC.
     pub created: String,
     /// Name and version of the tool: `wireprof 0.1.0`, with `(import)` where it only read the files of others.
@@ -370,6 +374,24 @@ pub struct Run {
     pub windows: Vec<Window>,
     /// What observing costs; `None`: nobody asked.
     pub observer: Option<super::ObserverWindows>,
+    /// Windows that are on disk and cannot be read; nothing of them is in any figure.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A window that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Name of its directory.
+    pub window: String,
+    /// The file and what is wrong with it, in words.
+    pub why: String,
+}
+
+impl Damaged {
+    pub(super) fn of(directory: &Path, why: &anyhow::Error) -> Damaged {
+        let window = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Damaged { window, why: format!("{why:#}") }
+    }
 }
 
 impl Run {

@@ -4,7 +4,7 @@
 use super::companions::read_companions;
 use super::hands::read_hands;
 use super::store::{open, read_json, read_optional};
-use super::{Missing, OffCpu, Part, Parts, Window, WindowFacts, pprof};
+use super::{Damaged, Missing, OffCpu, Part, Parts, Window, WindowFacts, pprof};
 use crate::load::{LoadTrace, read_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::parallel;
@@ -16,12 +16,22 @@ use std::fs;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-/// The windows in these directories, in their order.
+/// The windows in these directories, in their order, and why others of them cannot be read.
 ///
 /// # Errors
-/// That of the first window that cannot be read.
-pub(super) fn read_windows(directories: &[PathBuf], parts: Parts) -> Result<Vec<Window>> {
-    parallel::each(directories, |directory| read_window(directory, parts)).into_iter().collect()
+/// That of the first window, where none of them can be read.
+pub(super) fn read_windows(directories: &[PathBuf], parts: Parts) -> Result<(Vec<Window>, Vec<Damaged>)> {
+    let (mut windows, mut damaged) = (Vec::new(), Vec::new());
+    for read in parallel::each(directories, |directory| (directory.clone(), read_window(directory, parts))) {
+        match read {
+            (_, Ok(window)) => windows.push(window),
+            (directory, Err(error)) => damaged.push((directory, error)),
+        }
+    }
+    if windows.is_empty() && !damaged.is_empty() {
+        return Err(damaged.swap_remove(0).1);
+    }
+    Ok((windows, damaged.iter().map(|(directory, error)| Damaged::of(directory, error)).collect()))
 }
 
 /// The window in this directory, as far as it is asked for.
@@ -84,6 +94,28 @@ fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
         profile,
         off_cpu,
         metrics,
+    };
+    Ok(window.without_unseen())
+}
+
+/// The window's facts, its load without histograms, and what the sockets told: what a line about it needs.
+///
+/// # Errors
+/// A file of these that is damaged, or the first two of which are gone.
+pub(super) fn read_in_short(directory: &Path) -> Result<Window> {
+    let window = Window {
+        facts: read_json(&directory.join("window.json"))?,
+        load: read_json(&directory.join("load.json"))?,
+        wire: read_wire(directory, false)?,
+        sampling: None,
+        profile: None,
+        off_cpu: None,
+        hands: None,
+        companions: Vec::new(),
+        metrics: None,
+        statements: None,
+        scheduler: None,
+        checks: Vec::new(),
     };
     Ok(window.without_unseen())
 }

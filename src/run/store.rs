@@ -11,7 +11,7 @@
 use super::companions::write_companions;
 use super::hands::{SCRAPES, write_hands};
 use super::read::{read_window, read_windows};
-use super::{Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
+use super::{Damaged, Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::write_latency_log;
 use crate::metrics::Scrape;
 use crate::profile::Profile;
@@ -83,6 +83,10 @@ impl Store {
         self.directory.join(id)
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.directory
+    }
+
     /// All runs, oldest first. Directories without a readable manifest are left out.
     pub fn list(&self) -> Result<Vec<Manifest>> {
         if !self.directory.exists() {
@@ -95,37 +99,9 @@ impl Store {
         Ok(runs)
     }
 
-    /// A run by its id, by the path of its directory, or `latest`: the newest that has a window.
+    /// Where the run lies that is meant: [`Store::resolve`] says how runs are called.
     pub fn find(&self, reference: &str) -> Result<PathBuf> {
-        if reference == "latest" {
-            return self.latest();
-        }
-        let candidates = [self.directory.join(reference), PathBuf::from(reference)];
-        candidates.into_iter().find(|path| path.join("manifest.json").exists()).ok_or_else(|| {
-            anyhow!(
-                "no run `{reference}`: neither {}/{reference} nor that path holds a manifest.json; `wireprof runs` \
-                    lists them",
-                self.directory.display()
-            )
-        })
-    }
-
-    fn latest(&self) -> Result<PathBuf> {
-        let runs = self.list()?;
-        let has_window = |run: &&Manifest| {
-            let directory = self.directory(run);
-            run.order.iter().any(|id| directory.join(id.directory()).is_dir())
-        };
-        let newest = runs.iter().rev().find(has_window).map(|run| self.directory(run));
-        newest.ok_or_else(|| match runs.last() {
-            None => anyhow!("there is no run in {} yet: `wireprof sweep` makes one", self.directory.display()),
-            Some(last) => anyhow!(
-                "no run in {} has a window; of the newest, {}, is told: {}",
-                self.directory.display(),
-                last.id,
-                last.ended
-            ),
-        })
+        self.resolve(reference).map(|resolved| resolved.directory)
     }
 
     /// A whole run.
@@ -133,28 +109,50 @@ impl Store {
         self.load_parts(reference, Parts::ALL)
     }
 
-    /// A run without the parts that are not asked for.
+    /// A run without the parts that are not asked for; refused where a window of it is damaged.
     pub fn load_parts(&self, reference: &str, parts: Parts) -> Result<Run> {
-        let directory = self.find(reference)?;
-        let manifest = read_manifest(&directory)?;
-        let windows = read_windows(&window_directories(&directory, &manifest), parts)?;
+        let run = Store::load_readable(&self.find(reference)?, parts)?;
+        match run.damaged.first() {
+            Some(first) => bail!("{}", first.why),
+            None => Ok(run),
+        }
+    }
+
+    /// The manifest of the run in this directory.
+    pub fn manifest_at(directory: &Path) -> Result<Manifest> {
+        read_manifest(directory)
+    }
+
+    /// What can be read of the run in this directory; an error where none of its windows can.
+    pub fn load_readable(directory: &Path, parts: Parts) -> Result<Run> {
+        let manifest = read_manifest(directory)?;
+        let (windows, damaged) = read_windows(&window_directories(directory, &manifest), parts)?;
         let observer = read_optional(&directory.join(OBSERVER))?;
-        Ok(Run { manifest, windows, observer })
+        Ok(Run { manifest, windows, observer, damaged })
     }
 
     /// A run's windows one after the other, by level, then replicate, for runs whose profiles are too large together.
+    /// A window that cannot be read is left out and told of, unless none can be read.
     pub fn load_each(
-        &self,
-        reference: &str,
+        directory: &Path,
         parts: Parts,
         mut each: impl FnMut(&Manifest, Window),
-    ) -> Result<Manifest> {
-        let directory = self.find(reference)?;
-        let manifest = read_manifest(&directory)?;
-        for path in window_directories(&directory, &manifest) {
-            each(&manifest, read_window(&path, parts)?);
+    ) -> Result<(Manifest, Vec<Damaged>)> {
+        let manifest = read_manifest(directory)?;
+        let (mut read, mut damaged) = (0, Vec::new());
+        for path in window_directories(directory, &manifest) {
+            match read_window(&path, parts) {
+                Ok(window) => {
+                    read += 1;
+                    each(&manifest, window);
+                }
+                Err(error) => damaged.push(Damaged::of(&path, &error)),
+            }
         }
-        Ok(manifest)
+        match damaged.first().filter(|_| read == 0) {
+            Some(first) => bail!("{}", first.why),
+            None => Ok((manifest, damaged)),
+        }
     }
 
     /// Whether a run of this id is stored.
@@ -312,13 +310,13 @@ fn write_timelines(path: &Path, wire: &WireDelta) -> Result<()> {
 }
 
 /// The directories of the windows that there are, by level, then replicate.
-fn window_directories(directory: &Path, manifest: &Manifest) -> Vec<PathBuf> {
+pub(super) fn window_directories(directory: &Path, manifest: &Manifest) -> Vec<PathBuf> {
     let mut ids: Vec<WindowId> = manifest.order.clone();
     ids.sort();
     ids.into_iter().map(|id| directory.join(id.directory())).filter(|path| path.is_dir()).collect()
 }
 
-fn read_manifest(directory: &Path) -> Result<Manifest> {
+pub(super) fn read_manifest(directory: &Path) -> Result<Manifest> {
     let path = directory.join("manifest.json");
     let mut manifest: Manifest = read_json(&path)?;
     if manifest.schema > SCHEMA {

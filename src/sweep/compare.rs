@@ -95,6 +95,7 @@ async fn take_and_look(
         tell(Event::Preparing(&format!("look {} of {}", look.number, look.of)));
         let difference = tokio::task::block_in_place(|| look_at(turns, store, preset, limits.margin, look))?;
         turns.looked(look)?;
+        tell(Event::Noted(&seen(look, &difference)));
         let done = decided(&difference);
         *found = Some((look, difference));
         if done {
@@ -126,6 +127,34 @@ fn look_at(turns: &Turns, store: &Store, preset: &Preset, margin: f64, look: Loo
     let (before, after) = (load(0)?, load(1)?);
     let options = Options { preset: Some(preset), margin, familywise: look.alpha, ..Options::default() };
     Ok(difference(&before, &after, &options))
+}
+
+/// What a look saw, a level after the other.
+fn seen(look: Look, difference: &Difference) -> String {
+    let of = |level: usize, subject: &Subject, word: &str| {
+        let row = difference.row(level, subject)?;
+        let percent = 100.0 * (row.ratio? - 1.0);
+        Some(format!("{word} {percent:+.1} %{}", sureness(row.verdict)))
+    };
+    let level = |level: usize| {
+        let figures = [of(level, &Subject::Throughput, "throughput"), of(level, &Subject::MeanLatency, "mean latency")];
+        let figures: Vec<String> = figures.into_iter().flatten().collect();
+        let figures = if figures.is_empty() { "not measured".into() } else { figures.join(", ") };
+        format!("level {level}: {figures}")
+    };
+    let levels: Vec<String> = difference.levels.iter().map(|found| level(found.level)).collect();
+    let Look { number, of, replicates, .. } = look;
+    format!("look {number} of at most {of}, after {replicates} replicates of each side: {}", levels.join("; "))
+}
+
+fn sureness(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Faster => " (faster)",
+        Verdict::Slower => " (slower)",
+        Verdict::Same => " (the same)",
+        Verdict::More | Verdict::Less => "",
+        Verdict::Undecided { .. } => " (undecided)",
+    }
 }
 
 /// Whether every level's throughput and latency have a verdict other than undecided.

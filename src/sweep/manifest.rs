@@ -31,6 +31,7 @@ pub fn manifest(request: &Request, address: &Address, found: Found) -> Manifest 
     Manifest {
         schema: SCHEMA,
         id: run_id(created, &request.preset.name),
+        name: request.name.clone(),
         created: humantime::format_rfc3339_seconds(created).to_string(),
         tool: concat!("wireprof ", env!("CARGO_PKG_VERSION")).into(),
         arguments: request.arguments.clone(),

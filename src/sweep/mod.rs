@@ -11,6 +11,7 @@ mod freshness;
 mod hands;
 mod instruments;
 mod launch;
+mod live;
 mod manifest;
 mod observer;
 mod plan;
@@ -31,6 +32,7 @@ mod window_loop;
 pub use compare::{Compared, End, Limits, compare};
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};
+pub use live::{Moment, Whereabouts};
 pub use observer::ObserverSpec;
 pub use plan::{Turn, letters, order, pairs, rounds};
 pub use prepare::{Prepared, prepare};
@@ -104,6 +106,10 @@ pub enum Event<'a> {
         /// Length of warm-up and window together, in seconds.
         seconds: f64,
     },
+    /// A second of a window has passed; only where the request says that somebody looks on.
+    Running(Moment),
+    /// The window is over, and what carries the queries is followed.
+    Following(WindowId),
     /// Samples are being symbolized and written.
     Processing(WindowId),
     /// A window is on disk.

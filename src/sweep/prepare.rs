@@ -132,6 +132,7 @@ async fn complete(
         // The last that can fail: it has a table of its own on the server.
         freshness: instruments::freshness(request, address).await?,
         awake,
+        live: request.observe.live,
         absent,
     };
     Ok((sources, manifest))

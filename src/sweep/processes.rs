@@ -6,7 +6,8 @@ use super::sources::{Processes, TargetProcess};
 use crate::load::{self, Address, LoadError};
 use crate::sample::Sampled;
 use crate::target::{
-    Forbidden, Role, Watched, WatchedProcess, comm, holders, listener, named, related, socket_listener, start_ticks,
+    Forbidden, Role, Watched, WatchedProcess, comm, holders, listener, listens_at, listens_on, named, related,
+    socket_listener, start_ticks,
 };
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 /// The target's process; `None`, with a note, where it is not on this host.
 ///
 /// # Errors
-/// A process that is not there, or a port of this host that nobody listens on.
+/// A process that is not there or does not own the server's port, or a port of this host that nobody listens on.
 pub fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>) -> Result<Option<u32>> {
     if let Some(pid) = request.target.pid {
         let cause = || Forbidden {
@@ -24,7 +25,7 @@ pub fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>
                 .into(),
         };
         start_ticks(pid).with_context(cause).map_err(|_| cause())?;
-        notes.extend(another_listens(pid, address));
+        notes.extend(another_listens(request, pid, address)?);
         return Ok(Some(pid));
     }
     let Some((place, found)) = listens(address) else {
@@ -60,21 +61,30 @@ pub fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>
     Ok(Some(pid))
 }
 
-/// What is said of a process that was given although another one answers there: a proxy in front of it, or a slip of
-/// the pen.
-fn another_listens(pid: u32, address: &Address) -> Option<String> {
-    let (place, owner) = listens(address)?;
-    let owner = owner.ok().filter(|owner| !related(*owner, pid))?;
+/// What is said of a process that was given although another one answers there: a proxy in front of it, where the user
+/// says so.
+///
+/// # Errors
+/// The user does not say so: figures of the wrong process are worth nothing.
+fn another_listens(request: &Request, pid: u32, address: &Address) -> Result<Option<String>> {
+    let owned = address.local_port().is_some_and(|port| listens_on(pid, port))
+        || address.socket().is_some_and(|path| listens_at(pid, &path));
+    let Some((place, Ok(owner))) = listens(address).filter(|_| !owned) else { return Ok(None) };
+    if related(owner, pid) {
+        return Ok(None);
+    }
     let name = |pid| comm(pid, pid).unwrap_or_default();
-    let warning = format!(
-        "process {pid} ({}) is measured as the server, but {place} belongs to process {owner} ({}): leave --pid out, \
-         unless that is a proxy in front of the server",
-        name(pid),
-        name(owner)
-    );
-    // Before the load, and not after it: figures of the wrong process are worth nothing.
-    eprintln!("wireprof: warning: {warning}");
-    Some(warning)
+    let (given, owns) = (name(pid), name(owner));
+    if !request.target.pid_anyway {
+        bail!(LoadError::Usage(format!(
+            "--pid {pid} ({given}) does not own {place}: process {owner} ({owns}) does; leave --pid out to measure \
+             that one, or give --pid-anyway where it is a proxy in front of process {pid}"
+        )));
+    }
+    Ok(Some(format!(
+        "process {pid} ({given}) is measured as the server, and {place} belongs to process {owner} ({owns}): asked for \
+         with --pid-anyway"
+    )))
 }
 
 /// Who listens at an address of this host, and what to call the place; `None` for other hosts.

@@ -26,6 +26,8 @@ pub struct Request {
     pub plan: Plan,
     /// Arguments as typed, without secrets.
     pub arguments: Vec<String>,
+    /// What the user calls the run.
+    pub name: Option<String>,
 }
 
 /// The server, and what is set on it.
@@ -37,6 +39,8 @@ pub struct TargetRequest {
     pub internal_url: Option<String>,
     /// `None`: the process that listens at `url`.
     pub pid: Option<u32>,
+    /// `pid` is measured although another process listens at `url`.
+    pub pid_anyway: bool,
     /// Which preset was taken and why, where the user named none.
     pub chosen: Option<String>,
     /// What the user says that it was built from.
@@ -90,6 +94,8 @@ pub struct ObserveRequest {
     pub freshness: bool,
     /// Keep idle CPUs from sleeping while the sources are open.
     pub awake: bool,
+    /// Tell once a second what is seen of a window that runs.
+    pub live: bool,
     /// Measure after the windows what each instrument costs the target; `None`: nobody asked.
     pub observer: Option<ObserverSpec>,
 }

@@ -41,6 +41,8 @@ pub struct Sources {
     pub freshness: Option<FreshnessProbe>,
     /// Held while they are open; `None`: idle CPUs sleep as they are set to.
     pub awake: Option<CpuLatencyLock>,
+    /// Somebody looks on while windows run.
+    pub live: bool,
     /// What no window of this run has, and why.
     pub absent: Vec<Missing>,
 }

@@ -4,8 +4,9 @@
 
 use super::activity::Learnt;
 use super::follow::{CapturedHands, follow};
+use super::live::Live;
 use super::scrapes::{SECOND, pace};
-use super::{Sources, Stop, Timing};
+use super::{Event, Sources, Stop, Timing};
 use crate::check::Check;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
@@ -66,6 +67,14 @@ struct Observed {
     statements: Option<StatementsDelta>,
 }
 
+/// What is asked of a window's time, and who is told of it.
+struct Asked<'a> {
+    timing: &'a Timing,
+    id: WindowId,
+    stop: &'a Stop,
+    tell: &'a mut (dyn FnMut(Event) + Send),
+}
+
 /// Why a window was given up.
 #[derive(Debug, thiserror::Error)]
 pub enum Cut {
@@ -78,7 +87,13 @@ pub enum Cut {
 }
 
 /// Runs one window.
-pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop: &Stop) -> Result<Captured> {
+pub async fn capture(
+    sources: &mut Sources,
+    timing: &Timing,
+    id: WindowId,
+    stop: &Stop,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<Captured> {
     let mut missing = Vec::new();
     let mut load = tokio::task::block_in_place(|| sources.driver.open(id.level))?;
     load.start()?;
@@ -87,7 +102,8 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
-    let observed = observe(sources, load.as_ref(), recording.as_deref(), timing, stop, &mut missing).await;
+    let asked = Asked { timing, id, stop, tell };
+    let observed = observe(sources, load.as_ref(), recording.as_deref(), asked, &mut missing).await;
     if let Some(wire) = &mut sources.wire {
         wire.stop();
     }
@@ -106,7 +122,12 @@ pub async fn capture(sources: &mut Sources, timing: &Timing, id: WindowId, stop:
     });
     let freshness = probe(sources, stop, &mut missing).await;
     let (hands, cut) = match id.replicate {
-        1 => follow(sources, load.as_ref(), stop, &mut missing).await,
+        1 => {
+            if sources.follow.is_some() {
+                tell(Event::Following(id));
+            }
+            follow(sources, load.as_ref(), stop, &mut missing).await
+        }
         _ => (None, None),
     };
     let unknown = load.unmeasured().into_iter();
@@ -212,10 +233,10 @@ async fn observe(
     sources: &Sources,
     load: &dyn Load,
     recording: Option<&dyn Recording>,
-    timing: &Timing,
-    stop: &Stop,
+    asked: Asked<'_>,
     missing: &mut Vec<Missing>,
 ) -> Result<Observed> {
+    let Asked { timing, id, stop, tell } = asked;
     let mut learnt = Learnt::default();
     learnt.ask(sources).await;
     let statements_before = read_statements(sources, missing).await;
@@ -232,6 +253,7 @@ async fn observe(
     let every = before.as_ref().map_or(SECOND, |scrape| pace(scrape.span.nanos(), sources.scrape_cost.as_ref()));
     let end = start + timing.window.as_nanos() as u64;
     // A scrape just before the last one would tell nothing and cost the target.
+    let mut live = Live::new(sources, load);
     let (mut next, mut scrape_at) = (start + SECOND, start + every);
     while next + SECOND / 2 < end {
         pause(load, sources, next, stop).await?;
@@ -240,6 +262,9 @@ async fn observe(
             scrape_at += every;
         }
         readings.push(sources.processes.watched.read());
+        if let Some(live) = &mut live {
+            tell(Event::Running(live.look(sources, load, id, end)));
+        }
         next += SECOND;
     }
     pause(load, sources, end, stop).await?;

@@ -72,7 +72,7 @@ impl WindowLoop<'_> {
         id: WindowId,
         symbolizer: &mut Symbolizer,
     ) -> Result<(Window, Option<anyhow::Error>)> {
-        let mut captured = window::capture(self.sources, &self.request.plan.timing, id, self.stop).await?;
+        let mut captured = window::capture(self.sources, &self.request.plan.timing, id, self.stop, self.tell).await?;
         let cut = captured.cut.take();
         (self.tell)(Event::Processing(id));
         tokio::task::block_in_place(|| {

@@ -5,6 +5,7 @@
 
 use super::dwarf::dwarf;
 use super::image::Files;
+use crate::profile::{crate_in, folder_of_crate, is_bare, module_path, within_module};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -52,11 +53,7 @@ impl Crates {
             return None;
         }
         let module = self.module(file)?;
-        // What a closure is in is not known, only where.
-        let owner = if name.starts_with('{') { "_::" } else { "" };
-        let (own, arguments) = name.find('<').map_or((name, ""), |at| name.split_at(at));
-        let turbofish = if arguments.is_empty() { "" } else { "::" };
-        Some(format!("{module}::{owner}{own}{turbofish}{arguments}"))
+        Some(within_module(&module, name))
     }
 
     fn module(&self, file: &str) -> Option<String> {
@@ -67,13 +64,12 @@ impl Crates {
         while let Some((parent, _)) = folder.rsplit_once('/') {
             folder = parent;
             if let Some(name) = self.folders.get(folder) {
-                return Some(path(name, &file[folder.len() + 1..]));
+                return Some(module_path(name, &file[folder.len() + 1..]));
             }
         }
         // A crate without a unit of its own: all of it is generic or inlined.
-        let (before, rest) = file.rsplit_once("/src/")?;
-        let name = before.rsplit('/').next().filter(|name| !name.is_empty())?;
-        Some(path(&without_version(name).replace('-', "_"), rest))
+        let (folder, file) = folder_of_crate(file)?;
+        Some(module_path(&crate_in(folder)?, file))
     }
 }
 
@@ -89,30 +85,6 @@ fn name_and_folder<'a>(
     };
     let name = text(unit.name).filter(|name| name.contains("/@/"))?;
     Some([name, text(unit.comp_dir).unwrap_or_default()])
-}
-
-/// `tokio-1.38.0` to `tokio`.
-fn without_version(folder: &str) -> &str {
-    let version = |at: &(usize, &str)| folder[at.0 + 1..].starts_with(|c: char| c.is_ascii_digit());
-    folder.match_indices('-').find(version).map_or(folder, |(at, _)| &folder[..at])
-}
-
-/// `sync/mpsc/mod.rs` of `tokio` to `tokio::sync::mpsc`.
-fn path(name: &str, file: &str) -> String {
-    let file = file.strip_suffix(".rs").unwrap_or(file);
-    let module = match file.rsplit_once('/') {
-        Some((folder, "mod")) => folder,
-        None if ["lib", "main", "mod"].contains(&file) => "",
-        _ => file,
-    };
-    let parts = module.split('/').filter(|part| !part.is_empty());
-    std::iter::once(name).chain(parts).collect::<Vec<_>>().join("::")
-}
-
-/// Neither mangled nor with a path of its own; a path among its arguments is none of its own.
-fn is_bare(name: &str) -> bool {
-    let own = name.split('<').next().unwrap_or_default();
-    !own.is_empty() && !own.contains("::") && !own.starts_with("_R") && !own.starts_with("_ZN")
 }
 
 #[cfg(test)]

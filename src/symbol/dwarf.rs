@@ -3,7 +3,7 @@
 
 use super::debug_files::split_unit;
 use super::image::Files;
-use super::scopes;
+use super::scopes::Scopes;
 use super::source::Source;
 use addr2line::{LookupContinuation, LookupResult, SplitDwarfLoad};
 use gimli::{EndianSlice, LittleEndian, SectionId};
@@ -46,7 +46,7 @@ pub(super) struct Found<'a> {
     /// Of the unit that has the address.
     pub(super) language: Option<gimli::DwLang>,
     /// Namespaces and types around a C++ function without a mangled name.
-    pub(super) scope: Option<String>,
+    pub(super) scope: Option<Arc<str>>,
 }
 
 /// Reads one module's debug information. Not shared between threads: each has its own.
@@ -60,8 +60,8 @@ pub(super) struct Reader {
     parsed: u64,
     /// The last of them.
     unit: Option<UnitKey>,
-    /// By unit and function, what [`scopes::scope`] said.
-    scopes: HashMap<(UnitKey, usize), Option<String>>,
+    /// By unit, of those that were asked for a scope.
+    scopes: HashMap<UnitKey, Scopes>,
 }
 
 /// A file's sections.
@@ -138,17 +138,17 @@ fn is_cpp(language: gimli::DwLang) -> bool {
     known.contains(&language) || [DW_LANG_C_plus_plus_17, DW_LANG_C_plus_plus_20].contains(&language)
 }
 
-/// What a function lies in, looked for once.
+/// What a function lies in.
 fn scope(
     context: &addr2line::Context<Slice<'_>>,
     svma: u64,
     offset: gimli::UnitOffset,
-    known: &mut HashMap<(UnitKey, usize), Option<String>>,
-) -> Option<String> {
+    known: &mut HashMap<UnitKey, Scopes>,
+) -> Option<Arc<str>> {
     let LookupResult::Output(Some(unit)) = context.find_dwarf_and_unit(svma) else { return None };
     // A split unit's functions are counted in another file.
     let key = unit.dwo_id.is_none().then(|| unit.header.debug_info_offset())??;
-    known.entry(((key.0, None), offset.0)).or_insert_with(|| scopes::scope(unit, offset)).clone()
+    known.entry((key.0, None)).or_insert_with(|| Scopes::read(unit)).of(unit, offset)
 }
 
 /// The unit that holds an address which was looked up before, and its length in bytes.

@@ -1,7 +1,10 @@
 //! The namespaces and types that a C++ function's declaration lies in, for functions without a mangled name (those of
-//! unnamed namespaces). Invariant: what cannot be followed has no scope; it is no error.
+//! unnamed namespaces). Invariant: a unit is gone through once, however many of its functions are asked for; what
+//! cannot be followed has no scope, and is no error.
 
 use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, LittleEndian, UnitOffset, UnitRef};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Unit<'u, 'a> = UnitRef<'u, Slice<'a>>;
@@ -9,13 +12,52 @@ type Unit<'u, 'a> = UnitRef<'u, Slice<'a>>;
 /// References that are followed from a function to its declaration.
 const MOST_STEPS: usize = 8;
 
-/// `ns::Type` of the function at `offset`; `None` where it lies in nothing that has a name.
-pub(super) fn scope(unit: Unit<'_, '_>, offset: UnitOffset) -> Option<String> {
-    let declared = declaration(unit, offset)?;
-    let mut tree = unit.entries_tree(None).ok()?;
-    let mut names = Vec::new();
-    descend(unit, tree.root().ok()?, declared, &mut names)?;
-    (!names.is_empty()).then(|| names.join("::"))
+/// What the functions of a unit lie in, by the offsets of their declarations.
+pub(super) struct Scopes(FxHashMap<usize, Arc<str>>);
+
+impl Scopes {
+    /// Goes through the unit's namespaces and types, as far as it can be read.
+    pub(super) fn read(unit: Unit<'_, '_>) -> Scopes {
+        let mut scopes = Scopes(FxHashMap::default());
+        if let Ok(mut tree) = unit.entries_tree(None)
+            && let Ok(root) = tree.root()
+        {
+            // What was found before damage is true.
+            let _ = scopes.descend(unit, root, None);
+        }
+        scopes
+    }
+
+    /// `ns::Type` of the function at `offset`; `None` where it lies in nothing that has a name.
+    pub(super) fn of(&self, unit: Unit<'_, '_>, offset: UnitOffset) -> Option<Arc<str>> {
+        self.0.get(&declaration(unit, offset)?.0).cloned()
+    }
+
+    fn descend<'a>(
+        &mut self,
+        unit: Unit<'_, 'a>,
+        node: gimli::EntriesTreeNode<'_, '_, Slice<'a>>,
+        scope: Option<&Arc<str>>,
+    ) -> Result<(), gimli::Error> {
+        let mut children = node.children();
+        while let Some(child) = children.next()? {
+            let entry = child.entry();
+            let unnamed = match entry.tag() {
+                gimli::DW_TAG_subprogram => {
+                    self.0.extend(scope.map(|scope| (entry.offset().0, scope.clone())));
+                    continue;
+                }
+                gimli::DW_TAG_namespace => "(anonymous namespace)",
+                gimli::DW_TAG_class_type | gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type => "{unnamed}",
+                _ => continue,
+            };
+            let name = entry.attr_value(gimli::DW_AT_name).and_then(|name| unit.attr_string(name).ok());
+            let name = name.map_or(unnamed.into(), |name| name.to_string_lossy().into_owned());
+            let inner = scope.map_or_else(|| name.clone(), |outer| format!("{outer}::{name}"));
+            self.descend(unit, child, Some(&inner.into()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Follows an inlined copy to the function, and a function to its declaration in a type.
@@ -31,35 +73,6 @@ fn declaration(unit: Unit<'_, '_>, mut offset: UnitOffset) -> Option<UnitOffset>
             }
             Some(_) => return None,
         }
-    }
-    None
-}
-
-/// Goes down to `wanted`, whose parents are the last of each level that begin before it.
-fn descend<'a>(
-    unit: Unit<'_, 'a>,
-    node: gimli::EntriesTreeNode<'_, '_, Slice<'a>>,
-    wanted: UnitOffset,
-    names: &mut Vec<String>,
-) -> Option<()> {
-    let mut children = node.children();
-    while let Some(child) = children.next().ok()? {
-        let entry = child.entry();
-        if entry.offset() == wanted {
-            return Some(());
-        }
-        let named = match entry.tag() {
-            gimli::DW_TAG_namespace => "(anonymous namespace)",
-            gimli::DW_TAG_class_type | gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type => "{unnamed}",
-            _ => continue,
-        };
-        let name = entry.attr_value(gimli::DW_AT_name).and_then(|name| unit.attr_string(name).ok());
-        let name = name.map_or(named.into(), |name| name.to_string_lossy().into_owned());
-        names.push(name);
-        if descend(unit, child, wanted, names).is_some() {
-            return Some(());
-        }
-        names.pop();
     }
     None
 }

@@ -107,6 +107,17 @@ fn split(line: &[u8]) -> Option<(Vec<&str>, &[u8])> {
     Some((words, rest.strip_prefix(b" ")?))
 }
 
+/// Whether the process itself has a socket open that listens on this port, be it one among several.
+pub fn listens_on(pid: u32, port: u16) -> bool {
+    !sockets(pid).is_disjoint(&listening_inodes(port))
+}
+
+/// As [`listens_on`], of a Unix socket.
+pub fn listens_at(pid: u32, path: &Path) -> bool {
+    let text = std::fs::read("/proc/net/unix").unwrap_or_default();
+    !sockets(pid).is_disjoint(&socket_inodes(&text, &bound_in(&text, path)))
+}
+
 /// Inodes of the sockets that a process has open.
 pub(super) fn sockets(pid: u32) -> BTreeSet<u64> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
@@ -132,12 +143,24 @@ pub fn named(name: &str) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_process_that_has_the_listening_socket_too_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".s.PGSQL.2");
+        let (tcp, _unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(&path).unwrap());
+        let (port, own) = (tcp.local_addr().unwrap().port(), std::process::id());
+        assert!(listens_on(own, port) && !listens_on(1, port) && !listens_on(own, 1));
+        assert!(listens_at(own, &path) && !listens_at(1, &path));
+    }
 
     #[test]
     fn the_listener_of_a_socket_is_found_by_a_path_with_spaces_and_a_client_of_it_is_not() {
         let folder = tempfile::Builder::new().prefix("with space ").tempdir().unwrap();
         let path = folder.path().join(".s.PGSQL.1");
-        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let socket = UnixListener::bind(&path).unwrap();
         assert_eq!(socket_listener(&path).unwrap(), std::process::id());
         let other = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(folder.path(), other.path().join("run")).unwrap();
@@ -164,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_listener_of_a_port_is_found_and_a_silent_port_is_said_to_be_silent() {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         assert_eq!(listener(port).unwrap(), std::process::id());
         drop(socket);

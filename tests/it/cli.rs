@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use wireprof::run::{Store, WindowId};
 
-struct Place {
+pub struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
     /// A directory with one stored run of two levels; preset testbed.
-    fn new() -> Place {
+    pub fn new() -> Place {
         let place = Place { folder: tempfile::tempdir().unwrap() };
         let low = spread("main;tokio::runtime::run;serve;a", 2000, 5);
         let high: Vec<Stack> =
@@ -30,37 +30,37 @@ impl Place {
         place
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn runs(&self) -> PathBuf {
+    pub fn runs(&self) -> PathBuf {
         self.path().join("runs")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(WIREPROF);
         command.args(arguments).current_dir(self.path()).env_remove("COLUMNS").env_remove("WIREPROF_RUNS");
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Standard output of a run that must end with 0.
-    fn done(&self, arguments: &[&str]) -> String {
+    pub fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         serde_json::from_str(&self.done(&[arguments, &["--json"]].concat())).unwrap()
     }
 
     /// Exit code and standard error of a run that must fail.
-    fn failed(&self, arguments: &[&str]) -> (i32, String) {
+    pub fn failed(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.run(arguments);
         assert!(output.stdout.is_empty(), "{arguments:?}");
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -71,7 +71,12 @@ impl Place {
 fn hot_answers_the_latest_run_as_text_and_as_json() {
     let place = Place::new();
     let text = place.done(&["hot", "--width", "100"]);
-    assert!(text.starts_with("Hot frames, self cost, run 20261122-101530-testbed\n"), "{text}");
+    assert!(
+        text.starts_with("Hot functions of the program, with what they call, run 20261122-101530-testbed\n"),
+        "{text}"
+    );
+    let own = place.done(&["hot", "--by", "self"]);
+    assert!(own.starts_with("Hot frames, self cost, run 20261122-101530-testbed\n"), "{own}");
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
     let rows = &place.json(&["hot", "20261122-101530-testbed", "--frame", "^a$"])["sections"][0]["tables"][0]["rows"];
     assert_eq!(
@@ -91,8 +96,18 @@ fn hot_takes_a_pattern_as_focus_and_shows_the_rest_as_outside() {
 #[test]
 fn folding_takes_the_runtimes_frames_out() {
     let place = Place::new();
-    assert!(place.done(&["hot", "--by", "total"]).contains("tokio::runtime"));
-    assert!(!place.done(&["hot", "--by", "total", "--fold-plumbing"]).contains("tokio::runtime"));
+    let folded = place.done(&["hot", "--by", "total"]);
+    assert!(
+        !folded.contains("tokio::runtime") && folded.contains("Folded into their callers: 2 functions of runtimes"),
+        "{folded}"
+    );
+    assert_eq!(place.done(&["hot", "--by", "total", "--fold-plumbing"]), folded);
+    let all = place.done(&["hot", "--by", "total", "--unfolded"]);
+    assert!(all.contains("tokio::runtime") && !all.contains("Folded"), "{all}");
+    // What is asked for by name stays.
+    assert!(place.done(&["hot", "--by", "total", "--frame", "tokio::runtime"]).contains("tokio::runtime"));
+    let (code, error) = place.failed(&["hot", "--unfolded", "--fold-plumbing"]);
+    assert!(code == 2 && error.contains("cannot be used with"), "{error}");
 }
 
 #[test]
@@ -114,6 +129,12 @@ fn flamegraphs_go_into_the_runs_directory_or_where_asked() {
     let text = place.done(&["flamegraph", "--level", "16", "--focus", "^b$", "-o", "pictures"]);
     assert!(text.contains("level 16, ^b$: pictures/20261122-101530-testbed-L0016-b.svg"), "{text}");
     assert_eq!(std::fs::read_dir(place.path().join("pictures")).unwrap().count(), 1);
+    assert!(
+        !svg.contains("tokio::runtime") && svg.contains("2 runtime functions folded, whose own cost is 0 % (--unf")
+    );
+    place.done(&["flamegraph", "--unfolded", "--level", "16"]);
+    let all = std::fs::read_to_string(folder.join("20261122-101530-testbed-L0016-all-unfolded.svg")).unwrap();
+    assert!(all.contains("tokio::runtime") && !all.contains("runtime functions folded"), "{all}");
     let none = place.done(&["flamegraph", "--level", "1", "--focus", "^b$", "-o", "pictures"]);
     assert!(none.contains("level 1, ^b$: no sample in it, nothing was drawn"), "{none}");
 }
@@ -256,10 +277,12 @@ fn what_the_environment_refuses_is_3_and_names_the_file() {
     let (code, error) = place.failed(&["flamegraph", "-o", "file/pictures"]);
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("cannot create file/pictures: "), "{error}");
-    std::fs::write(place.runs().join("20261122-101530-testbed/L0016-R1/load.json"), "{").unwrap();
+    for window in ["L0001-R1", "L0016-R1"] {
+        std::fs::write(place.runs().join("20261122-101530-testbed").join(window).join("load.json"), "{").unwrap();
+    }
     let (code, error) = place.failed(&["hot"]);
     assert_eq!(code, 3, "{error}");
-    assert!(error.contains("L0016-R1/load.json is damaged: "), "{error}");
+    assert!(error.contains("L0001-R1/load.json is damaged: "), "{error}");
 }
 
 #[test]
@@ -316,4 +339,20 @@ fn runs_of_unlike_hosts_are_compared_only_anyway_and_differences_are_drawn() {
     let text = renamed.to_string();
     assert!(text.contains("renamed") && !text.contains("\"b\""), "{text}");
     assert_eq!(place.failed(&[&both[..], &["--rename", "nothing"]].concat()).0, 2);
+}
+
+#[test]
+fn a_pid_that_does_not_own_the_port_is_refused_with_the_one_that_does() {
+    let place = Place::new();
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listening.local_addr().unwrap().port();
+    let url = format!("postgres://me@127.0.0.1:{port}/db");
+    let sweep = ["sweep", "--preset", "generic", "--url", &url, "--query", "select 1", "--levels", "1", "--pid", "1"];
+    let (code, error) = place.failed(&sweep);
+    assert_eq!(code, 2, "{error}");
+    let owner = format!("does not own port {port}: process {} (", std::process::id());
+    assert!(error.contains(&owner) && error.contains("--pid-anyway"), "{error}");
+    assert!(error.contains("1 level, about 14 s"), "how long it will take: {error}");
+    assert!(place.failed(&["sweep", "--url", &url, "--pid-anyway"]).1.contains("--pid <PID>"));
+    assert!(place.failed(&["sweep", "--testbed", "--pid-anyway"]).1.contains("cannot be used with"));
 }

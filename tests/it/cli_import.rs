@@ -78,7 +78,7 @@ fn levels_key(row: &Value, level: usize) -> String {
 
 /// How many pictures there are, of everything and the preset's foci at three levels.
 fn pictures(place: &Place) -> usize {
-    read(place, &["flamegraph", "--fold-plumbing"]);
+    read(place, &["flamegraph"]);
     let store = Store::new(place.runs());
     let folder = store.find("latest").unwrap().join("flamegraphs");
     let mut pictures = 0;

@@ -242,7 +242,7 @@ fn a_picture_of_the_time_in_hand_has_all_of_it_and_says_who_ended_each_wait() {
         assert!(svg.contains(&format!("<title>{title}")), "{title} in\n{svg}");
     }
     assert!(!svg.contains("<title>tokio"), "the runtime is folded");
-    assert!(svg.contains("Level 16: 3,000 µs in hand per query, plumbing folded (20261122-101530-testbed)"));
+    assert!(svg.contains("Level 16: 3,000 µs in hand per query (20261122-101530-testbed)"));
     assert!(svg.contains("1,000 queries, 1,000 q/s, in 1.00 s of their own after the window"));
     assert!(
         svg.contains("100.0 % of the waits on complete stacks, of 100.0 % it is known who ended them, 0 events lost")
@@ -254,7 +254,7 @@ fn a_focus_has_the_waits_under_it_and_a_run_without_carriers_no_such_picture() {
     let (_directory, written) = pictures(&run(), Some(Focus::new("peek", &["^peek$"]).unwrap()));
     let drawn = written.pictures.iter().find(|picture| picture.what == "peek in hand" && picture.level == 1).unwrap();
     let svg = fs::read_to_string(&drawn.path).unwrap();
-    assert!(svg.contains("Level 1: 700 µs in hand per query in peek, 300 outside, plumbing folded"), "{svg}");
+    assert!(svg.contains("Level 1: 700 µs in hand per query in peek, 300 outside ("), "{svg}");
     let without = build::run(vec![window(1, None)]);
     let (_directory, written) = pictures(&without, None);
     assert!(written.left_out.iter().all(|why| !why.contains("in hand")), "{:?}", written.left_out);

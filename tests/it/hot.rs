@@ -60,10 +60,12 @@ fn folded_plumbing_leaves_its_weight_with_the_nearest_kept_caller() {
         Stack("tokio::run;tokio::park", 2),
         Stack("", 3),
     ]);
-    let folded = fold_runtime(&source, &patterns(&["^tokio::"]));
+    let Folded { profile: folded, away } = fold_runtime(&source, &Folding::of(&patterns(&["^tokio::"])));
     folded.check().unwrap();
     assert_eq!(lines(&folded), expected(&[("serve;handle", 1), ("serve", 1), ("[runtime]", 1), ("", 1)]));
     assert!(folded.frames.iter().all(|f| !f.name.contains("tokio")));
+    // `run` and `poll` and `park` and `wake`; the first three samples have one of them at their end.
+    assert_eq!((Away::functions([&away, &away]), away.own), (4, vec![3, 3_000_000]));
 }
 
 #[test]
@@ -99,27 +101,38 @@ fn random(random: &mut StdRng) -> Profile {
 #[test]
 fn every_operation_conserves_every_columns_total_on_random_profiles() {
     let mut seed = StdRng::seed_from_u64(20261122);
-    let runtime_frames = patterns(&["tokio::"]);
+    let folding = Folding::of(&patterns(&["tokio::"]));
     for _ in 0..300 {
         let (source, other) = (random(&mut seed), random(&mut seed));
         let focus = Focus::new("f", &["^(b|read)$"]).unwrap();
         for callers in [Callers::Cut, Callers::Kept] {
             let split = split(&source, &focus, callers);
-            let folded = fold_runtime(&split.view, &runtime_frames);
+            let Folded { profile: folded, away } = fold_runtime(&split.view, &folding);
+            let grouped = group_kernel(&folded);
             let merged = merge(&[&source, &other]);
-            for profile in [&split.view, &folded, &merged] {
+            for profile in [&split.view, &folded, &grouped, &merged] {
                 profile.check().unwrap();
             }
             for column in 0..2 {
                 let total = source.total(column);
                 assert_eq!(split.inside[column] + split.outside[column], total);
-                assert_eq!((split.view.total(column), folded.total(column)), (total, total));
+                let totals = [&split.view, &folded, &grouped].map(|profile| profile.total(column));
+                assert_eq!(totals, [total; 3]);
+                assert_eq!(away.own[column], own_of_runtime(&split.view, column));
                 assert_eq!(merged.total(column), total + other.total(column));
             }
             assert!(folded.frames.iter().all(|f| !f.name.contains("tokio")));
             assert!(split.view.samples.iter().zip(&source.samples).all(|(a, b)| a.values == b.values));
         }
     }
+}
+
+/// What ends in a frame of the runtime.
+fn own_of_runtime(profile: &Profile, column: usize) -> i64 {
+    let ends = |sample: &&Sample| {
+        profile.walk(sample.stack).next().is_some_and(|frame| profile.frames[frame.index()].name.contains("tokio"))
+    };
+    profile.samples.iter().filter(ends).map(|sample| sample.values[column]).sum()
 }
 
 /// Two levels, 5 s each: `b` costs 1 us a query at level 1 and 3 us at 16; `a` 2 us at both.
@@ -289,6 +302,60 @@ fn the_level_table_divides_by_queries_and_leaves_unknowns_out() {
     assert_eq!(level.busiest, None);
 }
 
+/// 4 s of CPU: a quarter is the runtime's own, under `serve`; the rest in the kernel, under `handle`.
+fn with_runtime() -> wireprof::run::Run {
+    let own = spread("tokio::run;serve;tokio::poll", 1000, 5);
+    let sent = "tokio::run;serve;tokio::poll;handle;k:do_syscall_64;k:__x64_sys_sendto;k:tcp_sendmsg";
+    let stacks: Vec<Stack> = own.into_iter().chain(spread(sent, 3000, 5)).collect();
+    run(vec![window(1, 1, 5, 1_000_000, Some(profile(&stacks)))])
+}
+
+/// Names and shares of the first level's cost, of the rows.
+fn shares(table: &HotTable) -> BTreeMap<String, f64> {
+    let total = table.levels[0].total.as_ref().unwrap().value;
+    let share = |row: &HotRow| (row.frame.name.clone(), row.costs[0].as_ref().unwrap().value / total);
+    table.rows.iter().map(share).collect()
+}
+
+#[test]
+fn a_folded_table_says_what_it_left_out_and_keeps_what_is_asked_for() {
+    let folding = Folding::of(&patterns(&["^tokio::", "^do_syscall_64$"]));
+    let options = HotOptions { by: By::Total, folding, ..HotOptions::default() };
+    let table = hot(&with_runtime(), &options);
+    let folded = table.folded.unwrap();
+    assert_eq!((folded.functions, folded.own), (3, 0.25));
+    let rows = [("serve", 1.0), ("handle", 0.75), ("__x64_sys_sendto", 0.75), ("tcp_sendmsg", 0.75)];
+    assert_eq!(shares(&table), rows.map(|(name, share)| (name.to_string(), share)).into());
+    let asked = |options: HotOptions| shares(&hot(&with_runtime(), &options));
+    let frame = Some(Regex::new("^tokio::run$").unwrap());
+    assert_eq!(asked(HotOptions { frame, ..options.clone() }), [("tokio::run".to_string(), 1.0)].into());
+    let focus = Some(Focus::new("poll", &["^tokio::poll$"]).unwrap());
+    assert_eq!(asked(HotOptions { focus, ..options.clone() })["tokio::poll"], 1.0);
+    // Who calls the kernel is told without what is folded, and who calls the runtime.
+    let callers_of =
+        |pattern: &str| asked(HotOptions { callers_of: Some(Regex::new(pattern).unwrap()), ..options.clone() });
+    assert_eq!(callers_of("^__x64_sys_sendto$"), [("handle".to_string(), 0.75)].into());
+    assert_eq!(callers_of("^tokio::poll$"), [("serve".to_string(), 1.0)].into());
+    let all = hot(&with_runtime(), &HotOptions { folding: Folding::default(), ..options });
+    assert!(all.folded.is_none() && shares(&all)["tokio::run"] == 1.0);
+}
+
+#[test]
+fn the_kernels_functions_are_one_row_for_each_call_where_that_is_asked_for() {
+    let grouped = HotOptions { kernel_grouped: true, ..HotOptions::default() };
+    let rows = [("tokio::poll", 0.25), ("[kernel: sendto]", 0.75)];
+    assert_eq!(shares(&hot(&with_runtime(), &grouped)), rows.map(|(name, share)| (name.to_string(), share)).into());
+    // Of owners those of the kernel: here no function is of a program.
+    let mut run = with_runtime();
+    run.windows[0].profile = Some(profile(&spread("k:do_syscall_64;k:__x64_sys_futex;k:schedule", 100, 5)));
+    let preset = wireprof::preset::Preset::built_in("generic").unwrap();
+    let owners = Some(wireprof::analyze::cost::owners::Rules::of(&preset, &run.manifest));
+    let by_owner = HotOptions { by: By::Owner, owners, ..grouped };
+    assert_eq!(shares(&hot(&run, &by_owner)), [("[kernel: futex]".to_string(), 1.0)].into());
+    let each = HotOptions { kernel_grouped: false, ..by_owner };
+    assert_eq!(shares(&hot(&run, &each)), [("schedule".to_string(), 1.0)].into());
+}
+
 #[test]
 fn a_real_servers_runtime_folds_away_and_its_weight_stays() {
     let Some(recorded) = recordings::environmentd() else { return };
@@ -299,15 +366,14 @@ fn a_real_servers_runtime_folds_away_and_its_weight_stays() {
 fn the_testbeds_runtime_folds_away_and_its_weight_stays() {
     let (total, depths, frames) = runtime_folds_away(&recordings::testbed().join("c16"));
     assert_eq!(total, 1_437_185_750);
-    assert_eq!((depths, frames), ((47, 36), (153, 135)));
+    assert_eq!((depths, frames), ((47, 33), (153, 129)));
 }
 
 /// ns of CPU, and the deepest stack and the number of frames, each before and after folding.
 fn runtime_folds_away(level: &Path) -> (i64, (usize, usize), (usize, usize)) {
     let source = folded(&recordings::text(&level.join("folded.txt.gz")));
     let preset = wireprof::preset::Preset::built_in("materialize").unwrap();
-    let runtime_frames: Vec<Regex> = preset.runtime.iter().map(|p| p.0.clone()).collect();
-    let folded = fold_runtime(&source, &runtime_frames);
+    let folded = fold_runtime(&source, &preset.folding()).profile;
     assert_eq!(folded.total(0), source.total(0));
     let left: Vec<String> = folded.frames.iter().map(|f| short_name(&f.name)).collect();
     let runtime: Vec<&String> = left.iter().filter(|name| name.starts_with("tokio::runtime")).collect();

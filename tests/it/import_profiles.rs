@@ -114,7 +114,7 @@ fn pprof_of_another_producer_keeps_inlines_modules_and_units() {
     let place = Place::new();
     write(&place, "go.pb.gz", zipped(&foreign(&[[3, 3_000], [1, 1_000]], 10).encode_to_vec()));
     place.run(&["import", "go.pb.gz", "--qps", "100"]).assert(0, &[]);
-    let (rows, _) = answer(&place, &["hot"]);
+    let (rows, _) = answer(&place, &["hot", "--by", "self"]);
     // 1,000 queries in the 10 s that the file tells; costs in µs.
     assert_eq!((cost(&rows, "inlined", "L1"), cost(&rows, "[all sampled]", "L1")), (3.0, 4.0));
     let run = place.the_run();

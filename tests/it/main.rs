@@ -8,6 +8,8 @@ mod build;
 mod checks;
 mod cli;
 mod cli_import;
+mod cli_runs;
+mod cli_terminal;
 mod correlation;
 mod diagnose;
 mod diagnose_hands;

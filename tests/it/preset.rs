@@ -1,13 +1,15 @@
 //! Presets: the compiled-in ones are valid, a user's file refines them, and mistakes are named with their line.
 
-use crate::build;
+use crate::{build, recordings};
 use std::collections::BTreeSet;
+use std::path::Path;
 use wireprof::analyze::cost::quantities::quantities;
 use wireprof::analyze::judge::checks::check_window;
 use wireprof::analyze::time::nodes::nodes;
 use wireprof::clock::Span;
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::{BUILT_IN, Connection, Preset, PresetError, Step, set_parameter};
+use wireprof::profile::{Frame, Space, marker};
 use wireprof::run::Window;
 
 #[test]
@@ -59,42 +61,121 @@ fn the_set_up_of_the_benchmark_goes_to_the_internal_port_and_can_be_run_twice() 
     }
 }
 
+/// Whether a preset's tables and pictures leave a function out.
+fn folds(preset: &Preset, name: &str) -> bool {
+    let frame = Frame { name: name.into(), space: Space::User, ..marker("") };
+    preset.folding().matches(&frame)
+}
+
 #[test]
-fn plumbing_is_the_runtime_and_not_what_runs_in_it() {
-    let runtime_frames = Preset::built_in("materialize").unwrap().runtime;
-    let folded = |name: &str| runtime_frames.iter().any(|p| p.0.is_match(name));
-    for name in [
-        "tokio::runtime::scheduler::multi_thread::worker::run",
-        "<tokio::runtime::scheduler::multi_thread::worker::Context>::run_task",
-        "<tokio::runtime::task::harness::Harness<tracing::instrument::Instrumented<mz_pgwire::protocol::run>>>::poll",
-        "core::ptr::drop_in_place::<tokio::runtime::task::Notified>",
-        "<core::future::poll_fn::PollFn<mz_pgwire::protocol::run> as core::future::future::Future>::poll",
-        "<core::pin::Pin<alloc::boxed::Box<dyn core::future::future::Future<Output = ()>>> as \
-            core::future::future::Future>::poll",
-        "<alloc::boxed::Box<dyn core::ops::function::FnOnce<()>> as core::ops::function::FnOnce<()>>::call_once",
-        "std::panicking::catch_unwind::<(), core::panic::unwind_safe::AssertUnwindSafe<x>>",
-        "<std::sys::thread::unix::Thread>::new::thread_start",
-        "std::sys::backtrace::__rust_begin_short_backtrace::<a, b>",
-        "<std::thread::local::LocalKey<tokio::runtime::context::Context>>::with::<x>",
-        "<tracing::instrument::Instrumented<mz_pgwire::protocol::run> as core::future::future::Future>::poll",
-        "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-        "start_thread",
-        "__clone3",
-    ] {
-        assert!(folded(name), "{name} stays");
+fn runtime_frames_are_those_that_run_functions_and_not_what_runs_in_them() {
+    for preset in
+        ["generic", "materialize", "testbed", "postgres", "cockroach"].map(|name| Preset::built_in(name).unwrap())
+    {
+        for name in [
+            "tokio::runtime::scheduler::multi_thread::worker::run",
+            "<tokio::runtime::scheduler::multi_thread::worker::Context>::run_task",
+            "<tokio::runtime::task::harness::Harness<tracing::instrument::Instrumented<mz_pgwire::run>>>::poll",
+            "tokio::runtime::task::harness::poll_future::<mz_pgwire::protocol::run, S>",
+            "tokio::runtime::coop::_::{closure#0}",
+            "core::ptr::drop_in_place::<tokio::runtime::task::Notified>",
+            "<tokio::time::timeout::Timeout<mz_pgwire::protocol::run> as core::future::future::Future>::poll",
+            "<core::future::poll_fn::PollFn<mz_pgwire::protocol::run> as core::future::future::Future>::poll",
+            "<core::pin::Pin<alloc::boxed::Box<dyn core::future::future::Future<Output = ()>>> as \
+                core::future::future::Future>::poll",
+            "<alloc::boxed::Box<dyn core::ops::function::FnOnce<()>> as core::ops::function::FnOnce<()>>::call_once",
+            "alloc::boxed::call_once::<(), dyn core::ops::function::FnOnce<()>, alloc::alloc::Global>",
+            "std::panicking::catch_unwind::<(), core::panic::unwind_safe::AssertUnwindSafe<x>>",
+            "std::panicking::do_call::<core::panic::unwind_safe::AssertUnwindSafe<x>, ()>",
+            "<std::sys::thread::unix::Thread>::new::thread_start",
+            "std::sys::backtrace::__rust_begin_short_backtrace::<a, b>",
+            "<std::thread::local::LocalKey<tokio::runtime::context::Context>>::with::<x>",
+            "<tracing::instrument::Instrumented<mz_pgwire::protocol::run> as core::future::future::Future>::poll",
+            "<futures_util::future::future::map::Map<x, y> as core::future::future::Future>::poll",
+            "core::ops::function::FnOnce::call_once{{vtable.shim}}",
+            "void std::__invoke_impl<void, void (*)()>(std::__invoke_other, void (*&&)())",
+            "std::_Function_handler<void (), Server::start()::{lambda()#1}>::_M_invoke(std::_Any_data const&)",
+            "std::thread::_State_impl<std::thread::_Invoker<std::tuple<void (*)()> > >::_M_run()",
+            "std::__1::__function::__func<void (*)(), std::__1::allocator<void (*)()>, void ()>::operator()()",
+            "std::function<void ()>::operator()() const",
+            "execute_native_thread_routine",
+            "runtime.goexit",
+            "runtime.mcall",
+            "start_thread",
+            "__clone3",
+            "__libc_start_main@@GLIBC_2.34",
+            "_start",
+            "do_syscall_64",
+        ] {
+            assert!(folds(&preset, name), "{}: {name} stays", preset.name);
+        }
+        for name in [
+            "<mz_adapter::peek_client::PeekClient>::try_frontend_peek_cached::{closure#0}",
+            "<mz_pgwire::protocol::StateMachine<tokio::runtime::Handle>>::query",
+            "<mz_server_core::Instrumented<tokio::runtime::task::Task> as core::future::future::Future>::poll",
+            "mz_pgwire::protocol::_::{async_fn#0}::<core::future::ready::Ready<()>>",
+            "wireprof_testbed::plant::work::planted_peek_work",
+            "tokio_postgres::connection::Connection<tokio_postgres::socket::Socket>::poll_read",
+            "<tokio::sync::semaphore::Semaphore>::acquire::{closure#0}",
+            "<tokio::net::tcp::stream::TcpStream as tokio::io::async_read::AsyncRead>::poll_read",
+            "alloc::vec::Vec<u8>::extend",
+            "<std::collections::hash::map::HashMap<k, v>>::insert",
+            "std::net::tcp::TcpStream::write",
+            "core::ptr::drop_in_place",
+            "std::vector<int, std::allocator<int> >::push_back(int const&)",
+            "std::_Hashtable<int, int>::find(int const&)",
+            "Server::start()::{lambda()#1}::operator()() const",
+            "runtime.mallocgc",
+            "runtime.gcBgMarkWorker",
+            "runtime.mapassign_faststr",
+            "github.com/cockroachdb/cockroach/pkg/sql/pgwire.(*conn).serveImpl",
+            "main.main",
+            "PostgresMain",
+            "exec_simple_query",
+            "ExecProcNode",
+            "__x64_sys_sendto",
+            "__memmove_avx_unaligned_erms",
+            "malloc",
+            "main_loop",
+        ] {
+            assert!(!folds(&preset, name), "{}: {name} is folded", preset.name);
+        }
     }
-    for name in [
-        "<mz_adapter::peek_client::PeekClient>::try_frontend_peek_cached::{closure#0}",
-        "<mz_pgwire::protocol::StateMachine<tokio::runtime::Handle>>::query",
-        "tokio_postgres::connection::Connection<tokio_postgres::socket::Socket>::poll_read",
-        "<tokio::sync::semaphore::Semaphore>::acquire::{closure#0}",
-        "<tokio::net::tcp::stream::TcpStream as tokio::io::async_read::AsyncRead>::poll_read",
-        "alloc::vec::Vec<u8>::extend",
-        "do_syscall_64",
-        "main_loop",
-    ] {
-        assert!(!folded(name), "{name} is folded");
-    }
+}
+
+#[test]
+fn what_starts_a_program_is_the_presets_to_say() {
+    let by = |preset: &str, name: &str| folds(&Preset::built_in(preset).unwrap(), name);
+    assert!(!by("generic", "main") && !by("generic", "ServerLoop"));
+    assert!(by("materialize", "main") && by("postgres", "main"));
+    assert!(by("postgres", "PostmasterMain") && by("postgres", "postmaster_child_launch"));
+    let own = Preset::parse("mine", "inherits = \"generic\"\nruntime = ['^my_loop$']").unwrap();
+    assert!(folds(&own, "my_loop") && folds(&own, "start_thread"));
+}
+
+/// All names of a recording that begin as the program's own, of which none is folded but for calls of its closures.
+#[test]
+fn no_function_of_a_recorded_program_is_folded() {
+    let testbed = recordings::testbed().join("c16/folded.txt.gz");
+    let (own, folded) = own_and_folded(&testbed, &["wireprof::testbed::", "pgwire::", "<wireprof::testbed::"]);
+    assert!(own > 10 && folded.is_empty(), "{own}, {folded:?}");
+    let Some(recorded) = recordings::environmentd() else { return };
+    let (own, folded) =
+        own_and_folded(&recorded.join("bench/c64/folded.txt.gz"), &["mz_", "<mz_", "<&mz_", "<&mut mz_"]);
+    let calls = |name: &String| name.contains(" as core::ops::function::Fn");
+    assert!(own > 500 && folded.iter().all(calls), "{own}, {folded:?}");
+}
+
+/// How many functions begin so, and which of them are folded.
+fn own_and_folded(path: &Path, beginnings: &[&str]) -> (usize, Vec<String>) {
+    let preset = Preset::built_in("testbed").unwrap();
+    let text = recordings::text(path);
+    let stacks = text.lines().filter_map(|line| line.rsplit_once(' '));
+    let names: BTreeSet<&str> = stacks.flat_map(|(stack, _)| stack.split(';')).collect();
+    let own = |name: &&&str| beginnings.iter().any(|beginning| name.starts_with(beginning));
+    let own: Vec<&&str> = names.iter().filter(own).collect();
+    let folded = own.iter().filter(|name| folds(&preset, name)).map(|name| name.to_string());
+    (own.len(), folded.collect())
 }
 
 #[test]
@@ -287,7 +368,12 @@ fn a_file_in_the_syntax_of_version_0_1_reads_with_the_same_meaning() {
         assert_eq!(old.process.companions, new.process.companions);
         assert_eq!(old.workload.query_count, new.workload.query_count);
         let patterns = |preset: &Preset| preset.runtime.iter().map(|p| p.0.to_string()).collect::<Vec<_>>();
-        assert_eq!(patterns(&old), patterns(&new));
+        // What a file lists is added to what holds for any server.
+        let generic = patterns(&Preset::built_in("generic").unwrap());
+        for preset in [&old, &new] {
+            let all = patterns(preset);
+            assert!(all.starts_with(&generic) && all.len() > generic.len(), "{name}: {all:?}");
+        }
         let listed = |preset: &Preset| preset.wanted().iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         assert!(listed(&new).is_subset(&listed(&old)), "{name}");
         let explicit = old.metric.iter().map(|wanted| wanted.selector.to_string()).collect::<BTreeSet<_>>();

@@ -225,7 +225,7 @@ fn a_focused_flamegraph_says_in_its_title_what_lies_outside() {
     let options = ViewOptions { focus: Some(Focus::new("b only", &["^b$"]).unwrap()), ..ViewOptions::default() };
     let caption = Caption { run: "R".into(), focus: Some("b only".into()), folded: true, full_names: false };
     let drawing = draw(&view(&small_run(), 16, &options), &caption).unwrap();
-    assert!(drawing.svg.contains("Level 16: 0.500 µs CPU per query in b only, 1.00 outside, plumbing folded (R)"));
+    assert!(drawing.svg.contains("Level 16: 0.500 µs CPU per query in b only, 1.00 outside (R)"));
     let total: u64 = boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("all ")).map(|b| b.2).sum();
     let roots: u64 =
         boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("b ") || b.0.starts_with("[outside")).map(|b| b.2).sum();

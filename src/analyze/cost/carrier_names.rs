@@ -5,7 +5,7 @@ use super::owners::{Ownership, Rules, owners};
 use super::tally::Identity;
 use crate::carriers::{Node, Who};
 use crate::preset::{Ender, Preset, WaitEventName, WaitEvents};
-use crate::profile::{FrameId, Profile, Space, frame_matches, short_name};
+use crate::profile::{Folding, FrameId, Profile, Space, frame_matches, short_name};
 use crate::run::{Hands, HandsFacts, Manifest};
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub struct Naming {
     /// How the preset calls who ends waits, by the frames of the one that ends them.
     enders: Vec<(String, Vec<Regex>)>,
     /// Frames of the async runtime, which say nothing of what a task waits for.
-    pub runtime: Vec<Regex>,
+    pub runtime: Folding,
     /// Functions of an async runtime that poll a task.
     polls: Vec<Regex>,
     /// `None`: the server tells no wait events, or its version is not known.
@@ -35,7 +35,7 @@ impl Naming {
             polls: preset.diagnosis.polls.iter().map(|pattern| pattern.0.clone()).collect(),
             rules: Rules::of_waits(preset, manifest),
             enders: preset.ender.iter().map(patterns).collect(),
-            runtime: preset.runtime.iter().map(|pattern| pattern.0.clone()).collect(),
+            runtime: preset.folding(),
         }
     }
 }

@@ -4,9 +4,9 @@
 use super::carried::why_not_followed;
 use super::owners::{Rules, owned};
 use super::tally::{Identity, Tally, tally};
-use super::view::{Per, Provenance, Source, ViewOptions, WindowView, provenance, window_view};
+use super::view::{FoldedFrames, Per, Provenance, Source, ViewOptions, WindowView, folded, provenance, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, difference, estimate};
-use crate::profile::{ColumnKind, Focus, Space};
+use crate::profile::{ColumnKind, Focus, Folding, Space};
 use crate::run::{Run, Window};
 use regex::Regex;
 use serde::Serialize;
@@ -56,8 +56,10 @@ pub struct HotOptions {
     pub callers_of: Option<Regex>,
     /// Kind of the column; `None`: see [`ViewOptions::column`].
     pub column: Option<ColumnKind>,
-    /// Runtime frames to fold; empty: none.
-    pub runtime_frames: Vec<Regex>,
+    /// Frames to fold into their callers, but for those that `frame`, `callers_of` or the focus ask for.
+    pub folding: Folding,
+    /// The kernel's frames as one, by what the kernel was entered for.
+    pub kernel_grouped: bool,
     /// Who owns what, for [`By::Owner`]; without them costs are self costs.
     pub owners: Option<Rules>,
 }
@@ -73,7 +75,8 @@ impl Default for HotOptions {
             top: 30,
             callers_of: None,
             column: None,
-            runtime_frames: Vec::new(),
+            folding: Folding::default(),
+            kernel_grouped: false,
             owners: None,
         }
     }
@@ -132,8 +135,10 @@ pub struct HotTable {
     pub focus: Option<String>,
     /// The pattern of the functions whose callers are shown; `None`: the functions themselves are.
     pub callers_of: Option<String>,
-    /// Runtime frames were folded into their callers.
-    pub folded: bool,
+    /// What was folded into their callers at the last level that was measured; `None`: nothing was to be.
+    pub folded: Option<FoldedFrames>,
+    /// The kernel's frames are shown as one, by what the kernel was entered for.
+    pub kernel_grouped: bool,
     /// Kind of the column, as stored (`cpu`); empty without a profile.
     pub column: String,
     /// Unit of the column, as stored (`nanoseconds`); empty without a profile.
@@ -154,21 +159,25 @@ pub struct HotTable {
 pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
     // What was answered while the carriers were followed is counted at the sockets, whoever makes the load.
     let per = if options.source.is_of_hands() { Per::Query } else { Per::of(run) };
+    let owners = options.owners.as_ref().filter(|_| options.by == By::Owner);
     let view_options = ViewOptions {
         per,
         source: options.source,
         focus: options.focus.clone(),
-        runtime_frames: options.runtime_frames.clone(),
+        folding: folding(options),
+        // Who owns what is told by the kernel's own functions.
+        kernel_grouped: options.kernel_grouped && owners.is_none(),
         column: options.column.clone(),
         ..ViewOptions::default()
     };
-    let (mut levels, mut tallies, mut column) = (Vec::new(), Vec::new(), None);
+    let (mut levels, mut tallies, mut column, mut away) = (Vec::new(), Vec::new(), None, None);
     for (level, windows) in run.levels() {
         let mut views: Vec<WindowView> = windows.iter().filter_map(|w| window_view(w, &view_options)).collect();
-        if let Some(rules) = options.owners.as_ref().filter(|_| options.by == By::Owner) {
+        away = folded(&views).or(away);
+        if let Some(rules) = owners {
             let waits = options.source != Source::OnCpu;
             let of_owners = |view: &mut WindowView| {
-                view.profile = Cow::Owned(owned(&view.profile, rules, waits, |_| true));
+                view.profile = Cow::Owned(owned(&view.profile, rules, waits, options.kernel_grouped));
             };
             views.iter_mut().for_each(of_owners);
         }
@@ -188,7 +197,8 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         order: options.order,
         focus: options.focus.as_ref().map(|f| f.name.clone()),
         callers_of: options.callers_of.as_ref().map(|r| r.as_str().to_string()),
-        folded: !options.runtime_frames.is_empty(),
+        folded: away,
+        kernel_grouped: options.kernel_grouped,
         column,
         unit,
         per,
@@ -197,6 +207,12 @@ pub fn hot(run: &Run, options: &HotOptions) -> HotTable {
         others: others(&left_out, &tallies, options),
         frames,
     }
+}
+
+/// What is asked for by name is not folded.
+fn folding(options: &HotOptions) -> Folding {
+    let focus = options.focus.iter().flat_map(|focus| focus.patterns.iter().cloned());
+    options.folding.clone().but(focus.chain(options.frame.clone()).chain(options.callers_of.clone()))
 }
 
 fn level_totals(

@@ -3,7 +3,10 @@
 
 use super::tally::Identity;
 use crate::preset::{Pattern, Preset};
-use crate::profile::{Builder, Frame, FrameId, LabelsId, Profile, Sample, Space, StackId, marker, short_name};
+use crate::profile::{
+    Builder, Frame, FrameId, LabelsId, Profile, Sample, Space, StackId, any_of, group_frame, kernel_groups, marker,
+    short_name,
+};
 use crate::run::Manifest;
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -73,16 +76,6 @@ impl Rules {
         };
         let matches = |pattern: &Regex| pattern.is_match(name) || pattern.is_match(&short_name(name));
         if patterns.iter().any(matches) { ownership } else { Ownership::Own }
-    }
-}
-
-/// Patterns that match where one of these does: a single one, so that a name is gone through once for all of them, but
-/// where they cannot stand side by side.
-fn any_of(patterns: Vec<Regex>) -> Vec<Regex> {
-    let each: Vec<String> = patterns.iter().map(|pattern| format!("(?:{})", pattern.as_str())).collect();
-    match Regex::new(&each.join("|")) {
-        Ok(one) if !patterns.is_empty() => vec![one],
-        _ => patterns,
     }
 }
 
@@ -169,23 +162,43 @@ fn on_stacks(profile: &Profile, module: &str) -> f64 {
     f64::from(under as u32) / f64::from((user as u32).max(1))
 }
 
-/// The profile with each stack replaced by its owner, of the samples that count. `waits`: it is one of waits, in which
-/// who waits for a message waits all the same.
-pub fn owned(profile: &Profile, rules: &Rules, waits: bool, counts: impl Fn(&Sample) -> bool) -> Profile {
-    replaced(profile, &owners(profile, &rules.ownerships(profile, waits), rules, waits), counts)
+/// The profile with each stack replaced by its owner. `waits`: it is one of waits, in which who waits for a message
+/// waits all the same. `grouped`: the kernel's frames that own something are one by what the kernel was entered for.
+pub fn owned(profile: &Profile, rules: &Rules, waits: bool, grouped: bool) -> Profile {
+    let owners = owners(profile, &rules.ownerships(profile, waits), rules, waits);
+    let groups = if grouped { kernel_groups(profile) } else { Vec::new() };
+    replaced_in_groups(profile, &owners, &groups, |_| true)
 }
 
-/// The same with the [`owners`] of its nodes.
+/// The profile with each stack replaced by its owner as [`owners`] found it, of the samples that count.
 pub fn replaced(profile: &Profile, owners: &[Option<FrameId>], counts: impl Fn(&Sample) -> bool) -> Profile {
+    replaced_in_groups(profile, owners, &[], counts)
+}
+
+/// `groups`: those of the nodes' kernel frames; empty: each frame is its own.
+fn replaced_in_groups(
+    profile: &Profile,
+    owners: &[Option<FrameId>],
+    groups: &[Option<String>],
+    counts: impl Fn(&Sample) -> bool,
+) -> Profile {
+    let space = |owner: FrameId| profile.frames[owner.index()].space;
+    let of_kernel = |owner: &FrameId| matches!(space(*owner), Space::Kernel | Space::Vdso);
     let mut builder = Builder::new(profile.columns.clone());
-    let mut stacks: BTreeMap<Option<FrameId>, StackId> = BTreeMap::new();
+    let mut stacks: BTreeMap<(Option<FrameId>, Option<&str>), StackId> = BTreeMap::new();
     let mut labels: Vec<Option<LabelsId>> = vec![None; profile.labels.len()];
     for sample in profile.samples.iter().filter(|sample| counts(sample)) {
         let stack = sample.stack.map(|stack| {
             let owner = owners[stack.index()];
-            *stacks.entry(owner).or_insert_with(|| {
+            let grouped = owner.filter(of_kernel).zip(groups.get(stack.index()).and_then(Option::as_deref));
+            let key = (owner.filter(|_| grouped.is_none()), grouped.map(|(_, group)| group));
+            *stacks.entry(key).or_insert_with(|| {
                 let of = |f: FrameId| Frame { file: String::new(), ..profile.frames[f.index()].clone() };
-                let frame = builder.frame(owner.map_or_else(|| marker(TRANSPORT), of));
+                let frame = match grouped {
+                    Some((owner, group)) => group_frame(group, space(owner)),
+                    None => owner.map_or_else(|| marker(TRANSPORT), of),
+                };
+                let frame = builder.frame(frame);
                 builder.push(None, frame)
             })
         });

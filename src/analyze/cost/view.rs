@@ -3,9 +3,8 @@
 
 use super::carried::{in_hand, named_share, waits};
 use super::carrier_names::Naming;
-use crate::profile::{Callers, ColumnKind, Focus, Profile, fold_runtime, merge, split};
+use crate::profile::{Away, Callers, ColumnKind, Focus, Folding, Profile, fold_runtime, group_kernel, merge, split};
 use crate::run::{Part, Run, Window};
-use regex::Regex;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -63,8 +62,10 @@ pub struct ViewOptions {
     pub focus: Option<Focus>,
     /// What becomes of the frames above the focus; without effect where there is none.
     pub callers: Callers,
-    /// Frames to fold into their callers; empty: none.
-    pub runtime_frames: Vec<Regex>,
+    /// Frames to fold into their callers.
+    pub folding: Folding,
+    /// The kernel's frames as one, by what the kernel was entered for.
+    pub kernel_grouped: bool,
     /// Kind of the column to show; `None`: that of the waits; of samples `cpu`, else `cycles`, else the first that is
     /// not a count, else `samples`.
     pub column: Option<ColumnKind>,
@@ -79,7 +80,8 @@ impl Default for ViewOptions {
             per: Per::Query,
             focus: None,
             callers: Callers::Cut,
-            runtime_frames: Vec::new(),
+            folding: Folding::default(),
+            kernel_grouped: false,
             column: None,
             naming: None,
         }
@@ -101,6 +103,17 @@ pub struct WindowView<'a> {
     pub queries: f64,
     /// Weight outside the focus, in the column's unit; `None` without a focus.
     pub outside: Option<i64>,
+    /// What was folded; `None`: nothing was to be.
+    pub folded: Option<Away>,
+}
+
+/// What was folded of several windows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FoldedFrames {
+    /// How many functions.
+    pub functions: usize,
+    /// Share of the cost that was their own, 0..1: it counts for their callers.
+    pub own: f64,
 }
 
 /// How a level's samples came to be, over all its windows with a profile.
@@ -149,6 +162,8 @@ pub struct LevelView {
     pub throughput: f64,
     /// Weight outside the focus, in the column's unit; `None` without a focus.
     pub outside: Option<i64>,
+    /// What was folded; `None`: nothing was to be.
+    pub folded: Option<FoldedFrames>,
     /// How the samples came to be.
     pub provenance: Provenance,
 }
@@ -188,10 +203,15 @@ pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<Wind
         outside = Some(split.outside[column]);
         profile = Cow::Owned(split.view);
     }
-    if !options.runtime_frames.is_empty() {
-        profile = Cow::Owned(fold_runtime(&profile, &options.runtime_frames));
+    let mut away = None;
+    if !options.folding.is_off() {
+        let folded = fold_runtime(&profile, &options.folding);
+        (profile, away) = (Cow::Owned(folded.profile), Some(folded.away));
     }
-    Some(WindowView { window, source: options.source, profile, column, queries, outside })
+    if options.kernel_grouped {
+        profile = Cow::Owned(group_kernel(&profile));
+    }
+    Some(WindowView { window, source: options.source, profile, column, queries, outside, folded: away })
 }
 
 /// The level's windows as one profile; `None` where no window has one.
@@ -210,9 +230,19 @@ pub fn level_view(level: usize, windows: &[&Window], options: &ViewOptions) -> O
         seconds,
         throughput: views.iter().map(|v| v.load().1).sum::<f64>() / seconds,
         outside: views.iter().map(|v| v.outside).sum(),
+        folded: folded(&views),
         provenance: provenance(&views),
         profile,
     })
+}
+
+/// What was folded of these views together; `None` where nothing was to be, or they have no weight.
+pub fn folded(views: &[WindowView]) -> Option<FoldedFrames> {
+    let away = || views.iter().filter_map(|view| view.folded.as_ref().zip(Some(view)));
+    let own: i64 = away().map(|(away, view)| away.own[view.column]).sum();
+    let total: i64 = away().map(|(_, view)| view.profile.total(view.column)).sum();
+    let functions = Away::functions(away().map(|(away, _)| away));
+    (total > 0).then(|| FoldedFrames { functions, own: own as f64 / total as f64 })
 }
 
 /// Where the samples of these views came from.

@@ -23,7 +23,7 @@ Examples:
   wireprof log attach latest --level 64 --focus peek,oracle
   wireprof log attach latest --all         52 files and 8 MB are usual")]
 pub struct Attach {
-    /// Run: its id, its path, or `latest`
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
     run: String,
     /// Pictures of these levels [default: the first and the last]
@@ -59,6 +59,7 @@ impl Attach {
         let preset = input::preset(&run.manifest, None).ok();
         let foci = self.foci(run, preset.as_ref())?;
         let levels = self.levels(run)?;
+        let folding = preset.as_ref().map(Preset::folding).unwrap_or_default();
         let naming = preset.map(|preset| Naming::of(&preset, &run.manifest));
         let everything = self.focus.is_empty();
         let mut attachments = Vec::new();
@@ -68,6 +69,7 @@ impl Attach {
                 everything,
                 foci: foci.clone(),
                 naming: naming.clone(),
+                folding: folding.clone(),
                 ..Wanted::default()
             };
             let last = levels.last() == Some(level);

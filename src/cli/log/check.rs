@@ -24,7 +24,8 @@ is not understood is counted, and listed with --verbose.
 
 Examples:
   wireprof log check
-  wireprof log check --from 49          only session 49 and later
+  # only session 49 and later
+  wireprof log check --from 49
   wireprof log check --log old.md --runs /mnt/runs --json")]
 pub struct LogCheck {
     /// Entries of earlier sessions are left alone

@@ -4,7 +4,7 @@
 use super::existing;
 use crate::analyze::judge::diagnose::Confidence;
 use crate::cli::diagnose::all_levels;
-use crate::cli::{Common, Outcome, Usage, input, output};
+use crate::cli::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::perflog::{Document, Open, Prompt, open, read_prompt, write_prompt};
 use crate::run::{Parts, Run};
 use crate::vcs::{commit_file, is_unchanged};
@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 /// Next steps: those of the prompt, of the log and of a run's diagnosis; marks the prompt's steps as done
 #[derive(Args)]
+#[command(next_help_heading = "The steps")]
 pub struct Handoff {
     /// The prompt: a text with a list under a line such as `Next steps:`
+    #[arg(help_heading = ARGUMENTS)]
     prompt: PathBuf,
     /// Run whose diagnosis gives steps [default: none]
     #[arg(long, value_name = "RUN")]

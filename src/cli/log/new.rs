@@ -2,7 +2,7 @@
 
 use super::told;
 use crate::cli::diagnose::{all_levels, printed_diagnosis};
-use crate::cli::{Common, Outcome, Usage, input};
+use crate::cli::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::perflog::{
     Generated, NewEntry, answer, changes, date, description, diagnosis, entry, figures, keep, made, read, results,
     write,
@@ -17,10 +17,12 @@ use std::path::{Path, PathBuf};
 
 /// Append an entry with a run's results; what you do not say is left as a placeholder
 #[derive(Args)]
+#[command(next_help_heading = "The entry")]
 pub struct New {
-    /// Run: its id, its path, or `latest`
-    #[arg(default_value = "latest")]
+    /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
+    #[arg(default_value = "latest", help_heading = ARGUMENTS)]
     run: String,
+    /// Title of the entry
     #[arg(long)]
     title: String,
     /// Run before the change: the entry says what is different, with intervals and verdicts

@@ -90,6 +90,7 @@ impl EventLoop {
             Outcome::Rows(rows)
         };
         let (latency, delay) = (end.saturating_sub(session.begun), end.saturating_sub(self.woke));
+        self.shared.took(self.index, latency);
         self.notes.record(Record::new(end, latency, client.script() as u16, delay, outcome));
         session.keeping = false;
         if self.plan.client_work > 0 {

@@ -68,7 +68,8 @@ pub fn draw_difference(
     let mut drawing =
         plain(&folded, &mut options).with_context(|| format!("level {} of {}", trees.level, trees.runs[side]))?;
     let largest = trees.subtrees.iter().filter(|s| s.differs()).map(|s| s.difference.abs()).fold(0.0, f64::max);
-    let subtitle = [legend(trees), format!("{}{}", largest_owners(trees, &unit), judged(trees, &drawing))];
+    let left_out = if caption.folded { "; runtime functions folded (--unfolded)" } else { "" };
+    let subtitle = [legend(trees), format!("{}{}{left_out}", largest_owners(trees, &unit), judged(trees, &drawing))];
     let dress = |drawn: &Drawn| match drawn.node.map(|node| &trees.subtrees[node.index()]) {
         Some(subtree) => Dress { figures: figures(subtree, &unit, margin), fill: Some(colour(subtree, largest)) },
         None => Dress { figures: whole(trees, &unit), fill: Some(UNCOLOURED.into()) },
@@ -93,9 +94,8 @@ fn width(trees: &TreeDifference, side: usize) -> usize {
 fn title(trees: &TreeDifference, direction: Direction, caption: &Caption, unit: &Unit) -> String {
     let [before, after] = [0, 1].map(|side| unit.cost(trees.weights[side] / trees.queries[side]));
     let what = caption.focus.as_ref().map_or(String::new(), |focus| format!(", {focus}"));
-    let folded = if caption.folded { ", plumbing folded" } else { "" };
     let drawn = direction.word();
-    format!("Level {}{what}{folded}, {drawn}: {before} before, {after} after, {}", trees.level, unit.name)
+    format!("Level {}{what}, {drawn}: {before} before, {after} after, {}", trees.level, unit.name)
 }
 
 /// For frames that are as they were, and those of which nothing can be said.

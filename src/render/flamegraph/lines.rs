@@ -2,16 +2,16 @@
 //! drawn is said.
 
 use super::Drawing;
-use crate::analyze::cost::view::{LevelView, Per};
+use crate::analyze::cost::view::{FoldedFrames, LevelView, Per};
 use crate::render::figure::{count, significant};
 
-/// How much load the level had.
+/// How much load the level had, and what is folded.
 pub(super) fn load_line(view: &LevelView) -> String {
     if view.source.is_of_hands() {
         return hands_line(view);
     }
     let windows = format!("{} window{}", view.windows, if view.windows == 1 { "" } else { "s" });
-    match view.per {
+    let load = match view.per {
         Per::Hundredth => format!("queries not counted, {windows}"),
         Per::Query if view.seconds <= 0.0 => {
             format!("{} queries, seconds not known, {windows}", count(view.queries as u64))
@@ -22,7 +22,8 @@ pub(super) fn load_line(view: &LevelView) -> String {
             count(view.queries as u64),
             significant(view.seconds)
         ),
-    }
+    };
+    load + &folded_away(view)
 }
 
 /// How the stacks came to be, and what is not drawn.
@@ -48,6 +49,16 @@ pub(super) fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     line
 }
 
+/// What is not drawn since it says nothing of the program.
+fn folded_away(view: &LevelView) -> String {
+    let folded = view.folded.filter(|folded| folded.functions > 0);
+    folded.map_or_else(String::new, |FoldedFrames { functions, own }| {
+        let own = significant(100.0 * own);
+        let what = if functions == 1 { "function" } else { "functions" };
+        format!("; {} runtime {what} folded, whose own cost is {own} % (--unfolded)", count(functions as u64))
+    })
+}
+
 /// Of the time in hand: queries, and what widths are.
 fn hands_line(view: &LevelView) -> String {
     format!(
@@ -63,10 +74,11 @@ fn waits_line(view: &LevelView, drawing: &Drawing) -> String {
     let from = &view.provenance;
     let percent = |share: Option<f64>| share.map_or("none".into(), |share| format!("{:.1} %", share * 100.0));
     format!(
-        "{} of the waits on complete stacks, of {} it is known who ended them, {} events lost{}",
+        "{} of the waits on complete stacks, of {} it is known who ended them, {} events lost{}{}",
         percent(from.complete),
         percent(from.ended),
         from.lost.map_or("no count of".into(), count),
+        folded_away(view),
         not_drawn(drawing)
     )
 }

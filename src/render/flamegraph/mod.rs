@@ -39,7 +39,7 @@ pub struct Caption {
     pub run: String,
     /// Name of the focus that the view was made with.
     pub focus: Option<String>,
-    /// Whether runtime frames are folded into their callers.
+    /// Runtime frames are folded into their callers. A picture of one run says how many.
     pub folded: bool,
     /// Frames are called by their full names, as far as those are bounded.
     pub full_names: bool,
@@ -171,7 +171,6 @@ fn options<'a>(title: String, unit: &Unit, queries: f64) -> Options<'a> {
 
 fn title(view: &LevelView, caption: &Caption, unit: &Unit) -> String {
     let total = view.profile.total(view.column).max(0) as u64;
-    let folded = if caption.folded { ", plumbing folded" } else { "" };
     let what = match (&caption.focus, view.outside) {
         (Some(focus), Some(outside)) => {
             let outside = outside.max(0) as u64;
@@ -180,5 +179,5 @@ fn title(view: &LevelView, caption: &Caption, unit: &Unit) -> String {
         }
         _ => format!("{} {}", unit.per_query(total, view.queries), unit.name),
     };
-    format!("Level {}: {what}{folded} ({})", view.level, caption.run)
+    format!("Level {}: {what} ({})", view.level, caption.run)
 }

@@ -5,10 +5,9 @@ use super::{Caption, Direction, draw, draw_difference};
 use crate::analyze::compare::difference::TreeDifference;
 use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::cost::view::{Per, Source, ViewOptions, level_view};
-use crate::profile::Focus;
+use crate::profile::{Focus, Folding};
 use crate::run::{Run, Window};
 use anyhow::{Context, Result};
-use regex::Regex;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +20,12 @@ pub struct Wanted {
     pub everything: bool,
     /// A picture for each of these.
     pub foci: Vec<Focus>,
-    /// Frames to fold into their callers; empty: none.
-    pub runtime_frames: Vec<Regex>,
+    /// Frames to fold into their callers; of the time in hand the runtime's as [`Wanted::naming`] has them.
+    pub folding: Folding,
+    /// Nothing is to be folded, not even in the time in hand.
+    pub unfolded: bool,
+    /// The kernel's frames as one, by what the kernel was entered for.
+    pub kernel_grouped: bool,
     /// Functions by their full names.
     pub full_names: bool,
     /// The process that the run is seen from; `None`: the target.
@@ -62,14 +65,13 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
     for (focus, source) in views(run, wanted) {
         for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
             let what = what(wanted.process.as_deref(), focus, source);
-            let runtime_frames = runtime_frames(wanted, source);
-            let folded = !runtime_frames.is_empty();
             let options = ViewOptions {
                 source,
                 per: if source.is_of_hands() { Per::Query } else { Per::of(run) },
                 naming: wanted.naming.clone(),
                 focus: focus.cloned(),
-                runtime_frames,
+                folding: folding(wanted, source).but(focus.iter().flat_map(|focus| focus.patterns.iter().cloned())),
+                kernel_grouped: wanted.kernel_grouped,
                 ..ViewOptions::default()
             };
             let Some(view) = level_view(level, &windows, &options) else {
@@ -87,10 +89,10 @@ pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pi
                     None => run.manifest.id.clone(),
                 },
                 focus: focus.map(|f| f.name.clone()),
-                folded,
                 full_names: wanted.full_names,
+                folded: !wanted.unfolded,
             };
-            let path = directory.join(file_name(&run.manifest.id, level, &what, folded && source != Source::InHand));
+            let path = directory.join(file_name(&run.manifest.id, level, &what, wanted.unfolded));
             write_picture(&path, &draw(&view, &caption)?.svg)?;
             written.pictures.push(PictureFile { level, what, path });
         }
@@ -116,7 +118,7 @@ pub fn write_differences(
         for direction in [Direction::Before, Direction::After] {
             let what = format!("{of} {}", direction.word());
             let runs = format!("{}-to-{}", trees.runs[0], trees.runs[1]);
-            let path = directory.join(file_name(&runs, trees.level, &what, caption.folded));
+            let path = directory.join(file_name(&runs, trees.level, &what, !caption.folded));
             write_picture(&path, &draw_difference(trees, direction, caption, margin)?.svg)?;
             written.pictures.push(PictureFile { level: trees.level, what, path });
         }
@@ -141,11 +143,15 @@ fn views<'w>(run: &Run, wanted: &'w Wanted) -> Vec<(Option<&'w Focus>, Source)> 
     drawn
 }
 
-/// What is folded. Of the time in hand always all of the runtime: a task's stack is one of the runtime's, with what the
-/// task waits for at its end.
-fn runtime_frames(wanted: &Wanted, source: Source) -> Vec<Regex> {
+/// What is folded. Of the time in hand all of the runtime: a task's stack is one of the runtime's, with what the task
+/// waits for at its end.
+fn folding(wanted: &Wanted, source: Source) -> Folding {
     let naming = wanted.naming.as_ref().filter(|_| source == Source::InHand);
-    naming.map_or(&wanted.runtime_frames, |naming| &naming.runtime).clone()
+    match naming {
+        _ if wanted.unfolded => Folding::default(),
+        Some(naming) => naming.runtime.clone(),
+        None => wanted.folding.clone(),
+    }
 }
 
 /// `all`, `peek`, `all blocked`, `postgres all`
@@ -161,10 +167,10 @@ fn what(process: Option<&str>, focus: Option<&Focus>, source: Source) -> String 
     }
 }
 
-/// `RUN-L0064-peek-folded.svg`
-fn file_name(run: &str, level: usize, what: &str, folded: bool) -> String {
+/// `RUN-L0064-peek.svg`, or `RUN-L0064-peek-unfolded.svg`
+fn file_name(run: &str, level: usize, what: &str, unfolded: bool) -> String {
     let safe: String = what.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).take(60).collect();
-    format!("{run}-L{level:04}-{}{}.svg", safe.trim_matches('-'), if folded { "-folded" } else { "" })
+    format!("{run}-L{level:04}-{}{}.svg", safe.trim_matches('-'), if unfolded { "-unfolded" } else { "" })
 }
 
 /// Writes a picture whole, or not at all.

@@ -2,7 +2,9 @@
 //! what it refers to and does not have is never left out in silence.
 
 use super::DEPTH_FIRST;
-use crate::profile::{Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId, place};
+use crate::profile::{
+    Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId, complete_names, place,
+};
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use pprof::protos as proto;
@@ -16,7 +18,8 @@ fn miss_of(system_name: &str) -> Option<Miss> {
     serde_json::from_value(serde_json::Value::String(name.into())).ok()
 }
 
-/// Reads a pprof file, gzip or not.
+/// Reads a pprof file, gzip or not. Inlined functions that earlier versions, or others, stored without their path have
+/// that of their source file.
 pub fn decode(bytes: &[u8]) -> Result<Profile> {
     let mut plain = Vec::new();
     let raw = match bytes.starts_with(&[0x1f, 0x8b]) {
@@ -29,7 +32,9 @@ pub fn decode(bytes: &[u8]) -> Result<Profile> {
     let file = File::parse(raw)?;
     let decoder = Decoder::new(&file.proto)?;
     let depth_first = file.proto.comment.iter().any(|id| decoder.text(*id) == DEPTH_FIRST);
-    decoder.run(&file.samples, depth_first)
+    let mut profile = decoder.run(&file.samples, depth_first)?;
+    complete_names(&mut profile);
+    Ok(profile)
 }
 
 /// What another producer's file tells.

@@ -165,6 +165,7 @@ pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
     Manifest {
         schema: SCHEMA,
         id: id.into(),
+        name: None,
         created: "2026-11-22T10:15:30Z".into(),
         tool: "wireprof 0.1.0".into(),
         arguments: vec!["sweep".into(), "--levels".into(), "1,16".into()],
@@ -189,7 +190,7 @@ pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
 pub fn run(windows: Vec<Window>) -> Run {
     let mut levels: Vec<usize> = windows.iter().map(|w| w.facts.id.level).collect();
     levels.dedup();
-    Run { manifest: manifest("20261122-101530-testbed", &levels), windows, observer: None }
+    Run { manifest: manifest("20261122-101530-testbed", &levels), windows, observer: None, damaged: Vec::new() }
 }
 
 /// A profile as (stack root first, weight) lines, summed.

@@ -41,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         seconds: 15.0,
         throughput: 667.0,
         outside: None,
+        folded: None,
         provenance: Provenance { samples: Some(raw.samples.len() as u64), ..Provenance::default() },
     };
     let svg = draw(&view, &Caption::default())?.svg;

@@ -43,7 +43,7 @@ pub fn run(id: &str, level: usize, windows: &[(u64, u64, u64)]) -> Run {
         let id = WindowId { level, replicate: i + 1 };
         window(id, &[completed / 2, completed - completed / 2], *latency, *cpu)
     });
-    Run { manifest: manifest(id, &[level]), windows: windows.collect(), observer: None }
+    Run { manifest: manifest(id, &[level]), windows: windows.collect(), observer: None, damaged: Vec::new() }
 }
 
 /// Gives the window a profile of these stacks (`root;leaf`) with as many samples of 1 ms.

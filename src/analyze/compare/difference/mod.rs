@@ -34,11 +34,10 @@ pub use unlike::Unlike;
 use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::view::{ViewOptions, window_view};
 use crate::preset::Preset;
-use crate::profile::{Focus, Rename};
+use crate::profile::{Focus, Folding, Rename};
 use crate::run::{Manifest, Run, Window, WindowId};
 use figures::WindowFigures;
 use frames::By;
-use regex::Regex;
 use serde::Serialize;
 use stacks::Stacks;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,8 +58,8 @@ pub struct Options<'a> {
     pub false_discovery: f64,
     /// Only what runs under these functions.
     pub focus: Option<&'a Focus>,
-    /// Runtime frames to fold; empty: none.
-    pub runtime_frames: &'a [Regex],
+    /// Frames to fold in call trees: each function's own cost, and whose it is, is the same with them.
+    pub folding: Folding,
     /// Functions that are called otherwise in the other build; applied to both runs.
     pub renames: &'a [Rename],
     /// Frames a level at most.
@@ -78,7 +77,7 @@ impl Default for Options<'_> {
             familywise: 0.01,
             false_discovery: 0.05,
             focus: None,
-            runtime_frames: &[],
+            folding: Folding::default(),
             renames: &[],
             top: 20,
             trees: false,
@@ -132,14 +131,12 @@ impl Side {
         }
         let level = self.levels.entry(window.id().level).or_default();
         level.windows.push(WindowFigures::of(window, options.preset));
-        let (focus, runtime_frames) = (options.focus.cloned(), options.runtime_frames.to_vec());
-        let view = window_view(window, &ViewOptions { focus, runtime_frames, ..ViewOptions::default() });
-        if let Some(view) = view {
-            if options.trees {
-                level.stacks.tree.get_or_insert_default();
-            }
+        let shown = ViewOptions { focus: options.focus.cloned(), ..ViewOptions::default() };
+        if let Some(view) = window_view(window, &shown) {
             let rules = options.preset.map(|preset| Rules::of(preset, &self.manifest));
-            level.stacks.add(&view, options.renames, rules.as_ref());
+            let folded = ViewOptions { folding: options.folding.clone(), ..shown };
+            let tree = options.trees.then(|| window_view(window, &folded)).flatten();
+            level.stacks.add(&view, tree.as_ref(), options.renames, rules.as_ref());
         }
     }
 

@@ -271,6 +271,7 @@ mod tests {
                 manifest: manifest("r", &[16]),
                 windows: vec![window(WindowId { level: 16, replicate: 1 }, &counts, 1000, 10)],
                 observer: None,
+                damaged: Vec::new(),
             }
         };
         let width = |before: &Run, after: &Run| {

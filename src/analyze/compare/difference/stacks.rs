@@ -61,8 +61,9 @@ struct WindowCosts {
 }
 
 impl Stacks {
-    /// Adds a window; with owners where there are rules for them, the same ones for each window.
-    pub fn add(&mut self, view: &WindowView, renames: &[Rename], rules: Option<&Rules>) {
+    /// Adds a window; with owners where there are rules for them, and with the call tree of `tree` where there is one,
+    /// the same ones for each window.
+    pub fn add(&mut self, view: &WindowView, tree: Option<&WindowView>, renames: &[Rename], rules: Option<&Rules>) {
         let column = &view.profile.columns[view.column];
         let weights = Weights::of(view);
         if self.column.get_or_insert_with(|| column.clone()) != column || weights.total <= 0.0 {
@@ -73,8 +74,9 @@ impl Stacks {
         let of_frame = frames.identify(view, renames);
         let owner = rules.map(|rules| frames.owners(view, &of_frame, rules));
         self.windows.push(Arc::new(WindowCosts::of(view, &weights, &of_frame, owner)));
-        if let Some(tree) = &mut self.tree {
-            tree.add(&view.profile.nodes, &weights, &of_frame);
+        if let Some(view) = tree {
+            let of_frame = frames.identify(view, renames);
+            self.tree.get_or_insert_default().add(&view.profile.nodes, &Weights::of(view), &of_frame);
         }
     }
 

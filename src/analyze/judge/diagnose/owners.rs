@@ -8,7 +8,7 @@ use crate::analyze::cost::view::{Source, ViewOptions, WindowView, window_view};
 use crate::analyze::statistics::interval::{Estimate, WindowCost, estimate};
 use crate::analyze::time::{WaitKinds, Waiting};
 use crate::preset::{Preset, WaitKind};
-use crate::profile::{ColumnKind, FrameId, Profile, Sample, Space, frame_matches};
+use crate::profile::{ColumnKind, Folding, FrameId, Profile, Sample, Space, frame_matches};
 use crate::run::{Manifest, Window, WindowId};
 use parking_lot::Mutex;
 use regex::Regex;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// lowest level's by each level.
 pub struct Naming {
     pub rules: Rules,
-    runtime_frames: Vec<Regex>,
+    folding: Folding,
     known: Mutex<BTreeMap<Key, Arc<Prepared>>>,
 }
 
@@ -38,8 +38,8 @@ struct Prepared {
 
 impl Naming {
     pub fn of(preset: &Preset, manifest: &Manifest) -> Self {
-        let runtime_frames = preset.runtime.iter().map(|p| p.0.clone()).collect();
-        Naming { rules: Rules::of(preset, manifest), runtime_frames, known: Mutex::default() }
+        let folding = preset.folding();
+        Naming { rules: Rules::of(preset, manifest), folding, known: Mutex::default() }
     }
 
     /// The target's profile of a window, or a companion's; `None`: there is none.
@@ -48,7 +48,7 @@ impl Naming {
         if let Some(known) = self.known.lock().get(&key) {
             return Some(known.clone());
         }
-        let options = ViewOptions { runtime_frames: self.runtime_frames.clone(), ..ViewOptions::default() };
+        let options = ViewOptions { folding: self.folding.clone(), ..ViewOptions::default() };
         let view = match companion {
             None => window_view(window, &options)?,
             Some(process) => of_companion(window, process)?,
@@ -113,7 +113,7 @@ fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>>
     // Its samples come from the same seconds as the target's.
     let queries = window.queries_under_profile();
     let (source, outside) = (Source::OnCpu, None);
-    Some(WindowView { window, source, profile: Cow::Borrowed(profile), column, queries, outside })
+    Some(WindowView { window, source, profile: Cow::Borrowed(profile), column, queries, outside, folded: None })
 }
 
 fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, within: Within) -> Vec<Owner> {
@@ -131,7 +131,8 @@ fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, wit
     let mut blanks = Vec::new();
     for (at, (window, of, profile)) in found.into_iter().enumerate() {
         let (profile, source, outside) = (Cow::Owned(owned(profile, &of.owners, within)), Source::OnCpu, None);
-        let owned = WindowView { window, source, profile, column: of.column, queries: of.queries, outside };
+        let (column, queries) = (of.column, of.queries);
+        let owned = WindowView { window, source, profile, column, queries, outside, folded: None };
         let tally = tally(&owned, By::SelfCost, None);
         for (frame, cost) in tally.frames {
             costs.entry((frame.name, frame.space == Space::User)).or_insert_with(|| vec![None; all.len()])[at] =

@@ -182,7 +182,7 @@ fn together(runs: &[Run]) -> Result<Run> {
     }
     windows.sort_by_key(Window::id);
     let manifest = runs.first().context("a side without runs")?.manifest.clone();
-    Ok(Run { manifest, windows, observer: None })
+    Ok(Run { manifest, windows, observer: None, damaged: Vec::new() })
 }
 
 /// Mean latencies of a level's windows, ns.

@@ -1,0 +1,122 @@
+//! Runs as things: what they are called, what the list tells of each, which of them go.
+
+use crate::build::*;
+use crate::cli::Place;
+use std::path::Path;
+use wireprof::run::{Store, StoredVerdict, WindowId};
+
+/// A run of one level besides the place's own.
+fn another(place: &Place, id: &str, created: &str, name: Option<&str>) {
+    let mut made = run(vec![window(4, 1, 5, 1_000_000, None)]);
+    (made.manifest.id, made.manifest.created) = (id.into(), created.into());
+    made.manifest.name = name.map(str::to_string);
+    made.manifest.order = vec![WindowId { level: 4, replicate: 1 }];
+    let mut writer = Store::new(place.runs()).create(made.manifest).unwrap();
+    writer.write_window(&made.windows[0], None).unwrap();
+    writer.finish("complete").unwrap();
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_is_found_by_the_beginning_of_its_id_its_name_or_how_many_came_after() {
+    let place = Place::new();
+    another(&place, "20261123-080000-testbed-strict_serializable", "2026-11-23T08:00:00Z", Some("base"));
+    another(&place, "20261124-080000-testbed", "2026-11-24T08:00:00Z", Some("base"));
+    let title = |reference: &str| place.done(&["runs", reference]).lines().next().unwrap().to_string();
+    assert_eq!(title("20261123"), "Run 20261123-080000-testbed-strict_serializable");
+    assert_eq!(title("latest~2"), "Run 20261122-101530-testbed");
+    let output = place.run(&["runs", "base"]);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("Run 20261124-080000-testbed"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the newest of 2 runs of that name"));
+    for (reference, message) in [
+        ("2026112", "`2026112` could be 20261124-080000-testbed (base), 20261123-080000-testbed-strict"),
+        ("latest~3", "has only 3 runs with a window"),
+        ("nosuch", "no run `nosuch`"),
+    ] {
+        let (code, error) = place.failed(&["runs", reference]);
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains(message), "{error}");
+    }
+    for name in ["20261122", "latest", "a/b", "-x"] {
+        let (code, error) = place.failed(&["sweep", "--testbed", &format!("--name={name}")]);
+        assert!(code == 2 && error.contains("a name is a letter, then"), "{error}");
+    }
+}
+
+#[test]
+fn the_list_has_whole_ids_figures_and_verdicts_without_reading_profiles() {
+    let place = Place::new();
+    let long = "20261123-080000-testbed-strict_serializable";
+    another(&place, long, "2026-11-23T08:00:00Z", Some("base"));
+    let store = Store::new(place.runs());
+    let words = "CPU saturated, 43 %".to_string();
+    StoredVerdict { level: 16, words, tool: "wireprof".into() }
+        .keep(&place.runs().join("20261122-101530-testbed"))
+        .unwrap();
+    // What the list does not read may be damaged.
+    std::fs::write(place.runs().join("20261122-101530-testbed/L0016-R1/profile.pb.gz"), "x").unwrap();
+    for width in ["60", "80", "140"] {
+        let text = place.done(&["runs", "--width", width]);
+        assert!(text.contains(long) && text.contains("CPU saturated, 43 %"), "{text}");
+    }
+    let rows = place.json(&["runs"])["sections"][0]["tables"][0]["rows"].clone();
+    assert_eq!((&rows[0]["run"], &rows[0]["name"]), (&long.into(), &"base".into()));
+    let summary = place.json(&["runs", long])["sections"][0]["tables"][0]["rows"][0].clone();
+    for key in ["throughput", "mean_latency"] {
+        assert_eq!(rows[0][key], summary[key], "{key}");
+    }
+    assert_eq!(rows[1]["first_verdict"], "CPU saturated, 43 %");
+    assert!(rows[0]["missing"]["first_verdict"].as_str().unwrap().contains("no verdict is kept"), "{}", rows[0]);
+    for key in ["run", "created", "preset", "levels", "replicates", "window", "build_id", "ended"] {
+        assert!(rows[1].get(key).is_some(), "{key} was there before");
+    }
+    assert_eq!(store.list().unwrap().len(), 2);
+}
+
+#[test]
+fn pruning_says_what_it_removes_and_asks_for_what_stays() {
+    let place = Place::new();
+    another(&place, "20261123-080000-testbed", "2026-11-23T08:00:00Z", Some("base"));
+    another(&place, "20261124-080000-testbed", "2026-11-24T08:00:00Z", None);
+    let (code, error) = place.failed(&["runs", "--prune"]);
+    assert!(code == 2 && error.contains("say what stays, with --keep N"), "{error}");
+    assert_eq!(place.failed(&["runs", "--keep", "1"]).0, 2, "--keep alone removes nothing");
+    let would = place.done(&["runs", "--prune", "--keep", "1", "--dry-run"]);
+    assert!(would.contains("20261122-101530-testbed") && would.contains("1 runs with"), "{would}");
+    assert!(would.contains("20261123-080000-testbed stays: it has a name, base"), "{would}");
+    assert_eq!(files(&place.runs()).len(), 3);
+    let removed = place.json(&["runs", "--prune", "--keep", "1"]);
+    let row = &removed["sections"][0]["tables"][0]["rows"][0];
+    assert!(row["run"] == "20261122-101530-testbed" && row["bytes"].as_u64().unwrap() > 1_000, "{removed}");
+    assert_eq!(files(&place.runs()), ["20261123-080000-testbed", "20261124-080000-testbed"]);
+    let none = place.done(&["runs", "--prune", "--older-than", "36500d", "--named"]);
+    assert!(none.contains("0 runs with 0.0 MB removed."), "{none}");
+    place.done(&["runs", "--prune", "--keep", "0", "--named"]);
+    assert!(files(&place.runs()).is_empty());
+}
+
+#[test]
+fn a_damaged_window_costs_its_level_and_is_told_of() {
+    let place = Place::new();
+    let window = place.runs().join("20261122-101530-testbed/L0016-R1");
+    std::fs::write(window.join("load.json"), "{").unwrap();
+    let output = place.run(&["hot", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("is read without window L0016-R1") && told.contains("load.json is damaged"), "{told}");
+    let answer = String::from_utf8(output.stdout).unwrap();
+    assert!(answer.contains("\"L1\"") && !answer.contains("\"L16\""), "{answer}");
+    assert!(place.done(&["runs", "latest"]).contains("note: left out: window "));
+    assert!(place.run(&["diff", "latest", "latest"]).status.code() == Some(0));
+    let row = place.json(&["runs"])["sections"][0]["tables"][0]["rows"][0].clone();
+    assert!(row["missing"]["throughput"].as_str().unwrap().contains("load.json is damaged"), "{row}");
+    std::fs::write(place.runs().join("20261122-101530-testbed/L0001-R1/load.json"), "{").unwrap();
+    let (code, error) = place.failed(&["hot"]);
+    assert!(code == 3 && error.contains("load.json is damaged"), "nothing can be read: {error}");
+}
