@@ -1,6 +1,7 @@
-//! Whether a log can be trusted: its generated parts against the copies beside it and against the stored runs, what
-//! people wrote by its own arithmetic, its numbers of sessions, its baselines, its links. Invariant: nothing is written; what cannot be held against anything
-//! is counted as such and is neither right nor wrong.
+//! Whether a log can be trusted: its generated parts against the copies beside it and against the stored runs,
+//! what people wrote by its own arithmetic, its numbers of sessions, its baselines, its links.
+//! Invariant: nothing is written; what cannot be held against anything is counted as such and is neither right nor
+//! wrong.
 //!
 //! A generated part must equal its copy byte for byte (line breaks apart). Where its run is stored it is made again:
 //! by the same version it must be the same bytes; by another it is compared by value, row by row and heading by

@@ -24,16 +24,17 @@ mod unit;
 
 pub use told::{Contradiction, Rule, Told};
 
-use crate::perflog::document::Document;
+use crate::perflog::document::{Document, Entry};
 use grid::Grid;
 use page::{Part, Piece, Rows, parts};
 use quoted::Known;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads all that people wrote in a log.
 pub fn check(log: &Document) -> Told {
     let mut told = Told::default();
-    let mut reader = Reader { log, before: String::new(), tables: Vec::new(), told: &mut told };
+    let cores = Cores::of(log);
+    let mut reader = Reader { log, cores, before: String::new(), tables: Vec::new(), told: &mut told };
     let parts = parts(log);
     parts.iter().for_each(|part| reader.take(part));
     // A sentence can stand before the table that it is about.
@@ -41,8 +42,23 @@ pub fn check(log: &Document) -> Told {
     told
 }
 
+/// The cores that the log's hosts have, as its entries say.
+struct Cores {
+    log: Option<u64>,
+    /// By where the entry begins.
+    entries: BTreeMap<usize, u64>,
+}
+
+impl Cores {
+    fn of(log: &Document) -> Cores {
+        let said = |entry: &Entry| Some((entry.range.start, capacity::cores(log.entry_text(entry))?));
+        Cores { log: capacity::cores(log.text()), entries: log.entries().iter().filter_map(said).collect() }
+    }
+}
+
 struct Reader<'a> {
     log: &'a Document,
+    cores: Cores,
     /// The words since the last table.
     before: String,
     /// Figures of the tables, by the entry that they stand in.
@@ -123,7 +139,7 @@ impl Reader<'_> {
 
     /// As the entry says, else the log.
     fn cores(&self, at: usize) -> Option<u64> {
-        let of_entry = self.log.entry_at(at).and_then(|entry| capacity::cores(self.log.entry_text(entry)));
-        of_entry.or_else(|| capacity::cores(self.log.text()))
+        let of_entry = self.entry(at).and_then(|entry| self.cores.entries.get(&entry)).copied();
+        of_entry.or(self.cores.log)
     }
 }
