@@ -22,10 +22,14 @@ use std::path::PathBuf;
     next_help_heading = "What is shown",
     after_help = "\
 Examples:
-  wireprof diff BEFORE AFTER                         which levels got faster or slower, and through what
-  wireprof diff BEFORE AFTER --full                  every figure and function, with intervals and verdicts
-  wireprof diff BEFORE latest --level 16 --margin 1  one level; \"same\" means within 1 %
-  wireprof diff BEFORE AFTER --svg pictures          flamegraphs of both, coloured where the cost a query differs
+  # which levels got faster or slower, and through what
+  wireprof diff BEFORE AFTER
+  # every figure and function, with intervals and verdicts
+  wireprof diff BEFORE AFTER --full
+  # one level; \"same\" means within 1 %
+  wireprof diff BEFORE latest --level 16 --margin 1
+  # flamegraphs of both, coloured where the cost a query differs
+  wireprof diff BEFORE AFTER --svg pictures
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
   # runs of unlike hosts or sampling events
   wireprof diff BEFORE AFTER --anyway"

@@ -16,13 +16,19 @@ Exit codes: 0 done; 1 a check failed; 2 usage (a wrong argument, no such run); 3
 permit it.
 
 Examples, in the order of a first round (`latest` is the newest run):
-  wireprof doctor                                               what this machine permits
-  wireprof sweep --testbed                                      measure, and say why it is slow
-  wireprof explain latest                                       where the time of a query goes
-  wireprof diagnose latest                                      the evidence, and what would refute it
-  wireprof hot latest --focus peek --by total                   functions and what they call
+  # what this machine permits
+  wireprof doctor
+  # measure, and say why it is slow
+  wireprof sweep --testbed
+  # where the time of a query goes
+  wireprof explain latest
+  # the evidence, and what would refute it
+  wireprof diagnose latest
+  # functions and what they call
+  wireprof hot latest --focus peek --by total
   wireprof flamegraph latest --level 64 -o pictures
-  wireprof diff BEFORE AFTER                                    what got faster or slower, and through what
+  # what got faster or slower, and through what
+  wireprof diff BEFORE AFTER
   wireprof log new latest --title 'Read timestamps in batches'";
 
 /// How a verb ended, when not in an error.

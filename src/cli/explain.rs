@@ -37,11 +37,15 @@ use std::path::{Path, PathBuf};
     next_help_heading = "What is shown",
     after_help = "\
 Examples:
-  wireprof explain                         the latest run
+  # the latest run
+  wireprof explain
   wireprof explain RUN --section costs,waits
-  wireprof explain RUN --full              all sections, levels and rows
-  wireprof explain RUN --json              the same for programs
-  wireprof explain RUN --svg clients.svg   where the clients are at each level, as a picture"
+  # all sections, levels and rows
+  wireprof explain RUN --full
+  # the same for programs
+  wireprof explain RUN --json
+  # where the clients are at each level, as a picture
+  wireprof explain RUN --svg clients.svg"
 )]
 pub struct Explain {
     /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`

@@ -314,7 +314,8 @@ fn missing(answer: &Answer) -> Option<String> {
             None => reasons.push((what, lacking.why.clone())),
         }
     }
-    let told: Vec<String> = reasons.iter().map(|(what, why)| format!("{what}: {why}")).collect();
+    let left_out = answer.left_out.iter().map(|why| format!("left out: {why}"));
+    let told: Vec<String> = left_out.chain(reasons.iter().map(|(what, why)| format!("{what}: {why}"))).collect();
     if !told.is_empty() {
         return Some(format!("{}.", told.join("; ")));
     }

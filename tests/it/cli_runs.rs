@@ -29,8 +29,8 @@ fn a_run_is_found_by_the_beginning_of_its_id_its_name_or_how_many_came_after() {
     another(&place, "20261123-080000-testbed-strict_serializable", "2026-11-23T08:00:00Z", Some("base"));
     another(&place, "20261124-080000-testbed", "2026-11-24T08:00:00Z", Some("base"));
     let title = |reference: &str| place.done(&["runs", reference]).lines().next().unwrap().to_string();
-    assert_eq!(title("20261123"), "Run 20261123-080000-testbed-strict_serializable");
-    assert_eq!(title("latest~2"), "Run 20261122-101530-testbed");
+    assert_eq!(title("20261123"), "Run 20261123-080000-testbed-strict_serializable (complete)");
+    assert_eq!(title("latest~2"), "Run 20261122-101530-testbed (complete)");
     let output = place.run(&["runs", "base"]);
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("Run 20261124-080000-testbed"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the newest of 2 runs of that name"));
@@ -112,7 +112,8 @@ fn a_damaged_window_costs_its_level_and_is_told_of() {
     assert!(told.contains("is read without window L0016-R1") && told.contains("load.json is damaged"), "{told}");
     let answer = String::from_utf8(output.stdout).unwrap();
     assert!(answer.contains("\"L1\"") && !answer.contains("\"L16\""), "{answer}");
-    assert!(place.done(&["runs", "latest"]).contains("note: left out: window "));
+    assert!(place.done(&["runs", "latest"]).contains("left out: window "));
+    assert!(place.done(&["runs", "latest", "--full"]).contains("note: left out: window "));
     assert!(place.run(&["diff", "latest", "latest"]).status.code() == Some(0));
     let row = place.json(&["runs"])["sections"][0]["tables"][0]["rows"][0].clone();
     assert!(row["missing"]["throughput"].as_str().unwrap().contains("load.json is damaged"), "{row}");

@@ -40,6 +40,8 @@ pub struct Answer {
     pub doubts: Vec<Doubt>,
     /// What of the run was not measured, each once with the reason.
     pub missing: Vec<Lacking>,
+    /// Windows that are on disk and cannot be read, each with what is wrong: nothing of them is in any figure.
+    pub left_out: Vec<String>,
     /// What was changed on the server for the run.
     pub changes: Vec<String>,
 }
@@ -154,6 +156,7 @@ pub fn answer(run: &Run, preset: Result<&Preset, String>, level: Option<usize>) 
         windows: windows.len(),
         doubts: doubts(&windows),
         missing: missing(&windows),
+        left_out: run.damaged.iter().map(|damaged| damaged.why.clone()).collect(),
         changes: run.manifest.changes.clone(),
     }
 }
