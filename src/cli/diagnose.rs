@@ -59,7 +59,7 @@ impl Diagnose {
         let Some(chosen) = chosen.into_iter().next() else { return Err(anyhow!(Usage(nowhere(self.level, &others)))) };
         if common.json {
             let value = serde_json::json!({"schema": 1, "diagnosis": chosen, "other_levels": others});
-            return output::text(&format!("{value:#}\n"));
+            return output::json(&value);
         }
         output::text(&bounded(&on_terminal(&diagnosis_report(&chosen, &others), &screen(common.width))))
     }

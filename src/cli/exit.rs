@@ -1,8 +1,10 @@
 //! Exit codes and how errors are told. Invariant: an error is printed once, with its causes, on standard error.
 
 use crate::connection::{SettingError, without_secrets};
+use super::output;
 use crate::import::NoLevels;
 use crate::load::LoadError;
+use crate::render::json_error;
 use crate::target::Forbidden;
 use crate::workload::WorkloadError;
 use anyhow::{Error, Result};
@@ -53,16 +55,32 @@ pub struct Usage(pub Error);
 pub struct Failed(pub Error);
 
 /// The code of a finished verb; prints its error.
-pub fn of(ended: Result<Outcome>) -> ExitCode {
+pub fn of(ended: Result<Outcome>, json: bool) -> ExitCode {
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
         Ok(Outcome::NotPermitted) => ExitCode::from(3),
         Err(error) => {
             eprintln!("wireprof: {error:#}");
-            ExitCode::from(code(&error))
+            let code = code(&error);
+            if json && !output::answered() {
+                let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+                tell(code, &error.to_string(), &causes);
+            }
+            ExitCode::from(code)
         }
     }
+}
+
+/// The error as an object, for programs; standard error has it in words.
+fn tell(code: u8, message: &str, causes: &[String]) {
+    let kind = match code {
+        1 => "broken_off",
+        2 => "usage",
+        _ => "environment",
+    };
+    // Who reads is gone, perhaps: the exit code stays.
+    let _ = output::json(&json_error(code, kind, message, causes));
 }
 
 /// 2 for what the user can say differently, 1 for work that broke off, 3 for all that the environment refuses.
@@ -108,8 +126,13 @@ fn of_another_verb(error: &clap::Error) -> Option<String> {
 }
 
 /// Help and version go to standard output with 0, everything else is usage.
-pub fn of_parsing(error: &clap::Error) -> ExitCode {
+pub fn of_parsing(error: &clap::Error, json: bool) -> ExitCode {
     let text = error.render().to_string();
+    if json && error.use_stderr() {
+        let masked = without_secrets(&text);
+        let first = masked.lines().next().unwrap_or_default();
+        tell(2, first.strip_prefix("error: ").unwrap_or(first), &[]);
+    }
     match without_secrets(&text) {
         // A URL in the wrong place is repeated by the message.
         masked if error.use_stderr() && masked != text => eprint!("{masked}"),

@@ -84,7 +84,7 @@ fn told(
     if common.json {
         let value = serde_json::json!({"schema": 1, "log": path, "session": session, "run": run, "attached": attached,
             "description": description});
-        return output::text(&format!("{value:#}\n"));
+        return output::json(&value);
     }
     let files = if attached > 0 { format!(", {attached} files attached") } else { String::new() };
     let said = description

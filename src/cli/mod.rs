@@ -129,12 +129,14 @@ enum Verb {
 
 /// Runs the command line and answers with the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Arguments { verb, common } = match Arguments::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let Arguments { verb, common } = match Arguments::try_parse_from(&arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return exit::of_parsing(&error),
+        Err(error) => return exit::of_parsing(&error, arguments.iter().any(|argument| argument == "--json")),
     };
     screen::settle(screen::Settings { colour: common.color, pager: !common.no_pager });
-    exit::of(match verb {
+    let json = common.json;
+    let ended = match verb {
         Verb::Sweep(verb) => verb.run(&common),
         Verb::Compare(verb) => verb.run(&common),
         Verb::Ladder(verb) => verb.run(&common),
@@ -153,5 +155,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Cache(verb) => verb.run(&common),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),
-    })
+    };
+    exit::of(ended, json)
 }

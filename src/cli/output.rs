@@ -1,18 +1,39 @@
 //! How verbs answer. Invariant: a reader that goes away (`| head`) ends the output, not the program, and is no error.
 
-use super::screen::screen;
+use super::screen::{screen, size};
 use super::{Common, Outcome, pager};
-use crate::render::{Report, json, on_terminal};
+use crate::render::{Report, json_value, on_terminal};
 use anyhow::{Context, Result};
+use serde_json::Value;
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Prints a report as text or JSON.
 ///
 /// # Errors
 /// Standard output cannot be written to.
 pub fn report(common: &Common, report: &Report) -> Result<Outcome> {
-    text(&if common.json { json(report) } else { on_terminal(report, &screen(common.width)) })
+    match common.json {
+        true => json(&json_value(report)),
+        false => text(&on_terminal(report, &screen(common.width))),
+    }
 }
+
+/// Prints a value as JSON: in one line for programs, indented on a terminal.
+///
+/// # Errors
+/// As [`report`].
+pub fn json(value: &Value) -> Result<Outcome> {
+    ANSWERED.store(true, Ordering::Relaxed);
+    text(&if size().is_some() { format!("{value:#}\n") } else { format!("{value}\n") })
+}
+
+/// Whether an answer in JSON was printed already.
+pub fn answered() -> bool {
+    ANSWERED.load(Ordering::Relaxed)
+}
+
+static ANSWERED: AtomicBool = AtomicBool::new(false);
 
 /// Prints text as it is; what is longer than the terminal in a pager.
 ///

@@ -5,7 +5,7 @@ use super::screen::screen;
 use super::{Common, Outcome, Usage, output};
 use crate::analyze::judge::answer::Answer;
 use crate::preset::Preset;
-use crate::render::{Report, Section, brief, fitting, json_with_answer, on_screen, on_terminal};
+use crate::render::{Report, Section, brief, fitting, json_brief, json_with_answer, on_screen, on_terminal};
 use crate::run::Run;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -47,6 +47,9 @@ pub struct Shown {
     /// a wrong name lists them
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "everything")]
     pub section: Vec<String>,
+    /// The answer alone, as text or as JSON
+    #[arg(long, conflicts_with_all = ["everything", "section"])]
+    pub brief: bool,
 }
 
 impl Shown {
@@ -105,6 +108,9 @@ impl Answered<'_> {
     /// # Errors
     /// Standard output cannot be written to.
     pub fn ending(&self, whole: impl FnOnce() -> Report, named: impl FnOnce() -> Vec<Section>) -> Result<Outcome> {
+        if self.shown.brief {
+            return self.brief();
+        }
         if self.common.json {
             return self.json(&self.named_as_asked(whole()));
         }
@@ -128,6 +134,9 @@ impl Answered<'_> {
         named: impl FnOnce() -> Vec<Section>,
         telling: impl FnOnce() -> Vec<Section>,
     ) -> Result<Outcome> {
+        if self.shown.brief {
+            return self.brief();
+        }
         if self.common.json {
             return self.json(&self.named_as_asked(whole()));
         }
@@ -165,8 +174,12 @@ impl Answered<'_> {
         on_terminal(&report, &screen(self.common.width)).trim_start_matches('\n').to_string()
     }
 
+    fn brief(&self) -> Result<Outcome> {
+        if self.common.json { output::json(&json_brief(self.value)) } else { output::text(&self.lines()) }
+    }
+
     fn json(&self, report: &Report) -> Result<Outcome> {
-        output::text(&json_with_answer(report, self.value))
+        output::json(&json_with_answer(report, self.value))
     }
 
     fn named_as_asked(&self, report: Report) -> Report {

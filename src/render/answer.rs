@@ -5,6 +5,7 @@ use super::cause::{certain, phrase};
 use super::places::short;
 use crate::analyze::judge::answer::{Answer, AnswerLevel, Doubt, First, Grown, Most};
 use crate::check::Status;
+use crate::preset::Cause;
 use crate::profile::{middle, short_name};
 use crate::wire::Place;
 use crate::words::{counted, list, significant, thousands, time};
@@ -195,14 +196,21 @@ fn verdict(first: &First) -> String {
         let process = named.process.as_ref().map_or(String::new(), |process| format!(" of {process}"));
         format!("; look first at {}{process}, {} a query", name(&named.name), time(named.cost))
     });
-    let mut text = format!("At {} {certain}{cause}{wait}{named}.", counted(*level as u64, "client"));
+    let on = match finding.tables.is_empty() {
+        true => String::new(),
+        false => format!("; the locks are of {}", list(&finding.tables)),
+    };
+    let mut text = match finding.cause {
+        // It tells who ended the wait, and what that one did meanwhile.
+        Cause::Wait if certain.is_empty() => finding.sentence.clone(),
+        _ => format!("At {} {certain}{cause}{wait}{named}{on}.", counted(*level as u64, "client")),
+    };
     if let Some(effect) = &finding.effect {
-        text += &format!(
-            " Without it: {} ({:.0} %) less latency, {} times the throughput.",
-            time(effect.latency),
-            100.0 * effect.share,
-            significant(1.0 + effect.throughput)
-        );
+        let faster = match effect.throughput.is_finite() {
+            true => format!(", {} times the throughput", significant(1.0 + effect.throughput)),
+            false => String::new(),
+        };
+        text += &format!(" Without it: {} ({:.0} %) less latency{faster}.", time(effect.latency), 100.0 * effect.share);
     }
     if finding.named.is_empty() && finding.wait.is_none() {
         text += &format!(" {}", finding.sentence);

@@ -111,12 +111,11 @@ fn verdict_section(number: usize, verdict: &Finding) -> Section {
 }
 
 fn effect_words(effect: &Effect) -> String {
-    format!(
-        "{} less latency a query ({:.0} %), {:.0} % more throughput",
-        time(effect.latency),
-        100.0 * effect.share,
-        100.0 * effect.throughput
-    )
+    let faster = match effect.throughput.is_finite() {
+        true => format!(", {:.0} % more throughput", 100.0 * effect.throughput),
+        false => String::new(),
+    };
+    format!("{} less latency a query ({:.0} %){faster}", time(effect.latency), 100.0 * effect.share)
 }
 
 fn named_words(named: &Named) -> String {

@@ -8,17 +8,29 @@ pub const SCHEMA: u32 = 1;
 
 /// The report, indented, ending in a line break.
 pub fn json(report: &Report) -> String {
-    format!("{:#}\n", whole(report))
+    format!("{:#}\n", json_value(report))
 }
 
-/// As [`json`], with the answer under a key of its own.
-pub fn json_with_answer(report: &Report, answer: &Value) -> String {
-    let mut found = whole(report);
+/// As [`json_value`], with the answer under a key of its own.
+pub fn json_with_answer(report: &Report, answer: &Value) -> Value {
+    let mut found = json_value(report);
     found["answer"] = answer.clone();
-    format!("{found:#}\n")
+    found
 }
 
-fn whole(report: &Report) -> Value {
+/// The answer alone.
+pub fn json_brief(answer: &Value) -> Value {
+    value!({"schema": SCHEMA, "answer": answer})
+}
+
+/// Why there is no answer: the exit code, what kind of failure that is, the message, and its causes, the last one first
+/// to happen.
+pub fn json_error(code: u8, kind: &str, message: &str, causes: &[String]) -> Value {
+    value!({"schema": SCHEMA, "error": {"code": code, "kind": kind, "message": message, "causes": causes}})
+}
+
+/// The report as a value.
+pub fn json_value(report: &Report) -> Value {
     let sections: Vec<Value> = report.sections.iter().map(section).collect();
     value!({"schema": SCHEMA, "title": report.title, "sections": sections})
 }

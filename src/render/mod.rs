@@ -73,7 +73,7 @@ pub use figure::significant;
 pub use hands::hands_section;
 pub use headline::headline_lines;
 pub use hot::{frames as frames_table, hot_report};
-pub use json::{json, json_with_answer};
+pub use json::{json, json_brief, json_error, json_value, json_with_answer};
 pub use ladder::{Ladder, ladder_report};
 pub use markdown::{markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};

@@ -120,6 +120,39 @@ fn runs_lists_them_and_shows_one() {
 }
 
 #[test]
+fn the_answer_alone_is_text_or_one_line_of_json() {
+    let place = Place::new();
+    let brief = place.done(&["explain", "--brief", "--width", "80"]);
+    assert!(brief.starts_with("Run 20261122-101530-testbed (complete)\n") && brief.lines().count() <= 25, "{brief}");
+    assert!(place.done(&["explain", "--width", "80"]).starts_with(&brief));
+    let text = place.done(&["explain", "--brief", "--json"]);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let answer = place.json(&["explain", "--brief"]);
+    assert_eq!(answer["answer"]["levels"][1]["throughput"], 400_000.0);
+    assert!(answer["sections"].is_null());
+    assert_eq!(place.json(&["runs", "latest", "--brief"])["answer"], answer["answer"]);
+}
+
+#[test]
+fn what_fails_is_an_object_for_programs() {
+    let place = Place::new();
+    for (arguments, code, kind, message) in [
+        (&["hot", "nosuch"][..], 2, "usage", "no run `nosuch`"),
+        (&["hot", "--no-such-option"], 2, "usage", "unexpected argument '--no-such-option'"),
+        (&["log", "check", "--log", "nosuch.md"], 2, "usage", "nosuch.md"),
+    ] {
+        let output = place.run(&[arguments, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let error = &told["error"];
+        assert_eq!((error["code"].as_i64(), error["kind"].as_str()), (Some(i64::from(code)), Some(kind)), "{told}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{told}");
+        assert!(!output.stderr.is_empty(), "people read it too");
+        assert!(place.run(arguments).stdout.is_empty());
+    }
+}
+
+#[test]
 fn flamegraphs_go_into_the_runs_directory_or_where_asked() {
     let place = Place::new();
     place.done(&["flamegraph"]);

@@ -75,7 +75,7 @@ fn queries_are_counted_by_the_servers_metrics_and_at_its_sockets_as_their_own_dr
     // What the load does not tell, the sockets do: it can be diagnosed, and the answer says by whose clock.
     let diagnosed = place.run(&["diagnose"]);
     assert_eq!(diagnosed.code, 0, "{}", diagnosed.err);
-    assert!(diagnosed.out.contains("mean latency by the sockets"), "{}", diagnosed.out);
+    assert!(diagnosed.out.contains("by the sockets (the load does not tell its own)"), "{}", diagnosed.out);
     let seen = wireprof::analyze::time::places::places(&place.the_run());
     let sum = seen[0].levels[&9].within_latency().unwrap();
     let told = trace.mean_latency().unwrap();

@@ -31,9 +31,9 @@ pub struct LevelHeadline {
     pub is: Outcome,
     /// What the intervals rest on; `None`: there is none.
     pub basis: Option<Basis>,
-    /// Queries a second; `None`: not measured.
+    /// Queries a second; `None`: not measured on both sides.
     pub throughput: Option<Row>,
-    /// The mean latency; `None`: not measured.
+    /// The mean latency; `None`: not measured on both sides.
     pub latency: Option<Row>,
     /// The place or resource that differs most, in ns a query.
     pub most: Option<Row>,
@@ -79,7 +79,8 @@ pub fn headline(difference: &Difference) -> Headline {
 }
 
 fn of_level(level: &LevelDifference) -> LevelHeadline {
-    let row = |subject: Subject| level.rows.iter().find(|row| row.subject == subject).cloned();
+    let measured = |row: &&Row| row.before.is_some() && row.after.is_some();
+    let row = |subject: Subject| level.rows.iter().find(|row| row.subject == subject).filter(measured).cloned();
     let (throughput, latency) = (row(Subject::Throughput), row(Subject::MeanLatency));
     let main: Vec<Verdict> = throughput.iter().chain(&latency).map(|row| row.verdict).collect();
     let compared = level.rows.iter().filter(|row| row.basis.is_some());

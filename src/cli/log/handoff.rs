@@ -72,7 +72,7 @@ impl Handoff {
         if common.json {
             let value = serde_json::json!({"schema": 1, "prompt": name, "done": self.done, "added": self.add,
                 "difference": difference, "committed_with": committed});
-            return output::text(&format!("{value:#}\n"));
+            return output::json(&value);
         }
         let committed = committed.map_or(String::new(), |tool| format!("committed with {tool}\n"));
         output::text(&format!("{difference}{committed}"))
@@ -106,7 +106,7 @@ impl Handoff {
                 .collect();
             let value =
                 serde_json::json!({"schema": 1, "steps": steps, "open_in_log": next.log, "suggested": next.suggested});
-            return output::text(&format!("{value:#}\n"));
+            return output::json(&value);
         }
         output::text(&self.text(&next))
     }

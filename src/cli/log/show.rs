@@ -29,10 +29,7 @@ impl Show {
                 .iter()
                 .map(|e| serde_json::json!({"session": e.number, "title": e.title, "text": log.entry_text(e)}))
                 .collect();
-            return output::text(&format!(
-                "{:#}\n",
-                serde_json::json!({"schema": 1, "entries": values, "open": open(&log)})
-            ));
+            return output::json(&serde_json::json!({"schema": 1, "entries": values, "open": open(&log)}));
         }
         let mut text: String = shown.iter().map(|e| log.entry_text(e)).collect();
         if entries.is_empty() {

@@ -105,10 +105,10 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Judged> {
         }
         _ => return None,
     };
-    let Candidate { cause, wait, sentence, there, named, evidence, removal, ends, divided, .. } = finding;
+    let Candidate { cause, wait, sentence, there, named, evidence, removal, ends, divided, tables, .. } = finding;
     let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
     let finding =
-        Finding { cause, wait, sentence, confidence, because, there, effect, named, evidence, refuted_by, next };
+        Finding { cause, wait, tables, sentence, confidence, because, there, effect, named, evidence, refuted_by, next };
     Some(Judged { finding, removal, ends, divided })
 }
 

@@ -73,6 +73,9 @@ pub struct Finding {
     /// What is waited for, as the preset names it; `None`: the cause is no wait that stacks tell of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
+    /// Tables whose locks are waited for, the most first; empty: it is no such wait, or they are not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<String>,
     /// The finding in one sentence, with its main figures.
     pub sentence: String,
     /// How far the bounds of its rule are passed.
@@ -242,6 +245,8 @@ struct Candidate {
     ends: Option<chain::Ends>,
     /// Of such a wait: the server's own figures of what is behind say what it is spent on.
     divided: bool,
+    /// See [`Finding::tables`].
+    tables: Vec<String>,
 }
 
 impl Candidate {
@@ -259,6 +264,7 @@ impl Candidate {
             evidence,
             ends: None,
             divided: false,
+            tables: Vec::new(),
         }
     }
 }

@@ -139,6 +139,7 @@ mod tests {
         let finding = Finding {
             cause,
             wait: None,
+            tables: Vec::new(),
             sentence: String::new(),
             confidence: Confidence::Confident,
             because: String::new(),

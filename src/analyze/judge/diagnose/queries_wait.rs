@@ -11,6 +11,7 @@ use crate::analyze::Identity;
 use crate::analyze::statistics::interval::Estimate;
 use crate::analyze::time::Waiting;
 use crate::preset::{Cause, WaitKind};
+use crate::statements::LockWaits;
 use crate::profile::{Labels, Space};
 use crate::words::time;
 use regex::Regex;
@@ -44,6 +45,7 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
     let at = At::of(case, kind, waited, &takers);
     let server = case.facts.cpu.map_or(f64::INFINITY, |cpu| cpu.server);
     let called = case.waits.name(first).to_string();
+    let tables = tables(case, kind);
     Some(Candidate {
         // What the rule of locks is held against.
         measure: (cause == Cause::Lock).then_some((waited / server, "ns blocked for each ns of the server's CPU")),
@@ -52,7 +54,8 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
         removal: Some(removal(case, waited + at.held, at.held_on_cpu + at.cpu, at.lower_cpu)),
         there: Some(at.there(case)),
         wait: Some(called.clone()),
-        ..Candidate::new(cause, sentence(case, &called, &at, &entries) + &on_tables(case, kind))
+        tables: tables.iter().map(|(_, table)| table.clone()).collect(),
+        ..Candidate::new(cause, sentence(case, &called, &at, &entries) + &on_tables(&tables))
     })
 }
 
@@ -114,16 +117,24 @@ fn sentence(case: &Case, called: &str, at: &At, entries: &[(usize, Waited)]) -> 
     )
 }
 
-/// On which tables the locks of this kind are, as the server told when it was asked.
-fn on_tables(case: &Case, kind: WaitKind) -> String {
+/// The tables whose locks are waited for, each with the sessions that wait on average, as the server told.
+fn tables(case: &Case, kind: WaitKind) -> Vec<(f64, String)> {
     let hands = case.facts.hands.as_ref().filter(|_| kind == WaitKind::RowLock);
-    let Some(waits) = hands.and_then(|hands| hands.facts.locks.as_ref()) else { return String::new() };
-    let tables = waits.tables();
-    let Some((most, _)) = tables.first() else { return String::new() };
+    let mut tables = hands.and_then(|hands| hands.facts.locks.as_ref()).map_or_else(Vec::new, LockWaits::tables);
+    let most = tables.first().map_or(0.0, |(mean, _)| *mean);
     // A tenth of it: what is locked now and then beside says nothing of the cause.
-    let shown = tables.iter().filter(|(mean, _)| *mean >= 0.1 * most).take(NAMED);
-    let shown: Vec<String> = shown.map(|(mean, table)| format!("of {table} ({mean:.1} sessions wait)")).collect();
-    format!(" The locks are {}, by {} readings of the server's locks.", shown.join(" and "), waits.readings)
+    tables.retain(|(mean, _)| *mean >= 0.1 * most);
+    tables.truncate(NAMED);
+    tables
+}
+
+fn on_tables(tables: &[(f64, String)]) -> String {
+    let shown: Vec<String> =
+        tables.iter().map(|(mean, table)| format!("of {table} ({mean:.1} sessions wait)")).collect();
+    match shown.is_empty() {
+        true => String::new(),
+        false => format!(" The locks are {}, as the server tells.", shown.join(" and ")),
+    }
 }
 
 /// Who waits, and uses CPU there: those with the most first.

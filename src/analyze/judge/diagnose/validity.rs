@@ -46,9 +46,12 @@ fn of_guards(case: &Case, cause: Cause, sentence: &str, failed: &[&Check]) -> Ca
 fn generator(case: &Case) -> Option<Candidate> {
     let generator = case.facts.generator?;
     let used = generator.on_cpu + generator.runnable;
+    let threads = match generator.threads as u64 {
+        1 => "its one thread is".to_string(),
+        more => format!("its {more} threads are"),
+    };
     let sentence = format!(
-        "The generator cannot ask faster: its {} threads are on a CPU, or wait for one, {:.0} % of the time.",
-        generator.threads,
+        "The generator cannot ask faster: {threads} on a CPU, or waiting for one, {:.0} % of the time.",
         100.0 * used
     );
     Some(Candidate {
