@@ -1,7 +1,7 @@
 //! Exit codes and how errors are told. Invariant: an error is printed once, with its causes, on standard error.
 
-use crate::connection::{SettingError, without_secrets};
 use super::output;
+use crate::connection::{SettingError, without_secrets};
 use crate::import::NoLevels;
 use crate::load::LoadError;
 use crate::render::json_error;

@@ -184,9 +184,12 @@ impl<'a> Names<'a> {
         if let Some((name, _)) = named {
             return name.clone();
         }
+        // A task that never rests began its poll before anybody looked: its frames tell what thread and events do not.
+        let polled = self.future_on(stack).filter(|_| by == Who::Thread);
+        let who = polled.map_or_else(|| self.who(by), |name| format!("task {}", brief(&name)));
         match self.function(stack) {
-            Some(function) => format!("{}, in {}", self.who(by), brief(&short_name(&function.name))),
-            None => self.who(by),
+            Some(function) => format!("{who}, in {}", brief(&short_name(&function.name))),
+            None => who,
         }
     }
 }

@@ -107,8 +107,20 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Judged> {
     };
     let Candidate { cause, wait, sentence, there, named, evidence, removal, ends, divided, tables, .. } = finding;
     let (refuted_by, next) = (rule.refuted_by.clone(), rule.next.clone());
-    let finding =
-        Finding { cause, wait, tables, sentence, confidence, because, there, effect, named, evidence, refuted_by, next };
+    let finding = Finding {
+        cause,
+        wait,
+        tables,
+        sentence,
+        confidence,
+        because,
+        there,
+        effect,
+        named,
+        evidence,
+        refuted_by,
+        next,
+    };
     Some(Judged { finding, removal, ends, divided })
 }
 
