@@ -7,7 +7,7 @@ use crate::analyze::Identity;
 use crate::analyze::time::hands::{LevelHands, Part, Step, in_words};
 use crate::carriers::State;
 use crate::profile::short_name;
-use crate::words::time;
+use crate::words::{counted, time};
 use std::collections::BTreeMap;
 
 /// Rows that have so much of a level's time are shown, at most so many.
@@ -95,7 +95,7 @@ fn others(shown: &[RowKey], number: usize, levels: &BTreeMap<usize, LevelHands>)
     let rest = |level: &LevelHands| {
         level.parts.iter().filter(|part| !shown.contains(&key(part))).fold(0.0, |sum, part| sum + part.nanos)
     };
-    let mut cells = vec![Cell::Text(format!("{number} others")), Cell::Empty];
+    let mut cells = vec![Cell::Text(counted(number as u64, "other")), Cell::Empty];
     cells.extend(levels.values().map(|level| Cell::Figure(rest(level) / 1e3)));
     cells.push(Cell::Empty);
     cells

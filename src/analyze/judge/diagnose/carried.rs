@@ -35,6 +35,9 @@ pub(super) struct WaitInHand {
     pub measure: f64,
 }
 
+/// A thread with so large a share of its time on a CPU serves a queue of its own.
+const ALWAYS_ON_CPU: f64 = 0.8;
+
 /// What a time in the followed seconds is worth in the windows.
 #[derive(Clone, Copy)]
 struct Measure {
@@ -110,13 +113,16 @@ impl Facts<'_> {
         self.waits_in_hand().into_iter().find(|other| wait.is_at(other.function.as_ref(), other.state))
     }
 
-    /// ns a query that carriers wait for what nothing of the network serves. `queued` is the share of what may as well
+    /// ns a query that carriers wait for what nothing of the network serves; where one thread is always on a CPU, it
+    /// serves those that wait for work. `queued` is the share of what may as well
     /// be a wait for a CPU. Of a runtime whose workers are counted, blocked ones hold these and count there.
     pub(super) fn delays_in_hand(&self, queued: f64) -> f64 {
+        let one_serves = self.thread.as_ref().is_some_and(|thread| thread.on_cpu >= ALWAYS_ON_CPU);
         let delay = |wait: &WaitInHand| {
             let here = if self.workers.is_some() { 1.0 - wait.of_threads / wait.nanos } else { 1.0 };
             let Ends { outside, behind, cpu, .. } = wait.ends;
-            here * (outside + (behind + (cpu - wait.work(self.throughput))) * (1.0 - queued))
+            let for_work = if one_serves { 0.0 } else { cpu - wait.work(self.throughput) };
+            here * (outside + (behind + for_work) * (1.0 - queued))
         };
         let in_queue = self.queued_in_hand().map_or(0.0, |(nanos, _)| nanos * (1.0 - queued));
         self.waits_in_hand().iter().map(delay).sum::<f64>() + in_queue
