@@ -108,20 +108,8 @@ impl Answered<'_> {
     /// # Errors
     /// Standard output cannot be written to.
     pub fn ending(&self, whole: impl FnOnce() -> Report, named: impl FnOnce() -> Vec<Section>) -> Result<Outcome> {
-        if self.shown.brief {
-            return self.brief();
-        }
-        if self.common.json {
-            return self.json(&self.named_as_asked(whole()));
-        }
-        if self.shown.full {
-            let report = self.named_as_asked(whole());
-            return output::text(&format!("{}\n{}", on_terminal(&report, &screen(self.common.width)), self.lines()));
-        }
-        if !self.shown.section.is_empty() {
-            return output::text(&self.sections(self.shown.chosen(named())));
-        }
-        output::text(&self.lines())
+        let after = |report: String| format!("{report}\n{}", self.lines());
+        self.on_request(whole, named, after).unwrap_or_else(|| output::text(&self.lines()))
     }
 
     /// Begins with the answer; the sections that tell most follow as far as a page has room.
@@ -134,18 +122,9 @@ impl Answered<'_> {
         named: impl FnOnce() -> Vec<Section>,
         telling: impl FnOnce() -> Vec<Section>,
     ) -> Result<Outcome> {
-        if self.shown.brief {
-            return self.brief();
-        }
-        if self.common.json {
-            return self.json(&self.named_as_asked(whole()));
-        }
-        if self.shown.full {
-            let report = self.named_as_asked(whole());
-            return output::text(&format!("{}\n{}", self.lines(), on_terminal(&report, &screen(self.common.width))));
-        }
-        if !self.shown.section.is_empty() {
-            return output::text(&self.sections(self.shown.chosen(named())));
+        let before = |report: String| format!("{}\n{report}", self.lines());
+        if let Some(outcome) = self.on_request(whole, named, before) {
+            return outcome;
         }
         let lines = self.lines();
         // Two lines for what is left out, and one before them.
@@ -157,6 +136,27 @@ impl Answered<'_> {
             text += &format!("\n{}", self.sections(vec![Section { notes, ..Section::default() }]));
         }
         output::text(&text)
+    }
+
+    /// The answer alone, an object, everything or sections, where one of these is asked for.
+    fn on_request(
+        &self,
+        whole: impl FnOnce() -> Report,
+        named: impl FnOnce() -> Vec<Section>,
+        with_answer: impl FnOnce(String) -> String,
+    ) -> Option<Result<Outcome>> {
+        if self.shown.brief {
+            return Some(self.brief());
+        }
+        if self.common.json {
+            return Some(self.json(&self.named_as_asked(whole())));
+        }
+        if self.shown.full {
+            let report = on_terminal(&self.named_as_asked(whole()), &screen(self.common.width));
+            return Some(output::text(&with_answer(report)));
+        }
+        let chosen = || output::text(&self.sections(self.shown.chosen(named())));
+        (!self.shown.section.is_empty()).then(chosen)
     }
 
     fn lines(&self) -> String {

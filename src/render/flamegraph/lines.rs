@@ -63,10 +63,11 @@ fn folded_away(view: &LevelView) -> String {
 /// Of the time in hand: queries, and what widths are.
 fn hands_line(view: &LevelView) -> String {
     format!(
-        "{} queries, {} q/s, in {} s of their own after the window; widths are wall time in the server's hands",
+        "{} queries, {} q/s, in {} s of their own after the window; widths are wall time in the server's hands{}",
         count(view.queries as u64),
         significant(view.throughput),
-        significant(view.seconds)
+        significant(view.seconds),
+        folded_away(view)
     )
 }
 
@@ -75,11 +76,10 @@ fn waits_line(view: &LevelView, drawing: &Drawing) -> String {
     let from = &view.provenance;
     let percent = |share: Option<f64>| share.map_or("none".into(), |share| format!("{:.1} %", share * 100.0));
     format!(
-        "{} of the waits on complete stacks, of {} it is known who ended them, {} events lost{}{}",
+        "{} of the waits on complete stacks, of {} it is known who ended them, {} events lost{}",
         percent(from.complete),
         percent(from.ended),
         from.lost.map_or("no count of".into(), count),
-        folded_away(view),
         not_drawn(drawing)
     )
 }

@@ -114,8 +114,8 @@ impl Facts<'_> {
     }
 
     /// ns a query that carriers wait for what nothing of the network serves; where one thread is always on a CPU, it
-    /// serves those that wait for work. `queued` is the share of what may as well
-    /// be a wait for a CPU. Of a runtime whose workers are counted, blocked ones hold these and count there.
+    /// serves those that wait for work. `queued` is the share of what may as well be a wait for a CPU. Of a runtime
+    /// whose workers are counted, blocked ones hold these and count there.
     pub(super) fn delays_in_hand(&self, queued: f64) -> f64 {
         let one_serves = self.thread.as_ref().is_some_and(|thread| thread.on_cpu >= ALWAYS_ON_CPU);
         let delay = |wait: &WaitInHand| {
