@@ -4,6 +4,7 @@
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
 use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, Profile, StackId, marker};
+use crate::sample::ebpf::TAKE_STACKS;
 use crate::sample::{Address, Incomplete, RawSamples, RawStack};
 use std::collections::{BTreeMap, HashMap};
 
@@ -227,18 +228,27 @@ impl Converter {
     }
 }
 
-/// How many of the innermost addresses are the sampler's own: a stack that its program took at a context switch
-/// begins with the program and what calls it there, up to the scheduler.
+/// Innermost addresses among which a program of the sampler's own, and what is around it, are looked for.
+const PROBE: usize = 12;
+
+/// How many of the innermost addresses are the sampler's own: a stack that a program of its own took begins with that
+/// program, what it calls, and what calls it at its tracepoint.
 fn probe(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> usize {
     let name = |address: &Address| Some(symbolizer.frame(*found.get(address)?.last()?).name.as_str());
-    // `on_switch` of src/sample/ebpf/bpf, and what it calls to follow a wait.
-    let own = ["_on_switch", "_follow_wait", "_leave"];
-    let program = |name: &str| name.starts_with("bpf_prog_") && own.iter().any(|own| name.ends_with(own));
-    if !raw.addresses.first().and_then(name).is_some_and(program) {
+    let of = |address: &Address, is: &dyn Fn(&str) -> bool| name(address).is_some_and(is);
+    let program = |name: &str| name.starts_with("bpf_prog_");
+    if !raw.addresses.first().is_some_and(|address| of(address, &program)) {
         return 0;
     }
-    // The program's functions, its trampoline or dispatcher, the tracepoint.
-    raw.addresses.iter().take(10).position(|address| name(address) == Some("__schedule")).unwrap_or(0)
+    let innermost = &raw.addresses[..raw.addresses.len().min(PROBE)];
+    // Others' programs stay.
+    let own = |name: &str| program(name) && TAKE_STACKS.iter().any(|own| name.ends_with(&format!("_{own}")));
+    if !innermost.iter().any(|address| of(address, &own)) {
+        return 0;
+    }
+    // Programs, their trampolines and dispatchers, and the tracepoint.
+    let around = |name: &str| ["bpf_", "__bpf_", "__traceiter_"].iter().any(|start| name.starts_with(start));
+    innermost.iter().rposition(|address| of(address, &around)).map_or(0, |last| last + 1)
 }
 
 /// Whether the innermost frame has a name.

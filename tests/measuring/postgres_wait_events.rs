@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use wireprof::elf::symbol_address;
-use wireprof::preset::Preset;
+use wireprof::preset::{Preset, WaitEvents};
 use wireprof::statements::{LockQuery, StatementsError, sample_locks};
 
 fn preset() -> Preset {
@@ -106,6 +106,22 @@ async fn look(client: &Client, variable: &str, lasting: Duration, shown: &mut Sh
     }
 }
 
+/// Of each number that was seen often enough: its name by the preset, how often it was shown so, and how often at all.
+fn often<'a>(shown: &'a Shown, events: &'a WaitEvents) -> impl Iterator<Item = (u32, String, usize, usize)> + 'a {
+    let often = shown.iter().filter(|(_, names)| names.values().sum::<usize>() >= LOOKS);
+    often.map(|(info, names)| {
+        let name = events.name(*info).map_or("none".to_string(), |name| name.to_string());
+        let own = names.get(&name).copied().unwrap_or(0);
+        (*info, name, own, names.values().sum())
+    })
+}
+
+/// Names of numbers that were shown so more often than not, in small letters: 17 and later write them otherwise.
+fn mostly(shown: &Shown, events: &WaitEvents) -> BTreeSet<String> {
+    let mostly = often(shown, events).filter(|(_, _, own, all)| own * 2 > *all);
+    mostly.map(|(_, name, ..)| name.to_lowercase()).collect()
+}
+
 /// What each session waits for here is told by the statement; the server's own processes wait beside it.
 const PROVOKED: [(usize, &str, &[&str]); 6] = [
     (8, "update counters set v = v + 1 where k = 1", &["Lock:transactionid", "Lock:tuple", "Client:ClientRead"]),
@@ -151,28 +167,30 @@ fn the_number_in_a_processs_memory_has_the_name_that_the_server_shows() {
     let mut shown = Shown::new();
     runtime().block_on(async {
         let client = connect(&server, "postgres").await;
-        for (sessions, statement, _) in PROVOKED {
+        for (sessions, statement, expected) in PROVOKED {
             let load = Load::start(&server, sessions, statement).await;
-            look(&client, &table.variable, Duration::from_secs(2), &mut shown).await;
+            // A short wait is met seldom where the host is busy.
+            for _ in 0..10 {
+                look(&client, &table.variable, Duration::from_secs(2), &mut shown).await;
+                let mostly = mostly(&shown, events);
+                if expected.iter().all(|name| mostly.contains(&name.to_lowercase())) {
+                    break;
+                }
+            }
             drop(load);
         }
     });
-    let (mut met, mut mostly) = (BTreeSet::new(), BTreeSet::new());
-    for (info, names) in shown.iter().filter(|(_, names)| names.values().sum::<usize>() >= LOOKS) {
-        let name = events.name(*info).map_or("none".to_string(), |name| name.to_string());
-        let (own, all) = (names.get(&name).copied().unwrap_or(0), names.values().sum::<usize>());
+    for (info, name, own, all) in often(&shown, events) {
         // Between two looks at one number a process can have had another.
-        assert!(own * 5 >= all, "{info:#010x} is {name}, and was shown as {names:?}");
-        // Names of 17 and later are written otherwise.
-        mostly.extend((own * 2 > all).then(|| name.to_lowercase()));
-        met.insert(name);
+        assert!(own * 5 >= all, "{info:#010x} is {name}, and was shown as {:?}", shown[&info]);
     }
-    println!("met: {met:?}");
+    let mostly = mostly(&shown, events);
+    println!("met: {mostly:?}");
     let expected = PROVOKED.iter().flat_map(|(.., expected)| *expected);
     let missing: Vec<_> = expected.filter(|name| !mostly.contains(&name.to_lowercase())).collect();
     assert!(missing.is_empty(), "{missing:?} not met, but {shown:#?}");
     let own = OWN.iter().filter(|name| mostly.contains(&name.to_lowercase())).count();
-    assert!(own >= 4, "of the server's own processes: {met:?}");
+    assert!(own >= 4, "of the server's own processes: {mostly:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use wireprof::analyze::time::hands::{LevelHands, Part, Step, hands};
 use wireprof::carriers::State;
 use wireprof::preset::Preset;
 use wireprof::profile::short_name;
+use wireprof::run::Run;
 
 /// What was followed at one level, and what `explain` says of it.
 pub struct Followed {
@@ -27,13 +28,25 @@ fn followed_in(place: &Place, url: &str, preset: &str, query: &str, level: usize
     let fixed = ["--window", "1s", "--follow", "2s", "--no-setup", "--levels", &levels, "--query", query];
     let answer = place.sweep(&[&["--url", url, "--preset", preset], &fixed[..]].concat());
     assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
-    let preset = Preset::load(preset).unwrap();
-    let level = hands(&place.the_run(), &preset).remove(&level).unwrap_or_else(|| panic!("nothing: {}", answer.err));
+    let (preset, run) = (Preset::load(preset).unwrap(), place.the_run());
+    assert_without_observer(&run);
+    let level = hands(&run, &preset).remove(&level).unwrap_or_else(|| panic!("nothing: {}", answer.err));
     let told = place.run(&["explain", "latest", "--full"]).out;
     let diagnosis = place.run(&["diagnose", "latest"]).out;
     let followed = Followed { level, told, diagnosis };
     followed.assert_sums();
     followed
+}
+
+/// Stacks are taken by a program of the kernel's; its own functions are on none of them.
+fn assert_without_observer(run: &Run) {
+    for window in &run.windows {
+        let waits = window.off_cpu.iter().filter_map(|off_cpu| off_cpu.profile.as_ref());
+        let stacks = window.hands.iter().filter_map(|hands| hands.stacks.as_ref());
+        let mut frames = waits.chain(stacks).flat_map(|profile| &profile.frames);
+        let own = frames.find(|frame| frame.name.starts_with("bpf_prog_"));
+        assert!(own.is_none(), "{own:?}");
+    }
 }
 
 impl Followed {
