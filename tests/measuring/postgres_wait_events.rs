@@ -172,7 +172,7 @@ fn the_number_in_a_processs_memory_has_the_name_that_the_server_shows() {
             // A short wait is met seldom where the host is busy.
             for _ in 0..10 {
                 look(&client, &table.variable, Duration::from_secs(2), &mut shown).await;
-                let mostly = mostly(&shown, events);
+                let mostly = mostly(&shown, &events);
                 if expected.iter().all(|name| mostly.contains(&name.to_lowercase())) {
                     break;
                 }
@@ -180,11 +180,11 @@ fn the_number_in_a_processs_memory_has_the_name_that_the_server_shows() {
             drop(load);
         }
     });
-    for (info, name, own, all) in often(&shown, events) {
+    for (info, name, own, all) in often(&shown, &events) {
         // Between two looks at one number a process can have had another.
         assert!(own * 5 >= all, "{info:#010x} is {name}, and was shown as {:?}", shown[&info]);
     }
-    let mostly = mostly(&shown, events);
+    let mostly = mostly(&shown, &events);
     println!("met: {mostly:?}");
     let expected = PROVOKED.iter().flat_map(|(.., expected)| *expected);
     let missing: Vec<_> = expected.filter(|name| !mostly.contains(&name.to_lowercase())).collect();
