@@ -39,11 +39,14 @@ impl Cache {
         let columns = vec![
             Column::text("kind", "kind"),
             Column::number("files", "files", ""),
-            Column::number("bytes", "bytes", ""),
+            Column::number("bytes", "size", "bytes"),
         ];
         let tables = vec![Table { columns, rows: kept.iter().map(row).collect(), ..Table::default() }];
-        let section = Section { title: "Kept".into(), tables, notes, ..Section::default() };
-        output::report(common, &Report { title: "What is kept to save time".into(), sections: vec![section] })
+        let section = Section { id: "cache", title: "Kept".into(), tables, notes, ..Section::default() };
+        output::report(
+            common,
+            &Report { title: "What is kept to save time".into(), sections: vec![section], ..Report::default() },
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use super::overview::checks_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
 use super::screen::screen;
-use super::shown::{Answered, Shown, value};
+use super::shown::{Answered, Shown};
 use super::source::{built_from, directory};
 use super::{Common, Outcome, Usage};
 use crate::analyze::compare::freshness::{Freshness, freshness};
@@ -16,7 +16,9 @@ use crate::analyze::compare::headline::headline;
 use crate::analyze::compare::prediction::predictions;
 use crate::connection::{shown_argument, shown_connection, without_secrets};
 use crate::preset::{Preset, Step};
-use crate::render::{Conclusion, Framing, Report, comparison_end, comparison_report, headline_lines, on_terminal};
+use crate::render::{
+    Conclusion, Framing, Report, comparison_end, comparison_report, headline_lines, headline_value, on_terminal,
+};
 use crate::run::{Parts, Run, Store, name_of_part};
 use crate::sweep::{self, Arm, Compared, Event, Launch, Limits, Request, SideSpec, Turns, compare, pairs};
 use anyhow::{Result, anyhow};
@@ -320,12 +322,19 @@ impl Compare {
         ];
         let framing = Framing { width: common.width, next, ..Framing::default() };
         let correct = report.sections.iter().filter(|section| section.id == "freshness").cloned().collect();
-        let correct = Report { title: report.title.clone(), sections: correct };
+        let correct = Report { title: report.title.clone(), runs: report.runs.clone(), sections: correct };
         let mut lines: Vec<String> =
             on_terminal(&correct, &screen(common.width)).lines().chain([""]).map(String::from).collect();
         lines.extend(headline_lines(&headline, Some(&comparison_end(conclusion)), &framing));
-        let value = value(&headline)?;
-        let page = Answered { common, names: &self.names, shown: &self.shown, lines: &lines, value: &value };
+        let value = headline_value(&headline, &framing.next);
+        let page = Answered {
+            common,
+            names: &self.names,
+            shown: &self.shown,
+            lines: &lines,
+            value: &value,
+            runs: &report.runs,
+        };
         page.ending(|| report.clone(), || report.sections.clone())
     }
 

@@ -151,7 +151,7 @@ impl Answer<'_> {
         };
         let failed = guards_failed(&run);
         let id = run.manifest.id.clone();
-        let whole = |run: &Run, pictures| overview(run, Some(self.preset), &reference, pictures);
+        let whole = |run: &Run, pictures| overview(run, Some(self.preset), &reference, pictures, self.common.json);
         ending.tell(run, &Ok(self.preset.clone()), whole)?;
         match (&outcome.cut, undrawn) {
             (Some(_), undrawn) => {

@@ -5,7 +5,7 @@ use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::judge::diagnose::{Diagnosis, Known};
 use crate::parallel;
 use crate::preset::Preset;
-use crate::render::{diagnosis_report, on_terminal, terminal, verdict_words};
+use crate::render::{diagnosis_report, diagnosis_value, envelope, on_terminal, terminal, verdict_words};
 use crate::run::{Parts, Run, Store, StoredVerdict};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -58,7 +58,8 @@ impl Diagnose {
             all.into_iter().partition(|diagnosis| Some(diagnosis.level) == wanted);
         let Some(chosen) = chosen.into_iter().next() else { return Err(anyhow!(Usage(nowhere(self.level, &others)))) };
         if common.json {
-            let value = serde_json::json!({"schema": 1, "diagnosis": chosen, "other_levels": others});
+            let mut value = envelope(&common.verb, std::slice::from_ref(&chosen.run));
+            value["diagnoses"] = std::iter::once(&chosen).chain(&others).map(diagnosis_value).collect();
             return output::json(&value);
         }
         output::text(&bounded(&on_terminal(&diagnosis_report(&chosen, &others), &screen(common.width))))

@@ -2,14 +2,14 @@
 
 use super::folding::FoldingArguments;
 use super::names::Names;
-use super::shown::{Answered, Shown, value};
+use super::shown::{Answered, Shown};
 use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::analyze::compare::headline::headline;
 use crate::preset::Preset;
 use crate::profile::{Focus, Folding, Rename};
 use crate::render::flamegraph::{Caption, write_differences};
-use crate::render::{Framing, Picture, Report, Section, difference_report, headline_lines};
+use crate::render::{Framing, Picture, Report, Section, difference_report, headline_lines, headline_value};
 use crate::run::{Parts, Store};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -129,8 +129,15 @@ impl Diff {
             (format!("wireprof diff {before} {after} --svg DIR"), "pictures".into()),
         ];
         let framing = Framing { width: common.width, next, ..Framing::default() };
-        let (lines, value) = (headline_lines(&headline, None, &framing), value(&headline)?);
-        let page = Answered { common, names: &self.names, shown: &self.shown, lines: &lines, value: &value };
+        let (lines, value) = (headline_lines(&headline, None, &framing), headline_value(&headline, &framing.next));
+        let page = Answered {
+            common,
+            names: &self.names,
+            shown: &self.shown,
+            lines: &lines,
+            value: &value,
+            runs: &report.runs,
+        };
         let sections = || report.sections.clone();
         page.beginning(|| report.clone(), sections, sections)
     }

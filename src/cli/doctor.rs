@@ -124,8 +124,8 @@ impl Doctor {
         }
         let title = format!("What is permitted: {}", last[0]);
         let mut sections: Vec<Section> = sections.into_iter().map(|(section, _)| section).collect();
-        sections.push(Section { title: "Verdict".into(), notes: last, ..Section::default() });
-        output::report(common, &Report { title, sections })?;
+        sections.push(Section { id: "verdict", title: "Verdict".into(), notes: last, ..Section::default() });
+        output::report(common, &Report { title, sections, ..Report::default() })?;
         Ok(if possible { Outcome::Done } else { Outcome::NotPermitted })
     }
 }
@@ -142,16 +142,15 @@ fn section(title: &str, checks: &[HostCheck]) -> (Section, Vec<HostStatus>) {
         Column::text("remedy", "remedy"),
     ];
     let verdict = |verdict: HostStatus| match verdict {
-        HostStatus::Good => "ok",
-        HostStatus::Limited => "limited",
-        HostStatus::Refused => "REFUSED",
+        HostStatus::Good => Cell::coded("ok", "ok"),
+        HostStatus::Limited => Cell::coded("limited", "limited"),
+        HostStatus::Refused => Cell::coded("refused", "REFUSED"),
     };
     let text = |text: &str| if text.is_empty() { Cell::Empty } else { Cell::Text(text.into()) };
-    let row = |check: &HostCheck| {
-        vec![text(check.what), text(verdict(check.verdict)), text(&check.found), text(&check.remedy)]
-    };
+    let row =
+        |check: &HostCheck| vec![text(check.what), verdict(check.verdict), text(&check.found), text(&check.remedy)];
     let table = Table { columns, rows: checks.iter().map(row).collect(), ..Table::default() };
-    let section = Section { title: title.into(), tables: vec![table], ..Section::default() };
+    let section = Section { id: "permitted", title: title.into(), tables: vec![table], ..Section::default() };
     (section, checks.iter().map(|check| check.verdict).collect())
 }
 

@@ -3,10 +3,10 @@
 use super::explain::of_run;
 use super::flamegraph::FOLDER;
 use super::names::Names;
-use super::shown::{Answered, Shown, after_measuring, answer_of, reference, value};
+use super::shown::{Answered, Shown, after_measuring, answer_of, reference};
 use super::{Common, Outcome, input};
 use crate::preset::Preset;
-use crate::render::{Framing, Picture, Report, answer_lines};
+use crate::render::{Framing, Picture, Report, answer_lines, answer_value};
 use crate::run::Run;
 use crate::words::counted;
 use anyhow::Result;
@@ -43,8 +43,9 @@ impl Ending<'_> {
             input::keep_ends(&mut run);
         }
         let pictures = pictures.unwrap_or_default();
-        let (lines, value) = (answer_lines(&answer, &framing), value(&answer)?);
-        let page = Answered { common, names, shown, lines: &lines, value: &value };
+        let (lines, value) = (answer_lines(&answer, &framing), answer_value(&answer, &framing.next));
+        let page =
+            Answered { common, names, shown, lines: &lines, value: &value, runs: std::slice::from_ref(&answer.run) };
         page.ending(
             || whole(&run, pictures.clone()),
             || of_run(&run, preset, &shown.section, &directory.display().to_string(), pictures.clone()),

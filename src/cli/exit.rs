@@ -1,6 +1,6 @@
 //! Exit codes and how errors are told. Invariant: an error is printed once, with its causes, on standard error.
 
-use super::output;
+use super::{Common, output};
 use crate::connection::{SettingError, without_secrets};
 use crate::import::NoLevels;
 use crate::load::LoadError;
@@ -55,7 +55,7 @@ pub struct Usage(pub Error);
 pub struct Failed(pub Error);
 
 /// The code of a finished verb; prints its error.
-pub fn of(ended: Result<Outcome>, json: bool) -> ExitCode {
+pub fn of(ended: Result<Outcome>, common: &Common) -> ExitCode {
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(1),
@@ -63,9 +63,9 @@ pub fn of(ended: Result<Outcome>, json: bool) -> ExitCode {
         Err(error) => {
             eprintln!("wireprof: {error:#}");
             let code = code(&error);
-            if json && !output::answered() {
+            if common.json && !output::answered() {
                 let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-                tell(code, &error.to_string(), &causes);
+                tell(Some(&common.verb), code, &error.to_string(), &causes);
             }
             ExitCode::from(code)
         }
@@ -73,14 +73,14 @@ pub fn of(ended: Result<Outcome>, json: bool) -> ExitCode {
 }
 
 /// The error as an object, for programs; standard error has it in words.
-fn tell(code: u8, message: &str, causes: &[String]) {
+fn tell(verb: Option<&str>, code: u8, message: &str, causes: &[String]) {
     let kind = match code {
         1 => "broken_off",
         2 => "usage",
         _ => "environment",
     };
     // Who reads is gone, perhaps: the exit code stays.
-    let _ = output::json(&json_error(code, kind, message, causes));
+    let _ = output::json(&json_error(verb, code, kind, message, causes));
 }
 
 /// 2 for what the user can say differently, 1 for work that broke off, 3 for all that the environment refuses.
@@ -131,7 +131,7 @@ pub fn of_parsing(error: &clap::Error, json: bool) -> ExitCode {
     if json && error.use_stderr() {
         let masked = without_secrets(&text);
         let first = masked.lines().next().unwrap_or_default();
-        tell(2, first.strip_prefix("error: ").unwrap_or(first), &[]);
+        tell(None, 2, first.strip_prefix("error: ").unwrap_or(first), &[]);
     }
     match without_secrets(&text) {
         // A URL in the wrong place is repeated by the message.

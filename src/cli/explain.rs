@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::overview::overview;
-use super::shown::{Answered, OF_RUN, Shown, answer_of, reference, value};
+use super::shown::{Answered, OF_RUN, Shown, answer_of, reference};
 use super::{ARGUMENTS, Common, Outcome, input};
 use crate::analyze::cost::demands::{bounds, demands};
 use crate::analyze::cost::hot::{HotOptions, Order, hot};
@@ -21,9 +21,9 @@ use crate::parallel;
 use crate::preset::Preset;
 use crate::render::flamegraph::write_picture;
 use crate::render::{
-    Framing, Picture, Report, Section, WaitsRow, answer_lines, correlation_section, demands_section, frames_table,
-    growth_section, hands_section, level_tables, nodes_section, places_section, populations_sentences, populations_svg,
-    scraped_table, tails_section, tree_section, waits_section,
+    Framing, Picture, Report, Section, WaitsRow, answer_lines, answer_value, checks_report, correlation_section,
+    demands_section, frames_table, growth_section, hands_section, level_tables, nodes_section, places_section,
+    populations_sentences, populations_svg, scraped_table, tails_section, tree_section, waits_section,
 };
 use crate::run::{Parts, Run};
 use anyhow::{Context, Result};
@@ -95,11 +95,23 @@ impl Explain {
         let all_levels = self.shown.full || !self.levels.is_empty();
         let framing = Framing { width: common.width, all_levels, next, place: None };
         let (names, run) = (Names::default(), &*run);
-        let (lines, value) = (answer_lines(&answer, &framing), value(&answer)?);
-        let page = Answered { common, names: &names, shown: &self.shown, lines: &lines, value: &value };
+        let (lines, value) = (answer_lines(&answer, &framing), answer_value(&answer, &framing.next));
+        let page = Answered {
+            common,
+            names: &names,
+            shown: &self.shown,
+            lines: &lines,
+            value: &value,
+            runs: std::slice::from_ref(&answer.run),
+        };
         let title = format!("Run {} explained", run.manifest.id);
         page.beginning(
-            || Report { title, sections: self.sections(run, &preset, picture.clone()) },
+            || Report {
+                title,
+                runs: vec![run.manifest.id.clone()],
+                sections: [self.sections(run, &preset, picture.clone()), checks_report(run, common.json).sections]
+                    .concat(),
+            },
             || of_run(run, &preset, &self.shown.section, &loaded.directory.display().to_string(), Vec::new()),
             || {
                 let mut sections = self.sections(run, &preset, picture.clone());
@@ -133,7 +145,7 @@ pub fn of_run(
     reference: &str,
     pictures: Vec<Picture>,
 ) -> Vec<Section> {
-    let mut sections = overview(run, preset.as_ref().ok(), reference, pictures).sections;
+    let mut sections = overview(run, preset.as_ref().ok(), reference, pictures, false).sections;
     let lacks = |name: &String| sections.iter().all(|section| section.id != name);
     if wanted.iter().any(lacks) {
         let known: Vec<&str> = sections.iter().map(|section| section.id).collect();

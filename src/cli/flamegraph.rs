@@ -86,7 +86,11 @@ impl Flamegraph {
         let section = Section { pictures, notes: written.left_out, ..Section::default() };
         output::report(
             common,
-            &Report { title: format!("Flamegraphs of run {}", run.manifest.id), sections: vec![section] },
+            &Report {
+                title: format!("Flamegraphs of run {}", run.manifest.id),
+                runs: vec![run.manifest.id.clone()],
+                sections: vec![section],
+            },
         )
     }
 }

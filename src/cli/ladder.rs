@@ -6,11 +6,11 @@ use super::names::Names;
 use super::overview::checks_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
-use super::shown::{Answered, Shown, after_measuring, answer_of, reference, value};
+use super::shown::{Answered, Shown, after_measuring, answer_of, reference};
 use super::{Common, Outcome, Usage, input};
 use crate::analyze::compare::ladder::ladder;
 use crate::preset::{Checks, Preset, Rung};
-use crate::render::{Framing, Ladder as Answer, Report, answer_lines, ladder_report};
+use crate::render::{Framing, Ladder as Answer, Report, answer_lines, answer_value, ladder_report};
 use crate::run::{Manifest, Parts, Run, Store, name_of_part, run_id};
 use crate::sweep::{self, Arm, Ended, Event, Launch, Request, SideSpec, Turns, rounds};
 use crate::workload::Workload;
@@ -113,8 +113,16 @@ impl Ladder {
         let answer = answer_of(&run, &preset, None);
         let next = after_measuring(&reference(common, &run, &last.directory));
         let framing = Framing { width: common.width, next, ..Framing::default() };
-        let (lines, value, shown) = (answer_lines(&answer, &framing), value(&answer)?, Shown::whole());
-        let page = Answered { common, names: &self.names, shown: &shown, lines: &lines, value: &value };
+        let (lines, value, shown) =
+            (answer_lines(&answer, &framing), answer_value(&answer, &framing.next), Shown::whole());
+        let page = Answered {
+            common,
+            names: &self.names,
+            shown: &shown,
+            lines: &lines,
+            value: &value,
+            runs: std::slice::from_ref(&answer.run),
+        };
         page.ending(|| report.clone(), Vec::new)
     }
 }

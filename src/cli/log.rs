@@ -8,6 +8,7 @@ mod show;
 
 use super::{Common, Outcome, Usage, output};
 use crate::perflog::{Document, read};
+use crate::render::envelope;
 use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
@@ -82,7 +83,8 @@ fn told(
     description: Option<&str>,
 ) -> Result<Outcome> {
     if common.json {
-        let value = serde_json::json!({"schema": 1, "log": path, "session": session, "run": run, "attached": attached,
+        let mut value = envelope(&common.verb, &[run.to_string()]);
+        value["log"] = serde_json::json!({"file": path, "session": session, "attached": attached,
             "description": description});
         return output::json(&value);
     }

@@ -4,7 +4,9 @@ use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::quantities::quantities;
 use crate::analyze::time::series::series;
 use crate::preset::Preset;
-use crate::render::{Report, Section, Table, quantities_on_screen, quantities_table, series_on_screen, series_table};
+use crate::render::{
+    Cell, Report, Section, Table, quantities_on_screen, quantities_table, series_on_screen, series_table,
+};
 use crate::run::{Parts, Run, Window};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -102,8 +104,12 @@ fn series_report(run: &Run, pattern: &Regex, top: usize) -> Report {
         notes.push(format!("{} more rows: --top N shows them.", found.len() - top));
     }
     let table = series_table(&found[..top.min(found.len())]);
-    let section = Section { tables: vec![table], notes, ..Section::default() };
-    Report { title: format!("Metrics of run {} that match `{pattern}`", run.manifest.id), sections: vec![section] }
+    let section = Section { id: "metrics", tables: vec![table], notes, ..Section::default() };
+    Report {
+        title: format!("Metrics of run {} that match `{pattern}`", run.manifest.id),
+        runs: vec![run.manifest.id.clone()],
+        sections: vec![section],
+    }
 }
 
 /// A table per replicate: figures of different windows are not averaged.
@@ -113,13 +119,16 @@ fn figures(run: &Run, preset: &Preset) -> Report {
         let id = window.id();
         replicates.entry(id.replicate).or_default().insert(id.level, quantities(preset, window));
     }
+    let about = |replicate: usize| vec![("replicate", Cell::Count(replicate as u64))];
     let section = |(replicate, levels): (usize, BTreeMap<usize, Vec<_>>)| Section {
+        id: "metrics",
         title: format!("Replicate {replicate}"),
-        tables: vec![quantities_table(&levels)],
+        tables: vec![Table { about: about(replicate), ..quantities_table(&levels) }],
         ..Section::default()
     };
     Report {
         title: format!("Figures of preset {} for run {}", preset.name, run.manifest.id),
+        runs: vec![run.manifest.id.clone()],
         sections: replicates.into_iter().map(section).collect(),
     }
 }

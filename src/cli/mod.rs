@@ -40,7 +40,7 @@ mod sweep;
 
 pub use exit::{Failed, Outcome, Usage};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,6 +103,9 @@ pub struct Common {
     /// Print what is longer than the terminal without $WIREPROF_PAGER, $PAGER or less
     #[arg(long, global = true, help_heading = EVERYWHERE, display_order = 1004)]
     no_pager: bool,
+    /// What was asked, as in `log check`.
+    #[arg(skip)]
+    pub verb: String,
 }
 
 #[derive(Subcommand)]
@@ -130,12 +133,16 @@ enum Verb {
 /// Runs the command line and answers with the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let Arguments { verb, common } = match Arguments::try_parse_from(&arguments) {
-        Ok(arguments) => arguments,
+    let parsed = Arguments::command().try_get_matches_from(&arguments).and_then(|matches| {
+        let asked = asked(&matches);
+        Arguments::from_arg_matches(&matches).map(|arguments| (arguments, asked))
+    });
+    let (Arguments { verb, mut common }, asked) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return exit::of_parsing(&error, arguments.iter().any(|argument| argument == "--json")),
     };
+    common.verb = asked;
     screen::settle(screen::Settings { colour: common.color, pager: !common.no_pager });
-    let json = common.json;
     let ended = match verb {
         Verb::Sweep(verb) => verb.run(&common),
         Verb::Compare(verb) => verb.run(&common),
@@ -156,5 +163,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),
     };
-    exit::of(ended, json)
+    exit::of(ended, &common)
+}
+
+/// The verb with its own verb, as in `log check`.
+fn asked(matches: &ArgMatches) -> String {
+    let Some((verb, below)) = matches.subcommand() else { return String::new() };
+    format!("{verb} {}", asked(below)).trim_end().to_string()
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Standard output cannot be written to.
 pub fn report(common: &Common, report: &Report) -> Result<Outcome> {
     match common.json {
-        true => json(&json_value(report)),
+        true => json(&json_value(&common.verb, report)),
         false => text(&on_terminal(report, &screen(common.width))),
     }
 }

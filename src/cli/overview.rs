@@ -24,8 +24,15 @@ const TOP: usize = 12;
 /// Statements of the database.
 const STATEMENTS: usize = 2;
 
-/// Levels, checks, the preset's quantities, hot frames and pictures of a run.
-pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: Vec<Picture>) -> Report {
+/// Levels, checks, the preset's quantities, hot frames and pictures of a run; `all_checks`: those that pass have rows as
+/// well.
+pub fn overview(
+    run: &Run,
+    preset: Option<&Preset>,
+    reference: &str,
+    pictures: Vec<Picture>,
+    all_checks: bool,
+) -> Report {
     let manifest = &run.manifest;
     let mut tables = level_tables(&summary(run));
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
@@ -35,7 +42,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     let mut sections = vec![Section { id: "levels", title: "Levels".into(), tables, ..Section::default() }];
     sections.extend(places_section(&places(run)));
     sections.extend(observing(run));
-    sections.extend(checks_report(run).sections);
+    sections.extend(checks_report(run, all_checks).sections);
     if let Some(preset) = preset {
         sections.extend(measured(run, preset));
         sections.extend(super::statements::section(run, preset, STATEMENTS));
@@ -64,7 +71,7 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, pictures: V
     let measured_with = [manifest_lines(manifest), machine_notes(run), sampling_notes(run)].concat();
     sections.push(Section { id: "setup", title: "Measured with".into(), notes: measured_with, ..Section::default() });
     sections.push(Section { id: "where", title: "Where it is".into(), notes: next, ..Section::default() });
-    Report { title: format!("Run {} ({})", manifest.id, manifest.ended), sections }
+    Report { title: format!("Run {} ({})", manifest.id, manifest.ended), runs: vec![manifest.id.clone()], sections }
 }
 
 /// What observing costs, where that was measured.

@@ -71,7 +71,7 @@ impl Runs {
             let input::Loaded { run, directory } = input::load_any(common, reference, Parts::ALL)?;
             let (names, preset) = (Names::default(), input::preset(&run.manifest, None));
             let ending = Ending { common, names: &names, shown: &self.shown, directory: &directory, pictures: None };
-            return ending.tell(run, &preset, |run, _| run_report(run));
+            return ending.tell(run, &preset, |run, _| run_report(run, common.json));
         }
         let store = Store::new(&common.runs);
         let mut manifests = store.list()?;
@@ -118,11 +118,18 @@ impl Runs {
         let tables = if removed.is_empty() {
             Vec::new()
         } else {
-            vec![Table { columns, rows: removed.iter().map(row).collect(), ..Table::default() }]
+            vec![Table { id: "removed", columns, rows: removed.iter().map(row).collect(), ..Table::default() }]
         };
         let title = if self.dry_run { "Runs that would be removed" } else { "Removed runs" };
-        let section = Section { tables, notes, ..Section::default() };
-        output::report(common, &Report { title: title.into(), sections: vec![section] })
+        let section = Section { id: "removed", tables, notes, ..Section::default() };
+        output::report(
+            common,
+            &Report {
+                title: title.into(),
+                runs: removed.iter().map(|one| one.manifest.id.clone()).collect(),
+                sections: vec![section],
+            },
+        )
     }
 }
 
@@ -140,15 +147,15 @@ fn stored(store: &Store, manifest: &Manifest, now: SystemTime) -> StoredRun {
     }
 }
 
-/// One run in short: the same that ends a sweep.
-pub fn run_report(run: &Run) -> Report {
+/// One run in short; `all_checks`: those that pass have rows as well.
+fn run_report(run: &Run, all_checks: bool) -> Report {
     let levels =
         Section { id: "levels", title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
     let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
     let setup = Section { id: "setup", title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];
     sections.extend(observing(run));
-    sections.extend(checks_report(run).sections);
+    sections.extend(checks_report(run, all_checks).sections);
     sections.push(setup);
-    Report { title: format!("Run {}", run.manifest.id), sections }
+    Report { title: format!("Run {}", run.manifest.id), runs: vec![run.manifest.id.clone()], sections }
 }

@@ -1,15 +1,15 @@
-//! What of a report is shown: the answer alone, sections by name, or everything. Invariant: JSON always has everything.
+//! What of a report is shown: the answer alone, sections by name, or everything. Invariant: JSON has everything of what
+//! it has, whatever text leaves out.
 
 use super::names::Names;
 use super::screen::screen;
 use super::{Common, Outcome, Usage, output};
 use crate::analyze::judge::answer::Answer;
 use crate::preset::Preset;
-use crate::render::{Report, Section, brief, fitting, json_brief, json_with_answer, on_screen, on_terminal};
+use crate::render::{Report, Section, brief, envelope, fitting, json_value, on_screen, on_terminal};
 use crate::run::Run;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
-use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 
@@ -91,6 +91,14 @@ impl Shown {
     }
 }
 
+/// Of the whole report the wanted sections; what it lacks is among those with names.
+fn only(wanted: &[String], mut whole: Report, named: Vec<Section>) -> Report {
+    let lacks: Vec<&String> = wanted.iter().filter(|name| whole.sections.iter().all(|s| s.id != *name)).collect();
+    whole.sections.extend(named.into_iter().filter(|section| lacks.iter().any(|name| section.id == *name)));
+    whole.sections.retain(|section| wanted.iter().any(|name| section.id == name));
+    whole
+}
+
 /// An answer, and the report that it stands before or after.
 pub struct Answered<'a> {
     pub common: &'a Common,
@@ -100,6 +108,8 @@ pub struct Answered<'a> {
     pub lines: &'a [String],
     /// The answer for programs.
     pub value: &'a Value,
+    /// Ids of the runs that it is of.
+    pub runs: &'a [String],
 }
 
 impl Answered<'_> {
@@ -149,7 +159,11 @@ impl Answered<'_> {
             return Some(self.brief());
         }
         if self.common.json {
-            return Some(self.json(&self.named_as_asked(whole())));
+            let whole = match self.shown.section.as_slice() {
+                [] => whole(),
+                wanted => only(wanted, whole(), named()),
+            };
+            return Some(self.json(&self.named_as_asked(whole)));
         }
         if self.shown.full {
             let report = on_terminal(&self.named_as_asked(whole()), &screen(self.common.width));
@@ -169,17 +183,25 @@ impl Answered<'_> {
     }
 
     fn sections(&self, sections: Vec<Section>) -> String {
-        let report = self.named_as_asked(Report { title: String::new(), sections });
+        let report = self.named_as_asked(Report { sections, ..Report::default() });
         // Without the line of the title.
         on_terminal(&report, &screen(self.common.width)).trim_start_matches('\n').to_string()
     }
 
     fn brief(&self) -> Result<Outcome> {
-        if self.common.json { output::json(&json_brief(self.value)) } else { output::text(&self.lines()) }
+        if !self.common.json {
+            return output::text(&self.lines());
+        }
+        self.with_answer(envelope(&self.common.verb, self.runs))
     }
 
     fn json(&self, report: &Report) -> Result<Outcome> {
-        output::json(&json_with_answer(report, self.value))
+        self.with_answer(json_value(&self.common.verb, report))
+    }
+
+    fn with_answer(&self, mut value: Value) -> Result<Outcome> {
+        value["answer"] = self.value.clone();
+        output::json(&value)
     }
 
     fn named_as_asked(&self, report: Report) -> Report {
@@ -192,14 +214,6 @@ impl Answered<'_> {
 pub fn answer_of(run: &Run, preset: &Result<Preset>, level: Option<usize>) -> Answer {
     let preset = preset.as_ref().map_err(|why| format!("{why:#}"));
     crate::analyze::judge::answer::answer(run, preset, level)
-}
-
-/// An answer as JSON has it.
-///
-/// # Errors
-/// None that a plain value can have.
-pub fn value(answer: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(answer).context("the answer cannot be written as JSON")
 }
 
 /// What stands around a run in the longest command.

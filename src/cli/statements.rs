@@ -51,7 +51,11 @@ impl Statements {
         let section = section(run, &preset, self.top).unwrap_or_else(none);
         output::report(
             common,
-            &Report { title: format!("Statements of run {}", run.manifest.id), sections: vec![section] },
+            &Report {
+                title: format!("Statements of run {}", run.manifest.id),
+                runs: vec![run.manifest.id.clone()],
+                sections: vec![section],
+            },
         )
     }
 }

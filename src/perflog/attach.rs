@@ -59,8 +59,7 @@ pub fn attach(
 }
 
 fn links(attachments: &[Attachment]) -> String {
-    let columns =
-        vec![Column::number("level", "level", ""), Column::text("what", "attachment"), Column::text("file", "file")];
+    let columns = vec![Column::level(), Column::text("what", "attachment"), Column::text("file", "file")];
     let mut sorted: Vec<&Attachment> = attachments.iter().collect();
     sorted.sort_by(|a, b| (a.level, &a.what, &a.name).cmp(&(b.level, &b.what, &b.name)));
     let row = |a: &&Attachment| {

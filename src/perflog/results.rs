@@ -68,10 +68,10 @@ fn hot_frames(table: &HotTable) -> String {
 
 fn checks(run: &Run) -> String {
     let checks: Vec<_> = run.windows.iter().flat_map(|w| w.checks.iter().map(move |g| (w.id(), g))).collect();
-    let table = checks_table(&checks);
+    let table = checks_table(&checks, false);
     match table.rows.is_empty() {
-        true => format!("Guards: {}\n\n", table.notes.join(" ")),
-        false => format!("Guards:\n\n{}\n", markdown_table(&table)),
+        true => format!("Checks: {}\n\n", table.notes.join(" ")),
+        false => format!("Checks:\n\n{}\n", markdown_table(&table)),
     }
 }
 

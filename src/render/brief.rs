@@ -51,7 +51,7 @@ pub fn brief(mut section: Section) -> Section {
 pub fn fitting(sections: Vec<Section>, width: usize, lines: usize) -> (Vec<Section>, Vec<&'static str>) {
     let (mut shown, mut left_out, mut used) = (Vec::new(), Vec::new(), 0);
     for section in sections {
-        let report = Report { title: String::new(), sections: vec![section.clone()] };
+        let report = Report { sections: vec![section.clone()], ..Report::default() };
         // Without the line of the title.
         let needed = terminal(&report, width).lines().count().saturating_sub(1);
         if used + needed <= lines {
@@ -136,23 +136,19 @@ fn size(cell: &Cell) -> Option<f64> {
         // One that was not seen is as large as it may be.
         Cell::Estimate { value, interval, .. } => Some(interval.map_or(value.abs(), |(_, high)| high.abs())),
         Cell::Within(_, upper) => Some(upper.abs()),
-        Cell::Text(_) | Cell::Name(_) | Cell::FullName(_) | Cell::Missing(_) | Cell::Undefined(_) | Cell::Empty => None,
+        _ => None,
     }
 }
 
 fn depth(cell: &Cell) -> usize {
-    match cell {
-        Cell::Text(text) => text.len() - text.trim_start().len(),
-        _ => 0,
-    }
+    cell.words().map_or(0, |text| text.len() - text.trim_start().len())
 }
 
 /// What a row is called: its texts before its first number.
 fn name(row: &[Cell]) -> String {
     let texts = row.iter().map_while(|cell| match cell {
-        Cell::Text(text) => Some(text.trim().to_string()),
         Cell::Name(name) | Cell::FullName(name) => Some(crate::profile::short_name(name)),
-        _ => None,
+        cell => cell.words().map(|text| text.trim().to_string()),
     });
     let name = texts.take(1).collect::<Vec<_>>().join(" ");
     crate::profile::middle(&name, NAME)
@@ -219,5 +215,5 @@ fn together(mut table: Table) -> Table {
 }
 
 fn text(cell: &Cell) -> String {
-    if let Cell::Text(text) = cell { text.clone() } else { String::new() }
+    cell.words().unwrap_or_default().to_string()
 }

@@ -38,7 +38,8 @@ pub fn comparison_report(conclusion: &Conclusion) -> Report {
     let wrong = |(name, found): (&String, &Option<Freshness>)| found.as_ref()?.wrong().then(|| name.clone());
     let wrong: Vec<String> = names.iter().zip(conclusion.freshness).filter_map(wrong).collect();
     let warning = if wrong.is_empty() { String::new() } else { format!(": {} IS WRONG", wrong.join(" and ")) };
-    Report { title: format!("{} compared{warning}", names.join(" and ")), sections }
+    let runs = conclusion.sides.iter().map(|manifest| manifest.id.clone()).collect();
+    Report { title: format!("{} compared{warning}", names.join(" and ")), runs, sections }
 }
 
 fn name(manifest: &Manifest) -> String {
@@ -68,7 +69,7 @@ fn correctness(conclusion: &Conclusion) -> Option<Section> {
             Cell::Count(found.writes),
             Cell::Count(found.reads),
             Cell::Count(found.stale),
-            Cell::Text(correctness_words(found).into()),
+            correctness_cell(found),
         ]
     };
     let rows = conclusion.sides.iter().zip(conclusion.freshness).map(row).collect();
@@ -80,20 +81,21 @@ fn correctness(conclusion: &Conclusion) -> Option<Section> {
     Some(Section {
         id: "freshness",
         title: "Read after write".into(),
-        tables: vec![Table { columns, rows, ..Table::default() }],
+        tables: vec![Table { id: "freshness", columns, rows, ..Table::default() }],
         notes,
         ..Section::default()
     })
 }
 
-fn correctness_words(found: &Freshness) -> &'static str {
-    match (found.reads, found.stale, found.permitted) {
-        (0, _, _) => "not measured: no read followed a write",
-        (_, 0, true) => "none was stale; this isolation level would permit it",
-        (_, 0, false) => "right: none was stale",
-        (_, _, true) => "stale, as this isolation level permits",
-        (_, _, false) => "WRONG",
-    }
+fn correctness_cell(found: &Freshness) -> Cell {
+    let (name, words) = match (found.reads, found.stale, found.permitted) {
+        (0, _, _) => ("not_measured", "not measured: no read followed a write"),
+        (_, 0, true) => ("right", "none was stale; this isolation level would permit it"),
+        (_, 0, false) => ("right", "right: none was stale"),
+        (_, _, true) => ("stale_as_permitted", "stale, as this isolation level permits"),
+        (_, _, false) => ("wrong", "WRONG"),
+    };
+    Cell::coded(name, words)
 }
 
 fn verdicts(conclusion: &Conclusion) -> Section {
@@ -138,7 +140,7 @@ fn predicted(conclusion: &Conclusion) -> Option<Section> {
     let (predictions, notes) = conclusion.predictions;
     (!predictions.is_empty() || !notes.is_empty()).then_some(())?;
     let columns = vec![
-        Column::number("level", "level", "clients"),
+        Column::level(),
         Column::text("figure", "figure"),
         Column::text("unit", "unit"),
         Column::number("before", "before", ""),
@@ -155,7 +157,7 @@ fn predicted(conclusion: &Conclusion) -> Option<Section> {
                  lies beyond the \
                  prediction has an interval of its own, over pairs of replicates, which is narrower: side effects \
                  that it shows are real.";
-    let table = Table { columns, rows, notes: vec![holds.into()], ..Table::default() };
+    let table = Table { id: "predicted", columns, rows, notes: vec![holds.into()], ..Table::default() };
     let tables = if predictions.is_empty() { Vec::new() } else { vec![table] };
     let mut notes = notes.clone();
     let asleep = conclusion.sides.iter().all(|manifest| !manifest.host.awake);
@@ -207,7 +209,7 @@ fn prediction_row(prediction: &Prediction) -> Vec<Cell> {
         difference(prediction.before, prediction.change),
         difference(prediction.predicted, prediction.beyond),
         Cell::Count(prediction.pairs as u64),
-        Cell::Text(holds.into()),
+        Cell::coded(&holds.to_lowercase(), holds),
         Cell::Text(by),
     ]
 }

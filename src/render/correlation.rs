@@ -48,7 +48,13 @@ fn slow_table(slow: &SlowSlices) -> Table {
         ]
     };
     let rows = slow.found.iter().take(ROWS).map(row).collect();
-    Table { title: "What ran more in the slowest tenth of the 50 ms slices".into(), columns, rows, notes: Vec::new() }
+    Table {
+        id: "slow_slices",
+        title: "What ran more in the slowest tenth of the 50 ms slices".into(),
+        columns,
+        rows,
+        ..Table::default()
+    }
 }
 
 /// CPU a second of time, not a query: a slice in which little was completed is no cheaper for it.
@@ -118,7 +124,13 @@ fn pairs_table(together: &Together) -> Table {
         ]
     };
     let rows = together.found.iter().take(ROWS).map(row).collect();
-    Table { title: "What rises together from window to window".into(), columns, rows, notes: Vec::new() }
+    Table {
+        id: "rising_together",
+        title: "What rises together from window to window".into(),
+        columns,
+        rows,
+        ..Table::default()
+    }
 }
 
 fn pairs_note(together: &Together) -> String {

@@ -21,12 +21,13 @@ fn demands_table(demands: &[Demand]) -> Table {
     let levels: BTreeSet<usize> = demands.iter().flat_map(|demand| demand.levels.keys().copied()).collect();
     let mut columns = vec![Column::text("resource", "resource"), Column::number("capacity", "capacity", "")];
     for level in &levels {
-        columns.push(Column::number(&format!("L{level}"), &format!("busy at {level}"), "µs/query"));
-        columns.push(Column::number(&format!("L{level}_utilisation"), &format!("used at {level}"), "%"));
+        columns.push(Column::at(*level, "busy", &format!("busy at {level}"), "µs/query"));
+        columns.push(Column::at(*level, "used", &format!("used at {level}"), "%"));
     }
     let row = |demand: &Demand| {
         let capacity = demand.levels.values().map(|level| level.capacity).fold(0.0, f64::max);
-        let mut cells = vec![Cell::Text(demand.resource.to_string()), Cell::Count(capacity as u64)];
+        let mut cells =
+            vec![Cell::coded(&demand.resource.name(), demand.resource.to_string()), Cell::Count(capacity as u64)];
         for level in &levels {
             let found = demand.levels.get(level);
             cells.push(Cell::figure(found.map(|found| found.demand / 1e3), "not seen at this level"));
@@ -40,7 +41,7 @@ fn demands_table(demands: &[Demand]) -> Table {
          (all CPUs). Used = throughput x busy / capacity. From scheduler.json and wire.json of each window."
             .to_string(),
     ];
-    Table { title: String::new(), columns, rows: demands.iter().map(row).collect(), notes }
+    Table { id: "resources", columns, rows: demands.iter().map(row).collect(), notes, ..Table::default() }
 }
 
 fn bound_sentence(bound: &Bound) -> String {

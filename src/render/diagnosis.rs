@@ -37,7 +37,7 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
         time(diagnosis.latency),
         significant(diagnosis.throughput)
     );
-    Report { title, sections }
+    Report { title, runs: vec![diagnosis.run.clone()], sections }
 }
 
 /// How much of the latency goes with all that is named.

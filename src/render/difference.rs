@@ -1,6 +1,7 @@
 //! A comparison of two runs as a report. Nanoseconds are shown as microseconds.
 
 use super::hot::Scale;
+use super::json::code;
 use super::model::{Cell, Column, Report, Section, Table};
 use super::places;
 use crate::analyze::compare::difference::{
@@ -13,7 +14,8 @@ use crate::words::counted;
 pub fn difference_report(difference: &Difference) -> Report {
     let mut sections = vec![preface(difference)];
     sections.extend(difference.levels.iter().map(|level| level_section(level, difference)));
-    Report { title: format!("{} (before) against {} (after)", difference.before, difference.after), sections }
+    let runs = vec![difference.before.clone(), difference.after.clone()];
+    Report { title: format!("{} (before) against {} (after)", difference.before, difference.after), runs, sections }
 }
 
 fn preface(difference: &Difference) -> Section {
@@ -27,7 +29,7 @@ fn preface(difference: &Difference) -> Section {
     if difference.levels.is_empty() {
         notes.push("The runs have no level in common: nothing was compared.".into());
     }
-    let table = Table { columns, rows, ..Table::default() };
+    let table = Table { id: "unlike", columns, rows, ..Table::default() };
     Section {
         id: "unlike",
         tables: if table.rows.is_empty() { Vec::new() } else { vec![table] },
@@ -51,6 +53,7 @@ fn level_section(level: &LevelDifference, difference: &Difference) -> Section {
     ));
     tables.extend(level.owners.as_ref().map(|table| owners(table, difference)));
     tables.extend(level.frames.as_ref().map(|table| frames(table, difference)));
+    tables.iter_mut().for_each(|table| table.about.push(("level", Cell::Count(level.level as u64))));
     let marked = level.marked.iter().map(|mark| format!("{} {}: {}", mark.run, mark.window, mark.why));
     let (before, after) = level.windows;
     Section {
@@ -80,7 +83,7 @@ pub(super) fn main_rows_table(difference: &Difference) -> Table {
     let rows = difference.levels.iter().flat_map(|level| &level.rows).filter(|row| row.subject.is_main());
     let rows: Vec<&Row> = rows.collect();
     let mut table = figures(&rows, difference);
-    table.columns.insert(0, Column::number("level", "level", "clients"));
+    table.columns.insert(0, Column::level());
     for (cells, row) in table.rows.iter_mut().zip(&rows) {
         cells.insert(0, Cell::Count(row.level as u64));
     }
@@ -97,7 +100,12 @@ fn figures(rows: &[&Row], difference: &Difference) -> Table {
         Column::number("change", "change", "%"),
         Column::text("verdict", "verdict"),
     ];
-    Table { columns, rows: rows.iter().map(|row| figure_row(row, difference)).collect(), ..Table::default() }
+    Table {
+        id: "figures",
+        columns,
+        rows: rows.iter().map(|row| figure_row(row, difference)).collect(),
+        ..Table::default()
+    }
 }
 
 fn figure_row(row: &Row, difference: &Difference) -> Vec<Cell> {
@@ -105,13 +113,13 @@ fn figure_row(row: &Row, difference: &Difference) -> Vec<Cell> {
     let why = row.missing.as_deref().unwrap_or("not measured");
     let scaled = |value: Option<f64>| Cell::figure(value.map(|v| v * factor), why);
     vec![
-        Cell::Text(name),
+        Cell::coded(&name_of(&row.subject), name),
         Cell::Text(unit),
         scaled(row.before),
         scaled(row.after),
         scaled(row.difference),
         change(row, why),
-        Cell::Text(verdict(row.verdict, row.basis, difference.margin)),
+        verdict_cell(row.verdict, row.basis, difference.margin),
     ]
 }
 
@@ -132,6 +140,13 @@ fn change(row: &Row, why: &str) -> Cell {
         (None, Some(_)) => Cell::Undefined("it was 0 before".into()),
         (None, None) => Cell::Missing(why.to_string()),
     }
+}
+
+/// A verdict with its name, and the windows that each side would need besides.
+fn verdict_cell(found: Verdict, basis: Option<Basis>, margin: f64) -> Cell {
+    let needed = if let Verdict::Undecided { more } = found { more } else { None };
+    let number = needed.map(|windows| ("windows_needed", windows as u64));
+    Cell::Coded { code: code(&found), text: verdict(found, basis, margin), number }
 }
 
 /// A verdict in words.
@@ -158,6 +173,29 @@ pub(super) fn subject_words(subject: &Subject) -> String {
     words(subject).0
 }
 
+/// A figure's name for programs; stable.
+pub(super) fn name_of(subject: &Subject) -> String {
+    match subject {
+        Subject::Throughput => "throughput".into(),
+        Subject::MeanLatency => "mean_latency".into(),
+        Subject::Cpu => "cpu".into(),
+        Subject::CpuToGenerator => "cpu_to_generator".into(),
+        Subject::LatencyQuantile { percent } => format!("latency_p{percent}"),
+        Subject::Runnable => "runnable".into(),
+        Subject::Place { of_load: true, place, .. } => format!("place_{}", code(place)),
+        Subject::Place { hop, place, .. } => format!("place_{hop}_{}", code(place)),
+        Subject::RoundTrips { hop } => format!("round_trips_{hop}"),
+        Subject::Demand { resource } => format!("demand_{}", resource.name()),
+        Subject::Metric { name, .. } => format!("metric_{name}"),
+    }
+}
+
+/// A figure's unit as shown, and the factor from the stored unit.
+pub(super) fn scale_of(subject: &Subject) -> (String, f64) {
+    let (_, unit, factor) = words(subject);
+    (unit, factor)
+}
+
 /// A figure's name, its unit as shown, and the factor from the stored unit.
 fn words(subject: &Subject) -> (String, String, f64) {
     let micros = |name: String, unit: &str| (name, unit.to_string(), 1e-3);
@@ -182,6 +220,7 @@ fn words(subject: &Subject) -> (String, String, f64) {
 /// Functions of the program with what they call: what was changed is named before the helpers that do its work.
 fn owners(table: &FrameTable, difference: &Difference) -> Table {
     let mut shown = frames(table, difference);
+    shown.id = "functions";
     shown.title = format!(
         "Functions of the program, with the helpers, libraries and kernel work that they call ({})",
         table.column
@@ -222,10 +261,12 @@ fn frames(table: &FrameTable, difference: &Difference) -> Table {
     let all = [&table.all].into_iter().chain(&table.rows).chain(&table.rest).chain(&table.rare);
     let rows = all.map(|row| frame_row(row, &scale, difference.margin)).collect();
     Table {
+        id: "frames",
         title: format!("Frames, self cost ({})", table.column),
         columns,
         rows,
         notes: frame_notes(table, difference),
+        ..Table::default()
     }
 }
 
@@ -240,7 +281,7 @@ fn frame_row(row: &FrameRow, scale: &Scale, margin: f64) -> Vec<Cell> {
         number(row.before),
         number(row.after),
         Cell::Difference { value: row.difference * scale.factor, interval: scale.interval(row.interval) },
-        Cell::Text(row.verdict.map_or("not judged".into(), |found| verdict(found, None, margin))),
+        row.verdict.map_or(Cell::coded("not_judged", "not judged"), |found| verdict_cell(found, None, margin)),
         total(row.total.map(|total| total.0)),
         total(row.total.map(|total| total.1)),
         counted(row.samples.map(|samples| samples.0)),

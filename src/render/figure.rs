@@ -51,13 +51,13 @@ pub(super) fn cells(table: &Table) -> Vec<Vec<String>> {
 
 /// The text that stands beside a row's name: its module.
 fn beside(row: &[Cell]) -> &str {
-    row.iter().find_map(|part| if let Cell::Text(text) = part { Some(text.as_str()) } else { None }).unwrap_or("")
+    row.iter().find_map(Cell::words).unwrap_or("")
 }
 
 /// A cell as text; names short.
 fn cell(cell: &Cell, decimals: usize) -> String {
     match cell {
-        Cell::Text(text) | Cell::FullName(text) => text.clone(),
+        Cell::Text(text) | Cell::Coded { text, .. } | Cell::FullName(text) => text.clone(),
         Cell::Name(name) => short_name(name),
         Cell::Count(number) => count(*number),
         Cell::Number(value) => number(*value, decimals),

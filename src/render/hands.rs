@@ -2,6 +2,7 @@
 //! level, and what the longest waits were for. Invariant: rows of a level sum to its time in hand.
 
 use super::figure::{count, significant};
+use super::json::code;
 use super::model::{Cell, Column, Section, Table};
 use crate::analyze::Identity;
 use crate::analyze::time::hands::{LevelHands, Part, Step, in_words};
@@ -54,14 +55,14 @@ fn parts_table(levels: &BTreeMap<usize, LevelHands>, highest: &LevelHands) -> Ta
     shown.truncate(ROWS);
     let shown: Vec<RowKey> = shown.into_iter().map(|(key, _)| key).collect();
     let mut columns = vec![Column::text("state", "what it does"), Column::text("function", "where")];
-    columns.extend(levels.keys().map(|level| Column::number(&format!("L{level}"), &level.to_string(), "µs/query")));
-    columns.push(Column::text("ended_by", &format!("ended by, at {}", highest.level)));
+    columns.extend(levels.keys().map(|level| Column::at(*level, "time", &level.to_string(), "µs/query")));
+    columns.push(Column::fact("ended_by", &format!("ended by, at {}", highest.level)));
     let mut rows: Vec<Vec<Cell>> = shown.iter().map(|key| row(key, levels, highest)).collect();
     if shown.len() < most.len() {
         rows.push(others(&shown, most.len() - shown.len(), levels));
     }
     rows.push(total(levels));
-    Table { title: String::new(), columns, rows, ..Table::default() }
+    Table { id: "states", columns, rows, ..Table::default() }
 }
 
 fn own((key, share): (&RowKey, &f64)) -> (RowKey, f64) {
@@ -73,7 +74,7 @@ fn row(wanted: &RowKey, levels: &BTreeMap<usize, LevelHands>, highest: &LevelHan
     let part = |level: &LevelHands| level.parts.iter().find(|part| key(part) == *wanted).cloned();
     let words = || in_words(*state, *behind, event.as_deref());
     let does = turn(*state, highest).unwrap_or_else(|| of_loop(*state, highest, words()));
-    let mut cells = vec![Cell::Text(does), function.as_ref().map_or(Cell::Empty, name)];
+    let mut cells = vec![Cell::coded(&code(state), does), function.as_ref().map_or(Cell::Empty, name)];
     cells.extend(levels.values().map(|level| match part(level) {
         Some(part) => Cell::Figure(part.nanos / 1e3),
         None => Cell::Figure(0.0),
@@ -95,14 +96,14 @@ fn others(shown: &[RowKey], number: usize, levels: &BTreeMap<usize, LevelHands>)
     let rest = |level: &LevelHands| {
         level.parts.iter().filter(|part| !shown.contains(&key(part))).fold(0.0, |sum, part| sum + part.nanos)
     };
-    let mut cells = vec![Cell::Text(counted(number as u64, "other")), Cell::Empty];
+    let mut cells = vec![Cell::coded("others", counted(number as u64, "other")), Cell::Empty];
     cells.extend(levels.values().map(|level| Cell::Figure(rest(level) / 1e3)));
     cells.push(Cell::Empty);
     cells
 }
 
 fn total(levels: &BTreeMap<usize, LevelHands>) -> Vec<Cell> {
-    let mut cells = vec![Cell::Text("in the server's hands".into()), Cell::Empty];
+    let mut cells = vec![Cell::coded("in_hand", "in the server's hands"), Cell::Empty];
     cells.extend(levels.values().map(|level| Cell::Figure(level.nanos / 1e3)));
     cells.push(Cell::Empty);
     cells
@@ -133,8 +134,10 @@ fn of_loop(state: State, level: &LevelHands, words: String) -> String {
 /// The chain behind the waits of the highest level, indented by depth; `None` where nothing waits.
 fn chain_table(level: &LevelHands) -> Option<Table> {
     let mut rows = Vec::new();
-    push_steps(&level.chains, level.nanos, 0, &mut rows);
+    push_steps(&level.chains, level.nanos, "", &mut rows);
     (!rows.is_empty()).then(|| Table {
+        id: "chain",
+        about: vec![("level", Cell::Count(level.level as u64))],
         title: format!("What the waits are for, at {} clients", level.level),
         columns: vec![
             Column::text("step", "step: who, in which state, in which function"),
@@ -162,20 +165,27 @@ fn chain_notes(level: &LevelHands) -> Vec<String> {
     notes
 }
 
-fn push_steps(steps: &[Step], whole: f64, depth: usize, rows: &mut Vec<Vec<Cell>>) {
+/// `above` is the number of the step above: 1.2 is the second step below the first.
+fn push_steps(steps: &[Step], whole: f64, above: &str, rows: &mut Vec<Vec<Cell>>) {
+    let depth = above.matches('.').count();
     let shown = steps.iter().filter(|step| step.nanos >= LEAST_STEP * whole).take(SIDE_BY_SIDE);
-    for step in shown {
-        let at = step.function.as_ref().map(|function| format!(" in {}", short_name(&function.name)));
+    for (at, step) in shown.enumerate() {
+        let number = format!("{above}{}", at + 1);
+        let place = step.function.as_ref().map(|function| format!(" in {}", short_name(&function.name)));
         let text = format!(
             "{}{}: {}{}",
             "  ".repeat(depth),
             step.who,
             in_words(step.state, step.behind, step.wait_event.as_deref()),
-            at.unwrap_or_default()
+            place.unwrap_or_default()
         );
-        rows.push(vec![Cell::Text(text), Cell::Figure(step.nanos / 1e3), Cell::Figure(100.0 * step.nanos / whole)]);
+        rows.push(vec![
+            Cell::coded(&number, text),
+            Cell::Figure(step.nanos / 1e3),
+            Cell::Figure(100.0 * step.nanos / whole),
+        ]);
         if depth + 1 < DEPTH {
-            push_steps(&step.children, whole, depth + 1, rows);
+            push_steps(&step.children, whole, &format!("{number}."), rows);
         }
     }
 }

@@ -10,8 +10,13 @@ use crate::profile::ColumnKind;
 /// The frames, and what the figures are based on.
 pub fn hot_report(table: &HotTable) -> Report {
     let mut sections = vec![
-        Section { title: String::new(), tables: vec![frames(table)], ..Section::default() },
-        Section { title: "What these figures rest on".into(), tables: vec![levels(table)], ..Section::default() },
+        Section { id: "hot", tables: vec![frames(table)], ..Section::default() },
+        Section {
+            id: "basis",
+            title: "What these figures rest on".into(),
+            tables: vec![levels(table)],
+            ..Section::default()
+        },
     ];
     if table.levels.iter().all(|l| l.total.is_none()) {
         let why = table.levels.iter().find_map(|level| level.missing.clone()).filter(|_| table.source.is_of_hands());
@@ -20,7 +25,7 @@ pub fn hot_report(table: &HotTable) -> Report {
             None => "No window of this run has a profile with this column: nothing was measured.".into(),
         });
     }
-    Report { title: title(table), sections }
+    Report { title: title(table), runs: vec![table.run.clone()], sections }
 }
 
 /// The frames x levels table alone.
@@ -31,7 +36,7 @@ pub fn frames(table: &HotTable) -> Table {
     };
     let mut columns = vec![Column::text("frame", "frame"), Column::text("module", "module")];
     for level in &table.levels {
-        columns.push(Column::number(&format!("L{}", level.level), &format!("level {}", level.level), scale.unit));
+        columns.push(Column::at(level.level, "cost", &format!("level {}", level.level), scale.unit));
     }
     let missing: Vec<&str> = table.levels.iter().map(|l| l.missing.as_deref().unwrap_or("")).collect();
     let ends = table.levels.first().zip(table.levels.last()).filter(|_| table.levels.len() > 1);
@@ -39,7 +44,10 @@ pub fn frames(table: &HotTable) -> Table {
         columns.push(Column::number("ratio", &format!("{} / {}", last.level, first.level), "ratio"));
         columns.push(Column::number("difference", &format!("{} - {}", last.level, first.level), scale.unit));
     }
-    columns.push(Column::number("samples", "samples", table.levels.last().map_or("", |_| "last level")));
+    columns.push(match table.levels.last() {
+        Some(last) => Column::at(last.level, "samples", "samples", "last level"),
+        None => Column::number("samples", "samples", ""),
+    });
     let mut rows = Vec::new();
     let totals: Vec<Option<&Estimate>> = table.levels.iter().map(|l| l.total.as_ref()).collect();
     let all = if table.source == Source::OnCpu { "[all sampled]" } else { "[all waits]" };
@@ -52,7 +60,7 @@ pub fn frames(table: &HotTable) -> Table {
         let costs: Vec<Option<&Estimate>> = hot.costs.iter().map(Option::as_ref).collect();
         rows.push(row([&hot.frame.name, &hot.frame.module], &costs, &missing, Some(hot), &scale));
     }
-    Table { title: String::new(), columns, rows, notes: notes(table) }
+    Table { id: "functions", columns, rows, notes: notes(table), ..Table::default() }
 }
 
 fn title(table: &HotTable) -> String {
@@ -185,18 +193,18 @@ fn row(
 /// Provenance per level.
 fn levels(table: &HotTable) -> Table {
     let columns = vec![
-        Column::number("level", "level", ""),
-        Column::text("windows", "windows"),
+        Column::level(),
+        Column::fact("windows", "windows"),
         Column::number("queries", "queries", ""),
         Column::number("samples", "samples", ""),
         Column::number("complete", "complete", "% of weight"),
         Column::number("symbolized", "named", "% of weight"),
         Column::number("lost", "lost", ""),
         Column::number("throttled", "throttled", ""),
-        Column::text("event", "event"),
-        Column::text("unwinder", "unwinder"),
+        Column::fact("event", "event"),
+        Column::fact("unwinder", "unwinder"),
     ];
-    Table { columns, rows: table.levels.iter().map(level_row).collect(), ..Table::default() }
+    Table { id: "basis", columns, rows: table.levels.iter().map(level_row).collect(), ..Table::default() }
 }
 
 fn level_row(level: &HotLevel) -> Vec<Cell> {

@@ -23,7 +23,8 @@ pub fn ladder_report(ladder: &Ladder) -> Report {
         Section { id: "levels", title: "Levels".into(), tables: vec![costs(ladder)], ..Section::default() },
         Section { id: "rungs", title: "Rungs".into(), tables: vec![rungs(ladder)], ..Section::default() },
     ];
-    Report { title: format!("Ladder of {} rungs, preset {preset}", ladder.rungs.len()), sections }
+    let runs = ladder.rungs.iter().map(|manifest| manifest.id.clone()).collect();
+    Report { title: format!("Ladder of {} rungs, preset {preset}", ladder.rungs.len()), runs, sections }
 }
 
 fn name<'a>(ladder: &'a Ladder, rung: usize) -> &'a str {
@@ -32,7 +33,7 @@ fn name<'a>(ladder: &'a Ladder, rung: usize) -> &'a str {
 
 fn costs(ladder: &Ladder) -> Table {
     let columns = vec![
-        Column::number("level", "level", "clients"),
+        Column::level(),
         Column::text("rung", "rung"),
         Column::number("windows", "windows", ""),
         Column::number("throughput", "throughput", "q/s"),
@@ -67,7 +68,7 @@ fn costs(ladder: &Ladder) -> Table {
         ]
     };
     let rows = ladder.costs.iter().map(row).collect();
-    Table { title: String::new(), columns, rows, notes: notes(ladder) }
+    Table { id: "costs", columns, rows, notes: notes(ladder), ..Table::default() }
 }
 
 fn notes(ladder: &Ladder) -> Vec<String> {
@@ -87,7 +88,7 @@ fn notes(ladder: &Ladder) -> Vec<String> {
     }
     let failed = |(rung, count): (usize, &usize)| {
         (*count > 0).then(|| {
-            format!("{}: {count} guards failed (`wireprof runs {}`).", name(ladder, rung), ladder.rungs[rung].id)
+            format!("{}: {count} checks failed (`wireprof runs {}`).", name(ladder, rung), ladder.rungs[rung].id)
         })
     };
     notes.extend(ladder.failing.iter().enumerate().filter_map(failed));
@@ -113,5 +114,5 @@ fn rungs(ladder: &Ladder) -> Table {
         ]
     };
     let rows = ladder.rungs.iter().enumerate().map(row).collect();
-    Table { title: String::new(), columns, rows, ..Table::default() }
+    Table { id: "rungs", columns, rows, ..Table::default() }
 }

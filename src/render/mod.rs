@@ -1,26 +1,4 @@
 //! One view model rendered as terminal text, Markdown and JSON; flamegraph SVGs through inferno. Computes nothing.
-//!
-//! # The JSON
-//! Every report is one object (`schema` is raised when a key changes its meaning or goes away):
-//!
-//! ```json
-//! {"schema": 1, "title": "...", "sections": [{
-//!   "id": "...", "title": "...",
-//!   "tables": [{"title": "...",
-//!     "columns": [
-//!       {"key": "frame", "header": "frame", "unit": null},
-//!       {"key": "L16", "header": "16", "unit": "us/query"}],
-//!     "rows": [{"frame": "full::name", "L16": {"value": 12.5, "low": 11.9, "high": 13.1, "samples": 4321}}],
-//!     "notes": ["..."]}],
-//!   "notes": ["..."],
-//!   "pictures": [{"title": "...", "path": "..."}]}]}
-//! ```
-//!
-//! A row has each column's key; `columns` gives their order. A text is a string, in full; a number is a number, in
-//! the column's unit, unrounded; a number that rests on samples is `{"value", "low", "high", "samples"}` (95 %
-//! interval; null where it was not measured), a difference `{"value", "low", "high"}`, bounds of a quantile `{"low",
-//! "high"}` (`high` null for the last bucket); what was not measured or does not exist is null, and why stands under
-//! the row's `"missing"`: `{key: reason}`.
 
 mod answer;
 mod brief;
@@ -73,7 +51,7 @@ pub use figure::significant;
 pub use hands::hands_section;
 pub use headline::headline_lines;
 pub use hot::{frames as frames_table, hot_report};
-pub use json::{json, json_brief, json_error, json_value, json_with_answer};
+pub use json::{answer_value, diagnosis_value, envelope, headline_value, json_error, json_value};
 pub use ladder::{Ladder, ladder_report};
 pub use markdown::{markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};

@@ -1,11 +1,13 @@
-//! The view model that every renderer reads. Invariant: each row has one cell per column; column keys are distinct
-//! within a table; a cell that was not measured says why.
+//! The view model that every renderer reads. Invariant: each row has one cell per column; a column's key and level
+//! together are distinct within a table; a cell that was not measured says why.
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// Heading of the whole.
     pub title: String,
+    /// Ids of the runs that it is about.
+    pub runs: Vec<String>,
     /// In the order in which they are shown.
     pub sections: Vec<Section>,
 }
@@ -37,6 +39,10 @@ pub struct Picture {
 /// Rows of cells under headed columns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
+    /// Short name for programs; stable, the same for tables of one kind. Empty: that of its section.
+    pub id: &'static str,
+    /// What all its rows are about, for programs: a key, and a text or a count.
+    pub about: Vec<(&'static str, Cell)>,
     /// Heading of the table; empty: none.
     pub title: String,
     /// One per cell of a row.
@@ -50,8 +56,13 @@ pub struct Table {
 /// What the cells of one position in the rows are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
-    /// Key in the JSON; stable.
+    /// Name for programs; stable.
     pub key: String,
+    /// The number of clients at which its numbers were measured; `None`: a column of its own or the row's says it, or
+    /// they are of no level.
+    pub level: Option<usize>,
+    /// Its cells say what the row is about, and measure nothing.
+    pub tells_row: bool,
     /// Heading, without the unit.
     pub header: String,
     /// Unit of all numbers of the column.
@@ -76,6 +87,15 @@ pub enum Align {
 pub enum Cell {
     /// Words, shown as they are.
     Text(String),
+    /// Words that have a name for programs.
+    Coded {
+        /// The name; stable.
+        code: String,
+        /// The words.
+        text: String,
+        /// A count in the words, with its name.
+        number: Option<(&'static str, u64)>,
+    },
     /// A function's full name; text outputs show it short, with what tells it from others of its column, and cut it
     /// in the middle.
     Name(String),
@@ -158,7 +178,15 @@ impl Table {
 impl Column {
     /// A left-aligned column of text.
     pub fn text(key: &str, header: &str) -> Self {
-        Column { key: key.into(), header: header.into(), unit: None, align: Align::Left, whole: false }
+        Column {
+            key: key.into(),
+            level: None,
+            tells_row: true,
+            header: header.into(),
+            unit: None,
+            align: Align::Left,
+            whole: false,
+        }
     }
 
     /// A column of text that is never cut or broken.
@@ -166,14 +194,47 @@ impl Column {
         Column { whole: true, ..Column::text(key, header) }
     }
 
+    /// A column of text that is a fact of the row.
+    pub fn fact(key: &str, header: &str) -> Self {
+        Column { tells_row: false, ..Column::text(key, header) }
+    }
+
+    /// A right-aligned column of counts that say what the row is about.
+    pub fn position(key: &str, header: &str) -> Self {
+        Column { align: Align::Right, ..Column::text(key, header) }
+    }
+
+    /// A column of levels.
+    pub fn level() -> Self {
+        Column::position("level", "level")
+    }
+
     /// A right-aligned column of numbers; an empty `unit` is none.
     pub fn number(key: &str, header: &str, unit: &str) -> Self {
         let unit = (!unit.is_empty()).then(|| unit.to_string());
-        Column { key: key.into(), header: header.into(), unit, align: Align::Right, whole: false }
+        Column { unit, tells_row: false, ..Column::position(key, header) }
+    }
+
+    /// As [`Column::number`], of one level.
+    pub fn at(level: usize, key: &str, header: &str, unit: &str) -> Self {
+        Column { level: Some(level), ..Column::number(key, header, unit) }
     }
 }
 
 impl Cell {
+    /// Words with their name for programs.
+    pub fn coded(code: &str, text: impl Into<String>) -> Self {
+        Cell::Coded { code: code.into(), text: text.into(), number: None }
+    }
+
+    /// The words, where it has some.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Cell::Text(text) | Cell::Coded { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
     /// A number, or why there is none.
     pub fn or_missing(value: Option<f64>, why: &str) -> Self {
         value.map_or_else(|| Cell::Missing(why.to_string()), Cell::Number)

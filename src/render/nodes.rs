@@ -17,8 +17,8 @@ pub fn nodes_section(levels: &BTreeMap<usize, LevelNodes>) -> Section {
 fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
     let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
     for level in levels.keys() {
-        columns.push(Column::number(&format!("L{level}"), &format!("time at {level}"), "µs"));
-        columns.push(Column::number(&format!("L{level}_share"), &format!("share at {level}"), "%"));
+        columns.push(Column::at(*level, "time", &format!("time at {level}"), "µs"));
+        columns.push(Column::at(*level, "share", &format!("share at {level}"), "%"));
     }
     let rows = rows(levels.values()).into_iter().map(|(depth, node)| {
         let last = node.iter().rev().find_map(|node| *node);
@@ -35,13 +35,13 @@ fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
          metrics-after.prom and statements.json of each window."
             .to_string(),
     ];
-    Table { title: String::new(), columns, rows: rows.flatten().collect(), notes }
+    Table { id: "tree", columns, rows: rows.flatten().collect(), notes, ..Table::default() }
 }
 
 /// How many of each node a query has, of those that are not once a query at every level.
 fn times_table(levels: &BTreeMap<usize, LevelNodes>) -> Option<Table> {
     let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
-    columns.extend(levels.keys().map(|level| Column::number(&format!("L{level}"), &level.to_string(), "a query")));
+    columns.extend(levels.keys().map(|level| Column::at(*level, "times", &level.to_string(), "a query")));
     let once = |node: &Option<&Node>| node.and_then(|node| node.times).is_none_or(|times| (times - 1.0).abs() < 0.005);
     let counted = rows(levels.values()).into_iter().filter(|(_, node)| !node.iter().all(once));
     let rows = counted.filter_map(|(_, node)| {
@@ -53,11 +53,18 @@ fn times_table(levels: &BTreeMap<usize, LevelNodes>) -> Option<Table> {
         Some(heading(0, last).into_iter().chain(times).collect())
     });
     let rows: Vec<Vec<Cell>> = rows.collect();
-    (!rows.is_empty()).then(|| Table { title: "How many a query has".into(), columns, rows, notes: vec![] })
+    (!rows.is_empty()).then(|| Table {
+        id: "times",
+        title: "How many a query has".into(),
+        columns,
+        rows,
+        ..Table::default()
+    })
 }
 
 fn heading(depth: usize, node: &Node) -> [Cell; 2] {
-    [Cell::Text(format!("{}{}", "  ".repeat(depth), name(node))), Cell::Text(node.per.clone())]
+    let words = format!("{}{}", "  ".repeat(depth), name(node));
+    [Cell::coded(&node.key, words), Cell::Text(node.per.clone())]
 }
 
 /// Every node that some level has, each whole before its parts: its depth, and what each level has of it.

@@ -17,7 +17,7 @@ pub fn observer_section(windows: &ObserverWindows, costs: &[ObserverCost]) -> Se
         Column::number("watched", "costs all", "µs/query"),
     ];
     let rows = costs.iter().map(row).collect();
-    let table = Table { title: String::new(), columns, rows, notes: notes(windows, costs) };
+    let table = Table { id: "observer", columns, rows, notes: notes(windows, costs), ..Table::default() };
     Section {
         id: "observer",
         title: format!("What observing costs at {} clients", windows.level),

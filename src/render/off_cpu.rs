@@ -25,7 +25,7 @@ pub fn waits_section(rows: &[Row], stacks: &[BlockedStack], level: usize, window
 fn waits_table(rows: &[Row]) -> Table {
     let number = |key: &str, header: &str| Column::number(key, header, "µs/query");
     let columns = vec![
-        Column::number("level", "level", ""),
+        Column::level(),
         Column::text("under", "under"),
         number("on_cpu", "on CPU"),
         number("runnable", "runnable"),
@@ -59,7 +59,7 @@ fn waits_table(rows: &[Row]) -> Table {
          metric tells of them. From offcpu.pb.gz and profile.pb.gz of each window."
             .to_string(),
     ];
-    Table { title: String::new(), columns, rows: rows.iter().map(row).collect(), notes }
+    Table { id: "waits", columns, rows: rows.iter().map(row).collect(), notes, ..Table::default() }
 }
 
 fn stacks_table(stacks: &[BlockedStack], level: usize) -> Table {
@@ -82,7 +82,8 @@ fn stacks_table(stacks: &[BlockedStack], level: usize) -> Table {
         ]
     };
     let title = format!("Where threads are blocked longest at level {level}, idle ones left out");
-    Table { title, columns, rows: stacks.iter().map(row).collect(), ..Table::default() }
+    let about = vec![("level", Cell::Count(level as u64))];
+    Table { id: "blocked_stacks", about, title, columns, rows: stacks.iter().map(row).collect(), ..Table::default() }
 }
 
 /// The innermost frames by their short names.

@@ -1,5 +1,6 @@
 //! Where each query is, as tables and as one sentence a level.
 
+use super::json::code;
 use super::model::{Cell, Column, Section, Table};
 use super::uses::uses_table;
 use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
@@ -25,8 +26,8 @@ pub fn places_table(hop: &HopPlaces) -> Table {
     let per = if hop.of_load { "µs/query" } else { "µs/round trip" };
     let mut columns = vec![Column::text("place", "place")];
     for level in hop.levels.keys() {
-        columns.push(Column::number(&format!("L{level}"), &format!("time at {level}"), per));
-        columns.push(Column::number(&format!("L{level}_population"), &format!("there, of {level}"), "connections"));
+        columns.push(Column::at(*level, "time", &format!("time at {level}"), per));
+        columns.push(Column::at(*level, "population", &format!("there, of {level}"), "connections"));
     }
     let mut rows: Vec<Vec<Cell>> = hop.passed().into_iter().map(|place| place_row(hop, place)).collect();
     rows.extend(if hop.of_load { sums(hop) } else { vec![round_trips(hop)] });
@@ -34,7 +35,8 @@ pub fn places_table(hop: &HopPlaces) -> Table {
         true => "Client to server".to_string(),
         false => format!("Server to its {}", hop.hop),
     };
-    Table { title, columns, rows, notes: remarks(hop) }
+    let about = vec![("hop", hop_cell(hop))];
+    Table { id: "places", about, title, columns, rows, notes: remarks(hop) }
 }
 
 /// A place in words; who the client is depends on the hop.
@@ -53,8 +55,18 @@ pub(super) fn words(place: Place, of_load: bool) -> &'static str {
     }
 }
 
+/// Whose two ends the places lie between, for programs: `client`, or the name of what stands behind the server.
+pub(super) fn hop_cell(hop: &HopPlaces) -> Cell {
+    Cell::Text(if hop.of_load { "client".into() } else { hop.hop.clone() })
+}
+
+/// A place with its name in stored runs.
+pub(super) fn place_cell(place: Place, of_load: bool) -> Cell {
+    Cell::coded(&code(&place), words(place, of_load))
+}
+
 fn place_row(hop: &HopPlaces, place: Place) -> Vec<Cell> {
-    let mut cells = vec![Cell::Text(words(place, hop.of_load).into())];
+    let mut cells = vec![place_cell(place, hop.of_load)];
     for level in hop.levels.values() {
         let share = &level.places[place.index()];
         cells.push(Cell::figure(share.mean.map(|nanos| nanos / 1e3), "no round trip"));
@@ -65,22 +77,23 @@ fn place_row(hop: &HopPlaces, place: Place) -> Vec<Cell> {
 
 /// The parts as a whole, and what the client says of it.
 fn sums(hop: &HopPlaces) -> Vec<Vec<Cell>> {
-    let row = |name: &str, value: fn(&LevelPlaces) -> Option<f64>, population: fn(&LevelPlaces) -> Option<f64>| {
-        let cells = hop.levels.values().flat_map(|level| {
-            let time = Cell::figure(
-                value(level).map(|nanos| nanos / 1e3),
-                "this load does not tell it, or the client's clock and the sockets differ by more than it",
-            );
-            let there = population(level).map_or(Cell::Empty, Cell::Figure);
-            [time, there]
-        });
-        std::iter::once(Cell::Text(name.into())).chain(cells).collect()
-    };
+    let row =
+        |id: &str, name: &str, value: fn(&LevelPlaces) -> Option<f64>, population: fn(&LevelPlaces) -> Option<f64>| {
+            let cells = hop.levels.values().flat_map(|level| {
+                let time = Cell::figure(
+                    value(level).map(|nanos| nanos / 1e3),
+                    "this load does not tell it, or the client's clock and the sockets differ by more than it",
+                );
+                let there = population(level).map_or(Cell::Empty, Cell::Figure);
+                [time, there]
+            });
+            std::iter::once(Cell::coded(id, name)).chain(cells).collect()
+        };
     let everyone = |level: &LevelPlaces| Some(level.places.iter().map(|share| share.population).sum());
     let mut rows = vec![
-        row("sum from sending to reading; all connections", LevelPlaces::within_latency, everyone),
-        row("and the client's own system calls around it", |level| level.client_calls, |_| None),
-        row("the client's own mean latency", |level| level.latency, |_| None),
+        row("sum", "sum from sending to reading; all connections", LevelPlaces::within_latency, everyone),
+        row("client_calls", "and the client's own system calls around it", |level| level.client_calls, |_| None),
+        row("latency", "the client's own mean latency", |level| level.latency, |_| None),
     ];
     // Two clocks, read at different instants: the parts can exceed the whole.
     let any = |overlap: bool| hop.levels.values().any(|level| left_over(level, overlap).is_some());
@@ -114,12 +127,13 @@ fn beyond(hop: &HopPlaces, name: &str, overlap: bool) -> Vec<Cell> {
         };
         [time, Cell::Empty]
     });
-    std::iter::once(Cell::Text(name.into())).chain(cells).collect()
+    let id = if overlap { "overlap" } else { "residual" };
+    std::iter::once(Cell::coded(id, name)).chain(cells).collect()
 }
 
 fn round_trips(hop: &HopPlaces) -> Vec<Cell> {
     let each = hop.levels.values().flat_map(|level| [Cell::Empty, Cell::Figure(level.round_trips)]);
-    std::iter::once(Cell::Text("round trips for each query of the client".into())).chain(each).collect()
+    std::iter::once(Cell::coded("round_trips", "round trips for each query of the client")).chain(each).collect()
 }
 
 fn remarks(hop: &HopPlaces) -> Vec<String> {

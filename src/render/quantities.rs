@@ -9,9 +9,12 @@ pub fn quantities_table(levels: &BTreeMap<usize, Vec<Quantity>>) -> Table {
     let mut columns =
         vec![Column::text("quantity", "quantity"), Column::text("unit", "unit"), Column::text("per", "per")];
     for level in levels.keys() {
-        columns.push(Column::number(&format!("L{level}"), &format!("level {level}"), ""));
+        columns.push(Column::at(*level, "value", &format!("level {level}"), ""));
     }
-    columns.push(Column::number("count", "observations", "last level"));
+    columns.push(match levels.keys().last() {
+        Some(last) => Column::at(*last, "count", "observations", "last level"),
+        None => Column::number("count", "observations", ""),
+    });
     columns.push(Column::text("source", "source"));
     let mut names: Vec<&Quantity> = Vec::new();
     for quantity in levels.values().flatten() {
@@ -20,7 +23,7 @@ pub fn quantities_table(levels: &BTreeMap<usize, Vec<Quantity>>) -> Table {
         }
     }
     let rows = names.into_iter().map(|quantity| row(quantity, levels)).collect();
-    Table { columns, rows, ..Table::default() }
+    Table { id: "quantities", columns, rows, ..Table::default() }
 }
 
 fn value(quantity: Option<Quantity>) -> Cell {
@@ -52,7 +55,7 @@ const SCRAPES: &str = "metrics-before.prom, metrics-after.prom: ";
 pub fn quantities_on_screen(mut table: Table) -> Table {
     let at = |key: &str| table.columns.iter().position(|column| column.key == key);
     let (Some(unit), Some(per), Some(source)) = (at("unit"), at("per"), at("source")) else { return table };
-    let text = |cell: &Cell| if let Cell::Text(text) = cell { text.clone() } else { String::new() };
+    let text = |cell: &Cell| cell.words().unwrap_or_default().to_string();
     let mut sources: Vec<(String, Vec<String>)> = Vec::new();
     for row in &mut table.rows {
         let (name, found) = (text(&row[0]), text(&row[source]).replace(SCRAPES, ""));

@@ -58,8 +58,13 @@ pub fn runs_report(runs: &[StoredRun], all: bool) -> Report {
     if !told.is_empty() {
         notes.push(format!("Mean latency by the sockets, since the load does not tell it: {}.", told.join(", ")));
     }
-    let table = Table { columns, rows, notes, ..Table::default() };
-    Report { title: "Stored runs".into(), sections: vec![Section { tables: vec![table], ..Section::default() }] }
+    let table = Table { id: "runs", columns, rows, notes, ..Table::default() };
+    let runs = runs.iter().map(|run| run.manifest.id.clone()).collect();
+    Report {
+        title: "Stored runs".into(),
+        runs,
+        sections: vec![Section { id: "runs", tables: vec![table], ..Section::default() }],
+    }
 }
 
 fn row(run: &StoredRun, all: bool) -> Vec<Cell> {

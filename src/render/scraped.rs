@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub fn scraped_table(levels: &BTreeMap<usize, ScrapedSlices>) -> Option<Table> {
     let first = levels.values().next()?;
     let columns = vec![
-        Column::number("level", "level", "clients"),
+        Column::level(),
         Column::number("scraped_slices", "slices with a scrape", ""),
         Column::number("latency_with", "mean with", "µs"),
         Column::number("latency_without", "mean without", "µs"),
@@ -28,7 +28,14 @@ pub fn scraped_table(levels: &BTreeMap<usize, ScrapedSlices>) -> Option<Table> {
     let notes = vec![format!(
         "\"Without\" leaves out the slices of 50 ms in which wireprof's own scrape of the metrics was under way. {cost}"
     )];
-    Some(Table { title: "With the slices of the scrapes and without".into(), columns, rows, notes })
+    Some(Table {
+        id: "scraped",
+        title: "With the slices of the scrapes and without".into(),
+        columns,
+        rows,
+        notes,
+        ..Table::default()
+    })
 }
 
 fn row(level: usize, found: &ScrapedSlices) -> Vec<Cell> {

@@ -30,7 +30,7 @@ const SPELT: &[(char, &str)] = &[
 ];
 
 /// Columns whose cells say how something came out.
-const OUTCOMES: [&str; 2] = ["verdict", "guards"];
+const OUTCOMES: [&str; 2] = ["verdict", "checks"];
 const BAD: [&str; 4] = ["FAIL", "REFUSED", "WRONG", "slower"];
 const DOUBTFUL: [&str; 3] = ["warn", "limited", "unchecked"];
 const GOOD: [&str; 4] = ["pass", "ok", "faster", "right"];

@@ -7,17 +7,17 @@ use crate::analyze::time::series::{LevelChange, SeriesLevel};
 pub fn series_table(series: &[SeriesLevel]) -> Table {
     let columns = vec![
         Column::text("series", "series"),
-        Column::number("level", "level", ""),
+        Column::level(),
         Column::text("kind", "kind"),
-        Column::number("delta", "count or delta", ""),
-        Column::number("per_query", "a query", ""),
+        Column::number("delta", "count or delta", "as exposed"),
+        Column::number("per_query", "a query", "as exposed/query"),
         Column::number("last", "last value", ""),
         Column::number("mean", "mean", ""),
         Column::number("p50", "p50 within", ""),
         Column::number("p99", "p99 within", ""),
         Column::text("unit", "unit"),
     ];
-    let mut table = Table { columns, rows: series.iter().map(row).collect(), ..Table::default() };
+    let mut table = Table { id: "series", columns, rows: series.iter().map(row).collect(), ..Table::default() };
     if series.iter().any(|s| s.reset) {
         table.notes.push("A series marked `reset` went back to 0 in its window; it counts from there.".into());
     }
@@ -59,7 +59,7 @@ fn row(series: &SeriesLevel) -> Vec<Cell> {
 
 /// The table for a screen: what all series' names begin with is said once, and a name stands at its first level.
 pub fn series_on_screen(mut table: Table) -> Table {
-    let name = |row: &Vec<Cell>| if let Cell::Text(name) = &row[0] { name.clone() } else { String::new() };
+    let name = |row: &Vec<Cell>| row[0].words().unwrap_or_default().to_string();
     let names: Vec<String> = table.rows.iter().map(name).collect();
     let shared = shared_beginning(&names);
     let mut before = "";

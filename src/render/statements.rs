@@ -35,8 +35,8 @@ pub fn statements_section(costs: &[StatementCost], sources: &StatementSources, t
 fn statement_table(cost: &StatementCost, levels: &BTreeSet<usize>) -> Table {
     let mut columns = vec![Column::text("figure", "figure"), Column::text("unit", "unit")];
     for level in levels {
-        columns.push(Column::number(&format!("L{level}"), &format!("level {level}"), ""));
-        columns.push(Column::number(&format!("L{level}_calls"), &format!("measured {level}"), "calls"));
+        columns.push(Column::at(*level, "value", &format!("level {level}"), ""));
+        columns.push(Column::at(*level, "calls", &format!("measured {level}"), "calls"));
     }
     let measured = |(_, _, value, _): &&Figure| cost.levels.values().any(|level| value(level).is_some());
     let (rows, absent): (Vec<&Figure>, Vec<&Figure>) = FIGURES.iter().partition(measured);
@@ -49,7 +49,10 @@ fn statement_table(cost: &StatementCost, levels: &BTreeSet<usize>) -> Table {
     let application = cost.application.as_ref().filter(|name| !name.is_empty());
     let application = application.map_or(String::new(), |name| format!(" (application {name})"));
     let query = cost.query.split_whitespace().collect::<Vec<_>>().join(" ");
-    Table { title: format!("{query}{application}"), columns, rows, notes }
+    let mut about = vec![("statement", Cell::Text(query.clone()))];
+    about
+        .extend(cost.application.clone().filter(|name| !name.is_empty()).map(|name| ("application", Cell::Text(name))));
+    Table { id: "statement", about, title: format!("{query}{application}"), columns, rows, notes }
 }
 
 fn row((name, unit, value, calls): &Figure, cost: &StatementCost, levels: &BTreeSet<usize>) -> Vec<Cell> {

@@ -13,25 +13,25 @@ pub fn level_tables(levels: &[LevelSummary]) -> Vec<Table> {
 /// One row per level.
 pub fn summary_table(levels: &[LevelSummary]) -> Table {
     let columns = vec![
-        Column::number("level", "level", "clients"),
+        Column::level(),
         Column::number("replicates", "windows", ""),
         Column::number("throughput", "throughput", "q/s"),
-        Column::text("throughput_range", "of windows"),
+        Column::fact("throughput_range", "of windows"),
         Column::number("mean_latency", "mean", "µs"),
         Column::number("p50", "p50", "µs"),
         Column::number("p99", "p99", "µs"),
         Column::number("target_cpu", "target CPU", "µs/query"),
         Column::number("sampled_cpu", "sampled", "µs/query"),
         Column::number("runnable", "runnable", "µs/query"),
-        Column::text("busiest_thread", "busiest thread"),
+        Column::fact("busiest_thread", "busiest thread"),
         Column::number("busiest_share", "on CPU", "%"),
         Column::number("generator_cpu", "generator", "µs/query"),
         Column::number("machine_busy", "machine", "% busy"),
         Column::number("errors", "errors", ""),
         Column::number("wrong_rows", "wrong rows", ""),
-        Column::text("guards", "guards"),
+        Column::fact("checks", "checks"),
     ];
-    Table { columns, rows: levels.iter().map(row).collect(), ..Table::default() }
+    Table { id: "levels", columns, rows: levels.iter().map(row).collect(), ..Table::default() }
 }
 
 fn row(level: &LevelSummary) -> Vec<Cell> {

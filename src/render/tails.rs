@@ -2,7 +2,7 @@
 
 use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
-use super::places::words;
+use super::places::{place_cell, words};
 use crate::analyze::time::places::HopPlaces;
 use crate::analyze::time::tails::{Cluster, Tail};
 use crate::wire::Place;
@@ -34,29 +34,28 @@ fn slowest_table(hop: &HopPlaces, tails: &Tails) -> Table {
         tails.iter().filter_map(|(level, tail)| Some((level, tail.as_ref().ok()?))).collect();
     let mut columns = vec![Column::text("place", "place")];
     for (level, _) in &known {
-        columns.push(Column::number(&format!("L{level}"), &format!("all at {level}"), "µs/query"));
-        columns.push(Column::number(&format!("L{level}_slowest"), &format!("slowest at {level}"), "µs/query"));
+        columns.push(Column::at(**level, "time", &format!("all at {level}"), "µs/query"));
+        columns.push(Column::at(**level, "time_of_slowest", &format!("slowest at {level}"), "µs/query"));
     }
-    let row = |name: &str, of: &dyn Fn(&Tail) -> (f64, f64)| {
+    let row = |name: Cell, of: &dyn Fn(&Tail) -> (f64, f64)| {
         let cells = known.iter().flat_map(|(_, tail)| [of(tail).0, of(tail).1]).map(|nanos| Cell::Figure(nanos / 1e3));
-        std::iter::once(Cell::Text(name.into())).chain(cells).collect()
+        std::iter::once(name).chain(cells).collect()
     };
     let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).enumerate();
     let passed = hop.passed();
     let mut rows: Vec<Vec<Cell>> = places
         .filter(|(_, place)| passed.contains(place))
-        .map(|(at, place)| row(words(place, true), &|tail| (tail.places[at].all, tail.places[at].of_slowest)))
+        .map(|(at, place)| row(place_cell(place, true), &|tail| (tail.places[at].all, tail.places[at].of_slowest)))
         .collect();
-    rows.push(row("sum from sending to reading", &|tail| (tail.all, tail.of_slowest)));
+    rows.push(row(Cell::coded("sum", "sum from sending to reading"), &|tail| (tail.all, tail.of_slowest)));
     let notes = vec!["Means over the sampled queries, from timelines.json.gz of each window.".to_string()];
-    Table { title: String::new(), columns, rows, notes }
+    Table { id: "slowest", columns, rows, notes, ..Table::default() }
 }
 
 /// The 99th percentile of each place.
 fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
     let mut columns = vec![Column::text("place", "place")];
-    columns
-        .extend(hop.levels.keys().map(|level| Column::number(&format!("L{level}"), &format!("p99 at {level}"), "µs")));
+    columns.extend(hop.levels.keys().map(|level| Column::at(*level, "p99", &format!("p99 at {level}"), "µs")));
     let cell = |level: &usize, place: Place| {
         let tail = tails.get(level).and_then(|tail| tail.as_ref().ok());
         let sampled = tail.and_then(|tail| tail.places.iter().find(|known| known.place == place)?.p99);
@@ -68,7 +67,7 @@ fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
     };
     let row = |place: Place| {
         let cells = hop.levels.keys().map(|level| cell(level, place));
-        std::iter::once(Cell::Text(words(place, true).into())).chain(cells).collect()
+        std::iter::once(place_cell(place, true)).chain(cells).collect()
     };
     let notes = vec![
         "A number: of the sampled queries, where a hundred or more lie beyond it. Otherwise between powers of two of \
@@ -77,10 +76,12 @@ fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
             .to_string(),
     ];
     Table {
+        id: "p99",
         title: "99th percentile of each place".into(),
         columns,
         rows: hop.passed().into_iter().map(row).collect(),
         notes,
+        ..Table::default()
     }
 }
 

@@ -204,8 +204,9 @@ impl<'a> Grid<'a> {
 
 /// Takes `excess` characters from the widest columns of names and texts, and keeps any column within the width.
 fn shrink(columns: &mut [GridColumn], table: &Table, mut excess: usize, width: usize) {
-    let is_name =
-        |i: usize| table.rows.iter().any(|r| matches!(r[i], Cell::Name(_) | Cell::FullName(_) | Cell::Text(_)));
+    let is_name = |i: usize| {
+        table.rows.iter().any(|r| matches!(r[i], Cell::Name(_) | Cell::FullName(_)) || r[i].words().is_some())
+    };
     let mut shrinkable: Vec<usize> = (0..columns.len()).filter(|i| is_name(*i) && !columns[*i].whole).collect();
     shrinkable.sort_by_key(|i| std::cmp::Reverse(columns[*i].width));
     for i in shrinkable {

@@ -13,7 +13,7 @@ pub fn told_table(levels: &[LevelSummary]) -> Option<Table> {
         return None;
     }
     let columns = vec![
-        Column::number("level", "level", "clients"),
+        Column::level(),
         Column::text("who", "told by"),
         Column::number("throughput", "throughput", "q/s"),
         Column::number("latency", "mean latency", "µs"),
@@ -26,7 +26,14 @@ pub fn told_table(levels: &[LevelSummary]) -> Option<Table> {
          window, from sending to reading."
             .to_string(),
     ];
-    Some(Table { title: "What the load's own program and the sockets say".into(), columns, rows, notes })
+    Some(Table {
+        id: "told",
+        title: "What the load's own program and the sockets say".into(),
+        columns,
+        rows,
+        notes,
+        ..Table::default()
+    })
 }
 
 fn rows(level: &LevelSummary) -> Vec<Vec<Cell>> {

@@ -6,7 +6,7 @@ use crate::analyze::judge::transactions::TransactionRow;
 /// One row per level, and one per script of a mix.
 pub fn transactions_table(rows: &[TransactionRow], counted_scale: Option<u64>) -> Table {
     let columns = vec![
-        Column::number("level", "level", "clients"),
+        Column::level(),
         Column::text("script", "script"),
         Column::number("per_second", "transactions", "a second"),
         Column::number("mean", "mean", "ms"),
@@ -23,7 +23,14 @@ pub fn transactions_table(rows: &[TransactionRow], counted_scale: Option<u64>) -
     notes.extend(
         counted_scale.map(|scale| format!(":scale is {scale}, counted in pgbench_branches (-D scale=N sets it).")),
     );
-    Table { title: "Transactions".into(), columns, rows: rows.iter().map(row).collect(), notes }
+    Table {
+        id: "transactions",
+        title: "Transactions".into(),
+        columns,
+        rows: rows.iter().map(row).collect(),
+        notes,
+        ..Table::default()
+    }
 }
 
 fn row(row: &TransactionRow) -> Vec<Cell> {

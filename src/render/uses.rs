@@ -1,6 +1,7 @@
 //! What the round trips behind the server are for, as a table with one row a use.
 
 use super::model::{Cell, Column, Table};
+use super::places::hop_cell;
 use crate::analyze::time::places::{HopPlaces, LevelPlaces};
 use crate::analyze::time::uses::UsePlaces;
 use crate::wire::{Place, Purpose, Untold};
@@ -18,16 +19,17 @@ pub(super) fn uses_table(hop: &HopPlaces) -> Option<Table> {
     told.then_some(())?;
     let mut columns = vec![Column::text("use", "what for")];
     for level in hop.levels.keys() {
-        columns.push(Column::number(&format!("L{level}_round_trips"), &format!("round trips {level}"), "a query"));
-        columns.push(Column::number(&format!("L{level}"), &format!("time {level}"), "µs/round trip"));
-        columns.push(Column::number(&format!("L{level}_server"), &format!("database {level}"), "µs/round trip"));
+        columns.push(Column::at(*level, "round_trips", &format!("round trips {level}"), "a query"));
+        columns.push(Column::at(*level, "time", &format!("time {level}"), "µs/round trip"));
+        columns.push(Column::at(*level, "server_time", &format!("database {level}"), "µs/round trip"));
     }
     let mut rows: Vec<Vec<Cell>> = purposes.iter().take(own_rows).map(|purpose| row(hop, purpose)).collect();
     if let Some(others) = purposes.get(own_rows..).filter(|others| !others.is_empty()) {
         rows.push(others_row(hop, others));
     }
     let title = format!("What the round trips to its {} are for", hop.hop);
-    Some(Table { title, columns, rows, notes: notes(hop) })
+    let about = vec![("hop", hop_cell(hop))];
+    Some(Table { id: "uses", about, title, columns, rows, notes: notes(hop) })
 }
 
 /// Of all levels, most time a query first, and how many of them have a row of their own.
@@ -56,7 +58,7 @@ fn row(hop: &HopPlaces, purpose: &Purpose) -> Vec<Cell> {
         let found = level.uses.iter().flatten().find(|found| found.purpose == *purpose);
         cells(level, found.map(|found| (found.round_trips, found.time(), in_database(found))))
     });
-    std::iter::once(Cell::Text(shown)).chain(cells).collect()
+    std::iter::once(Cell::coded(&purpose.to_string(), shown)).chain(cells).collect()
 }
 
 fn in_database(found: &UsePlaces) -> Option<f64> {

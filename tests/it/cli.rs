@@ -3,7 +3,9 @@
 use crate::binaries::WIREPROF;
 use crate::build::*;
 use crate::golden;
+use crate::rows::{figure, having, rows};
 use clap::CommandFactory;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use wireprof::run::{Store, WindowId};
@@ -78,19 +80,18 @@ fn hot_answers_the_latest_run_as_text_and_as_json() {
     let own = place.done(&["hot", "--by", "self"]);
     assert!(own.starts_with("Hot frames, self cost, run 20261122-101530-testbed\n"), "{own}");
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
-    let rows = &place.json(&["hot", "20261122-101530-testbed", "--frame", "^a$"])["sections"][0]["tables"][0]["rows"];
-    assert_eq!(
-        (&rows[1]["frame"], &rows[1]["L1"]["value"], &rows[1]["L16"]["value"]),
-        (&"a".into(), &2.0.into(), &1.0.into())
-    );
+    let found = place.json(&["hot", "20261122-101530-testbed", "--frame", "^a$"]);
+    let cost = |level: usize| figure(rows(&found), &json!({"frame": "a", "measure": "cost", "level": level}));
+    assert_eq!((cost(1), cost(16)), (2e-6, 1e-6));
     let path = place.runs().join("20261122-101530-testbed");
     assert_eq!(place.done(&["hot", path.to_str().unwrap(), "--width", "100"]), text);
 }
 
 #[test]
 fn hot_takes_a_pattern_as_focus_and_shows_the_rest_as_outside() {
-    let rows = &Place::new().json(&["hot", "--focus", "^serve$", "--by", "total"])["sections"][0]["tables"][0]["rows"];
-    assert_eq!((&rows[1]["frame"], &rows[1]["L16"]["value"]), (&"[outside focus]".into(), &0.5.into()));
+    let found = Place::new().json(&["hot", "--focus", "^serve$", "--by", "total"]);
+    let outside = json!({"row": 1, "frame": "[outside focus]", "measure": "cost", "level": 16});
+    assert_eq!(figure(rows(&found), &outside), 0.5e-6);
 }
 
 #[test]
@@ -113,9 +114,9 @@ fn folding_takes_the_runtimes_frames_out() {
 #[test]
 fn runs_lists_them_and_shows_one() {
     let place = Place::new();
-    assert_eq!(place.json(&["runs"])["sections"][0]["tables"][0]["rows"][0]["run"], "20261122-101530-testbed");
+    assert_eq!(rows(&place.json(&["runs"]))[0]["run"], "20261122-101530-testbed");
     let one = place.json(&["runs", "latest"]);
-    assert_eq!(one["sections"][0]["tables"][0]["rows"][1]["throughput"], 400_000.0);
+    assert_eq!(figure(rows(&one), &json!({"measure": "throughput", "level": 16})), 400_000.0);
     assert!(place.done(&["runs", "--runs", "nowhere"]).contains("No run in nowhere yet"));
 }
 
@@ -128,9 +129,10 @@ fn the_answer_alone_is_text_or_one_line_of_json() {
     let text = place.done(&["explain", "--brief", "--json"]);
     assert_eq!(text.lines().count(), 1, "{text}");
     let answer = place.json(&["explain", "--brief"]);
-    assert_eq!(answer["answer"]["levels"][1]["throughput"], 400_000.0);
-    assert!(answer["sections"].is_null());
-    assert_eq!(place.json(&["runs", "latest", "--brief"])["answer"], answer["answer"]);
+    assert_eq!(figure(rows(&answer["answer"]), &json!({"measure": "throughput", "level": 16})), 400_000.0);
+    assert!(answer["rows"].is_null());
+    let of_list = place.json(&["runs", "latest", "--brief"]);
+    assert_eq!(of_list["answer"]["rows"], answer["answer"]["rows"]);
 }
 
 #[test]
@@ -175,13 +177,13 @@ fn flamegraphs_go_into_the_runs_directory_or_where_asked() {
 #[test]
 fn a_log_entry_is_made_attached_to_and_shown() {
     let place = Place::new();
-    assert_eq!(place.json(&["log", "new", "--title", "first", "--problem", "slow"])["session"], 1);
-    assert_eq!(place.json(&["log", "new", "--title", "second"])["session"], 2);
+    assert_eq!(place.json(&["log", "new", "--title", "first", "--problem", "slow"])["log"]["session"], 1);
+    assert_eq!(place.json(&["log", "new", "--title", "second"])["log"]["session"], 2);
     // The pictures of all at both levels; one level's; all, with the profiles.
     let attached = |arguments: &[&str]| {
         let attached = place.json(&[&["log", "attach", "--session", "1"], arguments].concat());
-        assert_eq!(attached["session"], 1);
-        attached["attached"].as_u64().unwrap()
+        assert_eq!(attached["log"]["session"], 1);
+        attached["log"]["attached"].as_u64().unwrap()
     };
     assert_eq!((attached(&[]), attached(&["--level", "16"]), attached(&["--all"])), (2, 1, 4));
     assert!(place.failed(&["log", "attach", "--level", "3"]).1.contains("has no level 3; it has 1, 16"));
@@ -200,7 +202,7 @@ fn a_log_entry_is_made_attached_to_and_shown() {
     let output = place.run(&["log", "check", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(found["sections"][0]["tables"][0]["rows"][0]["line"], line);
+    assert_eq!(rows(&found)[0]["line"], line);
     assert!(place.done(&["log", "check", "--from", "2"]).contains("0 wrong"));
     std::fs::write(&path, text).unwrap();
     assert!(place.done(&["log", "show"]).starts_with("## Session 2: second\n"));
@@ -253,10 +255,10 @@ fn one_level_alone_is_shown_where_it_is_asked_for() {
     let place = Place::new();
     for verb in ["hot", "explain", "statements"] {
         let text = place.done(&[verb, "--level", "16", "--json"]);
-        assert!(!text.contains("\"L1\""), "{verb}: {text}");
+        assert!(!text.contains("\"level\":1,"), "{verb}: {text}");
     }
-    let row = &place.json(&["hot", "--level", "16"])["sections"][0]["tables"][0]["rows"][0];
-    assert!(row["L16"].is_object() && row["L1"].is_null(), "{row}");
+    let found = place.json(&["hot", "--level", "16"]);
+    assert!(having(rows(&found), &json!({"measure": "cost", "level": 16})).len() > 1, "{found}");
 }
 
 #[test]
@@ -293,7 +295,7 @@ fn a_log_in_which_nothing_was_understood_is_said_to_be_one() {
     assert!(told.contains("has no entry: the heading of one is `## Session N: title`"), "{told}");
     assert!(place.done(&["log", "show"]).contains("has no entry"));
     std::fs::write(&log, "\u{feff}## Session 1: a\n\n```sh``` is code.\n\n````\n```\n## Session 7: b\n````\n").unwrap();
-    assert_eq!(place.json(&["log", "new", "--title", "second"])["session"], 2);
+    assert_eq!(place.json(&["log", "new", "--title", "second"])["log"]["session"], 2);
     place.done(&["log", "check"]);
     let before = "## Session 1: a\n\n```\nnever closed\n";
     std::fs::write(&log, before).unwrap();

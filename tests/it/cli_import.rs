@@ -2,8 +2,9 @@
 //! figures that the files hold.
 
 use crate::recordings;
+use crate::rows::{self, figure, row};
 use crate::sweeps::Place;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use wireprof::run::Store;
 
@@ -16,16 +17,17 @@ fn read(place: &Place, arguments: &[&str]) -> String {
     answer.out
 }
 
-/// The rows of the first table.
+/// Its rows.
 fn rows(place: &Place, arguments: &[&str]) -> Vec<Value> {
     let answer = place.run(&[arguments, &["--json"]].concat());
     answer.assert(0, &[]);
     let report: Value = serde_json::from_str(&answer.out).unwrap();
-    report["sections"][0]["tables"][0]["rows"].as_array().unwrap().clone()
+    rows::rows(&report).to_vec()
 }
 
-fn row<'a>(rows: &'a [Value], key: &str, name: &str) -> &'a Value {
-    rows.iter().find(|row| row[key] == name).unwrap_or_else(|| panic!("no {name}"))
+/// What a query costs in a frame, in µs.
+fn cost(rows: &[Value], frame: &str, level: usize) -> f64 {
+    figure(rows, &json!({"measure": "cost", "frame": frame, "level": level})) * 1e6
 }
 
 fn import(place: &Place, recorded: &Path, table: &str) {
@@ -54,27 +56,19 @@ const UNOBSERVED: [&str; 4] = ["batch wait", "get_connection", "prepare_cached",
 fn assert_figures(place: &Place, levels: [(usize, f64, u64, f64); 3], absent: &[&str], reason: &str) {
     let found = rows(place, &["metrics"]);
     for (level, read_ts, calls, per_batch) in levels {
-        let key = levels_key(&found[0], level);
-        let number =
-            |name: &str| row(&found, "quantity", name)[&key].as_f64().unwrap_or_else(|| panic!("{name} {level}"));
-        assert!((number("read_ts") - read_ts).abs() < 0.05, "level {level}: {}", number("read_ts"));
+        let of = |name: &str| json!({"quantity": name, "measure": "value", "level": level});
+        let number = |name: &str| figure(&found, &of(name));
+        assert!((number("read_ts") * 1e6 - read_ts).abs() < 0.05, "level {level}: {}", number("read_ts"));
         assert_eq!(number("read_ts calls"), calls as f64);
         assert!((number("ops a batch") - per_batch).abs() < 0.0005, "level {level}: {}", number("ops a batch"));
         for name in absent {
-            let row = row(&found, "quantity", name);
-            assert_eq!(row[&key], Value::Null, "{name} at level {level}");
-            let why = row["missing"][&key].as_str().unwrap();
+            let row = row(&found, &of(name));
+            assert_eq!(row["value"], Value::Null, "{name} at level {level}");
+            let why = row["missing"].as_str().unwrap();
             assert!(why.starts_with(reason), "{why}");
         }
     }
     assert!(read(place, &["metrics"]).contains("not measured"));
-}
-
-/// The key of a level's column.
-fn levels_key(row: &Value, level: usize) -> String {
-    let key = format!("L{level}");
-    assert!(row.get(&key).is_some(), "{row}");
-    key
 }
 
 /// How many pictures there are, of everything and the preset's foci at three levels.
@@ -109,9 +103,7 @@ fn imported(table: &str, levels: [(usize, f64, u64, f64); 3]) {
     assert_figures(&place, levels, &UNOBSERVED, reason);
     let peek = rows(&place, &["hot", "--focus", "peek", "--by", "total"]);
     for level in [1, 16, 64] {
-        let key = levels_key(&peek[0], level);
-        let cost = |name: &str| row(&peek, "frame", name)[&key]["value"].as_f64().unwrap();
-        let (all, outside) = (cost("[all sampled]"), cost("[outside focus]"));
+        let (all, outside) = (cost(&peek, "[all sampled]", level), cost(&peek, "[outside focus]", level));
         let share = 1.0 - outside / all;
         // As the recording's own description has it: 8-10 % of `t`, 4-6 % of `bench`.
         let expected = if table == "t" { 0.075..0.105 } else { 0.035..0.065 };
@@ -121,7 +113,7 @@ fn imported(table: &str, levels: [(usize, f64, u64, f64); 3]) {
     let longest = peek.iter().filter_map(|row| row["frame"].as_str()).map(str::len).max().unwrap();
     assert!(longest > 1_000, "{longest}");
     assert!(read(&place, &["hot", "--focus", "peek", "--by", "total"]).contains("try_frontend_peek_cached"));
-    let whole = peek[3]["frame"].as_str().unwrap();
+    let whole = row(&peek, &json!({"row": 3}))["frame"].as_str().unwrap();
     let full = read(&place, &["hot", "--focus", "peek", "--by", "total", "--full-names"]);
     assert!(full.contains(&whole[..20]), "{whole} in\n{full}");
     read(&place, &["runs"]);
@@ -149,8 +141,7 @@ fn the_recording_of_the_testbed_becomes_a_run_that_every_verb_reads() {
         (4, 603_015_000.0, 939_698_375.0, 6_328.0),
         (16, 1_165_829_000.0, 1_437_185_750.0, 10_370.0),
     ] {
-        let key = levels_key(&found[0], level);
-        let cost = |name: &str| row(&found, "frame", name)[&key]["value"].as_f64().unwrap();
+        let cost = |name: &str| cost(&found, name, level);
         let wanted = |ns: f64| ns / queries / 1000.0;
         assert!((cost("[all sampled]") - wanted(all)).abs() < 1e-6, "level {level}");
         assert!((cost("[outside focus]") - wanted(all - planted)).abs() < 1e-6, "level {level}");

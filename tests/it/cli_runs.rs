@@ -2,6 +2,8 @@
 
 use crate::build::*;
 use crate::cli::Place;
+use crate::rows::{row, rows};
+use serde_json::json;
 use std::path::Path;
 use wireprof::run::{Store, StoredVerdict, WindowId};
 
@@ -65,17 +67,21 @@ fn the_list_has_whole_ids_figures_and_verdicts_without_reading_profiles() {
         let text = place.done(&["runs", "--width", width]);
         assert!(text.contains(long) && text.contains("CPU saturated, 43 %"), "{text}");
     }
-    let rows = place.json(&["runs"])["sections"][0]["tables"][0]["rows"].clone();
-    assert_eq!((&rows[0]["run"], &rows[0]["name"]), (&long.into(), &"base".into()));
-    let summary = place.json(&["runs", long])["sections"][0]["tables"][0]["rows"][0].clone();
-    for key in ["throughput", "mean_latency"] {
-        assert_eq!(rows[0][key], summary[key], "{key}");
+    let list = place.json(&["runs"]);
+    let of = |at: usize, measure: &str| row(rows(&list), &json!({"row": at, "measure": measure})).clone();
+    let newest = of(0, "throughput");
+    assert_eq!((&newest["run"], &newest["name"]), (&long.into(), &"base".into()));
+    let summary = place.json(&["runs", long]);
+    for measure in ["throughput", "mean_latency"] {
+        assert_eq!(of(0, measure)["value"], row(rows(&summary), &json!({"measure": measure}))["value"], "{measure}");
     }
-    assert_eq!(rows[1]["first_verdict"], "CPU saturated, 43 %");
-    assert!(rows[0]["missing"]["first_verdict"].as_str().unwrap().contains("no verdict is kept"), "{}", rows[0]);
-    for key in ["run", "created", "preset", "levels", "replicates", "window", "build_id", "ended"] {
-        assert!(rows[1].get(key).is_some(), "{key} was there before");
+    let first = of(1, "throughput");
+    assert_eq!(first["first_verdict"], "CPU saturated, 43 %");
+    assert!(newest["not_told"]["first_verdict"].as_str().unwrap().contains("no verdict is kept"), "{newest}");
+    for key in ["run", "created", "preset", "levels", "ended"] {
+        assert!(first.get(key).is_some(), "{key} was there before");
     }
+    assert_eq!((of(1, "replicates")["unit"].clone(), of(1, "window")["unit"].clone()), ("1".into(), "s".into()));
     assert_eq!(store.list().unwrap().len(), 2);
 }
 
@@ -92,8 +98,8 @@ fn pruning_says_what_it_removes_and_asks_for_what_stays() {
     assert!(would.contains("20261123-080000-testbed stays: it has a name, base"), "{would}");
     assert_eq!(files(&place.runs()).len(), 3);
     let removed = place.json(&["runs", "--prune", "--keep", "1"]);
-    let row = &removed["sections"][0]["tables"][0]["rows"][0];
-    assert!(row["run"] == "20261122-101530-testbed" && row["bytes"].as_u64().unwrap() > 1_000, "{removed}");
+    let bytes = row(rows(&removed), &json!({"measure": "bytes", "run": "20261122-101530-testbed", "unit": "B"}));
+    assert!(bytes["value"].as_u64().unwrap() > 1_000, "{removed}");
     assert_eq!(files(&place.runs()), ["20261123-080000-testbed", "20261124-080000-testbed"]);
     let none = place.done(&["runs", "--prune", "--older-than", "36500d", "--named"]);
     assert!(none.contains("0 runs with 0.0 MB removed."), "{none}");
@@ -111,12 +117,13 @@ fn a_damaged_window_costs_its_level_and_is_told_of() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("is read without window L0016-R1") && told.contains("load.json is damaged"), "{told}");
     let answer = String::from_utf8(output.stdout).unwrap();
-    assert!(answer.contains("\"L1\"") && !answer.contains("\"L16\""), "{answer}");
+    assert!(answer.contains("\"level\":1,") && !answer.contains("\"level\":16,"), "{answer}");
     assert!(place.done(&["runs", "latest"]).contains("left out: window "));
     assert!(place.done(&["runs", "latest", "--full"]).contains("note: left out: window "));
     assert!(place.run(&["diff", "latest", "latest"]).status.code() == Some(0));
-    let row = place.json(&["runs"])["sections"][0]["tables"][0]["rows"][0].clone();
-    assert!(row["missing"]["throughput"].as_str().unwrap().contains("load.json is damaged"), "{row}");
+    let list = place.json(&["runs"]);
+    let throughput = row(rows(&list), &json!({"measure": "throughput"}));
+    assert!(throughput["missing"].as_str().unwrap().contains("load.json is damaged"), "{throughput}");
     std::fs::write(place.runs().join("20261122-101530-testbed/L0001-R1/load.json"), "{").unwrap();
     let (code, error) = place.failed(&["hot"]);
     assert!(code == 3 && error.contains("load.json is damaged"), "nothing can be read: {error}");

@@ -3,8 +3,9 @@
 
 use crate::build::hands::{hands, key, node};
 use crate::checks::{bad, check, fires};
+use crate::rows::{self, figure, row};
 use crate::{build, golden};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use wireprof::analyze::cost::carrier_names::Naming;
@@ -17,7 +18,7 @@ use wireprof::check::Status;
 use wireprof::preset::Preset;
 use wireprof::profile::Focus;
 use wireprof::render::flamegraph::{Pictures, Wanted, write_pictures};
-use wireprof::render::{Report, Section, hands_section, hot_report, json as as_json, terminal};
+use wireprof::render::{Report, Section, hands_section, hot_report, json_value, terminal};
 use wireprof::run::{AtSockets, Hands, Manifest, Part, Run, Store, Window};
 
 const ANSWERED: u64 = 1_000;
@@ -82,7 +83,7 @@ fn section(run: &Run) -> Section {
 }
 
 fn text(section: Section) -> String {
-    terminal(&Report { title: "Run R explained".into(), sections: vec![section] }, 120)
+    terminal(&Report { title: "Run R explained".into(), sections: vec![section], ..Report::default() }, 120)
 }
 
 fn waits(run: &Run, by: By, focus: Option<Focus>) -> HotTable {
@@ -119,15 +120,15 @@ fn lacks(run: &Run) -> Option<&str> {
 #[test]
 fn the_time_in_hand_is_told_by_state_function_and_who_ended_it_and_levels_not_followed_say_so() {
     golden::assert("explain-hands.txt", &text(section(&run())));
-    let report = Report { title: "t".into(), sections: vec![section(&run())] };
-    let read: serde_json::Value = serde_json::from_str(&as_json(&report)).unwrap();
-    let rows = read["sections"][0]["tables"][0]["rows"].as_array().unwrap();
-    let waits = rows.iter().find(|row| row["function"] == "oracle").unwrap();
-    assert_eq!((waits["state"].as_str(), waits["L1"].as_f64(), waits["L16"].as_f64()), {
-        (Some("waits"), Some(700.0), Some(2_100.0))
-    });
-    let whole = rows.iter().find(|row| row["state"] == "in the server's hands").unwrap();
-    assert_eq!(whole["L16"].as_f64(), Some(3_000.0));
+    let answer = json_value("explain", &Report { sections: vec![section(&run())], ..Report::default() });
+    let told = |facts: Value| row(rows::rows(&answer), &facts);
+    for (level, nanos) in [(1, 700_000.0), (16, 2_100_000.0)] {
+        let waits = told(json!({"function": "oracle", "level": level}));
+        let names = ["state", "state_text", "unit"].map(|key| waits[key].as_str().unwrap());
+        assert_eq!(names, ["waiting", "waits", "s/query"]);
+        assert!((waits["value"].as_f64().unwrap() * 1e9 - nanos).abs() < 1e-3, "{waits}");
+    }
+    assert!((figure(rows::rows(&answer), &json!({"state": "in_hand", "level": 16})) - 3e-3).abs() < 1e-12);
 }
 
 #[test]

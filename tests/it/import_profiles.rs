@@ -1,11 +1,12 @@
 //! Profiles that other tools took: each form becomes a run that the verbs read; what is damaged is named.
 
+use crate::rows::{self, figure};
 use crate::skip::skip;
 use crate::sweeps::{self, Place};
 use flate2::{Compression, write::GzEncoder};
 use pprof::protos as proto;
 use prost::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use wireprof::profile::ColumnKind;
@@ -22,17 +23,22 @@ fn write(place: &Place, name: &str, bytes: impl AsRef<[u8]>) {
     std::fs::write(place.path().join(name), bytes).unwrap();
 }
 
-/// The rows of a verb's first table, and all that it says.
+/// The rows of a verb, and all that it says.
 fn answer(place: &Place, arguments: &[&str]) -> (Vec<Value>, String) {
     let answer = place.run(&[arguments, &["--json"]].concat());
     answer.assert(0, &[]);
     let report: Value = serde_json::from_str(&answer.out).unwrap();
-    (report["sections"][0]["tables"][0]["rows"].as_array().unwrap().clone(), answer.out)
+    (rows::rows(&report).to_vec(), answer.out)
 }
 
-fn cost(rows: &[Value], frame: &str, level: &str) -> f64 {
-    let row = rows.iter().find(|row| row["frame"] == frame).unwrap_or_else(|| panic!("no {frame} in {rows:?}"));
-    row[level]["value"].as_f64().unwrap()
+/// In the row's own unit.
+fn cost(rows: &[Value], frame: &str, level: usize) -> f64 {
+    figure(rows, &json!({"table": "functions", "measure": "cost", "frame": frame, "level": level}))
+}
+
+/// The same in microseconds.
+fn micros(rows: &[Value], frame: &str, level: usize) -> f64 {
+    (cost(rows, frame, level) * 1e12).round() / 1e6
 }
 
 /// A profile as another producer writes it: microseconds, whole paths, an inlined line, a location without a name.
@@ -72,9 +78,9 @@ fn folded_stacks_without_a_divisor_give_shares_and_nothing_per_query() {
     let run = place.the_run();
     assert!(!run.windows[0].counted());
     let (rows, text) = answer(&place, &["hot"]);
-    assert!((cost(&rows, "work", "L1") - 100.0 * 300.0 / 1001.0).abs() < 1e-9, "{rows:?}");
-    assert!((cost(&rows, "[all sampled]", "L1") - 100.0).abs() < 1e-9);
-    assert!(text.contains("Cost per query is not measured") && text.contains("% of weight"), "{text}");
+    assert!((cost(&rows, "work", 1) - 300.0 / 1001.0).abs() < 1e-9, "{rows:?}");
+    assert!((cost(&rows, "[all sampled]", 1) - 1.0).abs() < 1e-9);
+    assert!(text.contains("Cost per query is not measured"), "{text}");
     let drawn = place.run(&["flamegraph"]);
     drawn.assert(0, &[]);
     let folder = place.runs().join(&run.manifest.id).join("flamegraphs");
@@ -99,11 +105,11 @@ fn files_are_levels_and_replicates_and_a_told_divisor_makes_costs_that_diff_comp
     };
     import("one", &["--queries", "4=100", "--queries", "200"]);
     let (rows, _) = answer(&place, &["hot", "one"]);
-    assert_eq!(cost(&rows, "work", "L4"), 3.0);
-    assert_eq!(cost(&rows, "work", "L16"), 900.0 / 400.0);
+    assert_eq!(cost(&rows, "work", 4), 3.0);
+    assert_eq!(cost(&rows, "work", 16), 900.0 / 400.0);
     import("two", &["--qps", "10", "--seconds", "20"]);
     let (rows, _) = answer(&place, &["hot", "two"]);
-    assert_eq!(cost(&rows, "work", "L4"), 1.5);
+    assert_eq!(cost(&rows, "work", 4), 1.5);
     let diff = place.run(&["diff", "one", "two"]);
     diff.assert(0, &[]);
     assert!(diff.out.contains("work"), "{}", diff.out);
@@ -116,7 +122,7 @@ fn pprof_of_another_producer_keeps_inlines_modules_and_units() {
     place.run(&["import", "go.pb.gz", "--qps", "100"]).assert(0, &[]);
     let (rows, _) = answer(&place, &["hot", "--by", "self"]);
     // 1,000 queries in the 10 s that the file tells; costs in µs.
-    assert_eq!((cost(&rows, "inlined", "L1"), cost(&rows, "[all sampled]", "L1")), (3.0, 4.0));
+    assert_eq!((micros(&rows, "inlined", 1), micros(&rows, "[all sampled]", 1)), (3.0, 4.0));
     let run = place.the_run();
     let profile = run.windows[0].profile.as_ref().unwrap();
     assert_eq!(profile.columns, wireprof::profile::on_cpu_columns());
@@ -139,7 +145,7 @@ fn the_text_of_perf_script_is_read_where_there_is_no_perf() {
     write(&place, "perf.txt", &text);
     place.run(&["import", "perf.txt", "--queries", "1000"]).assert(0, &[]);
     let (rows, _) = answer(&place, &["hot"]);
-    assert_eq!((cost(&rows, "a", "L1"), cost(&rows, "b", "L1")), (4.0, 6.0));
+    assert_eq!((micros(&rows, "a", 1), micros(&rows, "b", 1)), (4.0, 6.0));
     assert_eq!(place.the_run().windows[0].facts.span.seconds(), 9.0);
     write(&place, "perf.data", b"PERFILE2 and no more");
     let without = place.command(&["import", "perf.data"]).env("PATH", "/nonexistent").output().unwrap();
@@ -274,16 +280,16 @@ fn a_pprof_is_about_its_default_values_else_its_last_ones_in_whatever_unit_of_ti
     let lock = [("lock_delay", "ns", 5), ("cpu-time", "ns", 30_000)];
     for (id, default, expected) in [("default", "lock_delay", 0.0005), ("last", "", 3.0), ("unknown", "x", 3.0)] {
         let (rows, text) = import(id, columns(&lock, default, PLAIN));
-        assert!((cost(&rows, "[all sampled]", "L1") - expected).abs() < 1e-12, "{id}: {rows:?}");
+        assert!((micros(&rows, "[all sampled]", 1) - expected).abs() < 1e-12, "{id}: {rows:?}");
         assert!(text.contains(if id == "default" { "pprof (lock_delay)" } else { "pprof (cpu-time)" }), "{text}");
     }
     import("alone", columns(&[("cpu", "Hours", 1)], "", PLAIN));
     import("beside", columns(&[("cpu", "hr", 1), ("alloc_space", "bytes", 7)], "cpu", PLAIN));
     place.run(&["diff", "alone", "beside"]).assert(0, &[]);
     let (rows, _) = answer(&place, &["hot", "beside"]);
-    assert_eq!(cost(&rows, "f", "L1"), 360e6);
+    assert_eq!(micros(&rows, "f", 1), 360e6);
     let (rows, _) = import("objects", columns(&[("samples", "count", 1), ("alloc_objects", "count", 70)], "", PLAIN));
-    assert_eq!(cost(&rows, "f", "L1"), 7.0);
+    assert_eq!(cost(&rows, "f", 1), 7.0);
 }
 
 #[test]

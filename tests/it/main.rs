@@ -24,6 +24,7 @@ mod hot;
 mod import_profiles;
 mod import_recorded;
 mod import_testbed;
+mod json;
 mod load_dbbench;
 mod metrics_exposition;
 mod metrics_http;
@@ -35,6 +36,10 @@ mod preset;
 #[path = "../support/recordings.rs"]
 mod recordings;
 mod render;
+#[path = "../support/rows.rs"]
+mod rows;
+#[path = "../support/schema.rs"]
+mod schema;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/sweeps.rs"]

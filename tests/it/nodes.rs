@@ -190,7 +190,7 @@ fn what_was_never_observed_is_not_measured_and_its_parts_are_taken_from_the_whol
     assert_eq!(micros(&tree, "rest of call"), Some(40.0));
     assert_eq!(tree.get("batch").unwrap().per_query(), Some(40_000.0));
     let table = &nodes_section(&BTreeMap::from([(1, tree)])).tables[0];
-    let named = |row: &&Vec<Cell>| matches!(&row[0], Cell::Text(name) if name.trim() == "wait");
+    let named = |row: &&Vec<Cell>| row[0].words().unwrap().trim() == "wait";
     let row = table.rows.iter().find(named).unwrap();
     assert!(matches!(&row[2], Cell::Missing(why) if why.contains("never observed")), "{row:?}");
 }
@@ -267,14 +267,11 @@ fn what_the_sockets_see_before_and_after_the_database_is_not_unexplained() {
     assert_eq!(micros(&found, "rest of server"), Some(10.0));
     let section =
         nodes_section(&BTreeMap::from([(1, tree(sampled(one(), Some(Behind { before: 40_000, after: 18_000 }))))]));
-    let row = |name: &str| {
-        section.tables[0].rows.iter().find(|row| matches!(&row[0], Cell::Text(text) if text.trim() == name))
-    };
+    let row = |name: &str| section.tables[0].rows.iter().find(|row| row[0].words().unwrap().trim() == name);
     assert!(
         matches!(row("by the sockets: until it asks the database").unwrap()[3], Cell::Figure(share) if share > 36.0)
     );
-    let rests =
-        section.tables[0].rows.iter().filter(|row| matches!(&row[0], Cell::Text(text) if text.trim() == "rest"));
+    let rests = section.tables[0].rows.iter().filter(|row| row[0].words().unwrap().trim() == "rest");
     let shares: Vec<bool> = rests.map(|row| matches!(row[3], Cell::Figure(_))).collect();
     assert_eq!(
         shares.iter().filter(|shown| **shown).count(),

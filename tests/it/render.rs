@@ -1,8 +1,10 @@
 //! Reports read well in a bounded width, in Markdown and in JSON; flamegraphs carry exact widths and per-query figures.
 
 use crate::build::*;
+use crate::rows::{self, figure, having, row};
 use crate::{golden, recordings};
 use regex::Regex;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use wireprof::analyze::cost::hot::{HotOptions, hot};
@@ -32,8 +34,8 @@ fn wide_table() -> Table {
     let mut columns = vec![Column::text("frame", "frame")];
     let mut row = vec![Cell::Name(format!("x{name}"))];
     for level in 0..20 {
-        columns.push(Column::number(&format!("L{level}"), &format!("level {level}"), "µs/query"));
-        row.push(Cell::Number(f64::from(level) * 1234.5));
+        columns.push(Column::at(level, "cost", &format!("level {level}"), "µs/query"));
+        row.push(Cell::Number(level as f64 * 1234.5));
     }
     columns.push(Column::text("note", "note"));
     row.push(Cell::Text("no blank ".repeat(100)));
@@ -42,8 +44,11 @@ fn wide_table() -> Table {
 
 #[test]
 fn no_line_of_a_table_is_wider_than_asked_for_and_no_column_is_lost() {
-    let report =
-        |table| Report { title: "t".into(), sections: vec![Section { tables: vec![table], ..Section::default() }] };
+    let report = |table| Report {
+        title: "t".into(),
+        sections: vec![Section { tables: vec![table], ..Section::default() }],
+        ..Report::default()
+    };
     for width in [40, 60, 80, 120, 200] {
         let text = terminal(&report(wide_table()), width);
         assert!(text.lines().all(|l| l.chars().count() <= width), "{width}:\n{text}");
@@ -108,7 +113,8 @@ fn full_names_are_shown_whole_in_tables_and_bounded_in_pictures() {
     assert!(svg.contains("<title>m::run::&lt;u8&gt; ("), "{svg}");
     let read = |title: &str| title.replace("&lt;", "<").replace("&gt;", ">");
     assert!(boxes(&svg).iter().all(|b| read(&b.0).chars().count() < 400));
-    assert_eq!(json(&hot_report(&table)), json(&hot_report(&table).with_full_names()));
+    let as_json = |report| json_value("hot", &report);
+    assert_eq!(as_json(hot_report(&table)), as_json(hot_report(&table).with_full_names()));
 }
 
 #[test]
@@ -126,22 +132,20 @@ fn markdown_cells_cannot_break_their_table() {
 #[test]
 fn json_has_full_names_unrounded_numbers_and_reasons() {
     let table = hot(&small_run(), &HotOptions::default());
-    let value: serde_json::Value = serde_json::from_str(&json(&hot_report(&table))).unwrap();
-    assert_eq!(value["schema"], 1);
-    let rows = &value["sections"][0]["tables"][0]["rows"];
-    assert_eq!(rows[1]["frame"], "a");
-    assert_eq!(rows[1]["L16"]["value"], 1.0);
-    assert_eq!(rows[1]["L16"]["samples"], 2000);
-    assert_eq!(rows[1]["difference"]["value"], -1.0);
-    assert_eq!(rows[2]["ratio"], serde_json::Value::Null);
-    assert_eq!(rows[2]["missing"]["ratio"], "no sample at the first level");
-    let keys: Vec<&str> = value["sections"][0]["tables"][0]["columns"]
-        .as_array()
-        .unwrap()
+    let value = json_value("hot", &hot_report(&table));
+    assert_eq!((&value["schema"], &value["verb"], &value["runs"]), (&2.into(), &"hot".into(), &json!([table.run])));
+    let rows = rows::rows(&value);
+    let of_a = row(rows, &json!({"frame": "a", "measure": "cost", "level": 16}));
+    assert_eq!((&of_a["value"], &of_a["unit"], &of_a["samples"]), (&1e-6.into(), &"s/query".into(), &2000.into()));
+    assert_eq!((&of_a["section"], &of_a["table"], &of_a["row"]), (&"hot".into(), &"functions".into(), &1.into()));
+    assert_eq!(figure(rows, &json!({"frame": "a", "measure": "difference"})), -1e-6);
+    let none = rows.iter().find(|row| row["measure"] == "ratio" && row["row"] == 2).unwrap();
+    assert_eq!((&none["value"], &none["missing"]), (&Value::Null, &"no sample at the first level".into()));
+    let of_first: Vec<&str> = having(rows, &json!({"table": "functions", "row": 1}))
         .iter()
-        .map(|c| c["key"].as_str().unwrap())
+        .map(|row| row["measure"].as_str().unwrap())
         .collect();
-    assert_eq!(keys, ["frame", "module", "L1", "L16", "ratio", "difference", "samples"]);
+    assert_eq!(of_first, ["cost", "cost", "ratio", "difference", "samples"]);
 }
 
 #[test]
@@ -318,14 +322,15 @@ fn guards_that_do_not_pass_are_told_whole_with_their_remedies_the_worst_first() 
         Check::Errors { errors: 5, completed: 10, first: "40001 restart transaction".into() },
         Check::WrongRows { wrong: 0, completed: 10 },
     ];
-    let text = terminal(&checks_report(&run), 60);
+    let text = terminal(&checks_report(&run, false), 60);
     assert!(text.lines().all(|l| l.chars().count() <= 60), "{text}");
     assert!(text.contains("1 of 3 checks passed."), "{text}");
-    let value: serde_json::Value = serde_json::from_str(&json(&checks_report(&run))).unwrap();
-    let rows = value["sections"][0]["tables"][0]["rows"].as_array().unwrap();
-    let verdicts: Vec<&str> = rows.iter().map(|r| r["verdict"].as_str().unwrap()).collect();
-    assert_eq!(verdicts, ["FAIL", "not measured"]);
-    for word in rows[0]["evidence"].as_str().unwrap().split(' ').chain(rows[0]["remedy"].as_str().unwrap().split(' ')) {
+    let value = json_value("runs", &checks_report(&run, true));
+    let rows = rows::rows(&value);
+    let told: Vec<_> = rows.iter().map(|r| (r["check"].as_str().unwrap(), r["verdict"].as_str().unwrap())).collect();
+    assert_eq!(told, [("errors", "fail"), ("unchecked", "not_measured"), ("wrong_rows", "pass")]);
+    let words = |key: &str| rows[0][key].as_str().unwrap().split(' ');
+    for word in words("check_text").chain(words("remedy")) {
         assert!(text.contains(word), "`{word}` was cut:\n{text}");
     }
 }

@@ -77,7 +77,7 @@ fn an_entry_of_a_sweep_has_all_that_a_session_hands_on_and_passes_its_check() {
     let attached = |arguments: &[&str]| {
         let answer = place.run(&[&["--json", "log", "attach", &first], arguments].concat());
         assert_eq!(answer.code, 0, "{}", answer.err);
-        serde_json::from_str::<serde_json::Value>(&answer.out).unwrap()["attached"].as_u64().unwrap()
+        serde_json::from_str::<serde_json::Value>(&answer.out).unwrap()["log"]["attached"].as_u64().unwrap()
     };
     let few = attached(&[]);
     assert!((2..=6).contains(&few), "{few}");

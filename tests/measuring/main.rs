@@ -23,8 +23,12 @@ mod postgres_waits;
 mod record;
 #[path = "../support/recordings.rs"]
 mod recordings;
+#[path = "../support/rows.rs"]
+mod rows;
 mod sample;
 mod sample_hostile;
+#[path = "../support/schema.rs"]
+mod schema;
 #[path = "../support/skip.rs"]
 mod skip;
 mod statements_cockroachdb;

@@ -232,7 +232,7 @@ fn a_postgres_is_found_by_its_port_by_its_socket_and_by_its_number() {
     let doctor = Place::new().run(&["doctor", "--preset", "postgres", "--url", &socket, "--json"]);
     assert_eq!(doctor.code, 0, "{}", doctor.out);
     let report: serde_json::Value = serde_json::from_str(&doctor.out).unwrap();
-    let rows = report["sections"][1]["tables"][0]["rows"].as_array().unwrap();
+    let rows = crate::rows::rows(&report);
     let found =
         |check: &str| rows.iter().find(|row| row["check"] == check).unwrap_or_else(|| panic!("{check}: {rows:?}"));
     let process = format!("{pid} (postgres), socket {}/.s.PGSQL.{}", server.directory().display(), server.port);

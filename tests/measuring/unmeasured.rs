@@ -31,7 +31,8 @@ fn zeros(value: &Value, path: &str, found: &mut Zeros) {
         Value::Array(items) => items.iter().for_each(|item| zeros(item, &format!("{path}/{}", name(item)), found)),
         Value::Object(fields) => {
             // The lower end of an interval is no measured figure.
-            for (key, field) in fields.iter().filter(|(key, _)| !["missing", "low", "interval"].contains(&key.as_str()))
+            for (key, field) in
+                fields.iter().filter(|(key, _)| !["missing", "not_told", "low", "row"].contains(&key.as_str()))
             {
                 zeros(field, &format!("{path}/{key}"), found);
             }
@@ -42,8 +43,10 @@ fn zeros(value: &Value, path: &str, found: &mut Zeros) {
 
 /// What an item of a list is called: by what it is of, which stays when figures go.
 fn name(item: &Value) -> String {
-    const IDENTITIES: [&str; 12] = [
-        "title",
+    const IDENTITIES: [&str; 14] = [
+        "section",
+        "table",
+        "measure",
         "frame",
         "place",
         "role",
@@ -54,7 +57,7 @@ fn name(item: &Value) -> String {
         "name",
         "quantity",
         "statement",
-        "key",
+        "node",
     ];
     let named: Vec<String> =
         IDENTITIES.iter().filter_map(|key| Some(without_figures(item.get(key)?.as_str()?))).collect();

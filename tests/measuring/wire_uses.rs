@@ -165,7 +165,7 @@ fn the_oracles_reads_alone_take_what_the_database_says_though_a_writer_shares_it
     let writer = of(hop, |purpose| purpose.statement().is_some_and(|text| text.starts_with("INSERT INTO consensus")));
     assert!(writer.is_none_or(|writer| served(writer) > 2e7), "{writer:?}");
     let explained = folder.run(&["explain", "--json"]).out;
-    assert!(explained.contains("What the round trips to its database are for"), "{explained}");
+    assert!(explained.contains("\"table\":\"uses\""), "{explained}");
     let node = explained.find("in the database's hands").is_some();
     assert!(node && !explained.contains("not told apart by statement"), "{explained}");
 }

@@ -26,6 +26,17 @@ pub fn environmentd() -> Option<PathBuf> {
     Some(path)
 }
 
+/// A stored run of a real environmentd, beside its recordings.
+pub fn run_of_environmentd() -> Option<PathBuf> {
+    let runs = environmentd()?.parent()?.join("run-of-environmentd");
+    let mut entries = runs.read_dir().into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let run = entries.find(|path| path.join("manifest.json").exists());
+    if run.is_none() {
+        skip(format!("no recordings of environmentd at {} (set WIREPROF_RECORDED)", runs.display()));
+    }
+    run
+}
+
 /// The text of a gzipped part.
 pub fn text(path: &Path) -> String {
     let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

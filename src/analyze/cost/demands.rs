@@ -25,6 +25,18 @@ pub enum Resource {
     Connections(String),
 }
 
+impl Resource {
+    /// Its name for programs; stable.
+    pub fn name(&self) -> String {
+        match self {
+            Resource::Machine => "machine".into(),
+            Resource::Cpu(role) => format!("cpu_{role:?}").to_lowercase(),
+            Resource::BusiestThread(role) => format!("busiest_thread_{role:?}").to_lowercase(),
+            Resource::Connections(hop) => format!("connections_{hop}"),
+        }
+    }
+}
+
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -49,9 +49,9 @@ impl LogCheck {
 
     fn report(&self, path: &Path, checked: &Checked) -> Report {
         let columns = vec![
-            Column::number("line", "line", ""),
-            Column::number("column", "column", ""),
-            Column::number("session", "session", ""),
+            Column::position("line", "line"),
+            Column::position("column", "column"),
+            Column::position("session", "session"),
             Column::text("verdict", "verdict"),
             Column::text("finding", "finding"),
             Column::text("remedy", "remedy"),
@@ -69,9 +69,9 @@ impl LogCheck {
         if left_out > 0 {
             notes.push(format!("{left_out} more findings are not shown: --limit N shows more."));
         }
-        let tables = vec![Table { columns, rows, ..Table::default() }];
-        let section = Section { tables, notes, ..Section::default() };
-        Report { title: format!("Check of {}", path.display()), sections: vec![section] }
+        let tables = vec![Table { id: "findings", columns, rows, ..Table::default() }];
+        let section = Section { id: "findings", tables, notes, ..Section::default() };
+        Report { title: format!("Check of {}", path.display()), sections: vec![section], ..Report::default() }
     }
 }
 
@@ -81,7 +81,7 @@ fn row(finding: &Finding) -> Vec<Cell> {
         Cell::Count(finding.line as u64),
         number(finding.column.map(|column| column as u64)),
         number(finding.session),
-        Cell::Text(if finding.kind.is_wrong() { "WRONG" } else { "unchecked" }.into()),
+        if finding.kind.is_wrong() { Cell::coded("wrong", "WRONG") } else { Cell::coded("unchecked", "unchecked") },
         Cell::Text(finding.kind.to_string()),
         Cell::Text(finding.kind.remedy().into()),
     ]

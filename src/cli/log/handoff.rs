@@ -6,6 +6,7 @@ use crate::analyze::judge::diagnose::Confidence;
 use crate::cli::diagnose::all_levels;
 use crate::cli::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::perflog::{Document, Open, Prompt, open, read_prompt, write_prompt};
+use crate::render::envelope;
 use crate::run::{Parts, Run};
 use crate::vcs::{commit_file, is_unchanged};
 use anyhow::{Result, anyhow};
@@ -70,7 +71,8 @@ impl Handoff {
         let difference = before.difference(&after, &name);
         let committed = self.commit.then(|| commit_file(&self.prompt, &self.message(session))).transpose()?;
         if common.json {
-            let value = serde_json::json!({"schema": 1, "prompt": name, "done": self.done, "added": self.add,
+            let mut value = envelope(&common.verb, &[]);
+            value["prompt"] = serde_json::json!({"file": name, "done": self.done, "added": self.add,
                 "difference": difference, "committed_with": committed});
             return output::json(&value);
         }
@@ -104,8 +106,9 @@ impl Handoff {
                 .iter()
                 .map(|s| serde_json::json!({"number": s.number, "line": s.line, "done": s.done, "text": s.text}))
                 .collect();
-            let value =
-                serde_json::json!({"schema": 1, "steps": steps, "open_in_log": next.log, "suggested": next.suggested});
+            let mut value = envelope(&common.verb, &[]);
+            value["prompt"] = serde_json::json!({"file": self.prompt, "steps": steps, "open_in_log": next.log,
+                "suggested": next.suggested});
             return output::json(&value);
         }
         output::text(&self.text(&next))

@@ -3,6 +3,7 @@
 use super::{existing, no_entry};
 use crate::cli::{Common, Outcome, output};
 use crate::perflog::{Open, open};
+use crate::render::envelope;
 use anyhow::Result;
 use clap::Args;
 use std::path::Path;
@@ -29,7 +30,10 @@ impl Show {
                 .iter()
                 .map(|e| serde_json::json!({"session": e.number, "title": e.title, "text": log.entry_text(e)}))
                 .collect();
-            return output::json(&serde_json::json!({"schema": 1, "entries": values, "open": open(&log)}));
+            let mut value = envelope(&common.verb, &[]);
+            value["entries"] = values.into();
+            value["open"] = serde_json::json!(open(&log));
+            return output::json(&value);
         }
         let mut text: String = shown.iter().map(|e| log.entry_text(e)).collect();
         if entries.is_empty() {

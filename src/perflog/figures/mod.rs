@@ -58,8 +58,7 @@ fn titled(title: &str, tables: &[Table], notes: &[String]) -> String {
 /// The tree of the latency; of shares the last level's.
 fn latency(run: &Run, preset: &Preset, levels: &[usize]) -> String {
     let section = nodes_section(&nodes(run, &places(run), Some(preset)));
-    let last = levels.last().map(|level| format!("L{level}_share"));
-    let other_share = |key: &str| key.ends_with("_share") && Some(key) != last.as_deref();
+    let other_share = |column: &Column| column.key == "share" && column.level != levels.last().copied();
     let shown = |table: Table| with_depth(folded(with_growth(without(table, other_share), levels), levels));
     let tables: Vec<Table> = section.tables.into_iter().map(shown).collect();
     // Remarks on the last level: `wireprof explain` has those on all.
@@ -81,7 +80,7 @@ fn metrics(run: &Run, preset: &Preset, levels: &[usize]) -> String {
     }
     let of_level: BTreeMap<usize, Vec<Quantity>> =
         first_windows(run).into_iter().map(|(level, window)| (level, quantities(preset, window))).collect();
-    let table = named_by_series(without(quantities_table(&of_level), |key| key == "count"));
+    let table = named_by_series(without(quantities_table(&of_level), |column| column.key == "count"));
     let mut tables = vec![folded(with_growth(table, levels), levels)];
     tables.extend(observations(&of_level));
     let replicates = run.manifest.replicates;
@@ -121,7 +120,7 @@ fn observations(of_level: &BTreeMap<usize, Vec<Quantity>>) -> Option<Table> {
         }
     }
     let mut columns = vec![Column::text("quantity", "observations behind")];
-    columns.extend(of_level.keys().map(|level| Column::number(&format!("L{level}"), &format!("level {level}"), "")));
+    columns.extend(of_level.keys().map(|level| Column::at(*level, "value", &format!("level {level}"), "")));
     let cell = |count: Option<f64>| count.map_or(Cell::Missing("nothing observed".into()), |c| Cell::Count(c as u64));
     let row = |(counts, names): (Vec<Option<f64>>, Vec<&str>)| {
         std::iter::once(Cell::Text(names.join(", "))).chain(counts.into_iter().map(cell)).collect()
@@ -138,9 +137,7 @@ fn database(run: &Run, preset: &Preset, levels: &[usize]) -> String {
     let Some(section) = statements_section(&costs, &statement_sources(run, watched, &costs), top) else {
         return format!("{title}: not measured: none were read in this run (--statements-url names a database).\n");
     };
-    let calls = |key: &str| key.ends_with("_calls");
-    let last_calls = levels.last().map(|level| format!("L{level}_calls"));
-    let other_calls = |key: &str| calls(key) && Some(key) != last_calls.as_deref();
+    let other_calls = |column: &Column| column.key == "calls" && column.level != levels.last().copied();
     let shown = |table: Table| folded(with_growth(without(table, other_calls), levels), levels);
     let tables: Vec<Table> = section.tables.into_iter().map(shown).collect();
     titled(title, &tables, &section.notes)
@@ -213,7 +210,7 @@ fn checks(run: &Run, levels: &[usize]) -> String {
         return format!("Whether sessions came and went: not checked. {count}\n");
     }
     let mut columns = vec![Column::text("check", "check"), Column::text("bound", "bound at the last level")];
-    columns.extend(levels.iter().map(|level| Column::number(&format!("L{level}"), &format!("level {level}"), "")));
+    columns.extend(levels.iter().map(|level| Column::at(*level, "value", &format!("level {level}"), "")));
     let row = |(name, bound, values): &(String, String, BTreeMap<usize, String>)| {
         let value = |level: &usize| match values.get(level) {
             Some(value) => Cell::Text(value.clone()),

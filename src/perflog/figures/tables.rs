@@ -3,10 +3,9 @@
 
 use crate::render::{Cell, Column, Table, significant};
 
-/// The levels' columns have the keys `L1`, `L64`.
+/// The first column of a level.
 fn column(table: &Table, level: usize) -> Option<usize> {
-    let key = format!("L{level}");
-    table.columns.iter().position(|column| column.key == key)
+    table.columns.iter().position(|column| column.level == Some(level))
 }
 
 fn number(cell: &Cell) -> Option<f64> {
@@ -44,8 +43,11 @@ pub fn folded(mut table: Table, levels: &[usize]) -> Table {
     let (mut missing, mut zero) = (Vec::<(String, String)>::new(), Vec::new());
     table.rows.retain(|row| {
         let name = match &row[0] {
-            Cell::Text(name) | Cell::Name(name) | Cell::FullName(name) => name.trim().to_string(),
-            _ => return true,
+            Cell::Name(name) | Cell::FullName(name) => name.trim().to_string(),
+            cell => match cell.words() {
+                Some(name) => name.trim().to_string(),
+                None => return true,
+            },
         };
         let cells = || columns.iter().map(|column| &row[*column]);
         if cells().all(|cell| matches!(cell, Cell::Missing(_) | Cell::Undefined(_) | Cell::Empty)) {
@@ -69,9 +71,9 @@ pub fn folded(mut table: Table, levels: &[usize]) -> Table {
     table
 }
 
-/// Without the columns whose keys `unwanted` finds.
-pub fn without(mut table: Table, unwanted: impl Fn(&str) -> bool) -> Table {
-    let keep: Vec<bool> = table.columns.iter().map(|column| !unwanted(&column.key)).collect();
+/// Without the columns that are `unwanted`.
+pub fn without(mut table: Table, unwanted: impl Fn(&Column) -> bool) -> Table {
+    let keep: Vec<bool> = table.columns.iter().map(|column| !unwanted(column)).collect();
     let kept = |index: usize| keep[index];
     table.rows = table.rows.into_iter().map(|row| only(row, kept)).collect();
     table.columns = only(table.columns, kept);
@@ -85,7 +87,7 @@ fn only<T>(all: Vec<T>, kept: impl Fn(usize) -> bool) -> Vec<T> {
 /// The depth of a row, which leading blanks say, as marks that Markdown keeps.
 pub fn with_depth(mut table: Table) -> Table {
     for row in &mut table.rows {
-        if let Some(Cell::Text(name)) = row.first_mut() {
+        if let Some(Cell::Text(name) | Cell::Coded { text: name, .. }) = row.first_mut() {
             let depth = (name.len() - name.trim_start().len()) / 2;
             *name = format!("{}{}", "› ".repeat(depth), name.trim_start());
         }
@@ -101,8 +103,8 @@ mod tests {
     fn what_grew_stands_behind_the_levels_and_rows_that_say_nothing_are_named() {
         let columns = vec![
             Column::text("name", "name"),
-            Column::number("L1", "1", ""),
-            Column::number("L64", "64", ""),
+            Column::at(1, "time", "1", ""),
+            Column::at(64, "time", "64", ""),
             Column::text("source", "source"),
         ];
         let row = |name: &str, one: Cell, other: Cell| vec![Cell::Text(name.into()), one, other, Cell::Empty];
@@ -115,7 +117,8 @@ mod tests {
             row("e", why(), Cell::Figure(1.0)),
         ];
         let table = Table { columns, rows, ..Table::default() };
-        let table = with_depth(folded(with_growth(without(table, |key| key == "source"), &[1, 64]), &[1, 64]));
+        let table =
+            with_depth(folded(with_growth(without(table, |column| column.key == "source"), &[1, 64]), &[1, 64]));
         let texts = |row: &[Cell]| (row[0].clone(), row[3].clone(), row[4].clone());
         let text = |text: &str| Cell::Text(text.into());
         assert_eq!(table.rows.len(), 3);
