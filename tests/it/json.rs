@@ -129,7 +129,8 @@ fn the_schema_refuses_what_it_should() {
     assert!(schema::wrong(&failure).is_some(), "0 is no failure");
 }
 
-/// Commands of a document with what they print: a listing's lines from `$ ` to the next blank line.
+/// Commands of a document with what they print: a listing's lines from `$ ` to the next blank line, of which those that
+/// begin with blanks belong to the command.
 fn recipes(text: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     let mut within = false;
@@ -141,9 +142,9 @@ fn recipes(text: &str) -> Vec<(String, String)> {
             }
             Some(listed) if within => {
                 let (command, printed) = found.last_mut().unwrap();
-                match command.strip_suffix('\\') {
-                    Some(begun) => *command = format!("{begun}{listed}"),
-                    None => *printed += &format!("{listed}\n"),
+                match listed.starts_with(' ') {
+                    true => *command += &format!("\n{listed}"),
+                    false => *printed += &format!("{listed}\n"),
                 }
             }
             _ => within = false,
@@ -160,7 +161,7 @@ fn without_figures(text: &str) -> String {
 #[test]
 fn recipes_are_found_in_a_text_and_figures_are_told_from_words() {
     let text = "A:\n\n    $ a | \\\n      b\n    1\t2.5e-3 L16\n\n    no recipe\n";
-    assert_eq!(recipes(text), [("a |   b".to_string(), "1\t2.5e-3 L16\n".to_string())]);
+    assert_eq!(recipes(text), [("a | \\\n  b".to_string(), "1\t2.5e-3 L16\n".to_string())]);
     assert_eq!(without_figures("-1\t2.5e-3 L16 p99"), "#\t# L16 p99");
 }
 
