@@ -58,7 +58,7 @@ fn every_rung_is_a_run_of_its_own_taken_by_turns_and_tied_to_the_one_below() {
     assert!(latency(&runs[0]) < latency(&runs[3]));
     let json = place
         .run(&[&["ladder", "--testbed", "--json", "--query", "select 1", "--preset", "generic"][..], &SHORT].concat());
-    let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let report = crate::schema::answer(&json.out);
     let steps = having(rows(&report), &serde_json::json!({"measure": "latency_step"}));
     assert!(steps.len() == 2 && steps.iter().all(|step| step["row"] != 0 && step["low"].is_f64()), "{steps:?}");
 }
