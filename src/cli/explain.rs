@@ -156,7 +156,7 @@ pub fn of_run(
 }
 
 /// All sections of an explanation.
-fn explained(run: &Run, preset: &Result<Preset>, top: usize) -> Vec<Section> {
+pub fn explained(run: &Run, preset: &Result<Preset>, top: usize) -> Vec<Section> {
     let (hops, demands) = (places(run), demands(run));
     let tables = level_tables(&summary(run)).into_iter().chain(scraped_table(&scraped(run)));
     let levels = Section { id: "levels", title: "Levels".into(), tables: tables.collect(), ..Section::default() };
