@@ -4,7 +4,8 @@
 use crate::render::{Cell, Column, Report, Table};
 
 /// What each line holds. `low` and `high` are the 95 % interval, or the bounds of a quantile.
-const HEAD: [&str; 9] = ["section", "table", "row", "row_number", "column", "value", "low", "high", "unit"];
+const HEAD: [&str; 11] =
+    ["level", "section", "table", "row_number", "row", "column", "value", "low", "high", "unit", "missing"];
 
 /// Whether text begins as these files do.
 pub fn begins(text: &[u8]) -> bool {
@@ -13,7 +14,7 @@ pub fn begins(text: &[u8]) -> bool {
 
 /// All tables of the report.
 pub fn rows(report: &Report) -> Vec<u8> {
-    let mut text = line(HEAD.iter().map(ToString::to_string).chain(["missing".to_string()]));
+    let mut text = line(HEAD.iter().map(ToString::to_string));
     for section in &report.sections {
         let name = if section.id.is_empty() { &section.title } else { section.id };
         section.tables.iter().for_each(|table| write(name, table, &mut text));
@@ -24,11 +25,21 @@ pub fn rows(report: &Report) -> Vec<u8> {
 fn write(section: &str, table: &Table, text: &mut String) {
     for (number, cells) in table.rows.iter().enumerate() {
         let row = cells.iter().find_map(words).unwrap_or_default();
+        let of_row = table.columns.iter().zip(cells).find(|(column, _)| column.key == "level");
+        let of_row = of_row.map_or_else(String::new, |(column, cell)| figures(column, cell)[0].clone());
         for (column, cell) in table.columns.iter().zip(cells) {
-            let known = [section, &table.title, row, &(number + 1).to_string(), &column.key].map(str::to_string);
+            let level = level_of(&column.key).unwrap_or(&of_row);
+            let number = (number + 1).to_string();
+            let known = [level, section, &table.title, &number, row, &column.key].map(str::to_string);
             *text += &line(known.into_iter().chain(figures(column, cell)));
         }
     }
+}
+
+/// The level that a column is of: 16 of `L16` and `L16_population`.
+fn level_of(key: &str) -> Option<&str> {
+    let level = key.strip_prefix('L')?.split('_').next()?;
+    (!level.is_empty() && level.bytes().all(|byte| byte.is_ascii_digit())).then_some(level)
 }
 
 /// The text of a cell that names something.
@@ -49,10 +60,9 @@ fn figures(column: &Column, cell: &Cell) -> [String; 5] {
     let value = match cell {
         Cell::Text(text) | Cell::Name(text) | Cell::FullName(text) => text.clone(),
         Cell::Count(count) => count.to_string(),
-        Cell::Number(value)
-        | Cell::Figure(value)
-        | Cell::Estimate { value, .. }
-        | Cell::Difference { value, .. } => value.to_string(),
+        Cell::Number(value) | Cell::Figure(value) | Cell::Estimate { value, .. } | Cell::Difference { value, .. } => {
+            value.to_string()
+        }
         Cell::Within(..) | Cell::Missing(_) | Cell::Undefined(_) | Cell::Empty => String::new(),
     };
     let why = match cell {
@@ -78,7 +88,8 @@ mod tests {
 
     #[test]
     fn each_cell_is_a_line_with_its_unit_and_what_was_not_measured_has_its_reason() {
-        let columns = vec![Column::text("place", "place"), Column::number("L4", "4", "µs"), Column::number("n", "n", "")];
+        let columns =
+            vec![Column::text("place", "place"), Column::number("L4", "4", "µs"), Column::number("n", "n", "")];
         let estimate = Cell::Estimate { value: 2.5, interval: Some((2.0, 3.0)), samples: None };
         let first = vec![Cell::Text("a, \"b\"".into()), estimate, Cell::Count(7)];
         let second = vec![Cell::Text("c".into()), Cell::Missing("no socket".into()), Cell::Within(1.0, 2.0)];
@@ -86,10 +97,10 @@ mod tests {
         let section = Section { id: "places", tables: vec![table], ..Section::default() };
         let text = String::from_utf8(rows(&Report { title: String::new(), sections: vec![section] })).unwrap();
         let lines: Vec<&str> = text.split("\r\n").collect();
-        assert_eq!(lines[0], "section,table,row,row_number,column,value,low,high,unit,missing");
-        assert_eq!(lines[2], "places,T,\"a, \"\"b\"\"\",1,L4,2.5,2,3,µs,");
-        assert_eq!(lines[5], "places,T,c,2,L4,,,,µs,no socket");
-        assert_eq!((lines[6], lines.len()), ("places,T,c,2,n,,1,2,,", 8));
+        assert_eq!(lines[0], "level,section,table,row_number,row,column,value,low,high,unit,missing");
+        assert_eq!(lines[2], "4,places,T,1,\"a, \"\"b\"\"\",L4,2.5,2,3,µs,");
+        assert_eq!(lines[5], "4,places,T,2,c,L4,,,,µs,no socket");
+        assert_eq!((lines[6], lines.len()), (",places,T,2,c,n,,1,2,,", 8));
         assert!(begins(text.as_bytes()) && !begins(b"section;table"));
     }
 }
