@@ -64,11 +64,14 @@ pub struct Explain {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Functions whose cost grew, at most
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = TOP)]
     top: usize,
     #[command(flatten)]
     shown: Shown,
 }
+
+/// Functions whose cost grew, where nobody says how many.
+pub const TOP: usize = 8;
 
 /// The sections that follow the answer as far as a page has room, the most telling ones first.
 const TELLING: [&str; 9] = ["tree", "hands", "costs", "slowest", "waits", "functions", "places", "together", "growth"];

@@ -1,11 +1,11 @@
 //! `wireprof export`: a stored run in the formats of other tools' viewers.
 
-use super::explain::{explained, title};
+use super::explain::{TOP, explained, title};
 use super::export_file::{Destination, Format};
+use super::names::Names;
 use super::shown::{answer_of, value};
 use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::carrier_names::Naming;
-use crate::analyze::cost::hot::HotOptions;
 use crate::export::{Exported, StackFormat, What, chrome, export_stacks, firefox, rows};
 use crate::render::{Picture, Report, Section, json_with_answer, markdown};
 use crate::run::{Parts, Run};
@@ -20,8 +20,9 @@ use clap::{Args, ValueEnum};
     after_help = "\
 Stacks are exported whole: nothing is folded or left out, and samples are in the order of time where it is stored. \
 Their weights are ns of CPU time, or ns off the CPUs, or ns in the server's hands; of a host without a timer of the \
-CPU what its event counts. folded and pprof hold one level a file, the others all levels. docs/viewers.md says what \
-opens what.
+CPU what its event counts. Functions have their full names; in folded, which repeats them in each line, short ones \
+unless --full-names asks for the others. folded and pprof hold one level a file, the others all levels. \
+docs/viewers.md says what opens what.
 
 Examples:
   # https://profiler.firefox.com opens it; so does `wireprof open`
@@ -56,6 +57,8 @@ pub struct Export {
     /// File, directory, or `-` for standard output [default: a file named after run, level and format, here]
     #[arg(short, long, value_name = "FILE|DIR", help_heading = "Output")]
     output: Option<String>,
+    #[command(flatten)]
+    names: Names,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,7 +140,7 @@ impl Export {
         let format = match self.format {
             Format::Firefox => return Ok(whole(firefox(run).map_err(Usage)?)),
             Format::Chrome => return Ok(whole(chrome(run).map_err(Usage)?)),
-            Format::Folded => StackFormat::Folded,
+            Format::Folded => StackFormat::Folded { full_names: self.names.full },
             Format::Pprof => StackFormat::Pprof,
             _ => StackFormat::Speedscope,
         };
@@ -155,7 +158,7 @@ impl Export {
         let preset = input::preset(&run.manifest, self.preset.as_deref());
         let answer = answer_of(run, &preset, self.level);
         input::keep_level(run, self.level)?;
-        let report = Report { title: title(run), sections: explained(run, &preset, HotOptions::default().top) };
+        let report = Report { title: title(run), sections: explained(run, &preset, TOP) };
         Ok(match self.format {
             Format::Csv => rows(&report),
             Format::Markdown => markdown(&report, 1).into_bytes(),

@@ -24,7 +24,10 @@ use stacks::{Stacks, stacks};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StackFormat {
     /// `thread;frame;frame weight`.
-    Folded,
+    Folded {
+        /// Functions have their full names, of kilobytes perhaps, in each line.
+        full_names: bool,
+    },
     /// profile.proto, gzipped.
     Pprof,
     /// The JSON of speedscope.
@@ -66,7 +69,7 @@ pub fn export_stacks(run: &Run, format: StackFormat, what: What, naming: &Naming
     let levels = all.chunk_by(|a, b| a.level == b.level);
     let file = |of_level: &[Stacks]| {
         let bytes = match format {
-            StackFormat::Folded => folded::folded(of_level),
+            StackFormat::Folded { full_names } => folded::folded(of_level, full_names),
             _ => in_pprof(run, &of_level[0])?,
         };
         Ok(Exported { level: Some(of_level[0].level), bytes })

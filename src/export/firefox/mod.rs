@@ -60,7 +60,7 @@ impl Out {
                      folded, pprof or speedscope"
                 );
             }
-            self.threads(samples, window.profile_span().start, title);
+            self.threads(samples, window.profile_span(), title);
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ impl Marker for Traced {
 impl Out {
     /// The hop's traced queries, on a thread of their own.
     pub fn traced(&mut self, sample: &Sample, of_load: bool, load: ProcessHandle, start: Timestamp) {
-        let thread = self.profile.add_thread(load, u32::from(!of_load), start, of_load);
+        let thread = self.profile.add_thread(load, u32::from(!of_load), start, false);
         let one_in = if sample.every == 1 { "each one".into() } else { format!("one in {}", sample.every) };
         self.profile.set_thread_name(thread, &format!("queries to the {}, {one_in}", sample.hop));
         self.profile.set_thread_show_markers_in_timeline(thread, true);

@@ -2,7 +2,7 @@
 //! the format counts in; nothing is lost by rounding each sample.
 
 use super::Out;
-use crate::clock::Nanos;
+use crate::clock::{Nanos, Span};
 use crate::profile::{self, ColumnKind, Labels, Sample, Space, StackId};
 use fxprof_processed_profile::{
     CategoryColor, CategoryHandle, CategoryPairHandle, CpuDelta, Frame, FrameFlags, FrameInfo, ProcessHandle, Profile,
@@ -41,26 +41,28 @@ impl Categories {
 type Key<'a> = (u32, u32, &'a str, &'a str);
 
 impl Out {
-    /// The threads of a profile whose times begin at `start`.
-    pub fn threads(&mut self, profile: &profile::Profile, start: Nanos, title: &str) {
+    /// The threads of a profile whose times begin with its span.
+    pub fn threads(&mut self, profile: &profile::Profile, span: Span, title: &str) {
         let frames: Vec<FrameInfo> = profile.frames.iter().map(|frame| self.frame(frame)).collect();
         let mut threads: BTreeMap<Key, Vec<&Sample>> = BTreeMap::new();
         for sample in &profile.samples {
             let Labels { process, pid, thread, tid, .. } = &profile.labels[sample.labels.index()];
             threads.entry((*pid, *tid, process, thread)).or_default().push(sample);
         }
-        let begin = self.at(start);
+        let (begin, end) = (self.at(span.start), self.at(span.end));
         let mut processes: BTreeMap<u32, ProcessHandle> = BTreeMap::new();
         for ((pid, tid, process, name), mut samples) in threads {
             samples.sort_by_key(|sample| sample.at);
             let called = if process.is_empty() { "a process without a name" } else { process };
-            let process = *processes
-                .entry(pid)
-                .or_insert_with(|| self.profile.add_process(&format!("{title}: {called}"), pid, begin));
+            let process = *processes.entry(pid).or_insert_with(|| {
+                let process = self.profile.add_process(&format!("{title}: {called}"), pid, begin);
+                self.profile.set_process_end_time(process, end);
+                process
+            });
             let thread = self.profile.add_thread(process, tid, begin, pid == tid);
             self.profile.set_thread_name(thread, if name.is_empty() { called } else { name });
             let mut stacks = Stacks { profile, frames: &frames, thread, known: FxHashMap::default() };
-            self.samples(&mut stacks, &samples, start);
+            self.samples(&mut stacks, &samples, span.start);
         }
     }
 
