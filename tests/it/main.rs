@@ -17,6 +17,8 @@ mod diagnose_hands;
 mod diagnose_waits;
 mod documents;
 mod explain;
+mod export;
+mod export_viewers;
 mod golden;
 mod handoff;
 mod hands;
