@@ -71,3 +71,48 @@ fn time_in_places(sample: &Sample, span: Span) -> [u64; PLACES - 1] {
     }
     sums
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::build;
+    use crate::wire::{QueryTimeline, WireDelta};
+
+    /// One second of a query after the other on each of two connections, every second of which is traced: 2 ms on the
+    /// network, 8 ms in the server's hands.
+    fn window(lost: u64) -> Window {
+        let mut window = build::window(2, 1, 1, 1_000, None);
+        let span = window.facts.span;
+        let query = |number: u64| QueryTimeline {
+            sent: span.start + number * 10_000_000,
+            client: 1,
+            spent: [2_000_000, 0, 8_000_000, 0, 0],
+            behind: None,
+        };
+        let mut hop = build::hop("target", 200, 2, [0.0; 6]);
+        let queries = (0..100).map(query).collect();
+        hop.sample = Some(Sample { hop: "target".into(), every: 2, lost, queries });
+        window.wire = Some(WireDelta { span, hops: vec![hop], sends_seen: true });
+        window
+    }
+
+    #[test]
+    fn populations_of_a_slice_are_its_traced_queries_times_what_they_stand_for() {
+        let found = slices(&window(0));
+        assert_eq!((found.len(), found[0].throughput, found[0].p99), (20, 1_000.0, None));
+        let known: Vec<_> = found.iter().filter_map(|slice| slice.populations).collect();
+        let [request, _, server, ..] = known[7];
+        assert!((request - 0.4).abs() < 1e-9 && (server - 1.6).abs() < 1e-9, "{known:?}");
+        assert!(known.iter().all(|places| (places.iter().sum::<f64>() - 2.0).abs() < 1e-9), "{known:?}");
+    }
+
+    #[test]
+    fn where_queries_were_is_not_told_near_the_ends_nor_where_some_were_lost() {
+        let told: Vec<bool> = slices(&window(0)).iter().map(|slice| slice.populations.is_some()).collect();
+        assert_eq!((told[0], told[19]), (false, false), "queries under way at the ends are not all known");
+        assert!(told[1..19].iter().all(|told| *told));
+        assert!(slices(&window(3)).iter().all(|slice| slice.populations.is_none()));
+        let without = Window { wire: None, ..window(0) };
+        assert!(slices(&without).iter().all(|slice| slice.populations.is_none() && slice.throughput > 0.0));
+    }
+}
