@@ -131,7 +131,24 @@ impl Trace {
     }
 }
 
-/// ns as the format's µs: exact, as no run lasts 100 days.
+/// ns as the format's µs, so that a reader has the same ns again whether it rounds or cuts off: places that end a
+/// nanosecond after their query would not be within it.
 fn micros(nanos: u64) -> f64 {
-    nanos as f64 / 1e3
+    let micros = nanos as f64 / 1e3;
+    if (micros * 1e3) as u64 == nanos { micros } else { micros.next_up() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_has_the_same_nanoseconds_again_whether_it_rounds_or_cuts_off() {
+        let nudged = (0..2_000_000u64).map(|n| n * 7_919 + n % 1_000).filter(|nanos| {
+            let micros = micros(*nanos);
+            assert_eq!(((micros * 1e3) as u64, (micros * 1e3).round() as u64), (*nanos, *nanos));
+            micros != *nanos as f64 / 1e3
+        });
+        assert!(nudged.count() > 0, "the plain quotient is enough");
+    }
 }
