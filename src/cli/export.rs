@@ -32,7 +32,7 @@ Examples:
   # https://ui.perfetto.dev
   wireprof export RUN --format chrome
   wireprof export RUN --format pprof --level 64 -o cpu.pb.gz
-  wireprof export RUN --format folded --level 64 -o - | inferno-flamegraph > cpu.svg
+  wireprof export RUN --format folded --level 64 -o - | inferno-flamegraph
   wireprof export RUN --format csv -o tables.csv"
 )]
 pub struct Export {

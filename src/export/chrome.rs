@@ -2,7 +2,7 @@
 //! Invariant: a query's slice lasts from its sending to its reading, and the slices of its places fill it; times are
 //! exact to the nanosecond.
 //!
-//! The format: "Trace Event Format" of the Chromium project. Its times are in µs, with three decimals here. A query is a
+//! The format: "Trace Event Format" of the Chromium project. Its times are in µs, with decimals here. A query is a
 //! complete event (`X`) on a thread for its connection, within it one for each place; a connection traces one query at
 //! a time, so that slices nest.
 
