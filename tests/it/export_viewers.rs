@@ -58,7 +58,7 @@ fn speedscopes_own_importer_shows_each_profile_with_its_weight() {
     let output = browser.stdin(Stdio::null()).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("<title>wireprof run 20261122-101530-testbed - speedscope</title>"), "{shown}");
-    for (level, weight) in [(4, "40.12ms"), (16, "80.24ms")] {
+    for (level, weight) in [(4, "40.16ms"), (16, "80.31ms")] {
         let row =
             shown.split("<tr ").find(|row| row.contains(&format!("title=\"level {level}, CPU: server, worker\"")));
         assert!(row.is_some_and(|row| row.contains(&format!(">{weight}<"))), "level {level}: {row:?}");
