@@ -1,17 +1,18 @@
 //! `wireprof export`: a stored run in the formats of other tools' viewers.
 
-use super::explain::{TOP, explained, title};
+use super::explain::{TOP, next, whole};
 use super::export_file::{Destination, Format};
 use super::names::Names;
-use super::shown::{answer_of, value};
+use super::shown::{answer_of, reference};
 use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::export::{Exported, StackFormat, What, chrome, export_stacks, firefox, rows};
-use crate::render::{Picture, Report, Section, json_with_answer, markdown};
+use crate::render::{Picture, Report, Section, answer_value, json_value, markdown};
 use crate::run::{Parts, Run};
 use crate::words::counted;
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
+use std::path::Path;
 
 /// A stored run for other tools' viewers: stacks, traced queries on a time axis, or tables
 #[derive(Args)]
@@ -77,7 +78,7 @@ impl Export {
         let loaded = input::load(common, &self.run, self.parts())?;
         let mut run = input::seen_from(loaded.run, self.process.as_deref())?;
         input::check_levels(&run, self.level.iter())?;
-        let exported = self.exported(&mut run)?;
+        let exported = self.exported(common, &mut run, &loaded.directory)?;
         let what = match self.what {
             Some(WhatArgument::OffCpu) => "-off-cpu",
             Some(WhatArgument::Hands) => "-hands",
@@ -96,7 +97,8 @@ impl Export {
             Picture { title: level, path: path.display().to_string() }
         });
         let section = Section { pictures: pictures.collect(), notes: self.notes(&run), ..Section::default() };
-        output::report(common, &Report { title: format!("Run {} exported", run.manifest.id), sections: vec![section] })
+        let (title, runs) = (format!("Run {} exported", run.manifest.id), vec![run.manifest.id.clone()]);
+        output::report(common, &Report { title, runs, sections: vec![section] })
     }
 
     /// Refuses what no format can hold.
@@ -131,15 +133,15 @@ impl Export {
         }
     }
 
-    fn exported(&self, run: &mut Run) -> Result<Vec<Exported>> {
-        let whole = |bytes| vec![Exported { level: None, bytes }];
+    fn exported(&self, common: &Common, run: &mut Run, directory: &Path) -> Result<Vec<Exported>> {
+        let one = |bytes| vec![Exported { level: None, bytes }];
         if !self.format.is_of_stacks() && !matches!(self.format, Format::Firefox | Format::Chrome) {
-            return Ok(whole(self.tables(run)?));
+            return Ok(one(self.tables(common, run, directory)?));
         }
         input::keep_level(run, self.level)?;
         let format = match self.format {
-            Format::Firefox => return Ok(whole(firefox(run).map_err(Usage)?)),
-            Format::Chrome => return Ok(whole(chrome(run).map_err(Usage)?)),
+            Format::Firefox => return Ok(one(firefox(run).map_err(Usage)?)),
+            Format::Chrome => return Ok(one(chrome(run).map_err(Usage)?)),
             Format::Folded => StackFormat::Folded { full_names: self.names.full },
             Format::Pprof => StackFormat::Pprof,
             _ => StackFormat::Speedscope,
@@ -154,15 +156,19 @@ impl Export {
     }
 
     /// The tables of an explanation.
-    fn tables(&self, run: &mut Run) -> Result<Vec<u8>> {
+    fn tables(&self, common: &Common, run: &mut Run, directory: &Path) -> Result<Vec<u8>> {
         let preset = input::preset(&run.manifest, self.preset.as_deref());
         let answer = answer_of(run, &preset, self.level);
         input::keep_level(run, self.level)?;
-        let report = Report { title: title(run), sections: explained(run, &preset, TOP) };
+        let report = whole(run, &preset, TOP, None, self.format != Format::Markdown);
         Ok(match self.format {
             Format::Csv => rows(&report),
             Format::Markdown => markdown(&report, 1).into_bytes(),
-            _ => format!("{}\n", json_with_answer(&report, &value(&answer)?)).into_bytes(),
+            _ => {
+                let mut found = json_value("explain", &report);
+                found["answer"] = answer_value(&answer, &next(&reference(common, run, directory)));
+                format!("{found}\n").into_bytes()
+            }
         })
     }
 

@@ -4,6 +4,7 @@ use super::serve::{Served, serve};
 use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::export::{StackFormat, What, export_stacks, firefox};
+use crate::render::envelope;
 use crate::run::{Parts, Run};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -55,7 +56,11 @@ impl Open {
         let ready = |address: &str| {
             let url = viewer.url(address);
             match common.json {
-                true => output::json(&serde_json::json!({"schema": 1, "url": url, "profile": address})),
+                true => {
+                    let mut found = envelope(&common.verb, std::slice::from_ref(&run.manifest.id));
+                    found["served"] = serde_json::json!({"url": url, "profile": address});
+                    output::json(&found)
+                }
                 false => output::text(&format!("{url}\n")),
             }?;
             eprintln!("wireprof: serving run {} on this machine until Ctrl-C", run.manifest.id);

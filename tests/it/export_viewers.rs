@@ -2,6 +2,7 @@
 //! meets it.
 
 use crate::export::{CPU, exported, place};
+use crate::schema;
 use crate::skip::skip;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -79,6 +80,9 @@ impl Opened {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        if arguments.contains(&"--json") {
+            url = schema::answer(&url)["served"]["url"].as_str().unwrap().to_string();
+        }
         let packed = url.trim_end().rsplit(['/', '=']).next().unwrap();
         let address = percent_encoding::percent_decode_str(packed).decode_utf8().unwrap().into_owned();
         let (host, path) = address.strip_prefix("http://").unwrap().split_once('/').unwrap();
@@ -131,7 +135,7 @@ fn open_serves_the_exported_profile_to_the_viewers_page_alone_until_it_is_interr
 #[test]
 fn open_leads_speedscope_to_its_own_format() {
     let place = place();
-    let opened = Opened::of(&place, &["--viewer", "speedscope"]);
+    let opened = Opened::of(&place, &["--viewer", "speedscope", "--json"]);
     assert!(opened.url.starts_with("https://www.speedscope.app/#profileURL=http%3A%2F%2F127"), "{}", opened.url);
     let (head, body) = opened.asked("GET", &opened.address.1, "https://www.speedscope.app");
     assert!(head.starts_with("http/1.1 200"), "{head}");
