@@ -1,5 +1,5 @@
 //! The time axis that formats with time share. Invariant: all windows of a run lie on it as they lay on the clock, so
-//! those of several levels never overlap.
+//! those of one sweep follow one another.
 
 use crate::clock::Nanos;
 use crate::run::{Run, Window};

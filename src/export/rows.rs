@@ -1,5 +1,5 @@
-//! A report's tables as tidy CSV, one line for each figure or fact (RFC 4180): the rows of its JSON. Invariant: a figure
-//! has its unit; what was not measured has no value and its reason.
+//! A report's tables as tidy CSV, one line for each figure or fact (RFC 4180): the rows of its JSON. Invariant: a
+//! figure has its unit; what was not measured has no value and its reason.
 
 use crate::render::{Report, json_value};
 use serde_json::{Map, Value};

@@ -1,7 +1,7 @@
 //! Exports in the hands of the tools that they are for, where these are installed, and `wireprof open` as a browser
 //! meets it.
 
-use crate::export::{CPU, exported, place};
+use crate::export_run::{CPU, exported, place};
 use crate::schema;
 use crate::skip::skip;
 use std::io::{BufRead, BufReader, Read, Write};

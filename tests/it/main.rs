@@ -18,6 +18,7 @@ mod diagnose_waits;
 mod documents;
 mod explain;
 mod export;
+mod export_run;
 mod export_viewers;
 mod golden;
 mod handoff;
