@@ -25,6 +25,7 @@ pub mod clock;
 pub mod connection;
 pub mod debuginfod;
 pub mod elf;
+pub mod export;
 pub mod http;
 pub mod import;
 pub mod load;

@@ -64,11 +64,14 @@ pub struct Explain {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Functions whose cost grew, at most
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = TOP)]
     top: usize,
     #[command(flatten)]
     shown: Shown,
 }
+
+/// Functions whose cost grew, where nobody says how many.
+pub const TOP: usize = 8;
 
 /// The sections that follow the answer as far as a page has room, the most telling ones first.
 const TELLING: [&str; 9] = ["tree", "hands", "costs", "slowest", "waits", "functions", "places", "together", "growth"];
@@ -88,12 +91,8 @@ impl Explain {
             (None, []) => {}
             (level, levels) => input::keep_levels(run, &level.iter().chain(levels).copied().collect::<Vec<_>>()),
         }
-        let next = vec![
-            (format!("wireprof diagnose {reference}"), "the evidence".into()),
-            (format!("wireprof explain {reference} --full"), "everything".into()),
-        ];
         let all_levels = self.shown.full || !self.levels.is_empty();
-        let framing = Framing { width: common.width, all_levels, next, place: None };
+        let framing = Framing { width: common.width, all_levels, next: next(&reference), place: None };
         let (names, run) = (Names::default(), &*run);
         let (lines, value) = (answer_lines(&answer, &framing), answer_value(&answer, &framing.next));
         let page = Answered {
@@ -104,17 +103,11 @@ impl Explain {
             value: &value,
             runs: std::slice::from_ref(&answer.run),
         };
-        let title = format!("Run {} explained", run.manifest.id);
         page.beginning(
-            || Report {
-                title,
-                runs: vec![run.manifest.id.clone()],
-                sections: [self.sections(run, &preset, picture.clone()), checks_report(run, common.json).sections]
-                    .concat(),
-            },
+            || whole(run, &preset, self.top, picture.clone(), common.json),
             || of_run(run, &preset, &self.shown.section, &loaded.directory.display().to_string(), Vec::new()),
             || {
-                let mut sections = self.sections(run, &preset, picture.clone());
+                let mut sections = pictured(run, &preset, self.top, picture.clone());
                 let hops = places(run);
                 let trees = nodes(run, &hops, preset.as_ref().ok());
                 let short = |section: &mut Section| {
@@ -128,13 +121,31 @@ impl Explain {
             },
         )
     }
+}
 
-    fn sections(&self, run: &Run, preset: &Result<Preset>, picture: Option<Picture>) -> Vec<Section> {
-        let mut sections = explained(run, preset, self.top);
-        let tree = sections.iter_mut().find(|section| section.id == "tree");
-        tree.into_iter().for_each(|tree| tree.pictures.extend(picture.clone()));
-        sections
+/// The commands that lead on from an explanation.
+pub fn next(reference: &str) -> Vec<(String, String)> {
+    vec![
+        (format!("wireprof diagnose {reference}"), "the evidence".into()),
+        (format!("wireprof explain {reference} --full"), "everything".into()),
+    ]
+}
+
+/// A whole explanation; `all`: with the checks that passed, too.
+pub fn whole(run: &Run, preset: &Result<Preset>, top: usize, picture: Option<Picture>, all: bool) -> Report {
+    Report {
+        title: format!("Run {} explained", run.manifest.id),
+        runs: vec![run.manifest.id.clone()],
+        sections: [pictured(run, preset, top, picture), checks_report(run, all).sections].concat(),
     }
+}
+
+/// All sections, with the picture of where the clients are.
+fn pictured(run: &Run, preset: &Result<Preset>, top: usize, picture: Option<Picture>) -> Vec<Section> {
+    let mut sections = explained(run, preset, top);
+    let tree = sections.iter_mut().find(|section| section.id == "tree");
+    tree.into_iter().for_each(|tree| tree.pictures.extend(picture.clone()));
+    sections
 }
 
 /// Sections of a run by their names, from its overview and from its explanation.

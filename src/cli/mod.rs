@@ -11,6 +11,8 @@ mod doctor;
 mod ending;
 mod exit;
 mod explain;
+mod export;
+mod export_file;
 mod flamegraph;
 mod folding;
 mod hot;
@@ -23,6 +25,7 @@ mod man;
 mod metrics;
 mod names;
 mod observe;
+mod open;
 mod output;
 mod overview;
 mod own_load;
@@ -33,6 +36,7 @@ mod run_name;
 mod runs;
 mod sampling;
 mod screen;
+mod serve;
 mod shown;
 mod source;
 mod statements;
@@ -122,6 +126,8 @@ enum Verb {
     Metrics(metrics::Metrics),
     Statements(statements::Statements),
     Flamegraph(flamegraph::Flamegraph),
+    Export(export::Export),
+    Open(open::Open),
     Log(log::Log),
     Import(import::Import),
     Doctor(Box<doctor::Doctor>),
@@ -156,6 +162,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Metrics(verb) => verb.run(&common),
         Verb::Statements(verb) => verb.run(&common),
         Verb::Flamegraph(verb) => verb.run(&common),
+        Verb::Export(verb) => verb.run(&common),
+        Verb::Open(verb) => verb.run(&common),
         Verb::Log(verb) => verb.run(&common),
         Verb::Import(verb) => verb.run(&common),
         Verb::Doctor(verb) => verb.run(&common),

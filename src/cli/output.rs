@@ -43,8 +43,16 @@ pub fn text(text: &str) -> Result<Outcome> {
     if pager::shown(text) {
         return Ok(Outcome::Done);
     }
+    bytes(text.as_bytes())
+}
+
+/// Writes a file's content to standard output.
+///
+/// # Errors
+/// As [`report`].
+pub fn bytes(content: &[u8]) -> Result<Outcome> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(content).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
         _ => Ok(Outcome::Done),
     }

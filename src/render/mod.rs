@@ -58,7 +58,7 @@ pub use model::{Align, Cell, Column, Picture, Report, Section, Table};
 pub use nodes::nodes_section;
 pub use observer::observer_section;
 pub use off_cpu::{Row as WaitsRow, waits_section};
-pub use places::places_section;
+pub use places::{places_section, words as place_words};
 pub use populations::{populations_sentences, populations_svg};
 pub use processes::processes_table;
 pub use quantities::{quantities_on_screen, quantities_table};

@@ -40,7 +40,7 @@ pub fn places_table(hop: &HopPlaces) -> Table {
 }
 
 /// A place in words; who the client is depends on the hop.
-pub(super) fn words(place: Place, of_load: bool) -> &'static str {
+pub fn words(place: Place, of_load: bool) -> &'static str {
     match (place, of_load) {
         (Place::Client, true) => "in the client's hands (not in the sum)",
         (Place::Client, false) => "unused: in the pool, or in the server's hands",

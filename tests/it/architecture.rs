@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["run", "symbol"],
     &["analyze", "debuginfod", "import"],
     &["render"],
-    &["perflog", "sweep"],
+    &["export", "perflog", "sweep"],
     &["cli"],
 ];
 /// Rooms that a room must not even reach by way of others, each with its reason.
@@ -324,6 +324,16 @@ fn render_writes_pictures_and_nothing_else() {
     for source in sources().iter().filter(|source| source.room == "render") {
         let writes = ["std::fs", "File::", "std::net", "tokio::"].iter().any(|word| source.code.contains(word));
         assert_eq!(writes, source.path == Path::new(WRITER), "{}", source.path.display());
+    }
+}
+
+#[test]
+fn exports_are_built_in_memory() {
+    let files: Vec<_> = sources().into_iter().filter(|source| source.room == "export").collect();
+    assert!(files.len() > 5, "{} files", files.len());
+    for source in files {
+        let found = ["std::fs", "std::env", "std::net", "File::", "tokio::"].iter().find(|w| source.code.contains(**w));
+        assert_eq!(found, None, "{}", source.path.display());
     }
 }
 

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use wireprof::run::{Store, WindowId};
+use wireprof::run::{Run, Store, WindowId};
 
 pub struct Place {
     folder: tempfile::TempDir,
@@ -17,7 +17,6 @@ pub struct Place {
 impl Place {
     /// A directory with one stored run of two levels; preset testbed.
     pub fn new() -> Place {
-        let place = Place { folder: tempfile::tempdir().unwrap() };
         let low = spread("main;tokio::runtime::run;serve;a", 2000, 5);
         let high: Vec<Stack> =
             spread("main;tokio::runtime::run;serve;a", 2000, 5).into_iter().chain(spread("main;b", 1000, 5)).collect();
@@ -26,6 +25,12 @@ impl Place {
             window(16, 1, 5, 2_000_000, Some(profile(&high))),
         ]);
         made.manifest.order = [16, 1].map(|level| WindowId { level, replicate: 1 }).to_vec();
+        Place::holding(made)
+    }
+
+    /// A directory with this run.
+    pub fn holding(made: Run) -> Place {
+        let place = Place { folder: tempfile::tempdir().unwrap() };
         let mut writer = Store::new(place.runs()).create(made.manifest).unwrap();
         made.windows.iter().for_each(|w| writer.write_window(w, None).unwrap());
         writer.finish("complete").unwrap();

@@ -10,6 +10,7 @@ pub mod places;
 pub mod populations;
 pub mod scraped;
 pub mod series;
+pub mod slices;
 pub mod tails;
 pub mod uses;
 mod wait_kinds;

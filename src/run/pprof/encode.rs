@@ -47,6 +47,27 @@ struct Encoder<'p> {
 
 /// A profile as a gzip pprof file. `span` gives its duration; `period` is ns per sample where the event has one.
 pub fn encode(profile: &Profile, span: Span, period: Option<u64>, comments: &[String]) -> Result<Vec<u8>> {
+    let order = depth_first(&profile.nodes);
+    let mut samples: Vec<&Sample> = profile.samples.iter().collect();
+    // One sample shares most of its stack with the next: it packs better, and a reader meets each node once.
+    samples.sort_by_key(|sample| sample.stack.map_or(u32::MAX, |stack| order[stack.index()]));
+    let comments: Vec<&str> = comments.iter().map(String::as_str).chain([DEPTH_FIRST]).collect();
+    write(profile, &samples, span, period, &comments)
+}
+
+/// As [`encode`], with the samples in the order of the profile, for tools that show them in time.
+pub fn encode_in_order(profile: &Profile, span: Span, period: Option<u64>, comments: &[String]) -> Result<Vec<u8>> {
+    let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
+    write(profile, &profile.samples.iter().collect::<Vec<_>>(), span, period, &comments)
+}
+
+fn write(
+    profile: &Profile,
+    samples: &[&Sample],
+    span: Span,
+    period: Option<u64>,
+    comments: &[&str],
+) -> Result<Vec<u8>> {
     profile.check().context("a profile that breaks its own invariants is not stored")?;
     let mut encoder = Encoder {
         profile,
@@ -56,7 +77,7 @@ pub fn encode(profile: &Profile, span: Span, period: Option<u64>, comments: &[St
         locations: FxHashMap::default(),
     };
     encoder.functions();
-    encoder.samples();
+    encoder.samples(samples);
     let Encoder { mut strings, mut out, .. } = encoder;
     for column in &profile.columns {
         out.sample_type.push(proto::ValueType { ty: strings.id(column.kind.as_str()), unit: strings.id(&column.unit) });
@@ -67,7 +88,7 @@ pub fn encode(profile: &Profile, span: Span, period: Option<u64>, comments: &[St
             Some(proto::ValueType { ty: strings.id(ColumnKind::Cpu.as_str()), unit: strings.id("nanoseconds") });
         out.period = period as i64;
     }
-    out.comment = comments.iter().map(String::as_str).chain([DEPTH_FIRST]).map(|comment| strings.id(comment)).collect();
+    out.comment = comments.iter().map(|comment| strings.id(comment)).collect();
     out.string_table = strings.table;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(&out.encode_to_vec())?;
@@ -89,12 +110,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// Depth first, so that one sample shares most of its stack with the next: it packs better, and a reader meets
-    /// each node once.
-    fn samples(&mut self) {
-        let order = depth_first(&self.profile.nodes);
-        let mut samples: Vec<&Sample> = self.profile.samples.iter().collect();
-        samples.sort_by_key(|sample| sample.stack.map_or(u32::MAX, |stack| order[stack.index()]));
+    fn samples(&mut self, samples: &[&Sample]) {
         let mut last: (Option<StackId>, Vec<u64>) = (None, Vec::new());
         for sample in samples {
             if sample.stack != last.0 {

@@ -1,7 +1,8 @@
 //! Profiles as pprof files (profile.proto of google/pprof): gzip protobuf that `go tool pprof` and other viewers read.
 //! Invariant: `decode(encode(p))` gives the same samples, stacks and labels, ids apart.
 //!
-//! Samples stand in the order of the call tree walked depth first, which a comment of the file says (`DEPTH_FIRST`).
+//! Samples of a stored file stand in the order of the call tree walked depth first, which a comment of the file says
+//! (`DEPTH_FIRST`).
 //!
 //! What pprof has no field for: a miss's reason stands in `Function.system_name` as `[no_symbol]`, the rest of a frame
 //! in the fields of that meaning. A frame inlined into the next outer one shares its `Location`.
@@ -10,7 +11,7 @@ mod decode;
 mod encode;
 
 pub use decode::{Foreign, decode, decode_foreign};
-pub use encode::encode;
+pub use encode::{encode, encode_in_order};
 
 /// Comment of a file whose samples follow one another depth first: what two samples share of their stacks, all
 /// between them share.
