@@ -24,8 +24,8 @@ const TOP: usize = 12;
 /// Statements of the database.
 const STATEMENTS: usize = 2;
 
-/// Levels, checks, the preset's quantities, hot frames and pictures of a run; `all_checks`: those that pass have rows as
-/// well.
+/// Levels, checks, the preset's quantities, hot frames and pictures of a run; `all_checks`: those that pass have rows
+/// too.
 pub fn overview(
     run: &Run,
     preset: Option<&Preset>,
