@@ -29,6 +29,7 @@ mod own_load;
 mod pager;
 mod progress;
 mod record;
+mod report;
 mod run_name;
 mod runs;
 mod sampling;
@@ -122,6 +123,7 @@ enum Verb {
     Metrics(metrics::Metrics),
     Statements(statements::Statements),
     Flamegraph(flamegraph::Flamegraph),
+    Report(report::Report),
     Log(log::Log),
     Import(import::Import),
     Doctor(Box<doctor::Doctor>),
@@ -156,6 +158,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Metrics(verb) => verb.run(&common),
         Verb::Statements(verb) => verb.run(&common),
         Verb::Flamegraph(verb) => verb.run(&common),
+        Verb::Report(verb) => verb.run(&common),
         Verb::Log(verb) => verb.run(&common),
         Verb::Import(verb) => verb.run(&common),
         Verb::Doctor(verb) => verb.run(&common),

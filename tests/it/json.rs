@@ -17,7 +17,7 @@ const MEASURING: [&str; 4] = ["sweep", "compare", "ladder", "record"];
 const TEXTS: [&str; 2] = ["completions", "man"];
 
 /// Calls of every other verb, on the run of [`Place`].
-const CALLS: [&[&str]; 22] = [
+const CALLS: [&[&str]; 24] = [
     &["explain"],
     &["explain", "--brief"],
     &["explain", "--level", "16", "--section", "levels,checks"],
@@ -35,6 +35,8 @@ const CALLS: [&[&str]; 22] = [
     &["metrics", "--match", "mz_"],
     &["statements"],
     &["flamegraph"],
+    &["report"],
+    &["report", "latest", "latest"],
     &["log", "new", "--title", "first"],
     &["log", "attach"],
     &["log", "show"],
