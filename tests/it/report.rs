@@ -33,7 +33,7 @@ pub fn page_of(run: &Run) -> String {
         ..Wanted::default()
     };
     let setup = Section { id: "setup", notes: manifest_lines(&run.manifest), ..Section::default() };
-    let sections = [checks_report(run).sections, vec![setup]].concat();
+    let sections = [checks_report(run, true).sections, vec![setup]].concat();
     page(&Material { page: &figures, sections: &sections, flames: flames(run, &wanted), compared: None })
 }
 
