@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod cost;
 pub mod judge;
+pub mod page;
 pub mod statistics;
 pub mod time;
 

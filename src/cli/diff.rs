@@ -101,13 +101,6 @@ impl Diff {
         };
         let ((before, seen), (after, seen_after)) = sides(common, [&self.before, &self.after], &options)?;
         self.check_focus(preset.as_ref(), seen || seen_after)?;
-        for (side, reference) in [(&before, &self.before), (&after, &self.after)] {
-            if !side.counted() {
-                let why = "no window of it has its queries counted, so there is no cost per query to compare";
-                let remedy = "import it again with --queries or --qps, or record it with a --divisor that counts";
-                return Err(anyhow!(Usage(anyhow!("run {reference}: {why}; {remedy}"))));
-            }
-        }
         let difference = compare(&before, &after, &options);
         self.check_level(&difference)?;
         let refused = difference.incomparable().next().is_some() && !self.anyway;
@@ -219,13 +212,29 @@ impl Diff {
 }
 
 /// Both runs, read at the same time and window by window, each with whether it has a function of the focus.
-fn sides(common: &Common, [before, after]: [&str; 2], options: &Options) -> Result<((Side, bool), (Side, bool))> {
+pub(super) fn sides(
+    common: &Common,
+    [before, after]: [&str; 2],
+    options: &Options,
+) -> Result<((Side, bool), (Side, bool))> {
     std::thread::scope(|threads| {
         let first = threads.spawn(|| side(common, before, options));
         let second = side(common, after, options);
         let first = first.join().map_err(|_| anyhow!("reading {before} failed"))?;
-        Ok((first?, second?))
+        let (first, second) = (first?, second?);
+        check_counted(&first.0, before)?;
+        check_counted(&second.0, after)?;
+        Ok((first, second))
     })
+}
+
+fn check_counted(side: &Side, reference: &str) -> Result<()> {
+    if side.counted() {
+        return Ok(());
+    }
+    let why = "no window of it has its queries counted, so there is no cost per query to compare";
+    let remedy = "import it again with --queries or --qps, or record it with a --divisor that counts";
+    Err(anyhow!(Usage(anyhow!("run {reference}: {why}; {remedy}"))))
 }
 
 fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bool)> {
@@ -245,7 +254,7 @@ fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bo
 }
 
 /// Says why the runs are not compared.
-fn refuse(difference: &Difference) {
+pub(super) fn refuse(difference: &Difference) {
     for unlike in difference.incomparable() {
         eprintln!("wireprof: unlike {}: {} before, {} after", unlike.what, unlike.before, unlike.after);
     }

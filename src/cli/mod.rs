@@ -32,6 +32,7 @@ mod own_load;
 mod pager;
 mod progress;
 mod record;
+mod report;
 mod run_name;
 mod runs;
 mod sampling;
@@ -126,6 +127,7 @@ enum Verb {
     Metrics(metrics::Metrics),
     Statements(statements::Statements),
     Flamegraph(flamegraph::Flamegraph),
+    Report(report::Report),
     Export(export::Export),
     Open(open::Open),
     Log(log::Log),
@@ -162,6 +164,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Metrics(verb) => verb.run(&common),
         Verb::Statements(verb) => verb.run(&common),
         Verb::Flamegraph(verb) => verb.run(&common),
+        Verb::Report(verb) => verb.run(&common),
         Verb::Export(verb) => verb.run(&common),
         Verb::Open(verb) => verb.run(&common),
         Verb::Log(verb) => verb.run(&common),

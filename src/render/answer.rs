@@ -141,7 +141,7 @@ fn of_places(places: &[(Place, f64)], width: usize) -> String {
 }
 
 /// A place for those who do not know the word.
-fn where_words(place: Place) -> &'static str {
+pub(super) fn where_words(place: Place) -> &'static str {
     match place {
         Place::ServerBuffer => "unread in the server's socket buffers",
         Place::ClientBuffer => "unread in the client's socket buffers",
@@ -178,7 +178,7 @@ fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
 }
 
 /// The first verdict: cause, function or wait, effect.
-fn why(answer: &Answer) -> String {
+pub(super) fn why(answer: &Answer) -> String {
     match (&answer.first, &answer.not_diagnosed) {
         (Some(first), _) => verdict(first),
         (None, Some(why)) => format!("Not diagnosed: {why}."),
@@ -239,7 +239,7 @@ pub(super) fn name(full: &str) -> String {
 }
 
 /// What grew: place, wait, function.
-fn grew(grown: &Grown) -> String {
+pub(super) fn grew(grown: &Grown) -> String {
     let Grown { from, to, latency, wait, function } = grown;
     let mut text = match latency {
         Some(growth) => {
@@ -297,7 +297,7 @@ fn beware(answer: &Answer, width: usize, lines: usize) -> Vec<String> {
 }
 
 /// What does not hold, and where.
-fn condition(doubt: &Doubt, windows: usize) -> (String, String) {
+pub(super) fn condition(doubt: &Doubt, windows: usize) -> (String, String) {
     let failed = if doubt.status == Status::Fail { "FAILED: " } else { "" };
     let levels: Vec<String> = doubt.levels.iter().map(ToString::to_string).collect();
     let at = match (windows, levels.as_slice()) {
@@ -310,7 +310,7 @@ fn condition(doubt: &Doubt, windows: usize) -> (String, String) {
 }
 
 /// What was not measured, with the reasons.
-fn missing(answer: &Answer) -> Option<String> {
+pub(super) fn missing(answer: &Answer) -> Option<String> {
     let mut reasons: Vec<(String, String)> = Vec::new();
     for lacking in &answer.missing {
         let what = match lacking.windows {

@@ -41,7 +41,7 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
 }
 
 /// How much of the latency goes with all that is named.
-fn explained(diagnosis: &Diagnosis) -> Option<String> {
+pub(super) fn explained(diagnosis: &Diagnosis) -> Option<String> {
     let confident = diagnosis.first().is_some_and(|verdict| verdict.effect.is_some());
     let left = diagnosis.left.filter(|_| confident)?;
     let (explained, left) = (100.0 * (1.0 - left), 100.0 * left);
@@ -52,7 +52,7 @@ fn explained(diagnosis: &Diagnosis) -> Option<String> {
 
 /// What effects take for granted of the CPU that is left. A single client queues for nothing, so it makes no
 /// difference there.
-fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
+pub(super) fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
     let said = match diagnosis.lower {
         _ if diagnosis.clients < 2.0 => return None,
         Some(level) => format!(
@@ -88,7 +88,7 @@ fn headline(verdict: &Finding) -> String {
 }
 
 /// The cause, and what is waited for where that says more.
-fn cause_words(verdict: &Finding) -> String {
+pub(super) fn cause_words(verdict: &Finding) -> String {
     let cause = verdict.cause.to_string();
     let wait = verdict.wait.as_ref().filter(|wait| !cause.contains(wait.as_str()));
     wait.map_or(cause.clone(), |wait| format!("{cause}: {wait}"))
@@ -110,7 +110,7 @@ fn verdict_section(number: usize, verdict: &Finding) -> Section {
     Section { title, notes, ..Section::default() }
 }
 
-fn effect_words(effect: &Effect) -> String {
+pub(super) fn effect_words(effect: &Effect) -> String {
     let faster = match effect.throughput.is_finite() {
         true => format!(", {:.0} % more throughput", 100.0 * effect.throughput),
         false => String::new(),
@@ -118,7 +118,7 @@ fn effect_words(effect: &Effect) -> String {
     format!("{} less latency a query ({:.0} %){faster}", time(effect.latency), 100.0 * effect.share)
 }
 
-fn named_words(named: &Named) -> String {
+pub(super) fn named_words(named: &Named) -> String {
     let interval = named.interval.map_or(String::new(), |(low, high)| format!(" ({} to {})", time(low), time(high)));
     let cost = time(named.cost);
     let effect = named.effect.map_or(String::new(), |effect| format!(", {} of latency", time(effect)));
@@ -126,7 +126,7 @@ fn named_words(named: &Named) -> String {
     format!("{process}{}, {cost} a query{interval}{effect}", short_name(&named.name))
 }
 
-fn evidence_words(evidence: &Evidence) -> String {
+pub(super) fn evidence_words(evidence: &Evidence) -> String {
     let Evidence { what, value, unit, level, source } = evidence;
     let figure = match unit.strip_prefix("us ") {
         Some(per) => format!("{} {per}", time(value * 1e3)),

@@ -81,10 +81,19 @@ pub fn difference_tables(difference: &Difference) -> Vec<Table> {
 /// Throughput, latency and CPU of all levels in one table.
 pub(super) fn main_rows_table(difference: &Difference) -> Table {
     let rows = difference.levels.iter().flat_map(|level| &level.rows).filter(|row| row.subject.is_main());
-    let rows: Vec<&Row> = rows.collect();
-    let mut table = figures(&rows, difference);
+    with_levels(&rows.collect::<Vec<_>>(), difference)
+}
+
+/// All that was found to differ, of all levels in one table.
+pub(super) fn decided_table(difference: &Difference) -> Table {
+    let rows = difference.levels.iter().flat_map(|level| &level.rows).filter(|row| row.verdict.differs());
+    with_levels(&rows.collect::<Vec<_>>(), difference)
+}
+
+fn with_levels(rows: &[&Row], difference: &Difference) -> Table {
+    let mut table = figures(rows, difference);
     table.columns.insert(0, Column::level());
-    for (cells, row) in table.rows.iter_mut().zip(&rows) {
+    for (cells, row) in table.rows.iter_mut().zip(rows) {
         cells.insert(0, Cell::Count(row.level as u64));
     }
     table

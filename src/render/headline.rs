@@ -44,16 +44,7 @@ fn table(headline: &Headline, width: usize) -> Vec<String> {
 
 /// The table's lines, with the values before the change or without.
 fn rows(headline: &Headline, whole: bool) -> Vec<String> {
-    let mut rows = vec![["clients", "after is", "queries/s", "mean latency"].map(String::from)];
-    rows.extend(headline.levels.iter().take(LEVELS).map(|level| {
-        let rate = |value: f64| thousands(&format!("{value:.0}"));
-        [
-            level.level.to_string(),
-            words(level.is).into(),
-            level.throughput.as_ref().map_or("not measured".into(), |row| change(row, whole, rate)),
-            level.latency.as_ref().map_or("not measured".into(), |row| change(row, whole, time)),
-        ]
-    }));
+    let rows = cells(headline, whole);
     let widths: [usize; 4] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let line = |row: &[String; 4]| {
@@ -65,6 +56,21 @@ fn rows(headline: &Headline, whole: bool) -> Vec<String> {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
     };
     rows.iter().map(line).collect()
+}
+
+/// The table's cells, its head first.
+pub(super) fn cells(headline: &Headline, whole: bool) -> Vec<[String; 4]> {
+    let mut rows = vec![["clients", "after is", "queries/s", "mean latency"].map(String::from)];
+    rows.extend(headline.levels.iter().take(LEVELS).map(|level| {
+        let rate = |value: f64| thousands(&format!("{value:.0}"));
+        [
+            level.level.to_string(),
+            words(level.is).into(),
+            level.throughput.as_ref().map_or("not measured".into(), |row| change(row, whole, rate)),
+            level.latency.as_ref().map_or("not measured".into(), |row| change(row, whole, time)),
+        ]
+    }));
+    rows
 }
 
 fn words(outcome: Outcome) -> &'static str {
@@ -93,7 +99,7 @@ fn change(row: &Row, whole: bool, shown: impl Fn(f64) -> String) -> String {
 }
 
 /// Through what a level differs.
-fn changed(level: &LevelHeadline) -> String {
+pub(super) fn changed(level: &LevelHeadline) -> String {
     let signed = |nanos: f64| format!("{}{}", if nanos < 0.0 { "-" } else { "+" }, time(nanos.abs()));
     let mut parts = Vec::new();
     if let Some((row, nanos)) = level.most.as_ref().and_then(|row| Some((row, row.difference?))) {
@@ -108,19 +114,24 @@ fn changed(level: &LevelHeadline) -> String {
 /// What the comparison rests on, and what not to believe.
 fn beware(headline: &Headline, width: usize) -> Vec<String> {
     let mut lines = paragraph("By", &decided_by(headline), width, 2);
+    lines.extend(
+        doubts(headline, "--section levels names them").iter().flat_map(|text| paragraph("Beware", text, width, 4)),
+    );
+    lines
+}
+
+/// What not to believe of a comparison; `None`: nothing is known against it. `names`: what names the checks.
+pub(super) fn doubts(headline: &Headline, names: &str) -> Option<String> {
     let marked: usize = headline.levels.iter().map(|level| level.marked).sum();
     let mut said = Vec::new();
     if !headline.unlike.is_empty() {
         said.push(format!("the runs also differ in: {}", list(&headline.unlike)));
     }
     if marked > 0 {
-        said.push(format!("{} did not hold: --section levels names them", counted(marked as u64, "check")));
+        said.push(format!("{} did not hold: {names}", counted(marked as u64, "check")));
     }
     said.extend(of_both(headline));
-    if !said.is_empty() {
-        lines.extend(paragraph("Beware", &format!("{}.", said.join("; ")), width, 4));
-    }
-    lines
+    (!said.is_empty()).then(|| format!("{}.", said.join("; ")))
 }
 
 /// The comparison's remarks, each by its first sentence; one that holds for both runs is said once.
@@ -137,7 +148,7 @@ fn of_both(headline: &Headline) -> Vec<String> {
     said.into_iter().map(|(_, shown)| shown).collect()
 }
 
-fn decided_by(headline: &Headline) -> String {
+pub(super) fn decided_by(headline: &Headline) -> String {
     let by = |basis: Option<Basis>| {
         let levels = headline.levels.iter().filter(|level| level.basis == basis);
         levels.map(|level| level.level.to_string()).collect::<Vec<_>>()

@@ -1,4 +1,5 @@
-//! One view model rendered as terminal text, Markdown and JSON; flamegraph SVGs through inferno. Computes nothing.
+//! One view model rendered as terminal text, Markdown, JSON and a page for a browser; flamegraph SVGs through inferno.
+//! Computes nothing.
 
 mod answer;
 mod brief;
@@ -21,6 +22,7 @@ mod model;
 mod nodes;
 mod observer;
 mod off_cpu;
+pub mod page;
 mod places;
 mod populations;
 mod processes;

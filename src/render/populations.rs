@@ -72,7 +72,7 @@ pub fn populations_sentences(populations: &[Population]) -> Vec<String> {
     levels.into_iter().map(sentence).collect()
 }
 
-fn legend_of(population: &Population) -> String {
+pub(super) fn legend_of(population: &Population) -> String {
     let place = short(population.place);
     match &population.what {
         crate::analyze::time::nodes::What::Place { .. } => place.into(),

@@ -17,7 +17,7 @@ const ELSEWHERE: [&str; 5] = ["sweep", "compare", "ladder", "record", "open"];
 const TEXTS: [&str; 2] = ["completions", "man"];
 
 /// Calls of every other verb, on the run of [`Place`].
-const CALLS: [&[&str]; 23] = [
+const CALLS: [&[&str]; 25] = [
     &["explain"],
     &["explain", "--brief"],
     &["explain", "--level", "16", "--section", "levels,checks"],
@@ -36,6 +36,8 @@ const CALLS: [&[&str]; 23] = [
     &["statements"],
     &["flamegraph"],
     &["export", "--format", "folded"],
+    &["report"],
+    &["report", "latest", "latest"],
     &["log", "new", "--title", "first"],
     &["log", "attach"],
     &["log", "show"],

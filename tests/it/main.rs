@@ -5,6 +5,8 @@ mod answer;
 mod architecture;
 #[path = "../support/binaries.rs"]
 mod binaries;
+#[path = "../support/browser.rs"]
+mod browser;
 mod build;
 mod checks;
 mod cli;
@@ -39,6 +41,8 @@ mod preset;
 #[path = "../support/recordings.rs"]
 mod recordings;
 mod render;
+mod report;
+mod report_browser;
 #[path = "../support/rows.rs"]
 mod rows;
 #[path = "../support/schema.rs"]

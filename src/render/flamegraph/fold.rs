@@ -41,8 +41,7 @@ pub(super) struct Label {
     pub shown: String,
     pub full: String,
     pub module: String,
-    /// Not code.
-    pub is_marker: bool,
+    pub space: Space,
     key: String,
 }
 
@@ -144,7 +143,7 @@ fn labels(profile: &Profile, full_names: bool) -> (Vec<Label>, Vec<usize>) {
         shown,
         full: frame.name.clone(),
         module: frame.module.clone(),
-        is_marker: frame.space == Space::Marker,
+        space: frame.space,
     };
     let shown = shown(&distinct, full_names);
     (distinct.iter().zip(shown).map(label).collect(), of_frame)

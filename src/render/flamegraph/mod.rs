@@ -4,19 +4,22 @@
 //! inferno takes folded text and writes integers into its tooltips; so frames go in under short distinct keys, and the
 //! tooltips are written anew with decimals, sample counts and (bounded) full names.
 
+mod compact;
 mod difference;
 mod fold;
 mod lines;
 mod pictures;
 mod tooltip;
 
+pub(super) use compact::{Compact, Kind, compact};
 pub use difference::{Direction, draw_difference};
+pub(super) use pictures::{Job, jobs, view_of};
 pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
 use crate::analyze::cost::carried::ENDED_BY;
 use crate::analyze::cost::view::{LevelView, Per, Source};
 use crate::carriers::State;
-use crate::profile::{Column, ColumnKind};
+use crate::profile::{Column, ColumnKind, Space};
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
 use fold::{Folded, Label};
@@ -86,7 +89,7 @@ const NO_CODE: &str = "rgb(205,205,205)";
 
 /// `None`: as inferno colours it, by the kind of code.
 fn fill(source: Source, label: Option<&Label>) -> Option<String> {
-    let name = &label.filter(|label| label.is_marker && source == Source::InHand)?.full;
+    let name = &label.filter(|label| label.space == Space::Marker && source == Source::InHand)?.full;
     let is = |state: State| *name == format!("[{state}]");
     let colour = match () {
         () if name.starts_with(ENDED_BY) => ENDER,
@@ -100,27 +103,29 @@ fn fill(source: Source, label: Option<&Label>) -> Option<String> {
 
 /// As inferno draws it, without what is too narrow.
 fn plain(folded: &Folded, options: &mut Options) -> Result<Drawing> {
-    let threshold = threshold(folded);
-    let pruned = folded.boxes.iter().filter(|b| b.width < threshold).count();
-    let hidden: u64 = folded.lines.iter().filter(|l| folded.boxes[l.leaf].width < threshold).map(|l| l.weight).sum();
+    let threshold = threshold(folded, folded.total, MOST_FRAMES);
     options.min_width = 100.0 * (threshold as f64 - 0.5).max(0.0) / (folded.total as f64).max(1.0);
     let mut svg = Vec::new();
     let lines = folded.lines.iter().map(|l| l.text.as_str());
     inferno::flamegraph::from_lines(options, lines, &mut svg).context("no sample with weight to draw")?;
-    Ok(Drawing {
-        svg: String::from_utf8(svg).context("inferno wrote something that is not UTF-8")?,
-        drawn: folded.boxes.len() - pruned,
-        pruned,
-        pruned_share: hidden as f64 / (folded.total as f64).max(1.0),
-    })
+    let svg = String::from_utf8(svg).context("inferno wrote something that is not UTF-8")?;
+    Ok(Drawing { svg, ..not_drawn_yet(folded, threshold) })
 }
 
-/// The least weight that is drawn.
-fn threshold(folded: &Folded) -> u64 {
+/// How much will be drawn of it, and how much is too narrow.
+fn not_drawn_yet(folded: &Folded, threshold: u64) -> Drawing {
+    let pruned = folded.boxes.iter().filter(|b| b.width < threshold).count();
+    let hidden: u64 = folded.lines.iter().filter(|l| folded.boxes[l.leaf].width < threshold).map(|l| l.weight).sum();
+    let pruned_share = hidden as f64 / (folded.total as f64).max(1.0);
+    Drawing { svg: String::new(), drawn: folded.boxes.len() - pruned, pruned, pruned_share }
+}
+
+/// The least weight that is drawn where `whole` has all of the width, of so many frames at most.
+fn threshold(folded: &Folded, whole: u64, most: usize) -> u64 {
     let mut widths: Vec<u64> = folded.boxes.iter().map(|b| b.width).collect();
     widths.sort_unstable_by(|a, b| b.cmp(a));
-    let narrowest = (folded.total as f64 * NARROWEST).ceil() as u64;
-    widths.get(MOST_FRAMES).map_or(narrowest, |w| narrowest.max(w + 1))
+    let narrowest = (whole as f64 * NARROWEST).ceil() as u64;
+    widths.get(most).map_or(narrowest, |w| narrowest.max(w + 1))
 }
 
 /// How the column's weights are written.

@@ -4,7 +4,7 @@
 use super::{Caption, Direction, draw, draw_difference};
 use crate::analyze::compare::difference::TreeDifference;
 use crate::analyze::cost::carrier_names::Naming;
-use crate::analyze::cost::view::{Per, Source, ViewOptions, level_view};
+use crate::analyze::cost::view::{LevelView, Per, Source, ViewOptions, level_view};
 use crate::profile::{Focus, Folding};
 use crate::run::{Run, Window};
 use anyhow::{Context, Result};
@@ -62,42 +62,78 @@ pub struct Pictures {
 pub fn write_pictures(run: &Run, wanted: &Wanted, directory: &Path) -> Result<Pictures> {
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let mut written = Pictures::default();
-    for (focus, source) in views(run, wanted) {
-        for (level, windows) in run.levels().into_iter().filter(|(l, _)| wanted.level.is_none_or(|w| w == *l)) {
-            let what = what(wanted.process.as_deref(), focus, source);
-            let options = ViewOptions {
-                source,
-                per: if source.is_of_hands() { Per::Query } else { Per::of(run) },
-                naming: wanted.naming.clone(),
-                focus: focus.cloned(),
-                folding: folding(wanted, source).but(focus.iter().flat_map(|focus| focus.patterns.iter().cloned())),
-                kernel_grouped: wanted.kernel_grouped,
-                ..ViewOptions::default()
-            };
-            let Some(view) = level_view(level, &windows, &options) else {
-                written.left_out.push(format!("level {level}, {what}: no profile, nothing was drawn"));
-                continue;
-            };
-            let total = view.profile.total(view.column);
-            if total == 0 || view.outside == Some(total) {
-                written.left_out.push(format!("level {level}, {what}: no sample in it, nothing was drawn"));
+    for job in jobs(run, wanted) {
+        let view = match view_of(run, wanted, &job) {
+            Ok(view) => view,
+            Err(why) => {
+                written.left_out.push(why);
                 continue;
             }
-            let caption = Caption {
-                run: match &wanted.process {
-                    Some(process) => format!("{process}, {}", run.manifest.id),
-                    None => run.manifest.id.clone(),
-                },
-                focus: focus.map(|f| f.name.clone()),
-                full_names: wanted.full_names,
-                folded: !wanted.unfolded,
-            };
-            let path = directory.join(file_name(&run.manifest.id, level, &what, wanted.unfolded));
-            write_picture(&path, &draw(&view, &caption)?.svg)?;
-            written.pictures.push(PictureFile { level, what, path });
-        }
+        };
+        let path = directory.join(file_name(&run.manifest.id, job.level, &job.what, wanted.unfolded));
+        write_picture(&path, &draw(&view, &job.caption(run, wanted))?.svg)?;
+        written.pictures.push(PictureFile { level: job.level, what: job.what, path });
     }
     Ok(written)
+}
+
+/// A picture to draw.
+pub(in crate::render) struct Job<'w> {
+    /// Number of clients.
+    pub level: usize,
+    /// As in [`PictureFile::what`].
+    pub what: String,
+    /// Which of the windows' profiles.
+    pub source: Source,
+    /// `None`: everything.
+    pub focus: Option<&'w Focus>,
+}
+
+impl Job<'_> {
+    pub fn caption(&self, run: &Run, wanted: &Wanted) -> Caption {
+        Caption {
+            run: match &wanted.process {
+                Some(process) => format!("{process}, {}", run.manifest.id),
+                None => run.manifest.id.clone(),
+            },
+            focus: self.focus.map(|focus| focus.name.clone()),
+            full_names: wanted.full_names,
+            folded: !wanted.unfolded,
+        }
+    }
+}
+
+/// The pictures that are wanted of a run, view by view.
+pub(in crate::render) fn jobs<'w>(run: &Run, wanted: &'w Wanted) -> Vec<Job<'w>> {
+    let levels: Vec<usize> =
+        run.levels().into_keys().filter(|level| wanted.level.is_none_or(|wanted| wanted == *level)).collect();
+    let of_view = |(focus, source): (Option<&'w Focus>, Source)| {
+        let what = what(wanted.process.as_deref(), focus, source);
+        levels.iter().map(move |level| Job { level: *level, what: what.clone(), source, focus }).collect::<Vec<_>>()
+    };
+    views(run, wanted).into_iter().flat_map(of_view).collect()
+}
+
+/// What a picture is drawn from, or why there is nothing to draw.
+pub(in crate::render) fn view_of(run: &Run, wanted: &Wanted, job: &Job) -> Result<LevelView, String> {
+    let Job { level, what, source, focus } = job;
+    let options = ViewOptions {
+        source: *source,
+        per: if source.is_of_hands() { Per::Query } else { Per::of(run) },
+        naming: wanted.naming.clone(),
+        focus: focus.cloned(),
+        folding: folding(wanted, *source).but(focus.iter().flat_map(|focus| focus.patterns.iter().cloned())),
+        kernel_grouped: wanted.kernel_grouped,
+        ..ViewOptions::default()
+    };
+    let windows = run.levels().remove(level).unwrap_or_default();
+    let view = level_view(*level, &windows, &options)
+        .ok_or_else(|| format!("level {level}, {what}: no profile, nothing was drawn"))?;
+    let total = view.profile.total(view.column);
+    if total == 0 || view.outside == Some(total) {
+        return Err(format!("level {level}, {what}: no sample in it, nothing was drawn"));
+    }
+    Ok(view)
 }
 
 /// Draws each level's stacks before and after, coloured by their difference, into `directory`, which is made if it is
@@ -173,19 +209,21 @@ fn file_name(run: &str, level: usize, what: &str, unfolded: bool) -> String {
     format!("{run}-L{level:04}-{}{}.svg", safe.trim_matches('-'), if unfolded { "-unfolded" } else { "" })
 }
 
-/// Writes a picture whole, or not at all.
+/// Writes a picture, or a page of them, whole or not at all.
 ///
 /// # Errors
 /// A file that cannot be written, by name.
 pub fn write_picture(path: &Path, text: &str) -> Result<()> {
-    let temporary = path.with_extension("svg.tmp");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = Path::new(&temporary);
     let written = || -> std::io::Result<()> {
-        std::fs::File::create(&temporary)?.write_all(text.as_bytes())?;
-        std::fs::rename(&temporary, path)
+        std::fs::File::create(temporary)?.write_all(text.as_bytes())?;
+        std::fs::rename(temporary, path)
     };
     written().map_err(|error| {
         // Nothing half written stays; the error that matters is the first one.
-        let _ = std::fs::remove_file(&temporary);
+        let _ = std::fs::remove_file(temporary);
         anyhow::Error::from(error).context(format!("cannot write {}", path.display()))
     })
 }

@@ -6,6 +6,7 @@ mod shifts;
 mod slices;
 mod together;
 
+pub(in crate::analyze) use slices::by_slice;
 pub use slices::{SlowFrame, SlowSlices, slow_slices};
 pub use together::{Pair, Together, together};
 

@@ -115,16 +115,7 @@ impl<'a> Sliced<'a> {
     fn of(window: &'a Window) -> Option<Self> {
         let marks = marks(window)?;
         let view = window_view(window, &ViewOptions::default())?;
-        let timed = window.profile_span() == window.facts.span && view.profile.samples.iter().all(|s| s.at.is_some());
-        timed.then_some(())?;
-        let mut samples = vec![Vec::new(); marks.len()];
-        let slices = &window.load.slices;
-        for (index, sample) in view.profile.samples.iter().enumerate() {
-            let slice = slices.partition_point(|slice| slice.at + slice.nanos <= sample.at.unwrap_or(0));
-            if let Some(slice) = samples.get_mut(slice) {
-                slice.push(index);
-            }
-        }
+        let samples = by_slice(&view, marks.len())?;
         Some(Sliced { frames: Identities::of(&view.profile), view, marks, samples })
     }
 
@@ -168,6 +159,23 @@ impl<'a> Sliced<'a> {
         }
         LabelledSlices { marks: self.marks.clone(), series }
     }
+}
+
+/// Samples of a window's first `count` slices, by index; `None` where the samples' times are not known or not of the
+/// window.
+pub(in crate::analyze) fn by_slice(view: &WindowView, count: usize) -> Option<Vec<Vec<usize>>> {
+    let window = view.window;
+    let timed = window.profile_span() == window.facts.span && view.profile.samples.iter().all(|s| s.at.is_some());
+    timed.then_some(())?;
+    let mut samples = vec![Vec::new(); count];
+    let slices = &window.load.slices;
+    for (index, sample) in view.profile.samples.iter().enumerate() {
+        let slice = slices.partition_point(|slice| slice.at + slice.nanos <= sample.at.unwrap_or(0));
+        if let Some(slice) = samples.get_mut(slice) {
+            slice.push(index);
+        }
+    }
+    Some(samples)
 }
 
 /// The slowest tenth of a window's whole slices, by mean latency; one in which nothing was completed is slower than

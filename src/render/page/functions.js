@@ -1,0 +1,103 @@
+// The table of functions: sorted and filtered, and only as many rows as somebody looks at. Invariant: a row's figures
+// are those of the data, and the filter sees whole names.
+const ROWS = 60;
+const functions = { sort: -1, falling: true, filter: "", shown: ROWS };
+
+/** A cost as a number: 0 where nothing was seen or measured. */
+const known = (cost) => (typeof cost === "number" ? cost : 0);
+
+/** Value of a row in a column: -1 is the last level's cost, -2 the growth, -3 the name, others a level's cost. */
+function sortValue(row, column) {
+  if (column === -3) return row[0].toLowerCase();
+  if (column === -2) return row[4] === null ? -Infinity : row[4];
+  return known(row[3].at(column));
+}
+
+/** The rows that match, in their order. */
+function chosenFunctions() {
+  const wanted = functions.filter.toLowerCase();
+  const matches = (row) => !wanted || row[0].toLowerCase().includes(wanted) || row[1].toLowerCase().includes(wanted);
+  const rows = data.functions.rows.filter(matches);
+  const sign = functions.falling ? -1 : 1;
+  const keyed = rows.map((row) => [sortValue(row, functions.sort), row]);
+  keyed.sort(([a], [b]) => (a < b ? -sign : a > b ? sign : 0));
+  return keyed.map(([, row]) => row);
+}
+
+function headCell(words, column, number) {
+  const unit = number ? [" ", element("span", { class: "unit" }, data.functions.unit)] : [];
+  const attributes = { type: "button", "data-sort": column, class: number ? "number" : "" };
+  const button = element("button", attributes, words, ...unit);
+  const cell = element("th", { scope: "col", class: number ? "number" : "words" }, button);
+  const own = functions.sort === column || (functions.sort === -1 && column === data.functions.levels.length - 1);
+  if (own) cell.setAttribute("aria-sort", functions.falling ? "descending" : "ascending");
+  return cell;
+}
+
+function functionRow(row, most) {
+  const [shown, full, module, costs, growth, beyondChance] = row;
+  const name = element("button", { type: "button", class: "name", "data-find": full || shown }, shown);
+  const cells = [element("td", { title: `${full || shown}\n${module}` }, name)];
+  costs.forEach((cost, at) => {
+    // Nothing was seen, and that is all that is known: the text says below what the cost is.
+    const words = typeof cost === "string" ? cost : cost === null ? "not measured" : significant(cost);
+    const cell = element("td", { class: "number cost" }, words);
+    cell.style.setProperty("--heat", String(Math.round(60 * Math.sqrt(known(cost) / most[at]))));
+    cells.push(cell);
+  });
+  if (costs.length > 1) {
+    const words = growth === null ? "not measured" : (growth > 0 ? "+" : "") + significant(growth);
+    const chance = growth !== null && !beyondChance;
+    const cell = element("td", { class: "number" + (chance ? " muted" : "") }, words);
+    if (chance) cell.title = "Not beyond chance: the 95 % interval holds 0, or is not known.";
+    cells.push(cell);
+  }
+  return element("tr", {}, ...cells);
+}
+
+function showFunctions() {
+  const table = byId("functions-table");
+  if (!table) return;
+  const { levels, rows } = data.functions;
+  const most = levels.map((_, at) => Math.max(...rows.map((row) => known(row[3][at])), 1e-9));
+  const chosen = chosenFunctions();
+  const head = element("tr", {}, headCell("function", -3, false));
+  levels.forEach((level, at) => head.append(headCell(`at ${level}`, at, true)));
+  if (levels.length > 1) head.append(headCell("grew", -2, true));
+  const body = chosen.slice(0, functions.shown).map((row) => functionRow(row, most));
+  table.replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
+  byId("functions-count").textContent = `${chosen.length} of ${counted(rows.length, "function")}`;
+  byId("functions-more").hidden = chosen.length <= functions.shown;
+}
+
+/** Shows what has these words in its name. */
+function filterFunctions(words) {
+  byId("functions-filter").value = words;
+  Object.assign(functions, { filter: words, shown: ROWS });
+  showFunctions();
+}
+
+addEventListener("DOMContentLoaded", () => {
+  if (!byId("functions-table")) return;
+  showFunctions();
+  byId("functions-filter").addEventListener("input", (event) => filterFunctions(event.target.value));
+  byId("functions-more").addEventListener("click", () => {
+    functions.shown += 5 * ROWS;
+    showFunctions();
+  });
+  byId("functions-table").addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.find) {
+      searchFlames(button.dataset.find);
+      location.hash = "flames";
+      return;
+    }
+    const column = Number(button.dataset.sort);
+    const again = functions.sort === column || (functions.sort === -1 && column === data.functions.levels.length - 1);
+    functions.falling = again ? !functions.falling : column !== -3;
+    functions.sort = column;
+    showFunctions();
+    byId("functions-table").querySelector(`button[data-sort="${column}"]`).focus();
+  });
+});
