@@ -1,6 +1,7 @@
 //! One view model rendered as terminal text, Markdown and JSON; flamegraph SVGs through inferno. Computes nothing.
 
 mod answer;
+mod because;
 mod brief;
 mod cause;
 mod checks;
@@ -21,6 +22,7 @@ mod model;
 mod nodes;
 mod observer;
 mod off_cpu;
+mod paragraph;
 mod places;
 mod populations;
 mod processes;
@@ -69,6 +71,6 @@ pub use series::{series_on_screen, series_table};
 pub use statements::statements_section;
 pub use summary::{level_tables, summary_table};
 pub use tails::tails_section;
-pub use terminal::{on_terminal, terminal};
+pub use terminal::{on_terminal, terminal, wrapped};
 pub use transactions::transactions_table;
 pub use tree::tree_section;
