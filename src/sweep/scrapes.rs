@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(pace(200_000_000, Some(&cost(Some(1_000_000)))), 4_000_000_000, "5 % of the window");
         assert_eq!(pace(1_000_000, None), SECOND);
         let said = note(&cost(Some(43_000_000)), Duration::from_secs(30));
-        assert!(said.contains("43.0 ms of the target's CPU") && said.ends_with("and every 8.6 s"), "{said}");
+        assert!(said.contains("43.0 ms of the target's CPU") && said.ends_with("and every 8.60 s"), "{said}");
         assert!(note(&cost(Some(43_000_000)), Duration::from_secs(10)).ends_with("ends only"));
         assert!(note(&cost(None), Duration::from_secs(10)).contains("unknown"));
     }
