@@ -86,7 +86,11 @@ mod tests {
             "Grew     The first sentence is told as a          whole. …"
         );
         let text = "Short. The second sentence is by far the longer one of the two, so that it is begun.";
-        assert!(paragraph("Grew", text, 40, 2)[1].ends_with("longer one …"), "{:?}", paragraph("Grew", text, 40, 2));
+        assert!(
+            paragraph("Grew", text, 40, 2)[1].ends_with("longer one of the …"),
+            "{:?}",
+            paragraph("Grew", text, 40, 2)
+        );
     }
 
     #[test]
