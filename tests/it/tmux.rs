@@ -29,10 +29,10 @@ fn an_explanation_is_not_broken_by_80_columns_and_begins_with_the_answer() {
 #[test]
 fn in_a_pager_the_answer_is_what_is_seen_first() {
     let place = Place::new();
-    let import = format!("{WIREPROF} import {} {IMPORT} >&2", recordings::testbed().display());
-    let explain = format!("{import}; clear; PAGER=less {WIREPROF} explain");
-    let Some(pane) = Pane::of(&explain, place.path()) else { return };
-    pane.await_text("Why  ");
+    let recorded = recordings::testbed().display().to_string();
+    place.run(&[&["import", recorded.as_str()], &IMPORT.split(' ').collect::<Vec<_>>()[..]].concat());
+    let Some(pane) = Pane::of(&format!("PAGER=less {WIREPROF} explain"), place.path()) else { return };
+    pane.await_text("Grew  ");
     let screen = pane.screen();
     assert!(
         screen[0].starts_with("Run recorded") && screen.iter().any(|line| line.starts_with("Grew  ")),
