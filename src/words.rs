@@ -41,6 +41,21 @@ pub fn significant(value: f64) -> String {
     thousands(&format!("{value:.*}", decimals as usize))
 }
 
+/// A share, 0..1, in whole percent; what is less than half of one is no 0.
+pub fn percent(share: f64) -> String {
+    if share > 0.0 && share < 0.005 { "<1 %".into() } else { format!("{:.0} %", 100.0 * share) }
+}
+
+/// An average of counts, such as clients in a place: three digits, of which two behind the point at most.
+pub fn average(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        ..0.005 => "<0.01".into(),
+        ..0.9995 => format!("{value:.2}"),
+        _ => significant(value),
+    }
+}
+
 /// Digits with separators between the thousands.
 pub fn thousands(digits: &str) -> String {
     let (sign, rest) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
@@ -103,6 +118,19 @@ mod tests {
             [(0.0, "0"), (12345.6, "12,346"), (123.45, "123"), (1.2345, "1.23"), (0.012345, "0.0123"), (99.97, "100")];
         for (value, text) in cases {
             assert_eq!(significant(value), text);
+        }
+    }
+
+    #[test]
+    fn a_share_that_is_small_is_no_zero() {
+        assert_eq!([0.0, 0.004, 0.006, 0.5, 1.0, -0.2].map(percent), ["0 %", "<1 %", "1 %", "50 %", "100 %", "-20 %"]);
+    }
+
+    #[test]
+    fn an_average_of_counts_has_two_decimals_at_most() {
+        let cases = [(0.04, "0.04"), (0.999, "1.00"), (15.64, "15.6"), (120.4, "120"), (0.004, "<0.01"), (0.0, "0")];
+        for (value, text) in cases {
+            assert_eq!(average(value), text);
         }
     }
 

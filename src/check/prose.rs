@@ -1,7 +1,7 @@
 //! A check's evidence in words, with numbers and units, and what to do about it.
 
 use super::{Check, Status};
-use crate::words::{counted, thousands, time};
+use crate::words::{average, counted, significant, thousands, time};
 use std::fmt;
 
 impl fmt::Display for Check {
@@ -14,11 +14,13 @@ impl fmt::Display for Check {
         match self {
             Check::GeneratorGap { connections, throughput, .. } => {
                 let gone = time(self.share() * *connections as f64 / throughput * 1e9);
+                // N - X * R, by Little's law.
                 let gap = self.share() * *connections as f64;
                 write!(
                     f,
-                    "N - X*R = {gap:.2} of {} had no query under way: {gone} a query \
-                        ({percent:.1} % of N)",
+                    "{} of {} had no query under way on average: {gone} a query between an answer and the next \
+                     query ({percent:.1} % of the clients)",
+                    average(gap),
                     counted(*connections as u64, "client")
                 )
             }
@@ -75,7 +77,7 @@ impl fmt::Display for Check {
                 write!(f, "{name}: {value:.1} {unit} ({at_most:.1} at most where sessions do not come and go)")
             }
             Check::Focus { name, value, at_least, .. } => {
-                write!(f, "{name}: {value:.4} (at least {at_least} expected)")
+                write!(f, "{name}: {} (at least {at_least} expected)", significant(*value))
             }
             Check::LostSamples { lost, throttled, recorded } => {
                 let (lost, times) = (counted(*lost, "sample"), counted(*throttled, "time"));

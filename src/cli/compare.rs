@@ -3,6 +3,7 @@
 use super::conduct::{self, cut, duration};
 use super::connect::plant;
 use super::diagnose::keep_verdicts;
+use super::json_lines::LiveOutput;
 use super::names::Names;
 use super::overview::checks_failing;
 use super::own_load::OwnLoad;
@@ -125,10 +126,12 @@ pub struct Compare {
     names: Names,
     #[command(flatten)]
     shown: Shown,
+    #[command(flatten)]
+    live: LiveOutput,
 }
 
 /// The sections of a comparison.
-const SECTIONS: [&str; 4] = ["freshness", "verdicts", "predicted", "sides"];
+pub const SECTIONS: [&str; 4] = ["freshness", "verdicts", "predicted", "sides"];
 
 fn parameter(text: &str) -> Result<Step, String> {
     Step::from_alter_system(text).ok_or_else(|| {
@@ -177,16 +180,16 @@ impl Given<'_> {
 
 impl Compare {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        conduct::runtime()?.block_on(self.conduct(common))
+        conduct::measure(self.live.json_lines, common, async |progress| self.conduct(common, progress).await)
     }
 
-    async fn conduct(self, common: &Common) -> Result<Outcome> {
+    async fn conduct(&self, common: &Common, progress: &Progress) -> Result<Outcome> {
         self.shown.check(&SECTIONS)?;
-        let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
+        let (stop, store) = (conduct::stop_on_interrupt()?, Store::new(&common.runs));
         let connect = &self.own.connect;
         self.own.name.check(&store)?;
         let replicates = self.max_replicates as usize;
-        let mut arms = self.arms(replicates, &progress).await?;
+        let mut arms = self.arms(replicates, progress).await?;
         arms.iter_mut().for_each(|arm| arm.request.observe.live = progress.is_live());
         progress.plan(&arms[0].request.plan, arms[0].request.observe.follow, arms.len(), true);
         let preset = arms[0].request.preset.clone();
@@ -195,7 +198,7 @@ impl Compare {
         let limits = Limits { replicates, budget: self.budget, alpha: ALPHA, margin: self.margin / 100.0 };
         let compared = compare(turns, &store, &preset, limits, &mut |event: Event| progress.event(event)).await;
         progress.done();
-        self.answer(common, &store, &preset, compared)
+        self.answer(common, progress, &store, &preset, compared)
     }
 
     /// Both sides, refused where nothing tells them apart.
@@ -272,7 +275,14 @@ impl Compare {
     }
 
     /// The verdicts; then the error that cut the comparison short, if any.
-    fn answer(&self, common: &Common, store: &Store, preset: &Preset, compared: Compared) -> Result<Outcome> {
+    fn answer(
+        &self,
+        common: &Common,
+        progress: &Progress,
+        store: &Store,
+        preset: &Preset,
+        compared: Compared,
+    ) -> Result<Outcome> {
         if compared.outcome.finished() == 0 {
             return Err(cut("comparison", compared.outcome));
         }
@@ -301,7 +311,7 @@ impl Compare {
         };
         let directories: Vec<_> = compared.outcome.runs.iter().map(|ended| ended.directory.as_path()).collect();
         keep_verdicts(&directories, preset);
-        self.print(common, &conclusion)?;
+        self.print(common, progress, &conclusion)?;
         match compared.outcome.cut {
             Some(_) => Err(cut("comparison", compared.outcome)),
             None if self.aa && differs > 0 || failing.iter().any(|count| *count > 0) => Ok(Outcome::CheckFailed),
@@ -310,10 +320,10 @@ impl Compare {
     }
 
     /// Ends with the headline; whether reads saw the writes comes before any speed.
-    fn print(&self, common: &Common, conclusion: &Conclusion) -> Result<Outcome> {
+    fn print(&self, common: &Common, progress: &Progress, conclusion: &Conclusion) -> Result<Outcome> {
         let report = comparison_report(conclusion);
         let (Some((_, difference)), [a, b]) = (conclusion.found, conclusion.sides) else {
-            return self.names.report(common, report);
+            return if progress.lines().is_some() { Ok(Outcome::Done) } else { self.names.report(common, report) };
         };
         let headline = headline(difference);
         let next = vec![
@@ -327,6 +337,10 @@ impl Compare {
             on_terminal(&correct, &screen(common.width)).lines().chain([""]).map(String::from).collect();
         lines.extend(headline_lines(&headline, Some(&comparison_end(conclusion)), &framing));
         let value = headline_value(&headline, &framing.next);
+        if let Some(events) = progress.lines() {
+            events.answer(value);
+            return Ok(Outcome::Done);
+        }
         let page = Answered {
             common,
             names: &self.names,

@@ -1,13 +1,17 @@
 //! `wireprof completions`: completion scripts for shells.
 
-use super::{Arguments, Outcome, output};
-use anyhow::Result;
-use clap::{Args, CommandFactory};
+use super::{Outcome, complete, output};
+use anyhow::{Context, Result};
+use clap::Args;
 use clap_complete::Shell;
 
 /// Completion script for a shell
 #[derive(Args)]
 #[command(after_help = "\
+The script asks the `wireprof` in the path each time, so that what is offered is what is there: verbs and options, \
+ids and names of runs (of --runs DIR and $WIREPROF_RUNS, too), levels of the run on the line, presets, what they have \
+in focus, and sections.
+
 Example:
   wireprof completions bash \\
       > ~/.local/share/bash-completion/completions/wireprof")]
@@ -18,8 +22,7 @@ pub struct Completions {
 
 impl Completions {
     pub fn run(self) -> Result<Outcome> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "wireprof", &mut script);
+        let script = complete::script(&self.shell.to_string()).context("cannot write the script")?;
         output::text(&String::from_utf8_lossy(&script))
     }
 }

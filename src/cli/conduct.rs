@@ -33,6 +33,20 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("cannot start the runtime")
 }
 
+/// Measures, and tells programs of it where they ask for `json_lines`.
+///
+/// # Errors
+/// What the verb ended with.
+pub fn measure(
+    json_lines: bool,
+    common: &Common,
+    verb: impl AsyncFnOnce(&Progress) -> Result<Outcome>,
+) -> Result<Outcome> {
+    let progress = Progress::for_programs(json_lines.then_some(common.verb.as_str()));
+    let ended = runtime().and_then(|runtime| runtime.block_on(verb(&progress)));
+    progress.ended(ended)
+}
+
 /// A length of time as an argument.
 pub fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("`{text}` is no length of time; write 5s, 500ms or 1m"))
@@ -148,6 +162,7 @@ impl Answer<'_> {
             shown: &self.output.shown,
             directory: &directory,
             pictures: Some(pictures),
+            events: progress.lines(),
         };
         let failed = guards_failed(&run);
         let id = run.manifest.id.clone();

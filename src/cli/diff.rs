@@ -75,7 +75,7 @@ pub struct Diff {
 }
 
 /// The sections of a difference.
-const SECTIONS: [&str; 3] = ["unlike", "level", "pictures"];
+pub const SECTIONS: [&str; 3] = ["unlike", "level", "pictures"];
 
 fn rename(text: &str) -> Result<Rename, String> {
     let (old, new) = text.split_once('=').ok_or_else(|| format!("`{text}` is not OLD=NEW"))?;

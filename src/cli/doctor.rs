@@ -125,6 +125,7 @@ impl Doctor {
         let title = format!("What is permitted: {}", last[0]);
         let mut sections: Vec<Section> = sections.into_iter().map(|(section, _)| section).collect();
         sections.push(Section { id: "verdict", title: "Verdict".into(), notes: last, ..Section::default() });
+        let sections = if common.json { sections } else { sections.into_iter().map(remedies_below).collect() };
         output::report(common, &Report { title, sections, ..Report::default() })?;
         Ok(if possible { Outcome::Done } else { Outcome::NotPermitted })
     }
@@ -152,6 +153,19 @@ fn section(title: &str, checks: &[HostCheck]) -> (Section, Vec<HostStatus>) {
     let table = Table { columns, rows: checks.iter().map(row).collect(), ..Table::default() };
     let section = Section { id: "permitted", title: title.into(), tables: vec![table], ..Section::default() };
     (section, checks.iter().map(|check| check.verdict).collect())
+}
+
+/// A screen has no room for remedies beside what was found: they stand below, for the few checks that have one.
+fn remedies_below(mut section: Section) -> Section {
+    for table in &mut section.tables {
+        table.columns.retain(|column| column.key != "remedy");
+        for row in &mut table.rows {
+            if let (Some(Cell::Text(remedy)), Some(Cell::Text(check))) = (row.pop(), row.first()) {
+                table.notes.push(format!("Remedy ({check}): {remedy}."));
+            }
+        }
+    }
+    section
 }
 
 /// The remedy of an error stands behind its last `;`, by the house's form "thing: cause; remedy".

@@ -1,5 +1,6 @@
 //! Exit codes and how errors are told. Invariant: an error is printed once, with its causes, on standard error.
 
+use super::json_lines::JsonLines;
 use super::{Common, output};
 use crate::connection::{SettingError, without_secrets};
 use crate::import::NoLevels;
@@ -10,6 +11,7 @@ use crate::workload::WorkloadError;
 use anyhow::{Error, Result};
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use serde_json::Value;
 use std::process::ExitCode;
 
 /// Shown below the help.
@@ -56,31 +58,39 @@ pub struct Failed(pub Error);
 
 /// The code of a finished verb; prints its error.
 pub fn of(ended: Result<Outcome>, common: &Common) -> ExitCode {
-    match ended {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::CheckFailed) => ExitCode::from(1),
-        Ok(Outcome::NotPermitted) => ExitCode::from(3),
-        Err(error) => {
-            eprintln!("wireprof: {error:#}");
-            let code = code(&error);
-            if common.json && !output::answered() {
-                let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-                tell(Some(&common.verb), code, &error.to_string(), &causes);
-            }
-            ExitCode::from(code)
+    if let Err(error) = &ended {
+        eprintln!("wireprof: {error:#}");
+        if common.json && !output::answered() {
+            // Who reads is gone, perhaps: the exit code stays.
+            let _ = output::json(&failure(Some(&common.verb), error));
         }
+    }
+    ExitCode::from(code_of(&ended))
+}
+
+/// The code of a finished verb.
+pub fn code_of(ended: &Result<Outcome>) -> u8 {
+    match ended {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::CheckFailed) => 1,
+        Ok(Outcome::NotPermitted) => 3,
+        Err(error) => code(error),
     }
 }
 
 /// The error as an object, for programs; standard error has it in words.
-fn tell(verb: Option<&str>, code: u8, message: &str, causes: &[String]) {
+pub fn failure(verb: Option<&str>, error: &Error) -> Value {
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    object(verb, code(error), &error.to_string(), &causes)
+}
+
+fn object(verb: Option<&str>, code: u8, message: &str, causes: &[String]) -> Value {
     let kind = match code {
         1 => "broken_off",
         2 => "usage",
         _ => "environment",
     };
-    // Who reads is gone, perhaps: the exit code stays.
-    let _ = output::json(&json_error(verb, code, kind, message, causes));
+    json_error(verb, code, kind, message, causes)
 }
 
 /// 2 for what the user can say differently, 1 for work that broke off, 3 for all that the environment refuses.
@@ -125,13 +135,20 @@ fn of_another_verb(error: &clap::Error) -> Option<String> {
     (!calls.is_empty()).then(|| format!("{option} is of another verb: {}", calls.join(", ")))
 }
 
-/// Help and version go to standard output with 0, everything else is usage.
-pub fn of_parsing(error: &clap::Error, json: bool) -> ExitCode {
+/// Help and version go to standard output with 0, everything else is usage. `asks` tells whether the command line has
+/// an option.
+pub fn of_parsing(error: &clap::Error, asks: impl Fn(&str) -> bool) -> ExitCode {
     let text = error.render().to_string();
-    if json && error.use_stderr() {
+    if error.use_stderr() {
         let masked = without_secrets(&text);
         let first = masked.lines().next().unwrap_or_default();
-        tell(None, 2, first.strip_prefix("error: ").unwrap_or(first), &[]);
+        let failure = object(None, 2, first.strip_prefix("error: ").unwrap_or(first), &[]);
+        if asks("--json-lines") {
+            JsonLines::new(None).last(2, failure);
+        } else if asks("--json") {
+            // As above.
+            let _ = output::json(&failure);
+        }
     }
     match without_secrets(&text) {
         // A URL in the wrong place is repeated by the message.

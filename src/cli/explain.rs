@@ -92,7 +92,7 @@ impl Explain {
             (level, levels) => input::keep_levels(run, &level.iter().chain(levels).copied().collect::<Vec<_>>()),
         }
         let all_levels = self.shown.full || !self.levels.is_empty();
-        let framing = Framing { width: common.width, all_levels, next: next(&reference), place: None };
+        let framing = Framing { width: common.width, all_levels, next: next(&reference), ..Framing::default() };
         let (names, run) = (Names::default(), &*run);
         let (lines, value) = (answer_lines(&answer, &framing), answer_value(&answer, &framing.next));
         let page = Answered {

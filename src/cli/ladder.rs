@@ -103,7 +103,7 @@ impl Ladder {
 }
 
 impl Ladder {
-    /// The table, and the answer of the last rung, which is the workload.
+    /// The answer of the last rung, which is the workload, and the table.
     fn print(&self, common: &Common, report: &Report, store: &Store, outcome: &sweep::SweepEnd) -> Result<Outcome> {
         let Some(last) = outcome.runs.last().filter(|rung| rung.finished > 0) else {
             return self.names.report(common, report.clone());
@@ -123,7 +123,7 @@ impl Ladder {
             value: &value,
             runs: std::slice::from_ref(&answer.run),
         };
-        page.ending(|| report.clone(), Vec::new)
+        page.beginning(|| report.clone(), Vec::new, Vec::new)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cache;
 mod compare;
+mod complete;
 mod completions;
 mod conduct;
 mod connect;
@@ -18,6 +19,7 @@ mod folding;
 mod hot;
 mod import;
 mod input;
+mod json_lines;
 mod ladder;
 mod load;
 mod log;
@@ -141,13 +143,18 @@ enum Verb {
 /// Runs the command line and answers with the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match complete::answered(&arguments) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => {}
+        Err(error) => return exit::of_parsing(&error, |_| false),
+    }
     let parsed = Arguments::command().try_get_matches_from(&arguments).and_then(|matches| {
         let asked = asked(&matches);
         Arguments::from_arg_matches(&matches).map(|arguments| (arguments, asked))
     });
     let (Arguments { verb, mut common }, asked) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return exit::of_parsing(&error, arguments.iter().any(|argument| argument == "--json")),
+        Err(error) => return exit::of_parsing(&error, |option| arguments.iter().any(|argument| argument == option)),
     };
     common.verb = asked;
     screen::settle(screen::Settings { colour: common.color, pager: !common.no_pager });

@@ -46,6 +46,12 @@ pub fn text(text: &str) -> Result<Outcome> {
     bytes(text.as_bytes())
 }
 
+/// Prints an event of work under way, in a line of its own.
+pub fn line(value: &Value) {
+    // A full disk is told by the answer of the work, which is no reason to end it.
+    let _ = bytes(format!("{value}\n").as_bytes());
+}
+
 /// Writes a file's content to standard output.
 ///
 /// # Errors

@@ -1,10 +1,14 @@
 //! Progress of long work, on standard error: a live line on a terminal, a line a window elsewhere. Invariant: standard
-//! output holds the answer and nothing else.
+//! output holds the answer and nothing else, but for the lines that programs asked for.
 
-use super::screen;
-use crate::render::Screen;
+use super::json_lines::{Expected, JsonLines};
+use super::{Outcome, screen};
+use crate::render::{self, Screen};
 use crate::run::{Window, WindowId};
 use crate::sweep::{Event, Moment, Plan};
+use crate::wire::Place;
+use crate::words::{average, counted, thousands, time};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use std::io::IsTerminal;
@@ -16,9 +20,10 @@ const BESIDES: f64 = 0.7;
 /// Shows what is going on.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    /// For its characters alone.
+    /// For its characters and its width.
     screen: Screen,
     course: Mutex<Course>,
+    lines: Option<JsonLines>,
 }
 
 /// The windows that are planned, and how far they are.
@@ -37,7 +42,7 @@ struct Course {
 impl Progress {
     pub fn new() -> Progress {
         let terminal = std::io::stderr().is_terminal();
-        let screen = Screen { unicode: screen::unicode(terminal), ..Screen::plain(0) };
+        let screen = Screen { unicode: screen::unicode(terminal), ..Screen::plain(screen::width_of_notes()) };
         let bar = terminal.then(|| {
             let bar = ProgressBar::new_spinner();
             let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}").expect("constant template");
@@ -45,19 +50,37 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Progress { bar, screen, course: Mutex::default() }
+        Progress { bar, screen, course: Mutex::default(), lines: None }
+    }
+
+    /// As [`Progress::new`], and for programs on standard output where they ask for it of this verb.
+    pub fn for_programs(verb: Option<&str>) -> Progress {
+        let mut progress = Progress::new();
+        progress.lines = verb.map(|verb| JsonLines::new(Some(verb)));
+        progress
+    }
+
+    /// The events for programs; `None`: nobody asked for them.
+    pub fn lines(&self) -> Option<&JsonLines> {
+        self.lines.as_ref()
+    }
+
+    /// Tells programs how it ended.
+    pub fn ended(&self, ended: Result<Outcome>) -> Result<Outcome> {
+        self.lines.iter().for_each(|lines| lines.end(&ended));
+        ended
     }
 
     /// Whether somebody looks on.
     pub fn is_live(&self) -> bool {
-        self.bar.is_some()
+        self.bar.is_some() || self.lines.is_some()
     }
 
     /// Something worth keeping on the screen.
     pub fn note(&self, text: &str) {
         let text = self.screen.spelt(text);
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => wrapped(&text, self.screen.width).lines().for_each(|line| bar.println(line)),
             None => eprintln!("{text}"),
         }
     }
@@ -91,30 +114,33 @@ impl Progress {
         let windows = levels * plan.replicates * arms;
         let each = (plan.timing.warmup + plan.timing.window).as_secs_f64() + BESIDES;
         let planned = windows as f64 * each + (levels * arms) as f64 * follow.unwrap_or_default().as_secs_f64();
-        let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
         let mut parts = Vec::new();
         if !plan.levels.is_empty() {
-            parts.push(plural(levels, "level"));
+            parts.push(counted(levels as u64, "level"));
         }
         if windows > levels || plan.levels.is_empty() {
-            parts.push(plural(windows, "window"));
+            parts.push(counted(windows as u64, "window"));
         }
         let bound = if at_most { "at most " } else { "" };
         self.note(&format!("{bound}{}, about {}", parts.join(", "), short(planned)));
         *self.course.lock() = Course { windows, at_most, planned, ..Course::default() };
+        self.lines.iter().for_each(|lines| lines.start(plan, follow, Expected { windows, seconds: planned, at_most }));
     }
 
     pub fn event(&self, event: Event) {
+        self.lines.iter().for_each(|lines| lines.event(&event));
         match event {
             Event::Preparing(what) => self.working(what),
             Event::Noted(what) => self.note(what),
-            Event::Started { id, index, of, seconds } => {
+            Event::Started { id, index, of, seconds, .. } => {
                 self.working(&format!("{}, {seconds:.0} s", self.course.lock().start(id, index, of)));
             }
-            Event::Running(moment) => self.working(&self.course.lock().running(&moment)),
+            // Elsewhere than on a terminal it would be a line a second.
+            Event::Running(moment) if self.bar.is_some() => self.working(&self.course.lock().running(&moment)),
+            Event::Running(_) => {}
             Event::Following(id) => self.meanwhile(id, "following what carries the queries"),
             Event::Processing(id) => self.meanwhile(id, "symbols and files"),
-            Event::Finished { window, index, of } => {
+            Event::Finished { window, index, of, .. } => {
                 let left = self.course.lock().finish();
                 self.note(&format!("[{}/{of}] {}{left}", index + 1, measured(window)));
             }
@@ -131,13 +157,18 @@ impl Course {
 
     fn running(&self, moment: &Moment) -> String {
         let mut parts = vec![self.under_way.clone()];
-        parts.extend(moment.throughput.map(|rate| format!("{rate:.0} q/s")));
-        parts.extend(moment.p99.map(|nanos| format!("p99 {}", latency(nanos as f64))));
-        parts.extend(
-            moment.clients.map(|at| {
-                format!("clients: {:.1} server, {:.1} network, {:.1} client", at.server, at.network, at.client)
-            }),
-        );
+        parts.extend(moment.throughput.map(rate));
+        parts.extend(moment.p99.map(|nanos| format!("p99 {}", time(nanos as f64))));
+        parts.extend(moment.clients.map(|at| {
+            let [server, network, client] = [
+                [Place::ServerBuffer, Place::Server],
+                [Place::Request, Place::Response],
+                [Place::Client, Place::ClientBuffer],
+            ]
+            .map(|places| at.within(&places));
+            let [server, network, client] = [server, network, client].map(average);
+            format!("clients: {server} server, {network} network, {client} client")
+        }));
         parts.push(format!("{:.0} s to go", moment.left));
         let after = self.windows.saturating_sub(self.finished + 1);
         if after > 0 {
@@ -158,24 +189,32 @@ impl Course {
     }
 }
 
+/// Lines that the screen does not break within a word; a word that is wider, such as a path, is left whole.
+fn wrapped(text: &str, width: usize) -> String {
+    let whole = |line: &str| line.split(' ').any(|word| word.chars().count() > width);
+    let line = |line: &str| match line.chars().count() <= width || whole(line) {
+        true => line.to_string(),
+        false => render::wrapped(line, width).trim_end().to_string(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// What a finished window measured, in a line.
 fn measured(window: &Window) -> String {
     let load = &window.load;
-    let mean = load.mean_latency().map_or("not measured".into(), latency);
+    let mean = load.mean_latency().map_or("not measured".into(), time);
     let queries = match window.counted() {
-        true => format!("{:.0} q/s, mean latency {mean}, {} queries", load.throughput(), load.completed),
+        true => {
+            let queries = counted(load.completed, "query");
+            format!("{}, mean latency {mean}, {queries}", rate(load.throughput()))
+        }
         false => "queries not counted".into(),
     };
-    format!("level {:>3}: {queries} in {:.2} s", window.id().level, load.span.seconds())
+    format!("level {:>3}: {queries} in {}", window.id().level, time(load.span.nanos() as f64))
 }
 
-/// A latency in the unit that suits it.
-fn latency(nanos: f64) -> String {
-    match nanos {
-        ..1e6 => format!("{:.1} µs", nanos / 1e3),
-        1e6..1e9 => format!("{:.1} ms", nanos / 1e6),
-        _ => format!("{:.1} s", nanos / 1e9),
-    }
+fn rate(queries: f64) -> String {
+    format!("{} queries/s", thousands(&format!("{queries:.0}")))
 }
 
 /// A length of time, for people.
@@ -203,10 +242,10 @@ mod tests {
         let id = WindowId { level: 16, replicate: 1 };
         let mut course = Course { windows: 4, planned: 40.0, ..Course::default() };
         course.start(id, 0, 4);
-        let clients = Some(Whereabouts { server: 12.31, network: 2.0, client: 1.69 });
+        let clients = Some(Whereabouts([1.0, 1.5, 2.31, 10.0, 0.5, 0.69]));
         let mut moment = Moment { id, left: 7.2, throughput: Some(53_238.4), p99: Some(1_920_000), clients };
-        let all = "window 1 of 4: level 16, replicate 1, 53238 q/s, p99 1.9 ms, clients: 12.3 server, 2.0 network, 1.7 \
-                   client, 7 s to go, then 3 more";
+        let all = "window 1 of 4: level 16, replicate 1, 53,238 queries/s, p99 1.92 ms, clients: 12.3 server, 2.00 \
+                   network, 1.69 client, 7 s to go, then 3 more";
         assert_eq!(course.running(&moment), all);
         (moment.throughput, moment.p99, moment.clients) = (None, None, None);
         assert_eq!(course.running(&moment), "window 1 of 4: level 16, replicate 1, 7 s to go, then 3 more");
@@ -216,8 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn a_note_is_broken_between_words_and_a_path_is_not() {
+        assert_eq!(wrapped("set up:  a", 20), "set up:  a");
+        assert_eq!(wrapped("one two three four five", 10), "one two\nthree four\nfive");
+        assert_eq!(wrapped("see /a/path/that/is/long", 10), "see /a/path/that/is/long");
+    }
+
+    #[test]
     fn times_are_told_in_the_unit_that_suits_them() {
         assert_eq!([short(38.2), short(125.0), short(7200.0)], ["38 s", "2 min", "2.0 h"]);
-        assert_eq!([latency(512.0), latency(1.2e6), latency(2e9)], ["0.5 µs", "1.2 ms", "2.0 s"]);
     }
 }

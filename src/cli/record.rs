@@ -1,6 +1,7 @@
 //! `wireprof record`: windows under somebody else's load become a stored run.
 
 use super::conduct::{self, Answer, Output, seconds};
+use super::json_lines::LiveOutput;
 use super::observe::Instruments;
 use super::progress::Progress;
 use super::run_name::RunName;
@@ -63,18 +64,20 @@ pub struct Record {
     name: RunName,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    live: LiveOutput,
 }
 
 impl Record {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        conduct::runtime()?.block_on(self.conduct(common))
+        conduct::measure(self.live.json_lines, common, async |progress| self.conduct(common, progress).await)
     }
 
-    async fn conduct(self, common: &Common) -> Result<Outcome> {
+    async fn conduct(&self, common: &Common, progress: &Progress) -> Result<Outcome> {
         self.output.shown.check(&OF_RUN)?;
-        let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
+        let (stop, store) = (conduct::stop_on_interrupt()?, Store::new(&common.runs));
         self.name.check(&store)?;
-        let mut request = self.suited(&progress)?;
+        let mut request = self.suited(progress)?;
         request.observe.live = progress.is_live();
         progress.plan(&request.plan, request.observe.follow, 1, false);
         let preset = request.preset.clone();
@@ -82,7 +85,7 @@ impl Record {
         let turns = Turns::new(&store, &stop, arms, vec![Turn::WHOLE], false);
         let outcome = turns.take_all(&mut |event: Event| progress.event(event)).await;
         let answer = Answer { what: "recording", common, preset: &preset, output: &self.output };
-        answer.print(&store, outcome, &progress)
+        answer.print(&store, outcome, progress)
     }
 
     /// What is asked, with the preset that suits the process where none was asked for.

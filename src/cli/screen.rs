@@ -55,6 +55,11 @@ pub fn size() -> Option<(usize, usize)> {
     (columns > 0 && lines > 0).then_some((usize::from(columns), usize::from(lines)))
 }
 
+/// Columns of the terminal that notes go to; as many as one likes where they go elsewhere.
+pub fn width_of_notes() -> usize {
+    terminal_size_of(std::io::stderr()).map_or(usize::MAX, |(Width(columns), _)| usize::from(columns.max(20)))
+}
+
 /// The screen of standard output.
 pub fn screen(width: usize) -> Screen {
     let colour = match settings().colour {

@@ -1,6 +1,7 @@
 //! `wireprof sweep`: levels x replicates of load, samples, metrics and statements become a stored run.
 
 use super::conduct::{self, Answer, Output, duration};
+use super::json_lines::LiveOutput;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
 use super::shown::OF_RUN;
@@ -57,20 +58,22 @@ pub struct Sweep {
     pair_window: Duration,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    live: LiveOutput,
 }
 
 impl Sweep {
     pub fn run(self, common: &Common) -> Result<Outcome> {
-        conduct::runtime()?.block_on(self.conduct(common))
+        conduct::measure(self.live.json_lines, common, async |progress| self.conduct(common, progress).await)
     }
 
-    async fn conduct(self, common: &Common) -> Result<Outcome> {
+    async fn conduct(&self, common: &Common, progress: &Progress) -> Result<Outcome> {
         self.output.shown.check(&OF_RUN)?;
-        let (stop, progress, store) = (conduct::stop_on_interrupt()?, Progress::new(), Store::new(&common.runs));
+        let (stop, store) = (conduct::stop_on_interrupt()?, Store::new(&common.runs));
         let connect = &self.own.connect;
         self.own.name.check(&store)?;
         let replicates = self.replicates.max(1);
-        let mut request = self.own.suited(replicates, None, &progress).await?;
+        let mut request = self.own.suited(replicates, None, progress).await?;
         let preset = request.preset.clone();
         request.observe.observer = self.observer(&request)?;
         request.observe.live = progress.is_live();
@@ -81,7 +84,7 @@ impl Sweep {
         let turns = Turns::new(&store, &stop, arms, planned, connect.restore);
         let outcome = turns.take_all(&mut |event: Event| progress.event(event)).await;
         let answer = Answer { what: "sweep", common, preset: &preset, output: &self.output };
-        answer.print(&store, outcome, &progress)
+        answer.print(&store, outcome, progress)
     }
 
     /// What is asked of the instruments themselves.

@@ -18,6 +18,7 @@ mod place;
 mod rebuild;
 mod same;
 mod short;
+mod within;
 
 pub use apart::{Named, tell_apart};
 pub use column::ColumnKind;
@@ -30,6 +31,7 @@ pub use place::place;
 pub use rebuild::marker;
 pub use same::{Rename, lasting_name};
 pub use short::{LONGEST, middle, short_name};
+pub use within::{name_within, without_closures};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,14 @@
 //! The answer as text: the first screen. Invariant: at most [`LINES`] lines, none wider than asked for; what is cut
 //! says so.
 
-use super::cause::{certain, phrase};
+use super::because::{grew, why};
+use super::paragraph::{LABELS, commands, labelled, paragraph, paragraph_ending, wrapped_to};
 use super::places::short;
-use crate::analyze::judge::answer::{Answer, AnswerLevel, Doubt, First, Grown, Most};
+use crate::analyze::judge::answer::{Answer, AnswerLevel, Doubt};
 use crate::check::Status;
-use crate::preset::Cause;
-use crate::profile::{middle, short_name};
+use crate::profile::middle;
 use crate::wire::Place;
-use crate::words::{counted, list, significant, thousands, time};
+use crate::words::{average, counted, list, thousands, time};
 
 /// Lines of an answer at most.
 pub const LINES: usize = 25;
@@ -16,18 +16,18 @@ pub const LINES: usize = 25;
 const FEW: usize = 4;
 /// Conditions that do not hold, at most; the others are counted.
 const DOUBTS: usize = 3;
-/// Where a paragraph's text begins, behind its label.
-pub(super) const LABELS: usize = 9;
+/// Lines of an answer that a screen has room for at least.
+const LEAST: usize = 20;
 /// A bar's least and greatest width.
 const BAR: (usize, usize) = (12, 60);
-/// A function's name at most.
-const NAME: usize = 48;
 
 /// How an answer is shown.
 #[derive(Clone, Debug, Default)]
 pub struct Framing {
     /// Width of a line at most (at least 60).
     pub width: usize,
+    /// Lines at most, where the screen has fewer than [`LINES`]; `None`: it has them.
+    pub lines: Option<usize>,
     /// All levels, however many.
     pub all_levels: bool,
     /// Commands that lead on, each with what it shows; two are shown.
@@ -43,9 +43,10 @@ pub fn answer_lines(answer: &Answer, framing: &Framing) -> Vec<String> {
     let mut lines = vec![middle(&format!("Run {} ({})", answer.run, answer.ended), width), String::new()];
     lines.extend(table(&shown, width));
     lines.extend(wrapped_to(&legend(answer, &shown), width, 2 + FEW.saturating_sub(shown.len())));
-    let room = LINES.saturating_sub(lines.len());
-    let told = [ROOMY, TIGHT].map(|bounds| paragraphs(answer, framing, width, bounds));
-    let rest = told.iter().find(|rest| rest.len() <= room).unwrap_or(&told[1]);
+    let room = framing.lines.unwrap_or(LINES).clamp(LEAST, LINES).saturating_sub(lines.len());
+    let told = [ROOMY, TIGHT, SCANT].map(|bounds| paragraphs(answer, framing, width, bounds));
+    let [.., scant] = &told;
+    let rest = told.iter().find(|rest| rest.len() <= room).unwrap_or(scant);
     if rest.len() > room {
         lines.retain(|line| !line.is_empty());
     }
@@ -55,13 +56,15 @@ pub fn answer_lines(answer: &Answer, framing: &Framing) -> Vec<String> {
 
 /// Lines that the paragraphs may have at most: why, what grew, what not to believe, what is missing.
 type Bounds = [usize; 4];
-/// Where there is room, and what always fits.
-const ROOMY: Bounds = [4, 4, 6, 3];
+/// Where there is room, where there is less, and what always fits.
+const ROOMY: Bounds = [5, 4, 6, 3];
 const TIGHT: Bounds = [4, 3, 4, 2];
+const SCANT: Bounds = [4, 2, 2, 1];
 
 /// What follows the table.
 fn paragraphs(answer: &Answer, framing: &Framing, width: usize, bounds: Bounds) -> Vec<String> {
-    let mut rest = paragraph("Why", &why(answer), width, bounds[0]);
+    let (why, effect) = why(answer);
+    let mut rest = paragraph_ending("Why", &why, &effect, width, bounds[0]);
     rest.extend(answer.grown.iter().flat_map(|grown| paragraph("Grew", &grew(grown), width, bounds[1])));
     rest.extend(beware(answer, width, bounds[2]));
     rest.extend(missing(answer).iter().flat_map(|text| paragraph("Missing", text, width, bounds[3])));
@@ -70,9 +73,17 @@ fn paragraphs(answer: &Answer, framing: &Framing, width: usize, bounds: Bounds) 
         rest.push(format!("{:<LABELS$}{changes} on the server (--section setup)", "Set up"));
     }
     rest.extend(commands(&framing.next, width));
-    // A path is never cut.
-    rest.extend(framing.place.iter().map(|place| format!("{:<LABELS$}{place}", "Run")));
+    rest.extend(framing.place.iter().flat_map(|place| labelled("Run", &in_lines(place, width))));
     rest
+}
+
+/// A path, with what stands behind it in brackets in a line of its own where one is too short. A path is never cut.
+fn in_lines(place: &str, width: usize) -> Vec<String> {
+    let fits = LABELS + place.chars().count() <= width;
+    match place.split_once(" (").filter(|_| !fits) {
+        Some((path, more)) => vec![path.into(), format!("({more}")],
+        None => vec![place.into()],
+    }
 }
 
 /// The levels that are shown: all when they are few, else the first and the last.
@@ -162,7 +173,7 @@ fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
         };
         let told = places.iter().filter(|(place, _)| seen(*place));
         let told: Vec<String> = told
-            .map(|(place, there)| format!("{} {} {}", letter(*place), significant(*there), where_words(*place)))
+            .map(|(place, there)| format!("{} {} {}", letter(*place), average(*there), where_words(*place)))
             .collect();
         parts.push(format!("Of {}, on average: {}.", counted(level as u64, "client"), told.join(", ")));
     }
@@ -175,106 +186,6 @@ fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
         parts.push(format!("Not shown: levels {} (--full).", list(&out)));
     }
     parts.join(" ")
-}
-
-/// The first verdict: cause, function or wait, effect.
-pub(super) fn why(answer: &Answer) -> String {
-    match (&answer.first, &answer.not_diagnosed) {
-        (Some(first), _) => verdict(first),
-        (None, Some(why)) => format!("Not diagnosed: {why}."),
-        (None, None) => "Not diagnosed.".into(),
-    }
-}
-
-fn verdict(first: &First) -> String {
-    let First { level, finding, .. } = first;
-    let cause = phrase(finding.cause);
-    let wait = finding.wait.as_ref().filter(|wait| !cause.contains(wait.as_str()));
-    let wait = wait.map_or(String::new(), |wait| format!(" ({wait})"));
-    let certain = certain(finding.confidence);
-    let named = finding.named.first().map_or(String::new(), |named| {
-        let process = named.process.as_ref().map_or(String::new(), |process| format!(" of {process}"));
-        format!("; look first at {}{process}, {} a query", name(&named.name), time(named.cost))
-    });
-    let on = match finding.tables.is_empty() {
-        true => String::new(),
-        false => format!("; the locks are of {}", list(&finding.tables)),
-    };
-    let mut text = match finding.cause {
-        // It tells who ended the wait, and what that one did meanwhile.
-        Cause::Wait if certain.is_empty() => finding.sentence.clone(),
-        _ => format!("At {} {certain}{cause}{wait}{named}{on}.", counted(*level as u64, "client")),
-    };
-    if let Some(effect) = &finding.effect {
-        let faster = match effect.throughput.is_finite() {
-            true => format!(", {} times the throughput", significant(1.0 + effect.throughput)),
-            false => String::new(),
-        };
-        text += &format!(" Without it: {} ({:.0} %) less latency{faster}.", time(effect.latency), 100.0 * effect.share);
-    }
-    if finding.named.is_empty() && finding.wait.is_none() {
-        text += &format!(" {}", finding.sentence);
-    }
-    if finding.effect.is_none() {
-        text += " What would change without it cannot be told.";
-    }
-    text
-}
-
-/// A function as it is called here: its short name without closures, of a long one the end.
-pub(super) fn name(full: &str) -> String {
-    let short = short_name(full);
-    let mut parts: Vec<&str> = short.split("::").collect();
-    while parts.len() > 1 && parts.last().is_some_and(|part| part.starts_with('{')) {
-        parts.pop();
-    }
-    let whole = parts.join("::");
-    let from = (0..parts.len()).find(|from| parts[*from..].join("::").chars().count() + 3 <= NAME);
-    match from {
-        Some(0) => whole,
-        _ if whole.chars().count() <= NAME => whole,
-        Some(from) => format!("…::{}", parts[from..].join("::")),
-        None => middle(&whole, NAME),
-    }
-}
-
-/// What grew: place, wait, function.
-pub(super) fn grew(grown: &Grown) -> String {
-    let Grown { from, to, latency, wait, function } = grown;
-    let mut text = match latency {
-        Some(growth) => {
-            let word = if growth.latency < 0.0 { "fell" } else { "grew" };
-            let by = time(growth.latency.abs());
-            let mut text = format!("From {from} to {} the mean latency {word} by {by}", counted(*to as u64, "client"));
-            let most =
-                growth.places.iter().filter(|(_, nanos)| *nanos >= 0.05 * growth.latency && growth.latency > 0.0);
-            let most =
-                most.take(2).map(|(place, nanos)| format!("{:.0} % {}", 100.0 * nanos / growth.latency, short(*place)));
-            let most: Vec<String> = most.collect();
-            if !most.is_empty() {
-                text += &format!(": {}", list(&most));
-            }
-            text + "."
-        }
-        None => format!("From {from} to {to} clients: the latency is not known at both."),
-    };
-    text += &match wait {
-        Most::Grew { name: what, nanos } => {
-            let what =
-                what.strip_prefix("at ").map_or_else(|| what.clone(), |function| format!("at {}", name(function)));
-            format!(" Wait that grew most: {what}, by {} a query.", time(*nanos))
-        }
-        Most::None => " No wait grew.".into(),
-        Most::NotMeasured => " Waits: not measured at both.".into(),
-    };
-    text += &match function {
-        Most::Grew { name: function, nanos } => {
-            format!(" Function that grew most: {}, by {} of CPU a query.", name(function), time(*nanos))
-        }
-        Most::None => " No function's CPU a query grew.".into(),
-        Most::NotMeasured => " CPU by function: not measured at both.".into(),
-    };
-    text
 }
 
 /// What not to believe.
@@ -331,65 +242,6 @@ pub(super) fn missing(answer: &Answer) -> Option<String> {
     Some(format!("latencies: {}", lacks.why.as_deref().unwrap_or("not known at every level")))
 }
 
-/// Commands that lead on, two at most.
-pub(super) fn commands(commands: &[(String, String)], width: usize) -> Vec<String> {
-    let widest = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-    let lines = commands.iter().take(2).enumerate();
-    lines
-        .flat_map(|(at, (command, what))| {
-            let label = if at == 0 { "Next" } else { "" };
-            let text = format!("{label:<LABELS$}{command:<widest$}  {what}");
-            // A command is never cut: without room, what it shows is left out.
-            let fits = text.chars().count() <= width;
-            let alone = format!("{label:<LABELS$}{command}");
-            [if fits { text } else { alone }]
-        })
-        .collect()
-}
-
-/// A labelled paragraph of so many lines at most.
-pub(super) fn paragraph(label: &str, text: &str, width: usize, lines: usize) -> Vec<String> {
-    paragraph_ending(label, text, "", width, lines)
-}
-
-/// A paragraph whose end is kept whatever is cut.
-fn paragraph_ending(label: &str, text: &str, end: &str, width: usize, lines: usize) -> Vec<String> {
-    let room = width - LABELS;
-    let mut found = wrapped_to(&format!("{text}{end}"), room, usize::MAX);
-    if found.len() > lines {
-        found = wrapped_to(text, room, usize::MAX);
-        found.truncate(lines);
-        if let Some(last) = found.last_mut() {
-            let kept = room.saturating_sub(end.chars().count() + 2);
-            while last.chars().count() > kept {
-                match last.rfind(' ') {
-                    Some(at) => last.truncate(at),
-                    None => *last = last.chars().take(kept).collect(),
-                }
-            }
-            *last += &format!(" …{end}");
-        }
-    }
-    let labelled = found.iter().enumerate().map(|(at, line)| {
-        let label = if at == 0 { label } else { "" };
-        format!("{label:<LABELS$}{line}")
-    });
-    labelled.collect()
-}
-
-/// Lines of at most `width` characters, and so many at most.
-fn wrapped_to(text: &str, width: usize, lines: usize) -> Vec<String> {
-    let text = super::terminal::wrapped(text, width);
-    let mut found: Vec<String> = text.lines().filter(|line| !line.is_empty()).map(String::from).collect();
-    if found.len() > lines {
-        found.truncate(lines);
-        if let Some(last) = found.last_mut() {
-            *last = format!("{} …", last.chars().take(width.saturating_sub(2)).collect::<String>().trim_end());
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,30 +252,5 @@ mod tests {
         let bar = of_places(&places, 24);
         assert_eq!(bar, "SSSSSSSSSSSSSSSSSSSqqqqc");
         assert_eq!(of_places(&[(Place::Client, 0.0)], 24), "nobody was seen");
-    }
-
-    #[test]
-    fn a_function_is_called_by_the_end_of_its_name() {
-        let cases = [
-            ("app::serve", "app::serve"),
-            ("mz_pgwire::StateMachine::advance_ready::{closure#0}", "mz_pgwire::StateMachine::advance_ready"),
-            (
-                "adapter::coord::timestamp_oracle::BatchingTimestampOracle::read_ts",
-                "…::BatchingTimestampOracle::read_ts",
-            ),
-            ("main", "main"),
-        ];
-        for (full, called) in cases {
-            assert_eq!(name(full), called);
-        }
-    }
-
-    #[test]
-    fn a_paragraph_that_is_cut_says_so_and_keeps_its_end() {
-        let cut = paragraph_ending("Why", &"word ".repeat(40), " (and 2 more)", 40, 2);
-        assert_eq!(cut.len(), 2);
-        assert!(cut[0].starts_with("Why      word") && cut[1].ends_with("… (and 2 more)"), "{cut:?}");
-        assert!(cut.iter().all(|line| line.chars().count() <= 40), "{cut:?}");
-        assert_eq!(paragraph("Why", "short", 40, 2), ["Why      short"]);
     }
 }

@@ -4,7 +4,7 @@ use super::model::{Cell, Column, Section, Table};
 use super::places::short;
 use crate::analyze::cost::demands::{Bound, Demand};
 use crate::analyze::time::growth::Growth;
-use crate::words::time;
+use crate::words::{percent, thousands, time};
 use std::collections::BTreeSet;
 
 /// The section of view B.
@@ -50,8 +50,9 @@ fn bound_sentence(bound: &Bound) -> String {
         format!("; latency without queues and this bound meet at {clients:.1} clients")
     });
     format!(
-        "By the costs at level {level}, {resource} can serve at most {throughput:.0} q/s{clients}; used {:.0} %.",
-        utilisation * 100.0
+        "By the costs at level {level}, {resource} can serve at most {} queries/s{clients}; used {}.",
+        thousands(&format!("{throughput:.0}")),
+        percent(*utilisation)
     )
 }
 

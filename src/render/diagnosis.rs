@@ -43,7 +43,8 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
 /// How much of the latency goes with all that is named.
 pub(super) fn explained(diagnosis: &Diagnosis) -> Option<String> {
     let confident = diagnosis.first().is_some_and(|verdict| verdict.effect.is_some());
-    let left = diagnosis.left.filter(|_| confident)?;
+    // Where nothing but the state of the CPUs is named, nothing is taken together.
+    let left = diagnosis.left.filter(|left| confident && *left < 0.995)?;
     let (explained, left) = (100.0 * (1.0 - left), 100.0 * left);
     Some(format!(
         "The causes that are named explain {explained:.0} % of the latency, all taken together; {left:.0} % is left."

@@ -8,7 +8,7 @@ use crate::analyze::compare::difference::{
     ASSUMED_DISPERSION, ASSUMED_SCATTER, Basis, Difference, FrameRow, FrameTable, LevelDifference, RARE, Row, Subject,
     Verdict,
 };
-use crate::words::counted;
+use crate::words::{counted, significant};
 
 /// What is unlike first, then each level.
 pub fn difference_report(difference: &Difference) -> Report {
@@ -320,9 +320,10 @@ fn frame_notes(table: &FrameTable, difference: &Difference) -> Vec<String> {
             100.0 * ASSUMED_SCATTER
         ),
         false => format!(
-            "Between windows a frame's samples scatter {:.2} times as much as by luck alone, and {:.4} more for each \
+            "Between windows a frame's samples scatter {} times as much as by luck alone, and {} more for each \
                 sample a window.",
-            dispersion.base, dispersion.rise
+            significant(dispersion.base),
+            significant(dispersion.rise)
         ),
     });
     if table.left_out > 0 {

@@ -1,8 +1,10 @@
 //! A comparison's headline as text: which levels got faster or slower, by how much, and through what. Invariant: as of
 //! an answer: at most so many lines, none wider than asked for.
 
-use super::answer::{Framing, LABELS, commands, name, paragraph};
+use super::answer::Framing;
+use super::because::name;
 use super::difference::subject_words;
+use super::paragraph::{LABELS, commands, paragraph};
 use crate::analyze::compare::difference::{Basis, Row};
 use crate::analyze::compare::headline::{Headline, LevelHeadline, Outcome};
 use crate::profile::middle;

@@ -3,6 +3,7 @@
 use super::model::{Cell, Column, Report, Section, Table};
 use crate::analyze::compare::ladder::{Mean, RungCost};
 use crate::run::Manifest;
+use crate::words::counted;
 
 /// What a ladder came to.
 pub struct Ladder<'a> {
@@ -88,7 +89,12 @@ fn notes(ladder: &Ladder) -> Vec<String> {
     }
     let failed = |(rung, count): (usize, &usize)| {
         (*count > 0).then(|| {
-            format!("{}: {count} checks failed (`wireprof runs {}`).", name(ladder, rung), ladder.rungs[rung].id)
+            format!(
+                "{}: {} failed (`wireprof runs {}`).",
+                name(ladder, rung),
+                counted(*count as u64, "check"),
+                ladder.rungs[rung].id
+            )
         })
     };
     notes.extend(ladder.failing.iter().enumerate().filter_map(failed));

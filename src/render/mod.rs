@@ -2,6 +2,7 @@
 //! Computes nothing.
 
 mod answer;
+mod because;
 mod brief;
 mod cause;
 mod checks;
@@ -23,6 +24,7 @@ mod nodes;
 mod observer;
 mod off_cpu;
 pub mod page;
+mod paragraph;
 mod places;
 mod populations;
 mod processes;
@@ -71,6 +73,6 @@ pub use series::{series_on_screen, series_table};
 pub use statements::statements_section;
 pub use summary::{level_tables, summary_table};
 pub use tails::tails_section;
-pub use terminal::{on_terminal, terminal};
+pub use terminal::{on_terminal, terminal, wrapped};
 pub use transactions::transactions_table;
 pub use tree::tree_section;

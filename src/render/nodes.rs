@@ -2,8 +2,9 @@
 
 use super::figure::significant;
 use super::model::{Cell, Column, Section, Table};
-use super::places::words;
+use super::places::{short, words};
 use crate::analyze::time::nodes::{Known, LevelNodes, Node, OwnWork, Phase, What};
+use crate::wire::Place;
 use crate::words::time;
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub fn nodes_section(levels: &BTreeMap<usize, LevelNodes>) -> Section {
 }
 
 fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
-    let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
+    let mut columns = vec![Column::text("node", "node"), Column::text("per", "per")];
     for level in levels.keys() {
         columns.push(Column::at(*level, "time", &format!("time at {level}"), "µs"));
         columns.push(Column::at(*level, "share", &format!("share at {level}"), "%"));
@@ -40,7 +41,7 @@ fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
 
 /// How many of each node a query has, of those that are not once a query at every level.
 fn times_table(levels: &BTreeMap<usize, LevelNodes>) -> Option<Table> {
-    let mut columns = vec![Column::text("node", "node"), Column::text("per", "of one")];
+    let mut columns = vec![Column::text("node", "node"), Column::text("per", "per")];
     columns.extend(levels.keys().map(|level| Column::at(*level, "times", &level.to_string(), "a query")));
     let once = |node: &Option<&Node>| node.and_then(|node| node.times).is_none_or(|times| (times - 1.0).abs() < 0.005);
     let counted = rows(levels.values()).into_iter().filter(|(_, node)| !node.iter().all(once));
@@ -192,7 +193,10 @@ fn largest(rests: &[(&Node, f64)]) -> Vec<String> {
 }
 
 fn residual_words(node: &Node, share: f64) -> String {
-    let of = node.key.as_str();
+    let key = node.key.as_str();
+    let place =
+        key.strip_prefix("rest of ").and_then(|of| Place::ALL.into_iter().find(|place| place.to_string() == of));
+    let of = place.map_or(key.to_string(), |place| format!("rest of the time {}", short(place)));
     format!("{of} ({}, {:.1} %)", time(node.mean.unwrap_or(0.0)), share * 100.0)
 }
 

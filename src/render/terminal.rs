@@ -4,7 +4,7 @@
 use super::figure;
 use super::model::{Align, Cell, Report, Table};
 use super::screen::Screen;
-use crate::profile::middle;
+use crate::profile::{middle, name_within};
 
 /// Names are cut to this width before a table is broken into blocks.
 const NARROWEST_NAME: usize = 24;
@@ -19,7 +19,9 @@ pub fn terminal(report: &Report, width: usize) -> String {
 /// As [`terminal`], with what the screen can show: heads in bold, outcomes in colours, its characters.
 pub fn on_terminal(report: &Report, screen: &Screen) -> String {
     let screen = &Screen { width: screen.width.max(40), ..*screen };
-    let mut text = format!("{}\n", screen.heading(&screen.spelt(&report.title)));
+    let title = screen.spelt(&report.title);
+    let title = if title.chars().count() > screen.width { wrapped(&title, screen.width) } else { format!("{title}\n") };
+    let mut text: String = title.lines().map(|line| format!("{}\n", screen.heading(line))).collect();
     for section in &report.sections {
         if !section.title.is_empty() {
             text += &format!("\n{}\n", screen.heading(&format!("== {} ==", screen.spelt(&section.title))));
@@ -77,7 +79,7 @@ struct GridColumn {
 /// What becomes of a cell that is longer than its column.
 #[derive(Clone, Copy, PartialEq)]
 enum Wraps {
-    /// Names are cut in the middle.
+    /// Names keep the end of their path.
     Never,
     /// Texts go on in the next line after a blank.
     Words,
@@ -104,7 +106,7 @@ impl GridColumn {
             return vec![cell.clone()];
         }
         match self.wraps {
-            Wraps::Never => vec![cell.clone()],
+            Wraps::Never => vec![name_within(cell, self.width)],
             Wraps::Words => {
                 let indent = (cell.len() - cell.trim_start().len()).min(self.width / 2);
                 let lines = wrapped(cell, self.width - indent);
@@ -228,7 +230,7 @@ fn paragraph(text: &str, screen: &Screen) -> String {
 }
 
 /// A paragraph in lines of at most `width` characters, as far as its words allow.
-pub(super) fn wrapped(text: &str, width: usize) -> String {
+pub fn wrapped(text: &str, width: usize) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
     for word in text.split_whitespace() {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {

@@ -4,7 +4,7 @@
 use super::model::{Align, Cell, Column, Section, Table};
 use super::nodes::{described, residual_share, rows};
 use crate::analyze::time::nodes::{Known, LevelNodes, Node};
-use crate::words::{counted, list, time};
+use crate::words::{counted, list, percent, time};
 use std::collections::BTreeMap;
 
 /// Of the latency: parts below it are named together.
@@ -63,7 +63,7 @@ fn figure(key: &str, header: &str) -> Column {
 fn row(depth: usize, name: &str, nodes: &[Option<&Node>]) -> Vec<Cell> {
     let cells = nodes.iter().flat_map(|node| {
         let mean = node.and_then(|node| node.mean).map_or("-".into(), time);
-        let share = node.and_then(|node| node.share).map_or("-".into(), |share| format!("{:.0} %", 100.0 * share));
+        let share = node.and_then(|node| node.share).map_or("-".into(), percent);
         [Cell::Text(mean), Cell::Text(share)]
     });
     std::iter::once(Cell::Text(format!("{}{name}", "  ".repeat(depth)))).chain(cells).collect()

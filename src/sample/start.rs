@@ -2,6 +2,7 @@
 //! never more exact than the readings of the clock around it.
 
 use crate::clock::{self, Nanos};
+use crate::words::time;
 use perf_event::Counter;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -52,10 +53,8 @@ impl Started {
 pub fn known<'a>(cpu: usize, start: &'a io::Result<Started>, notes: &mut Vec<String>) -> Option<&'a Started> {
     let start = start.as_ref().ok()?;
     if !start.exactly() {
-        let within = start.within / 1_000;
-        notes.push(format!(
-            "late ticks of CPU {cpu} are not told apart: its clock's start is known to {within} us only"
-        ));
+        let within = time(start.within as f64);
+        notes.push(format!("late ticks of CPU {cpu} are not told apart: its clock's start is known to {within} only"));
     }
     Some(start).filter(|start| start.exactly())
 }

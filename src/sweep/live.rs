@@ -22,15 +22,21 @@ pub struct Moment {
     pub clients: Option<Whereabouts>,
 }
 
-/// Clients by the place of their queries, on average.
+/// Clients by the place of their queries, on average, in the order of [`Place::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Whereabouts {
-    /// In the server, or waiting at its socket.
-    pub server: f64,
-    /// On the network, there or back.
-    pub network: f64,
-    /// With the client, or waiting at its socket.
-    pub client: f64,
+pub struct Whereabouts(pub [f64; Place::ALL.len()]);
+
+impl Whereabouts {
+    /// Between the load and the server; `None`: no query was seen there.
+    pub fn of(wire: &WireDelta) -> Option<Whereabouts> {
+        let hop = wire.load().filter(|hop| hop.queries > 0)?;
+        Some(Whereabouts(Place::ALL.map(|place| hop.population(place, wire.span))))
+    }
+
+    /// Number of clients in these places.
+    pub fn within(&self, places: &[Place]) -> f64 {
+        places.iter().map(|place| self.0[place.index()]).sum()
+    }
 }
 
 /// The readings of a second ago.
@@ -68,17 +74,7 @@ impl Live {
             left: end.saturating_sub(self.at) as f64 / 1e9,
             throughput: queries.map(|queries| queries as f64 / seconds),
             p99: p99.and_then(|(then, now)| now.quantile_since(&then, 0.99)),
-            clients: wire.as_ref().and_then(whereabouts),
+            clients: wire.as_ref().and_then(Whereabouts::of),
         }
     }
-}
-
-fn whereabouts(wire: &WireDelta) -> Option<Whereabouts> {
-    let hop = wire.load().filter(|hop| hop.queries > 0)?;
-    let of = |places: &[Place]| places.iter().map(|place| hop.population(*place, wire.span)).sum();
-    Some(Whereabouts {
-        server: of(&[Place::ServerBuffer, Place::Server]),
-        network: of(&[Place::Request, Place::Response]),
-        client: of(&[Place::Client, Place::ClientBuffer]),
-    })
 }

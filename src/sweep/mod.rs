@@ -46,7 +46,7 @@ pub use statements::{open_reader, statements_address};
 pub use turns::{Arm, Ended, SideSpec, SweepEnd, Turns};
 pub use window::{Captured, Cut, interrupted};
 
-use crate::run::{Window, WindowId};
+use crate::run::{Manifest, Window, WindowId};
 use anyhow::{Result, bail};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,6 +97,8 @@ pub enum Event<'a> {
     Noted(&'a str),
     /// A window begins with its warm-up.
     Started {
+        /// The run that the window is of.
+        run: &'a Manifest,
         /// Level and replicate.
         id: WindowId,
         /// The window's position in the run's order, from 0.
@@ -114,6 +116,8 @@ pub enum Event<'a> {
     Processing(WindowId),
     /// A window is on disk.
     Finished {
+        /// The run that the window is of.
+        run: &'a Manifest,
         /// The window with all that was measured.
         window: &'a Window,
         /// Its position in the run's order, from 0.

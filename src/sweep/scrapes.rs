@@ -5,6 +5,7 @@ use super::Processes;
 use crate::metrics::{Scrape, Scraper};
 use crate::run::ScrapeCost;
 use crate::target::{Role, Snapshot, difference};
+use crate::words::time;
 use std::time::Duration;
 
 /// Share of one CPU's time that scrapes inside a window may take of the target's CPU.
@@ -58,17 +59,17 @@ fn beyond(idle: Snapshot, before: Snapshot, after: Snapshot) -> Option<u64> {
 pub fn note(cost: &ScrapeCost, window: Duration) -> String {
     let kilobytes = cost.bytes as f64 / 1e3;
     let takes = match cost.cpu {
-        Some(cpu) => format!("{:.1} ms of the target's CPU", cpu as f64 / 1e6),
+        Some(cpu) => format!("{} of the target's CPU", time(cpu as f64)),
         None => "an unknown part of the target's CPU (which process is the target is not known)".into(),
     };
     let every = pace(cost.nanos, Some(cost));
     let when = match every.saturating_add(every / 2) < window.as_nanos() as u64 {
-        true => format!("at the window's ends and every {:.1} s", every as f64 / 1e9),
+        true => format!("at the window's ends and every {}", time(every as f64)),
         false => "at the window's ends only".into(),
     };
     format!(
-        "a scrape of the metrics ({kilobytes:.0} kB, {:.1} ms) takes {takes}: they are read {when}",
-        cost.nanos as f64 / 1e6
+        "a scrape of the metrics ({kilobytes:.0} kB, {}) takes {takes}: they are read {when}",
+        time(cost.nanos as f64)
     )
 }
 
@@ -84,7 +85,7 @@ mod tests {
         assert_eq!(pace(200_000_000, Some(&cost(Some(1_000_000)))), 4_000_000_000, "5 % of the window");
         assert_eq!(pace(1_000_000, None), SECOND);
         let said = note(&cost(Some(43_000_000)), Duration::from_secs(30));
-        assert!(said.contains("43.0 ms of the target's CPU") && said.ends_with("and every 8.6 s"), "{said}");
+        assert!(said.contains("43.0 ms of the target's CPU") && said.ends_with("and every 8.60 s"), "{said}");
         assert!(note(&cost(Some(43_000_000)), Duration::from_secs(10)).ends_with("ends only"));
         assert!(note(&cost(None), Duration::from_secs(10)).contains("unknown"));
     }

@@ -56,11 +56,11 @@ impl WindowLoop<'_> {
             }
             let clients = self.sources.driver.level();
             let id = clients.map_or(planned, |seen| number_window(&mut self.writer.manifest, index, seen));
-            (self.tell)(Event::Started { id, index, of, seconds });
+            (self.tell)(Event::Started { run: &self.writer.manifest, id, index, of, seconds });
             statements::reset_before_window(self.sources, &mut self.writer.manifest.notes).await;
             let (window, cut) = self.measure_window(id, symbolizer).await?;
             *self.finished += 1;
-            (self.tell)(Event::Finished { window: &window, index, of });
+            (self.tell)(Event::Finished { run: &self.writer.manifest, window: &window, index, of });
             cut.map_or(Ok(()), Err)?;
         }
         Ok(())

@@ -335,15 +335,13 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn every_verbs_help_has_examples_and_completions_name_the_verbs() {
+fn every_verbs_help_has_examples() {
     let place = Place::new();
     let command = wireprof::cli::Arguments::command();
     let verbs: Vec<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
     assert!(verbs.len() > 10, "{verbs:?}");
-    let completions = place.done(&["completions", "bash"]);
     for verb in verbs {
         assert!(place.done(&[verb, "--help"]).contains("Example"), "{verb}");
-        assert!(completions.contains(verb), "{verb}");
     }
     assert!(place.done(&["--help"]).contains("Exit codes: 0 done; 1 a check failed; 2 usage"));
 }

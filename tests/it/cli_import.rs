@@ -38,7 +38,7 @@ fn import(place: &Place, recorded: &Path, table: &str) {
     // A level of each fails the check of the generator's gap, which the exit code tells. The run is stored all the
     // same.
     answer.assert(1, &[]);
-    let gap = if table == "t" { "N - X*R = 0.0" } else { "N - X*R = 2.03 of 16" };
+    let gap = if table == "t" { "0.04 of 1" } else { "2.03 of 16" };
     assert!(answer.out.contains(&format!("FAIL          {gap}")), "{}", answer.out);
     assert_eq!(answer.out.contains("other   clusterd"), table == "bench", "the processes beside that were recorded");
     // Commands to be copied are not cut, so only tables are bounded: no line of theirs begins at a word.

@@ -131,6 +131,12 @@ impl Made {
     }
 
     fn metrics(&self) -> MetricsDelta {
+        let [before, after] = self.scrapes();
+        MetricsDelta::between(&before, &after)
+    }
+
+    /// What the server told at the window's ends.
+    pub(crate) fn scrapes(&self) -> [Scrape; 2] {
         let (queries, calls) = (self.queries() as f64, self.queries() as f64 / self.sharing);
         let histogram = |name: &str, labels: &str, count: f64, micros: f64| {
             let sum = count * micros / 1e6;
@@ -157,7 +163,7 @@ impl Made {
         let before = "# TYPE mz_tokio_worker_total_busy_duration \
                       gauge\nmz_tokio_worker_total_busy_duration{runtime=\"main\"} 0\n";
         let scrape = |at, text: &str| Scrape { span: Span::new(at, at), text: text.to_string() };
-        MetricsDelta::between(&scrape(0, before), &scrape(SECOND, &text.concat()))
+        [scrape(0, before), scrape(SECOND, &text.concat())]
     }
 
     fn statements(&self) -> StatementsDelta {
@@ -369,7 +375,7 @@ fn a_generator_that_cannot_ask_faster_and_processes_beside_are_told() {
 fn a_run_of_something_else_says_that_first() {
     let focus = Check::Focus { name: "peeks a query".into(), value: 0.2, at_least: 0.99, remedy: "r".into() };
     let (found, _) = first(&[Made { checks: vec![focus], ..sixteen() }], Cause::SlowPath);
-    assert!(found.verdicts[0].sentence.contains("peeks a query: 0.2000"), "{}", found.verdicts[0].sentence);
+    assert!(found.verdicts[0].sentence.contains("peeks a query: 0.200"), "{}", found.verdicts[0].sentence);
     let churn =
         Check::ServerChurn { name: "sessions started".into(), unit: "sessions".into(), value: 99.0, at_most: 34.0 };
     first(&[Made { checks: vec![churn], ..sixteen() }], Cause::Churn);

@@ -48,9 +48,9 @@ fn a_wait_is_named_with_its_chain_its_growth_and_what_goes_with_it() {
     let found = diagnosed(vec![window(1, 200.0, one), window(16, 3_000.0, many)], 16);
     let first = first(&found);
     assert_eq!(first.cause, Cause::Wait, "{:#?}", found.verdicts);
-    let expected = "At 16 clients a query waits 3.00 of 3.03 ms in request, ended by task Worker::run, which spent \
-                    2.85 of it waiting in nap, ended by an interrupt (a device, a timer or a packet); at 1 client it \
-                    was 0.20 of 0.23 ms.";
+    let expected = "At 16 clients a query waits 3.00 ms in request, of 3.03 ms in the server's hands, until task \
+                    Worker::run ends it; that one spends 2.85 ms of it waiting in nap, until an interrupt (a device, a \
+                    timer or a packet) ends that. At 1 client the wait is 200 µs of 230 µs.";
     assert_eq!(first.sentence, expected);
     let named: Vec<&str> = first.named.iter().map(|named| named.name.as_str()).collect();
     assert_eq!(named, ["app::request", "app::nap"]);
@@ -85,7 +85,7 @@ fn what_is_ready_behind_a_wait_is_contention_and_no_delay_of_its_own() {
     let wait = found.verdicts.iter().find(|verdict| verdict.cause == Cause::Wait).unwrap();
     let effect = wait.effect.unwrap().latency / 1e3;
     assert!((effect - 500.0).abs() < 10.0, "{effect} us of 500 us");
-    assert!(wait.sentence.contains("which spent 0.50 of it on a CPU"), "{}", wait.sentence);
+    assert!(wait.sentence.contains("that one spends 500 µs of it on a CPU"), "{}", wait.sentence);
 }
 
 #[test]

@@ -27,7 +27,9 @@ fn every_rung_is_a_run_of_its_own_taken_by_turns_and_tied_to_the_one_below() {
     let runs = rungs(&place);
     let followed = |run: &Run| run.windows.iter().filter(|window| window.hands.is_some()).count();
     assert!(!is_root() || runs.iter().all(|run| followed(run) == 1), "the first window of each rung");
-    answer.assert_measured("Ladder of 4 rungs", &runs);
+    answer.assert_measured("Run ", &runs);
+    let [of_answer, of_table] = ["\nWhy ", "\nLadder of 4 rungs"].map(|begins| answer.out.find(begins).unwrap());
+    assert!(of_answer < of_table, "{}", answer.out);
     let sides: Vec<_> = runs.iter().map(|run| run.manifest.side.clone().unwrap()).collect();
     let names: Vec<&str> = sides.iter().map(|side| side.name.as_str()).collect();
     assert_eq!(names, ["empty query", "select 1", "serializable", "strict serializable"]);

@@ -5,8 +5,10 @@
 mod binaries;
 mod cockroachdb;
 mod compare;
+mod ending;
 mod follow;
 mod follow_hostile;
+mod json_lines;
 mod ladder;
 mod libpq_parity;
 mod load;
@@ -38,6 +40,8 @@ mod sweep_presets;
 mod sweep_setup;
 #[path = "../support/sweeps.rs"]
 mod sweeps;
+#[path = "../support/tmux.rs"]
+mod terminal;
 mod testbed;
 mod testbed_waits;
 mod unlike;

@@ -9,14 +9,14 @@ use wireprof::run::Window;
 use wireprof::testbed::{Options, Testbed};
 use wireprof::workload::Workload;
 
-const CLIENTS: usize = 4;
+pub const CLIENTS: usize = 4;
 
-fn with_peeks() -> Option<Testbed> {
+pub fn with_peeks() -> Option<Testbed> {
     testbed(Options { arguments: vec!["--frontend-peek".into()], ..Options::default() })
 }
 
 /// A load that is this process's, not wireprof's.
-fn load(url: &str, sql: &str) -> Box<dyn Load> {
+pub fn load(url: &str, sql: &str) -> Box<dyn Load> {
     let driver = PgwireDriver::new(Address::parse(url).unwrap(), Workload::from_query(sql), LoadOptions::default());
     let mut load = { driver }.open(CLIENTS).unwrap();
     load.start().unwrap();

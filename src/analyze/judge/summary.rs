@@ -111,6 +111,11 @@ pub fn summary(run: &Run) -> Vec<LevelSummary> {
     run.levels().into_iter().map(|(level, windows)| level_summary(level, &windows)).collect()
 }
 
+/// One window by itself.
+pub fn of_window(window: &Window) -> LevelSummary {
+    level_summary(window.id().level, &[window])
+}
+
 /// What was sampled otherwise than one would wish, each said once: fall-backs, and ticks whose interrupt came late.
 pub fn sampling_notes(run: &Run) -> Vec<String> {
     let reports = || run.windows.iter().filter_map(|window| window.sampling.as_ref());

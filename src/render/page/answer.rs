@@ -6,7 +6,8 @@ use super::tables::{head, scrolled};
 use crate::analyze::judge::answer::{Answer, AnswerLevel, Grown, Most};
 use crate::analyze::page::Page;
 use crate::check::Status;
-use crate::render::answer::{condition, grew, missing, where_words, why};
+use crate::render::answer::{condition, missing, where_words};
+use crate::render::because::{grew, why};
 use crate::wire::Place;
 use crate::words::{counted, significant, thousands, time};
 use maud::{Markup, html};
@@ -14,10 +15,11 @@ use maud::{Markup, html};
 /// The first part.
 pub(super) fn part(page: &Page) -> Markup {
     let answer = &page.answer;
+    let (because, effect) = why(answer);
     html! {
         section id="answer" aria-labelledby="answer-title" {
             p class="eyebrow" { "Run " (answer.run) " (" (answer.ended) ")" }
-            h1 id="answer-title" { (why(answer)) }
+            h1 id="answer-title" { (because) (effect) }
             @if answer.first.is_some() {
                 p { a class="more" href="#verdict-1" { "The evidence for it" } }
             }

@@ -6,7 +6,7 @@ use super::facts::{Facts, RoundTrip, Service};
 use super::{Candidate, Case, Evidence, METRICS, Removal, SCHEDULER, STATEMENTS, WIRE, nanos_at};
 use crate::preset::{Behind, Cause};
 use crate::wire::Place;
-use crate::words::time;
+use crate::words::{significant, time};
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let (Some(behind), Some(trip)) = (&case.preset.diagnosis.behind, &case.facts.behind) else { return Vec::new() };
@@ -60,10 +60,9 @@ fn path(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
     let here = trip.path()?;
     let pure = pure_path(case)?;
     let sentence = format!(
-        "The way to {} takes long, or the server's own call path: of {} a round trip {} are spent on \
-         neither the statement nor its wait at the database{}.",
-        behind.name,
+        "Of {} a round trip to {}, {} are spent neither on the statement nor on its wait at the database{}.",
         time(trip.call),
+        behind.name,
         time(here),
         if pure.queued {
             format!("; {} of them at every level, the rest may be queues for the CPU", time(pure.nanos))
@@ -122,9 +121,9 @@ fn starved(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> 
     let floor =
         case.lowest().behind.as_ref().and_then(RoundTrip::waits_at_database).map_or(0.0, |least| least.min(waits));
     let sentence = format!(
-        "{} is late to begin, not slow: a request waits {} for it, its statement takes {}.",
-        capital(&behind.name),
+        "A request waits {} until {} begins with it; its statement itself takes {}.",
         time(waits),
+        behind.name,
         time(statement.mean)
     );
     let cpu = case.facts.cpu.map(|cpu| case.share("CPU in use", cpu.used, "the machine", SCHEDULER));
@@ -155,9 +154,11 @@ fn queue(case: &Case, behind: &Behind, trip: &RoundTrip) -> Option<Candidate> {
         Some((used, limit)) if cause == Cause::BatchQueue => queued * (1.0 - used / limit).max(0.0),
         _ => queued,
     };
-    let in_use = slots.map_or(String::new(), |(used, limit)| format!("; {used:.2} of {limit:.0} calls are under way"));
+    let in_use = slots.map_or(String::new(), |(used, limit)| {
+        format!("; on average {} of {limit:.0} possible calls are under way", significant(used))
+    });
     let with_all =
-        if gone < queued { format!("; with all of them it would be {}", time(queued - gone)) } else { String::new() };
+        if gone < queued { format!("; if all were, it would be {}", time(queued - gone)) } else { String::new() };
     let sentence = format!("Queries wait {} for the next shared call{in_use}{with_all}.", time(queued));
     let mut evidence = vec![
         case.nanos(by, *waited, "query", METRICS),

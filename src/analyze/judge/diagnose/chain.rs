@@ -5,7 +5,8 @@
 use crate::analyze::Identity;
 use crate::analyze::time::hands::{Step, in_words};
 use crate::carriers::State;
-use crate::profile::short_name;
+use crate::profile::{short_name, without_closures};
+use crate::words::time;
 
 /// Steps that a sentence tells at most.
 const TOLD: usize = 3;
@@ -151,11 +152,8 @@ pub(super) fn heaviest(links: &[Link]) -> Vec<&Link> {
 
 /// A function as a sentence names it: its own name, and its type's.
 pub(super) fn brief(name: &str) -> String {
-    let short = short_name(name);
-    let mut parts: Vec<&str> = short.split("::").collect();
-    while parts.len() > 1 && parts.last().is_some_and(|last| last.starts_with('{')) {
-        parts.pop();
-    }
+    let whole = without_closures(&short_name(name));
+    let parts: Vec<&str> = whole.split("::").collect();
     let is_type = |part: &&str| part.starts_with(|letter: char| letter.is_uppercase());
     let from = match parts.len() {
         0 | 1 => 0,
@@ -165,17 +163,18 @@ pub(super) fn brief(name: &str) -> String {
     parts[from..].join("::")
 }
 
-/// The heaviest path in words, as the end of a sentence; empty where nothing is known. `shown` writes a time.
-pub(super) fn in_a_sentence(path: &[&Link], shown: &dyn Fn(f64) -> String) -> String {
-    let told = path.iter().take(TOLD).map(|link| {
+/// The heaviest path in words, as the end of a sentence; empty where nothing is known.
+pub(super) fn in_a_sentence(path: &[&Link]) -> String {
+    let told = path.iter().take(TOLD).enumerate().map(|(at, link)| {
         let who = link.who.strip_prefix("task ").map_or(link.who.clone(), |task| format!("task {}", brief(task)));
-        let spent = |doing: String| format!(", ended by {who}, which spent {} of it {doing}", shown(link.nanos));
+        let ended = format!(", until {who} {}", if at == 0 { "ends it" } else { "ends that" });
+        let spent = |doing: String| format!("{ended}; that one spends {} of it {doing}", time(link.nanos));
         let port = link.behind.map_or(String::new(), |port| format!(" for port {port}"));
         match (link.state, &link.function) {
             (State::Running, _) => spent("on a CPU".into()),
             (State::Waiting, Some(function)) => spent(format!("waiting{port} in {}", brief(&function.name))),
             (State::Waiting, None) => spent(format!("waiting{port}")),
-            (State::Outside | State::Unseen | State::NotTold, _) => format!(", ended by {who}"),
+            (State::Outside | State::Unseen | State::NotTold, _) => ended.clone(),
             (state, _) => spent(in_words(state, None, None)),
         }
     });
@@ -213,8 +212,9 @@ mod tests {
         assert_eq!(found.iter().map(|link| link.nanos).collect::<Vec<_>>(), [1_600.0, 300.0, 100.0]);
         let expected = Ends { outside: 1_600.0, behind: 0.0, cpu: 300.0, ready: 100.0 };
         assert_eq!(ends(&found, false), expected);
-        let told = in_a_sentence(&heaviest(&found), &|nanos| format!("{nanos:.0}"));
-        let expected = ", ended by task worker, which spent 1600 of it waiting in ask, ended by an interrupt";
+        let told = in_a_sentence(&heaviest(&found));
+        let expected =
+            ", until task worker ends it; that one spends 1.60 µs of it waiting in ask, until an interrupt ends that";
         assert_eq!(told, expected);
     }
 
@@ -245,7 +245,7 @@ mod tests {
         trip.behind = Some(5432);
         let found = of(&[trip], "read", 100.0);
         assert_eq!(ends(&found, false), Ends { outside: 0.0, behind: 80.0, cpu: 0.0, ready: 20.0 });
-        let told = in_a_sentence(&heaviest(&found)[..1], &|nanos| format!("{nanos:.0}"));
-        assert_eq!(told, ", ended by task pool, which spent 100 of it waiting for port 5432 in query");
+        let told = in_a_sentence(&heaviest(&found)[..1]);
+        assert_eq!(told, ", until task pool ends it; that one spends 100 ns of it waiting for port 5432 in query");
     }
 }

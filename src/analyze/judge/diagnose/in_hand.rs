@@ -12,7 +12,7 @@ use crate::analyze::time::hands::in_words;
 use crate::carriers::State;
 use crate::preset::Cause;
 use crate::profile::short_name;
-use crate::words::{counted, time};
+use crate::words::{counted, significant, thousands, time};
 
 pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = case.facts.waits_in_hand().iter().map(|wait| waiting(case, wait)).collect();
@@ -70,23 +70,21 @@ fn whose(link: &Link) -> Option<String> {
 }
 
 fn sentence(case: &Case, wait: &WaitInHand, path: &[&Link]) -> String {
-    let in_hands = case.facts.in_hands();
-    let (divisor, unit) = if in_hands >= 1e6 { (1e6, "ms") } else { (1e3, "us") };
-    let shown = |nanos: f64| three_digits(nanos / divisor);
-    let of = format!("{} of {} {unit}", shown(wait.nanos), shown(in_hands));
+    let of = format!(", of {} in the server's hands", time(case.facts.in_hands()));
     let port = wait.behind.map_or(String::new(), |port| format!(" for port {port}"));
+    let nanos = time(wait.nanos);
     let at = match &wait.function {
-        Some(function) => format!("waits {of}{port} in {}", brief(&function.name)),
-        None => format!("{} {of}", in_words(wait.state, wait.behind, None)),
+        Some(function) => format!("waits {nanos}{port} in {}{of}", brief(&function.name)),
+        None => format!("{} {nanos}{of}", in_words(wait.state, wait.behind, None)),
     };
     let behind = match called(case, wait) {
-        Some(who) => format!(", ended by {who}"),
-        None => in_a_sentence(path, &shown),
+        Some(who) => format!(", until {who} ends it"),
+        None => in_a_sentence(path),
     };
     let lowest = case.lowest();
     let grown = lowest.hands.as_ref().filter(|_| lowest.level < case.facts.level).map_or(String::new(), |_| {
         let there = lowest.same_wait(wait).map_or(0.0, |wait| wait.nanos);
-        format!("; at {} it was {} of {} {unit}", clients(lowest.level), shown(there), shown(lowest.in_hands()))
+        format!(". At {} the wait is {} of {}", clients(lowest.level), time(there), time(lowest.in_hands()))
     });
     format!("At {} a query {at}{behind}{grown}.", clients(case.facts.level))
 }
@@ -95,25 +93,17 @@ fn clients(level: usize) -> String {
     counted(level as u64, "client")
 }
 
-fn three_digits(value: f64) -> String {
-    match value.abs() {
-        large if large >= 99.95 => format!("{value:.0}"),
-        middle if middle >= 9.995 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
-}
-
 fn evidence(case: &Case, wait: &WaitInHand) -> Vec<Evidence> {
     let facts = case.facts;
     let mut found = vec![case.nanos("a query is in the server's hands", facts.in_hands(), "query", WIRE)];
     if let Some(hands) = &facts.hands {
         let what = format!(
-            "the wait, {:.2} times a query, by {} queries in {:.1} s of their own that probes made slower, where {:.1} \
-             us were in hand",
-            wait.times,
-            hands.queries,
-            hands.facts.carried.span.seconds(),
-            hands.nanos / 1e3
+            "the wait, {} times a query, by {} queries in {} of their own that probes made slower, where {} a query \
+             were in hand",
+            significant(wait.times),
+            thousands(&hands.queries.to_string()),
+            time(hands.facts.carried.span.nanos() as f64),
+            time(hands.nanos)
         );
         found.push(case.share(&what, wait.nanos / facts.in_hands(), "the time in hand", HANDS));
     }
@@ -149,11 +139,12 @@ fn queued(case: &Case) -> Option<Candidate> {
         format!("; {} holds workers most, {} a query {how}", brief(name), time(*held))
     });
     let sentence = format!(
-        "At {} a query waits {} of {} for a worker of the runtime, ready and not polled yet, {times:.2} \
+        "At {} a query waits {} of {} for a worker of the runtime, ready and not polled yet, {} \
          times{said}.",
         clients(case.facts.level),
         time(nanos),
-        time(case.facts.in_hands())
+        time(case.facts.in_hands()),
+        significant(times)
     );
     let mut evidence = vec![
         case.nanos("a query is in the server's hands", case.facts.in_hands(), "query", WIRE),

@@ -9,7 +9,7 @@ use super::{Candidate, Case, Evidence, Named, Removal, SCHEDULER};
 use crate::analyze::judge::summary::per_query;
 use crate::preset::Cause;
 use crate::target::{Role, SchedulerDelta};
-use crate::words::time;
+use crate::words::{average, time};
 use std::collections::BTreeSet;
 
 /// Of all CPUs in use: from here on threads that wait for one say that what is idle cannot be had.
@@ -41,10 +41,11 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
     (saturation >= case.threshold(Cause::CpuSaturated) / 2.0).then_some(())?;
     let waiting = cpu.waiting(case.facts.throughput);
     let sentence = format!(
-        "The machine's CPUs are saturated: {:.0} % of {} CPUs in use, and {waiting:.1} threads wait for each; {} \
-         a query of all that takes part: {}.",
+        "The machine's CPUs are saturated: {:.0} % of {} CPUs are in use, and {} \
+         threads wait for each. A query takes {} of CPU of all that takes part: {}.",
         100.0 * cpu.used,
         cpu.cpus,
+        average(waiting),
         time(cpu.demand),
         in_words(&processes(case))
     );

@@ -13,7 +13,7 @@ use crate::analyze::time::Waiting;
 use crate::preset::{Cause, WaitKind};
 use crate::profile::{Labels, Space};
 use crate::statements::LockWaits;
-use crate::words::time;
+use crate::words::{average, significant, time};
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -110,10 +110,11 @@ fn sentence(case: &Case, called: &str, at: &At, entries: &[(usize, Waited)]) -> 
         (runnable, cpu) => format!(" There they also wait {} for a CPU, and use {} of one.", time(runnable), time(cpu)),
     };
     format!(
-        "Queries wait {} for {called} while they are in the server's hands: {number:.2} waits a query, {:.1} \
-         clients at it at a time.{beside}",
+        "Queries wait {} for {called} while they are in the server's hands: {} waits a query, {} \
+         clients at it on average.{beside}",
         time(at.blocked),
-        at.blocked * case.facts.throughput / 1e9
+        significant(number),
+        average(at.blocked * case.facts.throughput / 1e9)
     )
 }
 
@@ -130,7 +131,7 @@ fn tables(case: &Case, kind: WaitKind) -> Vec<(f64, String)> {
 
 fn on_tables(tables: &[(f64, String)]) -> String {
     let shown: Vec<String> =
-        tables.iter().map(|(mean, table)| format!("of {table} ({mean:.1} sessions wait)")).collect();
+        tables.iter().map(|(mean, table)| format!("of {table} ({} sessions wait)", average(*mean))).collect();
     match shown.is_empty() {
         true => String::new(),
         false => format!(" The locks are {}, as the server tells.", shown.join(" and ")),

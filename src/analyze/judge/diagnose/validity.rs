@@ -15,17 +15,17 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     };
     let mut found = Vec::new();
     if let Some(failed) = failing(|check| matches!(check, Check::Focus { .. })) {
-        found.push(of_guards(case, Cause::SlowPath, "Another code path than the one in focus was measured", &failed));
+        found.push(of_checks(case, Cause::SlowPath, &failed));
     }
     if let Some(failed) = failing(|check| matches!(check, Check::ServerChurn { .. } | Check::SessionsLost { .. })) {
-        found.push(of_guards(case, Cause::Churn, "Sessions came and went while it was measured", &failed));
+        found.push(of_checks(case, Cause::Churn, &failed));
     }
     found.extend(generator(case));
     found.extend(other_processes(case));
     found
 }
 
-fn of_guards(case: &Case, cause: Cause, sentence: &str, failed: &[&Check]) -> Candidate {
+fn of_checks(case: &Case, cause: Cause, failed: &[&Check]) -> Candidate {
     let evidence = failed.iter().filter_map(|check| {
         let (what, value, unit) = match check {
             Check::Focus { name, value, .. } => (name.clone(), *value, "a query".to_string()),
@@ -38,7 +38,7 @@ fn of_guards(case: &Case, cause: Cause, sentence: &str, failed: &[&Check]) -> Ca
     let said: Vec<String> = failed.iter().take(3).map(|check| check.to_string()).collect();
     Candidate {
         evidence: evidence.take(4).collect(),
-        ..Candidate::new(cause, format!("{sentence}: {}.", said.join("; ")))
+        ..Candidate::new(cause, format!("By the checks: {}.", said.join("; ")))
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::cases::Case;
 use super::clock::{self, Clock};
+use super::last_lines::{self, LastLines};
 use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::path::Path;
@@ -17,6 +18,8 @@ use wireprof::run::{Parts, Run, Store, Window};
 const TOLERANCE: f64 = 0.25;
 /// CPUs that others must have taken for a verdict on them to be a true one beside the plant.
 const DISTURBED: f64 = 0.1;
+/// Of a case whose sweeps' last lines leave the plant out.
+const UNTOLD: &str = "not in the last lines";
 
 pub struct Score {
     planted: String,
@@ -28,6 +31,7 @@ pub struct Score {
     attributed: Option<f64>,
     /// Share of the machine that others took, 0..1; they are then found besides.
     others: Option<f64>,
+    last_lines: LastLines,
     /// What else is to be said of a case that passes.
     note: String,
     failures: Vec<String>,
@@ -41,8 +45,8 @@ impl Score {
 
 pub fn heading() -> String {
     format!(
-        "{:<23} {:<41} {:<25} {:>22} {:>10} {:>6} {:>6}  result",
-        "planted (level)", "found", "first named", "true effect, us", "attributed", "ratio", "others"
+        "{:<23} {:<41} {:<25} {:>22} {:>10} {:>6} {:>6} {:>10}  result",
+        "planted (level)", "found", "first named", "true effect, us", "attributed", "ratio", "others", "last lines"
     )
 }
 
@@ -52,13 +56,14 @@ impl fmt::Display for Score {
         let attributed = self.attributed.map_or("-".into(), |micros| format!("{micros:.0}"));
         let ratio = self.attributed.map_or("-".into(), |micros| format!("{:.2}", micros / effect));
         let others = self.others.map_or("-".into(), |share| format!("{:.0} %", 100.0 * share));
+        let last_lines = format!("{} of {}", self.last_lines.told, self.last_lines.of);
         let result = match self.passed() {
             true => format!("pass{}", self.note),
             false => format!("FAIL: {}{}", self.failures.join("; "), self.note),
         };
         write!(
             f,
-            "{:<23} {:<41} {:<25} {:>22} {attributed:>10} {ratio:>6} {others:>6}  {result}",
+            "{:<23} {:<41} {:<25} {:>22} {attributed:>10} {ratio:>6} {others:>6} {last_lines:>10}  {result}",
             self.planted,
             self.found,
             self.named,
@@ -89,6 +94,7 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
         effect: (contrast.estimate / 1e3, low / 1e3, high / 1e3),
         attributed: first.effect.map(|effect| effect.latency / 1e3),
         others,
+        last_lines: last_lines::read(case, directory, disturbed)?,
         note: String::new(),
         failures: Vec::new(),
     };
@@ -98,6 +104,7 @@ pub fn score(case: &Case, directory: &Path) -> Result<Score> {
         Some(waited) => {
             let clock = Clock::of(waited, first, &planted, case.level)?;
             score.failures = failures_of_wait(case, first, &clock);
+            score.failures.extend((!score.last_lines.tell()).then(|| UNTOLD.to_string()));
             let Clock { found, planted } = clock;
             score.note = format!("; {found:.0} us, by the plant's clock {planted:.0}, {:.2} of it", clock.ratio());
         }
@@ -149,6 +156,7 @@ fn failures(case: &Case, first: &Finding, score: &Score) -> Vec<String> {
     unless(named.contains(case.function), "another function");
     let near = |attributed: f64| near(attributed, low, high);
     unless(control || score.attributed.is_none_or(near), "another effect");
+    unless(score.last_lines.tell(), UNTOLD);
     failures
 }
 

@@ -1,11 +1,13 @@
 //! Holds the diagnosis against known truth: `score [PLANT...]`, or `score --again DIRECTORY [PLANT...]` for runs that
 //! are there. Each case is swept on the testbed with and without its plant, by turns, a testbed of its own for each;
-//! the true effect is the difference of the mean latencies. Ends with 1 if a case fails. `scripts/score` builds and
+//! the true effect is the difference of the mean latencies. The last
+//! lines of each sweep must name the plant, too. Ends with 1 if a case fails. `scripts/score` builds and
 //! runs it.
 
 mod cases;
 mod clock;
 mod judge;
+mod last_lines;
 
 use anyhow::{Context, Result, ensure};
 use cases::{CASES, Case, Companion};
@@ -46,7 +48,7 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-/// Sweeps both sides by turns; runs go to `with/` and `without/`.
+/// Sweeps both sides by turns; runs go to `with/` and `without/`, what is printed with the plant beside them.
 fn measure(case: &Case, directory: &Path, replicates: usize) -> Result<()> {
     let seed = case.name.bytes().map(u64::from).sum();
     for turn in pairs(replicates, seed) {
@@ -55,13 +57,17 @@ fn measure(case: &Case, directory: &Path, replicates: usize) -> Result<()> {
             (true, Some(beside)) => Some(Running::start(beside)?),
             _ => None,
         };
-        sweep(case, planted, &directory.join(if planted { "with" } else { "without" }))?;
+        let printed = sweep(case, planted, &directory.join(if planted { "with" } else { "without" }))?;
         drop(beside);
+        if planted {
+            last_lines::keep(directory, turn.replicate.unwrap_or(1), &printed)?;
+        }
     }
     Ok(())
 }
 
-fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<()> {
+/// What a sweep prints.
+fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<String> {
     let own = std::env::current_exe()?;
     let binary = own.with_file_name("wireprof");
     let mut command = Command::new(&binary);
@@ -71,7 +77,8 @@ fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<()> {
         level => level.to_string(),
     };
     command.args(["sweep", "--testbed", "--levels", &levels]);
-    command.args(["--window", WINDOW, "--warmup", WARMUP]).arg("--runs").arg(runs);
+    command.args(["--window", WINDOW, "--warmup", WARMUP, "--width", &last_lines::WIDTH.to_string()]);
+    command.arg("--runs").arg(runs);
     let plants = case.base.iter().chain(case.plant.iter().filter(|_| planted));
     command.args(plants.flat_map(|plant| ["--plant", plant]));
     command.args(case.arguments.iter().filter(|_| planted));
@@ -79,7 +86,7 @@ fn sweep(case: &Case, planted: bool, runs: &Path) -> Result<()> {
     // A check that fails is no failure here: some plants are there to make one fail.
     let ended = output.status.code();
     ensure!(matches!(ended, Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Something that runs beside for as long as this lives.

@@ -1,0 +1,117 @@
+//! Events as JSON lines of real measurements: each line is an object, they come in the order of the work, their figures
+//! are those of the stored run, and the last line is the answer, also after Ctrl-C.
+
+use crate::record::{CLIENTS, load, with_peeks};
+use crate::sweeps::*;
+use serde_json::{Value, json};
+use wireprof::run::Store;
+use wireprof::testbed::Options;
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
+}
+
+/// The kinds of events, without those whose number is the machine's.
+fn kinds(lines: &[Value]) -> Vec<&str> {
+    let kinds = lines.iter().map(|line| line["event"].as_str().unwrap());
+    kinds.filter(|kind| !["check", "note"].contains(kind)).collect()
+}
+
+fn short(place: &Place, arguments: &[&str]) -> Answer {
+    let own = ["--testbed", "--window", "2500ms", "--warmup", "100ms", "--no-follow", "--json-lines"];
+    place.run(&[arguments, &own].concat())
+}
+
+#[test]
+fn a_sweep_tells_its_windows_as_they_are_and_ends_with_the_answer_that_brief_has() {
+    if testbed(Options::default()).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let answer = short(&place, &["sweep", "--levels", "1,4", "--no-flamegraphs"]);
+    let (lines, run) = (objects(&answer.out), place.the_run());
+    assert_eq!(answer.code, code_of(std::slice::from_ref(&run)), "{}", answer.err);
+    let of_window = ["window_start", "progress", "window"];
+    assert_eq!(kinds(&lines), [&["start"], &of_window[..], &of_window, &["end"]].concat());
+    let start = &lines[0];
+    assert_eq!(
+        (&start["levels"], &start["windows"], &start["window_seconds"]),
+        (&json!([1, 4]), &json!(2), &json!(2.5))
+    );
+    assert!(start["expected_seconds"].as_f64().unwrap() > 5.0, "{start}");
+    assert!(lines.is_sorted_by_key(|line| line["seconds"].as_f64().unwrap()), "{lines:?}");
+    for told in lines.iter().filter(|line| line["event"] == "window") {
+        let window = run.windows.iter().find(|window| json!(window.id().level) == told["level"]).unwrap();
+        assert_eq!((&told["run"], &told["queries"]), (&json!(run.manifest.id), &json!(window.load.completed)));
+        let mean = told["mean_seconds"].as_f64().unwrap() / (window.load.mean_latency().unwrap() / 1e9);
+        assert!((mean - 1.0).abs() < 1e-9, "{told}");
+        let broken = lines.iter().filter(|line| line["event"] == "check" && line["level"] == told["level"]).count();
+        let stored = window.checks.iter().filter(|check| check.remedy().is_some()).count();
+        assert_eq!(broken, stored, "{lines:?}");
+    }
+    let second = lines.iter().find(|line| line["event"] == "progress" && line["level"] == 4).unwrap();
+    let rate = second["queries_per_second"].as_f64().unwrap();
+    let whole = run.windows.iter().find(|window| window.id().level == 4).unwrap().load.throughput();
+    assert!((0.5..2.0).contains(&(rate / whole)), "{rate} of {whole}");
+    let end = lines.last().unwrap();
+    assert_eq!((&end["exit_code"], &end["runs"]), (&json!(answer.code), &json!([run.manifest.id])));
+    let brief: Value = serde_json::from_str(&place.run(&["runs", "latest", "--brief", "--json"]).out).unwrap();
+    assert_eq!((&end["answer"], &end["schema"], end.get("error")), (&brief["answer"], &brief["schema"], None));
+}
+
+#[test]
+fn after_an_interrupt_the_last_line_has_the_answer_and_the_error() {
+    if testbed(Options::default()).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let sweep = ["sweep", "--testbed", "--levels", "1,2", "--window", "1s", "--warmup", "100ms", "--no-flamegraphs"];
+    let mut running = Running::start(place.command(&[&sweep[..], &["--no-follow", "--json-lines"]].concat()));
+    running.await_line("[1/2]");
+    signal(running.id(), "-INT");
+    let answer = running.finish();
+    answer.assert(1, &["interrupted; the finished window is kept"]);
+    let lines = objects(&answer.out);
+    let end = lines.last().unwrap();
+    assert_eq!(
+        (&end["event"], &end["exit_code"], &end["error"]["kind"]),
+        (&json!("end"), &json!(1), &json!("broken_off"))
+    );
+    assert_eq!(end["answer"]["windows"], 1, "{end}");
+    assert_eq!(end["runs"], json!([place.the_run().manifest.id]));
+}
+
+#[test]
+fn a_comparison_says_which_side_a_window_is_of_and_ends_with_the_headline() {
+    if testbed(Options::default()).is_none() {
+        return;
+    }
+    let place = Place::new();
+    let answer = short(&place, &["compare", "--aa", "--levels", "1", "--max-replicates", "2"]);
+    let lines = objects(&answer.out);
+    let end = lines.last().unwrap();
+    assert_eq!((&lines[0]["at_most"], &lines[0]["windows"]), (&json!(true), &json!(4)));
+    let sides = lines.iter().filter(|line| line["event"] == "window").map(|line| line["side"].as_str().unwrap());
+    let mut sides: Vec<&str> = sides.collect();
+    sides.sort_unstable();
+    assert_eq!(sides, ["A", "A", "A-again", "A-again"], "{lines:?}");
+    assert_eq!(end["runs"].as_array().unwrap().len(), Store::new(place.runs()).list().unwrap().len());
+    assert_eq!((&end["event"], &end["exit_code"]), (&json!("end"), &json!(answer.code)));
+    assert_eq!(end["answer"]["levels"][0]["level"], 1, "{end}");
+}
+
+#[test]
+fn a_recording_tells_the_level_that_it_found() {
+    let Some(testbed) = with_peeks() else { return };
+    let (place, ready) = (Place::new(), &testbed.ready);
+    let _load = load(&ready.sql, "select * from t");
+    let record = ["record", "--preset", "testbed", "--url", &ready.sql, "--metrics-url", &ready.metrics];
+    let answer = place.run(&[&record[..], &["--window", "2s", "--no-flamegraphs", "--json-lines"]].concat());
+    let lines = objects(&answer.out);
+    assert_eq!(kinds(&lines), ["start", "window_start", "progress", "window", "end"], "{}", answer.err);
+    assert_eq!((&lines[0]["levels"], &lines[1]["level"]), (&json!([]), &json!(CLIENTS)));
+    let window = lines.iter().find(|line| line["event"] == "window").unwrap();
+    assert!(window["mean_seconds"].is_null(), "nobody tells the latency: {window}");
+    assert!(window["missing"].as_array().unwrap().iter().any(|lacking| lacking["what"] == "latency"), "{window}");
+    assert_eq!(lines.last().unwrap()["exit_code"], json!(answer.code));
+}
