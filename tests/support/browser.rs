@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 /// Chromium by its driver, at one page.
@@ -81,6 +81,13 @@ impl Browser {
         let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": screen});
         self.ask("/goog/cdp/execute", Some(command));
         self.ask("/url", Some(json!({"url": format!("file://{}", page.display())})));
+        // Where the machine is busy the driver may answer before the page has made itself.
+        let there = "return document.readyState === 'complete' ? decodeURI(location.pathname) : ''";
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.run(there) != page.display().to_string() {
+            assert!(Instant::now() < until, "{} is not loaded", page.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What a script's `return` answers.
