@@ -115,3 +115,29 @@ fn a_recording_tells_the_level_that_it_found() {
     assert!(window["missing"].as_array().unwrap().iter().any(|lacking| lacking["what"] == "latency"), "{window}");
     assert_eq!(lines.last().unwrap()["exit_code"], json!(answer.code));
 }
+
+#[test]
+fn the_one_object_of_what_measures_is_as_the_schema_says() {
+    if testbed(Options::default()).is_none() {
+        return;
+    }
+    let short = ["--testbed", "--levels", "1", "--window", "600ms", "--warmup", "100ms", "--json"];
+    for (verb, own) in
+        [("sweep", &["--no-follow", "--no-flamegraphs"][..]), ("compare", &["--aa", "--max-replicates", "2"])]
+    {
+        let place = Place::new();
+        let told = place.run(&[&[verb], &short[..], own].concat());
+        let answer = crate::schema::answer(&told.out);
+        assert_eq!(
+            (&answer["verb"], answer["rows"].as_array().unwrap().is_empty()),
+            (&verb.into(), false),
+            "{}",
+            told.err
+        );
+        let runs = answer["runs"].as_array().unwrap();
+        assert!(
+            !runs.is_empty() && runs.iter().all(|run| place.runs().join(run.as_str().unwrap()).exists()),
+            "{runs:?}"
+        );
+    }
+}
