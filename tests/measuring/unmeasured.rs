@@ -287,7 +287,7 @@ fn switched_off(option: &str) -> Zeros {
     let measured = place.runs().join(place.the_run().manifest.id);
     let mut found = answers(&place, &measured, None);
     let verb = |zero: &str| zero.split('/').next().unwrap().to_string();
-    let own = |zero: &str| zero.contains(": ") || zero.contains("Frames whose cost");
+    let own = |zero: &str| zero.contains(": ") || zero.contains("/functions,");
     found.retain(|zero| !own(zero) && !["metrics", "diff", "hot"].contains(&verb(zero).as_str()));
     found
 }
