@@ -73,6 +73,73 @@ fn links_and_paths_are_found_in_a_text() {
     assert_eq!(lines, [(1, "one"), (6, "four")]);
 }
 
+/// Commands of wireprof in listings, with their continued lines, and in backticks.
+fn commands(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut continued = false;
+    for line in text.lines().map(|line| line.split(" # ").next().unwrap().trim_end()) {
+        let listed = line.strip_prefix("    ").unwrap_or_default();
+        let begins = listed.strip_prefix("target/release/").unwrap_or(listed);
+        let part = |line: &str| line.strip_suffix('\\').unwrap_or(line).to_string();
+        match found.last_mut().filter(|_| continued) {
+            Some(begun) => begun.push_str(&part(listed)),
+            None if begins.starts_with("wireprof ") => found.push(part(begins)),
+            None => continue,
+        }
+        continued = listed.ends_with('\\');
+    }
+    let quoted = text.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("wireprof "));
+    found.extend(quoted.map(String::from));
+    let alone = |command: String| command.split(" | ").next().unwrap().split(" > ").next().unwrap().to_string();
+    found.into_iter().map(alone).collect()
+}
+
+/// A command's words; quotes keep blanks.
+fn shell_words(command: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for letter in command.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            blank if blank.is_whitespace() && !quoted => words.push(String::new()),
+            letter => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn commands_are_found_in_listings_and_in_backticks() {
+    let text = "see `wireprof hot RUN | less`:\n\n    target/release/wireprof sweep --query 'select 1' \\\n        --no-wire\n";
+    let found: Vec<Vec<String>> = commands(text).iter().map(|command| shell_words(command)).collect();
+    assert_eq!(found, [&["wireprof", "sweep", "--query", "select 1", "--no-wire"][..], &["wireprof", "hot", "RUN"]]);
+}
+
+/// A verb is named in the text without what it needs.
+const MISSING: clap::error::ErrorKind = clap::error::ErrorKind::MissingRequiredArgument;
+
+#[test]
+fn every_command_in_a_document_is_one_that_wireprof_understands() {
+    use clap::CommandFactory;
+    let (mut read, mut wrong) = (0, Vec::new());
+    // What changed once and why things are so tell of their time.
+    let documents = ["", "docs"].into_iter().flat_map(in_directory);
+    for Document { path, text } in documents.filter(|document| !document.path.ends_with("CHANGELOG.md")) {
+        for command in commands(&text) {
+            // `N` stands for a number, `VERB` for a verb, `...` for what is left to the reader.
+            let words = shell_words(&command.replace(" N", " 1"));
+            if words.iter().any(|word| word.contains("...") || word.contains('…') || word == "VERB") {
+                continue;
+            }
+            read += 1;
+            let parsed = wireprof::cli::Arguments::command().try_get_matches_from(&words);
+            let refused = parsed.err().filter(|error| error.use_stderr() && error.kind() != MISSING);
+            wrong.extend(refused.map(|error| format!("{}: {command}: {error}", path.display())));
+        }
+    }
+    assert!(read > 60, "{read} commands");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn lines_fit_tables_aside() {
     let mut wide = Vec::new();
