@@ -109,7 +109,7 @@ fn shell_words(command: &str) -> Vec<String> {
 
 #[test]
 fn commands_are_found_in_listings_and_in_backticks() {
-    let text = "see `wireprof hot RUN | less`:\n\n    target/release/wireprof sweep --query 'select 1' \\\n        --no-wire\n";
+    let text = "see `wireprof hot RUN | less`:\n\n    target/release/wireprof sweep \\\n        --query 'select 1' --no-wire\n";
     let found: Vec<Vec<String>> = commands(text).iter().map(|command| shell_words(command)).collect();
     assert_eq!(found, [&["wireprof", "sweep", "--query", "select 1", "--no-wire"][..], &["wireprof", "hot", "RUN"]]);
 }
