@@ -109,7 +109,8 @@ fn shell_words(command: &str) -> Vec<String> {
 
 #[test]
 fn commands_are_found_in_listings_and_in_backticks() {
-    let text = "see `wireprof hot RUN | less`:\n\n    target/release/wireprof sweep \\\n        --query 'select 1' --no-wire\n";
+    let listing = "    target/release/wireprof sweep --query 'select 1' \\\n        --no-wire";
+    let text = &format!("see `wireprof hot RUN | less`:\n\n{listing}\n");
     let found: Vec<Vec<String>> = commands(text).iter().map(|command| shell_words(command)).collect();
     assert_eq!(found, [&["wireprof", "sweep", "--query", "select 1", "--no-wire"][..], &["wireprof", "hot", "RUN"]]);
 }
