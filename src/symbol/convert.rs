@@ -4,8 +4,7 @@
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
 use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, Profile, StackId, marker};
-use crate::sample::ebpf::TAKE_STACKS;
-use crate::sample::{Address, Incomplete, RawSamples, RawStack};
+use crate::sample::{Address, Incomplete, RawSamples, RawStack, TAKE_STACKS};
 use std::collections::{BTreeMap, HashMap};
 
 /// Leaf frames without a name, of one module for one reason.

@@ -276,8 +276,8 @@ fn an_instrument_that_is_switched_off_becomes_no_zero_anywhere() {
     });
 }
 
-/// The zeros of a sweep with this option. Other windows have other sentences, metrics and frames; the tables of levels,
-/// places and costs are compared.
+/// The zeros of a sweep with this option. Other windows have other sentences, metrics, frames and statements: the tables
+/// of levels, places and costs are compared.
 fn switched_off(option: &str) -> Zeros {
     let place = Place::new();
     // Following is an instrument of its own: its parts are taken from the stored run.
@@ -287,7 +287,7 @@ fn switched_off(option: &str) -> Zeros {
     let measured = place.runs().join(place.the_run().manifest.id);
     let mut found = answers(&place, &measured, None);
     let verb = |zero: &str| zero.split('/').next().unwrap().to_string();
-    let own = |zero: &str| zero.contains(": ") || zero.contains("/functions,");
+    let own = |zero: &str| [": ", "/functions,", "/places,uses,"].iter().any(|part| zero.contains(part));
     found.retain(|zero| !own(zero) && !["metrics", "diff", "hot"].contains(&verb(zero).as_str()));
     found
 }

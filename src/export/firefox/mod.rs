@@ -1,4 +1,4 @@
-//! A run in the processed format of the Firefox Profiler (https://profiler.firefox.com), gzipped. Invariant: each
+//! A run in the processed format of the Firefox Profiler (<https://profiler.firefox.com>), gzipped. Invariant: each
 //! stored sample of the windows is one sample of its thread at its own time, and each traced query is one marker.
 //!
 //! A window is a group of processes: the target and its companions with their threads, and the load with the traced

@@ -1,5 +1,5 @@
 //! A run as one page for a browser. Invariant: the page asks nothing of any other place, and its policy forbids it to;
-//! every word that comes from a run goes through `maud`, which escapes it, or through [`data`], which scripts read as
+//! every word that comes from a run goes through `maud`, which escapes it, or through `data`, which scripts read as
 //! data.
 
 mod answer;

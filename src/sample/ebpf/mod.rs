@@ -24,7 +24,6 @@ use follow::Followed;
 pub use follow::{NoTasks, types_of_tasks};
 use memory::{Room, Tables};
 use parking_lot::Mutex;
-pub use program::TAKE_STACKS;
 use program::{Form, KernelProgram};
 use reader::Reader;
 use std::sync::{Arc, mpsc};

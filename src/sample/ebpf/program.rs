@@ -42,9 +42,6 @@ const WAITING: [(&str, &str); 2] = [("on_wakeup", "sched_wakeup"), ("on_birth", 
 const CARRYING: [(&str, &str); 3] =
     [("follow_switch", "sched_switch"), ("follow_waking", "sched_waking"), ("follow_receive", "sock_recv_length")];
 
-/// Those that take the stack on which they run.
-pub const TAKE_STACKS: [&str; 3] = ["on_switch", "follow_switch", "follow_waking"];
-
 /// The kernel has probes at functions of programs.
 fn probes_known() -> bool {
     Path::new("/sys/bus/event_source/devices/uprobe").exists()
