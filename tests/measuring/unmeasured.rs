@@ -276,8 +276,8 @@ fn an_instrument_that_is_switched_off_becomes_no_zero_anywhere() {
     });
 }
 
-/// The zeros of a sweep with this option. Other windows have other sentences, metrics, frames and statements: the tables
-/// of levels, places and costs are compared.
+/// The zeros of a sweep with this option. Other windows have other sentences, metrics, frames and statements: tables of
+/// levels, places and costs are compared.
 fn switched_off(option: &str) -> Zeros {
     let place = Place::new();
     // Following is an instrument of its own: its parts are taken from the stored run.
