@@ -3,7 +3,7 @@
 
 use super::What;
 use crate::analyze::cost::carrier_names::Naming;
-use crate::analyze::cost::view::{Per, Source, ViewOptions, WindowView, window_view};
+use crate::analyze::cost::view::{Per, Source, ViewOptions, Weights, WindowView, window_view};
 use crate::clock::Span;
 use crate::profile::{Profile, Sample, merge};
 use crate::run::{Run, Window};
@@ -61,7 +61,13 @@ fn level_stacks(
     naming: &Naming,
 ) -> Option<Stacks> {
     // What costs are divided by plays no part: weights are exported as they are stored.
-    let options = ViewOptions { source, per: Per::Hundredth, naming: Some(naming.clone()), ..ViewOptions::default() };
+    let options = ViewOptions {
+        source,
+        weights: Weights::Sampled,
+        per: Per::Hundredth,
+        naming: Some(naming.clone()),
+        ..ViewOptions::default()
+    };
     let views: Vec<WindowView> = windows.iter().filter_map(|window| window_view(window, &options)).collect();
     let first = views.first()?;
     let mut profile = merge(&views.iter().map(|view| view.profile.as_ref()).collect::<Vec<_>>());

@@ -1,6 +1,7 @@
 //! Quiet tests: they put no load on a server and sample no process, so they run at once, in one process.
 //! What measures, or must run alone for another reason, is in `tests/measuring`.
 
+mod accounted;
 mod answer;
 mod architecture;
 #[path = "../support/binaries.rs"]

@@ -1,5 +1,6 @@
 //! What a query costs: functions, owners, processes, resources, statements, and the quantities of the preset.
 
+pub(in crate::analyze) mod accounted;
 pub mod carried;
 pub mod carrier_names;
 pub mod demands;

@@ -3,8 +3,8 @@
 
 use super::hot::By;
 use super::view::WindowView;
-use crate::analyze::statistics::interval::{BATCHES, WindowCost};
-use crate::profile::{ColumnKind, Frame, FrameId, OUTSIDE, Profile, Space, StackId, frame_matches, short_name};
+use crate::analyze::statistics::interval::{BATCHES, InStratum, WindowCost};
+use crate::profile::{ColumnKind, Frame, FrameId, Labels, OUTSIDE, Profile, Space, StackId, frame_matches, short_name};
 use regex::Regex;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -179,6 +179,7 @@ impl Batches {
             squares: counted.map(|_| 0.0),
             quantum: samples.filter(|s| *s > 0).map(|s| view.profile.total(view.column) as f64 / s as f64),
             batches: (!self.batches.is_empty()).then(|| self.batches.iter().map(|b| (0.0, b.1)).collect()),
+            strata: Vec::new(),
         }
     }
 }
@@ -187,6 +188,8 @@ impl Batches {
 fn stack_costs(view: &WindowView, clock: &Batches, blank: &WindowCost) -> HashMap<Option<StackId>, WindowCost> {
     let counted = view.profile.column(&ColumnKind::Samples);
     let mut costs: HashMap<Option<StackId>, WindowCost> = HashMap::new();
+    let stratum = |labels: &Labels| view.strata.as_ref()?.of(labels.tid);
+    let strata: Vec<Option<(usize, f64)>> = view.profile.labels.iter().map(stratum).collect();
     for sample in &view.profile.samples {
         let cost = costs.entry(sample.stack).or_insert_with(|| blank.clone());
         let weight = sample.values[view.column] as f64;
@@ -194,6 +197,9 @@ fn stack_costs(view: &WindowView, clock: &Batches, blank: &WindowCost) -> HashMa
         if let Some(count) = counted.map(|c| sample.values[c]).filter(|c| *c > 0) {
             cost.samples = cost.samples.map(|s| s + count as u64);
             cost.squares = cost.squares.map(|s| s + weight * weight / count as f64);
+        }
+        if let Some((stratum, samples)) = strata[sample.labels.index()] {
+            cost.add_to_stratum(&InStratum { stratum, weight, samples });
         }
         if let (Some(batches), Some(batch)) = (&mut cost.batches, clock.at(sample.at)) {
             batches[batch].0 += weight;

@@ -1,9 +1,12 @@
 //! Views: a window's or a level's profile with folding and focus applied, with the queries it is divided by.
 //! Invariant: a profile and its divisor come from the same windows.
 
+use super::accounted::{Accounted, Strata, accounted};
 use super::carried::{in_hand, named_share, waits};
 use super::carrier_names::Naming;
-use crate::profile::{Away, Callers, ColumnKind, Focus, Folding, Profile, fold_runtime, group_kernel, merge, split};
+use crate::profile::{
+    Away, Callers, ColumnKind, Focus, Folding, Labels, Profile, fold_runtime, group_kernel, merge, split,
+};
 use crate::run::{Part, Run, Window};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -51,11 +54,23 @@ impl Per {
     }
 }
 
+/// What the samples of CPU weigh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// They divide the CPU that the kernel accounts to their threads, where it does ([`super::accounted`]).
+    #[default]
+    Accounted,
+    /// As they were taken.
+    Sampled,
+}
+
 /// How to look at a profile.
 #[derive(Clone, Debug)]
 pub struct ViewOptions {
     /// Which profile: samples on CPU, or waits.
     pub source: Source,
+    /// What the samples of CPU weigh.
+    pub weights: Weights,
     /// What costs are divided by.
     pub per: Per,
     /// Only what runs under these functions; `None`: everything.
@@ -77,6 +92,7 @@ impl Default for ViewOptions {
     fn default() -> Self {
         ViewOptions {
             source: Source::OnCpu,
+            weights: Weights::Accounted,
             per: Per::Query,
             focus: None,
             callers: Callers::Cut,
@@ -97,6 +113,8 @@ pub struct WindowView<'a> {
     pub source: Source,
     /// That profile with focus and folding applied.
     pub profile: Cow<'a, Profile>,
+    /// Within what the samples are divided; `None`: they have the weights that they were taken with.
+    pub strata: Option<Strata>,
     /// Index of the column that holds the cost, among the profile's columns.
     pub column: usize,
     /// Queries completed while the profile was taken; for shares a hundredth of the column's total.
@@ -133,6 +151,9 @@ pub struct Provenance {
     pub throttled: Option<u64>,
     /// Share of the weight whose stacks are complete, 0..1.
     pub complete: Option<f64>,
+    /// Share of the CPU that is the kernel's account of its threads, which samples divide, 0..1; `None`: another
+    /// source, or weights as sampled.
+    pub accounted: Option<f64>,
     /// Share of the weight whose leaf has a name, 0..1.
     pub symbolized: Option<f64>,
     /// Share of the carriers' waits of which it is known who ended them, 0..1; `None`: another source.
@@ -183,8 +204,19 @@ impl WindowView<'_> {
 pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<WindowView<'a>> {
     let hands = window.hands.as_ref();
     let answered = hands.map_or(0.0, |hands| hands.facts.carried.answered as f64);
+    let mut strata = None;
     let (mut profile, queries) = match options.source {
-        Source::OnCpu => (Cow::Borrowed(window.profile.as_ref()?), window.queries_under_profile()),
+        Source::OnCpu => {
+            let by_account = (options.weights == Weights::Accounted).then(|| accounted(window)).flatten();
+            let profile = match by_account {
+                Some(Accounted { profile, strata: of }) => {
+                    strata = Some(of);
+                    Cow::Owned(profile)
+                }
+                None => Cow::Borrowed(window.profile.as_ref()?),
+            };
+            (profile, window.queries_under_profile())
+        }
         Source::Waits => (Cow::Owned(waits(hands?)?), answered),
         Source::InHand => (Cow::Owned(in_hand(hands?, options.naming.as_ref()?)?), answered),
         Source::Blocked | Source::Runnable => {
@@ -192,6 +224,8 @@ pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<Wind
         }
     };
     let column = cost_column(&profile, options.source, options.column.as_ref())?;
+    // Another column than that of CPU is a count, or cycles: they stay as sampled.
+    let strata = strata.filter(|_| profile.columns[column].kind == ColumnKind::Cpu);
     let queries = match options.per {
         Per::Query => queries,
         Per::Hundredth => profile.total(column) as f64 / 100.0,
@@ -211,7 +245,7 @@ pub fn window_view<'a>(window: &'a Window, options: &ViewOptions) -> Option<Wind
     if options.kernel_grouped {
         profile = Cow::Owned(group_kernel(&profile));
     }
-    Some(WindowView { window, source: options.source, profile, column, queries, outside, folded: away })
+    Some(WindowView { window, source: options.source, profile, strata, column, queries, outside, folded: away })
 }
 
 /// The level's windows as one profile; `None` where no window has one.
@@ -284,6 +318,7 @@ pub fn provenance(views: &[WindowView]) -> Provenance {
     let sum = |counts: Vec<Option<u64>>| counts.into_iter().sum::<Option<u64>>().filter(|_| !views.is_empty());
     (found.lost, found.throttled) = (sum(lost), sum(throttled));
     found.complete = weighted(views, complete_share);
+    found.accounted = weighted(views, accounted_share).filter(|share| *share > 0.0);
     found.ended = weighted(views, |view| view.window.hands.as_ref().filter(|_| view.source.is_of_hands())?.facts.ended);
     found.symbolized = weighted(views, |view| match view.source {
         Source::OnCpu => view.window.sampling.as_ref()?.symbolized,
@@ -331,6 +366,16 @@ fn complete_share(view: &WindowView) -> Option<f64> {
     }
     let report = view.window.sampling.as_ref().filter(|r| r.samples > 0 && !view.source.is_of_hands())?;
     Some(report.complete? as f64 / report.samples as f64)
+}
+
+/// Share of the weight that divides an account.
+fn accounted_share(view: &WindowView) -> Option<f64> {
+    let strata = view.strata.as_ref();
+    let total = view.profile.total(view.column);
+    let held = |labels: &Labels| strata.is_some_and(|strata| strata.of(labels.tid).is_some());
+    let known: Vec<bool> = view.profile.labels.iter().map(held).collect();
+    let of = view.profile.samples.iter().filter(|sample| known[sample.labels.index()]);
+    (total > 0).then(|| of.map(|sample| sample.values[view.column]).sum::<i64>() as f64 / total as f64)
 }
 
 /// Mean of a share over windows, by their weight; `None` where a window does not know it.

@@ -1,7 +1,7 @@
 //! The level table: throughput, latency, CPU and waits of each level. Invariant: rates of different sources are
 //! divided by their own spans before they are set against each other, and what was not measured is `None`.
 
-use crate::analyze::cost::view::{ViewOptions, window_view};
+use crate::analyze::cost::view::{ViewOptions, Weights, window_view};
 use crate::analyze::time::places::level_places;
 use crate::check::{Check, Status};
 use crate::load::{Reported, empty_histogram};
@@ -247,7 +247,8 @@ pub(in crate::analyze) fn per_query(
 fn sampled_cpu(windows: &[&Window]) -> Option<f64> {
     let (mut sum, mut queries) = (0.0, 0.0);
     for window in windows {
-        let view = window_view(window, &ViewOptions::default())?;
+        // What was sampled stands beside what is accounted, so that one tells of the other.
+        let view = window_view(window, &ViewOptions { weights: Weights::Sampled, ..ViewOptions::default() })?;
         let column = &view.profile.columns[view.column];
         (column.kind == ColumnKind::Cpu && column.unit == "nanoseconds").then_some(())?;
         sum += view.profile.total(view.column) as f64;

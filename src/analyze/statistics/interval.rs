@@ -9,6 +9,10 @@
 //!   at most 20 batches of neighbouring slices, Var R = b/(b-1) * sum((w_i - R q_i)^2) / Q^2 summed over windows,
 //!   Student's t;
 //! - *replicates*, where there are at least three: the same formula with a window as a batch.
+//!
+//! Where samples divide an accounted total (strata), how many fell into a stratum plays no part: samples and slices
+//! scatter by sum over strata of w_h^2 / n_h less, w_h the frame's weight there and n_h the stratum's samples (Cochran
+//! 1977, 5A.9). Of a whole stratum nothing is left but what replicates show.
 
 use super::distribution::two_sided_quantile;
 use serde::Serialize;
@@ -33,6 +37,19 @@ pub struct WindowCost {
     pub quantum: Option<f64>,
     /// (weight, queries) of consecutive batches that partition the window; `None` without times or slices.
     pub batches: Option<Vec<(f64, f64)>>,
+    /// The part of the weight that lies in each stratum, in their order; empty where weights are as sampled.
+    pub strata: Vec<InStratum>,
+}
+
+/// Weight of samples that divide the accounted total of a stratum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InStratum {
+    /// Which, of the window's.
+    pub stratum: usize,
+    /// In the column's unit.
+    pub weight: f64,
+    /// All samples of the stratum, of whatever frame.
+    pub samples: f64,
 }
 
 impl WindowCost {
@@ -44,6 +61,20 @@ impl WindowCost {
         if let (Some(own), Some(more)) = (&mut self.batches, &other.batches) {
             own.iter_mut().zip(more).for_each(|(own, more)| own.0 += more.0);
         }
+        other.strata.iter().for_each(|part| self.add_to_stratum(part));
+    }
+
+    /// Says of a part of the weight in which stratum it lies.
+    pub fn add_to_stratum(&mut self, part: &InStratum) {
+        match self.strata.binary_search_by_key(&part.stratum, |own| own.stratum) {
+            Ok(at) => self.strata[at].weight += part.weight,
+            Err(at) => self.strata.insert(at, *part),
+        }
+    }
+
+    /// The variance of the weight that comes of how many samples fall into its strata, which the accounts take away.
+    fn known(&self) -> f64 {
+        self.strata.iter().map(|part| part.weight * part.weight / part.samples).sum()
     }
 }
 
@@ -81,7 +112,8 @@ fn sampling_bounds(windows: &[WindowCost], value: f64, queries: f64) -> Option<(
     if squares > 0.0 {
         let count = weight * weight / squares;
         let (low, high) = poisson_bounds(count);
-        return Some((value * low / count, value * high / count));
+        let left = (1.0 - windows.iter().map(WindowCost::known).sum::<f64>() / squares).max(0.0).sqrt();
+        return Some((value * (1.0 - (1.0 - low / count) * left), value * (1.0 + (high / count - 1.0) * left)));
     }
     let quantum = windows.iter().map(|w| w.quantum).collect::<Option<Vec<_>>>()?.into_iter().fold(0.0, f64::max);
     Some((0.0, poisson_bounds(0.0).1 * quantum / queries))
@@ -99,7 +131,7 @@ fn slices_half_width(windows: &[WindowCost], value: f64, queries: f64) -> Option
     for window in windows {
         let batches = window.batches.as_ref().filter(|b| b.len() >= 2)?;
         let ratio = if window.queries > 0.0 { window.weight / window.queries } else { value };
-        variance += scatter(batches, ratio);
+        variance += (scatter(batches, ratio) - window.known()).max(0.0);
         freedom += batches.len() - 1;
     }
     (freedom > 0).then(|| student(freedom) * variance.sqrt() / queries)
@@ -161,6 +193,7 @@ mod tests {
             squares: Some(each * each * samples as f64),
             quantum: Some(1e6),
             batches,
+            strata: Vec::new(),
         }
     }
 
@@ -198,6 +231,30 @@ mod tests {
         let (low, high) = found.interval.unwrap();
         assert_eq!((found.value, low), (0.0, 0.0));
         assert!((high / 1000.0 - 3.69).abs() < 0.04, "{high}");
+    }
+
+    #[test]
+    fn a_whole_stratum_has_no_interval_and_half_of_one_the_binomial_one() {
+        let of = |samples: u64| WindowCost {
+            strata: vec![InStratum { stratum: 0, weight: samples as f64 * 1e6, samples: 10_000.0 }],
+            ..window(samples as f64 * 1e6, samples, Some(vec![(samples as f64 * 5e5, 500.0); 2]))
+        };
+        let (low, high) = estimate(&[of(10_000)]).unwrap().interval.unwrap();
+        assert!((low - 1e7).abs() < 1.0 && (high - 1e7).abs() < 1.0, "{low} {high}");
+        let found = estimate(&[of(5_000)]).unwrap();
+        let (low, high) = found.interval.unwrap();
+        // sqrt(n p (1 - p)) of 5,000.
+        let half = 1.96 * (10_000.0f64 * 0.25).sqrt() / 5_000.0;
+        assert!(((high - low) / 2.0 / found.value / half - 1.0).abs() < 0.01, "{low} {high} {half}");
+    }
+
+    #[test]
+    fn strata_are_added_in_their_order() {
+        let part = |stratum, weight| InStratum { stratum, weight, samples: 100.0 };
+        let mut cost = WindowCost { strata: vec![part(2, 20.0)], ..WindowCost::default() };
+        cost.add(&WindowCost { strata: vec![part(0, 10.0), part(2, 30.0)], ..WindowCost::default() });
+        assert_eq!(cost.strata, [part(0, 10.0), part(2, 50.0)]);
+        assert_eq!(cost.known(), 26.0);
     }
 
     #[test]

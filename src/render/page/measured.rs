@@ -51,6 +51,7 @@ fn provenance(page: &Page) -> Markup {
                 (head([
                     ("number", "clients"), ("words", "event"), ("words", "unwinder"), ("number", "samples"),
                     ("number", "lost"), ("number", "complete, by weight"), ("number", "with a name, by weight"),
+                    ("number", "accounted by the kernel, by weight"),
                 ]))
                 tbody { @for level in &page.functions.levels { tr {
                     @let from = &level.provenance;
@@ -61,6 +62,7 @@ fn provenance(page: &Page) -> Markup {
                     td class="number" { (number(from.lost)) }
                     td class="number" { (share(from.complete)) }
                     td class="number" { (share(from.symbolized)) }
+                    td class="number" { (from.accounted.map_or("as sampled".into(), |part| share(Some(part)))) }
                 } } }
             } }))
         }

@@ -1,6 +1,7 @@
 //! What each owner of a level's CPU costs a query. Invariant: each sample counts for one owner, so
 //! owners' costs sum to the total.
 
+use crate::analyze::cost::accounted::Strata;
 use crate::analyze::cost::hot::By;
 use crate::analyze::cost::owners::{Rules, owners as owners_of, replaced};
 use crate::analyze::cost::tally::tally;
@@ -32,6 +33,8 @@ struct Prepared {
     /// `None`: it is the stored one as it is.
     folded: Option<Profile>,
     owners: Vec<Option<FrameId>>,
+    /// As in [`WindowView::strata`].
+    strata: Option<Strata>,
     column: usize,
     queries: f64,
 }
@@ -54,12 +57,12 @@ impl Naming {
             Some(process) => of_companion(window, process)?,
         };
         let owners = owners_of(&view.profile, &self.rules.ownerships(&view.profile, as_waits), &self.rules, as_waits);
-        let (column, queries) = (view.column, view.queries);
+        let (column, queries, strata) = (view.column, view.queries, view.strata);
         let folded = match view.profile {
             Cow::Owned(profile) => Some(profile),
             Cow::Borrowed(_) => None,
         };
-        let prepared = Arc::new(Prepared { folded, owners, column, queries });
+        let prepared = Arc::new(Prepared { folded, owners, strata, column, queries });
         self.known.lock().insert(key, prepared.clone());
         Some(prepared)
     }
@@ -113,7 +116,8 @@ fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>>
     // Its samples come from the same seconds as the target's.
     let queries = window.queries_under_profile();
     let (source, outside) = (Source::OnCpu, None);
-    Some(WindowView { window, source, profile: Cow::Borrowed(profile), column, queries, outside, folded: None })
+    let (profile, strata) = (Cow::Borrowed(profile), None);
+    Some(WindowView { window, source, profile, strata, column, queries, outside, folded: None })
 }
 
 fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, within: Within) -> Vec<Owner> {
@@ -132,7 +136,8 @@ fn of_windows(naming: &Naming, windows: &[&Window], companion: Option<&str>, wit
     for (at, (window, of, profile)) in found.into_iter().enumerate() {
         let (profile, source, outside) = (Cow::Owned(owned(profile, &of.owners, within)), Source::OnCpu, None);
         let (column, queries) = (of.column, of.queries);
-        let owned = WindowView { window, source, profile, column, queries, outside, folded: None };
+        let strata = of.strata.clone();
+        let owned = WindowView { window, source, profile, strata, column, queries, outside, folded: None };
         let tally = tally(&owned, By::SelfCost, None);
         for (frame, cost) in tally.frames {
             costs.entry((frame.name, frame.space == Space::User)).or_insert_with(|| vec![None; all.len()])[at] =
