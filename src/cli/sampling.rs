@@ -1,8 +1,10 @@
 //! How stacks are sampled, as arguments of the verbs that measure.
 
-use crate::sample::{self, COSTLY_INTERRUPT, DEFAULT_FREQUENCY, EventChoice, LOW_FREQUENCY, Unwinding, interrupt_cost};
-use crate::target::has_pmu;
+use crate::sample::{
+    self, DEFAULT_BUDGET, DEFAULT_FREQUENCY, EventChoice, FOLLOWING, Unwinding, interrupt_cost, within_budget,
+};
 use crate::words::time;
+use anyhow::{Result, ensure};
 use clap::Args;
 
 #[derive(Args)]
@@ -13,7 +15,11 @@ pub struct Sampling {
     /// Measure without sampling stacks
     #[arg(long)]
     no_sampling: bool,
-    /// Samples per second and CPU [default: 997; fewer distort less where a timer's interrupt is expensive]
+    /// Share of the busy CPU that samples may take: their rate, of 49 to 997 per second and CPU, is chosen by it
+    #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with = "frequency")]
+    #[arg(default_value_t = DEFAULT_BUDGET)]
+    sampling_budget: f64,
+    /// Samples per second and CPU, whatever they take
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u64).range(1..=20_000))]
     frequency: Option<u64>,
     /// What a sample is taken by
@@ -33,9 +39,10 @@ impl Sampling {
         if self.no_sampling {
             return None;
         }
+        let (frequency, why_rate) = self.rate();
         Some(sample::Options {
-            frequency: self.frequency.unwrap_or(DEFAULT_FREQUENCY),
-            costly_interrupts: self.costly_interrupts(),
+            frequency,
+            why_rate,
             event: self.event,
             unwinding: self.unwind,
             stack_bytes: self.stack_bytes,
@@ -44,21 +51,43 @@ impl Sampling {
         })
     }
 
-    /// What to say where a timer's interrupt is costly_interrupts; `None` where it is not, or the number of samples
-    /// was asked for.
-    fn costly_interrupts(&self) -> Option<String> {
-        let timers = self.event == EventChoice::CpuClock || self.event == EventChoice::Auto && !has_pmu();
-        if self.frequency.is_some() || !timers {
-            return None;
+    /// Samples per second and CPU, and why so many; `None`: it was asked for.
+    fn rate(&self) -> (u64, Option<String>) {
+        if let Some(asked) = self.frequency {
+            return (asked, None);
         }
         // Where timers are refused, so is sampling, and that is said where it is tried.
-        let cost = interrupt_cost().ok().filter(|nanos| *nanos > COSTLY_INTERRUPT)?;
-        Some(format!(
-            "a timer's interrupt takes {} of a CPU here, {:.1} % of it at {DEFAULT_FREQUENCY} Hz, and more of a \
-                busy server: \
-             --frequency {LOW_FREQUENCY} takes a quarter, --observer-cost measures it",
-            time(cost),
-            cost * DEFAULT_FREQUENCY as f64 / 1e7
-        ))
+        let Ok(interrupt) = interrupt_cost() else { return (DEFAULT_FREQUENCY, None) };
+        let budget = self.sampling_budget;
+        let rate = within_budget(budget, interrupt + FOLLOWING);
+        let why = format!(
+            "{rate} samples per second and CPU, for {budget} % of the busy CPU (--sampling-budget): here an interrupt \
+             takes {} and following a stack some {}; a busy server's interrupts take more, --observer-cost measures it",
+            time(interrupt),
+            time(FOLLOWING)
+        );
+        (rate, Some(why))
+    }
+}
+
+/// A share as people write it: `1`, `0.5%`.
+fn percent(text: &str) -> Result<f64> {
+    let number: f64 = text.trim().trim_end_matches('%').trim_end().parse()?;
+    ensure!(number > 0.0 && number <= 100.0, "a share of a CPU is above 0 and at most 100 %");
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_share_is_a_number_of_percent() {
+        for (text, share) in [("1", Some(1.0)), ("0.5%", Some(0.5)), ("2 %", Some(2.0))] {
+            assert_eq!(percent(text).ok(), share, "{text}");
+        }
+        for wrong in ["0", "-1", "101", "NaN", "much"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
     }
 }

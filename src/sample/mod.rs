@@ -10,6 +10,7 @@ mod off_cpu;
 mod options;
 pub mod perf;
 mod processes;
+mod rate;
 mod raw;
 mod report;
 mod start;
@@ -23,9 +24,10 @@ pub use followed::{FollowOptions, FollowedEvent, FollowingReport, Happened, RawF
 pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 use options::LARGEST_COPY;
 pub use options::{EventChoice, Options};
+pub use rate::{DEFAULT_BUDGET, DEFAULT_FREQUENCY, FOLLOWING, within_budget};
 pub use raw::*;
 pub use report::{NO_KERNEL, PER_THREAD, SamplingReport};
-pub use timer::{BareTimers, COSTLY_INTERRUPT, DEFAULT_FREQUENCY, LOW_FREQUENCY, interrupt_cost};
+pub use timer::{BareTimers, interrupt_cost};
 
 use anyhow::{Result, bail};
 

@@ -12,8 +12,8 @@ pub(super) const LARGEST_COPY: u64 = 65_528;
 pub struct Options {
     /// Samples per second and CPU; bounded by [`super::perf::TOTAL_RATE`].
     pub frequency: u64,
-    /// What is to be said of what so many interrupts take of this host.
-    pub costly_interrupts: Option<String>,
+    /// Why so many, where nobody asked for the number.
+    pub why_rate: Option<String>,
     /// `auto`, `cycles` or `cpu-clock`.
     pub event: EventChoice,
     /// How stacks are followed.
@@ -41,7 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             frequency: DEFAULT_FREQUENCY,
-            costly_interrupts: None,
+            why_rate: None,
             event: EventChoice::Auto,
             unwinding: Unwinding::Auto,
             stack_bytes: LARGEST_COPY,

@@ -43,21 +43,13 @@ impl BareTimers {
     }
 }
 
-/// Samples per second and CPU where nobody asks for another number: odd, so as not to run in step with work that
-/// timers wake.
-pub const DEFAULT_FREQUENCY: u64 = 997;
-/// What is advised where an interrupt takes more than [`COSTLY_INTERRUPT`].
-pub const LOW_FREQUENCY: u64 = 249;
-/// ns that an interrupt may take from a loop in registers: 0.6 % of a CPU at the usual rate. A virtual machine within
-/// another one takes twice that and more, and then several times as long to fill its address translations again: 27
-/// us of a small server, 125 us of 64 PostgreSQL backends were seen where the loop lost 13.
-pub const COSTLY_INTERRUPT: f64 = 6_000.0;
-
 /// Pairs of spans of the loop, and the ns between interrupts in the interrupted ones.
 const SPANS: usize = 9;
 const EVERY: u64 = 100_000;
 
-/// ns that a timer's interrupt takes from a CPU that does nothing but count: the median of pairs of spans with a
+/// ns that a timer's interrupt takes from a CPU that does nothing but count. A virtual machine within another one then
+/// takes several times as long to fill its address translations again: 27 us of a small server, 125 us of 64
+/// PostgreSQL backends were seen where the loop lost 13. It is the median of pairs of spans with a
 /// timer and without, some 150 ms in all.
 ///
 /// # Errors

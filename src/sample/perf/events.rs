@@ -159,7 +159,7 @@ pub fn rate_notes(budget: &Budget, options: &Options, cpus: usize) -> Vec<String
             "{frequency} samples/s per CPU instead of {asked}: {TOTAL_RATE} samples/s over {cpus} CPUs is the budget"
         )
     });
-    options.costly_interrupts.clone().into_iter().chain(bounded).collect()
+    options.why_rate.clone().into_iter().chain(bounded).collect()
 }
 
 /// The bare clock of one CPU, for a program in the kernel that runs at its ticks.
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn dear_interrupts_and_fewer_samples_than_asked_for_are_told() {
-        let options = Options { costly_interrupts: Some("timers are dear".into()), ..Options::default() };
+        let options = Options { why_rate: Some("timers are dear".into()), ..Options::default() };
         assert_eq!(rate_notes(&budget(2, &options), &options, 2), ["timers are dear"]);
         assert_eq!(rate_notes(&budget(64, &options), &options, 64).len(), 2);
         assert!(rate_notes(&budget(2, &Options::default()), &Options::default(), 2).is_empty());
