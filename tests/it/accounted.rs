@@ -112,3 +112,60 @@ fn a_thread_that_ran_without_a_switch_is_known_by_schedstat() {
     assert_eq!(cost(&table, "spin"), Some(99_000.0));
     assert_eq!(cost(&table, "work"), Some(60_000.0));
 }
+
+/// Random numbers below 1, the same in each run (Knuth's MMIX generator).
+struct Chance(u64);
+
+impl Chance {
+    fn below_one(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A window in which ticks fall by chance: thread 1 runs 0.4 s and spends 30 % of it in `work`, thread 2 0.8 s and
+    /// 80 %.
+    fn window(&mut self) -> Window {
+        let mut builder = Builder::new(on_cpu_columns());
+        for (tid, share, ran) in [(1, 0.3, 0.4), (2, 0.8, 0.8)] {
+            let labels = builder.labels(Labels { process: "server".into(), pid: 1, tid, ..Labels::default() });
+            for tick in 0..2_000u64 {
+                // A thousand ticks a second, each of which finds the thread on a CPU or does not.
+                if self.below_one() >= ran / 2.0 {
+                    continue;
+                }
+                let function = if self.below_one() < share { "work" } else { "rest" };
+                let frames = vec![builder.frame(frame(function))];
+                let stack = builder.stack(frames);
+                builder.sample(stack, labels, Some(tick * SECOND / 2_000), vec![1, 1_000_000]);
+            }
+        }
+        let mut window = window(1, 1, 1, QUERIES, Some(builder.finish()));
+        let threads = vec![ran(1, 400_000_000), ran(2, 800_000_000)];
+        window.scheduler = Some(SchedulerDelta { span: Span::new(0, SECOND), threads, machine: None });
+        window
+    }
+}
+
+#[test]
+fn intervals_hold_the_true_cost_as_often_as_they_say_and_are_narrower_than_without_accounts() {
+    const ROUNDS: usize = 300;
+    let truth = (0.3 * 0.4 + 0.8 * 0.8) * SECOND as f64 / QUERIES as f64;
+    let mut chance = Chance(7);
+    let (mut held, mut widths) = (0, [0.0; 2]);
+    for _ in 0..ROUNDS {
+        let with = chance.window();
+        let without = Window { scheduler: None, ..with.clone() };
+        for (at, window) in [with, without].into_iter().enumerate() {
+            let table = table(window);
+            let row = table.rows.iter().find(|row| row.frame.name == "work").unwrap();
+            let (low, high) = row.costs[0].as_ref().unwrap().interval.unwrap();
+            widths[at] += high - low;
+            held += usize::from(at == 0 && low <= truth && truth <= high);
+        }
+    }
+    let share = held as f64 / ROUNDS as f64;
+    // The wider of two bounds is taken, so that it is held a little oftener.
+    assert!((0.93..=0.995).contains(&share), "{share}");
+    let narrower = widths[0] / widths[1];
+    assert!(narrower < 0.65, "{narrower}");
+}
