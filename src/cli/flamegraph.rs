@@ -12,7 +12,7 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 
 /// Folder of a run that its pictures go to.
-pub const FOLDER: &str = "flamegraphs";
+const FOLDER: &str = "flamegraphs";
 
 /// SVG flamegraphs per level: everything, and each focus; CPU per query, waits, the time in the server's hands
 #[derive(Args)]
@@ -86,6 +86,7 @@ impl Flamegraph {
             full_names: self.names.full,
             process: self.process.clone(),
             naming: Some(Naming::of(&preset, &run.manifest)),
+            ..Wanted::default()
         };
         let directory = self.output.unwrap_or_else(|| loaded.directory.join(FOLDER));
         let mut written = write_pictures(run, &wanted, &directory)?;
