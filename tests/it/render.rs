@@ -230,9 +230,10 @@ fn a_focus_has_all_of_the_width_and_its_title_says_what_lies_outside() {
     let caption = Caption { run: "R".into(), focus: Some("b only".into()), ..Caption::default() };
     let drawing = draw(&view(&small_run(), 16, &options), &caption).unwrap();
     assert!(drawing.svg.contains("Level 16: 0.500 µs CPU per query in b only, 1.00 outside (R)"));
-    let found: Vec<(String, u64, u64)> =
+    let mut found: Vec<(String, u64, u64)> =
         boxes(&drawing.svg).into_iter().map(|(title, x, w, _)| (title, x, w)).collect();
-    let figures = "(0.500 µs CPU per query, 100 % of b only, 33.3 % of all CPU, 100 samples)";
+    found.sort();
+    let figures = "(0.500 µs CPU per query, 100 % of b only, 33.3 % of all CPU, 1,000 samples)";
     let expected = [format!("all of b only {figures}"), format!("b {figures}\nserver")];
     assert_eq!(found, expected.map(|title| (title, 0, 1_000_000_000)));
 }
