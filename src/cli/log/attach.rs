@@ -30,7 +30,8 @@ pictures have 1.5 MB together: if need be narrow frames are not drawn, and each 
 Examples:
   wireprof log attach latest
   wireprof log attach latest --level 64 --focus peek,oracle
-  wireprof log attach latest --all         40 files and 30 MB are usual of a large server")]
+  # of a large server 40 files and 30 MB are usual
+  wireprof log attach latest --all")]
 pub struct Attach {
     /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(default_value = "latest")]
