@@ -6,20 +6,13 @@ use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::shown::Shown;
-use super::{Common, Failed, Outcome, flamegraph, input};
-use crate::analyze::cost::carrier_names::Naming;
-use crate::analyze::time::nodes::nodes;
-use crate::analyze::time::places::places;
-use crate::analyze::time::populations::populations;
+use super::{Common, Outcome};
 use crate::preset::Preset;
-use crate::render::Picture;
-use crate::render::flamegraph::{Wanted, write_pictures};
 use crate::run::{Run, Store};
 use crate::sweep::{self, Stop, interrupted};
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use std::path::Path;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -120,8 +113,8 @@ pub fn cut(what: &str, outcome: sweep::SweepEnd) -> anyhow::Error {
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub struct Output {
-    /// Do not draw flamegraphs
-    #[arg(long)]
+    /// For commands of earlier versions: none is drawn until `wireprof flamegraph` or `wireprof report` is asked
+    #[arg(long, hide = true)]
     no_flamegraphs: bool,
     #[command(flatten)]
     names: Names,
@@ -139,7 +132,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Tables, pictures and where they are; then the error that cut the measurement short, if any.
+    /// Tables, and where the run is; then the error that cut the measurement short, if any.
     pub fn print(&self, store: &Store, outcome: sweep::SweepEnd, progress: &Progress) -> Result<Outcome> {
         let Some(ended) = outcome.runs.first().filter(|ended| ended.finished > 0) else {
             return Err(cut(self.what, outcome));
@@ -152,66 +145,21 @@ impl Answer<'_> {
         if let Err(error) = keep_verdict(&run, self.preset, &directory) {
             progress.note(&format!("no verdict is kept with the run: {error:#}"));
         }
-        let drawn = if self.output.no_flamegraphs { Ok(Vec::new()) } else { self.draw(&run, &directory, progress) };
         progress.done();
-        // A picture that cannot be written must not cost the tables, nor hide what cut the measurement short.
-        let (pictures, undrawn) = drawn.map_or_else(|error| (Vec::new(), Some(error)), |pictures| (pictures, None));
         let ending = Ending {
             common: self.common,
             names: &self.output.names,
             shown: &self.output.shown,
             directory: &directory,
-            pictures: Some(pictures),
             events: progress.lines(),
         };
         let failed = guards_failed(&run);
-        let id = run.manifest.id.clone();
-        let whole = |run: &Run, pictures| overview(run, Some(self.preset), &reference, pictures, self.common.json);
+        let whole = |run: &Run| overview(run, Some(self.preset), &reference, self.common.json);
         ending.tell(run, &Ok(self.preset.clone()), whole)?;
-        match (&outcome.cut, undrawn) {
-            (Some(_), undrawn) => {
-                if let Some(error) = undrawn {
-                    progress.note(&format!("no flamegraphs: {error:#}"));
-                }
-                Err(cut(self.what, outcome))
-            }
-            (None, Some(error)) => Err(anyhow!(Failed(error.context(format!(
-                "the run is whole, its flamegraphs are not; `wireprof flamegraph {id}` draws them again"
-            ))))),
-            (None, None) if failed => Ok(Outcome::CheckFailed),
-            (None, None) => Ok(Outcome::Done),
+        match &outcome.cut {
+            Some(_) => Err(cut(self.what, outcome)),
+            None if failed => Ok(Outcome::CheckFailed),
+            None => Ok(Outcome::Done),
         }
-    }
-
-    fn draw(&self, run: &Run, directory: &Path, progress: &Progress) -> Result<Vec<Picture>> {
-        progress.working("drawing flamegraphs");
-        let foci = input::foci(self.preset);
-        let (full_names, naming) = (self.output.names.full, Some(Naming::of(self.preset, &run.manifest)));
-        let folding = self.preset.folding();
-        let wanted =
-            Wanted { everything: true, foci, full_names, naming, folding: folding.clone(), ..Wanted::default() };
-        let directory = directory.join(flamegraph::FOLDER);
-        let mut flamegraphs = write_pictures(run, &wanted, &directory)?.pictures;
-        for process in run.companions() {
-            let wanted = Wanted {
-                everything: true,
-                process: Some(process.into()),
-                full_names: self.output.names.full,
-                folding: folding.clone(),
-                ..Wanted::default()
-            };
-            flamegraphs.extend(write_pictures(&run.clone().seen_from(process), &wanted, &directory)?.pictures);
-        }
-        let mut pictures: Vec<Picture> = flamegraphs
-            .into_iter()
-            .map(|p| Picture { title: format!("level {}, {}", p.level, p.what), path: p.path.display().to_string() })
-            .collect();
-        let hops = places(run);
-        let populations = populations(&hops, &nodes(run, &hops, Some(self.preset)));
-        if !populations.is_empty() {
-            let path = directory.join(format!("{}-clients.svg", run.manifest.id));
-            pictures.push(super::explain::draw(run, &populations, &path)?);
-        }
-        Ok(pictures)
     }
 }

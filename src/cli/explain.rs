@@ -105,7 +105,7 @@ impl Explain {
         };
         page.beginning(
             || whole(run, &preset, self.top, picture.clone(), common.json),
-            || of_run(run, &preset, &self.shown.section, &loaded.directory.display().to_string(), Vec::new()),
+            || of_run(run, &preset, &self.shown.section, &loaded.directory.display().to_string()),
             || {
                 let mut sections = pictured(run, &preset, self.top, picture.clone());
                 let hops = places(run);
@@ -149,14 +149,8 @@ fn pictured(run: &Run, preset: &Result<Preset>, top: usize, picture: Option<Pict
 }
 
 /// Sections of a run by their names, from its overview and from its explanation.
-pub fn of_run(
-    run: &Run,
-    preset: &Result<Preset>,
-    wanted: &[String],
-    reference: &str,
-    pictures: Vec<Picture>,
-) -> Vec<Section> {
-    let mut sections = overview(run, preset.as_ref().ok(), reference, pictures, false).sections;
+pub fn of_run(run: &Run, preset: &Result<Preset>, wanted: &[String], reference: &str) -> Vec<Section> {
+    let mut sections = overview(run, preset.as_ref().ok(), reference, false).sections;
     let lacks = |name: &String| sections.iter().all(|section| section.id != name);
     if wanted.iter().any(lacks) {
         let known: Vec<&str> = sections.iter().map(|section| section.id).collect();

@@ -4,15 +4,15 @@ use super::folding::{FoldingArguments, KernelArgument};
 use super::names::Names;
 use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::cost::carrier_names::Naming;
-use crate::render::flamegraph::{Wanted, write_pictures};
+use crate::render::flamegraph::{Pictures, Wanted, write_pictures};
 use crate::render::{Picture, Report, Section};
-use crate::run::Parts;
+use crate::run::{Parts, Run};
 use anyhow::{Result, anyhow};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Folder of a run that its pictures go to.
-pub const FOLDER: &str = "flamegraphs";
+const FOLDER: &str = "flamegraphs";
 
 /// SVG flamegraphs per level: everything, and each focus; CPU per query, waits, the time in the server's hands
 #[derive(Args)]
@@ -35,7 +35,7 @@ pub struct Flamegraph {
     /// preset]
     #[arg(long, value_name = "NAME|REGEX")]
     focus: Option<String>,
-    /// Another process than the target, sampled besides it (sweep --also)
+    /// Another process than the target, sampled besides it (sweep --also) [default: the target, and each of these]
     #[arg(long, value_name = "NAME")]
     process: Option<String>,
     /// Functions of the kernel: as one for each system call, or each by its name [default: each]
@@ -51,6 +51,17 @@ pub struct Flamegraph {
     output: Option<PathBuf>,
     #[command(flatten)]
     names: Names,
+}
+
+/// The processes that were sampled beside the target, everything of each: the foci are the target's.
+fn companions(run: &Run, wanted: &Wanted, directory: &Path, written: &mut Pictures) -> Result<()> {
+    for process in run.companions() {
+        let wanted = Wanted { process: Some(process.into()), foci: Vec::new(), naming: None, ..wanted.clone() };
+        let more = write_pictures(&run.clone().seen_from(process), &wanted, directory)?;
+        written.pictures.extend(more.pictures);
+        written.left_out.extend(more.left_out);
+    }
+    Ok(())
 }
 
 impl Flamegraph {
@@ -73,11 +84,15 @@ impl Flamegraph {
             unfolded: self.folding.unfolded,
             kernel_grouped: self.kernel == Some(KernelArgument::Grouped),
             full_names: self.names.full,
-            process: self.process,
+            process: self.process.clone(),
             naming: Some(Naming::of(&preset, &run.manifest)),
+            ..Wanted::default()
         };
         let directory = self.output.unwrap_or_else(|| loaded.directory.join(FOLDER));
-        let written = write_pictures(run, &wanted, &directory)?;
+        let mut written = write_pictures(run, &wanted, &directory)?;
+        if self.focus.is_none() && wanted.process.is_none() {
+            companions(run, &wanted, &directory, &mut written)?;
+        }
         let pictures = written
             .pictures
             .iter()

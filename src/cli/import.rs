@@ -193,10 +193,8 @@ impl Import {
         progress.done();
         let ended = if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done };
         let (directory, shown_by) = (writer.directory(), Some(preset.clone()));
-        let ending = Ending { common, names: &self.names, shown: &self.shown, directory, pictures: None, events: None };
-        ending.tell(run, &Ok(preset), |run, pictures| {
-            overview(run, shown_by.as_ref(), &reference, pictures, common.json)
-        })?;
+        let ending = Ending { common, names: &self.names, shown: &self.shown, directory, events: None };
+        ending.tell(run, &Ok(preset), |run| overview(run, shown_by.as_ref(), &reference, common.json))?;
         Ok(ended)
     }
 

@@ -13,8 +13,8 @@ use crate::analyze::time::scraped::scraped;
 use crate::check::Status;
 use crate::preset::Preset;
 use crate::render::{
-    Picture, Report, Section, checks_report, frames_table, level_tables, manifest_lines, observer_section,
-    places_section, processes_table, quantities_table, scraped_table, transactions_table,
+    Report, Section, checks_report, frames_table, level_tables, manifest_lines, observer_section, places_section,
+    processes_table, quantities_table, scraped_table, transactions_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -24,15 +24,8 @@ const TOP: usize = 12;
 /// Statements of the database.
 const STATEMENTS: usize = 2;
 
-/// Levels, checks, the preset's quantities, hot frames and pictures of a run; `all_checks`: those that pass have rows
-/// too.
-pub fn overview(
-    run: &Run,
-    preset: Option<&Preset>,
-    reference: &str,
-    pictures: Vec<Picture>,
-    all_checks: bool,
-) -> Report {
+/// Levels, checks, the preset's quantities and hot frames of a run; `all_checks`: those that pass have rows too.
+pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, all_checks: bool) -> Report {
     let manifest = &run.manifest;
     let mut tables = level_tables(&summary(run));
     tables.extend(Some(processes(run)).filter(|found| !found.is_empty()).map(|found| processes_table(&found)));
@@ -49,13 +42,11 @@ pub fn overview(
         sections.extend(hottest(run, preset));
     }
     let companions = run.companions();
-    if !pictures.is_empty() {
-        sections.push(Section { id: "pictures", title: "Flamegraphs".into(), pictures, ..Section::default() });
-    }
     let mut next = vec![
         format!("The run is in {reference} (its id: {})", manifest.id),
         format!(
-            "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof flamegraph {id}`",
+            "More: `wireprof hot {id}`, `wireprof metrics {id} --match REGEX`, `wireprof report {id}` (a page with \
+             flamegraphs), `wireprof flamegraph {id}`",
             id = manifest.id
         ),
         format!(

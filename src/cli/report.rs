@@ -128,7 +128,7 @@ fn text(run: &Run, preset: &Result<Preset>, directory: &Path, difference: Option
     let reference = directory.display().to_string();
     let (figures, sections, flames) = std::thread::scope(|threads| {
         let stacks = threads.spawn(|| flames(run, &wanted));
-        let tables = threads.spawn(|| explain::of_run(run, preset, &ids, &reference, Vec::new()));
+        let tables = threads.spawn(|| explain::of_run(run, preset, &ids, &reference));
         let diagnoses = judged.map_or_else(Vec::new, |preset| diagnose::all_levels(run, preset));
         let figures = Page::of(run, why, diagnoses);
         let failed = |_| anyhow!("the run could not be analysed");

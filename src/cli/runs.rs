@@ -70,15 +70,8 @@ impl Runs {
             self.shown.check(&OF_RUN)?;
             let input::Loaded { run, directory } = input::load_any(common, reference, Parts::ALL)?;
             let (names, preset) = (Names::default(), input::preset(&run.manifest, None));
-            let ending = Ending {
-                common,
-                names: &names,
-                shown: &self.shown,
-                directory: &directory,
-                pictures: None,
-                events: None,
-            };
-            return ending.tell(run, &preset, |run, _| run_report(run, common.json));
+            let ending = Ending { common, names: &names, shown: &self.shown, directory: &directory, events: None };
+            return ending.tell(run, &preset, |run| run_report(run, common.json));
         }
         let store = Store::new(&common.runs);
         let mut manifests = store.list()?;

@@ -16,7 +16,7 @@ use std::path::Path;
 /// Lines of a page that begins with the answer, at most.
 const PAGE: usize = 120;
 /// The sections of a run, each with what it tells.
-pub const OF_RUN: [&str; 18] = [
+pub const OF_RUN: [&str; 17] = [
     "levels",
     "places",
     "tree",
@@ -32,7 +32,6 @@ pub const OF_RUN: [&str; 18] = [
     "statements",
     "hot",
     "observer",
-    "pictures",
     "setup",
     "where",
 ];
@@ -227,10 +226,11 @@ pub fn reference(common: &Common, run: &Run, directory: &Path) -> String {
     if by_default || path.chars().count() + COMMAND > common.width { run.manifest.id.clone() } else { path }
 }
 
-/// The two commands that lead on from a run that was just measured.
+/// The commands that lead on from a run that was just measured.
 pub fn after_measuring(reference: &str) -> Vec<(String, String)> {
     vec![
         (format!("wireprof diagnose {reference}"), "the evidence for it".into()),
         (format!("wireprof explain {reference}"), "where the time goes".into()),
+        (format!("wireprof report {reference}"), "a page with charts and flamegraphs".into()),
     ]
 }

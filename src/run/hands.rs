@@ -2,6 +2,7 @@
 //! it names in `hands.pb.gz`. Invariant: stack number n of `hands.json` is sample n of the profile, so that what the
 //! one counts the other names; stacks that cannot be read cost their names, nothing else.
 
+use super::scrapes::{find_scrape, read_scrape};
 use super::store::{read_optional, write_file};
 use super::{Parts, pprof};
 use crate::carriers::Carried;
@@ -108,7 +109,7 @@ pub(super) fn read_hands(directory: &Path, parts: Parts) -> Result<(Option<Hands
 
 /// Nothing where a file is gone: the window's own metrics are beside it.
 fn read_metrics(directory: &Path, spans: [Span; 2]) -> Option<MetricsDelta> {
-    let [before, after] = SCRAPES.map(|name| fs::read_to_string(directory.join(name)).ok());
+    let [before, after] = SCRAPES.map(|name| read_scrape(&find_scrape(directory, name)?).ok());
     let scrape = |at: usize, text: Option<String>| Some(Scrape { span: spans[at], text: text? });
     Some(MetricsDelta::between(&scrape(0, before)?, &scrape(1, after)?))
 }

@@ -14,6 +14,7 @@ pub mod pprof;
 mod prune;
 mod read;
 mod reference;
+mod scrapes;
 mod store;
 mod unseen;
 mod verdict;

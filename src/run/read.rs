@@ -3,6 +3,7 @@
 
 use super::companions::read_companions;
 use super::hands::read_hands;
+use super::scrapes::{find_scrape, read_scrape};
 use super::store::{open, read_json, read_optional};
 use super::{Damaged, Missing, OffCpu, Part, Parts, Window, WindowFacts, pprof};
 use crate::load::{LoadTrace, read_latency_log};
@@ -65,13 +66,12 @@ fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
     if parts.profiles && off_cpu.as_ref().is_some_and(|off_cpu: &OffCpu| off_cpu.profile.is_none()) {
         gone(Part::OffCpuStacks, "offcpu.pb.gz");
     }
-    let scrapes = ["metrics-before.prom", "metrics-after.prom"].map(|name| directory.join(name));
-    let lost = facts.scrapes.is_some() && !scrapes.iter().all(|path| path.exists());
-    let metrics = match facts.scrapes.filter(|_| parts.metrics && !lost) {
-        Some(spans) => Some(metrics(&scrapes, spans)?),
-        None => None,
+    let scrapes = ["metrics-before.prom", "metrics-after.prom"].map(|name| find_scrape(directory, name));
+    let metrics = match (facts.scrapes.filter(|_| parts.metrics), &scrapes) {
+        (Some(spans), [Some(before), Some(after)]) => Some(metrics([before, after], spans)?),
+        _ => None,
     };
-    if lost {
+    if facts.scrapes.is_some() && scrapes.contains(&None) {
         let why = "metrics-before.prom or metrics-after.prom is gone from the run's directory".into();
         facts.missing.push(Missing { what: Part::Metrics, why, remedy: "copy the run again, whole".into() });
     }
@@ -127,12 +127,8 @@ fn profile(directory: &Path, name: &'static str, parts: Parts) -> Result<Option<
     }
 }
 
-fn metrics(paths: &[std::path::PathBuf; 2], spans: [crate::clock::Span; 2]) -> Result<MetricsDelta> {
-    let scrape = |at: usize| -> Result<Scrape> {
-        let path = &paths[at];
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Scrape { span: spans[at], text })
-    };
+fn metrics(paths: [&Path; 2], spans: [crate::clock::Span; 2]) -> Result<MetricsDelta> {
+    let scrape = |at: usize| anyhow::Ok(Scrape { span: spans[at], text: read_scrape(paths[at])? });
     Ok(MetricsDelta::between(&scrape(0)?, &scrape(1)?))
 }
 

@@ -3,14 +3,15 @@
 //! a run that was cut short stays readable up to its last whole window.
 //!
 //! `window.json` facts, `load.json` + `latency.hdr` (HdrHistogram interval log, an entry a 50 ms slice),
-//! `profile.pb.gz` (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom`,
-//! `metrics-after.prom`, `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz`
+//! `profile.pb.gz` (pprof) + `sampling.json`, `offcpu.pb.gz` (pprof) + `offcpu.json`, `metrics-before.prom.gz`,
+//! `metrics-after.prom.gz`, `metrics-series.prom` (once a second), `scheduler.json`, `wire.json`, `timelines.json.gz`
 //! (whole timelines of a sample of the queries), `statements.json`, `guards.json` (the checks), `beside.json` +
 //! `beside-N.pb.gz` (pprof; the companions). In the run's own directory, where it was asked for: `observer.json`.
 
 use super::companions::write_companions;
 use super::hands::{SCRAPES, write_hands};
 use super::read::{read_window, read_windows};
+use super::scrapes::write_scrape;
 use super::{Damaged, Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
 use crate::load::write_latency_log;
 use crate::metrics::Scrape;
@@ -268,10 +269,10 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
         write_hands(directory, hands)?;
     }
     if let Some(expositions) = expositions {
-        write_file(&directory.join("metrics-before.prom"), expositions.before.text.as_bytes())?;
-        write_file(&directory.join("metrics-after.prom"), expositions.after.text.as_bytes())?;
+        write_scrape(directory, "metrics-before.prom", &expositions.before.text)?;
+        write_scrape(directory, "metrics-after.prom", &expositions.after.text)?;
         for (name, scrape) in SCRAPES.iter().zip(expositions.followed.into_iter().flatten()) {
-            write_file(&directory.join(name), scrape.text.as_bytes())?;
+            write_scrape(directory, name, &scrape.text)?;
         }
         if let Some(series) = expositions.series {
             write_file(&directory.join("metrics-series.prom"), series.as_bytes())?;

@@ -232,13 +232,13 @@ fn a_picture_of_the_time_in_hand_has_all_of_it_and_says_who_ended_each_wait() {
     assert!(written.left_out.contains(&"level 64, all in hand: no profile, nothing was drawn".to_string()));
     let svg = fs::read_to_string(&drawn[1].path).unwrap();
     for title in [
-        "all (3,000 µs in hand per query, 100 %)",
-        "[runs on a CPU] (300 µs in hand per query, 10.0 %)",
-        "[ready, not polled yet] (150 µs in hand per query, 5.00 %)",
-        "oracle (2,100 µs in hand per query, 70.0 %)",
-        "ended by task batches, in answer (2,100 µs in hand per query, 70.0 %)",
-        "ended by a thread, in flush (450 µs in hand per query, 15.0 %)",
-        "serve (2,550 µs in hand per query, 85.0 %)",
+        "all (3,000 µs in hand per query, 100 % of all time in hand)",
+        "[runs on a CPU] (300 µs in hand per query, 10.0 % of all time in hand)",
+        "[ready, not polled yet] (150 µs in hand per query, 5.00 % of all time in hand)",
+        "oracle (2,100 µs in hand per query, 70.0 % of all time in hand)",
+        "ended by task batches, in answer (2,100 µs in hand per query, 70.0 % of all time in hand)",
+        "ended by a thread, in flush (450 µs in hand per query, 15.0 % of all time in hand)",
+        "serve (2,550 µs in hand per query, 85.0 % of all time in hand)",
     ] {
         assert!(svg.contains(&format!("<title>{title}")), "{title} in\n{svg}");
     }

@@ -41,6 +41,7 @@ mod nodes;
 mod off_cpu;
 mod perflog;
 mod perflog_check;
+mod pictures;
 mod preset;
 #[path = "../support/recordings.rs"]
 mod recordings;

@@ -210,12 +210,12 @@ fn a_flamegraphs_widths_are_the_weights_and_its_tooltips_are_per_query() {
     found.sort_by_key(|(title, ..)| title.clone());
     let ms = 1_000_000;
     let expected = [
-        ("all (9.00 µs CPU per query, 100 %, 180 samples)", 0, 180 * ms),
-        ("f (7.50 µs CPU per query, 83.3 %, 150 samples)\nserver", 0, 150 * ms),
-        ("f::h (1.50 µs CPU per query, 16.7 %, 30 samples)\nserver", 150 * ms, 30 * ms),
-        ("g (2.50 µs CPU per query, 27.8 %, 50 samples)\nserver", 100 * ms, 50 * ms),
-        ("main (9.00 µs CPU per query, 100 %, 180 samples)\nserver", 0, 180 * ms),
-        ("read (1.50 µs CPU per query, 16.7 %, 30 samples)\n[kernel]", 150 * ms, 30 * ms),
+        ("all (9.00 µs CPU per query, 100 % of all CPU, 180 samples)", 0, 180 * ms),
+        ("f (7.50 µs CPU per query, 83.3 % of all CPU, 150 samples)\nserver", 0, 150 * ms),
+        ("f::h (1.50 µs CPU per query, 16.7 % of all CPU, 30 samples)\nserver", 150 * ms, 30 * ms),
+        ("g (2.50 µs CPU per query, 27.8 % of all CPU, 50 samples)\nserver", 100 * ms, 50 * ms),
+        ("main (9.00 µs CPU per query, 100 % of all CPU, 180 samples)\nserver", 0, 180 * ms),
+        ("read (1.50 µs CPU per query, 16.7 % of all CPU, 30 samples)\n[kernel]", 150 * ms, 30 * ms),
     ];
     assert_eq!(found, expected.map(|(t, x, w)| (t.to_string(), x, w)));
     assert!(drawing.svg.contains("Level 16: 9.00 µs CPU per query (R)"));
@@ -225,21 +225,17 @@ fn a_flamegraphs_widths_are_the_weights_and_its_tooltips_are_per_query() {
 }
 
 #[test]
-fn a_focused_flamegraph_says_in_its_title_what_lies_outside() {
+fn a_focus_has_all_of_the_width_and_its_title_says_what_lies_outside() {
     let options = ViewOptions { focus: Some(Focus::new("b only", &["^b$"]).unwrap()), ..ViewOptions::default() };
-    let caption = Caption { run: "R".into(), focus: Some("b only".into()), folded: true, full_names: false };
+    let caption = Caption { run: "R".into(), focus: Some("b only".into()), ..Caption::default() };
     let drawing = draw(&view(&small_run(), 16, &options), &caption).unwrap();
     assert!(drawing.svg.contains("Level 16: 0.500 µs CPU per query in b only, 1.00 outside (R)"));
-    let total: u64 = boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("all ")).map(|b| b.2).sum();
-    let roots: u64 =
-        boxes(&drawing.svg).iter().filter(|b| b.0.starts_with("b ") || b.0.starts_with("[outside")).map(|b| b.2).sum();
-    assert_eq!((total, roots), (3_000_000_000, 3_000_000_000));
-}
-
-#[test]
-fn inferno_still_takes_a_frames_text_from_its_tooltip_where_ours_can_be_put_in() {
-    let drawing = draw(&view(&small_run(), 1, &ViewOptions::default()), &Caption::default()).unwrap();
-    assert_eq!(drawing.svg.matches(r#".textContent.split("\n")[0]"#).count(), 2);
+    let mut found: Vec<(String, u64, u64)> =
+        boxes(&drawing.svg).into_iter().map(|(title, x, w, _)| (title, x, w)).collect();
+    found.sort();
+    let figures = "(0.500 µs CPU per query, 100 % of b only, 33.3 % of all CPU, 1,000 samples)";
+    let expected = [format!("all of b only {figures}"), format!("b {figures}\nserver")];
+    assert_eq!(found, expected.map(|title| (title, 0, 1_000_000_000)));
 }
 
 #[test]
@@ -300,7 +296,8 @@ fn pictures_are_small(level: &Path, focus: &str) -> usize {
         let found = boxes(&drawing.svg);
         assert!(drawing.svg.len() < 3_000_000, "{}", drawing.svg.len());
         assert_eq!(found.len(), drawing.drawn);
-        assert!(found.iter().any(|b| b.0.starts_with("all ") && b.2 == total as u64));
+        let outside = view.outside.unwrap_or(0);
+        assert!(found.iter().any(|b| b.0.starts_with("all ") && b.2 as i64 == total - outside));
         assert!(found.iter().all(|b| b.0.lines().all(|l| l.chars().count() <= 400)));
         if let Ok(directory) = std::env::var("WIREPROF_KEEP_PICTURES") {
             std::fs::write(format!("{directory}/{name}.svg"), &drawing.svg).unwrap();

@@ -153,6 +153,8 @@ fn a_process_beside_the_target_has_a_profile_of_its_own_and_is_in_no_other() {
     assert!(hot.code == 0 && hot.out.contains("PostgresMain"), "{}\n{}", hot.out, hot.err);
     place.run(&["hot", "--process", "cockroach"]).assert(2, &["--process cockroach was not sampled", "postgres"]);
     let picture = place.runs().join(&run.manifest.id).join("flamegraphs");
+    assert!(!picture.exists(), "pictures are drawn when they are asked for");
+    place.run(&["flamegraph"]).assert(0, &["postgres all"]);
     let level = run.manifest.levels[0];
     assert!(picture.join(format!("{}-L{level:04}-postgres-all.svg", run.manifest.id)).exists());
 }

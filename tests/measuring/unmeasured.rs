@@ -130,7 +130,7 @@ fn edit(run: &Path, file: &str, change: &dyn Fn(&mut Value)) {
 const FILES: [&str; 14] = [
     "guards.json",
     "latency.hdr",
-    "metrics-before.prom",
+    "metrics-before.prom.gz",
     "metrics-series.prom",
     "offcpu.json",
     "offcpu.pb.gz",

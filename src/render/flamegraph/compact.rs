@@ -1,11 +1,11 @@
 //! A picture as numbers, for a script that draws it when it is looked at. Invariant: the boxes are those that inferno
 //! would draw, in its order; what lies outside a focus is said and not drawn, so that a focus has all of the width.
 
-use super::fold::{Drawn, Folded};
+use super::fold::Folded;
 use super::{Caption, Drawing, Unit, lines, not_drawn_yet, threshold, title};
 use crate::analyze::cost::carried::ENDED_BY;
 use crate::analyze::cost::view::{LevelView, Source};
-use crate::profile::{OUTSIDE, Space, middle};
+use crate::profile::{Space, middle};
 use std::collections::HashMap;
 
 /// Frames at most: dozens of such pictures stand on one page of a few megabytes, and a browser shows one of them at
@@ -49,30 +49,23 @@ pub(in crate::render) fn compact(
 ) -> Compact {
     let folded = Folded::of(&view.profile, view.column, caption.full_names);
     let unit = Unit::of(&view.profile.columns[view.column], view.per);
-    let outside = outside(&folded);
-    let gone = outside.map_or(0, |outside| outside.width);
-    let threshold = threshold(&folded, folded.total - gone, MOST_FRAMES);
+    let threshold = threshold(&folded, MOST_FRAMES);
     let drawing: Drawing = not_drawn_yet(&folded, threshold);
     let mut known: HashMap<usize, usize> = HashMap::new();
     let mut label = |at: usize| {
         *known.entry(at).or_insert_with(|| {
             let label = &folded.labels[at];
-            let kind = kind(view.source, label.space, &label.full);
-            intern(&label.shown, &middle(&label.full, super::FULL_NAME), &label.module, kind)
+            let frame = &label.frame;
+            let kind = kind(view.source, frame.space, &frame.name);
+            intern(&label.shown, &middle(&frame.name, super::FULL_NAME), &frame.module, kind)
         })
     };
     let (mut boxes, mut before) = (Vec::new(), 0);
-    let drawn =
-        |drawn: &&Drawn| drawn.width >= threshold && outside.is_none_or(|o| drawn.start != o.start || !is(o, drawn));
-    for drawn in folded.boxes.iter().filter(drawn) {
-        let all = drawn.depth == 0;
-        let start = if outside.is_some_and(|o| drawn.start > o.start) { drawn.start - gone } else { drawn.start };
-        let width = if all { drawn.width - gone } else { drawn.width };
+    for drawn in folded.boxes.iter().filter(|drawn| drawn.width >= threshold) {
         let samples = drawn.samples.map_or(-1, |samples| samples as i64);
-        let samples = if all { samples - outside.and_then(|o| o.samples).unwrap_or(0) as i64 } else { samples };
         let label = drawn.label.map_or(0, |at| label(at) + 1) as i64;
-        boxes.extend([drawn.depth as i64, start as i64 - before, width as i64, label, samples]);
-        before = start as i64;
+        boxes.extend([drawn.depth as i64, drawn.start as i64 - before, drawn.width as i64, label, samples]);
+        before = drawn.start as i64;
     }
     Compact {
         title: title(view, caption, &unit),
@@ -81,16 +74,6 @@ pub(in crate::render) fn compact(
         unit: unit.name,
         boxes,
     }
-}
-
-/// The box of what lies outside the focus, which stands on the bottom.
-fn outside(folded: &Folded) -> Option<&Drawn> {
-    let is_it = |at: usize| folded.labels[at].space == Space::Marker && folded.labels[at].full == OUTSIDE;
-    folded.boxes.iter().find(|drawn| drawn.depth == 1 && drawn.label.is_some_and(is_it))
-}
-
-fn is(a: &Drawn, b: &Drawn) -> bool {
-    (a.depth, a.start, a.label) == (b.depth, b.start, b.label)
 }
 
 fn kind(source: Source, space: Space, name: &str) -> Kind {

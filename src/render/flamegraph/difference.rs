@@ -2,10 +2,11 @@
 //! Invariant: colour stands only where a difference was found; both pictures of a pair have one scale, so that the
 //! same width is the same cost.
 
-use super::fold::{Drawn, Folded, own_name};
+use super::fold::{Folded, outside, own_name};
+use super::head::{Head, Key};
 use super::lines::not_drawn;
 use super::tooltip::{self, Dress};
-use super::{Caption, Drawing, Unit, options, plain};
+use super::{Caption, Drawing, Unit, plain};
 use crate::analyze::compare::difference::{FrameRow, Subtree, TreeDifference};
 use crate::analyze::cost::view::Per;
 use crate::profile::{middle, short_name};
@@ -13,12 +14,8 @@ use crate::render::difference::verdict;
 use crate::render::figure::count;
 use anyhow::{Context, Result};
 
-/// Width of a picture in pixels. The dearer side fills it.
-const WIDTH: f64 = 1_500.0;
-/// What a side without room gets all the same: the scale is then no longer that of the other side.
-const NARROWEST: f64 = 60.0;
-/// Pixels that inferno leaves free at both sides together.
-const PADDING: f64 = 20.0;
+/// Share of the width that a side without room gets all the same: the scale is then no longer that of the other side.
+const NARROWEST: f64 = 0.03;
 /// Functions that the subtitle names, and characters of each.
 const OWNERS: usize = 2;
 const OWNER_WIDTH: usize = 40;
@@ -60,53 +57,60 @@ pub fn draw_difference(
     margin: f64,
 ) -> Result<Drawing> {
     let side = direction.side();
-    let folded = Folded::of(&trees.profile(side), 1, caption.full_names);
+    let (profile, other) = (trees.profile(side), trees.profile(1 - side));
+    let folded = Folded::of(&profile, 1, caption.full_names);
     let unit = Unit::of(&trees.column, Per::Query);
-    let mut options = options(title(trees, direction, caption, &unit), &unit, trees.queries[side]);
-    let width = width(trees, side);
-    options.image_width = Some(width);
-    let mut drawing =
-        plain(&folded, &mut options).with_context(|| format!("level {} of {}", trees.level, trees.runs[side]))?;
+    let mut drawing = plain(&folded, caption.most_frames)
+        .with_context(|| format!("level {} of {}", trees.level, trees.runs[side]))?;
+    // Of a focus what lies in it is drawn.
+    let outside = if side == 0 { [&profile, &other] } else { [&other, &profile] }.map(|profile| outside(profile, 1));
+    let costs = [0, 1].map(|side| (trees.weights[side] - outside[side] as f64) / trees.queries[side]);
     let largest = trees.subtrees.iter().filter(|s| s.differs()).map(|s| s.difference.abs()).fold(0.0, f64::max);
     let left_out = if caption.folded { "; runtime functions folded (--unfolded)" } else { "" };
-    let subtitle = [legend(trees), format!("{}{}{left_out}", largest_owners(trees, &unit), judged(trees, &drawing))];
-    let dress = |drawn: &Drawn| match drawn.node.map(|node| &trees.subtrees[node.index()]) {
-        Some(subtree) => Dress { figures: figures(subtree, &unit, margin), fill: Some(colour(subtree, largest)) },
-        None => Dress { figures: whole(trees, &unit), fill: Some(UNCOLOURED.into()) },
+    let head = Head {
+        title: title(trees, direction, caption, costs, &unit),
+        lines: vec![
+            format!("{} to {}", trees.runs[0], trees.runs[1]),
+            format!("{}{}{left_out}", largest_owners(trees, &unit), judged(trees, &drawing)),
+        ],
+        legend: legend(),
+        share: (costs[side] / costs[0].max(costs[1])).max(NARROWEST),
+        style: format!("#frames rect[fill=\"{UNCOLOURED}\"] {{ stroke:#8c8c88; stroke-width:0.5 }}\n"),
     };
-    drawing.svg = tooltip::rewrite(&on_full_width(&drawing.svg, width), &folded, &subtitle, dress);
+    let all = caption.focus.as_ref().map_or("all".into(), |focus| format!("all of {focus}"));
+    drawing.svg = tooltip::rewrite(&drawing.svg, &folded, &head, &all, |drawn| {
+        match drawn.node.map(|node| &trees.subtrees[node.index()]) {
+            Some(subtree) => Dress { figures: figures(subtree, &unit, margin), fill: colour(subtree, largest) },
+            None => Dress { figures: whole(costs, &unit), fill: UNCOLOURED.into() },
+        }
+    });
     Ok(drawing)
 }
 
-/// The frames keep their width, and the picture around them becomes as wide as its pair.
-fn on_full_width(svg: &str, width: usize) -> String {
-    let wide = svg.replacen(&format!("width=\"{width}\""), &format!("width=\"{WIDTH}\""), 1);
-    wide.replacen(&format!("viewBox=\"0 0 {width} "), &format!("viewBox=\"0 0 {WIDTH} "), 1)
-}
-
-/// In proportion to the cost a query.
-fn width(trees: &TreeDifference, side: usize) -> usize {
-    let cost = |side: usize| trees.weights[side] / trees.queries[side];
-    let share = cost(side) / cost(0).max(cost(1));
-    (PADDING + share * (WIDTH - PADDING)).max(NARROWEST).round() as usize
-}
-
-fn title(trees: &TreeDifference, direction: Direction, caption: &Caption, unit: &Unit) -> String {
-    let [before, after] = [0, 1].map(|side| unit.cost(trees.weights[side] / trees.queries[side]));
+fn title(trees: &TreeDifference, direction: Direction, caption: &Caption, costs: [f64; 2], unit: &Unit) -> String {
+    let [before, after] = costs.map(|cost| unit.cost(cost));
     let what = caption.focus.as_ref().map_or(String::new(), |focus| format!(", {focus}"));
     let drawn = direction.word();
     format!("Level {}{what}, {drawn}: {before} before, {after} after, {}", trees.level, unit.name)
 }
 
-/// For frames that are as they were, and those of which nothing can be said.
-const UNCOLOURED: &str = "rgb(228,228,224)";
+/// For frames that are as they were, and those of which nothing can be said. Framed, so that they are seen on white.
+const UNCOLOURED: &str = "rgb(232,232,228)";
+const DEARER: [f64; 3] = [225.0, 35.0, 35.0];
+const ONLY_AFTER: [f64; 3] = [205.0, 30.0, 150.0];
+const CHEAPER: [f64; 3] = [45.0, 90.0, 225.0];
+const ONLY_BEFORE: [f64; 3] = [0.0, 140.0, 140.0];
 
-fn legend(trees: &TreeDifference) -> String {
-    format!(
-        "{} to {}. Red: more after, magenta: only after; blue: less after, teal: only before; grey: no difference \
-            found",
-        trees.runs[0], trees.runs[1]
-    )
+/// With the colours of the largest difference.
+fn legend() -> Vec<Key> {
+    let key = |colour: String, word: &str| Key { colour, word: word.into() };
+    vec![
+        key(mixed(DEARER, STRONGEST), "slower: costs more after"),
+        key(mixed(ONLY_AFTER, STRONGEST), "only after"),
+        key(mixed(CHEAPER, STRONGEST), "faster: costs less after"),
+        key(mixed(ONLY_BEFORE, STRONGEST), "only before"),
+        key(UNCOLOURED.into(), "unchanged: no difference found"),
+    ]
 }
 
 /// `Most: planted_peek +20.9, read_ts -1.2. `; empty where no function of the program is known to differ.
@@ -129,18 +133,26 @@ fn judged(trees: &TreeDifference, drawing: &Drawing) -> String {
     )
 }
 
+/// How much of the full colour the largest difference has: black text stays legible on it.
+const STRONGEST: f64 = 0.6;
+const WEAKEST: f64 = 0.25;
+
 /// Strong where the difference is among the largest; a frame that is on one side only has a hue of its own.
 fn colour(subtree: &Subtree, largest: f64) -> String {
     if !subtree.differs() {
         return UNCOLOURED.into();
     }
     let full = match (subtree.samples, subtree.difference > 0.0) {
-        ((0, _), _) => [205.0, 30.0, 150.0],
-        ((_, 0), _) => [0.0, 140.0, 140.0],
-        (_, true) => [225.0, 35.0, 35.0],
-        (_, false) => [45.0, 90.0, 225.0],
+        ((0, _), _) => ONLY_AFTER,
+        ((_, 0), _) => ONLY_BEFORE,
+        (_, true) => DEARER,
+        (_, false) => CHEAPER,
     };
-    let strength = 0.35 + 0.65 * (subtree.difference.abs() / largest).sqrt();
+    mixed(full, WEAKEST + (STRONGEST - WEAKEST) * (subtree.difference.abs() / largest).sqrt())
+}
+
+/// So much of a colour, the rest white.
+fn mixed(full: [f64; 3], strength: f64) -> String {
     let [red, green, blue] = full.map(|part| (255.0 - strength * (255.0 - part)).round() as u8);
     format!("rgb({red},{green},{blue})")
 }
@@ -164,8 +176,7 @@ fn figures(subtree: &Subtree, unit: &Unit, margin: f64) -> String {
     )
 }
 
-fn whole(trees: &TreeDifference, unit: &Unit) -> String {
-    let [before, after] = [0, 1].map(|side| trees.weights[side] / trees.queries[side]);
+fn whole([before, after]: [f64; 2], unit: &Unit) -> String {
     format!("{} before, {} after, {} {}", unit.cost(before), unit.cost(after), unit.signed(after - before), unit.name)
 }
 
@@ -212,7 +223,7 @@ mod tests {
         let after = [("main;app::work", 2000), ("main;app::other;core::hint::black_box", 400)];
         let trees = trees(&side(&after[..1]), &side(&after), &options).remove(0);
         let svg = draw_difference(&trees, Direction::After, &Caption::default(), 0.03).unwrap().svg;
-        assert!(svg.contains(">Most: app::other +40.0. 3 of 4 frames coloured;"), "{svg}");
+        assert!(svg.contains("Most: app::other +40.0. 3 of 4 frames coloured;"), "{svg}");
     }
 
     #[test]
@@ -221,15 +232,15 @@ mod tests {
         let draw = |direction| draw_difference(&trees, direction, &Caption::default(), 0.03).unwrap().svg;
         let (before, after) = (draw(Direction::Before), draw(Direction::After));
         let (text, fill) = frame(&before, "gone").unwrap();
-        assert_eq!(fill, "rgb(0,140,140)");
+        assert_eq!(fill, "rgb(102,186,186)");
         assert!(text.starts_with("gone (100 before, 0 after, -100 [-"), "{text}");
         assert!(text.ends_with("µs CPU per query: faster; 6,000 and 0 samples)"), "{text}");
         assert_eq!(frame(&after, "gone"), None);
-        assert_eq!(frame(&after, "work").unwrap().1, "rgb(45,90,225)");
+        assert_eq!(frame(&after, "work").unwrap().1, "rgb(129,156,237)");
         assert_eq!(frame(&after, "other").unwrap().1, UNCOLOURED);
         let turned = compared(&STACKS[..2], &STACKS);
         let new = draw_difference(&turned, Direction::After, &Caption::default(), 0.03).unwrap().svg;
-        assert_eq!(frame(&new, "gone").unwrap().1, "rgb(205,30,150)");
+        assert_eq!(frame(&new, "gone").unwrap().1, "rgb(225,120,192)");
     }
 
     #[test]
@@ -237,9 +248,9 @@ mod tests {
         let trees = compared(&STACKS, &STACKS[..2]);
         let draw = |direction| draw_difference(&trees, direction, &Caption::default(), 0.03).unwrap().svg;
         let (before, after) = (draw(Direction::Before), draw(Direction::After));
-        assert_eq!((width_of_frames(&before), width_of_frames(&after)), (1480.0, 1110.0));
+        assert_eq!((width_of_frames(&before), width_of_frames(&after)), (1180.0, 885.0));
         for svg in [before, after] {
-            assert!(svg.contains("viewBox=\"0 0 1500 ") && svg.contains("version=\"1.1\" width=\"1500\""));
+            assert!(svg.contains("viewBox=\"0 0 1200 ") && svg.contains("version=\"1.1\" width=\"100%\""));
         }
     }
 }

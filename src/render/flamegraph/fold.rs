@@ -1,8 +1,8 @@
 //! A profile as the lines that inferno reads, and the boxes it will draw from them. Invariant: the boxes are laid out
 //! as inferno does (lines in byte order, neighbours with the same path share boxes), so that (depth, start) names
-//! one.
+//! one; what lies outside a focus is no part of them, so that the focus has all of the width.
 
-use crate::profile::{ColumnKind, Frame, Named, Profile, Space, StackId, middle, short_name, tell_apart};
+use crate::profile::{ColumnKind, Frame, Named, OUTSIDE, Profile, Space, StackId, middle, short_name, tell_apart};
 use std::collections::{BTreeMap, HashMap};
 
 /// Ends every key. It sorts before all else that a key may hold, so that `f`, `f;g` and not `f::h` are neighbours;
@@ -33,15 +33,16 @@ pub(super) struct Drawn {
     pub label: Option<usize>,
     /// A node of the profile that is drawn in it; `None` for `all`, and for samples without a stack.
     pub node: Option<StackId>,
+    /// Every other box of its row.
+    pub odd: bool,
 }
 
 /// What a frame is called.
 pub(super) struct Label {
     /// As shown in the frame: different functions differ.
     pub shown: String,
-    pub full: String,
-    pub module: String,
-    pub space: Space,
+    /// A frame that it stands for.
+    pub frame: Frame,
     key: String,
 }
 
@@ -62,7 +63,7 @@ struct Path {
 }
 
 impl Folded {
-    /// Samples without weight are left out: they have no width.
+    /// Samples without weight are left out: they have no width. So is what lies outside a focus.
     pub fn of(profile: &Profile, column: usize, full_names: bool) -> Self {
         let (labels, of_frame) = labels(profile, full_names);
         let mut folded = Folded { lines: Vec::new(), boxes: Vec::new(), labels, total: 0 };
@@ -74,7 +75,7 @@ impl Folded {
     fn paths(&mut self, profile: &Profile, column: usize, of_frame: &[usize]) -> BTreeMap<String, Path> {
         let counted = profile.column(&ColumnKind::Samples);
         let mut by_stack: HashMap<Option<StackId>, (u64, Option<u64>)> = HashMap::new();
-        for sample in profile.samples.iter().filter(|s| s.values[column] > 0) {
+        for sample in profile.samples.iter().filter(|s| s.values[column] > 0 && !is_outside(profile, s.stack)) {
             let sums = by_stack.entry(sample.stack).or_insert((0, counted.map(|_| 0)));
             sums.0 += sample.values[column] as u64;
             sums.1 = sums.1.zip(counted).map(|(sum, c)| sum + sample.values[c].max(0) as u64);
@@ -98,7 +99,9 @@ impl Folded {
     fn lay_out(&mut self, profile: &Profile, paths: BTreeMap<String, Path>) {
         let samples = paths.values().map(|p| p.samples).sum();
         self.total = paths.values().map(|p| p.weight).sum();
-        self.boxes.push(Drawn { depth: 0, start: 0, width: self.total, samples, label: None, node: None });
+        let all = Drawn { depth: 0, start: 0, width: self.total, samples, label: None, node: None, odd: false };
+        self.boxes.push(all);
+        let mut of_row: Vec<usize> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
         let mut start = 0;
         for (text, path) in paths {
@@ -111,7 +114,10 @@ impl Folded {
             for (i, label) in path.labels.iter().enumerate().skip(shared) {
                 open.push(self.boxes.len());
                 let (samples, node) = (path.samples.map(|_| 0), nodes.get(i).copied());
-                self.boxes.push(Drawn { depth: i + 1, start, width: 0, samples, label: Some(*label), node });
+                of_row.resize(of_row.len().max(i + 1), 0);
+                of_row[i] += 1;
+                let (label, odd) = (Some(*label), of_row[i] % 2 == 1);
+                self.boxes.push(Drawn { depth: i + 1, start, width: 0, samples, label, node, odd });
             }
             for &at in &open {
                 let drawn = &mut self.boxes[at];
@@ -123,6 +129,21 @@ impl Folded {
             start += path.weight;
         }
     }
+}
+
+/// Whether a stack stands for what lies outside the view's focus.
+fn is_outside(profile: &Profile, stack: Option<StackId>) -> bool {
+    let node = stack.map(|stack| &profile.nodes[stack.index()]);
+    node.filter(|node| node.parent.is_none()).is_some_and(|node| {
+        let frame = &profile.frames[node.frame.index()];
+        frame.space == Space::Marker && frame.name == OUTSIDE
+    })
+}
+
+/// Weight of what lies outside the focus.
+pub(super) fn outside(profile: &Profile, column: usize) -> u64 {
+    let samples = profile.samples.iter().filter(|sample| is_outside(profile, sample.stack));
+    samples.map(|sample| sample.values[column].max(0) as u64).sum()
 }
 
 /// Distinct labels with distinct keys, the last one for samples without frames; and each frame's label.
@@ -138,13 +159,8 @@ fn labels(profile: &Profile, full_names: bool) -> (Vec<Label>, Vec<usize>) {
     }
     distinct.push(&no_stack);
     let mut keys: HashMap<String, usize> = HashMap::new();
-    let label = |(frame, shown): (&&Frame, String)| Label {
-        key: key(frame, &shown, &mut keys),
-        shown,
-        full: frame.name.clone(),
-        module: frame.module.clone(),
-        space: frame.space,
-    };
+    let label =
+        |(frame, shown): (&&Frame, String)| Label { key: key(&shown, &mut keys), shown, frame: Frame::clone(frame) };
     let shown = shown(&distinct, full_names);
     (distinct.iter().zip(shown).map(label).collect(), of_frame)
 }
@@ -162,12 +178,11 @@ fn shown(frames: &[&Frame], full_names: bool) -> Vec<String> {
     tell_apart(&named, false)
 }
 
-fn key(frame: &Frame, shown: &str, keys: &mut HashMap<String, usize>) -> String {
+fn key(shown: &str, keys: &mut HashMap<String, usize>) -> String {
     let clean = clean(shown);
     let times = keys.entry(clean.clone()).and_modify(|n| *n += 1).or_insert(1);
     let distinct = if *times == 1 { clean } else { format!("{clean}~{times}") };
-    let annotation = if frame.space == Space::Kernel { "_[k]" } else { "" };
-    format!("{distinct}{KEY_END}{annotation}")
+    format!("{distinct}{KEY_END}")
 }
 
 /// The last two parts of a path, closures not counted: what fits into a frame; the rest stands in the tooltip.

@@ -1,8 +1,9 @@
 //! The two lines under a picture's title: what load it is of, and how its stacks came to be. Invariant: what is not
 //! drawn is said.
 
-use super::Drawing;
-use crate::analyze::cost::view::{FoldedFrames, LevelView, Per};
+use super::{Caption, Drawing};
+use crate::analyze::cost::view::{FoldedFrames, LevelView, Per, Source};
+use crate::profile::ColumnKind;
 use crate::render::figure::{count, significant};
 use crate::words::counted;
 
@@ -53,6 +54,31 @@ pub(super) fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     line
 }
 
+/// `, 12.3 % of peek, 4.56 % of all CPU`: what part a width is, and of what; where costs are shares themselves, they
+/// are not said twice.
+pub(super) fn share(view: &LevelView, caption: &Caption, width: u64, drawn: u64) -> String {
+    let column = &view.profile.columns[view.column];
+    let whole = view.profile.total(view.column).max(0) as u64;
+    let percent = |of: u64| significant(100.0 * width as f64 / (of as f64).max(1.0));
+    let of_focus = caption.focus.as_ref().map_or(String::new(), |focus| format!(", {} % of {focus}", percent(drawn)));
+    match view.per {
+        Per::Hundredth => of_focus,
+        Per::Query => format!("{of_focus}, {} % of all {}", percent(whole), weighed(view.source, &column.kind)),
+    }
+}
+
+/// What the widths are, in words.
+fn weighed(source: Source, kind: &ColumnKind) -> &str {
+    match (source, kind) {
+        (Source::InHand, _) => "time in hand",
+        (_, ColumnKind::Cpu) => "CPU",
+        (_, ColumnKind::Blocked) => "blocked time",
+        (_, ColumnKind::Runnable) => "runnable time",
+        (_, ColumnKind::Waited) => "time waited",
+        (_, kind) => kind.as_str(),
+    }
+}
+
 /// What is not drawn since it says nothing of the program.
 fn folded_away(view: &LevelView) -> String {
     let folded = view.folded.filter(|folded| folded.functions > 0);
@@ -92,7 +118,7 @@ pub(super) fn not_drawn(drawing: &Drawing) -> String {
         return String::new();
     }
     format!(
-        "; {} narrow frames not drawn, with {:.1} % of the weight",
+        "; {} narrow frames not drawn, with {:.1} % of the picture's weight",
         count(drawing.pruned as u64),
         drawing.pruned_share * 100.0
     )

@@ -2,29 +2,33 @@
 //! total; "per query" is applied to the figures only; what is not drawn is said in the picture.
 //!
 //! inferno takes folded text and writes integers into its tooltips; so frames go in under short distinct keys, and the
-//! tooltips are written anew with decimals, sample counts and (bounded) full names.
+//! tooltips are written anew with decimals, sample counts and (bounded) full names. Head, colours and texts are ours as
+//! well (`head`, `kinds`, `tooltip`); where the boxes are, and the script that zooms and searches, are inferno's.
 
 mod compact;
 mod difference;
 mod fold;
+mod head;
+mod kinds;
 mod lines;
 mod pictures;
 mod tooltip;
 
 pub(super) use compact::{Compact, Kind, compact};
 pub use difference::{Direction, draw_difference};
+pub use kinds::Code;
 pub(super) use pictures::{Job, jobs, view_of};
 pub use pictures::{PictureFile, Pictures, Wanted, write_differences, write_picture, write_pictures};
 
-use crate::analyze::cost::carried::ENDED_BY;
-use crate::analyze::cost::view::{LevelView, Per, Source};
-use crate::carriers::State;
-use crate::profile::{Column, ColumnKind, Space};
+use crate::analyze::cost::view::{LevelView, Per};
+use crate::profile::{Column, ColumnKind};
 use crate::render::figure::{count, significant};
 use anyhow::{Context, Result};
-use fold::{Folded, Label};
-use inferno::flamegraph::color::{MultiPalette, Palette};
+use fold::Folded;
+use head::Head;
+use inferno::flamegraph::color::{BackgroundColor, Color};
 use inferno::flamegraph::{Options, TextTruncateDirection};
+use kinds::{FrameKind, legend, tone};
 use tooltip::Dress;
 
 /// Longest full name in a picture, in characters.
@@ -34,6 +38,7 @@ const FULL_NAME: usize = 300;
 const MOST_FRAMES: usize = 5_500;
 /// Narrowest frame drawn, as a share of the width: a pixel at twenty-fold zoom.
 const NARROWEST: f64 = 0.000_05;
+const WHITE: Color = Color { r: 255, g: 255, b: 255 };
 
 /// What the picture is of.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +51,10 @@ pub struct Caption {
     pub folded: bool,
     /// Frames are called by their full names, as far as those are bounded.
     pub full_names: bool,
+    /// What tells the program's code from libraries' and the runtime's.
+    pub code: Code,
+    /// Frames drawn at most; `None`: as many as keep a picture under 3 MB.
+    pub most_frames: Option<usize>,
 }
 
 /// A finished picture.
@@ -68,46 +77,40 @@ pub struct Drawing {
 pub fn draw(view: &LevelView, caption: &Caption) -> Result<Drawing> {
     let folded = Folded::of(&view.profile, view.column, caption.full_names);
     let unit = Unit::of(&view.profile.columns[view.column], view.per);
-    let mut options = options(title(view, caption, &unit), &unit, view.queries);
-    let mut drawing = plain(&folded, &mut options).with_context(|| format!("level {}", view.level))?;
-    let subtitle = [lines::load_line(view), lines::sampling_line(view, &drawing)];
-    drawing.svg = tooltip::rewrite(&drawing.svg, &folded, &subtitle, |drawn| {
-        let share = significant(100.0 * drawn.width as f64 / folded.total as f64);
+    let mut drawing = plain(&folded, caption.most_frames).with_context(|| format!("level {}", view.level))?;
+    let kinds = caption.code.kinds(view.source, &folded.labels);
+    let head = Head {
+        title: title(view, caption, &unit),
+        lines: vec![lines::load_line(view), lines::sampling_line(view, &drawing)],
+        legend: legend(&folded, &kinds),
+        share: 1.0,
+        style: String::new(),
+    };
+    let all = caption.focus.as_ref().map_or("all".into(), |focus| format!("all of {focus}"));
+    drawing.svg = tooltip::rewrite(&drawing.svg, &folded, &head, &all, |drawn| {
+        let share = lines::share(view, caption, drawn.width, folded.total);
         let samples = drawn.samples.map_or(String::new(), |s| format!(", {} samples", count(s)));
-        let figures = format!("{} {}, {share} %{samples}", unit.per_query(drawn.width, view.queries), unit.name);
-        Dress { figures, fill: fill(view.source, drawn.label.map(|label| &folded.labels[label])) }
+        let kind = drawn.label.map_or(FrameKind::NoCode, |label| kinds[label]);
+        Dress {
+            figures: format!("{} {}{share}{samples}", unit.per_query(drawn.width, view.queries), unit.name),
+            fill: tone(kind.colour(), drawn.odd),
+        }
     });
     Ok(drawing)
 }
 
-/// Colours of frames of the time in hand that are no code: who ended a wait, states next to each other, others.
-const ENDER: &str = "rgb(150,180,235)";
-const RUNNING: &str = "rgb(165,215,165)";
-const RUNNABLE: &str = "rgb(240,200,150)";
-const QUEUED: &str = "rgb(225,220,175)";
-const NO_CODE: &str = "rgb(205,205,205)";
-
-/// `None`: as inferno colours it, by the kind of code.
-fn fill(source: Source, label: Option<&Label>) -> Option<String> {
-    let name = &label.filter(|label| label.space == Space::Marker && source == Source::InHand)?.full;
-    let is = |state: State| *name == format!("[{state}]");
-    let colour = match () {
-        () if name.starts_with(ENDED_BY) => ENDER,
-        () if is(State::Running) => RUNNING,
-        () if is(State::Runnable) => RUNNABLE,
-        () if is(State::Queued) => QUEUED,
-        () => NO_CODE,
-    };
-    Some(colour.into())
-}
-
 /// As inferno draws it, without what is too narrow.
-fn plain(folded: &Folded, options: &mut Options) -> Result<Drawing> {
-    let threshold = threshold(folded, folded.total, MOST_FRAMES);
+fn plain(folded: &Folded, most_frames: Option<usize>) -> Result<Drawing> {
+    let threshold = threshold(folded, most_frames.unwrap_or(MOST_FRAMES));
+    let mut options = Options::default();
+    options.no_sort = true;
+    options.deterministic = true;
+    options.text_truncate_direction = TextTruncateDirection::Right;
+    options.bgcolors = Some(BackgroundColor::Flat(WHITE));
     options.min_width = 100.0 * (threshold as f64 - 0.5).max(0.0) / (folded.total as f64).max(1.0);
     let mut svg = Vec::new();
     let lines = folded.lines.iter().map(|l| l.text.as_str());
-    inferno::flamegraph::from_lines(options, lines, &mut svg).context("no sample with weight to draw")?;
+    inferno::flamegraph::from_lines(&mut options, lines, &mut svg).context("no sample with weight to draw")?;
     let svg = String::from_utf8(svg).context("inferno wrote something that is not UTF-8")?;
     Ok(Drawing { svg, ..not_drawn_yet(folded, threshold) })
 }
@@ -120,11 +123,11 @@ fn not_drawn_yet(folded: &Folded, threshold: u64) -> Drawing {
     Drawing { svg: String::new(), drawn: folded.boxes.len() - pruned, pruned, pruned_share }
 }
 
-/// The least weight that is drawn where `whole` has all of the width, of so many frames at most.
-fn threshold(folded: &Folded, whole: u64, most: usize) -> u64 {
+/// The least weight that is drawn, of so many frames at most.
+fn threshold(folded: &Folded, most: usize) -> u64 {
     let mut widths: Vec<u64> = folded.boxes.iter().map(|b| b.width).collect();
     widths.sort_unstable_by(|a, b| b.cmp(a));
-    let narrowest = (whole as f64 * NARROWEST).ceil() as u64;
+    let narrowest = (folded.total as f64 * NARROWEST).ceil() as u64;
     widths.get(most).map_or(narrowest, |w| narrowest.max(w + 1))
 }
 
@@ -158,20 +161,6 @@ impl Unit {
     fn signed(&self, difference: f64) -> String {
         format!("{}{}", if difference > 0.0 { "+" } else { "" }, self.cost(difference))
     }
-}
-
-fn options<'a>(title: String, unit: &Unit, queries: f64) -> Options<'a> {
-    let mut options = Options::default();
-    options.title = title;
-    options.subtitle = Some("subtitle".into());
-    options.count_name = unit.name.clone();
-    options.factor = unit.factor / queries;
-    options.no_sort = true;
-    options.deterministic = true;
-    options.text_truncate_direction = TextTruncateDirection::Right;
-    // Kernel frames orange, Rust and C++ yellow, C red, files without symbols green.
-    options.colors = Palette::Multi(MultiPalette::Java);
-    options
 }
 
 fn title(view: &LevelView, caption: &Caption, unit: &Unit) -> String {

@@ -1,7 +1,7 @@
 //! The pictures of a run as files: one per level for everything and for each focus. Invariant: a file's name has run,
 //! level and focus in it, and a file is written whole or not at all.
 
-use super::{Caption, Direction, draw, draw_difference};
+use super::{Caption, Code, Direction, draw, draw_difference};
 use crate::analyze::compare::difference::TreeDifference;
 use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::cost::view::{LevelView, Per, Source, ViewOptions, level_view};
@@ -32,6 +32,10 @@ pub struct Wanted {
     pub process: Option<String>,
     /// What names the carriers of queries; `None`: no pictures of what carried them.
     pub naming: Option<Naming>,
+    /// By which times; `None`: by all that there are.
+    pub sources: Option<Vec<Source>>,
+    /// Frames of a picture at most; `None`: as many as keep it under 3 MB.
+    pub most_frames: Option<usize>,
 }
 
 /// A picture's file.
@@ -99,8 +103,16 @@ impl Job<'_> {
             focus: self.focus.map(|focus| focus.name.clone()),
             full_names: wanted.full_names,
             folded: !wanted.unfolded,
+            code: Code { program: program(run, wanted), runtime: wanted.folding.clone() },
+            most_frames: wanted.most_frames,
         }
     }
+}
+
+/// Base name of the file that is the program: the target's executable, or what the companion is called by.
+fn program(run: &Run, wanted: &Wanted) -> Option<String> {
+    let executable = || run.manifest.target.executable.as_deref()?.trim_end_matches(" (deleted)").rsplit('/').next();
+    wanted.process.clone().or_else(|| executable().map(String::from))
 }
 
 /// The pictures that are wanted of a run, view by view.
@@ -176,6 +188,7 @@ fn views<'w>(run: &Run, wanted: &'w Wanted) -> Vec<(Option<&'w Focus>, Source)> 
     for (source, _) in sources.into_iter().filter(|(_, there)| *there) {
         drawn.extend(views.iter().map(|focus| (*focus, source)));
     }
+    drawn.retain(|(_, source)| wanted.sources.as_ref().is_none_or(|sources| sources.contains(source)));
     drawn
 }
 

@@ -1,74 +1,100 @@
-//! Tooltips with decimals, sample counts and full names in place of inferno's integers, and colours where they are
-//! not by kind of code. Invariant: only titles, the subtitle and colours change; a frame whose box is not known is
+//! Each frame's tooltip, text and colour in place of inferno's: decimals, sample counts and full names, colours that
+//! mean something, texts that fit. Invariant: boxes stay as inferno laid them out; a frame whose box is not known is
 //! left as inferno wrote it.
 
 use super::FULL_NAME;
 use super::fold::{Drawn, Folded, KEY_END};
+use super::head::{CHARACTER, Head, ROW, frames_opening, with_head};
 use crate::render::middle;
 use std::collections::HashMap;
 
-/// How inferno's script takes a frame's text from its tooltip; ours has the full name below the first line.
-const SCRIPT: &str = r#".textContent.replace(/\([^(]*\)$/,"")"#;
-const OWN_SCRIPT: &str = r#".textContent.split("\n")[0].replace(/\([^(]*\)$/,"")"#;
-
 const TITLE: &str = "<title>";
 const TITLE_END: &str = "</title>";
+/// Pixels before a frame's text.
+const TEXT_START: f64 = 3.0;
+/// Characters from which a text that is cut says anything.
+const SHORTEST: usize = 5;
 
 /// What becomes of a frame.
 pub(super) struct Dress {
     /// What stands after the name in the tooltip's first line, without parentheses.
     pub figures: String,
-    /// `None`: the colour stays.
-    pub fill: Option<String>,
+    /// Its colour as SVG writes it.
+    pub fill: String,
 }
 
-/// Puts `dress` on every frame.
-pub(super) fn rewrite(svg: &str, folded: &Folded, subtitle: &[String; 2], dress: impl Fn(&Drawn) -> Dress) -> String {
+/// Puts `head` above the frames, and `dress` on every frame; `all` is what the lowest one is called.
+pub(super) fn rewrite(svg: &str, folded: &Folded, head: &Head, all: &str, dress: impl Fn(&Drawn) -> Dress) -> String {
     let head_end = svg.find("<svg id=\"frames\"").unwrap_or(svg.len());
-    let (head, frames) = svg.split_at(head_end);
-    let mut text = with_subtitle(&head.replace(SCRIPT, OWN_SCRIPT), subtitle);
+    let (above, frames) = svg.split_at(head_end);
+    let opening = frames.find('>').map_or(0, |at| at + 1);
+    let mut text = with_head(above, head) + &frames_opening(&frames[..opening], head);
     let boxes: HashMap<(usize, u64), &Drawn> = folded.boxes.iter().map(|b| ((b.depth, b.start), b)).collect();
     let bottom = bottom(frames);
-    let mut rest = frames;
+    let mut rest = &frames[opening..];
     while let Some(at) = rest.find(TITLE) {
         let Some(length) = rest[at..].find(TITLE_END) else { break };
-        let (title, after) = (&rest[at + TITLE.len()..at + length], &rest[at + length..]);
-        text += &rest[..at + TITLE.len()];
-        rest = after;
-        let Some(drawn) = position(after, bottom).and_then(|position| boxes.get(&position)) else {
-            text += title;
+        let after = &rest[at + length..];
+        let Some((drawn, frame)) = position(after, bottom).and_then(|at| boxes.get(&at)).zip(Frame::of(after)) else {
+            text += &rest[..at + length];
+            rest = after;
             continue;
         };
         let dress = dress(drawn);
-        text += &escaped(&tooltip(drawn, folded, &dress.figures));
-        if let Some((before, after)) = dress.fill.as_ref().and_then(|_| around_fill(rest)) {
-            text += before;
-            text += &dress.fill.unwrap_or_default();
-            rest = after;
-        }
+        let name = drawn.label.map_or(all, |label| &folded.labels[label].shown).replace('\n', " ");
+        text += &rest[..at + TITLE.len()];
+        text += &escaped(&tooltip(drawn, folded, &name, &dress.figures));
+        text += frame.before_fill;
+        text += &dress.fill;
+        text += frame.to_text;
+        text += &escaped(&fitting(&name, drawn.width as f64 / folded.total as f64 * ROW * head.share));
+        rest = frame.after;
     }
     text += rest;
     text.replace(KEY_END, "")
 }
 
-/// What stands before and after the colour of the next rectangle.
-fn around_fill(after: &str) -> Option<(&str, &str)> {
-    const FILL: &str = " fill=\"";
-    let rect = after.find("<rect ")?;
-    let start = rect + after[rect..].find(FILL)? + FILL.len();
-    let end = start + after[start..].find('"')?;
-    Some((&after[..start], &after[end..]))
+/// A frame's rectangle and text as inferno wrote them, from the tooltip's end on.
+struct Frame<'a> {
+    before_fill: &'a str,
+    /// From behind the colour to the beginning of the text.
+    to_text: &'a str,
+    /// From the text's end on.
+    after: &'a str,
 }
 
-fn tooltip(drawn: &Drawn, folded: &Folded, figures: &str) -> String {
-    let Some(label) = drawn.label.map(|l| &folded.labels[l]) else { return format!("all ({figures})") };
-    let mut text = format!("{} ({figures})", label.shown.replace('\n', " "));
-    let full = middle(&label.full, FULL_NAME);
+impl<'a> Frame<'a> {
+    fn of(from: &'a str) -> Option<Self> {
+        const FILL: &str = " fill=\"";
+        let rect = from.find("<rect ")?;
+        let fill = rect + from[rect..].find(FILL)? + FILL.len();
+        let fill_end = fill + from[fill..].find('"')?;
+        let text = fill_end + from[fill_end..].find("<text ")?;
+        let start = text + from[text..].find('>')? + 1;
+        let end = start + from[start..].find("</text>")?;
+        Some(Frame { before_fill: &from[..fill], to_text: &from[fill_end..start], after: &from[end..] })
+    }
+}
+
+/// As much of a name as there is room for, as inferno's script writes it.
+fn fitting(name: &str, pixels: f64) -> String {
+    let room = ((pixels - TEXT_START) / CHARACTER).max(0.0) as usize;
+    match name.chars().count() {
+        length if length <= room => name.into(),
+        _ if room < SHORTEST => String::new(),
+        _ => name.chars().take(room - 2).chain("..".chars()).collect(),
+    }
+}
+
+fn tooltip(drawn: &Drawn, folded: &Folded, name: &str, figures: &str) -> String {
+    let mut text = format!("{name} ({figures})");
+    let Some(label) = drawn.label.map(|l| &folded.labels[l]) else { return text };
+    let full = middle(&label.frame.name, FULL_NAME);
     if full != label.shown {
         text += &format!("\n{full}");
     }
-    if !label.module.is_empty() {
-        text += &format!("\n{}", label.module);
+    if !label.frame.module.is_empty() {
+        text += &format!("\n{}", label.frame.module);
     }
     text
 }
@@ -92,18 +118,22 @@ fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     Some(&value[..value.find('"')?])
 }
 
-/// The subtitle's two lines in place of inferno's one, in the room it leaves for one.
-fn with_subtitle(head: &str, lines: &[String; 2]) -> String {
-    let Some(at) = head.find("<text id=\"subtitle\"") else { return head.to_string() };
-    let Some(end) = head[at..].find("</text>") else { return head.to_string() };
-    let line = |id: &str, y: usize, text: &str| {
-        format!("<text id=\"{id}\" text-anchor=\"middle\" x=\"50%\" y=\"{y}\">{}</text>", escaped(text))
-    };
-    let after = &head[at + end + "</text>".len()..];
-    format!("{}{}{}{after}", &head[..at], line("subtitle", 40, &lines[0]), line("sampling", 54, &lines[1]))
-}
-
-fn escaped(text: &str) -> String {
+/// A text as SVG writes it.
+pub(super) fn escaped(text: &str) -> String {
     let printable: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     printable.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_fits_is_whole_and_another_is_cut_to_its_box() {
+        assert_eq!(fitting("work", TEXT_START + 4.0 * CHARACTER), "work");
+        assert_eq!(fitting("work", TEXT_START + 3.9 * CHARACTER), "");
+        assert_eq!(fitting("planted_peek", TEXT_START + 12.0 * CHARACTER), "planted_peek");
+        assert_eq!(fitting("planted_peek", TEXT_START + 11.9 * CHARACTER), "planted_p..");
+        assert_eq!(fitting("planted_peek", 0.0), "");
+    }
 }
