@@ -38,6 +38,7 @@ mod metrics_exposition;
 mod metrics_http;
 mod nodes;
 mod off_cpu;
+mod package;
 mod perflog;
 mod perflog_check;
 mod preset;
