@@ -1,11 +1,15 @@
 //! The documents: links and paths lead somewhere, every decision is in the index and has its sections, and lines fit
-//! into 120 columns. Invariant: the tests read the repository and change nothing.
+//! into 120 columns; the README is short; the files of a run and the messages that documents name are those of the
+//! code. Whether commands print what documents quote, `tests/measuring/documents` asks. Invariant: the tests read the
+//! repository and change nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Columns of a line, tables and listings aside.
 const COLUMNS: usize = 120;
+/// Columns and lines of the README: a screen and a half, also where it is read beside something else.
+const README: (usize, usize) = (100, 150);
 /// What a decision is made of, in this order.
 const SECTIONS: [&str; 5] = ["Question", "Answer", "Measurement", "Alternatives", "Code"];
 /// Written by `wireprof log`, or by others.
@@ -184,4 +188,82 @@ fn every_decision_is_in_the_index_and_has_its_sections() {
         let sections: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
         assert_eq!(sections, SECTIONS, "{}", path.display());
     }
+}
+
+#[test]
+fn the_readme_is_a_screen_and_a_half() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (columns, lines) = README;
+    assert!(text.lines().count() <= lines, "{} lines", text.lines().count());
+    let fits = |line: &&str| line.chars().count() <= columns || line.starts_with('|') || line.starts_with("![");
+    let wide: Vec<&str> = text.lines().filter(|line| !fits(line)).collect();
+    assert!(wide.is_empty(), "more than {columns} columns: {wide:#?}");
+}
+
+/// Sources below a folder, without their tests.
+fn sources(folder: &str) -> Vec<String> {
+    let (mut left, mut found) = (vec![root().join(folder)], Vec::new());
+    while let Some(path) = left.pop() {
+        match path.is_dir() {
+            true => left.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path())),
+            false if path.extension().is_some_and(|e| e == "rs") => found.push(std::fs::read_to_string(&path).unwrap()),
+            false => (),
+        }
+    }
+    found.iter().map(|text| text.split("\n#[cfg(test)]\nmod ").next().unwrap().to_string()).collect()
+}
+
+#[test]
+fn every_file_that_a_run_is_made_of_is_in_the_document_of_formats_and_on_the_map() {
+    let names = regex::Regex::new(r#""([a-z-]+\.(?:json\.gz|json|prom|hdr|pb\.gz))""#).unwrap();
+    let sources = sources("src/run");
+    let named: BTreeSet<&str> =
+        sources.iter().flat_map(|text| names.captures_iter(text)).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert!(named.len() >= 20 && named.contains("latency.hdr"), "{named:?}");
+    for document in ["docs/formats.md", "ARCHITECTURE.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let absent: Vec<_> = named.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+        // The map shortens a window's directory.
+        let absent: Vec<_> = absent.iter().filter(|name| !text.contains(&format!("/{name}`"))).collect();
+        assert!(absent.is_empty(), "{document} lacks {absent:?}");
+    }
+}
+
+/// What the first cells of a table quote as printed: in backticks, or between asterisks.
+fn messages(text: &str) -> Vec<String> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let quoted = |cell: &str| {
+        let backticks = cell.split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
+        let stressed = cell.split('*').skip(1).step_by(2).map(String::from);
+        backticks.into_iter().chain(stressed).collect::<Vec<_>>()
+    };
+    cells.flat_map(quoted).collect()
+}
+
+#[test]
+fn every_message_of_the_troubleshooting_is_one_that_the_code_prints() {
+    let text = std::fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let messages = messages(&text);
+    assert!(messages.len() >= 10, "{messages:?}");
+    // Texts are continued on the next line in the code, and pieces of verbs are words of other files.
+    let joined = regex::Regex::new(r"\\\n\s*").unwrap();
+    let code: String = sources("src").iter().map(|text| joined.replace_all(text, "").into_owned()).collect();
+    let strange: Vec<&String> =
+        messages.iter().filter(|message| !fixed_parts(message).iter().all(|part| code.contains(part))).collect();
+    assert!(strange.is_empty(), "no code prints {strange:?}");
+}
+
+/// A message without what differs from case to case: figures, addresses in modules, and names in capitals.
+fn fixed_parts(message: &str) -> Vec<String> {
+    let variable = regex::Regex::new(r"(\w+\+)?0x[0-9a-f]+|[0-9][0-9.,]*|\b[A-Z]{2,}\b").unwrap();
+    let parts = variable.split(message).map(str::trim).filter(|part| part.len() > 2);
+    parts.map(String::from).collect()
+}
+
+#[test]
+fn messages_are_found_in_a_table_and_have_fixed_parts() {
+    let text = "| what you see | x |\n|---|---|\n| `one 3 two`, or a check *three* that fails | `four` |\n";
+    assert_eq!(messages(text), ["one 3 two", "three"]);
+    assert_eq!(fixed_parts("cannot read FILE, byte 0x1f: damaged"), ["cannot read", ", byte", ": damaged"]);
 }

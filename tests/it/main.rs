@@ -39,6 +39,7 @@ mod metrics_exposition;
 mod metrics_http;
 mod nodes;
 mod off_cpu;
+mod package;
 mod perflog;
 mod perflog_check;
 mod pictures;

@@ -5,6 +5,7 @@
 mod binaries;
 mod cockroachdb;
 mod compare;
+mod documents;
 mod ending;
 mod follow;
 mod follow_hostile;
