@@ -60,7 +60,7 @@ fn sound() -> Window {
     window.facts.skew = Some(0.01);
     window.facts.target_started = Some("2026-01-01T00:00:00Z".into());
     window.load.generator =
-        Generator { threads: 1, cpu: Some(2 * SECOND), dispatch_delay: Some(100_000 * 3_000), wakes: None };
+        Generator { threads: 1, cpu: Some(2 * SECOND), dispatch_delay: Some(100_000 * 3_000), ..Generator::default() };
     window.load.sessions = Sessions { opened: 16, lost: 0 };
     window.sampling = Some(SamplingReport {
         samples: 10_000,
