@@ -47,9 +47,18 @@ impl ThreadChoice {
         ThreadChoice { why, busiest: None, idle_cpus: None }
     }
 
+    /// No thread could be added, because there was no CPU to run it.
+    pub fn no_room(&self) -> bool {
+        matches!(self.why, WhyThreads::CpusFull | WhyThreads::OnePerCpu)
+    }
+
     /// As words, of so many threads.
     pub fn told(&self, threads: usize) -> String {
-        let counted = counted(threads as u64, "load thread");
+        format!("{}{}", counted(threads as u64, "load thread"), self.reason(threads))
+    }
+
+    /// How busy they are and why there are no more, to follow their number.
+    pub fn reason(&self, threads: usize) -> String {
         let busy = match (self.busiest, threads) {
             (None, _) => String::new(),
             (Some(share), 1) => format!(", {:.0} % busy", 100.0 * share),
@@ -63,7 +72,7 @@ impl ThreadChoice {
             WhyThreads::OnePerClient => "; there is one for each client",
             WhyThreads::NotMeasured => "; how busy they are could not be read",
         };
-        format!("{counted}{busy}{why}")
+        format!("{busy}{why}")
     }
 }
 

@@ -104,6 +104,10 @@ impl LoadThreads {
     /// A thread that has panicked.
     pub fn stop(&mut self) -> Result<(Vec<Notes>, usize)> {
         self.shared.stop();
+        // A load that has not begun says good-bye to the server too.
+        if self.origin.is_none() {
+            self.start()?;
+        }
         let ended: Vec<Notes> = self.end()?.into_iter().map(|ending| ending.notes).collect();
         let mut notes = std::mem::take(&mut self.before);
         let before = notes.len();
