@@ -96,20 +96,22 @@ impl Character {
     /// Of the levels that both runs have. A server answers the same whoever asks, so the runs can be compared; where
     /// the generator is the limit of one of them, its checks say so.
     fn unlike_load_threads(&self, after: &Character) -> Option<Unlike> {
-        let both =
-            self.load_threads.iter().filter_map(|(level, own)| Some((level, own, after.load_threads.get(level)?)));
-        let differ: Vec<_> = both.filter(|(_, own, other)| own != other).collect();
-        let told = |number: fn(&(&usize, &BTreeSet<usize>, &BTreeSet<usize>)) -> BTreeSet<usize>| {
-            let of_level = |found: &(&usize, &BTreeSet<usize>, &BTreeSet<usize>)| {
-                let numbers: Vec<String> = number(found).iter().map(usize::to_string).collect();
-                format!("{} at level {}", numbers.join(" and "), found.0)
+        let differ = |level: &&usize| {
+            let own = self.load_threads.get(level);
+            after.load_threads.get(level).is_some_and(|other| own != Some(other))
+        };
+        let differ: Vec<usize> = self.load_threads.keys().filter(differ).copied().collect();
+        let told = |of: &Character| {
+            let of_level = |level: &usize| {
+                let numbers: Vec<String> = of.load_threads[level].iter().map(usize::to_string).collect();
+                format!("{} at level {level}", numbers.join(" and "))
             };
             differ.iter().map(of_level).collect::<Vec<_>>().join(", ")
         };
         (!differ.is_empty()).then(|| Unlike {
             what: "load threads".into(),
-            before: told(|(_, own, _)| (*own).clone()),
-            after: told(|(_, _, other)| (*other).clone()),
+            before: told(self),
+            after: told(after),
             incomparable: false,
         })
     }
