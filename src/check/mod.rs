@@ -36,12 +36,18 @@ pub enum Check {
         /// R: mean latency in ns.
         mean_latency: f64,
     },
-    /// CPU of the generator over its threads' wall time, and the least time that answers waited for it.
+    /// CPU of the generator's busiest thread over its wall time, and the least time that answers waited for it.
     GeneratorCpu {
         /// ns of CPU of all load threads, user and system.
         cpu: u64,
         /// Load threads (a count).
         threads: usize,
+        /// ns of CPU of the load thread that used most of it; `None`: not told, and the mean stands for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        busiest: Option<u64>,
+        /// There was no CPU for more load threads when their number was found.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        no_room: bool,
         /// ns of wall time that `cpu` was counted over.
         nanos: u64,
         /// ns that an answer waited for the generator at least, on average; `None`: not measured.
@@ -331,6 +337,7 @@ impl Check {
             }
             Check::OtherClients { others, own, .. } => of(*others, others + own),
             Check::PlacesSum { places, latency } => 1.0 - places / latency,
+            Check::GeneratorCpu { busiest: Some(busiest), nanos, .. } => of(*busiest, *nanos),
             Check::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
             Check::CarriedTime { carried, at_sockets } => carried / at_sockets - 1.0,
             Check::LostEvents { lost, events } => of(*lost, lost + events),

@@ -24,9 +24,12 @@ impl fmt::Display for Check {
                     counted(*connections as u64, "client")
                 )
             }
-            Check::GeneratorCpu { threads, delay_per_query, .. } => {
-                let whose =
-                    if *threads == 1 { "its one thread".into() } else { format!("each of its {threads} threads") };
+            Check::GeneratorCpu { threads, busiest, delay_per_query, .. } => {
+                let whose = match (*threads, busiest) {
+                    (1, _) => "its one thread".into(),
+                    (threads, Some(_)) => format!("the busiest of its {threads} threads"),
+                    (threads, None) => format!("each of its {threads} threads"),
+                };
                 write!(f, "the generator used {percent:.0} % of a core on {whose}")?;
                 match delay_per_query {
                     Some(ns) => write!(f, "; answers waited for it {} a query at least", time(*ns)),
@@ -174,8 +177,13 @@ impl Check {
                 "read this level as one of fewer clients; use a driver with less work between an answer and the next \
                     query, or give it a CPU of its own"
             }
+            Check::GeneratorCpu { no_room: true, .. } => {
+                "the generator bounds this level, and no CPU was idle for more load threads: drive the load from \
+                    another machine, or leave the server fewer CPUs (taskset), so that the generator has some of its \
+                    own"
+            }
             Check::GeneratorCpu { .. } => {
-                "the generator bounds this level: give it more threads, or a machine of its own"
+                "the generator bounds this level: give it more threads (--load-threads), or a machine of its own"
             }
             Check::PlacesSum { .. } => {
                 "do not trust the places of this window: see whether queries are pipelined, or answered over another \

@@ -41,7 +41,7 @@ soon as throughput and latency of every level are decided. Each side is stored a
 and `explain` read them.
 
 Examples:
-  wireprof compare --testbed --levels 1,16,64 --awake --load-threads 2 \\
+  wireprof compare --testbed --levels 1,16,64 --awake \\
       --b-sql \"set transaction_isolation = 'serializable'\"
   wireprof compare --testbed --b-plant cpu:peek=10us --levels 16 --budget 10m
   wireprof compare --testbed --b-plant stale-reads=100ms \\

@@ -163,7 +163,8 @@ fn progress(moment: &Moment) -> Value {
 
 /// What a window measured; what it did not is null, and `missing` says why.
 fn figures(window: &Window) -> Value {
-    let LevelSummary { throughput, mean_latency, p50, p99, p999, errors, seconds: length, .. } = of_window(window);
+    let LevelSummary { throughput, mean_latency, p50, p99, p999, errors, load_threads, seconds: length, .. } =
+        of_window(window);
     let percentile = |nanos: Option<u64>| nanos.map(|nanos| seconds(nanos as f64));
     let missing = window.facts.missing.iter().map(|lacking| json!({ "what": lacking.what, "why": lacking.why }));
     json!({
@@ -176,6 +177,7 @@ fn figures(window: &Window) -> Value {
         "p99_seconds": percentile(p99),
         "p999_seconds": percentile(p999),
         "errors": errors,
+        "load_threads": load_threads,
         "clients": window.wire.as_ref().and_then(Whereabouts::of).as_ref().map(clients),
         "missing": missing.collect::<Vec<_>>(),
     })

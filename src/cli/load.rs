@@ -4,7 +4,7 @@ use super::Usage;
 use super::conduct::duration;
 use crate::load::Protocol;
 use crate::preset::Preset;
-use crate::sweep::{DriverChoice, LoadRequest, QueryCounter};
+use crate::sweep::{DriverChoice, LoadRequest, LoadThreads, QueryCounter};
 use crate::workload::{Workload, pgbench};
 use anyhow::{Result, anyhow};
 use clap::Args;
@@ -26,9 +26,10 @@ pub struct Load {
     /// How statements are sent [default: simple]
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
-    /// Threads that drive the load; the report says when they are the limit [default: 1]
-    #[arg(long, value_name = "N")]
-    load_threads: Option<usize>,
+    /// Threads that drive the load; auto: as many as each level needs, while there are idle CPUs for them
+    /// [default: auto]
+    #[arg(long, value_name = "auto|N", value_parser = load_threads)]
+    load_threads: Option<LoadThreads>,
     /// CPU that the client uses for each answer before it sends the next query, as an application would
     #[arg(long, value_name = "TIME", value_parser = duration)]
     client_work: Option<Duration>,
@@ -44,6 +45,14 @@ pub struct Load {
 fn driver(text: &str) -> Result<String, String> {
     let known = text == "wireprof" || text.strip_prefix("dbbench=").is_some_and(|path| !path.is_empty());
     if known { Ok(text.into()) } else { Err("write wireprof, or dbbench=PATH".into()) }
+}
+
+fn load_threads(text: &str) -> Result<LoadThreads, String> {
+    match text.parse::<usize>() {
+        _ if text == "auto" => Ok(LoadThreads::Auto),
+        Ok(threads @ 1..) => Ok(LoadThreads::Given(threads)),
+        Ok(0) | Err(_) => Err("write auto, or a number from 1 up".into()),
+    }
 }
 
 fn definition(text: &str) -> Result<(String, String), String> {
@@ -74,7 +83,7 @@ impl Load {
             driver: match self.driver.strip_prefix("dbbench=") {
                 Some(path) => DriverChoice::Dbbench(path.into()),
                 None => DriverChoice::Own {
-                    threads: self.load_threads.unwrap_or(1),
+                    threads: self.load_threads.unwrap_or_default(),
                     client_work: self.client_work.unwrap_or_default(),
                 },
             },

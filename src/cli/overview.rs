@@ -5,7 +5,7 @@ use crate::analyze::compare::observer::observer_costs;
 use crate::analyze::cost::hot::{By, HotOptions, HotTable, hot};
 use crate::analyze::cost::processes::processes;
 use crate::analyze::cost::quantities::quantities;
-use crate::analyze::judge::machine::machine_notes;
+use crate::analyze::judge::machine::{load_thread_notes, machine_notes};
 use crate::analyze::judge::summary::{sampling_notes, summary};
 use crate::analyze::judge::transactions::{counted_scale, transactions};
 use crate::analyze::time::places::places;
@@ -59,7 +59,8 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, all_checks:
             .iter()
             .map(|process| format!("Beside the target: `wireprof hot {} --process {process}`", manifest.id)),
     );
-    let measured_with = [manifest_lines(manifest), machine_notes(run), sampling_notes(run)].concat();
+    let measured_with =
+        [manifest_lines(manifest), load_thread_notes(run), machine_notes(run), sampling_notes(run)].concat();
     sections.push(Section { id: "setup", title: "Measured with".into(), notes: measured_with, ..Section::default() });
     sections.push(Section { id: "where", title: "Where it is".into(), notes: next, ..Section::default() });
     Report { title: format!("Run {} ({})", manifest.id, manifest.ended), runs: vec![manifest.id.clone()], sections }

@@ -6,7 +6,7 @@ use super::names::Names;
 use super::overview::observing;
 use super::shown::{OF_RUN, Shown};
 use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
-use crate::analyze::judge::machine::machine_notes;
+use crate::analyze::judge::machine::{load_thread_notes, machine_notes};
 use crate::analyze::judge::summary::summary;
 use crate::parallel;
 use crate::render::{
@@ -151,7 +151,7 @@ fn stored(store: &Store, manifest: &Manifest, now: SystemTime) -> StoredRun {
 fn run_report(run: &Run, all_checks: bool) -> Report {
     let levels =
         Section { id: "levels", title: "Levels".into(), tables: level_tables(&summary(run)), ..Section::default() };
-    let notes = [manifest_lines(&run.manifest), machine_notes(run)].concat();
+    let notes = [manifest_lines(&run.manifest), load_thread_notes(run), machine_notes(run)].concat();
     let setup = Section { id: "setup", title: "Measured with".into(), notes, ..Section::default() };
     let mut sections = vec![levels];
     sections.extend(observing(run));

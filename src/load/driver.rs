@@ -1,7 +1,7 @@
 //! What the conductor asks of whatever drives the load. Invariant: connections are opened and authenticated before
 //! `start`, and held until `stop`.
 
-use super::{Latencies, LoadTrace};
+use super::{Latencies, LoadTrace, ThreadChoice};
 use crate::clock::Span;
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -24,6 +24,18 @@ pub trait Load: Send {
     fn start(&mut self) -> Result<()>;
     /// Thread ids of the threads (or the process id of the child) that drive the load, for CPU accounting.
     fn thread_ids(&self) -> Vec<u32>;
+    /// How many load threads there are, where more or fewer may be used; `None`: their number is given, or the load is
+    /// not driven by threads of ours.
+    fn adjustable(&self) -> Option<usize> {
+        None
+    }
+    /// Goes on with so many load threads, over the same sessions; before `start`, or under load. Their ids are new.
+    /// Only where [`Load::adjustable`] tells a number.
+    fn use_threads(&mut self, _threads: usize) -> Result<()> {
+        Ok(())
+    }
+    /// How the number of load threads came about, for [`super::Generator::choice`].
+    fn chosen(&mut self, _choice: ThreadChoice) {}
     /// The client's ends of its connections: ports, or inodes of Unix sockets; `None`: it is not known which are its
     /// own.
     fn ends(&self) -> Option<BTreeSet<u32>> {

@@ -7,7 +7,10 @@
 //! until EAGAIN or the end, since a close that arrived with its bytes makes no further edge.
 
 mod losses;
+mod moving;
 mod scripts;
+
+pub use moving::Ending;
 
 use super::lane::{Lane, Next};
 use super::plan::Plan;
@@ -57,15 +60,17 @@ pub struct Session {
     keeping: bool,
     /// What the last ReadyForQuery of a script's statement said of the transaction.
     status: u8,
+    /// Until when its script sleeps, while the session moves from one thread to another.
+    sleeps: Option<Nanos>,
 }
 
 impl Session {
-    pub fn new(transport: Transport, lane: usize, client: Option<Box<Client>>) -> Self {
+    pub fn new(transport: Transport, client: Option<Box<Client>>) -> Self {
         Session {
             transport,
             scanner: Scanner::default(),
             answer: Answer::default(),
-            lane,
+            lane: 0,
             execution: 0,
             step: 0,
             busy: false,
@@ -76,6 +81,7 @@ impl Session {
             client,
             keeping: false,
             status: b'I',
+            sleeps: None,
         }
     }
 }
@@ -104,28 +110,24 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// Registers non-blocking sessions. The waker ends the loop's sleep from another thread.
+    /// Registers non-blocking sessions, each with its lane. The waker ends the loop's sleep from another thread.
     pub fn new(
         plan: Arc<Plan>,
         shared: Arc<Shared>,
         index: usize,
-        sessions: Vec<Session>,
-        mut lanes: Vec<Lane>,
+        sessions: Vec<(Session, usize)>,
+        lanes: Vec<Lane>,
     ) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.raw_fd()), TIMER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        for (at, session) in sessions.iter().enumerate() {
-            let fd = session.transport.socket.as_raw_fd();
-            poll.registry().register(&mut SourceFd(&fd), Token(at), Interest::READABLE)?;
-            lanes[session.lane].idle.push(at);
-        }
-        let event_loop = EventLoop {
+        let (completed, errors) = shared.counted(index);
+        let mut event_loop = EventLoop {
             plan,
             shared,
             index,
-            sessions,
+            sessions: Vec::with_capacity(sessions.len()),
             lanes,
             poll,
             timer,
@@ -133,17 +135,19 @@ impl EventLoop {
             woke: 0,
             wakes: 0,
             busy: 0,
-            completed: 0,
-            errors: 0,
+            completed,
+            errors,
             notes: Notes::default(),
             told: false,
             sleepers: BinaryHeap::new(),
         };
+        sessions.into_iter().try_for_each(|(session, lane)| event_loop.take_in(session, lane))?;
         Ok((event_loop, waker))
     }
 
-    /// Drives the load from `origin` until the shared stop, then lets queries under way finish and closes.
-    pub fn run(mut self, origin: Nanos) -> Notes {
+    /// Drives the load from `origin` until the shared stop, then lets queries under way finish and closes; or until the
+    /// connections are to go to other threads.
+    pub fn run(mut self, origin: Nanos) -> Ending {
         self.origin = origin;
         self.woke = now();
         self.mark();
@@ -151,6 +155,9 @@ impl EventLoop {
         let mut events = Events::with_capacity(1024);
         let mut deadline = None;
         loop {
+            if self.shared.parting() {
+                return self.part();
+            }
             if self.shared.stopping() && deadline.is_none() {
                 deadline = Some(now() + DRAIN);
                 self.lanes.iter_mut().for_each(Lane::end);
@@ -179,7 +186,7 @@ impl EventLoop {
         self.woke = now();
         self.mark();
         self.close();
-        self.notes
+        Ending::stopped(self.notes)
     }
 
     /// Begins what is due on idle connections, and sets the timer for what is not.

@@ -1,8 +1,10 @@
 //! One thread's share of one job: which execution comes next, and when. Invariant: over all lanes of a job each
 //! execution is handed out exactly once.
 
+use super::deal::Arrivals;
 use super::plan::{JobPlan, Pacing};
 use crate::clock::Nanos;
+use std::collections::VecDeque;
 
 /// What a lane has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +27,27 @@ pub struct Lane {
     /// Open loop: the next execution that is this lane's, and the distance to the one after it.
     arrival: u64,
     stride: u64,
+    /// Executions before that which are this lane's: what lanes that lagged had left when connections moved.
+    owed: VecDeque<u64>,
     ended: bool,
 }
 
 impl Lane {
-    /// The lane `index` of `count` lanes of a job.
-    pub fn new(job: usize, index: u64, count: u64) -> Self {
-        Lane { job, idle: Vec::new(), arrival: index, stride: count, ended: false }
+    /// The lane `index` of `count` lanes of a job of which `left` is left.
+    pub fn new(job: usize, left: &Arrivals, index: usize, count: usize) -> Self {
+        let owed = left.owed.iter().copied().skip(index).step_by(count).collect();
+        let (arrival, stride) = (left.from + index as u64, count as u64);
+        Lane { job, idle: Vec::new(), arrival, stride, owed, ended: false }
+    }
+
+    /// The next execution of an open loop that is this lane's by its distance, not by debt.
+    pub fn arrival(&self) -> u64 {
+        self.arrival
+    }
+
+    /// What this lane has left before `end`.
+    pub fn before(&self, end: u64) -> impl Iterator<Item = u64> {
+        self.owed.iter().copied().chain((self.arrival..end).step_by(self.stride as usize))
     }
 
     /// What to do at `now` in a load that began at `origin`, given an idle connection.
@@ -61,13 +77,15 @@ impl Lane {
     }
 
     fn next_open(&mut self, plan: &JobPlan, origin: Nanos, now: Nanos) -> Next {
-        let execution = self.arrival;
+        let execution = self.owed.front().copied().unwrap_or(self.arrival);
         let due = plan.due(execution).filter(|due| *due < plan.stop && plan.within_limit(execution));
         let Some(scheduled) = due.map(|due| origin + due) else { return Next::Ended };
         if scheduled > now {
             return Next::Wait(scheduled);
         }
-        self.arrival += self.stride;
+        if self.owed.pop_front().is_none() {
+            self.arrival += self.stride;
+        }
         Next::Begin { execution, scheduled: Some(scheduled) }
     }
 
@@ -99,7 +117,7 @@ mod tests {
     #[test]
     fn a_late_open_loop_keeps_its_schedule() {
         let plan = plan("rate=1000\ncount=3");
-        let mut lane = Lane::new(0, 0, 1);
+        let mut lane = Lane::new(0, &Arrivals::default(), 0, 1);
         let at = |ms| Next::Begin { execution: ms, scheduled: Some(500 + ms * MS) };
         assert_eq!(lane.next(&plan.jobs[0], 500, 500), at(0));
         assert_eq!(lane.next(&plan.jobs[0], 500, 600), Next::Wait(500 + MS));
@@ -114,7 +132,7 @@ mod tests {
         let plan = plan("rate=1000\ncount=5");
         let mut taken: Vec<u64> = (0..2)
             .flat_map(|index| {
-                let mut lane = Lane::new(0, index, 2);
+                let mut lane = Lane::new(0, &Arrivals::default(), index, 2);
                 std::iter::from_fn(|| match lane.next(&plan.jobs[0], 0, u64::MAX / 2) {
                     Next::Begin { execution, .. } => Some(execution),
                     Next::Wait(_) | Next::Ended => None,
@@ -127,14 +145,37 @@ mod tests {
     }
 
     #[test]
+    fn arrivals_that_are_dealt_anew_are_each_taken_once_and_the_oldest_first() {
+        let plan = plan("rate=1000\ncount=40");
+        let begin = |lane: &mut Lane| match lane.next(&plan.jobs[0], 0, u64::MAX / 2) {
+            Next::Begin { execution, .. } => Some(execution),
+            Next::Wait(_) | Next::Ended => None,
+        };
+        let mut taken = Vec::new();
+        let mut lanes = vec![Lane::new(0, &Arrivals::default(), 0, 1)];
+        // One lane takes 5; of three the last one lags; of two one takes nothing; then all that is left.
+        for (count, takes) in [(3, vec![5]), (2, vec![4, 3, 1]), (4, vec![0, 6]), (1, vec![2; 4]), (1, vec![99])] {
+            for (lane, takes) in lanes.iter_mut().zip(takes) {
+                let own: Vec<u64> = (0..takes).map_while(|_| begin(lane)).collect();
+                assert!(own.is_sorted(), "{own:?}");
+                taken.extend(own);
+            }
+            let left = Arrivals::left_by(&lanes);
+            lanes = (0..count).map(|index| Lane::new(0, &left, index, count)).collect();
+        }
+        taken.sort_unstable();
+        assert_eq!(taken, (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_job_runs_between_its_start_and_its_stop() {
         let closed = plan("start=5ms\nstop=7ms");
-        let mut lane = Lane::new(0, 0, 1);
+        let mut lane = Lane::new(0, &Arrivals::default(), 0, 1);
         assert_eq!(lane.next(&closed.jobs[0], 100, 100), Next::Wait(100 + 5 * MS));
         assert_eq!(lane.next(&closed.jobs[0], 100, 100 + 5 * MS), Next::Begin { execution: 0, scheduled: None });
         assert_eq!(lane.next(&closed.jobs[0], 100, 100 + 7 * MS), Next::Ended);
         let open = plan("rate=1000\nstart=5ms\nstop=7ms");
-        let mut lane = Lane::new(0, 0, 1);
+        let mut lane = Lane::new(0, &Arrivals::default(), 0, 1);
         assert_eq!(lane.next(&open.jobs[0], 0, 0), Next::Wait(5 * MS));
         let begun = (0..9).filter(|_| matches!(lane.next(&open.jobs[0], 0, 9 * MS), Next::Begin { .. })).count();
         assert_eq!(begun, 2, "at 5 and 6 ms");

@@ -2,24 +2,22 @@
 
 use super::connect::{Connection, Connector};
 use super::driver::{Driver, Load};
-use super::event_loop::{EventLoop, Session};
-use super::lane::Lane;
+use super::event_loop::Session;
 use super::plan::{Plan, Protocol};
-use super::record::Notes;
 use super::shared::Shared;
-use super::thread_id::thread_id;
+use super::threads::LoadThreads;
 use super::trace::LoadTrace;
 use super::transaction::Client;
-use super::{Latencies, LoadError, probe, tally};
-use crate::clock::{Nanos, Span, now};
+use super::{Latencies, LoadError, ThreadChoice, probe, tally};
+use crate::clock::Span;
 use crate::connection::Address;
 use crate::workload::Workload;
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 /// Connections that are opened at the same time: enough to overlap the server's fork and the password's hash,
@@ -31,6 +29,8 @@ const OPENERS: usize = 8;
 pub struct Options {
     /// Load threads; connections are dealt out among them.
     pub threads: usize,
+    /// `threads` is what the load begins with: [`Load::use_threads`] may change it.
+    pub adjusts: bool,
     /// How each statement is sent: as a simple query, or in the extended protocol.
     pub protocol: Protocol,
     /// Bounds the connect and each answer until a connection is ready; a `connect_timeout` in the URL goes before.
@@ -49,6 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             threads: 1,
+            adjusts: false,
             protocol: Protocol::Simple,
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
@@ -105,20 +106,31 @@ impl Driver for PgwireDriver {
         let plan = Arc::new(plan);
         let jobs: Vec<usize> = parts.iter().enumerate().flat_map(|(job, &n)| std::iter::repeat_n(job, n)).collect();
         let connections = open_all(&connector, first, &jobs, &plan, &self.options)?;
-        let shared = Arc::new(Shared::new(self.options.threads.clamp(1, level), level));
-        let load = PgwireLoad {
+        let ends = connections.iter().map(|connection| connection.transport.socket.end()).collect();
+        let sessions = sessions(connections, &jobs, &plan)?;
+        let threads = self.options.threads.clamp(1, level);
+        let most = if self.options.adjusts { most_threads(level).max(threads) } else { threads };
+        let shared = Arc::new(Shared::new(most, level));
+        Ok(Box::new(PgwireLoad {
             driver: self.name(),
             accepted_errors: self.workload.accepted_errors.clone(),
             level,
+            threads: LoadThreads::new(plan.clone(), shared.clone(), sessions, threads)?,
             plan,
             shared,
-            threads: Vec::new(),
-            ends: connections.iter().map(|connection| connection.transport.socket.end()).collect(),
+            adjusts: self.options.adjusts,
+            choice: None,
+            ends,
             within: None,
-            started: false,
-        };
-        Ok(Box::new(load.spawn(connections, &jobs)?))
+        }))
     }
+}
+
+/// The most load threads that can be of use to so many clients: each needs one to serve, and a CPU that this process
+/// may use.
+pub fn most_threads(clients: usize) -> usize {
+    let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    clients.min(cpus).max(1)
 }
 
 /// Opens the connections that are missing and prepares each one for its job. Stops at the first error.
@@ -180,109 +192,57 @@ fn open_all(
     }
 }
 
-struct LoadThread {
-    id: u32,
-    /// The load's origin; the thread waits for it.
-    start: mpsc::Sender<Nanos>,
-    waker: mio::Waker,
-    handle: JoinHandle<Notes>,
-}
-
 struct PgwireLoad {
     driver: String,
     accepted_errors: Vec<String>,
     level: usize,
     plan: Arc<Plan>,
     shared: Arc<Shared>,
-    threads: Vec<LoadThread>,
+    threads: LoadThreads,
+    /// Their number may be changed.
+    adjusts: bool,
+    /// How their number came about; `None`: nobody has said.
+    choice: Option<ThreadChoice>,
     /// `None`: the kernel does not tell one of them.
     ends: Option<BTreeSet<u32>>,
-    started: bool,
     /// A further interval whose sums are wanted.
     within: Option<Span>,
 }
 
-impl PgwireLoad {
-    /// Deals the connections out and starts the threads, which wait.
-    fn spawn(mut self, connections: Vec<Connection>, jobs: &[usize]) -> Result<Self, LoadError> {
-        let threads = self.shared.threads();
-        let system = |what, remedy| move |cause| LoadError::System { what, cause, remedy };
-        // Connection i goes to thread i modulo threads; a thread has a lane for each job it has a connection of.
-        let takes = |thread: usize, job: usize| (0..jobs.len()).any(|at| at % threads == thread && jobs[at] == job);
-        let mut dealt: Vec<Vec<Session>> = (0..threads).map(|_| Vec::new()).collect();
-        let lane_jobs: Vec<Vec<usize>> =
-            (0..threads).map(|thread| (0..self.plan.jobs.len()).filter(|&job| takes(thread, job)).collect()).collect();
-        for (at, connection) in connections.into_iter().enumerate() {
-            let thread = at % threads;
-            let remedy = "report it: a socket refused a plain setting";
-            connection.transport.socket.set_nonblocking().map_err(system("non-blocking sockets", remedy))?;
-            let lane = lane_jobs[thread].iter().position(|&job| job == jobs[at]);
-            let lane = lane.expect("a thread has a lane for each job it has a connection of");
-            let client = self.plan.jobs[jobs[at]].mix.as_ref().map(|mix| Box::new(Client::new(mix, at)));
-            dealt[thread].push(Session::new(connection.transport, lane, client));
-        }
-        for (thread, sessions) in dealt.into_iter().enumerate() {
-            let lane = |&job: &usize| {
-                let of = (0..threads).filter(|&t| lane_jobs[t].contains(&job));
-                let index = of.clone().filter(|&t| t < thread).count();
-                Lane::new(job, index as u64, of.count() as u64)
-            };
-            let lanes = lane_jobs[thread].iter().map(lane).collect();
-            let started = EventLoop::new(self.plan.clone(), self.shared.clone(), thread, sessions, lanes);
-            let remedy = "raise the limit of open files (ulimit -n)";
-            let (event_loop, waker) = started.map_err(system("an event loop", remedy))?;
-            let remedy = "raise the limit of threads (ulimit -u)";
-            let load_thread = spawn_thread(thread, event_loop, waker).map_err(system("a load thread", remedy))?;
-            self.threads.push(load_thread);
-        }
-        Ok(self)
-    }
-
-    /// Ends the threads and collects their notes.
-    fn join(&mut self) -> Result<Vec<Notes>> {
-        self.shared.stop();
-        if !self.started {
-            self.start()?;
-        }
-        let mut notes = Vec::new();
-        for thread in self.threads.drain(..) {
-            thread.waker.wake().context("wake a load thread")?;
-            notes.push(thread.handle.join().map_err(|_| anyhow!("a load thread panicked; please report it"))?);
-        }
-        Ok(notes)
-    }
-}
-
-fn spawn_thread(index: usize, event_loop: EventLoop, waker: mio::Waker) -> std::io::Result<LoadThread> {
-    let (start, origin) = mpsc::channel();
-    let (tell, id) = mpsc::channel();
-    let handle = thread::Builder::new().name(format!("wireprof-load-{index}")).spawn(move || {
-        // The receiver waits right below; should it be gone, so is the load, and `recv` ends.
-        let _ = tell.send(thread_id());
-        match origin.recv() {
-            Ok(origin) => event_loop.run(origin),
-            Err(_) => Notes::default(),
-        }
-    })?;
-    let id = id.recv().map_err(|_| std::io::Error::other("the thread ended at once"))?;
-    Ok(LoadThread { id, start, waker, handle })
+/// The connections as they go under load, each with its job.
+fn sessions(connections: Vec<Connection>, jobs: &[usize], plan: &Plan) -> Result<Vec<(usize, Session)>, LoadError> {
+    let session = |(at, connection): (usize, Connection)| {
+        let system = |cause| LoadError::System {
+            what: "non-blocking sockets",
+            cause,
+            remedy: "report it: a socket refused a plain setting",
+        };
+        connection.transport.socket.set_nonblocking().map_err(system)?;
+        let client = plan.jobs[jobs[at]].mix.as_ref().map(|mix| Box::new(Client::new(mix, at)));
+        Ok((jobs[at], Session::new(connection.transport, client)))
+    };
+    connections.into_iter().enumerate().map(session).collect()
 }
 
 impl Load for PgwireLoad {
     fn start(&mut self) -> Result<()> {
-        self.started = true;
-        let origin = now();
-        for thread in &self.threads {
-            thread
-                .start
-                .send(origin)
-                .map_err(|_| anyhow!("a load thread has ended before the load; please report it"))?;
-        }
-        Ok(())
+        self.threads.start()
     }
 
     fn thread_ids(&self) -> Vec<u32> {
-        self.threads.iter().map(|thread| thread.id).collect()
+        self.threads.ids()
+    }
+
+    fn adjustable(&self) -> Option<usize> {
+        self.adjusts.then(|| self.threads.count())
+    }
+
+    fn use_threads(&mut self, threads: usize) -> Result<()> {
+        self.threads.use_threads(threads)
+    }
+
+    fn chosen(&mut self, choice: ThreadChoice) {
+        self.choice = Some(choice);
     }
 
     fn ends(&self) -> Option<BTreeSet<u32>> {
@@ -311,23 +271,16 @@ impl Load for PgwireLoad {
     }
 
     fn stop(mut self: Box<Self>, window: Span) -> Result<LoadTrace> {
-        let notes = self.join()?;
+        let (notes, ended) = self.threads.stop()?;
+        let choice = if self.adjusts { self.choice.take() } else { Some(ThreadChoice::given()) };
         let setting = tally::Setting {
             driver: self.driver.clone(),
             connections: self.level,
             accepted_errors: &self.accepted_errors,
             within: self.within,
+            ended,
+            choice,
         };
         Ok(tally::cut(window, &notes, &self.plan, setting))
-    }
-}
-
-impl Drop for PgwireLoad {
-    /// A load that is dropped without `stop` (an error elsewhere) ends its threads and sessions too.
-    fn drop(&mut self) {
-        if !self.threads.is_empty() {
-            // The notes are not wanted, and an error has been met already.
-            let _ = self.join();
-        }
     }
 }

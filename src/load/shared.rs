@@ -4,10 +4,17 @@
 use super::latencies::{Counts, Latencies};
 use super::record::Loss;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// SQLSTATE of a connection that ended without a word of the server.
 pub const CONNECTION_FAILURE: &str = "08006";
+
+/// What the load threads are to do.
+const RUN: u8 = 0;
+/// To hand their connections back, queries under way and all.
+const PART: u8 = 1;
+/// To end.
+const STOP: u8 = 2;
 
 /// One thread's counters.
 #[derive(Debug, Default)]
@@ -22,7 +29,7 @@ struct Progress {
 #[derive(Debug)]
 pub struct Shared {
     progress: Vec<Progress>,
-    stop: AtomicBool,
+    wish: AtomicU8,
     /// Connections that are not lost.
     alive: AtomicUsize,
     connections: usize,
@@ -34,30 +41,52 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// With counters for so many threads at most.
     pub fn new(threads: usize, connections: usize) -> Self {
         Shared {
             progress: (0..threads).map(|_| Progress::default()).collect(),
-            stop: AtomicBool::new(false),
+            wish: AtomicU8::new(RUN),
             alive: AtomicUsize::new(connections),
             connections,
-            active: AtomicUsize::new(threads),
+            active: AtomicUsize::new(0),
             failure: Mutex::new(None),
             loss: Mutex::new(None),
         }
     }
 
-    /// Load threads.
-    pub fn threads(&self) -> usize {
+    /// Load threads at most.
+    pub fn most_threads(&self) -> usize {
         self.progress.len()
     }
 
+    /// The load begins, or goes on, on so many threads; none of them runs yet.
+    pub fn run_on(&self, threads: usize) {
+        self.active.store(threads, Ordering::Release);
+        self.wish.store(RUN, Ordering::Release);
+    }
+
+    pub fn part(&self) {
+        self.wish.store(PART, Ordering::Release);
+    }
+
+    #[inline]
+    pub fn parting(&self) -> bool {
+        self.wish.load(Ordering::Acquire) == PART
+    }
+
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.wish.store(STOP, Ordering::Release);
     }
 
     #[inline]
     pub fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+        self.wish.load(Ordering::Acquire) == STOP
+    }
+
+    /// What this thread, or the one before it in its place, has completed so far, and its errors.
+    pub fn counted(&self, thread: usize) -> (u64, u64) {
+        let progress = &self.progress[thread];
+        (progress.completed.load(Ordering::Relaxed), progress.errors.load(Ordering::Relaxed))
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! The notes of all load threads, cut to one window. Invariant: every completion inside the window is in exactly one
 //! slice, so that the slices' counts and histograms sum to the window's.
 
+use super::ThreadChoice;
 use super::plan::Plan;
 use super::record::{Mark, Notes, Outcome, Record};
 use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
@@ -19,6 +20,10 @@ pub struct Setting<'a> {
     pub accepted_errors: &'a [String],
     /// A further interval whose sums are wanted.
     pub within: Option<Span>,
+    /// So many of the notes, the first ones, are of threads that ended before the others began.
+    pub ended: usize,
+    /// How the number of load threads came about.
+    pub choice: Option<ThreadChoice>,
 }
 
 /// Cuts the notes to `span`.
@@ -53,7 +58,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         at_sockets: setting.within.map(|span| counted(span, notes)),
         slices: tally.slices,
         latency,
-        generator: generator(span, notes, tally.delay),
+        generator: Generator { choice: setting.choice, ..generator(span, &notes[setting.ended..], tally.delay) },
         sessions: Sessions { opened: setting.connections as u64, lost: lost as u64 },
         jobs: tally.jobs,
         transactions: plan.mix().map(|mix| transactions(span, notes, mix)),
@@ -137,15 +142,19 @@ fn slice_histogram() -> Histogram<u64> {
 }
 
 fn generator(span: Span, notes: &[Notes], delay: u64) -> Generator {
-    let total = |value: fn(&Mark) -> u64| -> Option<u64> {
-        let inside = |thread: &Notes| Some(at(&thread.marks, span.end, value)? - at(&thread.marks, span.start, value)?);
-        notes.iter().map(inside).sum::<Option<f64>>().map(|sum| sum.round() as u64)
+    let inside = |thread: &Notes, value: fn(&Mark) -> u64| -> Option<f64> {
+        Some(at(&thread.marks, span.end, value)? - at(&thread.marks, span.start, value)?)
     };
+    let each = |value| notes.iter().map(|thread| inside(thread, value)).collect::<Option<Vec<f64>>>();
+    let total = |value| each(value).map(|values| values.iter().sum::<f64>().round() as u64);
+    let busiest = each(|mark| mark.cpu).and_then(|values| values.into_iter().reduce(f64::max));
     Generator {
         threads: notes.len(),
         cpu: total(|mark| mark.cpu),
+        busiest: busiest.map(|nanos| nanos.round() as u64),
         dispatch_delay: Some(delay),
         wakes: total(|mark| mark.wakes),
+        choice: None,
     }
 }
 
@@ -169,7 +178,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn cut_one(span: Span, notes: Notes) -> LoadTrace {
+    fn cut_last(span: Span, notes: Vec<Notes>) -> LoadTrace {
         let plan = Plan::new(&Workload::from_query("select 1"), Protocol::Simple, false).unwrap();
         let accepted = ["40001".to_string()];
         let setting = Setting {
@@ -177,8 +186,40 @@ mod tests {
             connections: 3,
             accepted_errors: &accepted,
             within: Some(Span::new(span.start + 50 * MS, span.end)),
+            ended: notes.len() - 1,
+            choice: None,
         };
-        cut(span, &[notes], &plan, setting)
+        cut(span, &notes, &plan, setting)
+    }
+
+    fn cut_one(span: Span, notes: Notes) -> LoadTrace {
+        cut_last(span, vec![notes])
+    }
+
+    #[test]
+    fn the_notes_of_threads_that_ended_count_and_their_cpu_is_no_threads_of_the_window() {
+        let noted = |end: u64, from: u64, to: u64, cpu: u64| {
+            let mut notes = Notes::default();
+            notes.record(Record::new(end, 2, 0, 0, Outcome::Rows(1)));
+            notes.marks = vec![Mark { at: from, cpu: 0, wakes: 0 }, Mark { at: to, cpu, wakes: 0 }];
+            notes
+        };
+        let notes = || vec![noted(15, 0, 20, 9), noted(25, 20, 60, 40)];
+        let trace = cut_last(Span::new(30, 50), notes());
+        assert_eq!((trace.generator.threads, trace.generator.cpu, trace.completed), (1, Some(20), 0));
+        let trace = cut_last(Span::new(10, 50), notes());
+        assert_eq!((trace.generator.cpu, trace.completed), (None, 2), "the window begins before the thread");
+    }
+
+    #[test]
+    fn the_busiest_thread_is_told_apart_from_the_sum() {
+        let marked = |cpu| {
+            let mut notes = Notes::default();
+            notes.marks = vec![Mark { at: 0, cpu: 0, wakes: 0 }, Mark { at: 100, cpu, wakes: 0 }];
+            notes
+        };
+        let generator = generator(Span::new(0, 50), &[marked(20), marked(80)], 0);
+        assert_eq!((generator.cpu, generator.busiest, generator.threads), (Some(50), Some(40), 2));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a driver reports of one stretch of load. Invariant: a query is counted in the interval in which its last
 //! row was received, exactly once; slices of 50 ms partition the span, so their counts sum to the total.
 
-use super::Transactions;
+use super::{ThreadChoice, Transactions};
 use crate::clock::Span;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,12 @@ pub struct Generator {
     pub dispatch_delay: Option<u64>,
     /// Wakes of the event loop.
     pub wakes: Option<u64>,
+    /// CPU in ns of the load thread that used most of it; `None`: not measured, or recorded before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busiest: Option<u64>,
+    /// How the number of threads came about; `None`: the threads are not ours, or it was recorded before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<ThreadChoice>,
 }
 
 /// Connection churn seen by the client.

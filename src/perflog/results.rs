@@ -4,7 +4,7 @@
 use super::block::{Generated, Made, MadeFocus};
 use super::entry::one_line;
 use crate::analyze::cost::hot::{HotOptions, HotTable, hot};
-use crate::analyze::judge::machine::machine_notes;
+use crate::analyze::judge::machine::{load_thread_notes, machine_notes};
 use crate::analyze::judge::summary::{sampling_notes, summary};
 use crate::analyze::time::places::places;
 use crate::profile::Focus;
@@ -76,6 +76,7 @@ fn checks(run: &Run) -> String {
 }
 
 fn measured_with(run: &Run) -> String {
-    let lines = [manifest_lines(&run.manifest), machine_notes(run), sampling_notes(run)].concat();
+    let lines =
+        [manifest_lines(&run.manifest), load_thread_notes(run), machine_notes(run), sampling_notes(run)].concat();
     lines.iter().fold("Measured with:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(line)))
 }

@@ -1,7 +1,7 @@
 //! The load of a measurement: who drives it, and what counts its queries. Invariant: a load that is somebody else's is
 //! counted by something, or refused.
 
-use super::{DriverChoice, QueryCounter, Request};
+use super::{DriverChoice, LoadThreads, QueryCounter, Request};
 use crate::load::{self, Address, ClientCount, Driver, LoadError};
 use crate::target::{Forbidden, clients};
 use anyhow::Result;
@@ -11,8 +11,13 @@ use std::sync::Arc;
 pub fn driver(request: &Request, address: &Address, pid: Option<u32>) -> Result<Box<dyn Driver>> {
     Ok(match &request.load.driver {
         DriverChoice::Own { threads, client_work } => {
+            let given = match threads {
+                LoadThreads::Auto => None,
+                LoadThreads::Given(threads) => Some(*threads),
+            };
             let options = load::Options {
-                threads: *threads,
+                threads: given.unwrap_or(1),
+                adjusts: given.is_none(),
                 protocol: request.load.protocol,
                 repeat_arguments: true,
                 session: request.load.session.clone(),

@@ -2,6 +2,7 @@
 //! Invariant: in both windows of a pair the same processes are read at the same places in time; an instrument that
 //! fails costs its own pairs only, and pairs that are whole are kept whatever ends the others.
 
+use super::load_threads::{self, ThreadBook};
 use super::scrapes::pace;
 use super::window::{pause, watch_generator};
 use super::{Event, Sources, Stop, pairs};
@@ -70,10 +71,12 @@ struct ObserverExperiment<'a> {
 pub async fn observer_windows(
     asked: &ObserverSpec,
     sources: &mut Sources,
+    threads: &ThreadBook,
     stop: &Stop,
     tell: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(ObserverWindows, Option<anyhow::Error>)> {
     let mut load = tokio::task::block_in_place(|| sources.driver.open(asked.level))?;
+    load_threads::begin(threads, load.as_mut(), asked.level)?;
     load.start()?;
     watch_generator(sources, &load.thread_ids());
     let began = clock::now();

@@ -140,8 +140,8 @@ impl Request {
 pub enum DriverChoice {
     /// The load generator of this library.
     Own {
-        /// Load threads (a count).
-        threads: usize,
+        /// How many threads drive the load.
+        threads: LoadThreads,
         /// CPU that each answer costs a load thread.
         client_work: Duration,
     },
@@ -152,6 +152,16 @@ pub enum DriverChoice {
         /// Number of clients.
         clients: Option<usize>,
     },
+}
+
+/// How many threads drive the load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadThreads {
+    /// As many as each level needs, found in the warm-up of its first window.
+    #[default]
+    Auto,
+    /// So many, at most one for each client.
+    Given(usize),
 }
 
 impl DriverChoice {

@@ -3,6 +3,7 @@
 //! is left on the target when the next one begins but what the preset set, and that is put back at the end unless all
 //! went well and it may stay.
 
+use super::load_threads::ThreadBook;
 use super::plan::letter;
 use super::window_loop::WindowLoop;
 use super::{Event, Launch, Launched, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
@@ -41,6 +42,8 @@ pub struct Turns<'a> {
     restore: bool,
     /// What presets changed on servers that run on.
     changed: Vec<PresetState>,
+    /// The numbers of load threads that were found: one of each level for all arms.
+    threads: ThreadBook,
 }
 
 struct Running {
@@ -87,7 +90,7 @@ impl<'a> Turns<'a> {
     pub fn new(store: &'a Store, stop: &'a Stop, arms: Vec<Arm>, turns: Vec<Turn>, restore: bool) -> Self {
         let running = |arm: Arm| Running { arm, reserved: None, id: None, writer: None, finished: 0, build: None };
         let arms = arms.into_iter().map(running).collect();
-        Turns { store, stop, arms, turns, restore, changed: Vec::new() }
+        Turns { store, stop, arms, turns, restore, changed: Vec::new(), threads: ThreadBook::default() }
     }
 
     /// All turns planned.
@@ -190,7 +193,8 @@ impl<'a> Turns<'a> {
         let side = self.side(turn.arm);
         let Running { arm, writer, finished, .. } = self.arms[turn.arm].begin(turn, self.store, manifest, side)?;
         let Some(writer) = writer else { return Ok(()) };
-        let windows = WindowLoop { writer, request: &arm.request, sources, stop: self.stop, tell, finished };
+        let (request, threads) = (&arm.request, &mut self.threads);
+        let windows = WindowLoop { writer, request, sources, threads, stop: self.stop, tell, finished };
         windows.take(turn, self.store).await
     }
 

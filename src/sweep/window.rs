@@ -5,6 +5,7 @@
 use super::activity::Learnt;
 use super::follow::{CapturedHands, follow};
 use super::live::Live;
+use super::load_threads::{self, ThreadBook};
 use super::scrapes::{SECOND, pace};
 use super::{Event, Sources, Stop, Timing};
 use crate::check::Check;
@@ -68,11 +69,11 @@ struct Observed {
 }
 
 /// What is asked of a window's time, and who is told of it.
-struct Asked<'a> {
-    timing: &'a Timing,
-    id: WindowId,
-    stop: &'a Stop,
-    tell: &'a mut (dyn FnMut(Event) + Send),
+pub struct Asked<'a> {
+    pub timing: &'a Timing,
+    pub id: WindowId,
+    pub stop: &'a Stop,
+    pub tell: &'a mut (dyn FnMut(Event) + Send),
 }
 
 /// Why a window was given up.
@@ -87,23 +88,18 @@ pub enum Cut {
 }
 
 /// Runs one window.
-pub async fn capture(
-    sources: &mut Sources,
-    timing: &Timing,
-    id: WindowId,
-    stop: &Stop,
-    tell: &mut (dyn FnMut(Event) + Send),
-) -> Result<Captured> {
+pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked: Asked<'_>) -> Result<Captured> {
     let mut missing = Vec::new();
+    let (id, stop) = (asked.id, asked.stop);
     let mut load = tokio::task::block_in_place(|| sources.driver.open(id.level))?;
+    load_threads::begin(threads, load.as_mut(), id.level)?;
     load.start()?;
     watch_generator(sources, &load.thread_ids());
-    pause(load.as_ref(), sources, clock::now() + timing.warmup.as_nanos() as u64, stop).await?;
+    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked).await?;
     // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
-    let asked = Asked { timing, id, stop, tell };
-    let observed = observe(sources, load.as_ref(), recording.as_deref(), asked, &mut missing).await;
+    let observed = observe(sources, load.as_ref(), recording.as_deref(), &mut asked, &mut missing).await;
     if let Some(wire) = &mut sources.wire {
         wire.stop();
     }
@@ -124,7 +120,7 @@ pub async fn capture(
     let (hands, cut) = match id.replicate {
         1 => {
             if sources.follow.is_some() {
-                tell(Event::Following(id));
+                (asked.tell)(Event::Following(id));
             }
             follow(sources, load.as_ref(), stop, &mut missing).await
         }
@@ -233,10 +229,11 @@ async fn observe(
     sources: &Sources,
     load: &dyn Load,
     recording: Option<&dyn Recording>,
-    asked: Asked<'_>,
+    asked: &mut Asked<'_>,
     missing: &mut Vec<Missing>,
 ) -> Result<Observed> {
     let Asked { timing, id, stop, tell } = asked;
+    let (id, stop) = (*id, *stop);
     let mut learnt = Learnt::default();
     learnt.ask(sources).await;
     let statements_before = read_statements(sources, missing).await;

@@ -2,8 +2,10 @@
 //! next one starts, and whatever ends the loop, what was noted of its windows is in the manifest.
 
 use super::assemble::{Kept, assemble};
+use super::load_threads::ThreadBook;
 use super::observer::{ObserverSpec, observer_windows};
 use super::plan::number_window;
+use super::window::Asked;
 use super::{Event, Request, Sources, Stop, Turn, note, statements, window};
 use crate::debuginfod::Debuginfod;
 use crate::run::{RunWriter, Store, Window, WindowId};
@@ -16,6 +18,8 @@ pub struct WindowLoop<'a> {
     pub writer: &'a mut RunWriter,
     pub request: &'a Request,
     pub sources: &'a mut Sources,
+    /// The numbers of load threads that were found, of all arms.
+    pub threads: &'a mut ThreadBook,
     pub stop: &'a Stop,
     pub tell: &'a mut (dyn FnMut(Event) + Send),
     /// Windows of the run on disk.
@@ -72,7 +76,8 @@ impl WindowLoop<'_> {
         id: WindowId,
         symbolizer: &mut Symbolizer,
     ) -> Result<(Window, Option<anyhow::Error>)> {
-        let mut captured = window::capture(self.sources, &self.request.plan.timing, id, self.stop, self.tell).await?;
+        let asked = Asked { timing: &self.request.plan.timing, id, stop: self.stop, tell: &mut *self.tell };
+        let mut captured = window::capture(self.sources, self.threads, asked).await?;
         let cut = captured.cut.take();
         (self.tell)(Event::Processing(id));
         tokio::task::block_in_place(|| {
@@ -85,7 +90,7 @@ impl WindowLoop<'_> {
 
     /// Measures what observing costs, and stores it with the run; what ended it early is the error.
     async fn observe(&mut self, asked: &ObserverSpec, store: &Store) -> Result<()> {
-        let (windows, ended) = observer_windows(asked, self.sources, self.stop, self.tell).await?;
+        let (windows, ended) = observer_windows(asked, self.sources, self.threads, self.stop, self.tell).await?;
         store.write_observer(&self.writer.manifest, &windows)?;
         ended.map_or(Ok(()), Err)
     }

@@ -12,7 +12,7 @@ mod snapshot;
 
 pub use clients::{clients, listening_ports};
 pub use cpu_latency::CpuLatencyLock;
-pub use cpus::{has_pmu, online_cpus};
+pub use cpus::{allowed_cpus, has_pmu, idle, online_cpus};
 pub use holders::holders;
 pub use host::{Host, host};
 pub use locate::{bound_name, listener, listens_at, listens_on, named, related, socket_listener};

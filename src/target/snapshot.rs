@@ -1,12 +1,10 @@
 //! Readings of the scheduler's statistics, and their differences. A thread that ends between two readings keeps the
 //! values of its last one, so a window is read once a second too, not at its ends alone.
 
+use super::cpus::TICK;
 use super::{MachineDelta, Role, SchedulerDelta, ThreadDelta, comm, family, tasks};
 use crate::clock::{self, Nanos, Span};
 use std::collections::BTreeMap;
-
-/// Length of a clock tick of `/proc/stat` in ns (USER_HZ is 100 on Linux).
-const TICK: u64 = 10_000_000;
 
 /// Whose threads to read.
 #[derive(Clone, Debug, Default)]

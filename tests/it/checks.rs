@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wireprof::analyze::judge::checks::check_window;
 use wireprof::check::{Check, Status};
 use wireprof::clock::Span;
-use wireprof::load::{ErrorCount, Generator, Sessions};
+use wireprof::load::{ErrorCount, Generator, Sessions, ThreadChoice, WhyThreads};
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::Preset;
 use wireprof::profile::{Builder, Labels, on_cpu_columns};
@@ -60,7 +60,7 @@ fn sound() -> Window {
     window.facts.skew = Some(0.01);
     window.facts.target_started = Some("2026-01-01T00:00:00Z".into());
     window.load.generator =
-        Generator { threads: 1, cpu: Some(2 * SECOND), dispatch_delay: Some(100_000 * 3_000), wakes: None };
+        Generator { threads: 1, cpu: Some(2 * SECOND), dispatch_delay: Some(100_000 * 3_000), ..Generator::default() };
     window.load.sessions = Sessions { opened: 16, lost: 0 };
     window.sampling = Some(SamplingReport {
         samples: 10_000,
@@ -183,6 +183,29 @@ fn a_generator_near_a_whole_core_is_the_limit() {
         json!({ "cpu": 9_000_000_000_u64, "delay_per_query": 3_000.0, "nanos": 10_000_000_000_u64, "threads": 1 }),
         |w| w.load.generator.cpu = Some(9 * SECOND),
     );
+}
+
+#[test]
+fn the_busiest_load_thread_is_the_limit_and_the_remedy_is_another_one_where_no_cpu_is_left() {
+    let (busiest, cpu) = (9_000_000_000_u64, 12_000_000_000_u64);
+    fires(
+        "generator_cpu-no_room",
+        Status::Warn,
+        json!({
+            "cpu": cpu, "busiest": busiest, "no_room": true, "delay_per_query": 3_000.0, "nanos": 10_000_000_000_u64,
+            "threads": 2,
+        }),
+        |w| {
+            let why = WhyThreads::CpusFull;
+            let choice = Some(ThreadChoice { why, busiest: Some(0.9), idle_cpus: Some(0.0) });
+            let generator = &mut w.load.generator;
+            (generator.threads, generator.cpu, generator.busiest) = (2, Some(cpu), Some(busiest));
+            generator.choice = choice;
+        },
+    );
+    // Before the busiest was told apart, the mean stood for it.
+    let of_earlier = r#"{"guard":"generator_cpu","cpu":12,"threads":2,"nanos":10,"delay_per_query":null}"#;
+    assert_eq!(serde_json::from_str::<Check>(of_earlier).unwrap().status(), Status::Pass);
 }
 
 fn error(accepted: bool) -> ErrorCount {

@@ -15,6 +15,7 @@ mod libpq_parity;
 mod load;
 mod load_connect;
 mod load_scripts;
+mod load_threads;
 mod load_wire;
 mod log_entry;
 mod off_cpu;

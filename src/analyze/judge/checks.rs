@@ -86,6 +86,8 @@ fn load(window: &Window) -> Vec<Check> {
         Some(cpu) => Check::GeneratorCpu {
             cpu,
             threads: generator.threads,
+            busiest: generator.busiest,
+            no_room: generator.choice.is_some_and(|choice| choice.no_room()),
             nanos: load.span.nanos(),
             delay_per_query: generator.dispatch_delay.filter(|_| completed > 0).map(|d| d as f64 / completed as f64),
         },

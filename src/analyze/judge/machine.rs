@@ -1,7 +1,30 @@
-//! What the machine itself took from the measurement. Invariant: shares are of the time of all its CPUs in the
-//! windows where that was read.
+//! What the machine itself took from the measurement, and what the load generator had of it. Invariant: shares are of
+//! the time of all its CPUs in the windows where that was read.
 
 use crate::run::Run;
+use std::collections::BTreeMap;
+
+/// How many threads drove the load at each level, and why; none where another program drove it.
+pub fn load_thread_notes(run: &Run) -> Vec<String> {
+    // Levels that are told in the same words are told together.
+    let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (level, windows) in run.levels() {
+        for generator in windows.iter().map(|window| &window.load.generator).filter(|of| of.threads > 0) {
+            let reason = generator.choice.map(|choice| choice.reason(generator.threads));
+            let levels = told.entry(format!("{}{}", generator.threads, reason.unwrap_or_default())).or_default();
+            if levels.last() != Some(&level) {
+                levels.push(level);
+            }
+        }
+    }
+    let mut told: Vec<(String, Vec<usize>)> = told.into_iter().collect();
+    told.sort_by_key(|(_, levels)| levels.first().copied());
+    let line = |(words, levels): (String, Vec<usize>)| {
+        let numbers: Vec<String> = levels.iter().map(usize::to_string).collect();
+        format!("load threads: {words} (level {})", numbers.join(", "))
+    };
+    told.into_iter().map(line).collect()
+}
 
 /// The time that the hypervisor gave to others, over all windows and in the worst one.
 pub fn machine_notes(run: &Run) -> Vec<String> {
@@ -26,4 +49,37 @@ pub fn machine_notes(run: &Run) -> Vec<String> {
         None => "steal: not measured: /proc/stat was not read".into(),
     };
     vec![note]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{ThreadChoice, WhyThreads};
+    use crate::run::build;
+
+    #[test]
+    fn levels_with_the_same_number_for_the_same_reason_are_told_together() {
+        let window = |level: usize, threads: usize, choice: Option<ThreadChoice>| {
+            let mut window = build::window(level, 1, 1, 1000, None);
+            (window.load.generator.threads, window.load.generator.choice) = (threads, choice);
+            window
+        };
+        let full = ThreadChoice { why: WhyThreads::CpusFull, busiest: Some(0.931), idle_cpus: Some(0.01) };
+        let windows = vec![
+            window(1, 2, Some(ThreadChoice::given())),
+            window(16, 1, None),
+            window(32, 1, None),
+            window(64, 3, Some(full)),
+            window(128, 0, None),
+        ];
+        let run = build::run(windows);
+        assert_eq!(
+            load_thread_notes(&run),
+            [
+                "load threads: 2 as given (level 1)",
+                "load threads: 1 (level 16, 32)",
+                "load threads: 3, the busiest 93 % busy; no CPU was idle for another (level 64)",
+            ]
+        );
+    }
 }

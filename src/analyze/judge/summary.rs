@@ -42,6 +42,8 @@ pub struct LevelSummary {
     pub busiest: Option<Busiest>,
     /// ns of CPU a query on the generator's threads.
     pub generator_cpu: Option<f64>,
+    /// Number of load threads, of several windows the greatest; `None` where the driver does not tell.
+    pub load_threads: Option<usize>,
     /// Busy share of all CPUs, 0..1.
     pub machine_busy: Option<f64>,
     /// Number of failed queries; `None` where the driver does not tell.
@@ -178,6 +180,7 @@ fn level_summary(level: usize, windows: &[&Window]) -> LevelSummary {
         runnable: per_query(windows, |s| s.runnable(Role::Target)),
         busiest: busiest(windows),
         generator_cpu: generator_cpu(windows),
+        load_threads: windows.iter().map(|w| w.load.generator.threads).max().filter(|threads| *threads > 0),
         machine_busy: machine_busy(windows),
         errors: told(windows, &Part::Errors, |w| w.load.error_count()),
         wrong_rows: told(windows, &Part::RowCounts, |w| w.load.wrong_rows),

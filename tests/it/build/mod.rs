@@ -107,7 +107,8 @@ pub fn window(level: usize, replicate: usize, seconds: u64, queries: u64, profil
     };
     window.load.slices = (0..count).map(slice).collect();
     window.load.latency.record_n(1_000_000, queries).unwrap();
-    window.load.generator = Generator { threads: 1, cpu: Some(queries * 5_000), dispatch_delay: None, wakes: None };
+    window.load.generator =
+        Generator { threads: 1, cpu: Some(queries * 5_000), dispatch_delay: None, ..Generator::default() };
     window.sampling = profile.as_ref().map(|p| SamplingReport {
         event: "cpu-clock".into(),
         unwinder: "framehop".into(),

@@ -129,6 +129,10 @@ impl Side {
             self.sampling.unwinders.insert(report.unwinder.clone());
             self.sampling.frequencies.insert(format!("{} Hz", report.frequency));
         }
+        let threads = window.load.generator.threads;
+        if threads > 0 {
+            self.sampling.load_threads.entry(window.id().level).or_default().insert(threads);
+        }
         let level = self.levels.entry(window.id().level).or_default();
         level.windows.push(WindowFigures::of(window, options.preset));
         let shown = ViewOptions { focus: options.focus.cloned(), ..ViewOptions::default() };

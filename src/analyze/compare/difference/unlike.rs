@@ -4,7 +4,7 @@
 use crate::connection::{legible, legible_arguments};
 use crate::run::Manifest;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something in which two runs differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +26,8 @@ pub(super) struct Character {
     facts: Vec<(&'static str, String, bool)>,
     /// Of the server, without its program.
     arguments: Vec<String>,
+    /// Load threads of each level; of several windows all numbers that occur.
+    load_threads: BTreeMap<usize, BTreeSet<usize>>,
 }
 
 const ARGUMENTS: &str = "arguments of the server";
@@ -65,7 +67,7 @@ impl Character {
             ("window", format!("{} s after {} s", manifest.window_seconds, manifest.warmup_seconds), false),
             ("wireprof", known(manifest.tool.as_str()), false),
         ];
-        Character { facts, arguments }
+        Character { facts, arguments, load_threads: sampling.load_threads.clone() }
     }
 
     /// The value of a fact for people. Of arguments, which may be dozens of kilobytes, those that `other` has not.
@@ -82,14 +84,36 @@ impl Character {
 
     pub fn unlike(&self, after: &Character) -> Vec<Unlike> {
         let pairs = self.facts.iter().zip(&after.facts).filter(|(before, after)| before.1 != after.1);
-        pairs
-            .map(|(own, other)| Unlike {
-                what: own.0.to_string(),
-                before: self.shown(own, after),
-                after: after.shown(other, self),
-                incomparable: own.2,
-            })
-            .collect()
+        let named = pairs.map(|(own, other)| Unlike {
+            what: own.0.to_string(),
+            before: self.shown(own, after),
+            after: after.shown(other, self),
+            incomparable: own.2,
+        });
+        named.chain(self.unlike_load_threads(after)).collect()
+    }
+
+    /// Of the levels that both runs have. A server answers the same whoever asks, so the runs can be compared; where
+    /// the generator is the limit of one of them, its checks say so.
+    fn unlike_load_threads(&self, after: &Character) -> Option<Unlike> {
+        let differ = |level: &&usize| {
+            let own = self.load_threads.get(level);
+            after.load_threads.get(level).is_some_and(|other| own != Some(other))
+        };
+        let differ: Vec<usize> = self.load_threads.keys().filter(differ).copied().collect();
+        let told = |of: &Character| {
+            let of_level = |level: &usize| {
+                let numbers: Vec<String> = of.load_threads[level].iter().map(usize::to_string).collect();
+                format!("{} at level {level}", numbers.join(" and "))
+            };
+            differ.iter().map(of_level).collect::<Vec<_>>().join(", ")
+        };
+        (!differ.is_empty()).then(|| Unlike {
+            what: "load threads".into(),
+            before: told(self),
+            after: told(after),
+            incomparable: false,
+        })
     }
 
     /// Both runs are of this one build, where that is known.
@@ -99,12 +123,14 @@ impl Character {
     }
 }
 
-/// How a run's windows were sampled.
+/// How a run's windows were sampled, and by how many threads they were driven.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sampling {
     pub events: BTreeSet<String>,
     pub unwinders: BTreeSet<String>,
     pub frequencies: BTreeSet<String>,
+    /// By level, where the driver tells.
+    pub load_threads: BTreeMap<usize, BTreeSet<usize>>,
 }
 
 #[cfg(test)]
@@ -141,6 +167,21 @@ mod tests {
         let event = Sampling { events: ["cycles".to_string()].into(), ..Sampling::default() };
         let sampled = Character::of(&crate::analyze::compare::difference::constructed::manifest("r", &[1]), &event);
         assert!(like.unlike(&sampled).iter().any(|u| u.what == "sampling event" && u.incomparable));
+    }
+
+    #[test]
+    fn unlike_numbers_of_load_threads_are_named_for_the_levels_of_both_and_refuse_nothing() {
+        let with = |numbers: &[(usize, usize)]| {
+            let load_threads = numbers.iter().map(|(level, threads)| (*level, [*threads].into())).collect();
+            let manifest = crate::analyze::compare::difference::constructed::manifest("r", &[1]);
+            Character::of(&manifest, &Sampling { load_threads, ..Sampling::default() })
+        };
+        let before = with(&[(1, 1), (16, 1), (64, 2)]);
+        assert_eq!(before.unlike(&with(&[(1, 1), (64, 2), (256, 4)])), []);
+        assert_eq!(before.unlike(&with(&[])), [], "another driver is named as such");
+        let found = before.unlike(&with(&[(1, 1), (16, 2), (64, 3)]));
+        let named: Vec<_> = found.iter().map(|u| (&*u.what, &*u.before, &*u.after, u.incomparable)).collect();
+        assert_eq!(named, [("load threads", "1 at level 16, 2 at level 64", "2 at level 16, 3 at level 64", false)]);
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub struct Threads {
     pub runnable: f64,
     /// ns a query on a CPU or waiting for one.
     pub demand: f64,
+    /// There was no CPU for more of them.
+    pub no_room: bool,
 }
 
 /// The server's busiest thread.
@@ -297,7 +299,10 @@ fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
     let on_cpu = per_query(windows, |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0)?;
     let runnable = per_query(windows, |s| s.runnable(Role::Generator))?;
     let share = |nanos: f64| nanos * throughput / 1e9 / threads;
-    Some(Threads { threads, on_cpu: share(on_cpu), runnable: share(runnable), demand: on_cpu + runnable })
+    let choices = windows.iter().filter_map(|w| w.load.generator.choice);
+    let no_room = choices.into_iter().any(|choice| choice.no_room());
+    let demand = on_cpu + runnable;
+    Some(Threads { threads, on_cpu: share(on_cpu), runnable: share(runnable), demand, no_room })
 }
 
 /// The thread that was on a CPU most, by the level's first window; its figures over all of them, after a restart

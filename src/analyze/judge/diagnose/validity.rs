@@ -50,8 +50,9 @@ fn generator(case: &Case) -> Option<Candidate> {
         1 => "its one thread is".to_string(),
         more => format!("its {more} threads are"),
     };
+    let room = if generator.no_room { " No CPU was idle for more load threads." } else { "" };
     let sentence = format!(
-        "The generator cannot ask faster: {threads} on a CPU, or waiting for one, {:.0} % of the time.",
+        "The generator cannot ask faster: {threads} on a CPU, or waiting for one, {:.0} % of the time.{room}",
         100.0 * used
     );
     Some(Candidate {
