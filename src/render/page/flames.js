@@ -5,7 +5,7 @@ const NARROWEST = 0.0004;
 const KINDS = ["user", "kernel", "marker", "ender"];
 const flame = { level: 0, picture: null, boxes: [], zoom: 0, search: "", at: 0 };
 
-/** The picture of the chosen level and kind; of another level where there is none. */
+/** The picture of the chosen level and kind; null: this level has none. */
 function chosenPicture() {
   const what = byId("flame-kind").value;
   const same = data.flames.pictures.filter((picture) => picture.what === what);
@@ -124,6 +124,12 @@ function choosePicture() {
   flame.boxes = flame.picture ? boxesOf(flame.picture) : [];
   flame.zoom = 0;
   drawFlame();
+}
+
+/** Another kind of picture, as if it were chosen by hand. */
+function chooseKind(kind) {
+  byId("flame-kind").value = kind;
+  choosePicture();
 }
 
 function zoomTo(at) {

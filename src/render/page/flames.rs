@@ -70,6 +70,11 @@ impl Flames {
         self.pictures.push(picture);
     }
 
+    /// Whether a level has a picture of this kind.
+    pub(super) fn has(&self, level: usize, what: &str) -> bool {
+        self.pictures.iter().any(|picture| picture.level == level && picture.what == what)
+    }
+
     /// The fifth part.
     pub(super) fn part(&self) -> Markup {
         let lead = "Widths are what a query costs. Callers stand above what they call. Choose a frame to see it in all \

@@ -11,6 +11,7 @@ mod flames;
 mod functions;
 mod measured;
 mod speed;
+mod stretches;
 mod tables;
 mod timeline;
 mod verdicts;
@@ -127,7 +128,7 @@ fn sections(material: &Material) -> Markup {
         (functions::part(&page.functions, sections))
         (flames.part())
         (timeline::part(&page.lines, sections))
-        (verdicts::part(page, sections))
+        (verdicts::part(page, flames, sections))
         (measured::part(page, sections))
     }
 }

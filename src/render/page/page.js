@@ -46,9 +46,10 @@ document.addEventListener("click", (event) => {
   if (button) chooseLevel(button.dataset.level);
   const link = event.target.closest("a[href^='#']");
   if (!link) return;
-  const { goLevel, find, filter } = link.dataset;
+  const { goLevel, kind, find, filter } = link.dataset;
   if (goLevel && document.querySelector(`button[data-level="${Number(goLevel)}"]`)) chooseLevel(goLevel);
-  if (find) searchFlames(find);
+  if (kind) chooseKind(kind);
+  if (find !== undefined) searchFlames(find);
   if (filter) filterFunctions(filter);
   let id = link.hash.slice(1);
   // A run may lack the table that would show it; the part that it belongs to is there.
