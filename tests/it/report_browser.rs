@@ -7,7 +7,7 @@ use crate::report::{HOSTILE, named, page_of};
 use std::path::PathBuf;
 
 /// A page in a directory of its own.
-fn written(page: &str) -> (tempfile::TempDir, PathBuf) {
+pub fn written(page: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
     std::fs::write(&path, page).unwrap();
@@ -22,13 +22,13 @@ fn page() -> (tempfile::TempDir, PathBuf) {
     written(&page_of(&run(windows)))
 }
 
-fn text(browser: &Browser, css: &str) -> String {
+pub fn text(browser: &Browser, css: &str) -> String {
     let script = format!("return document.querySelector({css:?}).textContent");
     browser.run(&script).as_str().unwrap().to_string()
 }
 
 /// Whether all of an element can be seen without scrolling.
-fn in_view(browser: &Browser, css: &str) -> bool {
+pub fn in_view(browser: &Browser, css: &str) -> bool {
     let script = format!(
         "const box = document.querySelector({css:?}).getBoundingClientRect(); \
          return box.height > 0 && box.top >= 0 && box.bottom <= innerHeight"
@@ -37,7 +37,7 @@ fn in_view(browser: &Browser, css: &str) -> bool {
 }
 
 /// Whether the beginning of an element can be seen.
-fn reached(browser: &Browser, css: &str) -> bool {
+pub fn reached(browser: &Browser, css: &str) -> bool {
     let script = format!(
         "const box = document.querySelector({css:?}).getBoundingClientRect(); \
          return box.height > 0 && box.top >= -1 && box.top < innerHeight"

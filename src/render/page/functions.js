@@ -1,7 +1,7 @@
 // The table of functions: sorted and filtered, and only as many rows as somebody looks at. Invariant: a row's figures
 // are those of the data, and the filter sees whole names.
 const ROWS = 60;
-const functions = { sort: -1, falling: true, filter: "", shown: ROWS };
+const functions = { sort: -1, falling: true, filter: "", shown: ROWS, chosen: [], most: null };
 
 /** A cost as a number: 0 where nothing was seen or measured. */
 const known = (cost) => (typeof cost === "number" ? cost : Array.isArray(cost) ? cost[0] : 0);
@@ -48,7 +48,8 @@ function chosenFunctions() {
 }
 
 function headCell(words, column, number) {
-  const unit = number ? [" ", element("span", { class: "unit" }, data.functions.unit)] : [];
+  // On a narrow screen the unit stands once, beside the name.
+  const unit = [" ", element("span", { class: "unit" }, data.functions.unit)];
   const attributes = { type: "button", "data-sort": column, class: number ? "number" : "" };
   const button = element("button", attributes, words, ...unit);
   const cell = element("th", { scope: "col", class: number ? "number" : "words" }, button);
@@ -73,16 +74,26 @@ function functionRow(row, most) {
 function showFunctions() {
   const table = byId("functions-table");
   if (!table) return;
-  const { levels, rows } = data.functions;
-  const most = levels.map((_, at) => Math.max(...rows.map((row) => known(row[3][at])), 1e-9));
-  const chosen = chosenFunctions();
+  const { levels } = data.functions;
+  functions.chosen = chosenFunctions();
   const head = element("tr", {}, headCell("function", -3, false));
   levels.forEach((level, at) => head.append(headCell(`at ${level}`, at, true)));
   if (levels.length > 1) head.append(headCell("grew", -2, true));
-  const body = chosen.slice(0, functions.shown).map((row) => functionRow(row, most));
-  table.replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
-  byId("functions-count").textContent = `${chosen.length.toLocaleString("en-US")} of ${counted(rows.length, "function")}`;
-  byId("functions-more").hidden = chosen.length <= functions.shown;
+  table.replaceChildren(element("thead", {}, head), element("tbody", {}));
+  addRows(0);
+}
+
+/** Adds the rows from one number on; those before it stay as they are. */
+function addRows(from) {
+  const { levels, rows } = data.functions;
+  const { chosen, shown } = functions;
+  functions.most ||= levels.map((_, at) => Math.max(...rows.map((row) => known(row[3][at])), 1e-9));
+  const added = chosen.slice(from, shown).map((row) => functionRow(row, functions.most));
+  byId("functions-table").tBodies[0].append(...added);
+  byId("functions-count").textContent = `${whole(chosen.length)} of ${counted(rows.length, "function")}`;
+  const there = whole(Math.min(shown, chosen.length));
+  byId("functions-paper").textContent = `Shown are ${there} of ${counted(rows.length, "function")}.`;
+  byId("functions-more").hidden = chosen.length <= shown;
 }
 
 /** Shows what has these words in its name. */
@@ -97,8 +108,8 @@ addEventListener("DOMContentLoaded", () => {
   showFunctions();
   byId("functions-filter").addEventListener("input", (event) => filterFunctions(event.target.value));
   byId("functions-more").addEventListener("click", () => {
-    functions.shown += 5 * ROWS;
-    showFunctions();
+    functions.shown += ROWS;
+    addRows(functions.shown - ROWS);
   });
   byId("functions-table").addEventListener("click", (event) => {
     const button = event.target.closest("button");

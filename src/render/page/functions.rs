@@ -31,6 +31,7 @@ pub(super) fn part(table: &HotTable, sections: &[Section]) -> Markup {
                 output id="functions-count" aria-live="polite" {}
             }
             (scrolled("Functions", &html! { table id="functions-table" class="heat" {} }))
+            p id="functions-paper" class="note on-paper" {}
             button type="button" id="functions-more" hidden { "Show more" }
             noscript { p class="note" { "Without scripts, the tables below have the functions that cost most." } }
         }

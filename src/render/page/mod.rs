@@ -32,7 +32,8 @@ pub use flames::flames;
 
 /// The page's look, and what it does.
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = concat!(include_str!("page.js"), include_str!("functions.js"), include_str!("flames.js"));
+const SCRIPT: &str =
+    concat!(include_str!("page.js"), include_str!("functions.js"), include_str!("flames.js"), include_str!("print.js"));
 
 /// What a page is made of.
 pub struct Material<'a> {

@@ -4,15 +4,20 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
+/** By decimals; making one takes as long as a hundred uses of it. */
+const formats = Array.from({ length: 7 }, (_, decimals) =>
+  new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
+const whole = (count) => formats[0].format(count);
+
 /** Three significant digits, as the rest of the page has them. */
 function significant(value) {
   if (value === 0) return "0";
   const decimals = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) * 1.0005))));
-  return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return formats[decimals].format(value);
 }
 
 /** A count with what is counted. */
-const counted = (count, one) => `${count.toLocaleString("en-US")} ${one}${count === 1 ? "" : "s"}`;
+const counted = (count, one) => `${whole(count)} ${one}${count === 1 ? "" : "s"}`;
 
 /** An element with text and children. */
 function element(name, attributes, ...children) {

@@ -24,7 +24,7 @@ pub(super) fn part(page: &Page, flames: &Flames, sections: &[Section]) -> Markup
         @if let Some(why) = &page.answer.not_diagnosed { p class="muted" { "Not diagnosed: " (why) "." } }
         @if !levels.is_empty() { (level_switch(&levels)) }
         @for diagnosis in &page.diagnoses {
-            div data-level-panel=(diagnosis.level) { (of_level(page, flames, diagnosis, highest)) }
+            div data-level-panel=(diagnosis.level) { (of_level(flames, diagnosis, highest)) }
         }
         h3 id="checks" { "Checks" }
         (checks(&page.checks))
@@ -33,22 +33,23 @@ pub(super) fn part(page: &Page, flames: &Flames, sections: &[Section]) -> Markup
     part_of("verdicts", "Verdicts and checks", "Why it is slow, by which evidence, and what would refute it.", &body)
 }
 
-fn of_level(page: &Page, flames: &Flames, diagnosis: &Diagnosis, highest: Option<usize>) -> Markup {
+fn of_level(flames: &Flames, diagnosis: &Diagnosis, highest: Option<usize>) -> Markup {
     let remarks =
         explained(diagnosis).into_iter().chain(reckoned(diagnosis)).chain(diagnosis.not_judged.iter().cloned());
     html! {
         h3 { "At " (counted(diagnosis.level as u64, "client")) }
         @for (at, finding) in diagnosis.verdicts.iter().enumerate() {
             @let anchor = (Some(diagnosis.level) == highest).then(|| format!("verdict-{}", at + 1));
-            article class="verdict" id=[anchor] { (verdict(page, flames, (diagnosis.level, at + 1), finding)) }
+            article class="verdict" id=[anchor] { (verdict(flames, (diagnosis.level, at + 1), finding)) }
         }
         @for remark in remarks { p class="note" { (remark) } }
     }
 }
 
-fn verdict(page: &Page, flames: &Flames, (level, number): (usize, usize), finding: &Finding) -> Markup {
-    let shown_in = finding.evidence.iter().find_map(kind).filter(|kind| flames.has(level, kind)).unwrap_or("all");
-    let sampled = |name: &str| page.functions.rows.iter().any(|row| row.frame.name == name);
+fn verdict(flames: &Flames, (level, number): (usize, usize), finding: &Finding) -> Markup {
+    // Where what is named is drawn: by the kinds of its evidence first.
+    let kinds = || finding.evidence.iter().filter_map(kind).chain(["all"]);
+    let drawn = |name: &str| kinds().find(|kind| flames.shows(level, kind, name));
     html! {
         h4 { (number) ". " (certain(finding.confidence)) (cause_words(finding)) }
         p { (finding.sentence) }
@@ -57,18 +58,17 @@ fn verdict(page: &Page, flames: &Flames, (level, number): (usize, usize), findin
             p { "Where:" }
             ul { @for named in &finding.named { li {
                 (named_words(named)) " "
-                @if sampled(&named.name) {
-                    a href="#flames" data-go-level=(level) data-kind=(shown_in) data-find=(middle(&named.name, NAME)) {
+                @if let Some(kind) = drawn(&named.name) {
+                    a href="#flames" data-go-level=(level) data-kind=(kind) data-find=(middle(&named.name, NAME)) {
                         "in the flamegraph"
                     }
                 }
             } } }
         }
         @if !finding.evidence.is_empty() {
-            @let named = finding.named.iter().map(|named| &named.name).find(|name| sampled(name));
             p { "Evidence:" }
             ul class="evidence" { @for evidence in &finding.evidence { li {
-                (evidence_words(evidence)) " " (shown(evidence)) (pictured(flames, evidence, named))
+                (evidence_words(evidence)) " " (shown(evidence)) (pictured(flames, evidence, finding))
             } } }
         }
         @if !finding.because.is_empty() { p { "Why it is said: " (finding.because) "." } }
@@ -83,14 +83,17 @@ fn shown(evidence: &Evidence) -> Markup {
 }
 
 /// The way to the flamegraph that shows an evidence: of its level and kind, with the function that is named marked.
-fn pictured(flames: &Flames, evidence: &Evidence, named: Option<&String>) -> Markup {
+fn pictured(flames: &Flames, evidence: &Evidence, finding: &Finding) -> Markup {
     let found = kind(evidence).filter(|kind| flames.has(evidence.level, kind));
+    let named = |kind: &str| {
+        let drawn = finding.named.iter().find(|named| flames.shows(evidence.level, kind, &named.name));
+        drawn.map_or(String::new(), |named| middle(&named.name, NAME))
+    };
     html! {
         @if evidence.source.starts_with("scheduler.json") { ", " a href="#speed" { "the bound by it" } }
         @if let Some(kind) = found {
             ", "
-            a href="#flames" data-go-level=(evidence.level) data-kind=(kind)
-                data-find=(named.map_or(String::new(), |name| middle(name, NAME))) {
+            a href="#flames" data-go-level=(evidence.level) data-kind=(kind) data-find=(named(kind)) {
                 "the flamegraph" @if kind != "all" { " (" (kind) ")" }
             }
         }
