@@ -8,17 +8,26 @@ use crate::cli::Place;
 use crate::recordings;
 use crate::report::page_of;
 use crate::report_browser::written;
-use std::time::Duration;
 
 /// What a person notices, in ms.
 const NOTICED: f64 = 200.0;
 const TRIES: usize = 12;
 
-const WATCH: &str = "window.seen = []; \
-    window.watch ||= new PerformanceObserver((list) => seen.push(...list.getEntries().map((e) => e.duration))); \
-    watch.observe({type: 'event', durationThreshold: 16})";
-const SEEN: &str = "return new Promise((told) => requestAnimationFrame(() => setTimeout(() => { \
-    seen.push(...watch.takeRecords().map((entry) => entry.duration)); told(Math.max(0, ...seen)); }, 50)))";
+const WATCH: &str = "window.seen ||= []; \
+    window.watch ||= new PerformanceObserver((list) => seen.push(...list.getEntries())); \
+    watch.observe({type: 'event', durationThreshold: 16}); \
+    return performance.now()";
+/// The slowest event since an instant. The browser tells of events some time after they were painted, and never of
+/// those that took less than 16 ms.
+const SEEN: &str = "return new Promise((told) => { \
+    const until = performance.now() + 1500; \
+    const look = (more) => { \
+        const own = seen.filter((entry) => entry.startTime >= FROM); \
+        if (own.length && !more) return told(Math.max(...own.map((entry) => entry.duration))); \
+        if (performance.now() > until) return told(0); \
+        setTimeout(look, 250, own.length === 0); \
+    }; \
+    look(true); })";
 /// From top to bottom by two thirds of a screen a frame; answers the longest task of the page meanwhile.
 const SCROLL: &str = "return new Promise((told) => { \
     const tasks = [0]; \
@@ -39,10 +48,9 @@ const WIDEST: &str = "const wide = (frame) => parseFloat(frame.style.width); \
 
 /// ms from an act's slowest event to its paint; below 16 the browser tells none.
 fn took(browser: &Browser, act: &dyn Fn(&Browser)) -> f64 {
-    browser.run(WATCH);
+    let from = browser.run(WATCH);
     act(browser);
-    std::thread::sleep(Duration::from_millis(50));
-    browser.run(SEEN).as_f64().unwrap()
+    browser.run(&SEEN.replace("FROM", &from.to_string())).as_f64().unwrap()
 }
 
 /// Clears a field and types into it, key by key.
