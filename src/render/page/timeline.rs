@@ -66,7 +66,8 @@ fn clients(line: &Line) -> Markup {
     let clients = line.window.level;
     let most = line.slices.iter().filter_map(|slice| Some(slice.clients?.iter().sum())).fold(clients as f64, f64::max);
     let end = end(line);
-    let there = Place::ALL.into_iter().filter(|place| *place != Place::Client).enumerate();
+    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client);
+    let there = places.clone().enumerate();
     let mean = |at: usize| {
         let known: Vec<f64> = line.slices.iter().filter_map(|slice| Some(slice.clients?[at])).collect();
         known.iter().sum::<f64>() / known.len().max(1) as f64
@@ -90,7 +91,7 @@ fn clients(line: &Line) -> Markup {
                 (scrapes(line, end))
             }
             div class="ends" { span { "0 s" } span { (significant(end)) " s" } }
-            (key(there.map(|(_, place)| (hue(place).to_string(), where_words(place).to_string()))))
+            (key(places.map(|place| (hue(place).to_string(), where_words(place).to_string()))))
         }
     }
 }
