@@ -110,6 +110,14 @@ fn working(progress: &Progress, what: &str) {
     }
 }
 
+/// The page of a run by its own preset.
+///
+/// # Errors
+/// A part of it could not be analysed.
+pub(super) fn page_of(run: &Run, directory: &Path) -> Result<String> {
+    text(run, &input::preset(&run.manifest, None), directory, None)
+}
+
 /// The page of a run.
 fn text(run: &Run, preset: &Result<Preset>, directory: &Path, difference: Option<&Difference>) -> Result<String> {
     // Where the run's preset is gone, folding is told by what any server has.

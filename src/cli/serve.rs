@@ -12,44 +12,48 @@ use std::future::Future;
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
-/// What is served.
+/// One file that is served.
+#[derive(Clone)]
 pub struct Served {
     /// Last part of its path.
     pub name: &'static str,
     pub content_type: &'static str,
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// Origin of the only page that may read it, as browsers name it: `https://profiler.firefox.com`. `None`: it is
     /// itself the page, which the browser opens.
     pub reader: Option<&'static str>,
 }
 
-/// Serves it until `stop`; `ready` gets its address first.
+/// Serves the files until `stop`; `ready` gets their addresses first, in their order.
 ///
 /// # Errors
 /// The port cannot be listened on.
 pub fn serve(
-    served: Served,
+    served: Vec<Served>,
     port: u16,
-    ready: impl FnOnce(&str) -> Result<()>,
+    ready: impl FnOnce(&[String]) -> Result<()>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     runtime()?.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
         let listener = listener.with_context(|| format!("cannot listen on port {port}: choose another with --port"))?;
-        let path = format!("/{:032x}/{}", rand::random::<u128>(), served.name);
-        ready(&format!("http://{}{path}", listener.local_addr()?))?;
-        let (content, reader) = (Bytes::from(served.content), served.reader);
-        let answer = move |method: Method, headers: HeaderMap| {
-            let (content, kind) = (content.clone(), served.content_type);
-            async move { answer(&method, &headers, reader, kind, content) }
-        };
-        let router = Router::new().route(&path, any(answer));
+        let paths: Vec<String> =
+            served.iter().map(|served| format!("/{:032x}/{}", rand::random::<u128>(), served.name)).collect();
+        let origin = format!("http://{}", listener.local_addr()?);
+        ready(&paths.iter().map(|path| format!("{origin}{path}")).collect::<Vec<_>>())?;
+        let router = served.into_iter().zip(&paths).fold(Router::new(), |router, (served, path)| {
+            router.route(
+                path,
+                any(move |method: Method, headers: HeaderMap| async move { answer(&method, &headers, served) }),
+            )
+        });
         axum::serve(listener, router).with_graceful_shutdown(stop).await.context("cannot serve")
     })
 }
 
 /// The content for its reader, and leave for the reader to ask; nothing for other pages.
-fn answer(method: &Method, headers: &HeaderMap, reader: Option<&str>, kind: &'static str, content: Bytes) -> Response {
+fn answer(method: &Method, headers: &HeaderMap, served: Served) -> Response {
+    let Served { content_type: kind, content, reader, .. } = served;
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
     if origin.is_some() && origin != reader {
         return StatusCode::FORBIDDEN.into_response();
@@ -57,6 +61,9 @@ fn answer(method: &Method, headers: &HeaderMap, reader: Option<&str>, kind: &'st
     let mut told = vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     told.extend(reader.and_then(|reader| Some((header::ACCESS_CONTROL_ALLOW_ORIGIN, reader.parse().ok()?))));
     told.push((header::VARY, HeaderValue::from_static("Origin")));
+    // A path that nobody can guess is told to nobody, and a file is taken for nothing but what it is.
+    told.push((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")));
+    told.push((header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
     match *method {
         // Browsers ask first whether a public page may read from this machine (Private Network Access).
         Method::OPTIONS => {
@@ -80,9 +87,13 @@ fn with(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, content: By
 mod tests {
     use super::*;
 
+    fn served(reader: Option<&'static str>) -> Served {
+        Served { name: "x", content_type: "text/plain", content: Bytes::from("x"), reader }
+    }
+
     fn asked(method: Method, origin: Option<&'static str>) -> Response {
         let headers = origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin)));
-        answer(&method, &HeaderMap::from_iter(headers), Some("https://a.example"), "text/plain", Bytes::from("x"))
+        answer(&method, &HeaderMap::from_iter(headers), served(Some("https://a.example")))
     }
 
     #[test]
@@ -103,5 +114,16 @@ mod tests {
             assert_eq!(allowed.is_some(), status < 300);
         }
         assert!(asked(Method::OPTIONS, None).headers().contains_key("access-control-allow-private-network"));
+    }
+
+    #[test]
+    fn no_other_page_reads_what_is_itself_a_page() {
+        let status = |origin: Option<&'static str>| {
+            let headers = origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin)));
+            let response = answer(&Method::GET, &HeaderMap::from_iter(headers), served(None));
+            assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+            response.status().as_u16()
+        };
+        assert_eq!([None, Some("https://a.example"), Some("null")].map(status), [200, 403, 403]);
     }
 }

@@ -1,7 +1,8 @@
 //! Exports in the hands of the tools that they are for, where these are installed, and `wireprof open` as a browser
 //! meets it.
 
-use crate::export_run::{CPU, exported, place};
+use crate::browser::Browser;
+use crate::export_run::{CPU, ID, exported, place};
 use crate::schema;
 use crate::skip::skip;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -66,6 +67,83 @@ fn speedscopes_own_importer_shows_each_profile_with_its_weight() {
     }
 }
 
+/// The Firefox Profiler's own reader, as `scripts/install firefox-profiler` puts it among the tools. It keeps a profile
+/// in a process of its own, which ends with this value.
+struct Reader {
+    program: PathBuf,
+    home: tempfile::TempDir,
+}
+
+impl Reader {
+    fn of(profile: &Path) -> Option<Reader> {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tools/node_modules/.bin/profiler-cli");
+        if !program.exists() {
+            skip("the Firefox Profiler's reader is not installed: scripts/install firefox-profiler");
+            return None;
+        }
+        let reader = Reader { program, home: tempfile::tempdir().unwrap() };
+        reader.told(&["load", profile.to_str().unwrap()]);
+        Some(reader)
+    }
+
+    fn told(&self, arguments: &[&str]) -> String {
+        let output = Command::new(&self.program).args(arguments).env("HOME", self.home.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.told(&[arguments, &["--json"]].concat())).unwrap()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.program).args(["stop", "--all"]).env("HOME", self.home.path()).output();
+    }
+}
+
+#[test]
+fn the_firefox_profilers_own_reader_counts_the_same_samples_and_microseconds() {
+    let place = place();
+    exported(&place, &["firefox"], ".firefox.json.gz");
+    let Some(reader) = Reader::of(&place.path().join(format!("{ID}.firefox.json.gz"))) else { return };
+    let profile = reader.json(&["profile", "info"]);
+    assert!(profile["name"].as_str().unwrap().starts_with(&format!("wireprof run {ID}")), "{profile}");
+    let processes = profile["processes"].as_array().unwrap();
+    for name in ["level 4: server", "level 16, replicate 1: server", "level 16, replicate 2: server"] {
+        let process = processes.iter().find(|process| process["name"] == name).unwrap_or_else(|| panic!("{profile}"));
+        // Twenty samples of each of two threads, of 1,003,909 ns; the reader counts CPU between samples, so not that of
+        // a thread's first one.
+        assert!((process["cpuMs"].as_f64().unwrap() - 2.0 * (20.078 - 1.003)).abs() < 1e-6, "{process}");
+        for thread in process["threads"].as_array().unwrap() {
+            reader.told(&["thread", "select", thread["threadHandle"].as_str().unwrap()]);
+            assert_eq!(reader.json(&["thread", "info"])["sampleCount"], 20, "{thread}");
+        }
+    }
+}
+
+#[test]
+fn inferno_draws_all_nanoseconds_of_folded_stacks() {
+    let place = place();
+    for (level, nanos) in CPU {
+        let folded = exported(&place, &["folded"], &format!("-L{level}.folded"));
+        let mut options = inferno::flamegraph::Options::default();
+        options.count_name = "ns".into();
+        let mut picture = Vec::new();
+        inferno::flamegraph::from_reader(&mut options, &folded[..], &mut picture).unwrap();
+        let whole = format!("all ({} ns, 100%)", with_commas(nanos));
+        assert!(String::from_utf8(picture).unwrap().contains(&whole), "{whole}");
+    }
+}
+
+/// `40,156,360`
+fn with_commas(number: i64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).unwrap()).collect();
+    parts.join(",")
+}
+
 /// `wireprof open` while it serves; it is ended with this value.
 struct Opened {
     child: Child,
@@ -81,12 +159,18 @@ impl Opened {
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
         if arguments.contains(&"--json") {
-            url = schema::answer(&url)["served"]["url"].as_str().unwrap().to_string();
+            url = schema::answer(&url)["served"][0]["url"].as_str().unwrap().to_string();
         }
-        let packed = url.trim_end().rsplit(['/', '=']).next().unwrap();
+        let address = Self::read_by_the_viewer(url.trim_end());
+        Opened { child, url: url.trim_end().into(), address }
+    }
+
+    /// Host and path of what a URL leads the viewer to; the report is itself the page.
+    fn read_by_the_viewer(url: &str) -> (String, String) {
+        let packed = if url.starts_with("http://127.") { url } else { url.rsplit(['/', '=']).next().unwrap() };
         let address = percent_encoding::percent_decode_str(packed).decode_utf8().unwrap().into_owned();
         let (host, path) = address.strip_prefix("http://").unwrap().split_once('/').unwrap();
-        Opened { child, url: url.trim_end().into(), address: (host.into(), format!("/{path}")) }
+        (host.into(), format!("/{path}"))
     }
 
     /// Head and body of an answer.
@@ -112,7 +196,7 @@ impl Drop for Opened {
 fn open_serves_the_exported_profile_to_the_viewers_page_alone_until_it_is_interrupted() {
     let place = place();
     let firefox = "https://profiler.firefox.com";
-    let mut opened = Opened::of(&place, &["--level", "4"]);
+    let mut opened = Opened::of(&place, &["--level", "4", "--viewer", "firefox"]);
     assert!(opened.url.starts_with(&format!("{firefox}/from-url/http%3A%2F%2F127")), "{}", opened.url);
     assert!(opened.address.0.starts_with("127.0.0.1:"));
     let (path, secret) = (opened.address.1.clone(), opened.address.1.split('/').nth(1).unwrap().len());
@@ -130,6 +214,49 @@ fn open_serves_the_exported_profile_to_the_viewers_page_alone_until_it_is_interr
     // SAFETY: the child has not been waited for, so its id is still its own.
     unsafe { libc::kill(opened.child.id() as i32, libc::SIGINT) };
     assert_eq!(opened.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn open_serves_the_report_and_the_profile_under_paths_of_their_own() {
+    let place = place();
+    let mut child = place.command(&["open"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let [report, profile] = [lines.next().unwrap(), lines.next().unwrap()];
+    let opened = Opened { child, address: Opened::read_by_the_viewer(&report), url: report };
+    let (host, path) = Opened::read_by_the_viewer(&profile);
+    assert!(profile.starts_with("https://profiler.firefox.com/from-url/"), "{profile}");
+    assert_eq!(host, opened.address.0, "one port");
+    let secret = |path: &str| path.split('/').nth(1).unwrap().to_string();
+    assert_ne!(secret(&path), secret(&opened.address.1), "who knows the one does not know the other");
+    assert_eq!(secret(&opened.address.1).len(), 32, "128 bits");
+    let firefox = "https://profiler.firefox.com";
+    assert_eq!(opened.asked("GET", &path, firefox).1, exported(&place, &["firefox"], ".firefox.json.gz"));
+    let (head, body) = opened.asked("GET", &opened.address.1, firefox);
+    assert!(head.starts_with("http/1.1 403") && body.is_empty(), "no other page reads the report: {head}");
+    assert!(
+        opened.asked("GET", &format!("/{}/profile.json.gz", secret(&opened.address.1)), firefox).0.contains(" 404")
+    );
+    place.done(&["report", "-o", "page.html"]);
+    let written = std::fs::read_to_string(place.path().join("page.html")).unwrap();
+    let Some(browser) = Browser::start() else { return };
+    browser.go(&opened.url, 1300, 900);
+    let title = written.split("<h1 id=\"answer-title\">").nth(1).unwrap().split("</h1>").next().unwrap();
+    assert_eq!(browser.run("return document.querySelector('#answer-title').innerHTML"), title);
+    assert_eq!(browser.run("return document.contentType"), "text/html");
+    assert_eq!(browser.run("return performance.getEntriesByType('resource').length"), 0);
+    assert_eq!(browser.console(), Vec::<String>::new());
+}
+
+#[test]
+fn open_of_a_run_without_a_profile_serves_the_report_alone() {
+    let mut run = crate::build::run(vec![crate::build::window(4, 1, 5, 1_000, None)]);
+    run.manifest.order = run.windows.iter().map(wireprof::run::Window::id).collect();
+    let place = crate::cli::Place::holding(run);
+    let opened = Opened::of(&place, &["--viewer", "report", "--json"]);
+    assert!(opened.url.ends_with("/report.html"), "{}", opened.url);
+    // A browser that opens a page names no origin.
+    let (head, body) = opened.asked("GET", &opened.address.1, "http://other.example");
+    assert!(head.starts_with("http/1.1 403") && body.is_empty(), "{head}");
 }
 
 #[test]

@@ -49,6 +49,9 @@ mod recordings;
 mod render;
 mod report;
 mod report_browser;
+mod report_media;
+mod report_pace;
+mod report_pictures;
 #[path = "../support/rows.rs"]
 mod rows;
 #[path = "../support/schema.rs"]

@@ -24,7 +24,12 @@ pub const HOSTILE: &str =
 
 /// The page of a run by the testbed's preset.
 pub fn page_of(run: &Run) -> String {
-    let preset = Preset::built_in("testbed").unwrap();
+    page_by(run, "testbed")
+}
+
+/// The page of a run by a preset.
+pub fn page_by(run: &Run, preset: &str) -> String {
+    let preset = Preset::built_in(preset).unwrap();
     let figures = Page::of(run, Ok(&preset), diagnose_all(run, &preset));
     let wanted = Wanted {
         everything: true,

@@ -7,7 +7,7 @@ use crate::report::{HOSTILE, named, page_of};
 use std::path::PathBuf;
 
 /// A page in a directory of its own.
-fn written(page: &str) -> (tempfile::TempDir, PathBuf) {
+pub fn written(page: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
     std::fs::write(&path, page).unwrap();
@@ -22,13 +22,13 @@ fn page() -> (tempfile::TempDir, PathBuf) {
     written(&page_of(&run(windows)))
 }
 
-fn text(browser: &Browser, css: &str) -> String {
+pub fn text(browser: &Browser, css: &str) -> String {
     let script = format!("return document.querySelector({css:?}).textContent");
     browser.run(&script).as_str().unwrap().to_string()
 }
 
 /// Whether all of an element can be seen without scrolling.
-fn in_view(browser: &Browser, css: &str) -> bool {
+pub fn in_view(browser: &Browser, css: &str) -> bool {
     let script = format!(
         "const box = document.querySelector({css:?}).getBoundingClientRect(); \
          return box.height > 0 && box.top >= 0 && box.bottom <= innerHeight"
@@ -37,7 +37,7 @@ fn in_view(browser: &Browser, css: &str) -> bool {
 }
 
 /// Whether the beginning of an element can be seen.
-fn reached(browser: &Browser, css: &str) -> bool {
+pub fn reached(browser: &Browser, css: &str) -> bool {
     let script = format!(
         "const box = document.querySelector({css:?}).getBoundingClientRect(); \
          return box.height > 0 && box.top >= -1 && box.top < innerHeight"
@@ -151,7 +151,7 @@ fn names_with_markup_run_nothing_and_thousands_of_functions_do_not_halt_the_page
     let (_folder, path) = written(&page_of(&named(HOSTILE)));
     browser.open(&path, 1300, 900);
     browser.click("#functions-table .name");
-    let names = "return [...document.querySelectorAll('#functions-table td[title]')].map((c) => c.title).join()";
+    let names = "return [...document.querySelectorAll('#functions-table tbody th')].map((c) => c.title).join()";
     assert!(browser.run(names).as_str().unwrap().contains("</script><script>"), "{}", browser.run(names));
     assert!(browser.run("return document.title").as_str().unwrap().starts_with("Run run </script>"));
     assert_eq!(browser.run("return document.querySelectorAll('img').length"), 0);

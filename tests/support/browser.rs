@@ -77,17 +77,37 @@ impl Browser {
 
     /// Opens a file in a window of this width and height.
     pub fn open(&self, page: &Path, width: u32, height: u32) {
+        self.go(&format!("file://{}", page.display()), width, height);
+    }
+
+    /// Opens an address of this machine in such a window.
+    pub fn go(&self, address: &str, width: u32, height: u32) {
         let screen = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": screen});
         self.ask("/goog/cdp/execute", Some(command));
-        self.ask("/url", Some(json!({"url": format!("file://{}", page.display())})));
+        self.ask("/url", Some(json!({"url": address})));
         // Where the machine is busy the driver may answer before the page has made itself.
-        let there = "return document.readyState === 'complete' ? decodeURI(location.pathname) : ''";
+        let there = "return document.readyState === 'complete' ? decodeURI(location.href) : ''";
         let until = Instant::now() + Duration::from_secs(30);
-        while self.run(there) != page.display().to_string() {
-            assert!(Instant::now() < until, "{} is not loaded", page.display());
+        while self.run(there) != address {
+            assert!(Instant::now() < until, "{address} is not loaded");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What the page takes its screen for: `screen` or `print`, dark or light.
+    pub fn media(&self, media: &str, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"media": media, "features": features}});
+        self.ask("/goog/cdp/execute", Some(command));
+    }
+
+    /// Presses a key where the focus is; `\u{e004}` is Tab.
+    pub fn press(&self, key: &str) {
+        let actions = json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]);
+        let keyboard = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
+        self.ask("/actions", Some(keyboard));
     }
 
     /// What a script's `return` answers.
@@ -102,6 +122,8 @@ impl Browser {
 
     /// Clicks as a person does: what is hidden or covered cannot be.
     pub fn click(&self, css: &str) {
+        // The driver scrolls to it only if none of it is in view; what is fixed may lie over that part.
+        self.run(&format!("document.querySelector({css:?}).scrollIntoView({{block: 'nearest'}})"));
         self.ask(&format!("/element/{}/click", self.find(css)), Some(json!({})));
     }
 

@@ -5,7 +5,7 @@ mod ceiling;
 mod timeline;
 
 pub use ceiling::{Ceiling, ceiling};
-pub use timeline::{Line, Slice, timeline};
+pub use timeline::{Line, Slice, Stretch, timeline};
 
 use crate::analyze::cost::hot::{By, HotOptions, HotTable, hot};
 use crate::analyze::cost::owners::Rules;

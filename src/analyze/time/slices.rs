@@ -19,22 +19,59 @@ pub struct SliceFigures {
     pub populations: Option<[f64; PLACES - 1]>,
 }
 
+/// Where a window's queries were, slice by slice, as the traced ones tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Whereabouts {
+    /// One query in how many was traced.
+    pub every: u32,
+    /// One for each of the load's slices, as in [`SliceFigures::populations`].
+    pub slices: Vec<Option<[f64; PLACES - 1]>>,
+}
+
+/// Why no slice of a window tells where queries were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// The sockets were not followed.
+    NotFollowed,
+    /// They were followed, and no query of the load was traced.
+    NotTraced,
+    /// So many traced queries had no room, so that slices lack some.
+    Lost(u64),
+    /// A query took so long, in ns, that no slice lies as far from both ends of the window.
+    TooLong(u64),
+}
+
 /// The slices in the order of time; empty where the load is known by its sums alone.
 pub fn slices(window: &Window) -> Vec<SliceFigures> {
-    let traced = traced(window);
-    let figures = |slice: &Slice| {
+    let mut told = whereabouts(window).map_or_else(|_| Vec::new(), |told| told.slices).into_iter();
+    let mut figures = |slice: &Slice| {
         let span = span(&window.load, slice);
         SliceFigures {
             span,
             throughput: slice.completed as f64 / span.seconds(),
             p99: slice.latency.as_ref().filter(|all| !all.is_empty()).map(|all| all.value_at_quantile(0.99)),
-            populations: traced.as_ref().filter(|(within, _)| holds(*within, span)).map(|(_, sample)| {
-                let length = span.nanos() as f64;
-                time_in_places(sample, span).map(|nanos| nanos as f64 * f64::from(sample.every) / length)
-            }),
+            populations: told.next().flatten(),
         }
     };
-    window.load.slices.iter().map(figures).collect()
+    window.load.slices.iter().map(&mut figures).collect()
+}
+
+/// Where the window's queries were over time.
+///
+/// # Errors
+/// No slice tells, and why.
+pub fn whereabouts(window: &Window) -> Result<Whereabouts, Untold> {
+    let (known, sample) = traced(window)?;
+    let spans: Vec<Span> = window.load.slices.iter().map(|slice| span(&window.load, slice)).collect();
+    if !spans.iter().any(|span| holds(known, *span)) {
+        return Err(Untold::TooLong(sample.queries.iter().map(|query| query.latency()).max().unwrap_or(0)));
+    }
+    let every = f64::from(sample.every);
+    let populations = |(nanos, span): ([u64; PLACES - 1], &Span)| {
+        holds(known, *span).then(|| nanos.map(|nanos| nanos as f64 * every / span.nanos() as f64))
+    };
+    let slices = time_in_places(sample, &spans).into_iter().zip(&spans).map(populations).collect();
+    Ok(Whereabouts { every: sample.every, slices })
 }
 
 fn span(load: &LoadTrace, slice: &Slice) -> Span {
@@ -47,25 +84,29 @@ fn holds(outer: Span, inner: Span) -> bool {
 }
 
 /// The traced queries of the load, and when every query that was under way is among them: not within the longest
-/// latency of the ends, where some were sent before or read after the recording. `None`: they were not traced, or some
-/// were lost.
-fn traced(window: &Window) -> Option<(Span, &Sample)> {
-    let wire = window.wire.as_ref()?;
+/// latency of the ends, where some were sent before or read after the recording.
+fn traced(window: &Window) -> Result<(Span, &Sample), Untold> {
+    let wire = window.wire.as_ref().ok_or(Untold::NotFollowed)?;
     let of_load = |hop: &&HopDelta| wire.is_load(&hop.hop.name);
-    let sample = wire.hops.iter().find(of_load)?.sample.as_ref().filter(|sample| sample.lost == 0)?;
-    let longest = sample.queries.iter().map(|query| query.latency()).max()?;
-    Some((Span::new(wire.span.start + longest, wire.span.end.saturating_sub(longest)), sample))
+    let sample = wire.hops.iter().find(of_load).and_then(|hop| hop.sample.as_ref()).ok_or(Untold::NotTraced)?;
+    if sample.lost > 0 {
+        return Err(Untold::Lost(sample.lost));
+    }
+    let longest = sample.queries.iter().map(|query| query.latency()).max().ok_or(Untold::NotTraced)?;
+    Ok((Span::new(wire.span.start + longest, wire.span.end.saturating_sub(longest)), sample))
 }
 
-/// ns of the sample's queries in each place but the client's within the span.
-fn time_in_places(sample: &Sample, span: Span) -> [u64; PLACES - 1] {
-    let mut sums = [0; PLACES - 1];
-    let sent_before = sample.queries.partition_point(|query| query.sent < span.end);
-    for query in &sample.queries[..sent_before] {
+/// ns of the sample's queries in each place but the client's within each of the spans, which follow one another. Each
+/// query is looked at once, however many spans there are.
+fn time_in_places(sample: &Sample, spans: &[Span]) -> Vec<[u64; PLACES - 1]> {
+    let mut sums = vec![[0; PLACES - 1]; spans.len()];
+    for query in &sample.queries {
         let mut at = query.sent;
-        for (sum, spent) in sums.iter_mut().zip(query.spent) {
-            let end = at + u64::from(spent);
-            *sum += end.min(span.end).saturating_sub(at.max(span.start));
+        for (place, spent) in query.spent.iter().enumerate() {
+            let end = at + u64::from(*spent);
+            let first = spans.partition_point(|span| span.end <= at);
+            let met = spans.iter().zip(&mut sums).skip(first).take_while(|(span, _)| span.start < end);
+            met.for_each(|(span, sums)| sums[place] += end.min(span.end).saturating_sub(at.max(span.start)));
             at = end;
         }
     }
@@ -114,5 +155,13 @@ mod tests {
         assert!(slices(&window(3)).iter().all(|slice| slice.populations.is_none()));
         let without = Window { wire: None, ..window(0) };
         assert!(slices(&without).iter().all(|slice| slice.populations.is_none() && slice.throughput > 0.0));
+        assert_eq!(whereabouts(&window(3)), Err(Untold::Lost(3)));
+        assert_eq!(whereabouts(&without), Err(Untold::NotFollowed));
+        assert_eq!(whereabouts(&window(0)).map(|told| (told.every, told.slices.len())), Ok((2, 20)));
+        let mut slow = window(0);
+        slow.wire.as_mut().unwrap().hops[0].sample.as_mut().unwrap().queries[0].spent[2] = 998_000_000;
+        assert_eq!(whereabouts(&slow), Err(Untold::TooLong(1_000_000_000)));
+        slow.wire.as_mut().unwrap().hops[0].sample = None;
+        assert_eq!(whereabouts(&slow), Err(Untold::NotTraced));
     }
 }

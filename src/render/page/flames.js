@@ -1,15 +1,21 @@
 // Flamegraphs: the chosen picture is drawn from numbers, the others are not in the page. Invariant: a box's width is
 // its share of what is zoomed to; a name is text.
 const ROW = 18;
-const NARROWEST = 0.0004;
+const NARROWEST = 0.0008;
 const KINDS = ["user", "kernel", "marker", "ender"];
 const flame = { level: 0, picture: null, boxes: [], zoom: 0, search: "", at: 0 };
 
-/** The picture of the chosen level and kind; of another level where there is none. */
+/** The picture of the chosen level and kind; null: this level has none. */
 function chosenPicture() {
   const what = byId("flame-kind").value;
   const same = data.flames.pictures.filter((picture) => picture.what === what);
   return same.find((picture) => picture.level === flame.level) || null;
+}
+
+/** The pictures of the chosen kind at the other levels. */
+function otherLevels() {
+  const what = byId("flame-kind").value;
+  return data.flames.pictures.filter((picture) => picture.what === what && picture.level !== flame.level);
 }
 
 /** The numbers as boxes: depth, start, width, label, samples, and the index of the box that it stands on. */
@@ -62,17 +68,22 @@ function placeOf(box, zoomed) {
   return carries ? { left: 0, width: 1, above: true } : null;
 }
 
-function frameOf(box, at, place) {
-  const { shown, kind } = labelOf(box);
-  const tone = box.label % 3;
-  const names = [KINDS[kind], `tone-${tone}`, place.above ? "above" : "", isFound(box) ? "found" : ""];
-  const frame = element("button", { type: "button", tabindex: "-1", class: names.join(" ").trim(), "data-at": at });
-  frame.style.left = `${100 * place.left}%`;
-  frame.style.width = `${100 * place.width}%`;
+const toneOf = (box) => `${KINDS[labelOf(box).kind]} tone-${box.label % 3}`;
+
+/** Puts a box's element where it belongs, with its name where there is room. */
+function placed(frame, box, left, width) {
+  frame.style.left = `${100 * left}%`;
+  frame.style.width = `${100 * width}%`;
   frame.style.top = `${box.depth * ROW}px`;
-  if (place.width > 0.015) frame.textContent = shown;
-  frame.setAttribute("aria-label", `${shown}, ${costOf(box)}`);
+  if (width > 0.015) frame.textContent = labelOf(box).shown;
   return frame;
+}
+
+function frameOf(box, at, place) {
+  const names = ["frame", toneOf(box), place.above ? "above" : "", isFound(box) ? "found" : ""];
+  const frame = element("button", { type: "button", tabindex: "-1", class: names.join(" ").trim(), "data-at": at });
+  frame.setAttribute("aria-label", `${labelOf(box).shown}, ${costOf(box)}`);
+  return placed(frame, box, place.left, place.width);
 }
 
 function drawFlame() {
@@ -124,6 +135,12 @@ function choosePicture() {
   flame.boxes = flame.picture ? boxesOf(flame.picture) : [];
   flame.zoom = 0;
   drawFlame();
+}
+
+/** Another kind of picture, as if it were chosen by hand. */
+function chooseKind(kind) {
+  byId("flame-kind").value = kind;
+  choosePicture();
 }
 
 function zoomTo(at) {

@@ -70,6 +70,22 @@ impl Flames {
         self.pictures.push(picture);
     }
 
+    /// Whether a level has a picture of this kind.
+    pub(super) fn has(&self, level: usize, what: &str) -> bool {
+        self.pictures.iter().any(|picture| picture.level == level && picture.what == what)
+    }
+
+    /// Whether such a picture is drawn with a function of this name in it.
+    pub(super) fn shows(&self, level: usize, what: &str, name: &str) -> bool {
+        let drawn = |picture: &&Picture| picture.level == level && picture.what == what;
+        let labels =
+            self.pictures.iter().filter(drawn).flat_map(|picture| picture.drawn.boxes.iter().skip(3).step_by(5));
+        labels.filter(|label| **label > 0).any(|label| {
+            let (shown, full, ..) = &self.labels[*label as usize - 1];
+            shown == name || full == name
+        })
+    }
+
     /// The fifth part.
     pub(super) fn part(&self) -> Markup {
         let lead = "Widths are what a query costs. Callers stand above what they call. Choose a frame to see it in all \
@@ -90,6 +106,7 @@ impl Flames {
                 p id="flame-title" class="flame-title" {}
                 div id="flame" class="flame" role="group" aria-label=(KEYS) {}
                 p id="flame-notes" class="note" {}
+                div id="flame-paper" class="on-paper" {}
                 noscript { p class="note" { "Without scripts: wireprof flamegraph draws the same as SVG files." } }
             }
             @if !self.left_out.is_empty() {

@@ -1,10 +1,33 @@
 // The table of functions: sorted and filtered, and only as many rows as somebody looks at. Invariant: a row's figures
 // are those of the data, and the filter sees whole names.
 const ROWS = 60;
-const functions = { sort: -1, falling: true, filter: "", shown: ROWS };
+const functions = { sort: -1, falling: true, filter: "", shown: ROWS, chosen: [], most: null };
 
 /** A cost as a number: 0 where nothing was seen or measured. */
-const known = (cost) => (typeof cost === "number" ? cost : 0);
+const known = (cost) => (typeof cost === "number" ? cost : Array.isArray(cost) ? cost[0] : 0);
+
+/** A cost as text, and what is known of its precision. Where nothing was seen the text says below what it is. */
+function costWords(cost) {
+  if (cost === null) return ["not measured", ""];
+  if (typeof cost === "string") return [cost, "no sample; the upper end of the 95 % interval"];
+  const [value, half] = Array.isArray(cost) ? cost : [cost, null];
+  return [significant(value), half === null ? "no interval" : `±${significant(half)}, 95 %`];
+}
+
+/** Growth as text, and what it means. */
+function growthWords([, , , , growth, half, beyondChance]) {
+  if (growth === null) return ["not measured", ""];
+  const words = (growth > 0 ? "+" : "") + significant(growth);
+  const meaning = beyondChance ? "95 %" : half === null ? "no interval, so it may be chance" : "not beyond chance, 95 %";
+  return [half === null ? words : `${words} ±${significant(half)}`, meaning];
+}
+
+/** A cell whose tip is also read aloud. */
+function figureCell(names, [words, tip]) {
+  const cell = element("td", tip ? { class: names, title: tip } : { class: names }, words);
+  if (tip) cell.append(element("span", { class: "heard" }, ` (${tip})`));
+  return cell;
+}
 
 /** Value of a row in a column: -1 is the last level's cost, -2 the growth, -3 the name, others a level's cost. */
 function sortValue(row, column) {
@@ -25,7 +48,8 @@ function chosenFunctions() {
 }
 
 function headCell(words, column, number) {
-  const unit = number ? [" ", element("span", { class: "unit" }, data.functions.unit)] : [];
+  // On a narrow screen the unit stands once, beside the name.
+  const unit = [" ", element("span", { class: "unit" }, data.functions.unit)];
   const attributes = { type: "button", "data-sort": column, class: number ? "number" : "" };
   const button = element("button", attributes, words, ...unit);
   const cell = element("th", { scope: "col", class: number ? "number" : "words" }, button);
@@ -35,39 +59,41 @@ function headCell(words, column, number) {
 }
 
 function functionRow(row, most) {
-  const [shown, full, module, costs, growth, beyondChance] = row;
+  const [shown, full, module, costs, , , beyondChance] = row;
   const name = element("button", { type: "button", class: "name", "data-find": full || shown }, shown);
-  const cells = [element("td", { title: `${full || shown}\n${module}` }, name)];
+  const cells = [element("th", { scope: "row", title: `${full || shown}\n${module}` }, name)];
   costs.forEach((cost, at) => {
-    // Nothing was seen, and that is all that is known: the text says below what the cost is.
-    const words = typeof cost === "string" ? cost : cost === null ? "not measured" : significant(cost);
-    const cell = element("td", { class: "number cost" }, words);
+    const cell = figureCell("number cost", costWords(cost));
     cell.style.setProperty("--heat", String(Math.round(60 * Math.sqrt(known(cost) / most[at]))));
     cells.push(cell);
   });
-  if (costs.length > 1) {
-    const words = growth === null ? "not measured" : (growth > 0 ? "+" : "") + significant(growth);
-    const chance = growth !== null && !beyondChance;
-    const cell = element("td", { class: "number" + (chance ? " muted" : "") }, words);
-    if (chance) cell.title = "Not beyond chance: the 95 % interval holds 0, or is not known.";
-    cells.push(cell);
-  }
+  if (costs.length > 1) cells.push(figureCell(beyondChance ? "number" : "number muted", growthWords(row)));
   return element("tr", {}, ...cells);
 }
 
 function showFunctions() {
   const table = byId("functions-table");
   if (!table) return;
-  const { levels, rows } = data.functions;
-  const most = levels.map((_, at) => Math.max(...rows.map((row) => known(row[3][at])), 1e-9));
-  const chosen = chosenFunctions();
+  const { levels } = data.functions;
+  functions.chosen = chosenFunctions();
   const head = element("tr", {}, headCell("function", -3, false));
   levels.forEach((level, at) => head.append(headCell(`at ${level}`, at, true)));
   if (levels.length > 1) head.append(headCell("grew", -2, true));
-  const body = chosen.slice(0, functions.shown).map((row) => functionRow(row, most));
-  table.replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
-  byId("functions-count").textContent = `${chosen.length} of ${counted(rows.length, "function")}`;
-  byId("functions-more").hidden = chosen.length <= functions.shown;
+  table.replaceChildren(element("thead", {}, head), element("tbody", {}));
+  addRows(0);
+}
+
+/** Adds the rows from one number on; those before it stay as they are. */
+function addRows(from) {
+  const { levels, rows } = data.functions;
+  const { chosen, shown } = functions;
+  functions.most ||= levels.map((_, at) => Math.max(...rows.map((row) => known(row[3][at])), 1e-9));
+  const added = chosen.slice(from, shown).map((row) => functionRow(row, functions.most));
+  byId("functions-table").tBodies[0].append(...added);
+  byId("functions-count").textContent = `${whole(chosen.length)} of ${counted(rows.length, "function")}`;
+  const there = whole(Math.min(shown, chosen.length));
+  byId("functions-paper").textContent = `Shown are ${there} of ${counted(rows.length, "function")}.`;
+  byId("functions-more").hidden = chosen.length <= shown;
 }
 
 /** Shows what has these words in its name. */
@@ -82,8 +108,8 @@ addEventListener("DOMContentLoaded", () => {
   showFunctions();
   byId("functions-filter").addEventListener("input", (event) => filterFunctions(event.target.value));
   byId("functions-more").addEventListener("click", () => {
-    functions.shown += 5 * ROWS;
-    showFunctions();
+    functions.shown += ROWS;
+    addRows(functions.shown - ROWS);
   });
   byId("functions-table").addEventListener("click", (event) => {
     const button = event.target.closest("button");

@@ -19,7 +19,9 @@ pub(super) fn part(table: &HotTable, sections: &[Section]) -> Markup {
         By::Owner => " of the server's own program, with the libraries and the kernel that it calls",
         _ => ", each its own",
     };
-    let lead = format!("CPU by function{whose}. Darker is more. Grey growth is not beyond chance.");
+    let lead = format!(
+        "CPU by function{whose}. Darker is more. ± is half of the 95 % interval; growth in grey is not beyond chance."
+    );
     let body = html! {
         @if table.rows.is_empty() {
             p class="muted" { "Not measured: no level of this run has a profile." }
@@ -29,6 +31,7 @@ pub(super) fn part(table: &HotTable, sections: &[Section]) -> Markup {
                 output id="functions-count" aria-live="polite" {}
             }
             (scrolled("Functions", &html! { table id="functions-table" class="heat" {} }))
+            p id="functions-paper" class="note on-paper" {}
             button type="button" id="functions-more" hidden { "Show more" }
             noscript { p class="note" { "Without scripts, the tables below have the functions that cost most." } }
         }
@@ -37,8 +40,9 @@ pub(super) fn part(table: &HotTable, sections: &[Section]) -> Markup {
     part_of("functions", "What a query costs, by function", &lead, &body)
 }
 
-/// The rows: name, whole name where that is another, module, costs by level (a text where nothing was seen: below what
-/// the cost is), growth, whether that is beyond chance.
+/// The rows: name, whole name where that is another, module, costs by level, growth, half of its interval, whether it
+/// is beyond chance. A cost is a number with half of its 95 % interval, or alone where that is not known; a text where
+/// nothing was seen: below what it is.
 pub(super) fn data(table: &HotTable) -> Value {
     let scale = match table.per {
         Per::Query => Scale::of(&table.unit),
@@ -53,9 +57,11 @@ pub(super) fn data(table: &HotTable) -> Value {
         .collect();
     let rows = table.rows.iter().zip(tell_apart(&names, true)).map(|(row, shown)| {
         let figure = |value: f64| (value * scale.factor * 1e4).round() / 1e4;
+        let half = |value: f64, (low, high): (f64, f64)| figure((high - value).max(value - low));
         let cost = |cost: &Estimate| match cost.interval {
             Some((_, high)) if cost.value == 0.0 => json!(format!("<{}", significant(high * scale.factor))),
-            _ => json!(figure(cost.value)),
+            Some(interval) => json!([figure(cost.value), half(cost.value, interval)]),
+            None => json!(figure(cost.value)),
         };
         let costs: Vec<Value> = row.costs.iter().map(|found| found.as_ref().map_or(Value::Null, cost)).collect();
         let beyond_chance = row.difference_interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0);
@@ -66,6 +72,7 @@ pub(super) fn data(table: &HotTable) -> Value {
             row.frame.module,
             costs,
             row.difference.map(figure),
+            row.difference.zip(row.difference_interval).map(|(value, interval)| half(value, interval)),
             beyond_chance
         ])
     });

@@ -11,6 +11,7 @@ mod flames;
 mod functions;
 mod measured;
 mod speed;
+mod stretches;
 mod tables;
 mod timeline;
 mod verdicts;
@@ -31,7 +32,8 @@ pub use flames::flames;
 
 /// The page's look, and what it does.
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = concat!(include_str!("page.js"), include_str!("functions.js"), include_str!("flames.js"));
+const SCRIPT: &str =
+    concat!(include_str!("page.js"), include_str!("functions.js"), include_str!("flames.js"), include_str!("print.js"));
 
 /// What a page is made of.
 pub struct Material<'a> {
@@ -127,7 +129,7 @@ fn sections(material: &Material) -> Markup {
         (functions::part(&page.functions, sections))
         (flames.part())
         (timeline::part(&page.lines, sections))
-        (verdicts::part(page, sections))
+        (verdicts::part(page, flames, sections))
         (measured::part(page, sections))
     }
 }

@@ -4,15 +4,20 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
+/** By decimals; making one takes as long as a hundred uses of it. */
+const formats = Array.from({ length: 7 }, (_, decimals) =>
+  new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
+const whole = (count) => formats[0].format(count);
+
 /** Three significant digits, as the rest of the page has them. */
 function significant(value) {
   if (value === 0) return "0";
   const decimals = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) * 1.0005))));
-  return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return formats[decimals].format(value);
 }
 
 /** A count with what is counted. */
-const counted = (count, one) => `${count.toLocaleString("en-US")} ${one}${count === 1 ? "" : "s"}`;
+const counted = (count, one) => `${whole(count)} ${one}${count === 1 ? "" : "s"}`;
 
 /** An element with text and children. */
 function element(name, attributes, ...children) {
@@ -46,9 +51,10 @@ document.addEventListener("click", (event) => {
   if (button) chooseLevel(button.dataset.level);
   const link = event.target.closest("a[href^='#']");
   if (!link) return;
-  const { goLevel, find, filter } = link.dataset;
+  const { goLevel, kind, find, filter } = link.dataset;
   if (goLevel && document.querySelector(`button[data-level="${Number(goLevel)}"]`)) chooseLevel(goLevel);
-  if (find) searchFlames(find);
+  if (kind) chooseKind(kind);
+  if (find !== undefined) searchFlames(find);
   if (filter) filterFunctions(filter);
   let id = link.hash.slice(1);
   // A run may lack the table that would show it; the part that it belongs to is there.

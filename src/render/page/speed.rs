@@ -6,7 +6,7 @@ use super::{part as part_of, tables};
 use crate::analyze::judge::summary::LevelSummary;
 use crate::analyze::page::Page;
 use crate::render::model::Section;
-use crate::words::{significant, time};
+use crate::words::{counted, significant, time};
 use maud::{Markup, html};
 
 /// By how much a bound may be above the greatest throughput and still be drawn.
@@ -87,8 +87,9 @@ fn knee(page: &Page) -> Markup {
     };
     html! {
         p class="note" {
-            "By the costs at " (bound.level) " clients, " (bound.resource.to_string()) " can serve at most "
-            (rate(bound.throughput)) " and was busy " (format!("{:.0}", 100.0 * bound.utilisation)) " % of the time."
+            "By the costs at " (counted(bound.level as u64, "client")) " the scarcest resource is "
+            (bound.resource.to_string()) ": it can serve at most " (rate(bound.throughput)) " and was busy "
+            (format!("{:.0}", 100.0 * bound.utilisation)) " % of the time."
             @if let Some(clients) = bound.clients {
                 " Without queues " (significant(clients)) " clients would be enough for that: the knee."
             }

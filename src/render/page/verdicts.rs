@@ -2,6 +2,7 @@
 //! checks; each evidence leads to the part of the page that shows its file.
 
 use super::answer::{status, word};
+use super::flames::Flames;
 use super::tables::{NAME, head, scrolled};
 use super::{level_switch, part as part_of, tables};
 use crate::analyze::judge::diagnose::{Diagnosis, Evidence, Finding};
@@ -16,14 +17,14 @@ use crate::words::counted;
 use maud::{Markup, html};
 
 /// The seventh part.
-pub(super) fn part(page: &Page, sections: &[Section]) -> Markup {
+pub(super) fn part(page: &Page, flames: &Flames, sections: &[Section]) -> Markup {
     let levels: Vec<usize> = page.diagnoses.iter().map(|diagnosis| diagnosis.level).collect();
     let highest = levels.last().copied();
     let body = html! {
         @if let Some(why) = &page.answer.not_diagnosed { p class="muted" { "Not diagnosed: " (why) "." } }
         @if !levels.is_empty() { (level_switch(&levels)) }
         @for diagnosis in &page.diagnoses {
-            div data-level-panel=(diagnosis.level) { (of_level(page, diagnosis, highest)) }
+            div data-level-panel=(diagnosis.level) { (of_level(flames, diagnosis, highest)) }
         }
         h3 id="checks" { "Checks" }
         (checks(&page.checks))
@@ -32,21 +33,23 @@ pub(super) fn part(page: &Page, sections: &[Section]) -> Markup {
     part_of("verdicts", "Verdicts and checks", "Why it is slow, by which evidence, and what would refute it.", &body)
 }
 
-fn of_level(page: &Page, diagnosis: &Diagnosis, highest: Option<usize>) -> Markup {
+fn of_level(flames: &Flames, diagnosis: &Diagnosis, highest: Option<usize>) -> Markup {
     let remarks =
         explained(diagnosis).into_iter().chain(reckoned(diagnosis)).chain(diagnosis.not_judged.iter().cloned());
     html! {
         h3 { "At " (counted(diagnosis.level as u64, "client")) }
         @for (at, finding) in diagnosis.verdicts.iter().enumerate() {
             @let anchor = (Some(diagnosis.level) == highest).then(|| format!("verdict-{}", at + 1));
-            article class="verdict" id=[anchor] { (verdict(page, at + 1, finding)) }
+            article class="verdict" id=[anchor] { (verdict(flames, (diagnosis.level, at + 1), finding)) }
         }
         @for remark in remarks { p class="note" { (remark) } }
     }
 }
 
-fn verdict(page: &Page, number: usize, finding: &Finding) -> Markup {
-    let sampled = |name: &str| page.functions.rows.iter().any(|row| row.frame.name == name);
+fn verdict(flames: &Flames, (level, number): (usize, usize), finding: &Finding) -> Markup {
+    // Where what is named is drawn: by the kinds of its evidence first.
+    let kinds = || finding.evidence.iter().filter_map(kind).chain(["all"]);
+    let drawn = |name: &str| kinds().find(|kind| flames.shows(level, kind, name));
     html! {
         h4 { (number) ". " (certain(finding.confidence)) (cause_words(finding)) }
         p { (finding.sentence) }
@@ -55,15 +58,17 @@ fn verdict(page: &Page, number: usize, finding: &Finding) -> Markup {
             p { "Where:" }
             ul { @for named in &finding.named { li {
                 (named_words(named)) " "
-                @if sampled(&named.name) {
-                    a href="#flames" data-find=(middle(&named.name, NAME)) { "in the flamegraph" }
+                @if let Some(kind) = drawn(&named.name) {
+                    a href="#flames" data-go-level=(level) data-kind=(kind) data-find=(middle(&named.name, NAME)) {
+                        "in the flamegraph"
+                    }
                 }
             } } }
         }
         @if !finding.evidence.is_empty() {
             p { "Evidence:" }
             ul class="evidence" { @for evidence in &finding.evidence { li {
-                (evidence_words(evidence)) " " (shown(evidence))
+                (evidence_words(evidence)) " " (shown(evidence)) (pictured(flames, evidence, finding))
             } } }
         }
         @if !finding.because.is_empty() { p { "Why it is said: " (finding.because) "." } }
@@ -75,6 +80,34 @@ fn verdict(page: &Page, number: usize, finding: &Finding) -> Markup {
 fn shown(evidence: &Evidence) -> Markup {
     let (anchor, words) = behind(&evidence.source);
     html! { a href={ "#" (anchor) } data-go-level=(evidence.level) { (words) } }
+}
+
+/// The way to the flamegraph that shows an evidence: of its level and kind, with the function that is named marked.
+fn pictured(flames: &Flames, evidence: &Evidence, finding: &Finding) -> Markup {
+    let found = kind(evidence).filter(|kind| flames.has(evidence.level, kind));
+    let named = |kind: &str| {
+        let drawn = finding.named.iter().find(|named| flames.shows(evidence.level, kind, &named.name));
+        drawn.map_or(String::new(), |named| middle(&named.name, NAME))
+    };
+    html! {
+        @if evidence.source.starts_with("scheduler.json") { ", " a href="#speed" { "the bound by it" } }
+        @if let Some(kind) = found {
+            ", "
+            a href="#flames" data-go-level=(evidence.level) data-kind=(kind) data-find=(named(kind)) {
+                "the flamegraph" @if kind != "all" { " (" (kind) ")" }
+            }
+        }
+    }
+}
+
+/// The kind of flamegraph that shows a file of a window.
+fn kind(evidence: &Evidence) -> Option<&'static str> {
+    match evidence.source.split([',', ' ']).next().unwrap_or_default() {
+        "profile.pb.gz" => Some("all"),
+        "offcpu.pb.gz" | "offcpu.json" => Some("all blocked"),
+        "hands.json" | "hands.pb.gz" => Some("all in hand"),
+        _ => None,
+    }
 }
 
 /// The part of the page that shows a file of a window.
