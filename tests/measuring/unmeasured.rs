@@ -3,9 +3,11 @@
 
 use crate::skip::skip;
 use crate::sweeps::*;
+use regex::Regex;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Every verb that reads a run, as JSON.
 const VERBS: [&[&str]; 9] = [
@@ -19,6 +21,10 @@ const VERBS: [&[&str]; 9] = [
     &["metrics"],
     &["diff"],
 ];
+
+static FIGURE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9][0-9.,]*").unwrap());
+static ZERO: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?:^|[\s(<+])0(?:\.0+)?(?:$|[\s);:%]|[.,](?:\s|$))").unwrap());
 
 /// Where the answer has a zero: the names on the way to it.
 type Zeros = BTreeSet<String>;
@@ -66,18 +72,17 @@ fn name(item: &Value) -> String {
 }
 
 fn without_figures(text: &str) -> String {
-    regex::Regex::new(r"[0-9][0-9.,]*").unwrap().replace_all(text, "#").into_owned()
+    FIGURE.replace_all(text, "#").into_owned()
 }
 
 /// The zeros that a sentence says, each with the words beside it.
 fn said(text: &str) -> Vec<String> {
-    let zero = regex::Regex::new(r"(?:^|[\s(<+])0(?:\.0+)?(?:$|[\s);:%]|[.,](?:\s|$))").unwrap();
     let beside = |found: regex::Match| {
         let before: Vec<&str> = text[..found.start()].split_whitespace().rev().take(2).collect();
         let after: Vec<&str> = text[found.end()..].split_whitespace().take(2).collect();
         without_figures(&[before, vec!["0"], after].concat().join(" "))
     };
-    zero.find_iter(text).map(beside).collect()
+    ZERO.find_iter(text).map(beside).collect()
 }
 
 /// The zeros of every verb; a verb that refuses says why, and that is no zero.

@@ -166,7 +166,8 @@ mod tests {
     fn stretches_are_whole_seconds_and_what_a_slice_lacks_they_lack() {
         let line = timeline(&run(vec![window(1, 1, 5, 2_000, None)])).remove(0);
         let found = line.stretches(100);
-        assert_eq!((found.len(), found[4].at, found[4].throughput, found[0].mean), (5, 4.0, 400.0, Some(1e6)));
+        assert_eq!((found.len(), found[4].at, found[0].mean), (5, 4.0, Some(1e6)));
+        assert!((found[4].throughput - 400.0).abs() < 1e-6, "{:?}", found[4]);
         assert_eq!((found[0].clients, found[0].cpus, line.traced), (None, None, Err(Untold::NotFollowed)));
         let pairs = line.stretches(3);
         let lengths: Vec<f64> = pairs.iter().map(|pair| pair.seconds.round()).collect();

@@ -58,8 +58,7 @@ pub const REPLACED: &[Replaced] = &[
     // Somebody else's load.
     everywhere(
         "wireprof record",
-        "pgbench -n -f load.sql -c 4 -T 4 \"$POSTGRES\" >pgbench.txt 2>&1 & wireprof record --window 500ms \
-         --no-flamegraphs",
+        "pgbench -n -f load.sql -c 4 -T 4 \"$POSTGRES\" >pgbench.txt 2>&1 & wireprof record --window 500ms",
     ),
     // The server that the test starts.
     everywhere("postgres://app@localhost/db", "\"$POSTGRES\""),
@@ -91,7 +90,7 @@ pub const NOT_RUN: &[(&str, &str)] = &[
     ("speedscope ", "opens a browser"),
     ("go tool pprof", "tests/it/export_viewers.rs runs it where Go is installed"),
     ("jq ", "is not installed by scripts/install"),
-    ("promtool ", "is not installed by scripts/install"),
+    ("zcat runs/ID/L0064-R1/metrics-after.prom.gz | promtool", "promtool is not installed by scripts/install"),
     ("python3 plot.py", "needs a package from the network"),
     ("wireprof open RUN", "serves until Ctrl-C; tests/it/export_viewers.rs"),
     ("wireprof VERB --help", "VERB stands for any"),
