@@ -8,6 +8,7 @@
 //! and Smith 1979, J. R. Stat. Soc. A 142:33). A stratum is a thread with enough samples; else the threads of its name;
 //! else all others.
 
+use crate::analyze::statistics::interval::InStratum;
 use crate::profile::{ColumnKind, Labels, Node, Profile, Sample, StackId, marker};
 use crate::run::Window;
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
@@ -37,13 +38,15 @@ pub(in crate::analyze) struct Accounted {
 pub struct Strata {
     of: FxHashMap<u32, usize>,
     samples: Vec<f64>,
+    /// 1 less the target's share of the CPUs; 0 where that is not known.
+    chance: f64,
 }
 
 impl Strata {
-    /// A thread's stratum with its number of samples; `None`: it has no account.
-    pub(super) fn of(&self, tid: u32) -> Option<(usize, f64)> {
+    /// A weight of a thread's samples, by the thread's stratum; `None`: it has no account.
+    pub(super) fn part(&self, tid: u32, weight: f64) -> Option<InStratum> {
         let stratum = *self.of.get(&tid)?;
-        Some((stratum, self.samples[stratum]))
+        Some(InStratum { stratum, weight, samples: self.samples[stratum], chance: self.chance })
     }
 }
 
@@ -57,7 +60,11 @@ pub(in crate::analyze) fn accounted(window: &Window) -> Option<Accounted> {
     (profile.columns[cpu].unit == "nanoseconds" && report.samples > 0).then_some(())?;
     let scale = window.profile_span().seconds() / scheduler.span.seconds();
     ((scale - 1.0).abs() <= SAME_SPAN).then_some(())?;
-    divided(profile, &accounts(scheduler, scale), cpu, samples)
+    let mut divided = divided(profile, &accounts(scheduler, scale), cpu, samples)?;
+    let capacity = scheduler.machine.as_ref().map(|machine| machine.cpus as f64 * window.profile_span().nanos() as f64);
+    let busy = divided.profile.total(cpu) as f64;
+    divided.strata.chance = capacity.map_or(0.0, |capacity| (1.0 - busy / capacity).max(0.0));
+    Some(divided)
 }
 
 /// ns on CPU of each of the target's threads of which it is known exactly, with the thread.
@@ -155,7 +162,7 @@ fn weighted(profile: &Profile, strata: &[Stratum], unsampled: f64, cpu: usize) -
         without_samples(&mut profile, unsampled.round() as i64, cpu);
     }
     let samples = strata.iter().map(|stratum| stratum.samples as f64).collect();
-    Accounted { profile, strata: Strata { of, samples } }
+    Accounted { profile, strata: Strata { of, samples, chance: 0.0 } }
 }
 
 /// CPU that is known of, and not where in the program it went.

@@ -188,8 +188,8 @@ impl Batches {
 fn stack_costs(view: &WindowView, clock: &Batches, blank: &WindowCost) -> HashMap<Option<StackId>, WindowCost> {
     let counted = view.profile.column(&ColumnKind::Samples);
     let mut costs: HashMap<Option<StackId>, WindowCost> = HashMap::new();
-    let stratum = |labels: &Labels| view.strata.as_ref()?.of(labels.tid);
-    let strata: Vec<Option<(usize, f64)>> = view.profile.labels.iter().map(stratum).collect();
+    let stratum = |labels: &Labels| view.strata.as_ref()?.part(labels.tid, 0.0);
+    let strata: Vec<Option<InStratum>> = view.profile.labels.iter().map(stratum).collect();
     for sample in &view.profile.samples {
         let cost = costs.entry(sample.stack).or_insert_with(|| blank.clone());
         let weight = sample.values[view.column] as f64;
@@ -198,8 +198,8 @@ fn stack_costs(view: &WindowView, clock: &Batches, blank: &WindowCost) -> HashMa
             cost.samples = cost.samples.map(|s| s + count as u64);
             cost.squares = cost.squares.map(|s| s + weight * weight / count as f64);
         }
-        if let Some((stratum, samples)) = strata[sample.labels.index()] {
-            cost.add_to_stratum(&InStratum { stratum, weight, samples });
+        if let Some(part) = &strata[sample.labels.index()] {
+            cost.add_to_stratum(&InStratum { weight, ..*part });
         }
         if let (Some(batches), Some(batch)) = (&mut cost.batches, clock.at(sample.at)) {
             batches[batch].0 += weight;

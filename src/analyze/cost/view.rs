@@ -372,7 +372,7 @@ fn complete_share(view: &WindowView) -> Option<f64> {
 fn accounted_share(view: &WindowView) -> Option<f64> {
     let strata = view.strata.as_ref();
     let total = view.profile.total(view.column);
-    let held = |labels: &Labels| strata.is_some_and(|strata| strata.of(labels.tid).is_some());
+    let held = |labels: &Labels| strata.is_some_and(|strata| strata.part(labels.tid, 0.0).is_some());
     let known: Vec<bool> = view.profile.labels.iter().map(held).collect();
     let of = view.profile.samples.iter().filter(|sample| known[sample.labels.index()]);
     (total > 0).then(|| of.map(|sample| sample.values[view.column]).sum::<i64>() as f64 / total as f64)

@@ -10,9 +10,11 @@
 //!   Student's t;
 //! - *replicates*, where there are at least three: the same formula with a window as a batch.
 //!
-//! Where samples divide an accounted total (strata), how many fell into a stratum plays no part: samples and slices
-//! scatter by sum over strata of w_h^2 / n_h less, w_h the frame's weight there and n_h the stratum's samples (Cochran
-//! 1977, 5A.9). Of a whole stratum nothing is left but what replicates show.
+//! Where samples divide an accounted total (strata), how many fell into a stratum plays no part: samples scatter by
+//! sum over strata of w_h^2 / n_h less, w_h the frame's weight there and n_h the stratum's samples (Cochran 1977,
+//! 5A.9). Slices scatter by as much less as is chance of that: ticks are regular, so that on CPUs which the target has
+//! for a share u of the time the number of its ticks varies by 1 - u of what Poisson's law says. What is left of a
+//! slices' variance is at least a quarter, for it is itself an estimate.
 
 use super::distribution::two_sided_quantile;
 use serde::Serialize;
@@ -20,6 +22,8 @@ use serde::Serialize;
 /// Batches a window is cut into at most: enough for Student's t to be near normal, long enough (250 ms of a 5 s
 /// window) that neighbouring batches hardly correlate.
 pub const BATCHES: usize = 20;
+/// Of the slices' variance so much stays at least, whatever the accounts take away.
+const LEFT: f64 = 0.25;
 
 /// What one window contributes to an estimate; weights in the column's unit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,6 +54,8 @@ pub struct InStratum {
     pub weight: f64,
     /// All samples of the stratum, of whatever frame.
     pub samples: f64,
+    /// How much of the variance of their number is chance: 1 less the target's share of the CPUs.
+    pub chance: f64,
 }
 
 impl WindowCost {
@@ -75,6 +81,11 @@ impl WindowCost {
     /// The variance of the weight that comes of how many samples fall into its strata, which the accounts take away.
     fn known(&self) -> f64 {
         self.strata.iter().map(|part| part.weight * part.weight / part.samples).sum()
+    }
+
+    /// The part of that which slices have too.
+    fn by_chance(&self) -> f64 {
+        self.strata.iter().map(|part| part.chance * part.weight * part.weight / part.samples).sum()
     }
 }
 
@@ -131,7 +142,8 @@ fn slices_half_width(windows: &[WindowCost], value: f64, queries: f64) -> Option
     for window in windows {
         let batches = window.batches.as_ref().filter(|b| b.len() >= 2)?;
         let ratio = if window.queries > 0.0 { window.weight / window.queries } else { value };
-        variance += (scatter(batches, ratio) - window.known()).max(0.0);
+        let scatter = scatter(batches, ratio);
+        variance += (scatter - window.by_chance()).max(LEFT * scatter);
         freedom += batches.len() - 1;
     }
     (freedom > 0).then(|| student(freedom) * variance.sqrt() / queries)
@@ -236,7 +248,7 @@ mod tests {
     #[test]
     fn a_whole_stratum_has_no_interval_and_half_of_one_the_binomial_one() {
         let of = |samples: u64| WindowCost {
-            strata: vec![InStratum { stratum: 0, weight: samples as f64 * 1e6, samples: 10_000.0 }],
+            strata: vec![InStratum { stratum: 0, weight: samples as f64 * 1e6, samples: 10_000.0, chance: 0.5 }],
             ..window(samples as f64 * 1e6, samples, Some(vec![(samples as f64 * 5e5, 500.0); 2]))
         };
         let (low, high) = estimate(&[of(10_000)]).unwrap().interval.unwrap();
@@ -250,7 +262,7 @@ mod tests {
 
     #[test]
     fn strata_are_added_in_their_order() {
-        let part = |stratum, weight| InStratum { stratum, weight, samples: 100.0 };
+        let part = |stratum, weight| InStratum { stratum, weight, samples: 100.0, chance: 0.5 };
         let mut cost = WindowCost { strata: vec![part(2, 20.0)], ..WindowCost::default() };
         cost.add(&WindowCost { strata: vec![part(0, 10.0), part(2, 30.0)], ..WindowCost::default() });
         assert_eq!(cost.strata, [part(0, 10.0), part(2, 50.0)]);
