@@ -56,9 +56,26 @@ pub fn complete_names(profile: &mut Profile) {
         .filter(|(_, frame)| is_wanted(frame))
         .filter_map(|(at, frame)| Some((at, full(frame)?)))
         .collect();
+    if one_file_a_name(&profile.frames, &names) {
+        return;
+    }
     for (at, name) in names {
         profile.frames[at].name = name;
     }
+}
+
+/// Of so many functions some have the same name in two files (`{closure#0}`, `new`, `poll`).
+const MANY: usize = 20;
+
+/// Whether the profile's writer kept one file for each name, as wireprof's first versions did: then a function's file
+/// is that of any function with its name, and says nothing.
+fn one_file_a_name(frames: &[Frame], completed: &[(usize, String)]) -> bool {
+    let mut files: FxHashMap<&str, &str> = FxHashMap::default();
+    let same = |at: usize| {
+        let Frame { name, file, .. } = &frames[at];
+        *files.entry(name.as_str()).or_insert(file.as_str()) == file.as_str()
+    };
+    completed.len() >= MANY && completed.iter().map(|(at, _)| *at).all(same)
 }
 
 /// Crates by their folders.
@@ -162,6 +179,20 @@ mod tests {
         let again = profile.clone();
         complete_names(&mut profile);
         assert_eq!(profile, again);
+    }
+
+    #[test]
+    fn where_each_name_has_one_file_only_files_say_nothing() {
+        let of = |second: &str| {
+            let mut frames: Vec<Frame> =
+                (0..MANY).map(|at| frame(&format!("f{at}"), &format!("/r/a-1/src/m{at}.rs"), true)).collect();
+            frames.push(frame("f0", second, true));
+            let mut profile = Profile { frames, ..Profile::default() };
+            complete_names(&mut profile);
+            profile.frames[1].name.clone()
+        };
+        assert_eq!(of("/r/a-1/src/m0.rs"), "f1");
+        assert_eq!(of("/r/b-1/src/other.rs"), "a::m1::f1");
     }
 
     #[test]

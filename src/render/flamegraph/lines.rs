@@ -46,10 +46,10 @@ pub(super) fn sampling_line(view: &LevelView, drawing: &Drawing) -> String {
     let event = if from.events.is_empty() { "event not known".into() } else { joined(&from.events) };
     let lost = from.lost.map_or("losses not known".into(), |lost| format!("{lost} lost"));
     let mut line = format!("{samples}, {event}, {complete}, {lost}");
+    line += &from.throttled.map_or(String::new(), |times| format!(", {times} throttled"));
     if from.accounted.is_some() {
         line += "; samples divide the CPU that the kernel accounts to their threads";
     }
-    line += &from.throttled.map_or(String::new(), |times| format!(", {times} throttled"));
     line += &not_drawn(drawing);
     line
 }

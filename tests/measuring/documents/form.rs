@@ -21,6 +21,7 @@ static ALIKE: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\b[0-9a-f]{12,40}\b", "#"),
         // A figure may have an interval, bounds, or be absent.
         (r"\s±[0-9][0-9,.]*", ""),
+        (r"\bnot measured\b", "#"),
         (r"[-+<>~]?\b[0-9][0-9,.]*(e[-+]?[0-9]+)?", "#"),
         (r"# (ns|µs|us|ms|s|min)\b", "#"),
         (r"(^|\s)-(\s|$)", "${1}#$2"),
@@ -73,6 +74,7 @@ fn figures_may_differ_and_words_may_not() {
         ("1  -  qSSSSSSSSSSSSSSSSSSSc", "64  47.9 ms  >SSSSSSSSSSSSSSSSSScc"),
         ("a  b\n---  --\n", "a\nb\n-----  ----\n"),
         ("Run 20261129-203045-testbed of 9c266512770648d0", "Run 20270101-000000-testbed of 0123456789abcdef"),
+        ("[all sampled]  1,277 ±623", "[all sampled]  not measured"),
         ("a (...) d", "a b c d"),
         ("a (...) d (...)", "a d"),
         ("128..256 µs", "2,000..4,000 µs"),

@@ -5,6 +5,7 @@
 
 use regex::Regex;
 use std::collections::BTreeMap;
+use wireprof::analyze::cost::view::{ViewOptions, window_view};
 use wireprof::analyze::time::WaitKinds;
 use wireprof::analyze::time::off_cpu::waits;
 use wireprof::metrics::{Change, Series};
@@ -44,8 +45,8 @@ fn published(window: &Window, name: &str, plant: &str) -> Option<f64> {
 }
 
 fn plants(run: &Run, window: &Window) {
-    let Some(profile) = &window.profile else { return };
-    let Some(cpu_column) = profile.column(&ColumnKind::Cpu) else { return };
+    let Some(view) = window_view(window, &ViewOptions::default()) else { return };
+    let (profile, cpu_column) = (view.profile.as_ref(), view.column);
     for (plant, function) in [
         ("cpu:peek", "planted_peek_work"),
         ("cpu:outside", "planted_outside_work"),
