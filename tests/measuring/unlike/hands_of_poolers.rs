@@ -46,7 +46,8 @@ fn in_a_pooler_queries_wait_for_a_free_connection_and_then_behind_it() {
         assert_eq!((carried.loops, carried.threads, carried.tasks), (1, 1, 0));
         let before = followed.share(|part| part.state == State::BeforeHop { port });
         let behind = followed.share(|part| part.state == State::Behind { port });
-        assert!(before + behind > 0.9, "{before} + {behind}: {:#?}", followed.level.parts);
+        // The rest is the pooler's own CPU, and its waiting for one where the CPUs are busy.
+        assert!(before + behind > 0.8, "{before} + {behind}: {:#?}", followed.level.parts);
         let turn = carried.turns[&port];
         let busy = turn.all_busy as f64 / turn.nanos as f64;
         assert!(before * busy > least, "{size}: {busy} of {before} is for want of a connection: {carried:#?}");
