@@ -57,7 +57,8 @@ impl Per {
 /// What the samples of CPU weigh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weights {
-    /// They divide the CPU that the kernel accounts to their threads, where it does (`docs/decisions/accounted-cpu.md`).
+    /// They divide the CPU that the kernel accounts to their threads, where it does
+    /// (`docs/decisions/accounted-cpu.md`).
     #[default]
     Accounted,
     /// As they were taken.
