@@ -28,7 +28,7 @@ fn a_sweep_tells_its_windows_as_they_are_and_ends_with_the_answer_that_brief_has
         return;
     }
     let place = Place::new();
-    let answer = short(&place, &["sweep", "--levels", "1,4", "--no-flamegraphs"]);
+    let answer = short(&place, &["sweep", "--levels", "1,4"]);
     let (lines, run) = (objects(&answer.out), place.the_run());
     assert_eq!(answer.code, code_of(std::slice::from_ref(&run)), "{}", answer.err);
     let of_window = ["window_start", "progress", "window"];
@@ -65,7 +65,7 @@ fn after_an_interrupt_the_last_line_has_the_answer_and_the_error() {
         return;
     }
     let place = Place::new();
-    let sweep = ["sweep", "--testbed", "--levels", "1,2", "--window", "1s", "--warmup", "100ms", "--no-flamegraphs"];
+    let sweep = ["sweep", "--testbed", "--levels", "1,2", "--window", "1s", "--warmup", "100ms"];
     let mut running = Running::start(place.command(&[&sweep[..], &["--no-follow", "--json-lines"]].concat()));
     running.await_line("[1/2]");
     signal(running.id(), "-INT");
@@ -106,7 +106,7 @@ fn a_recording_tells_the_level_that_it_found() {
     let (place, ready) = (Place::new(), &testbed.ready);
     let _load = load(&ready.sql, "select * from t");
     let record = ["record", "--preset", "testbed", "--url", &ready.sql, "--metrics-url", &ready.metrics];
-    let answer = place.run(&[&record[..], &["--window", "2s", "--no-flamegraphs", "--json-lines"]].concat());
+    let answer = place.run(&[&record[..], &["--window", "2s", "--json-lines"]].concat());
     let lines = objects(&answer.out);
     assert_eq!(kinds(&lines), ["start", "window_start", "progress", "window", "end"], "{}", answer.err);
     assert_eq!((&lines[0]["levels"], &lines[1]["level"]), (&json!([]), &json!(CLIENTS)));
@@ -122,9 +122,7 @@ fn the_one_object_of_what_measures_is_as_the_schema_says() {
         return;
     }
     let short = ["--testbed", "--levels", "1", "--window", "600ms", "--warmup", "100ms", "--json"];
-    for (verb, own) in
-        [("sweep", &["--no-follow", "--no-flamegraphs"][..]), ("compare", &["--aa", "--max-replicates", "2"])]
-    {
+    for (verb, own) in [("sweep", &["--no-follow"][..]), ("compare", &["--aa", "--max-replicates", "2"])] {
         let place = Place::new();
         let told = place.run(&[&[verb], &short[..], own].concat());
         let answer = crate::schema::answer(&told.out);

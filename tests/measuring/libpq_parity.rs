@@ -405,7 +405,6 @@ fn a_password_is_neither_printed_nor_stored_nor_logged() {
             "generic",
             "--no-sampling",
             "--no-metrics",
-            "--no-flamegraphs",
             "--levels",
             "1",
             "--window",

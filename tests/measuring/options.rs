@@ -49,8 +49,8 @@ fn runs(place: &Place) -> Vec<Run> {
 
 /// The verbs with a load of their own, as short as they can be.
 const VERBS: [&[&str]; 4] = [
-    &["sweep", "--no-flamegraphs", "--no-follow"],
-    &["sweep", "--no-flamegraphs", "--no-follow", "--restart", "--replicates", "2"],
+    &["sweep", "--no-follow"],
+    &["sweep", "--no-follow", "--restart", "--replicates", "2"],
     &["compare", "--aa", "--max-replicates", "1"],
     &["ladder", "--replicates", "1"],
 ];
@@ -91,7 +91,7 @@ fn records_the_same(stripped: &Path) {
     let mut load = { PgwireDriver::new(address, workload, LoadOptions::default()) }.open(1).unwrap();
     load.start().unwrap();
     let target = ["record", "--preset", "testbed", "--url", &ready.sql, "--metrics-url", &ready.metrics];
-    let own = ["--window", "500ms", "--no-flamegraphs", "--source", "."];
+    let own = ["--window", "500ms", "--source", "."];
     place.run(&[&target[..], &own].concat()).assert_done(&place);
     let manifest = place.the_run().manifest;
     assert!(manifest.notes.iter().any(|note| note.contains(STRIPPED)), "{:?}", manifest.notes);
@@ -139,7 +139,7 @@ fn carriers_are_followed_where_it_is_asked_for_by_every_verb_and_nowhere_else() 
     let place = Place::new();
     let target = ["--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal];
     let metrics = ["--metrics-url", &ready.metrics];
-    for without in [&["sweep", "--no-follow", "--no-flamegraphs"][..], &["compare", "--aa", "--max-replicates", "1"]] {
+    for without in [&["sweep", "--no-follow"][..], &["compare", "--aa", "--max-replicates", "1"]] {
         let answer = place.run(&[without, &target, &metrics, &SHORT].concat());
         assert!(answer.code <= 1, "{without:?}: {}\n{}", answer.out, answer.err);
     }
@@ -147,7 +147,7 @@ fn carriers_are_followed_where_it_is_asked_for_by_every_verb_and_nowhere_else() 
     let (address, workload) = (Address::parse(&ready.sql).unwrap(), Workload::from_query("select * from t"));
     let mut load = { PgwireDriver::new(address, workload, LoadOptions::default()) }.open(2).unwrap();
     load.start().unwrap();
-    let (place, own) = (Place::new(), ["--windows", "2", "--window", "500ms", "--no-flamegraphs", "--follow", "1s"]);
+    let (place, own) = (Place::new(), ["--windows", "2", "--window", "500ms", "--follow", "1s"]);
     let target = ["record", "--preset", "testbed", "--url", &ready.sql];
     place.run(&[&target[..], &metrics, &own].concat()).assert_done(&place);
     assert_eq!(followed(&runs(&place)), (1, 2));
@@ -196,8 +196,8 @@ fn lasting_verbs(ready: &wireprof::testbed::Ready) -> [Vec<&str>; 4] {
     let metrics = ["--metrics-url", &ready.metrics, "--no-sampling"];
     let verb = |words: &[&'static str]| [words, &target, &metrics, &SHORT].concat();
     [
-        verb(&["sweep", "--no-flamegraphs", "--no-follow"]),
-        verb(&["sweep", "--no-flamegraphs", "--no-follow", "--observer-cost", "--pairs", "2"]),
+        verb(&["sweep", "--no-follow"]),
+        verb(&["sweep", "--no-follow", "--observer-cost", "--pairs", "2"]),
         verb(&["compare", "--aa"]),
         verb(&["ladder"]),
     ]
@@ -256,7 +256,7 @@ fn a_workload_that_is_refused_after_its_set_up_is_torn_down() {
     let tables = "[setup]\nquery=create table made (a int)\n[teardown]\nquery=drop table made\n";
     std::fs::write(place.path().join("made.ini"), format!("{tables}[a]\nquery=select * from nosuch\n")).unwrap();
     std::fs::write(place.path().join("twice.ini"), format!("{tables}[a]\nquery=select * from made\n")).unwrap();
-    let target = ["sweep", "--preset", "generic", "--url", url, "--no-sampling", "--no-flamegraphs"];
+    let target = ["sweep", "--preset", "generic", "--url", url, "--no-sampling"];
     let refused = place.run(&[&target[..], &SHORT, &["--workload", "made.ini"]].concat());
     refused.assert(2, &["nosuch"]);
     assert!(!answers(url, "select * from made"), "{}", refused.err);

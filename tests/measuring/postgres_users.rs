@@ -63,7 +63,7 @@ impl<'a> User<'a> {
             "--query",
             "select count(*) from generate_series(1,50)",
         ]);
-        command.args(["--levels", "2", "--window", "2s", "--warmup", "300ms", "--no-flamegraphs"]).args(arguments);
+        command.args(["--levels", "2", "--window", "2s", "--warmup", "300ms"]).args(arguments);
         command.current_dir(self.place.path()).env("HOME", self.place.path()).env_remove("WIREPROF_RUNS");
         answer(command.stdin(Stdio::null()).output().unwrap())
     }

@@ -26,7 +26,7 @@ pub fn load(url: &str, sql: &str) -> Box<dyn Load> {
 /// Records one window under a load of ours; both accounts of it.
 fn one_window(place: &Place, url: &str, sql: &str, arguments: &[&str]) -> (Window, LoadTrace) {
     let load = load(url, sql);
-    let answer = place.run(&[&["record", "--url", url, "--window", "1500ms", "--no-flamegraphs"], arguments].concat());
+    let answer = place.run(&[&["record", "--url", url, "--window", "1500ms"], arguments].concat());
     answer.assert_done(place);
     let window = place.the_run().windows.remove(0);
     std::thread::sleep(Duration::from_millis(50));
@@ -118,7 +118,7 @@ fn an_interrupted_recording_keeps_its_finished_windows() {
     let (place, ready) = (Place::new(), &testbed.ready);
     let load = load(&ready.sql, "select * from t");
     let target = ["record", "--preset", "testbed", "--url", &ready.sql, "--metrics-url", &ready.metrics];
-    let command = place.command(&[&target[..], &["--windows", "20", "--window", "600ms", "--no-flamegraphs"]].concat());
+    let command = place.command(&[&target[..], &["--windows", "20", "--window", "600ms"]].concat());
     let mut recording = Running::start(command);
     recording.await_line("[1/20]");
     signal(recording.id(), "-INT");

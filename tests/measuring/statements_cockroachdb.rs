@@ -212,7 +212,6 @@ fn a_database_that_goes_away_within_a_window_costs_its_own_numbers_only() {
         "--no-metrics",
         "--no-sampling",
         "--no-wire",
-        "--no-flamegraphs",
         "--query",
         "select 1",
         "--levels",

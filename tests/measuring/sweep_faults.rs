@@ -194,7 +194,7 @@ fn without_permission_to_sample_the_remedy_is_said_and_ones_own_server_is_sample
     ];
     answer(as_nobody(&sweep).unwrap()).assert(3, &told);
     place.assert_no_run();
-    let own = ["sweep", "--testbed", "--levels", "2", "--window", "600ms", "--warmup", "100ms", "--no-flamegraphs"];
+    let own = ["sweep", "--testbed", "--levels", "2", "--window", "600ms", "--warmup", "100ms"];
     answer(as_nobody(&own).unwrap()).assert_done(&place);
     let run = place.the_run();
     let report = run.windows[0].sampling.as_ref().unwrap();
@@ -209,7 +209,7 @@ fn a_target_killed_in_a_window_leaves_the_windows_before_readable() {
     let Some(testbed) = testbed(Options::default()) else { return };
     let place = Place::new();
     let sweep = ["sweep", "--warmup", "100ms", "--preset", "generic", "--url", &testbed.ready.sql];
-    let command = place.command(&[&sweep[..], &["--levels", "1,2,3", "--window", "1s", "--no-flamegraphs"]].concat());
+    let command = place.command(&[&sweep[..], &["--levels", "1,2,3", "--window", "1s"]].concat());
     let mut running = Running::start(command);
     running.await_line("[1/3]");
     std::thread::sleep(Duration::from_millis(500));
@@ -270,7 +270,7 @@ fn interrupted_by(name: &str) {
     }
     let place = Place::new();
     let scratch = Place::new();
-    let sweep = ["sweep", "--testbed", "--warmup", "100ms", "--levels", "1,2,3", "--window", "1s", "--no-flamegraphs"];
+    let sweep = ["sweep", "--testbed", "--warmup", "100ms", "--levels", "1,2,3", "--window", "1s"];
     let mut command = place.command(&sweep);
     command.env("TMPDIR", scratch.path());
     let mut running = Running::start(command);

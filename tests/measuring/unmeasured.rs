@@ -216,7 +216,6 @@ fn whole(place: &Place) -> Option<PathBuf> {
         "300ms",
         "--also",
         "postgres",
-        "--no-flamegraphs",
         "--reset-statements",
     ]);
     assert!(answer.code <= 1, "{}\n{}", answer.out, answer.err);

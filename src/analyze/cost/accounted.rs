@@ -8,8 +8,8 @@
 //! and Smith 1979, J. R. Stat. Soc. A 142:33). A stratum is a thread with enough samples; else the threads of its name;
 //! else all others.
 
-use crate::analyze::statistics::interval::InStratum;
-use crate::profile::{ColumnKind, Labels, Node, Profile, Sample, StackId, marker};
+use crate::analyze::statistics::interval::{BATCHES, InStratum};
+use crate::profile::{ColumnKind, FrameId, Labels, LabelsId, Node, Profile, Sample, StackId, marker};
 use crate::run::Window;
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 use rustc_hash::FxHashMap;
@@ -18,8 +18,9 @@ use std::collections::BTreeMap;
 /// Samples that make a stratum of their own: with fewer its share of the samples scatters so much that dividing by it
 /// costs more than it saves (the variance grows by one part in as many, Cochran 1977, 5A.9).
 const ENOUGH: i64 = 20;
-/// How far the lengths of samples and account may be apart, as a share.
-const SAME_SPAN: f64 = 0.02;
+/// How much of the window the profile may miss, as a share, before it is no longer held against the scheduler's
+/// account: the scheduler's readings and the samples' cut lie within a scrape of each other.
+pub(in crate::analyze) const SAME_SPAN: f64 = 0.02;
 /// Where no context switch is recorded, schedstat is exact but for some 10 us a switch (see [`ThreadDelta::switched`]):
 /// it is taken where that is at most this share.
 const CHARGED_WRONGLY: f64 = 0.005;
@@ -165,18 +166,23 @@ fn weighted(profile: &Profile, strata: &[Stratum], unsampled: f64, cpu: usize) -
     Accounted { profile, strata: Strata { of, samples, chance: 0.0 } }
 }
 
-/// CPU that is known of, and not where in the program it went.
+/// CPU that is known of, and not where in the program it went, nor when: it is spread evenly over the window's batches.
 fn without_samples(profile: &mut Profile, nanos: i64, cpu: usize) {
-    let frame = crate::profile::FrameId(profile.frames.len() as u32);
+    let frame = FrameId(profile.frames.len() as u32);
     profile.frames.push(marker(NO_SAMPLE));
-    let stack = StackId(profile.nodes.len() as u32);
+    let stack = Some(StackId(profile.nodes.len() as u32));
     profile.nodes.push(Node { parent: None, frame });
-    let labels = crate::profile::LabelsId(profile.labels.len() as u32);
+    let labels = LabelsId(profile.labels.len() as u32);
     profile.labels.push(Labels { state: "on-cpu".into(), ..Labels::default() });
-    let mut values = vec![0; profile.columns.len()];
-    values[cpu] = nanos;
-    // In the middle of the window, as far as one instant can stand for all of it.
-    let times = || profile.samples.iter().map(|sample| sample.at).collect::<Option<Vec<u64>>>();
-    let at = times().and_then(|times| Some(times.iter().min()?.midpoint(*times.iter().max()?)));
-    profile.samples.push(Sample { stack: Some(stack), labels, at, values });
+    let timed = profile.samples.iter().map(|sample| sample.at).collect::<Option<Vec<u64>>>();
+    let last = timed.and_then(|times| times.into_iter().max());
+    let (parts, mut spent) = (BATCHES as i64, 0);
+    for part in 1..=parts {
+        let due = nanos * part / parts;
+        let mut values = vec![0; profile.columns.len()];
+        values[cpu] = due - spent;
+        spent = due;
+        let at = last.map(|last| last * (2 * part as u64 - 1) / (2 * parts as u64));
+        profile.samples.push(Sample { stack, labels, at, values });
+    }
 }

@@ -1,5 +1,6 @@
 //! Which checks a window gets, and where their evidence comes from. Pure.
 
+use crate::analyze::cost::accounted::SAME_SPAN;
 use crate::analyze::cost::quantities::Inputs;
 use crate::analyze::time::places::latency_at_sockets;
 use crate::check::Check;
@@ -9,10 +10,6 @@ use crate::profile::ColumnKind;
 use crate::run::{Manifest, Part, Window};
 use crate::target::{MachineDelta, Role, SchedulerDelta};
 use crate::wire::Place;
-
-/// How much of the window the profile may miss before rates of the two are no longer compared: the scheduler's
-/// readings and the samples' cut lie within a scrape of each other.
-const SAME_SPAN: f64 = 0.02;
 
 /// All checks of a window, those not checkable included. `window.checks` is not looked at.
 pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Check> {

@@ -1,7 +1,7 @@
 //! A window in slices of 50 ms: throughput, latency and CPU side by side, and when the metrics were scraped.
 //! Invariant: the slices are the load generator's own; what a window does not tell by slice is `None`.
 
-use crate::analyze::cost::view::{ViewOptions, window_view};
+use crate::analyze::cost::view::{ViewOptions, Weights, window_view};
 use crate::analyze::time::correlation::by_slice;
 use crate::analyze::time::slices::{Untold, whereabouts};
 use crate::load::SLICE;
@@ -133,7 +133,8 @@ fn line(window: &Window) -> Line {
 
 /// ns of the target's CPU in each slice, by the samples.
 fn cpus(window: &Window) -> Option<Vec<f64>> {
-    let view = window_view(window, &ViewOptions::default())?;
+    // As sampled: the account is of the whole window, and says nothing of when.
+    let view = window_view(window, &ViewOptions { weights: Weights::Sampled, ..ViewOptions::default() })?;
     let column = &view.profile.columns[view.column];
     (column.kind == ColumnKind::Cpu && column.unit == "nanoseconds").then_some(())?;
     let slices = by_slice(&view, window.load.slices.len())?;

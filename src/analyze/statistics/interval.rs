@@ -13,8 +13,8 @@
 //! Where samples divide an accounted total (strata), how many fell into a stratum plays no part: samples scatter by
 //! sum over strata of w_h^2 / n_h less, w_h the frame's weight there and n_h the stratum's samples (Cochran 1977,
 //! 5A.9). Slices scatter by as much less as is chance of that: ticks are regular, so that on CPUs which the target has
-//! for a share u of the time the number of its ticks varies by 1 - u of what Poisson's law says. What is left of a
-//! slices' variance is at least a quarter, for it is itself an estimate.
+//! for a share u of the time the number of its ticks varies by 1 - u of what Poisson's law says. A quarter of the
+//! slices' variance stays at least, for it is itself an estimate.
 
 use super::distribution::two_sided_quantile;
 use serde::Serialize;

@@ -49,9 +49,9 @@ pub const REPLACED: &[Replaced] = &[
     within(POSTGRESQL, "scale=10", "scale=1"),
     within(POSTGRESQL, "--scale 10", "--quiet --scale 1"),
     within(MATERIALIZE, "--restore --name batched", "--restore --no-follow --name batched"),
-    within(MATERIALIZE, "--levels 1,16,64,128 --window 20s", "--levels 64 --window 1s --no-flamegraphs"),
-    within(AGENTS, "--levels 1,4,16,64,128 --window 20s", "--levels 64 --window 1s --no-follow --no-flamegraphs"),
-    everywhere("SHORT", "--window 500ms --warmup 100ms --no-follow --no-flamegraphs"),
+    within(MATERIALIZE, "--levels 1,16,64,128 --window 20s", "--levels 64 --window 1s"),
+    within(AGENTS, "--levels 1,4,16,64,128 --window 20s", "--levels 64 --window 1s --no-follow"),
+    everywhere("SHORT", "--window 500ms --warmup 100ms --no-follow"),
     // The testbed has environmentd's names, metrics and ports' roles, and ends with its sweep.
     everywhere("doctor --preset materialize", "doctor"),
     everywhere("--preset materialize", "--testbed"),

@@ -6,7 +6,7 @@ use super::shifts::{LabelledSlices, least, probabilities};
 use super::{DRAWS, FALSE_DISCOVERY, SEED};
 use crate::analyze::compare::difference::family::false_discovery;
 use crate::analyze::cost::tally::{Identities, Identity};
-use crate::analyze::cost::view::{ViewOptions, WindowView, window_view};
+use crate::analyze::cost::view::{ViewOptions, Weights, WindowView, window_view};
 use crate::run::{Run, Window};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
@@ -114,7 +114,8 @@ pub fn slow_slices(run: &Run) -> Result<SlowSlices, String> {
 impl<'a> Sliced<'a> {
     fn of(window: &'a Window) -> Option<Self> {
         let marks = marks(window)?;
-        let view = window_view(window, &ViewOptions::default())?;
+        // As sampled: the account is of the whole window, and says nothing of when.
+        let view = window_view(window, &ViewOptions { weights: Weights::Sampled, ..ViewOptions::default() })?;
         let samples = by_slice(&view, marks.len())?;
         Some(Sliced { frames: Identities::of(&view.profile), view, marks, samples })
     }
