@@ -14,7 +14,7 @@ use crate::clock::Span;
 use crate::profile::{ColumnKind, FrameId, Labels, LabelsId, Node, Profile, Sample, StackId, marker};
 use crate::run::{Companion, CpuAccount, Window};
 use crate::sample::SamplingReport;
-use crate::target::{Role, SchedulerDelta};
+use crate::target::{Role, SchedulerDelta, ThreadDelta};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Strata {
 pub(in crate::analyze) fn accounted(window: &Window) -> Option<Accounted> {
     let account = match (&window.account, &window.scheduler) {
         (Some(account), _) => of_companion(account),
-        (None, scheduler) => of_target(scheduler.as_ref()?),
+        (None, scheduler) => of_target(scheduler.as_ref()?, window.facts.span),
     };
     held(window, window.profile.as_ref()?, window.sampling.as_ref()?, &account)
 }
@@ -87,21 +87,29 @@ struct Thread<'a> {
     slices: Option<u64>,
 }
 
-fn of_target(scheduler: &SchedulerDelta) -> Account<'_> {
+/// Of the window itself where the account is known by batch, else of the scheduler's readings, which are nearly that.
+fn of_target(scheduler: &SchedulerDelta, window: Span) -> Account<'_> {
     let target = scheduler.threads.iter().filter(|thread| thread.role == Role::Target);
     // Without a single record of switches nothing was recorded: schedstat then has every thread's error in it.
     let recorded = target.clone().any(|thread| thread.switched.is_some_and(|nanos| nanos > 0));
+    let by_batch = target.clone().any(|thread| !thread.switched_by_batch.is_empty());
+    let span = if by_batch { window } else { scheduler.span };
+    let scale = span.seconds() / scheduler.span.seconds();
+    let nanos = |own: &ThreadDelta| match own.switched_by_batch.is_empty() {
+        true => Some(own.accounted()? as f64 * scale),
+        false => Some(own.switched_by_batch.iter().sum::<u64>() as f64),
+    };
     let threads = target.filter(|_| recorded).filter_map(|own| {
         Some(Thread {
             process: &own.process,
             thread: &own.thread,
             tid: own.tid,
-            nanos: own.accounted()? as f64,
+            nanos: nanos(own)?,
             by_batch: &own.switched_by_batch,
             slices: Some(own.slices),
         })
     });
-    Account { span: scheduler.span, threads: threads.collect() }
+    Account { span, threads: threads.collect() }
 }
 
 fn of_companion(account: &CpuAccount) -> Account<'_> {

@@ -19,7 +19,7 @@ use wireprof::metrics::{Change, Series};
 use wireprof::preset::Preset;
 use wireprof::profile::{ColumnKind, Space};
 use wireprof::run::{Run, Store, Window};
-use wireprof::target::Role;
+use wireprof::target::{Role, ThreadDelta};
 
 /// A cell with at least this many samples is held to 5 %, a smaller one to two standard errors.
 const ENOUGH: f64 = 3_100.0;
@@ -135,10 +135,14 @@ fn shown(window: &Window) -> Option<f64> {
 
 fn of_target(run: &Run, window: &Window) -> Option<Total> {
     let (shown, scheduler) = (shown(window)?, window.scheduler.as_ref()?);
-    // Scheduler readings and samples cover nearly the same seconds.
+    // By batch the account is of the window itself; else readings and samples cover nearly the same seconds.
     let scale = window.profile_span().seconds() / scheduler.span.seconds();
     let target = scheduler.threads.iter().filter(|thread| thread.role == Role::Target);
-    let account: f64 = target.filter_map(|thread| thread.accounted()).map(|nanos| nanos as f64 * scale).sum();
+    let account = |thread: &ThreadDelta| match thread.switched_by_batch.is_empty() {
+        true => thread.accounted().map(|nanos| nanos as f64 * scale),
+        false => Some(thread.switched_by_batch.iter().sum::<u64>() as f64),
+    };
+    let account: f64 = target.filter_map(account).sum();
     let what = format!("the target in {} of {}", window.id().directory(), run.manifest.id);
     Some(Total { what, deviation: (account > 0.0).then(|| shown / account - 1.0) })
 }

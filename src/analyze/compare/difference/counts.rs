@@ -368,6 +368,19 @@ mod tests {
     }
 
     #[test]
+    fn what_accounts_take_away_narrows_a_row_and_never_to_nothing() {
+        let (totals, _) = side(&mut StdRng::seed_from_u64(7), 4, 1.0);
+        let sides = Sides::of(&totals, &totals).unwrap();
+        let steady = Dispersion { base: 1.0, rise: 0.0, prior: 1000.0, assumed: false };
+        let error = |known: f64| {
+            let cost = Cost { weight: 400.0, squares: 400.0, known, scaled: 0.0 };
+            sides.contrast([&cost, &cost], &steady).unwrap().error
+        };
+        assert!(error(200.0) < 0.8 * error(0.0) && error(400.0) > 0.4 * error(0.0), "{} {}", error(0.0), error(200.0));
+        assert_eq!(error(400.0), error(390.0));
+    }
+
+    #[test]
     fn one_window_a_side_assumes_its_dispersion_and_is_wider() {
         let mut random = StdRng::seed_from_u64(8);
         let (one, rows) = side(&mut random, 1, 1.0);
