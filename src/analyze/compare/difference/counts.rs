@@ -35,8 +35,8 @@ pub struct Cost {
     pub weight: f64,
     /// Sum over samples of the squared weight.
     pub squares: f64,
-    /// How much of that is the variance of how many samples fall into the strata whose CPU the kernel accounts: it plays
-    /// no part. 0 where weights are as sampled.
+    /// How much of that is the variance of how many samples fall into the strata whose CPU the kernel accounts: it
+    /// plays no part. 0 where weights are as sampled.
     pub known: f64,
     /// Sum over windows of the squared weight over the window's whole weight.
     pub scaled: f64,
