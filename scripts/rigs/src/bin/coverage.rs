@@ -9,8 +9,8 @@
 //!
 //! The TOP functions with the most CPU, and all CPU together, are judged by samples that divide the kernel's account
 //! and by samples as taken. Prints for both how many intervals held, of how many, with the binomial interval of
-//! relabellings, and how wide the one's are to the other's. Exits with 1 where fewer than 93 % held with accounts, or of
-//! `windows=N` more than 97 %; relabellings of the same windows are not independent, so the binomial interval is too
+//! relabellings, and how wide the one's are to the other's. Exits with 1 where fewer than 93 % held with accounts, or
+//! of `windows=N` more than 97 %; relabellings of the same windows are not independent, so the binomial interval is too
 //! narrow.
 
 use anyhow::{Context, bail, ensure};
