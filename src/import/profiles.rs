@@ -145,6 +145,7 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
         checks: Vec::new(),
         hands: None,
         companions: Vec::new(),
+        account: None,
     })
 }
 

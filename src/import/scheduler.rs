@@ -49,6 +49,7 @@ fn delta(role: Role, process: &str, pid: u32, reading: &Reading, former: Option<
         thread: reading.name.to_string(),
         tid: reading.id,
         switched: None,
+        switched_by_batch: Vec::new(),
         cpu,
         runnable,
         slices,

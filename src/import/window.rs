@@ -105,6 +105,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
         off_cpu: None,
         hands: None,
         companions: Vec::new(),
+        account: None,
         metrics: scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after)),
         statements: statements(directory, ends)?,
         scheduler: scheduler_part(directory, ends, &owner)?,

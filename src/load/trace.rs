@@ -199,6 +199,18 @@ impl LoadTrace {
         }
     }
 
+    /// Its slices as at most so many batches of neighbours: ns after the span's start at which each ends, and the
+    /// queries completed in it. Empty where slices were not measured.
+    pub fn batches(&self, most: usize) -> Vec<(u64, f64)> {
+        let count = most.min(self.slices.len());
+        let mut batches = vec![(0, 0.0); count];
+        for (i, slice) in self.slices.iter().enumerate() {
+            let batch = &mut batches[i * count / self.slices.len()];
+            *batch = (slice.at + slice.nanos, batch.1 + slice.completed as f64);
+        }
+        batches
+    }
+
     /// X: queries per second.
     pub fn throughput(&self) -> f64 {
         self.completed as f64 / self.span.seconds()

@@ -1,19 +1,60 @@
-//! The companions' samples, on disk. Invariant: a window without any has no file of them, as
-//! older runs have none.
+//! The companions' samples and CPU, on disk. Invariant: a window without any has no file of them, as older runs have
+//! none.
 
 use super::store::{encode, read_optional, write_file, write_json};
 use super::{Companion, WindowFacts, pprof};
+use crate::clock::Span;
 use crate::sample::SamplingReport;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
+/// CPU by thread within a span, as the kernel accounts it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuAccount {
+    /// What it covers: the window.
+    pub span: Span,
+    /// Each thread that ran in it, by process, then thread number; those that began or ended in it are among them.
+    pub threads: Vec<ThreadAccount>,
+}
+
+/// One thread's CPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadAccount {
+    /// The process's name (`comm`, at most 15 bytes); `?` where it had ended before it could be read.
+    pub process: String,
+    /// The process.
+    pub pid: u32,
+    /// The thread's name, likewise.
+    pub thread: String,
+    /// The thread.
+    pub tid: u32,
+    /// ns on CPU between the kernel's records of its context switches; of a thread that ran on without any, by
+    /// `schedstat`.
+    pub cpu: u64,
+    /// The same for each batch of the window, as in [`crate::target::ThreadDelta::switched_by_batch`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_batch: Vec<u64>,
+    /// Times it was given a CPU, by `schedstat`; `None`: it was not there at a reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<u64>,
+}
+
+impl CpuAccount {
+    /// ns on CPU of all threads.
+    pub fn cpu(&self) -> u64 {
+        self.threads.iter().map(|thread| thread.cpu).sum()
+    }
+}
+
 /// An entry of `beside.json`; its profile is `beside-N.pb.gz`, N its position in the list from 1.
 #[derive(Serialize, Deserialize)]
 struct CompanionEntry {
     process: String,
     sampling: SamplingReport,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<CpuAccount>,
 }
 
 const COMPANIONS: &str = "beside.json";
@@ -32,16 +73,20 @@ pub fn write_companions(directory: &Path, facts: &WindowFacts, companions: &[Com
             write_file(&directory.join(companion_profile(at)), &encode(profile, facts, Some(sampling))?)?;
         }
     }
-    let entry = |own: &Companion| CompanionEntry { process: own.process.clone(), sampling: own.sampling.clone() };
+    let entry = |own: &Companion| CompanionEntry {
+        process: own.process.clone(),
+        sampling: own.sampling.clone(),
+        account: own.account.clone(),
+    };
     write_json(&directory.join(COMPANIONS), &companions.iter().map(entry).collect::<Vec<_>>())
 }
 
 pub fn read_companions(directory: &Path, profiles: bool) -> Result<Vec<Companion>> {
     let entries: Vec<CompanionEntry> = read_optional(&directory.join(COMPANIONS))?.unwrap_or_default();
-    let read = |(at, CompanionEntry { process, sampling }): (usize, CompanionEntry)| {
+    let read = |(at, CompanionEntry { process, sampling, account }): (usize, CompanionEntry)| {
         let bytes = profiles.then(|| fs::read(directory.join(companion_profile(at)))).and_then(Result::ok);
         let profile = bytes.map(|bytes| pprof::decode(&bytes).with_context(|| companion_profile(at))).transpose()?;
-        Ok(Companion { process, sampling, profile })
+        Ok(Companion { process, sampling, account, profile })
     };
     entries.into_iter().enumerate().map(read).collect()
 }

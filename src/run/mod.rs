@@ -19,6 +19,7 @@ mod store;
 mod unseen;
 mod verdict;
 
+pub use companions::{CpuAccount, ThreadAccount};
 pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
 pub use id::{Reserved, run_id};
 pub use model::*;

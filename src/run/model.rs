@@ -1,7 +1,7 @@
 //! What a stored run holds. Everything right of the run (analysis, rendering, the log) reads only this.
 //! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
 
-use super::Part;
+use super::{CpuAccount, Part};
 use crate::check::Check;
 use crate::clock::Span;
 use crate::load::LoadTrace;
@@ -271,6 +271,9 @@ pub struct Companion {
     pub process: String,
     /// How its stacks were sampled.
     pub sampling: SamplingReport,
+    /// CPU of its threads by the kernel's context switches; `None`: they were not recorded, or the run is of a version
+    /// that did not keep this.
+    pub account: Option<CpuAccount>,
     /// `None`: not read.
     pub profile: Option<Profile>,
 }
@@ -292,6 +295,9 @@ pub struct Window {
     pub hands: Option<super::Hands>,
     /// The companions' samples; empty where none was sampled.
     pub companions: Vec<Companion>,
+    /// CPU of the threads of the companion that `profile` is of, see [`Run::seen_from`]; `None`: `profile` is the
+    /// target's, or there is no such account.
+    pub account: Option<CpuAccount>,
     /// What the server's metrics did between the two scrapes; `None`: not scraped, or not read
     /// ([`super::Parts::metrics`]).
     pub metrics: Option<MetricsDelta>,
@@ -328,6 +334,7 @@ impl Window {
             metrics: Some(hands.metrics.clone()?),
             checks: Vec::new(),
             companions: Vec::new(),
+            account: None,
             sampling: None,
             profile: None,
             off_cpu: None,
@@ -410,7 +417,8 @@ impl Run {
         for window in &mut self.windows {
             let own =
                 std::mem::take(&mut window.companions).into_iter().find(|companions| companions.process == process);
-            (window.sampling, window.profile) = own.map_or((None, None), |own| (Some(own.sampling), own.profile));
+            (window.sampling, window.profile, window.account) =
+                own.map_or((None, None, None), |own| (Some(own.sampling), own.profile, own.account));
             window.off_cpu = None;
             window.hands = None;
         }

@@ -246,6 +246,8 @@ fn write_parts(directory: &Path, window: &Window, expositions: Option<Exposition
         scheduler,
         wire,
         checks,
+        // Of a view; what is stored is the companions' own.
+        account: _,
     } = window;
     write_json(&directory.join("load.json"), load)?;
     let mut log = Vec::new();

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 /// A process whose samples fall outside of its known mappings has them read again at most this often, in ns.
 const REREAD: u64 = 100_000_000;
 /// How often the threads' time on CPU is noted, in ns.
-const NOTED: u64 = 250_000_000;
+const NOTED: u64 = 100_000_000;
 
 /// One process's executable mappings, shared with those forked from it.
 struct ProcessSpace {
@@ -83,14 +83,16 @@ impl<'m> Collector<'m> {
     }
 
     pub fn thread(&mut self, pid: u32, tid: u32) -> u32 {
-        *self.threads.entry(tid).or_insert_with(|| {
-            let name = |tid| comm(pid, tid).or_else(|| self.names.get(&tid).cloned()).unwrap_or_else(|| "?".into());
-            let thread = RawThread { process: name(pid), pid, thread: name(tid), tid };
-            let named = self.processes.named(pid).map(|named| named.pid);
-            self.raw.named.extend(named.filter(|named| *named != pid).map(|named| (pid, named)));
-            self.raw.threads.push(thread);
-            self.raw.threads.len() as u32 - 1
-        })
+        if let Some(known) = self.threads.get(&tid) {
+            return *known;
+        }
+        let name = |tid| comm(pid, tid).or_else(|| self.names.get(&tid).cloned()).unwrap_or_else(|| "?".into());
+        let thread = RawThread { process: name(pid), pid, thread: name(tid), tid };
+        self.note_ancestor(pid);
+        self.raw.threads.push(thread);
+        let at = self.raw.threads.len() as u32 - 1;
+        self.threads.insert(tid, at);
+        at
     }
 
     /// The mappings of a process, read again when the kernel told of new ones or the address is in none.
@@ -183,12 +185,25 @@ impl<'m> Collector<'m> {
         self.raw.samples.len() as u64
     }
 
-    /// Notes the threads' ns on CPU since the start, where it is time for it.
-    pub fn note_on_cpu(&mut self, at: Nanos, threads: impl FnOnce() -> FxHashMap<u32, u64>) {
+    /// Notes the threads' ns on CPU since the start, where it is time for it: process and ns by thread number.
+    pub fn note_on_cpu(&mut self, at: Nanos, threads: impl FnOnce() -> FxHashMap<u32, (u32, u64)>) {
         let noted = self.raw.on_cpu.get_or_insert_default();
-        if noted.last().is_none_or(|last| at >= last.at + NOTED) {
-            noted.push(OnCpu { at, threads: threads() });
+        if noted.last().is_some_and(|last| at < last.at + NOTED) {
+            return;
         }
+        let threads = threads();
+        noted.push(OnCpu { at, threads: threads.iter().map(|(tid, (_, nanos))| (*tid, *nanos)).collect() });
+        for (tid, (pid, _)) in threads {
+            if self.raw.process_of.insert(tid, pid) != Some(pid) {
+                self.note_ancestor(pid);
+            }
+        }
+    }
+
+    /// Notes whose descendant a process is, where it is not one that was named itself.
+    fn note_ancestor(&mut self, pid: u32) {
+        let named = self.processes.named(pid).map(|named| named.pid);
+        self.raw.named.extend(named.filter(|named| *named != pid).map(|named| (pid, named)));
     }
 
     pub fn finish(mut self, span: crate::clock::Span) -> RawSamples {

@@ -156,13 +156,15 @@ pub struct RawSamples {
     /// The threads' time on CPU by the kernel's context switches, noted now and then. `None`: switches were not
     /// followed.
     pub on_cpu: Option<Vec<OnCpu>>,
+    /// The process of each thread in `on_cpu`, by thread number.
+    pub process_of: FxHashMap<u32, u32>,
     /// Waits by stack, or why there are none. `None`: nobody asked.
     pub off_cpu: Option<Result<RawOffCpu, String>>,
     /// Of the processes that were not named themselves, the one named that they descend from: by process number.
     pub named: FxHashMap<u32, u32>,
 }
 
-/// ns on CPU of the target's threads, by thread number, from the recording's start to an instant.
+/// ns on CPU of the sampled processes' threads, by thread number, from the recording's start to an instant.
 #[derive(Clone, Debug, Default)]
 pub struct OnCpu {
     /// The instant, ns of `CLOCK_MONOTONIC`.
@@ -188,6 +190,31 @@ impl RawSamples {
         let within =
             |tid: &u32| (until(notes, *tid, span.end) - until(notes, *tid, span.start)).max(0.0).round() as u64;
         Some(last.threads.keys().map(|tid| (*tid, within(tid))).collect())
+    }
+}
+
+/// How often the time on CPU must be noted for its parts to be told: so many times in the shortest of them.
+const NOTES_A_PART: f64 = 1.5;
+/// A thread that ran for less, in ns, has no parts.
+const LEAST: u64 = 1_000_000;
+
+impl RawSamples {
+    /// ns on CPU of each thread in each of the parts of a span that end so many ns after its start; nothing where
+    /// switches were noted too seldom for that.
+    pub fn on_cpu_by_part(&self, span: Span, ends: &[u64]) -> FxHashMap<u32, Vec<u64>> {
+        let Some(notes @ [first, .., last]) = self.on_cpu.as_deref() else { return FxHashMap::default() };
+        let starts = || std::iter::once(&0).chain(ends);
+        let shortest = starts().zip(ends).map(|(start, end)| end - start).min().unwrap_or(0) as f64;
+        let apart = (last.at - first.at) as f64 / (notes.len() - 1) as f64;
+        if apart * NOTES_A_PART > shortest {
+            return FxHashMap::default();
+        }
+        let parts = |tid: u32| -> Vec<u64> {
+            let at: Vec<f64> = starts().map(|end| until(notes, tid, span.start + end)).collect();
+            at.windows(2).map(|ends| (ends[1] - ends[0]).max(0.0).round() as u64).collect()
+        };
+        let each = last.threads.keys().map(|tid| (*tid, parts(*tid)));
+        each.filter(|(_, parts)| parts.iter().sum::<u64>() >= LEAST).collect()
     }
 }
 
@@ -219,5 +246,16 @@ mod tests {
         assert_eq!((within[&1], within[&2]), (40, 20));
         assert_eq!(raw.on_cpu_within(Span::new(0, 1_000)).unwrap()[&1], 80);
         assert_eq!(RawSamples::default().on_cpu_within(Span::new(0, 1)), None);
+    }
+
+    #[test]
+    fn time_on_cpu_by_part_is_told_where_it_was_noted_often_enough() {
+        let note = |at: u64| OnCpu { at, threads: [(1, at / 2), (2, at / 1_000_000)].into_iter().collect() };
+        let on_cpu = Some((0..=10).map(|i| note(i * 100_000_000)).collect());
+        let raw = RawSamples { on_cpu, ..RawSamples::default() };
+        let span = Span::new(100_000_000, 700_000_000);
+        let found = raw.on_cpu_by_part(span, &[200_000_000, 600_000_000]);
+        assert_eq!(found, [(1, vec![100_000_000, 200_000_000])].into_iter().collect(), "thread 2 hardly ran");
+        assert!(raw.on_cpu_by_part(span, &[100_000_000, 600_000_000]).is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! From what was captured to a window of the run: symbols, metric differences, checks. Invariant: samples are cut to
 //! the same window as the completions they are divided by.
 
-use super::companions::split;
+use super::companions::{accounts, split};
 use super::hands::hands;
 use super::{Captured, QueryCounter, Sources};
 use crate::analyze::judge::checks::check_window;
+use crate::analyze::statistics::interval::BATCHES;
 use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::{MetricsDelta, Scrape};
@@ -47,9 +48,13 @@ pub fn assemble(
         captured;
     let (mut scheduler, mut missing) = (captured.scheduler, captured.missing);
     let stacks = captured.samples.map(|(raw, report)| {
+        let ends: Vec<u64> = load.batches(BATCHES).into_iter().map(|(end, _)| end).collect();
+        let mut accounts = accounts(&raw, &sources.processes.companions, (span, &ends), scheduler.as_ref());
         let (target, companions) = split(raw, &sources.processes.companions);
-        scheduler = scheduler.take().map(|scheduler| with_switches(scheduler, &target));
-        sampled(target, companions, report, span, scheduler.as_ref(), symbolizer)
+        scheduler = scheduler.take().map(|scheduler| with_switches(scheduler, &target, span, &ends));
+        let mut stacks = sampled(target, companions, report, span, scheduler.as_ref(), symbolizer);
+        stacks.companions.iter_mut().for_each(|own| own.account = accounts.remove(&own.process));
+        stacks
     });
     let Stacks { profile, sampling, companions, waits } = stacks.unwrap_or_default();
     let off_cpu = waits.and_then(|waits| waits.map_err(|lacking| missing.push(lacking)).ok());
@@ -74,6 +79,7 @@ pub fn assemble(
         off_cpu,
         hands: captured.hands.map(|captured| hands(captured, symbolizer)),
         companions,
+        account: None,
         metrics,
         statements,
         scheduler,
@@ -143,7 +149,7 @@ fn sampled(
     let hertz = hertz(&profile, scheduler);
     let companions = found.into_iter().map(|(process, (profile, report))| {
         let (profile, sampling) = with_cpu_time(profile, report, hertz);
-        Companion { process, sampling, profile: Some(profile) }
+        Companion { process, sampling, account: None, profile: Some(profile) }
     });
     let companions = companions.collect();
     let (profile, report) = with_cpu_time(profile, report, hertz);
@@ -155,9 +161,11 @@ const SLICE: u64 = 10_000_000;
 
 /// With what the context switches tell of the target's threads in the scheduler's statistics. A thread that ran in the
 /// interval without a switch (a spin on a CPU of its own) has no record, and stays without.
-fn with_switches(mut scheduler: SchedulerDelta, raw: &RawSamples) -> SchedulerDelta {
+fn with_switches(mut scheduler: SchedulerDelta, raw: &RawSamples, window: Span, ends: &[u64]) -> SchedulerDelta {
     let Some(on_cpu) = raw.on_cpu_within(scheduler.span) else { return scheduler };
+    let mut parts = raw.on_cpu_by_part(window, ends);
     for thread in scheduler.threads.iter_mut().filter(|thread| thread.role == Role::Target) {
+        thread.switched_by_batch = parts.remove(&thread.tid).unwrap_or_default();
         thread.switched = on_cpu.get(&thread.tid).copied().or((thread.cpu < SLICE).then_some(0));
     }
     scheduler

@@ -1,8 +1,55 @@
-//! The companions: processes sampled besides the target, in the same windows. Invariant: every sample is the target's
-//! or one companion's, and a process's descendants go with it.
+//! The companions: processes sampled besides the target, in the same windows. Invariant: every sample, and all CPU
+//! that is accounted for, is the target's or one companion's, and a process's descendants go with it.
 
+use crate::clock::Span;
+use crate::run::{CpuAccount, ThreadAccount};
 use crate::sample::{RawOffCpu, RawSample, RawSamples, RawThread, Sampled};
-use std::collections::BTreeSet;
+use crate::target::{Role, SchedulerDelta, ThreadDelta};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The companion that a process is, or descends from; of two of one name, both are one.
+fn owner<'c>(raw: &RawSamples, companions: &'c [(String, Sampled)], pid: u32) -> Option<&'c str> {
+    let named = raw.named.get(&pid).copied().unwrap_or(pid);
+    companions.iter().find(|(_, own)| own.pid == named).map(|(name, _)| name.as_str())
+}
+
+/// CPU of the companions' threads within the window, and in its batches, which end so many ns after its start, by their
+/// names: from the records of context switches, which tell
+/// of threads that began or ended too; of a thread that ran without a switch, from `schedstat`. Nothing where switches
+/// were not recorded.
+pub fn accounts(
+    raw: &RawSamples,
+    companions: &[(String, Sampled)],
+    (span, ends): (Span, &[u64]),
+    scheduler: Option<&SchedulerDelta>,
+) -> BTreeMap<String, CpuAccount> {
+    let Some(on_cpu) = raw.on_cpu_within(span).filter(|_| !companions.is_empty()) else { return BTreeMap::new() };
+    let read: FxHashMap<u32, &ThreadDelta> = scheduler
+        .into_iter()
+        .flat_map(|scheduler| scheduler.threads.iter().filter(|thread| thread.role == Role::Other))
+        .map(|thread| (thread.tid, thread))
+        .collect();
+    let sampled: FxHashMap<u32, &RawThread> = raw.threads.iter().map(|thread| (thread.tid, thread)).collect();
+    let switched = on_cpu.iter().filter_map(|(tid, cpu)| Some((*raw.process_of.get(tid)?, *tid, *cpu)));
+    let unswitched = read.values().filter(|thread| !on_cpu.contains_key(&thread.tid)).filter_map(|thread| {
+        let scale = span.seconds() / scheduler?.span.seconds();
+        Some((thread.pid, thread.tid, (thread.accounted()? as f64 * scale) as u64))
+    });
+    let mut parts = raw.on_cpu_by_part(span, ends);
+    let mut found: BTreeMap<String, CpuAccount> = BTreeMap::new();
+    for (pid, tid, cpu) in switched.chain(unswitched).filter(|(_, _, cpu)| *cpu > 0) {
+        let Some(name) = owner(raw, companions, pid) else { continue };
+        let names = read.get(&tid).map(|thread| (&thread.process, &thread.thread));
+        let names = names.or_else(|| sampled.get(&tid).map(|thread| (&thread.process, &thread.thread)));
+        let (process, thread) = names.map_or(("?".into(), "?".into()), |(a, b)| (a.clone(), b.clone()));
+        let account = found.entry(name.into()).or_insert(CpuAccount { span, threads: Vec::new() });
+        let (by_batch, slices) = (parts.remove(&tid).unwrap_or_default(), read.get(&tid).map(|thread| thread.slices));
+        account.threads.push(ThreadAccount { process, pid, thread, tid, cpu, by_batch, slices });
+    }
+    found.values_mut().for_each(|account| account.threads.sort_by_key(|thread| (thread.pid, thread.tid)));
+    found
+}
 
 /// Divides a recording: the target's samples and waits, and the samples of each companion by its name (companions of
 /// one name count together). Waits of companions are left out.
@@ -10,9 +57,7 @@ pub fn split(raw: RawSamples, companions: &[(String, Sampled)]) -> (RawSamples, 
     if companions.is_empty() {
         return (raw, Vec::new());
     }
-    let name = |pid: u32| companions.iter().find(|(_, own)| own.pid == pid).map(|(name, _)| name.as_str());
-    let of = |thread: &RawThread| name(raw.named.get(&thread.pid).copied().unwrap_or(thread.pid));
-    let owners: Vec<Option<&str>> = raw.threads.iter().map(of).collect();
+    let owners: Vec<Option<&str>> = raw.threads.iter().map(|thread| owner(&raw, companions, thread.pid)).collect();
     let owned_by = |process: Option<&str>| -> Vec<RawSample> {
         raw.samples.iter().filter(|sample| owners[sample.thread as usize] == process).copied().collect()
     };
@@ -46,7 +91,7 @@ fn waits_of_target(followed: RawOffCpu, owners: &[Option<&str>]) -> RawOffCpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{OffCpuReport, RawStack, RawWait};
+    use crate::sample::{OffCpuReport, OnCpu, RawStack, RawWait};
 
     /// A target (1), a database (5) and a backend born of it (6), each with samples and a wait.
     fn raw() -> RawSamples {
@@ -75,6 +120,40 @@ mod tests {
         assert!(companions[0].1.off_cpu.is_none());
         let report = target.off_cpu.unwrap().unwrap().report;
         assert_eq!((report.waits, report.blocked, report.runnable), (2, 100, 1));
+    }
+
+    #[test]
+    fn cpu_of_companions_is_that_of_their_switches_with_processes_that_ended_and_of_schedstat_without_any() {
+        let note = |at, ran: [u64; 3]| OnCpu { at, threads: [1, 5, 6].into_iter().zip(ran).collect() };
+        let mut raw = raw();
+        raw.on_cpu = Some(vec![note(0, [0, 0, 0]), note(1_000, [700, 400, 60])]);
+        raw.process_of = [(1, 1), (5, 5), (6, 6)].into_iter().collect();
+        // 7 spins without a switch, 8 switches and has no record, 9 is the target's, 6 ended before it was read.
+        let thread = |tid, role, slices| ThreadDelta {
+            role,
+            process: "db".into(),
+            pid: if tid == 5 { 5 } else { 6 },
+            thread: format!("t{tid}"),
+            tid,
+            cpu: 1_000_000_000,
+            runnable: 0,
+            switched: None,
+            switched_by_batch: Vec::new(),
+            slices,
+            born: false,
+            gone: false,
+        };
+        let other = |tid, slices| thread(tid, Role::Other, slices);
+        let threads = vec![other(5, 9), other(7, 3), other(8, 1_000_000), thread(9, Role::Target, 1)];
+        let scheduler = SchedulerDelta { span: Span::new(0, 2_000), threads, machine: None };
+        let companions = [("database".into(), Sampled::family(5))];
+        let found = accounts(&raw, &companions, (Span::new(0, 1_000), &[]), Some(&scheduler));
+        let threads: Vec<_> = found["database"].threads.iter().map(|t| (t.pid, t.tid, t.cpu, &*t.thread)).collect();
+        assert_eq!(threads, [(5, 5, 400, "t5"), (6, 6, 60, "t"), (6, 7, 500_000_000, "t7")]);
+        let half = accounts(&raw, &companions, (Span::new(500, 1_000), &[]), None);
+        assert_eq!((found.len(), half["database"].cpu()), (1, 230));
+        raw.on_cpu = None;
+        assert!(accounts(&raw, &companions, (Span::new(0, 1_000), &[]), Some(&scheduler)).is_empty());
     }
 
     #[test]

@@ -213,6 +213,7 @@ mod tests {
             tid: 2,
             cpu: 300,
             switched: None,
+            switched_by_batch: Vec::new(),
             runnable: 200,
             slices: 1,
             born: false,

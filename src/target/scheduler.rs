@@ -43,12 +43,30 @@ pub struct ThreadDelta {
     /// incoming thread (rq_clock_skip_update in kernel/sched/core.c), some microseconds each on a virtual machine.
     #[serde(default)]
     pub switched: Option<u64>,
+    /// The same for each batch of the window, [`crate::load::LoadTrace::batches`]; empty where the records were noted
+    /// too seldom for that, or the thread ran less than 1 ms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub switched_by_batch: Vec<u64>,
     /// Times it was given a CPU.
     pub slices: u64,
     /// Born after the first reading (counted from its birth).
     pub born: bool,
     /// Gone before the second reading: its values are those last seen, at most one sampling interval old.
     pub gone: bool,
+}
+
+/// `schedstat` is exact but for some 10 us a switch (see [`ThreadDelta::switched`]): it is an account where that is at
+/// most this share.
+const CHARGED_WRONGLY: f64 = 0.005;
+const NANOS_A_SWITCH: f64 = 10_000.0;
+
+impl ThreadDelta {
+    /// ns on CPU as exactly as they are known: by the records of context switches, else by `schedstat` where the thread
+    /// hardly switched; `None`: neither.
+    pub fn accounted(&self) -> Option<u64> {
+        let charged = NANOS_A_SWITCH * self.slices as f64 <= CHARGED_WRONGLY * self.cpu as f64;
+        self.switched.or(charged.then_some(self.cpu))
+    }
 }
 
 /// The machine between the two readings, in ns summed over CPUs, from `/proc/stat` (10 ms ticks).

@@ -126,6 +126,7 @@ pub fn difference(readings: &[Snapshot]) -> Option<SchedulerDelta> {
             tid: *tid,
             cpu: since(|t| t.cpu),
             switched: None,
+            switched_by_batch: Vec::new(),
             runnable: now.runnable.saturating_sub(before.map_or(0, |b| b.runnable)),
             slices: since(|t| t.slices),
             born: before.is_none(),

@@ -5,7 +5,7 @@ use crate::build::*;
 use wireprof::analyze::cost::hot::{By, HotOptions, HotTable, hot};
 use wireprof::clock::Span;
 use wireprof::profile::{Builder, Labels, Profile, on_cpu_columns};
-use wireprof::run::Window;
+use wireprof::run::{Companion, CpuAccount, ThreadAccount, Window};
 use wireprof::target::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 
 const SECOND: u64 = 1_000_000_000;
@@ -113,8 +113,48 @@ fn a_thread_that_ran_without_a_switch_is_known_by_schedstat() {
     assert_eq!(cost(&table, "work"), Some(60_000.0));
 }
 
-/// Random numbers below 1, the same in each run (Knuth's MMIX generator).
+fn seen_from(account: Option<CpuAccount>) -> HotTable {
+    // Of the target's thread 1 nothing is seen from the database.
+    let mut window = with_accounts(&[(1, "parse", 50)], vec![ran(1, 70_000_000)]);
+    let (sampling, profile) = (window.sampling.clone().unwrap(), Some(sampled(&[(8, "scan", 60), (9, "sort", 30)])));
+    window.companions = vec![Companion { process: "database".into(), sampling, account, profile }];
+    let options = HotOptions { by: By::SelfCost, ..HotOptions::default() };
+    hot(&run(vec![window]).seen_from("database"), &options)
+}
+
+#[test]
+fn a_companions_samples_divide_the_cpu_of_its_own_threads_and_without_an_account_keep_their_weights() {
+    let thread = |tid, cpu| {
+        let (process, thread) = ("backend".into(), "backend".into());
+        ThreadAccount { process, pid: tid, thread, tid, cpu, by_batch: Vec::new(), slices: Some(1_000) }
+    };
+    let threads = vec![thread(8, 20_000_000), thread(9, 90_000_000)];
+    let account = CpuAccount { span: Span::new(SECOND, 2 * SECOND), threads };
+    let found = seen_from(Some(account));
+    assert_eq!((cost(&found, "scan"), cost(&found, "sort")), (Some(20_000.0), Some(90_000.0)));
+    assert_eq!(found.levels[0].total.clone().unwrap().value, 110_000.0);
+    assert_eq!(found.levels[0].provenance.accounted, Some(1.0));
+    let raw = seen_from(None);
+    assert_eq!((cost(&raw, "scan"), cost(&raw, "sort")), (Some(60_000.0), Some(30_000.0)));
+    assert_eq!(raw.levels[0].provenance.accounted, None);
+}
+
+/// Random numbers, the same in each run (Knuth's MMIX generator).
 struct Chance(u64);
+
+/// What a server does in a window of a second: each 50 ms it changes.
+struct Shape {
+    name: &'static str,
+    threads: usize,
+    /// Share of the two CPUs that all threads have together.
+    busy: f64,
+    /// Share of the function in the first half of the threads, and in the others.
+    shares: [f64; 2],
+    /// Standard deviations, relative, from 50 ms to 50 ms: of each thread's CPU, and of the function's share of it.
+    scatter: [f64; 2],
+    /// Width of the interval to that without accounts, at most.
+    narrower: f64,
+}
 
 impl Chance {
     fn below_one(&mut self) -> f64 {
@@ -122,52 +162,97 @@ impl Chance {
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// A window in which ticks fall by chance: thread 1 runs 0.4 s and spends 30 % of it in `work`, thread 2 0.8 s and
-    /// 80 %.
-    fn window(&mut self) -> Window {
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.below_one()).sum::<f64>() - 6.0
+    }
+
+    fn varied(&mut self, mean: f64, scatter: f64) -> f64 {
+        (mean * (1.0 + scatter * self.normal())).clamp(0.0, 1.0)
+    }
+
+    /// A window in which a thousand ticks a second and CPU fall by chance on what runs.
+    fn window(&mut self, shape: &Shape) -> Window {
+        const TICKS: u64 = 100;
         let mut builder = Builder::new(on_cpu_columns());
-        for (tid, share, ran) in [(1, 0.3, 0.4), (2, 0.8, 0.8)] {
-            let labels = builder.labels(Labels { process: "server".into(), pid: 1, tid, ..Labels::default() });
-            for tick in 0..2_000u64 {
-                // A thousand ticks a second, each of which finds the thread on a CPU or does not.
-                if self.below_one() >= ran / 2.0 {
-                    continue;
-                }
-                let function = if self.below_one() < share { "work" } else { "rest" };
-                let frames = vec![builder.frame(frame(function))];
-                let stack = builder.stack(frames);
-                builder.sample(stack, labels, Some(tick * SECOND / 2_000), vec![1, 1_000_000]);
+        let frames = ["work", "rest"].map(|function| builder.frame(frame(function)));
+        let stacks = frames.map(|frame| builder.stack(vec![frame]));
+        let label = |tid| Labels { process: "server".into(), pid: 1, tid, ..Labels::default() };
+        let labels: Vec<_> = (0..shape.threads as u32).map(|tid| builder.labels(label(tid))).collect();
+        let mut on_cpu = vec![Vec::new(); shape.threads];
+        for slice in 0..20 {
+            let each: Vec<(f64, f64)> = (0..shape.threads)
+                .map(|thread| {
+                    let share = shape.shares[usize::from(2 * thread >= shape.threads)];
+                    let busy = self.varied(shape.busy / shape.threads as f64, shape.scatter[0]);
+                    (busy, self.varied(share, shape.scatter[1]))
+                })
+                .collect();
+            on_cpu.iter_mut().zip(&each).for_each(|(own, (busy, _))| own.push((busy * 1e8) as u64));
+            for tick in 0..TICKS {
+                let mut at = self.below_one();
+                let found = each.iter().position(|(busy, _)| {
+                    at -= busy;
+                    at < 0.0
+                });
+                let Some(thread) = found else { continue };
+                let stack = stacks[usize::from(self.below_one() >= each[thread].1)];
+                let time = SECOND / 20 * slice + tick * 500_000;
+                builder.sample(stack, labels[thread], Some(time), vec![1, 1_000_000]);
             }
         }
         let mut window = window(1, 1, 1, QUERIES, Some(builder.finish()));
-        let threads = vec![ran(1, 400_000_000), ran(2, 800_000_000)];
-        let machine = MachineDelta { cpus: 2, busy: 1_200_000_000, idle: 800_000_000, ..MachineDelta::default() };
+        let threads = on_cpu.into_iter().enumerate().map(|(tid, by_batch)| {
+            let own = ran(tid as u32, by_batch.iter().sum());
+            ThreadDelta { slices: 10_000, switched_by_batch: by_batch, ..own }
+        });
+        let threads: Vec<ThreadDelta> = threads.collect();
+        let busy = threads.iter().filter_map(|thread| thread.switched).sum();
+        let machine = MachineDelta { cpus: 2, busy, idle: 2 * SECOND - busy, ..MachineDelta::default() };
         window.scheduler = Some(SchedulerDelta { span: Span::new(0, SECOND), threads, machine: Some(machine) });
         window
     }
 }
 
-#[test]
-fn intervals_hold_the_true_cost_as_often_as_they_say_and_are_narrower_than_without_accounts() {
+/// The interval of a function; of one without samples that of nothing at all, which has no row.
+fn interval(table: &HotTable, function: &str) -> Option<(f64, f64)> {
+    table.rows.iter().find(|row| row.frame.name == function)?.costs[0].as_ref()?.interval
+}
+
+/// How often of 300 windows the interval holds the true cost, and its width to that without accounts.
+fn coverage(shape: &Shape) -> (f64, f64) {
     const ROUNDS: usize = 300;
-    let truth = (0.3 * 0.4 + 0.8 * 0.8) * SECOND as f64 / QUERIES as f64;
+    let truth = shape.busy * (shape.shares[0] + shape.shares[1]) / 2.0 * 2.0 * SECOND as f64 / QUERIES as f64;
     let mut chance = Chance(7);
     let (mut held, mut widths) = (0, [0.0; 2]);
     for _ in 0..ROUNDS {
-        let with = chance.window();
+        let with = chance.window(shape);
         let without = Window { scheduler: None, ..with.clone() };
-        for (at, window) in [with, without].into_iter().enumerate() {
-            let table = table(window);
-            let row = table.rows.iter().find(|row| row.frame.name == "work").unwrap();
-            let (low, high) = row.costs[0].as_ref().unwrap().interval.unwrap();
-            widths[at] += high - low;
-            held += usize::from(at == 0 && low <= truth && truth <= high);
-        }
+        let [accounted, sampled] = [with, without].map(|window| interval(&table(window), "work"));
+        let (Some((low, high)), Some((least, most))) = (accounted, sampled) else { continue };
+        held += usize::from(low <= truth && truth <= high);
+        widths = [widths[0] + high - low, widths[1] + most - least];
     }
-    let share = held as f64 / ROUNDS as f64;
-    // The wider of two bounds is taken, so that it is held a little oftener.
-    assert!((0.93..=0.995).contains(&share), "{share}");
-    let narrower = widths[0] / widths[1];
-    println!("held {share}, narrower {narrower}");
-    assert!(narrower < 0.85, "{narrower}");
+    (held as f64 / ROUNDS as f64, widths[0] / widths[1])
+}
+
+#[test]
+fn intervals_hold_the_true_cost_as_often_as_they_say_and_are_narrower_than_without_accounts() {
+    let steady =
+        Shape { name: "steady", threads: 2, busy: 0.6, shares: [0.3, 0.8], scatter: [0.0, 0.0], narrower: 0.85 };
+    let shapes = [
+        Shape { name: "CPU varies", scatter: [0.3, 0.0], narrower: 1.0, ..steady },
+        Shape { name: "the function's share varies", scatter: [0.0, 0.3], narrower: 0.95, ..steady },
+        Shape { name: "a whole thread", shares: [1.0, 0.0], scatter: [0.1, 0.0], narrower: 0.6, ..steady },
+        Shape { name: "many threads", threads: 30, ..steady },
+        Shape { name: "rare", shares: [0.02, 0.01], narrower: 1.05, ..steady },
+        Shape { name: "busy", busy: 0.98, ..steady },
+        steady,
+    ];
+    for shape in &shapes {
+        let (held, narrower) = coverage(shape);
+        println!("{}: held {:.1} %, width {narrower:.3} of that without accounts", shape.name, 100.0 * held);
+        // The wider of the bounds by samples and by slices is taken, so that they hold a little oftener.
+        assert!((0.92..=0.985).contains(&held), "{}: {held}", shape.name);
+        assert!(narrower <= shape.narrower, "{}: {narrower}", shape.name);
+    }
 }

@@ -200,6 +200,7 @@ fn raw() -> RawSamples {
     RawSamples {
         named: Default::default(),
         on_cpu: None,
+        process_of: Default::default(),
         off_cpu: None,
         span: Some(Span::new(0, 100)),
         modules: vec![this_program(), module(ModuleKind::Anonymous, "")],

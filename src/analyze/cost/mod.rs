@@ -9,5 +9,5 @@ pub mod owners;
 pub mod processes;
 pub mod quantities;
 pub mod statements;
-pub(in crate::analyze) mod tally;
+pub mod tally;
 pub mod view;

@@ -37,9 +37,11 @@ impl Identity {
 
 /// One window's costs.
 pub struct Tally {
+    /// Of each frame with samples.
     pub frames: BTreeMap<Identity, WindowCost>,
+    /// Of all samples.
     pub total: WindowCost,
-    /// `None` without a focus.
+    /// Outside the focus; `None` without one.
     pub outside: Option<WindowCost>,
     /// The cost of a frame without samples.
     pub blank: WindowCost,
@@ -151,22 +153,13 @@ struct Batches {
 
 impl Batches {
     fn of(view: &WindowView) -> Self {
-        let slices = &view.window.load.slices;
         let window = view.window;
         let timed = view.profile.samples.iter().all(|s| s.at.is_some()) && window.profile_span() == window.facts.span;
-        let count = if timed { BATCHES.min(slices.len()) } else { 0 };
-        let mut batches = vec![(0, 0.0); count];
-        for (i, slice) in slices.iter().enumerate().filter(|_| count > 0) {
-            let batch = &mut batches[i * count / slices.len()];
-            *batch = (slice.at + slice.nanos, batch.1 + slice.completed as f64);
-        }
-        Batches { batches }
+        Batches { batches: if timed { window.load.batches(BATCHES) } else { Vec::new() } }
     }
 
-    /// The batch of a time; the last one takes what comes after the last slice.
     fn at(&self, at: Option<u64>) -> Option<usize> {
-        let last = self.batches.len().checked_sub(1)?;
-        Some(self.batches.partition_point(|(end, _)| *end <= at.unwrap_or(0)).min(last))
+        batch_at(&self.batches, at.unwrap_or(0))
     }
 
     fn blank(&self, view: &WindowView) -> WindowCost {
@@ -184,6 +177,12 @@ impl Batches {
     }
 }
 
+/// The batch of a time, of those of [`crate::load::LoadTrace::batches`]; the last one takes what comes after the last
+/// slice.
+pub(super) fn batch_at(batches: &[(u64, f64)], at: u64) -> Option<usize> {
+    Some(batches.partition_point(|(end, _)| *end <= at).min(batches.len().checked_sub(1)?))
+}
+
 /// Cost by distinct stack.
 fn stack_costs(view: &WindowView, clock: &Batches, blank: &WindowCost) -> HashMap<Option<StackId>, WindowCost> {
     let counted = view.profile.column(&ColumnKind::Samples);
@@ -199,7 +198,7 @@ fn stack_costs(view: &WindowView, clock: &Batches, blank: &WindowCost) -> HashMa
             cost.squares = cost.squares.map(|s| s + weight * weight / count as f64);
         }
         if let Some(part) = &strata[sample.labels.index()] {
-            cost.add_to_stratum(&InStratum { weight, ..*part });
+            cost.add_to_stratum(&InStratum { weight, ..part.clone() });
         }
         if let (Some(batches), Some(batch)) = (&mut cost.batches, clock.at(sample.at)) {
             batches[batch].0 += weight;

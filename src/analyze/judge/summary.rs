@@ -132,8 +132,27 @@ pub fn sampling_notes(run: &Run) -> Vec<String> {
              the thread that ran when they were due, with a stack at which it was switched out"
         ));
     }
+    notes.extend(delivered_late(run));
     notes.extend(sampling_cost(run));
     notes.iter().map(|note| format!("sampling: {note}")).collect()
+}
+
+/// The bias that is left where samples divide accounted CPU: where in its thread a sample shows it. ns, the mean over
+/// the windows by their samples.
+fn delivered_late(run: &Run) -> Option<String> {
+    let (mut sum, mut samples) = (0, 0);
+    for report in run.windows.iter().filter_map(|window| window.sampling.as_ref()) {
+        let Some(delay) = report.timer_delay else { continue };
+        sum += u128::from(delay) * u128::from(report.samples);
+        samples += report.samples;
+    }
+    (samples > 0).then(|| {
+        format!(
+            "a sample shows where its thread was {} after it was due, when the timer's interrupt came: that shifts CPU \
+             between functions of a thread, not between threads (mean of {samples} samples)",
+            time(sum as f64 / samples as f64)
+        )
+    })
 }
 
 /// What a sample cost: the thread that it interrupted, and wireprof.

@@ -12,17 +12,23 @@
 //!
 //! Where samples divide an accounted total (strata), how many fell into a stratum plays no part: samples scatter by
 //! sum over strata of w_h^2 / n_h less, w_h the frame's weight there and n_h the stratum's samples (Cochran 1977,
-//! 5A.9). Slices scatter by as much less as is chance of that: ticks are regular, so that on CPUs which the target has
-//! for a share u of the time the number of its ticks varies by 1 - u of what Poisson's law says. A quarter of the
-//! slices' variance stays at least, for it is itself an estimate.
+//! 5A.9). Where the account is known batch by batch, a batch's weight is set right before its deviation is taken: the
+//! frame's share of the stratum, times what the samples show of the stratum in the batch beyond its account, is taken
+//! away (the regression estimator's residual, Cochran 1977, 7.7). Nothing of chance in the number of samples is left in
+//! it, and all of how cost and CPU vary over the window is.
+//!
+//! Where the account is known of the whole window only, the slices' variance loses as much as is chance of w_h^2 / n_h:
+//! ticks are regular, so that on CPUs which the target has for a share u of the time the number of its ticks varies by
+//! 1 - u of what Poisson's law says. A quarter of that variance stays at least, for it is itself an estimate.
 
 use super::distribution::two_sided_quantile;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Batches a window is cut into at most: enough for Student's t to be near normal, long enough (250 ms of a 5 s
 /// window) that neighbouring batches hardly correlate.
 pub const BATCHES: usize = 20;
-/// Of the slices' variance so much stays at least, whatever the accounts take away.
+/// Of the slices' variance so much stays at least, whatever the account of a whole window takes away.
 const LEFT: f64 = 0.25;
 
 /// What one window contributes to an estimate; weights in the column's unit.
@@ -46,7 +52,7 @@ pub struct WindowCost {
 }
 
 /// Weight of samples that divide the accounted total of a stratum.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InStratum {
     /// Which, of the window's.
     pub stratum: usize,
@@ -54,8 +60,12 @@ pub struct InStratum {
     pub weight: f64,
     /// All samples of the stratum, of whatever frame.
     pub samples: f64,
-    /// How much of the variance of their number is chance: 1 less the target's share of the CPUs.
+    /// How much of the variance of their number is chance that the slices have too: 1 less the target's share of the
+    /// CPUs; 0 where `excess` has taken it out.
     pub chance: f64,
+    /// For each batch of the window, what the samples show of the stratum beyond its account, as a share of the whole
+    /// stratum; `None`: the account is not known by batch.
+    pub excess: Option<Arc<[f64]>>,
 }
 
 impl WindowCost {
@@ -74,13 +84,23 @@ impl WindowCost {
     pub fn add_to_stratum(&mut self, part: &InStratum) {
         match self.strata.binary_search_by_key(&part.stratum, |own| own.stratum) {
             Ok(at) => self.strata[at].weight += part.weight,
-            Err(at) => self.strata.insert(at, *part),
+            Err(at) => self.strata.insert(at, part.clone()),
         }
     }
 
     /// The variance of the weight that comes of how many samples fall into its strata, which the accounts take away.
     fn known(&self) -> f64 {
         self.strata.iter().map(|part| part.weight * part.weight / part.samples).sum()
+    }
+
+    /// The batches without what is chance in the number of samples in each, where that is known.
+    fn set_right(&self) -> Option<Vec<(f64, f64)>> {
+        let mut batches = self.batches.clone().filter(|batches| batches.len() >= 2)?;
+        for part in &self.strata {
+            let excess = part.excess.iter().flat_map(|excess| excess.iter());
+            batches.iter_mut().zip(excess).for_each(|(batch, excess)| batch.0 -= part.weight * excess);
+        }
+        Some(batches)
     }
 
     /// The part of that which slices have too.
@@ -140,9 +160,9 @@ fn poisson_bounds(count: f64) -> (f64, f64) {
 fn slices_half_width(windows: &[WindowCost], value: f64, queries: f64) -> Option<f64> {
     let (mut variance, mut freedom) = (0.0, 0);
     for window in windows {
-        let batches = window.batches.as_ref().filter(|b| b.len() >= 2)?;
+        let batches = window.set_right()?;
         let ratio = if window.queries > 0.0 { window.weight / window.queries } else { value };
-        let scatter = scatter(batches, ratio);
+        let scatter = scatter(&batches, ratio);
         variance += (scatter - window.by_chance()).max(LEFT * scatter);
         freedom += batches.len() - 1;
     }
@@ -245,10 +265,27 @@ mod tests {
         assert!((high / 1000.0 - 3.69).abs() < 0.04, "{high}");
     }
 
+    fn part(stratum: usize, weight: f64, samples: f64) -> InStratum {
+        InStratum { stratum, weight, samples, chance: 0.5, excess: None }
+    }
+
+    #[test]
+    fn batches_lose_what_samples_show_of_a_stratum_beyond_its_account() {
+        // Samples fall 60 : 40 where the CPU was 50 : 50; half of them are the frame's, evenly.
+        let with = |excess: Option<Arc<[f64]>>| {
+            let strata = vec![InStratum { chance: 0.0, excess, ..part(0, 500e6, 1e6) }];
+            let cost = WindowCost { strata, ..window(500e6, 500_000, Some(vec![(300e6, 500.0), (200e6, 500.0)])) };
+            let (low, high) = estimate(&[cost]).unwrap().interval.unwrap();
+            high - low
+        };
+        let (without, taken) = (with(None), with(Some([0.1, -0.1].into())));
+        assert!(taken < 0.01 * without, "{taken} {without}");
+    }
+
     #[test]
     fn a_whole_stratum_has_no_interval_and_half_of_one_the_binomial_one() {
         let of = |samples: u64| WindowCost {
-            strata: vec![InStratum { stratum: 0, weight: samples as f64 * 1e6, samples: 10_000.0, chance: 0.5 }],
+            strata: vec![part(0, samples as f64 * 1e6, 10_000.0)],
             ..window(samples as f64 * 1e6, samples, Some(vec![(samples as f64 * 5e5, 500.0); 2]))
         };
         let (low, high) = estimate(&[of(10_000)]).unwrap().interval.unwrap();
@@ -262,7 +299,7 @@ mod tests {
 
     #[test]
     fn strata_are_added_in_their_order() {
-        let part = |stratum, weight| InStratum { stratum, weight, samples: 100.0, chance: 0.5 };
+        let part = |stratum, weight| part(stratum, weight, 100.0);
         let mut cost = WindowCost { strata: vec![part(2, 20.0)], ..WindowCost::default() };
         cost.add(&WindowCost { strata: vec![part(0, 10.0), part(2, 30.0)], ..WindowCost::default() });
         assert_eq!(cost.strata, [part(0, 10.0), part(2, 50.0)]);

@@ -142,7 +142,7 @@ impl<'s> Reader<'s> {
         collector.note_on_cpu(clock::now(), || {
             let threads = kernel.threads();
             met.extend(threads.iter().map(|(tid, thread)| (thread.pid, *tid)));
-            threads.into_iter().map(|(tid, thread)| (tid, thread.on_cpu)).collect()
+            threads.into_iter().map(|(tid, thread)| (tid, (thread.pid, thread.on_cpu))).collect()
         });
         for (pid, tid) in met.into_iter().filter(|_| self.waits == Some(Ok(()))) {
             self.stacks.collector.thread(pid, tid);

@@ -24,7 +24,7 @@ pub struct Reader<'m> {
     opened: Opened,
     collector: Collector<'m>,
     owners: Vec<Tick>,
-    on_cpu: FxHashMap<u32, u64>,
+    on_cpu: FxHashMap<u32, (u32, u64)>,
     foreign: u64,
     lost: u64,
     throttled: u64,
@@ -147,10 +147,11 @@ impl<'m> Reader<'m> {
         }
     }
 
-    /// Adds a slice of one of the target's threads to its time on CPU.
+    /// Adds a slice of a thread of a sampled process to its time on CPU.
     fn ran(&mut self, pid: u32, tid: u32, start: u64, end: u64) {
         if self.collector.processes.is_sampled(pid) {
-            *self.on_cpu.entry(tid).or_default() += end - start;
+            let thread = self.on_cpu.entry(tid).or_default();
+            *thread = (pid, thread.1 + (end - start));
         }
     }
 

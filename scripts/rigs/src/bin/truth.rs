@@ -1,10 +1,17 @@
 //! Holds stored runs of the testbed against what is known to be true: planted CPU against what the profile finds, and
 //! sampled CPU against the kernel's accounting (its records of context switches) by thread group; the planted lock's
 //! own wait against what was found spinning, blocked and runnable in it. Usage: truth RUN_DIRECTORY... Prints a line
-//! per figure with its standard error; a deviation beyond the tolerance is marked `!`.
+//! per figure with its standard error; a deviation beyond the tolerance is marked `!`. At the end it says PASS or FAIL,
+//! with counts, of
+//!
+//! - each cell (planted function x level x window): within 5 % or two standard errors;
+//! - each mean over the windows of a function and level: within 1.5 %;
+//! - the total of the target, and of each companion, in each window: equal to the kernel's account within 0.1 %.
+//!
+//! Exits with 1 where one of them fails or there is nothing to judge it by.
 
 use regex::Regex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wireprof::analyze::cost::view::{ViewOptions, window_view};
 use wireprof::analyze::time::WaitKinds;
 use wireprof::analyze::time::off_cpu::waits;
@@ -12,27 +19,149 @@ use wireprof::metrics::{Change, Series};
 use wireprof::preset::Preset;
 use wireprof::profile::{ColumnKind, Space};
 use wireprof::run::{Run, Store, Window};
-use wireprof::target::Role;
+use wireprof::target::{Role, ThreadDelta};
 
 /// A cell with at least this many samples is held to 5 %, a smaller one to two standard errors.
 const ENOUGH: f64 = 3_100.0;
 
+/// A mean over windows may be off by this much.
+const MEAN: f64 = 0.015;
+/// A total may differ from the account by this much.
+const TOTAL: f64 = 0.001;
+
+/// A planted function in a window.
+struct Cell {
+    function: &'static str,
+    level: usize,
+    /// Found over planted, less 1.
+    deviation: f64,
+    bound: f64,
+}
+
+/// All CPU of the target or a companion in a window.
+struct Total {
+    what: String,
+    /// Shown over accounted, less 1; `None`: it has no account.
+    deviation: Option<f64>,
+}
+
 fn main() -> anyhow::Result<()> {
+    let (mut cells, mut totals) = (Vec::new(), Vec::new());
     let mut ratios: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for directory in std::env::args().skip(1) {
         let run = Store::new(".").load(&directory)?;
         for window in &run.windows {
-            plants(&run, window);
+            plants(&run, window, &mut cells);
             groups(window, &mut ratios);
         }
         lock(&run)?;
+        totals.extend(totals_of(&run));
     }
     println!("\nsampled over accounted CPU, all windows together");
     for (group, values) in ratios {
         let (sampled, accounted) = values.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
         println!("{group:<24} {:.4} over {} windows ({:.2} s accounted)", sampled / accounted, values.len(), accounted);
     }
-    Ok(())
+    println!();
+    let passed = [cells_hold(&cells), means_hold(&cells), totals_hold(&totals)];
+    std::process::exit(i32::from(passed.contains(&false)));
+}
+
+/// PASS or FAIL, and of what.
+fn verdict(what: &str, held: usize, of: usize, worst: &str) -> bool {
+    let passed = of > 0 && held == of;
+    println!("{}: {what}: {held} of {of}; {worst}", if passed { "PASS" } else { "FAIL" });
+    passed
+}
+
+fn cells_hold(cells: &[Cell]) -> bool {
+    let held = cells.iter().filter(|cell| cell.deviation.abs() <= cell.bound).count();
+    let worst = cells.iter().max_by(|a, b| (a.deviation.abs() / a.bound).total_cmp(&(b.deviation.abs() / b.bound)));
+    let worst = worst.map_or("no cell".into(), |cell| {
+        let (off, bound) = (cell.deviation * 100.0, cell.bound * 100.0);
+        format!("the worst, {} at level {}, is off by {off:+.2} % of {bound:.2} %", cell.function, cell.level)
+    });
+    verdict("cells within 5 % or two standard errors", held, cells.len(), &worst)
+}
+
+/// Over the windows of each function and level.
+fn means_hold(cells: &[Cell]) -> bool {
+    let mut groups: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
+    cells.iter().for_each(|cell| groups.entry((cell.function, cell.level)).or_default().push(cell.deviation));
+    let (mut held, mut worst) = (0, (0.0, String::from("no mean")));
+    for ((function, level), deviations) in &groups {
+        let mean = deviations.iter().sum::<f64>() / deviations.len() as f64;
+        held += usize::from(mean.abs() <= MEAN);
+        let off = mean * 100.0;
+        println!("mean of {function} at level {level}: {off:+.2} % over {} windows", deviations.len());
+        if mean.abs() >= worst.0 {
+            worst = (mean.abs(), format!("the worst, {function} at level {level}, is off by {off:+.2} %"));
+        }
+    }
+    verdict("means over windows within 1.5 %", held, groups.len(), &worst.1)
+}
+
+fn totals_hold(totals: &[Total]) -> bool {
+    let held = totals.iter().filter(|total| total.deviation.is_some_and(|off| off.abs() <= TOTAL)).count();
+    let known = totals.iter().filter_map(|total| Some((total.deviation?, &total.what)));
+    let worst = known.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
+    let worst = worst.map_or("none has an account".into(), |(off, what)| {
+        format!("the largest deviation, of {what}, is {:+.5} %", off * 100.0)
+    });
+    verdict("totals equal to the kernel's account within 0.1 %", held, totals.len(), &worst)
+}
+
+/// The total of the target in each window, and of each companion, against the account of its threads.
+fn totals_of(run: &Run) -> Vec<Total> {
+    let mut found: Vec<Total> = run.windows.iter().filter_map(|window| of_target(run, window)).collect();
+    for companion in run.companions() {
+        let seen = run.clone().seen_from(companion);
+        for window in &seen.windows {
+            let Some(shown) = shown(window) else { continue };
+            let account = window.account.as_ref().map(|account| account.cpu() as f64);
+            let what = format!("{companion} in {}", window.id().directory());
+            beside(run, window, companion, account);
+            found.push(Total { what, deviation: account.map(|account| shown / account - 1.0) });
+        }
+    }
+    found
+}
+
+/// ns of all that a table shows; `None`: nothing was sampled.
+fn shown(window: &Window) -> Option<f64> {
+    let view = window_view(window, &ViewOptions::default())?;
+    Some(view.profile.total(view.column) as f64)
+}
+
+fn of_target(run: &Run, window: &Window) -> Option<Total> {
+    let (shown, scheduler) = (shown(window)?, window.scheduler.as_ref()?);
+    // By batch the account is of the window itself; else readings and samples cover nearly the same seconds.
+    let scale = window.profile_span().seconds() / scheduler.span.seconds();
+    let target = scheduler.threads.iter().filter(|thread| thread.role == Role::Target);
+    let account = |thread: &ThreadDelta| match thread.switched_by_batch.is_empty() {
+        true => thread.accounted().map(|nanos| nanos as f64 * scale),
+        false => Some(thread.switched_by_batch.iter().sum::<u64>() as f64),
+    };
+    let account: f64 = target.filter_map(account).sum();
+    let what = format!("the target in {} of {}", window.id().directory(), run.manifest.id);
+    Some(Total { what, deviation: (account > 0.0).then(|| shown / account - 1.0) })
+}
+
+/// The two accounts that the kernel has of a companion, of which the one is by its context switches.
+fn beside(run: &Run, window: &Window, companion: &str, account: Option<f64>) {
+    let (Some(scheduler), Some(account), Some(own)) = (&window.scheduler, account, &window.account) else { return };
+    let pids: BTreeSet<u32> = own.threads.iter().map(|thread| thread.pid).collect();
+    let read = scheduler.threads.iter().filter(|thread| thread.role == Role::Other && pids.contains(&thread.pid));
+    let read = read.map(|thread| thread.cpu as f64).sum::<f64>() * own.span.seconds() / scheduler.span.seconds();
+    println!(
+        "{} {} {companion}: {:.4} s by its context switches, {:.4} s by schedstat: {:+.2} % ({} threads)",
+        run.manifest.id,
+        window.id().directory(),
+        account / 1e9,
+        read / 1e9,
+        (read / account - 1.0) * 100.0,
+        own.threads.len()
+    );
 }
 
 /// Calls and CPU of a plant in the window, by its own count.
@@ -44,7 +173,7 @@ fn published(window: &Window, name: &str, plant: &str) -> Option<f64> {
     }
 }
 
-fn plants(run: &Run, window: &Window) {
+fn plants(run: &Run, window: &Window, cells: &mut Vec<Cell>) {
     let Some(view) = window_view(window, &ViewOptions::default()) else { return };
     let (profile, cpu_column) = (view.profile.as_ref(), view.column);
     for (plant, function) in [
@@ -78,6 +207,7 @@ fn plants(run: &Run, window: &Window) {
         let (planted, error) = (cpu / calls * 1e6, 1.0 / samples.max(1.0).sqrt());
         let deviation = found / planted - 1.0;
         let bound = if samples >= ENOUGH { 0.05 } else { 2.0 * error };
+        cells.push(Cell { function, level: window.id().level, deviation, bound });
         println!(
             "{} {:<9} {plant:<12} planted {planted:.2} us a call, found {found:.2}: {:+.1} % ({samples:.0} samples, \
                 one standard error {:.1} %; {whole:.2} with what interrupted it) {}",

@@ -6,7 +6,8 @@
 //! - *R* varies from window to window as a whole; its variance is that between windows, with their few degrees of
 //!   freedom;
 //! - *p* varies by the luck of sampling, and by more where the frame's own work comes and goes. Within a window the
-//!   row's weight y_w of T_w has the variance f c y_w (1 - p) for samples of weight c; the dispersion f is estimated
+//!   row's weight y_w of T_w has the variance f c y_w (1 - p) for samples of weight c, and where samples divide the CPU
+//!   that is accounted to threads the smaller one of shares of these ([`Cost::known`]); the dispersion f is estimated
 //!   for each row by Pearson's statistic over the windows (quasi-likelihood: McCullagh and Nelder 1989, 9.2), and
 //!   drawn towards a trend over the rows' counts, f = a + b count, as negative binomial counts have it (Smyth 2004,
 //!   Stat. Appl. Genet. Mol. Biol. 3:3; Lund et al. 2012, ibid. 11(5):8). It is never taken as less than 1, and a row
@@ -22,6 +23,9 @@ use serde::Serialize;
 pub const FEWEST: f64 = 20.0;
 /// Dispersion assumed where there is one window a side and nothing to estimate it from: twice the noise of sampling.
 pub const ASSUMED_DISPERSION: f64 = 2.0;
+/// Of a share's luck so much stays at least, whatever the accounts take away: a share also varies with how much each
+/// thread runs, which the scatter between windows tells of, and is measured in units of this.
+const LEAST_LUCK: f64 = 0.25;
 /// Standard deviation, relative, from start to start of a server that is assumed of the cost of all samples there.
 pub const ASSUMED_SCATTER: f64 = 0.02;
 
@@ -31,16 +35,26 @@ pub struct Cost {
     pub weight: f64,
     /// Sum over samples of the squared weight.
     pub squares: f64,
+    /// How much of that is the variance of how many samples fall into the strata whose CPU the kernel accounts: it
+    /// plays no part. 0 where weights are as sampled.
+    pub known: f64,
     /// Sum over windows of the squared weight over the window's whole weight.
     pub scaled: f64,
 }
 
 impl Cost {
     /// Adds a window of the whole weight `total`.
-    pub fn add_window(&mut self, weight: f64, squares: f64, total: f64) {
+    pub fn add_window(&mut self, weight: f64, (squares, known): (f64, f64), total: f64) {
         self.weight += weight;
         self.squares += squares;
+        self.known += known;
         self.scaled += weight * weight / total;
+    }
+
+    /// The part of the squares that is luck: that of a share of a known whole is 1 - p of it.
+    fn luck(&self, share: f64) -> f64 {
+        let free = if self.squares > 0.0 { 1.0 - self.known / self.squares } else { 1.0 };
+        free.min(1.0 - share).max(LEAST_LUCK * (1.0 - share))
     }
 
     /// Samples that the weight is worth.
@@ -71,7 +85,7 @@ impl Totals {
     /// R: cost a query of all samples, with the scatter that all rows share.
     fn rate(&self) -> Mean {
         let value = self.cost.weight / self.queries;
-        let sampling = self.cost.squares / (self.queries * self.queries);
+        let sampling = (self.cost.squares - self.cost.known).max(0.0) / (self.queries * self.queries);
         let each: Vec<f64> = self.windows.iter().map(|(weight, queries)| weight / queries).collect();
         match Mean::of(&each) {
             Some(mean) => Mean { value, variance: mean.variance.max(sampling), freedom: mean.freedom },
@@ -130,12 +144,19 @@ impl Sides {
         // As if there were no difference, and as it is: the larger one, since a side with few samples or none seems
         // too certain.
         let pooled = (costs[0].weight + costs[1].weight) / (self.totals[0].queries + self.totals[1].queries);
+        let all = self.totals[0].cost.weight + self.totals[1].cost.weight;
+        let both = Cost {
+            weight: costs[0].weight + costs[1].weight,
+            squares: costs[0].squares + costs[1].squares,
+            known: costs[0].known + costs[1].known,
+            scaled: 0.0,
+        };
         let (mut equal, mut own, mut shared) = (0.0, 0.0, [0.0; 2]);
         for (side, totals) in self.totals.iter().enumerate() {
             let share = costs[side].weight / totals.cost.weight;
             let queries = totals.queries;
-            equal += totals.quantum() * pooled / queries;
-            own += costs[side].squares.max(totals.quantum().powi(2)) * (1.0 - share) / (queries * queries);
+            equal += totals.quantum() * pooled * both.luck(both.weight / all) / queries;
+            own += costs[side].squares.max(totals.quantum().powi(2)) * costs[side].luck(share) / (queries * queries);
             shared[side] = share * share * self.rates[side].variance;
         }
         let luck = factor * own.max(equal);
@@ -177,7 +198,7 @@ impl Sides {
             let share = cost.weight / totals.cost.weight;
             if cost.weight > 0.0 && share < 1.0 && totals.windows.len() > 1 {
                 let quantum = cost.squares / cost.weight;
-                sum += (cost.scaled - share * cost.weight).max(0.0) / (quantum * share * (1.0 - share));
+                sum += (cost.scaled - share * cost.weight).max(0.0) / (quantum * share * cost.luck(share));
                 freedom += totals.windows.len() as f64 - 1.0;
             }
         }
@@ -292,8 +313,8 @@ mod tests {
             let mean = |row: usize| 2.0 * 1.04f64.powi(row as i32) * if row == 130 { grown } else { 1.0 } * shared;
             let counts: Vec<f64> = (0..ROWS).map(|row| count(random, mean(row), 0.001)).collect();
             let total: f64 = counts.iter().sum();
-            rows.iter_mut().zip(&counts).for_each(|(row, count)| row.add_window(*count, *count, total));
-            totals.cost.add_window(total, total, total);
+            rows.iter_mut().zip(&counts).for_each(|(row, count)| row.add_window(*count, (*count, 0.0), total));
+            totals.cost.add_window(total, (total, 0.0), total);
             totals.queries += QUERIES;
             totals.windows.push((total, QUERIES));
         }
@@ -339,11 +360,24 @@ mod tests {
         let mut random = StdRng::seed_from_u64(7);
         let (totals, _) = side(&mut random, 4, 1.0);
         let sides = Sides::of(&totals, &totals).unwrap();
-        let of = |samples: f64| Cost { weight: samples, squares: samples, scaled: 0.0 };
+        let of = |samples: f64| Cost { weight: samples, squares: samples, known: 0.0, scaled: 0.0 };
         let none = Dispersion { base: 1.0, rise: 0.0, prior: 1000.0, assumed: false };
         assert_eq!(sides.contrast([&of(15.0), &of(4.0)], &none), None);
         let gone = sides.contrast([&of(200.0), &of(0.0)], &none).unwrap();
         assert!(gone.estimate < 0.0 && gone.p() < 1e-9, "{gone:?} {}", gone.p());
+    }
+
+    #[test]
+    fn what_accounts_take_away_narrows_a_row_and_never_to_nothing() {
+        let (totals, _) = side(&mut StdRng::seed_from_u64(7), 4, 1.0);
+        let sides = Sides::of(&totals, &totals).unwrap();
+        let steady = Dispersion { base: 1.0, rise: 0.0, prior: 1000.0, assumed: false };
+        let error = |known: f64| {
+            let cost = Cost { weight: 400.0, squares: 400.0, known, scaled: 0.0 };
+            sides.contrast([&cost, &cost], &steady).unwrap().error
+        };
+        assert!(error(200.0) < 0.8 * error(0.0) && error(400.0) > 0.4 * error(0.0), "{} {}", error(0.0), error(200.0));
+        assert_eq!(error(400.0), error(390.0));
     }
 
     #[test]

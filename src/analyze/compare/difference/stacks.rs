@@ -7,7 +7,8 @@ use super::tree::Tree;
 use crate::analyze::Identity;
 use crate::analyze::cost::owners::{Ownership, Rules, owners, transport};
 use crate::analyze::cost::view::WindowView;
-use crate::profile::{Column, ColumnKind, Frame, Node, Rename, Space, lasting_name, marker};
+use crate::analyze::statistics::interval::InStratum;
+use crate::profile::{Column, ColumnKind, Frame, Node, Rename, Sample, Space, lasting_name, marker};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -43,17 +44,26 @@ struct Frames {
     known: FxHashMap<(String, Space), usize>,
 }
 
+/// What counts for a frame in a window.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    frame: usize,
+    weight: f64,
+    /// Squared weights, and what of them plays no part: as in [`Cost`].
+    squares: (f64, f64),
+}
+
 /// One window's costs by frame.
 #[derive(Clone, Debug)]
 struct WindowCosts {
-    /// Frame, weight and squared weight of its own samples.
-    own: Vec<(usize, f64, f64)>,
+    /// Of its own samples.
+    own: Vec<Counted>,
     /// The same of the samples that it owns; empty where owners are not asked for.
-    owned: Vec<(usize, f64, f64)>,
+    owned: Vec<Counted>,
     /// Frame, and weight of all samples with it.
     under: Vec<(usize, f64)>,
     weight: f64,
-    squares: f64,
+    squares: (f64, f64),
     queries: f64,
     counted: bool,
     /// (weight, queries) of each of the load's slices; empty where samples have no times.
@@ -96,10 +106,10 @@ impl Stacks {
         let mut costs = vec![FrameCost::default(); self.frames.list.len()];
         for window in &self.windows {
             totals.add(window);
-            for (frame, weight, squares) in &window.own {
+            for Counted { frame, weight, squares } in &window.own {
                 costs[*frame].own.add_window(*weight, *squares, window.weight);
             }
-            for (frame, weight, squares) in &window.owned {
+            for Counted { frame, weight, squares } in &window.owned {
                 costs[*frame].owned.add_window(*weight, *squares, window.weight);
             }
             window.under.iter().for_each(|(frame, weight)| costs[*frame].total += weight);
@@ -152,11 +162,11 @@ impl WindowCosts {
             under[of_frame[node.frame.index()]] += weight;
         }
         WindowCosts {
-            own: weights.by(nodes.iter().map(|node| of_frame[node.frame.index()]), without),
-            owned: owners.map_or_else(Vec::new, |owners| weights.by(owners.into_iter(), without)),
+            own: weights.by(view, &nodes.iter().map(|node| of_frame[node.frame.index()]).collect::<Vec<_>>(), without),
+            owned: owners.map_or_else(Vec::new, |owners| weights.by(view, &owners, without)),
             under: under.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0).collect(),
             weight: weights.total,
-            squares: weights.squares,
+            squares: (weights.squares, known(view, |_| 0).get(&0).copied().unwrap_or(0.0)),
             queries: view.queries,
             counted: weights.counted,
             slices: slices(view),
@@ -234,18 +244,36 @@ impl Weights {
 
     /// Weights and squared weights by what each node's samples count for; `without` is what those without a stack
     /// count for.
-    fn by(&self, of_node: impl Iterator<Item = usize>, without: usize) -> Vec<(usize, f64, f64)> {
+    fn by(&self, view: &WindowView, of_node: &[usize], without: usize) -> Vec<Counted> {
+        let known = known(view, |sample| sample.stack.map_or(without, |stack| of_node[stack.index()]));
         let mut sums = vec![(0.0, 0.0); without + 1];
         sums[without] = self.none;
-        for (at, (weight, squares)) in of_node.zip(&self.own) {
+        for (&at, (weight, squares)) in of_node.iter().zip(&self.own) {
             if at >= sums.len() {
                 sums.resize(at + 1, (0.0, 0.0));
             }
             sums[at] = (sums[at].0 + weight, sums[at].1 + squares);
         }
         let sums = sums.into_iter().enumerate().filter(|(_, (weight, _))| *weight > 0.0);
-        sums.map(|(at, (weight, squares))| (at, weight, squares)).collect()
+        let known = |at: usize| known.get(&at).copied().unwrap_or(0.0);
+        sums.map(|(at, (weight, squares))| Counted { frame: at, weight, squares: (squares, known(at)) }).collect()
     }
+}
+
+/// For each thing that samples count for, the sum over strata of its squared weight there over the stratum's samples.
+fn known(view: &WindowView, of: impl Fn(&Sample) -> usize) -> FxHashMap<usize, f64> {
+    let Some(strata) = &view.strata else { return FxHashMap::default() };
+    let parts: Vec<Option<InStratum>> = view.profile.labels.iter().map(|labels| strata.part(labels.tid, 0.0)).collect();
+    let mut weights: FxHashMap<(usize, usize), (f64, f64)> = FxHashMap::default();
+    for sample in &view.profile.samples {
+        let Some(part) = &parts[sample.labels.index()] else { continue };
+        weights.entry((of(sample), part.stratum)).or_insert((0.0, part.samples)).0 += sample.values[view.column] as f64;
+    }
+    let mut sums: FxHashMap<usize, f64> = FxHashMap::default();
+    for ((at, _), (weight, samples)) in weights {
+        *sums.entry(at).or_default() += weight * weight / samples;
+    }
+    sums
 }
 
 impl Totals {

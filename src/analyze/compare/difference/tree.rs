@@ -40,7 +40,7 @@ impl Tree {
         for at in (0..self.nodes.len()).rev() {
             let (weight, squares) = window[at];
             if weight > 0.0 {
-                self.subtree[at].add_window(weight, squares, weights.total);
+                self.subtree[at].add_window(weight, (squares, 0.0), weights.total);
                 if let Some(parent) = self.nodes[at].0 {
                     window[parent] = add(window[parent], window[at]);
                 }
@@ -251,7 +251,7 @@ impl Joined {
                     own.resize(place.index() + 1, [(0.0, 0.0); 2]);
                     subtrees.resize(place.index() + 1, [Cost::default(); 2]);
                 }
-                let cost = Cost { weight: tree.own[at].0, squares: tree.own[at].1, scaled: 0.0 };
+                let cost = Cost { weight: tree.own[at].0, squares: tree.own[at].1, known: 0.0, scaled: 0.0 };
                 own[place.index()][side] = (cost.weight, cost.samples());
                 subtrees[place.index()][side] = tree.subtree[at];
             }

@@ -1,7 +1,7 @@
 //! What each owner of a level's CPU costs a query. Invariant: each sample counts for one owner, so
 //! owners' costs sum to the total.
 
-use crate::analyze::cost::accounted::Strata;
+use crate::analyze::cost::accounted::{Accounted, Strata, accounted_companion};
 use crate::analyze::cost::hot::By;
 use crate::analyze::cost::owners::{Rules, owners as owners_of, replaced};
 use crate::analyze::cost::tally::tally;
@@ -111,12 +111,14 @@ pub fn beside(naming: &Naming, windows: &[&Window], process: &str) -> Vec<Owner>
 
 fn of_companion<'w>(window: &'w Window, process: &str) -> Option<WindowView<'w>> {
     let own = window.companions.iter().find(|companion| companion.process == process)?;
-    let profile = own.profile.as_ref()?;
+    let (profile, strata) = match accounted_companion(window, own) {
+        Some(Accounted { profile, strata }) => (Cow::Owned(profile), Some(strata)),
+        None => (Cow::Borrowed(own.profile.as_ref()?), None),
+    };
     let column = profile.column(&ColumnKind::Cpu)?;
     // Its samples come from the same seconds as the target's.
     let queries = window.queries_under_profile();
     let (source, outside) = (Source::OnCpu, None);
-    let (profile, strata) = (Cow::Borrowed(profile), None);
     Some(WindowView { window, source, profile, strata, column, queries, outside, folded: None })
 }
 
