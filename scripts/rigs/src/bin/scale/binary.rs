@@ -1,7 +1,7 @@
 //! Names and pictures by the size of a program's debug information, by `scripts/benches/symbols`. 3,000 MB take 10 GB
 //! of disk and some minutes: they are measured on demand, by SIZES.
 
-use crate::{Cost, Part};
+use crate::{Cost, Measured, Part};
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
@@ -18,7 +18,7 @@ pub const PART: Part = Part {
     measure,
 };
 
-fn measure(megabytes: u64) -> Result<Vec<(&'static str, f64)>> {
+fn measure(megabytes: u64) -> Measured {
     let mut bench = Command::new("scripts/benches/symbols");
     bench.env("MEGABYTES", megabytes.to_string()).env("ROUNDS", "1").env_remove("BENCH_HISTORY");
     let output = bench.output().context("scripts/benches/symbols, from the repository's root")?;

@@ -1,7 +1,7 @@
 //! The load generator and the program at the sockets by the number of clients, on the testbed.
 
-use crate::{Cost, Part, memory};
-use anyhow::{Context, Result, ensure};
+use crate::{Cost, Measured, Part, memory};
+use anyhow::{Context, ensure};
 use std::time::{Duration, Instant};
 use wireprof::clock::{Span, now};
 use wireprof::load::{Address, Driver, Options, PgwireDriver};
@@ -27,7 +27,7 @@ const SECONDS: u64 = 3;
 /// Readings of the places.
 const READINGS: u32 = 20;
 
-fn measure(clients: u64) -> Result<Vec<(&'static str, f64)>> {
+fn measure(clients: u64) -> Measured {
     let testbed =
         Testbed::start(&TestbedOptions { arguments: vec!["--frontend-peek".into()], ..TestbedOptions::default() })?;
     let address = Address::parse(&testbed.ready.sql)?;

@@ -1,8 +1,7 @@
 //! The kernel's memory by the number of CPUs: the sampler's maps are made for so many CPUs, those of the sockets are
 //! made for this machine's and reckoned for so many; the rings that tell of mappings are one for each.
 
-use crate::{Cost, Part, memory};
-use anyhow::Result;
+use crate::{Cost, Measured, Part, memory};
 use wireprof::sample::Options;
 use wireprof::sample::ebpf::EbpfSampler;
 use wireprof::sample::perf::{CHANGES_BYTES, budget};
@@ -22,7 +21,7 @@ pub const PART: Part = Part {
     measure,
 };
 
-fn measure(cpus: u64) -> Result<Vec<(&'static str, f64)>> {
+fn measure(cpus: u64) -> Measured {
     let all = |(common, each): (f64, f64)| (common + each * cpus as f64) / 1e6;
     let sampler = EbpfSampler::open_for_cpus(Options::default(), Cache::default(), cpus as usize)?;
     let of_sampler = all(memory::maps()?);

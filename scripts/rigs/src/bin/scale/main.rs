@@ -17,6 +17,9 @@ use anyhow::{Context, Result, bail, ensure};
 use std::process::Command;
 use table::Row;
 
+/// Names of costs with their values at one size.
+pub type Measured = Result<Vec<(&'static str, f64)>>;
+
 /// A cost that a part measures.
 pub struct Cost {
     /// As the measuring process prints it.
@@ -34,8 +37,8 @@ pub struct Part {
     pub unit: &'static str,
     pub sizes: &'static [u64],
     pub costs: &'static [Cost],
-    /// Measures one size: names of costs with their values.
-    pub measure: fn(u64) -> Result<Vec<(&'static str, f64)>>,
+    /// Measures one size.
+    pub measure: fn(u64) -> Measured,
 }
 
 const PARTS: [Part; 7] =

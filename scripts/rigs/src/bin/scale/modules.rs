@@ -1,7 +1,7 @@
 //! The unwinder's tables by the number of files that the target has mapped: copies of a library of 2,000 functions,
 //! which have no build-id and so are read one by one.
 
-use crate::{Cost, Part, memory};
+use crate::{Cost, Measured, Part, memory};
 use anyhow::{Context, Result, ensure};
 use std::ffi::CString;
 use std::fmt::Write;
@@ -56,7 +56,7 @@ pub fn program(files: &[&str]) -> Result<()> {
     std::process::exit(0)
 }
 
-fn measure(libraries: u64) -> Result<Vec<(&'static str, f64)>> {
+fn measure(libraries: u64) -> Measured {
     let directory = tempfile::tempdir()?;
     let files = make(directory.path(), libraries as usize)?;
     let mut target = Command::new(std::env::current_exe()?);
@@ -67,7 +67,7 @@ fn measure(libraries: u64) -> Result<Vec<(&'static str, f64)>> {
     result
 }
 
-fn attach(target: &mut std::process::Child) -> Result<Vec<(&'static str, f64)>> {
+fn attach(target: &mut std::process::Child) -> Measured {
     use std::io::{Read, Write};
     let mut ready = [0; 6];
     let mut said = target.stdout.take().context("its output")?;

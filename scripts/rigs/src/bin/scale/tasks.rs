@@ -1,8 +1,8 @@
 //! The replay of what carries the queries, by the number of tasks, from constructed events: each query of a thousand
 //! connections is handled by a task of its own, which waits twice, once for another task.
 
-use crate::{Cost, Part, memory};
-use anyhow::{Result, ensure};
+use crate::{Cost, Measured, Part, memory};
+use anyhow::ensure;
 use std::time::Instant;
 use wireprof::carriers::replay;
 use wireprof::clock::{Nanos, Span};
@@ -24,7 +24,7 @@ const CONNECTIONS: u64 = 1_000;
 /// The task that ends a wait of each other one.
 const WORKER: u64 = 1 << 40;
 
-fn measure(tasks: u64) -> Result<Vec<(&'static str, f64)>> {
+fn measure(tasks: u64) -> Measured {
     let raw = recording(tasks);
     let (before, began) = (memory::status("VmHWM")?, Instant::now());
     let carried = replay(&raw, PORT, Span::new(0, Nanos::MAX));

@@ -1,7 +1,7 @@
 //! The sampler by the number of the target's threads, which all together wait a thousand times a second, so that what
 //! grows is what a thread costs.
 
-use crate::{Cost, Part, memory};
+use crate::{Cost, Measured, Part, memory};
 use anyhow::{Context, Result, ensure};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ pub fn program(threads: u64) -> Result<()> {
     std::process::exit(0)
 }
 
-fn measure(threads: u64) -> Result<Vec<(&'static str, f64)>> {
+fn measure(threads: u64) -> Measured {
     let mut target = Command::new(std::env::current_exe()?);
     let mut target =
         target.args([PROGRAM, &threads.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -62,7 +62,7 @@ fn measure(threads: u64) -> Result<Vec<(&'static str, f64)>> {
     result
 }
 
-fn sample(pid: u32) -> Result<Vec<(&'static str, f64)>> {
+fn sample(pid: u32) -> Measured {
     let mut sampler = EbpfSampler::open(Options { off_cpu: true, ..Options::default() }, Cache::default())?;
     let (before, began) = (memory::status("RssAnon")?, Instant::now());
     let recording = sampler.start(&[Sampled::alone(pid)])?;

@@ -1,7 +1,7 @@
 //! Memory and time by the length of a window, from constructed samples and latencies: as many samples a second as are
 //! ever taken, of a thousand distinct stacks.
 
-use crate::{Cost, Part, memory};
+use crate::{Cost, Measured, Part, memory};
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use std::time::Instant;
@@ -30,7 +30,7 @@ const STACKS: usize = 1_000;
 /// Queries in 50 ms.
 const QUERIES: u64 = 500;
 
-fn measure(seconds: u64) -> Result<Vec<(&'static str, f64)>> {
+fn measure(seconds: u64) -> Measured {
     let begin = memory::status("RssAnon")?;
     let stack = |number: usize| {
         let addresses = (0..40).map(|depth| Address { module: None, at: (number * 64 + depth) as u64 });
