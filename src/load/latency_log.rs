@@ -2,6 +2,7 @@
 //! times in seconds after the window's start. Invariant: what is read back has the counts that were written, or is
 //! refused.
 
+use super::SliceLatency;
 use super::trace::{LoadTrace, empty_histogram};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -18,9 +19,9 @@ pub fn write_latency_log(trace: &LoadTrace, mut output: impl Write) -> Result<()
     builder.with_max_value_divisor(1e6);
     let mut log = builder.begin_log_with(&mut output, &mut serializer).context("write the latency log's head")?;
     for slice in &trace.slices {
-        let Some(histogram) = &slice.latency else { continue };
+        let Some(latency) = &slice.latency else { continue };
         let (at, length) = (Duration::from_nanos(slice.at), Duration::from_nanos(slice.nanos));
-        log.write_histogram(histogram, at, length, None)
+        log.write_histogram(&latency.histogram(), at, length, None)
             .map_err(|cause| anyhow::anyhow!("write the latency log at {at:?}: {cause}"))?;
     }
     Ok(())
@@ -56,7 +57,7 @@ pub fn read_latency_log(trace: &mut LoadTrace, mut input: impl Read) -> Result<(
         total
             .add(&histogram)
             .map_err(|cause| anyhow::anyhow!("the latency log holds impossible latencies: {cause}"))?;
-        slice.latency = Some(histogram);
+        slice.latency = Some(SliceLatency::of(&histogram));
     }
     trace.latency = total;
     Ok(())

@@ -3,6 +3,7 @@
 use super::connect::{Connection, Connector};
 use super::driver::{Driver, Load};
 use super::event_loop::Session;
+use super::open_files;
 use super::plan::{Plan, Protocol};
 use super::shared::Shared;
 use super::threads::LoadThreads;
@@ -93,6 +94,7 @@ impl Driver for PgwireDriver {
     /// Opens `level` connections, verifies each statement on the first one and prepares statements on all of them.
     /// Errors are [`LoadError`]s or [`crate::workload::WorkloadError`]s.
     fn open(&mut self, level: usize) -> Result<Box<dyn Load>> {
+        open_files::allow(level);
         let parts = self.workload.connections(level)?;
         let mut plan = Plan::new(&self.workload, self.options.protocol, self.options.repeat_arguments)?;
         plan.client_work = self.options.client_work.as_nanos() as u64;

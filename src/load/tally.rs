@@ -1,11 +1,12 @@
 //! The notes of all load threads, cut to one window. Invariant: every completion inside the window is in exactly one
 //! slice, so that the slices' counts and histograms sum to the window's.
 
-use super::ThreadChoice;
 use super::plan::Plan;
 use super::record::{Mark, Notes, Outcome, Record};
+use super::slice_latency::empty_slice_histogram;
 use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
 use super::transactions::transactions;
+use super::{SliceLatency, ThreadChoice};
 use crate::clock::{Nanos, Span};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -34,16 +35,13 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
             tally.add(record, thread);
         }
     }
+    tally.close();
     let accepted = |sqlstate: &String| setting.accepted_errors.contains(sqlstate);
     let errors = tally.errors.into_iter().map(|((sqlstate, message), count)| {
         let accepted = accepted(&sqlstate);
         ErrorCount { sqlstate, message, count, accepted }
     });
     let lost = notes.iter().flat_map(|thread| &thread.losses).filter(|loss| loss.at < span.end).count();
-    let mut latency = empty_histogram();
-    for histogram in tally.slices.iter().filter_map(|slice| slice.latency.as_ref()) {
-        latency.add(histogram).expect("no slice's histogram has values that the window's cannot hold");
-    }
     LoadTrace {
         driver: setting.driver,
         span,
@@ -57,7 +55,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         latency_sum: Some(tally.slices.iter().map(|slice| slice.latency_sum).sum()),
         at_sockets: setting.within.map(|span| counted(span, notes)),
         slices: tally.slices,
-        latency,
+        latency: tally.latency,
         generator: Generator { choice: setting.choice, ..generator(span, &notes[setting.ended..], tally.delay) },
         sessions: Sessions { opened: setting.connections as u64, lost: lost as u64 },
         jobs: tally.jobs,
@@ -80,6 +78,11 @@ fn counted(span: Span, notes: &[Notes]) -> Counted {
 struct Tally {
     span: Span,
     slices: Vec<Slice>,
+    /// Of the slice that is counted now: a thread's records come in order of time.
+    open: Option<usize>,
+    counted: Histogram<u64>,
+    /// Of the slices that were counted before.
+    latency: Histogram<u64>,
     jobs: Vec<JobCount>,
     errors: BTreeMap<(String, String), u64>,
     wrong_rows: u64,
@@ -93,12 +96,15 @@ impl Tally {
             nanos: SLICE.min(span.nanos() - at),
             completed: 0,
             latency_sum: 0,
-            latency: Some(slice_histogram()),
+            latency: Some(SliceLatency::default()),
         };
         let job = |name: &String| JobCount { name: name.clone(), completed: 0, rows: 0, errors: 0, latency_sum: 0 };
         Tally {
             span,
             slices: (0..span.nanos()).step_by(SLICE as usize).map(slice).collect(),
+            open: None,
+            counted: empty_slice_histogram(),
+            latency: empty_histogram(),
             jobs: plan.counted().iter().map(job).collect(),
             errors: BTreeMap::new(),
             wrong_rows: 0,
@@ -124,21 +130,25 @@ impl Tally {
         job.completed += 1;
         job.rows += u64::from(rows);
         job.latency_sum += latency;
-        let slice = &mut self.slices[((record.end - self.span.start) / SLICE) as usize];
+        let at = ((record.end - self.span.start) / SLICE) as usize;
+        if self.open != Some(at) {
+            self.close();
+            self.open = Some(at);
+        }
+        let slice = &mut self.slices[at];
         slice.completed += 1;
         slice.latency_sum += latency;
-        if let Some(histogram) = &mut slice.latency {
-            histogram.record(latency.min(LONGEST)).expect("the histogram grows up to LONGEST");
-        }
+        self.counted.record(latency.min(LONGEST)).expect("the histogram grows up to LONGEST");
         self.delay += u64::from(record.delay);
     }
-}
 
-/// As [`empty_histogram`], but no larger than its values need: a run holds thousands of them.
-fn slice_histogram() -> Histogram<u64> {
-    let mut histogram = Histogram::new_with_bounds(1_000, 2_000_000, 3).expect("constant bounds are valid");
-    histogram.auto(true);
-    histogram
+    /// Keeps what was counted of the slice under way.
+    fn close(&mut self) {
+        let Some(at) = self.open.take() else { return };
+        self.slices[at].latency.get_or_insert_default().add(&self.counted);
+        self.latency.add(&self.counted).expect("no slice has values that the window's histogram cannot hold");
+        self.counted.reset();
+    }
 }
 
 fn generator(span: Span, notes: &[Notes], delay: u64) -> Generator {
@@ -247,7 +257,7 @@ mod tests {
             notes.record(Record::new(5, latency, 0, 0, Outcome::Rows(1)));
         }
         let trace = cut_one(Span::new(0, 10), notes);
-        for histogram in [&trace.latency, trace.slices[0].latency.as_ref().unwrap()] {
+        for histogram in [&trace.latency, &trace.slices[0].latency.as_ref().unwrap().histogram()] {
             let kept: Vec<_> = histogram.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())).collect();
             assert_eq!(kept.iter().map(|(_, count)| count).collect::<Vec<_>>(), [&1, &1, &1, &2]);
             for ((value, _), expected) in kept.iter().zip([5_000, 7 * MS, 5_000 * MS, LONGEST]) {
@@ -256,6 +266,25 @@ mod tests {
                 assert!(error <= (expected / 1000).max(512), "{value} for {expected}");
             }
         }
+    }
+
+    #[test]
+    fn slices_take_bytes_by_their_queries_and_threads_add_up() {
+        let seconds = 20_000 * MS;
+        // Two threads, each a query in each ms, of 1 to 40 ms.
+        let thread = |shift: u64| {
+            let mut notes = Notes::default();
+            let record = |at: u64| Record::new(at * MS + shift, (1 + (at + shift) % 40) * MS, 0, 0, Outcome::Rows(1));
+            (0..seconds / MS).for_each(|at| notes.record(record(at)));
+            notes
+        };
+        let trace = cut_last(Span::new(0, seconds), vec![thread(0), thread(1)]);
+        assert_eq!((trace.slices.len(), trace.completed, trace.latency.len()), (400, 40_000, 40_000));
+        let latencies = || trace.slices.iter().filter_map(|slice| slice.latency.as_ref());
+        assert!(latencies().all(|latency| latency.len() == 100));
+        // As dense histograms each was 50 KB and more: in ten minutes 600 MB.
+        let bytes: usize = latencies().map(SliceLatency::bytes).sum();
+        assert!(bytes <= 400 * 40 * 12, "{bytes} bytes");
     }
 
     #[test]

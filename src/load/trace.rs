@@ -1,7 +1,7 @@
 //! What a driver reports of one stretch of load. Invariant: a query is counted in the interval in which its last
 //! row was received, exactly once; slices of 50 ms partition the span, so their counts sum to the total.
 
-use super::{ThreadChoice, Transactions};
+use super::{SliceLatency, ThreadChoice, Transactions};
 use crate::clock::Span;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,7 @@ pub struct Slice {
     pub latency_sum: u64,
     /// Their latencies in ns; `None` until they are read from `latency.hdr`.
     #[serde(skip)]
-    pub latency: Option<Histogram<u64>>,
+    pub latency: Option<SliceLatency>,
 }
 
 /// Errors of one kind; they are not among the completed.

@@ -99,6 +99,11 @@ impl SocketProgram {
         })
     }
 
+    /// Bytes of the kernel's arrays that are mapped: those of all hops, however many are followed.
+    pub fn mapped_bytes(&self) -> usize {
+        self.connections.len() + self.uses.len() + self.sampling.len()
+    }
+
     fn connection_at(&self, hop: usize, port: usize) -> *mut Connection {
         assert!(hop < HOPS && port < PORTS);
         // SAFETY: the mapping holds HOPS * PORTS connections, so that this one lies within it (asserted).

@@ -16,7 +16,8 @@ const SECTIONS: [&str; 5] = ["Question", "Answer", "Measurement", "Alternatives"
 const NOT_OURS: [&str; 1] = ["pgwire-server-perf-log.md"];
 
 /// Folders whose files documents name.
-const FOLDERS: [&str; 8] = ["src/", "tests/", "scripts/", "presets/", "fuzz/", "docs/", "testbed/", "examples/"];
+const FOLDERS: [&str; 9] =
+    ["src/", "tests/", "scripts/", "presets/", "fuzz/", "docs/", "testbed/", "examples/", "benches/"];
 
 struct Document {
     /// From the repository's root.

@@ -4,6 +4,7 @@
 mod accounted;
 mod answer;
 mod architecture;
+mod benchmarks;
 #[path = "../support/binaries.rs"]
 mod binaries;
 #[path = "../support/browser.rs"]

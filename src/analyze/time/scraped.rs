@@ -82,7 +82,7 @@ fn mean(slices: &[&Slice]) -> Option<f64> {
 fn p99(slices: &[&Slice]) -> Option<u64> {
     let mut all = empty_histogram();
     for slice in slices {
-        all.add(slice.latency.as_ref()?).ok()?;
+        all.add(slice.latency.as_ref()?.histogram()).ok()?;
     }
     (!all.is_empty()).then(|| all.value_at_quantile(0.99))
 }

@@ -12,39 +12,66 @@ use rustc_hash::FxHashMap;
 use std::os::fd::BorrowedFd;
 
 /// How many elements each of the kernel's arrays has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     pub mappings: usize,
     pub pages: usize,
     /// Rows of 4 bytes, an even number.
     pub rows: usize,
     pub rules: usize,
+    /// Sums of waits.
+    pub waits: usize,
 }
 
 impl Room {
-    /// What is kept free for files that are mapped later: 12 MiB of rows and 1 GiB of code.
-    const RESERVE: Room = Room { mappings: 1 << 14, pages: 1 << 18, rows: 3 << 20, rules: 1 << 17 };
+    /// Sums that a thread needs: of each place where it waits three (as the stack is known), of preemptions one a
+    /// stack. Threads of the testbed and of PostgreSQL have 4 to 20.
+    pub const WAITS_A_THREAD: usize = 32;
+    /// What is kept free for files that are mapped later: 12 MiB of rows and 1 GiB of code, and, since each of them
+    /// that is mapped alone needs all mappings of its process anew, 500 of them one by one; and for threads born later.
+    const RESERVE: Room = Room { mappings: 1 << 17, pages: 1 << 18, rows: 3 << 20, rules: 1 << 17, waits: 1 << 16 };
+
+    /// As much again is kept free as there is already, but no more than this.
+    const AGAIN: Room = Room { mappings: 0, pages: 1 << 21, rows: 1 << 24, rules: 1 << 19, waits: 1 << 18 };
 
     pub fn with_reserve(self) -> Room {
-        let reserve = Room::RESERVE;
+        self.with_reserve_by(1)
+    }
+
+    /// What must be there so that a recording may begin: with less, half of what is kept free is used already.
+    pub fn with_half_of_the_reserve(self) -> Room {
+        self.with_reserve_by(2)
+    }
+
+    fn with_reserve_by(self, parts: usize) -> Room {
+        let with = |used: usize, reserve: usize, again: usize| used + reserve.max(used.min(again)) / parts;
+        let (reserve, again) = (Room::RESERVE, Room::AGAIN);
         Room {
-            mappings: self.mappings + reserve.mappings,
-            pages: self.pages + reserve.pages,
-            rows: (self.rows + reserve.rows).next_multiple_of(2),
-            rules: self.rules + reserve.rules,
+            mappings: with(self.mappings, reserve.mappings, again.mappings),
+            pages: with(self.pages, reserve.pages, again.pages),
+            rows: with(self.rows, reserve.rows, again.rows).next_multiple_of(2),
+            rules: with(self.rules, reserve.rules, again.rules),
+            waits: with(self.waits, reserve.waits, again.waits),
         }
     }
 
     fn holds(&self, used: &Room) -> bool {
-        self.mappings >= used.mappings && self.pages >= used.pages && self.rows >= used.rows && self.rules >= used.rules
+        let pairs = [
+            (self.mappings, used.mappings),
+            (self.pages, used.pages),
+            (self.rows, used.rows),
+            (self.rules, used.rules),
+            (self.waits, used.waits),
+        ];
+        pairs.iter().all(|(own, used)| own >= used)
     }
 
     fn plus(self, table: &Table) -> Room {
         Room {
-            mappings: self.mappings,
             pages: self.pages + table.pages(),
             rows: self.rows + table.rows(),
             rules: self.rules + table.rules(),
+            ..self
         }
     }
 }
@@ -80,7 +107,7 @@ impl Tables {
 
     /// What all tables together need.
     pub fn room(&self) -> Room {
-        self.by_module.values().fold(Room { mappings: 0, pages: 0, rows: 0, rules: 0 }, Room::plus)
+        self.by_module.values().fold(Room::default(), Room::plus)
     }
 }
 
@@ -114,7 +141,7 @@ impl Memory {
     pub fn new(room: Room, [mappings, pages, rows, rules]: [BorrowedFd; 4]) -> Result<Memory> {
         Ok(Memory {
             room,
-            used: Room { mappings: 0, pages: 0, rows: 0, rules: 0 },
+            used: Room::default(),
             mappings: map_array(mappings, room.mappings * KernelMapping::SIZE, "mappings")?,
             pages: map_array(pages, room.pages * 8, "pages")?,
             rows: map_array(rows, room.rows * 4, "rows")?,
@@ -232,4 +259,27 @@ fn write(map: &MmapRaw, at: usize, bytes: &[u8]) {
     // order of stores, and the kernel publishes an element of a hash map by a store with release
     // (hlist_nulls_add_head_rcu), which the program's look-up acquires: whoever sees the entry sees these bytes.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr().add(at), bytes.len()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_thousand_threads_have_room_for_their_waits_and_another_thousand_do_not_load_the_program_anew() {
+        let of = |threads: usize| Room { waits: threads * Room::WAITS_A_THREAD, ..Room::default() };
+        assert!(of(4_000).with_reserve().holds(&of(5_000)));
+        assert!(!Room::default().with_reserve().holds(&of(4_000)), "65,536 sums are not enough for 4,000 threads");
+    }
+
+    #[test]
+    fn a_process_may_open_400_libraries_one_by_one_and_as_much_code_again_as_it_has() {
+        let all = (1..=400).map(|mapped| mapped + 20).sum();
+        assert!(Room::default().with_reserve().holds(&Room { mappings: all, ..Room::default() }));
+        let of = |libraries: usize| Room { pages: libraries * 50, rows: libraries * 12_001, ..Room::default() };
+        let loaded = of(200).with_reserve();
+        assert!(loaded.holds(&of(400)) && loaded.rows.is_multiple_of(2));
+        assert!(!Room::default().with_reserve().holds(&of(200).with_half_of_the_reserve()), "it is loaded anew");
+        assert!(of(200).with_reserve().holds(&of(200).with_half_of_the_reserve()), "and that is enough");
+    }
 }

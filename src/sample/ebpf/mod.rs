@@ -17,7 +17,7 @@ use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::{Cache, Modules, Space, read_mappings};
 use super::{Carrying, FollowOptions, RawSamples, Recording, Sampled, Sampler, SamplingReport};
-use crate::target::{family, online_cpus};
+use crate::target::{family, online_cpus, tasks};
 use anyhow::{Context, Result};
 pub use follow::EventRoom;
 use follow::Followed;
@@ -66,6 +66,12 @@ impl EbpfSampler {
         Self::open_form(options, cache, Form { events, ..Form::default() })
     }
 
+    /// As [`EbpfSampler::open`], but with the kernel's memory that a machine of so many CPUs, no fewer than this one's,
+    /// needs: what it would take there.
+    pub fn open_for_cpus(options: Options, cache: Cache, cpus: usize) -> Result<EbpfSampler> {
+        Self::open_form(options, cache, Form { cpus: Some(cpus), ..Form::default() })
+    }
+
     /// Why waits cannot be followed on this host; `None`: they can.
     pub fn waits_refused(&self) -> Option<String> {
         self.state.lock().kernel.waits_refused.clone()
@@ -92,8 +98,7 @@ impl EbpfSampler {
         let budget = events::budget(online_cpus().len(), &options);
         let event = events::event_name(options.event, &mut Vec::new());
         events::clock(event, &budget, 0).context("the kernel refuses a sampling event of all processes")?;
-        let nothing = Room { mappings: 0, pages: 0, rows: 0, rules: 0 };
-        let kernel = KernelProgram::load(nothing.with_reserve(), form)?;
+        let kernel = KernelProgram::load(Room::default().with_reserve(), form)?;
         let state = State { modules: Modules::default(), tables: Tables::new(cache), kernel };
         Ok(EbpfSampler { options, form, state: Arc::new(Mutex::new(state)) })
     }
@@ -102,7 +107,9 @@ impl EbpfSampler {
 impl State {
     /// Makes the tables of all files that the processes have mapped, and room for them.
     fn prepare(&mut self, sampled: &[Sampled], form: Form, progress: &dyn Fn(&str)) -> Result<()> {
+        let mut threads = 0;
         for Sampled { pid, .. } in members(sampled) {
+            threads += tasks(pid).len();
             let space = Space::new(pid, &read_mappings(pid), &mut self.modules);
             for placed in space.placed() {
                 self.tables.of(placed.module, &mut self.modules, |path, bytes| {
@@ -112,8 +119,8 @@ impl State {
                 });
             }
         }
-        let room = self.tables.room();
-        if !self.kernel.memory.holds(&room) {
+        let room = Room { waits: threads * Room::WAITS_A_THREAD, ..self.tables.room() };
+        if !self.kernel.memory.holds(&room.with_half_of_the_reserve()) {
             self.kernel = KernelProgram::load(room.with_reserve(), form)?;
         }
         Ok(())

@@ -56,6 +56,8 @@ pub struct Form {
     pub id_mask: Option<u64>,
     /// Room for what carries the queries.
     pub events: EventRoom,
+    /// For this many CPUs; `None`: for those that this machine can have.
+    pub cpus: Option<usize>,
 }
 
 /// The program in the kernel.
@@ -85,7 +87,7 @@ impl KernelProgram {
     /// Loads it with this much room.
     pub fn load(room: Room, form: Form) -> Result<KernelProgram> {
         let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
-        let count = possible_cpus()?;
+        let count = form.cpus.map_or_else(possible_cpus, Ok)?;
         let (copies, id_mask) = (u32::from(form.copies), form.id_mask.unwrap_or(u64::MAX));
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
@@ -93,6 +95,7 @@ impl KernelProgram {
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
             .map_max_entries("rules", room.rules as u32)
+            .map_max_entries("waits", room.waits as u32)
             .map_max_entries("scratches", (2 + CLAIMS) * count as u32)
             .map_max_entries("claims", CLAIMS * count as u32)
             .map_max_entries("events", form.events.ring_bytes)

@@ -139,7 +139,7 @@ impl<'s> Reader<'s> {
     fn note_threads(&mut self) {
         let mut met = Vec::new();
         let Stacks { kernel, collector, .. } = &mut self.stacks;
-        collector.note_on_cpu(clock::now(), || {
+        collector.note_on_cpu(clock::now(), kernel.window.open(), || {
             let threads = kernel.threads();
             met.extend(threads.iter().map(|(tid, thread)| (thread.pid, *tid)));
             threads.into_iter().map(|(tid, thread)| (tid, (thread.pid, thread.on_cpu))).collect()

@@ -61,6 +61,12 @@ impl WindowEnds {
         self.word(END).store(clock::now(), Ordering::SeqCst);
     }
 
+    /// When the window began that has not ended; `None`: it has not begun, or has ended.
+    pub fn open(&self) -> Option<Nanos> {
+        let (start, end) = (self.word(START).load(Ordering::SeqCst), self.word(END).load(Ordering::SeqCst));
+        (start < Nanos::MAX && end == Nanos::MAX).then_some(start)
+    }
+
     /// The window until now, or until its end; empty where it has not begun.
     pub fn span(&self) -> Span {
         let now = clock::now();

@@ -11,6 +11,8 @@ use std::os::fd::AsRawFd;
 
 /// Samples per second over all CPUs that sampling may reach: 8 CPUs at 997 Hz. Beyond, each CPU gets less.
 pub const TOTAL_RATE: u64 = 8_000;
+/// Bytes of the ring that tells what processes map, of each CPU.
+pub const CHANGES_BYTES: usize = 1 << 18;
 /// Bytes of stack per second that the kernel may at most copy for us.
 const COPY_BYTES: u64 = 134_000_000;
 
@@ -181,7 +183,7 @@ pub fn changes(cpu: usize) -> io::Result<Sampler> {
     builder.mmap(true).mmap2(true).comm(true).comm_exec(true).task(true).sample_id_all(true);
     builder.sample(SampleFlag::IDENTIFIER | SampleFlag::TID | SampleFlag::TIME).clockid(Clock::MONOTONIC);
     // Each wakes the reader: a library that was just loaded is about to run.
-    builder.wakeup_watermark(1).any_pid().one_cpu(cpu).build()?.sampled(1 << 18)
+    builder.wakeup_watermark(1).any_pid().one_cpu(cpu).build()?.sampled(CHANGES_BYTES)
 }
 
 /// Opens sampling of the processes `pids` with all their threads.

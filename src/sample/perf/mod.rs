@@ -7,7 +7,7 @@ mod reader;
 pub mod record;
 mod timeline;
 
-pub use events::{Budget, Opened, TOTAL_RATE, budget, open};
+pub use events::{Budget, CHANGES_BYTES, Opened, TOTAL_RATE, budget, open};
 
 use super::processes::Processes;
 use super::thread::SamplingThread;

@@ -91,7 +91,7 @@ impl<'m> Reader<'m> {
                 }
             }
             if !self.clocks.is_empty() {
-                self.collector.note_on_cpu(clock::now(), || self.on_cpu.clone());
+                self.collector.note_on_cpu(clock::now(), None, || self.on_cpu.clone());
             }
             if last {
                 break;

@@ -1,7 +1,8 @@
-//! What following the carriers of queries costs the server: `following CLIENTS ROUNDS SECONDS` drives the testbed and
-//! takes intervals by turns, in each round: without; its threads followed; its async tasks too; without again. Prints
-//! each kind's throughput and the server's CPU a query against the first, with 95 % intervals of the rounds' ratios,
-//! and what attaching, detaching and events took.
+//! What following the carriers of queries costs the server: `following CLIENTS ROUNDS SECONDS DIRECTORY` drives the
+//! testbed and takes intervals by turns, in each round: without; its threads followed; its async tasks too; without
+//! again. Prints each kind's throughput and the server's CPU a query against the first, with 95 % intervals of the
+//! rounds' ratios, and what attaching, detaching and events took; writes the server's CPU a query in us, a round a
+//! line, to the files `before`, `threads`, `tasks` and `after` of DIRECTORY.
 
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
@@ -47,7 +48,9 @@ struct Interval {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [clients, rounds, seconds] = &arguments[..] else { anyhow::bail!("usage: following CLIENTS ROUNDS SECONDS") };
+    let [clients, rounds, seconds, directory] = &arguments[..] else {
+        anyhow::bail!("usage: following CLIENTS ROUNDS SECONDS DIRECTORY");
+    };
     let (clients, rounds): (usize, usize) = (clients.parse().context("CLIENTS")?, rounds.parse().context("ROUNDS")?);
     let length = Duration::from_secs_f64(seconds.parse().context("SECONDS")?);
     let testbed =
@@ -69,7 +72,17 @@ fn main() -> Result<()> {
     let (_, errors) = load.progress();
     ensure!(errors == 0, "the load had {errors} errors");
     print(clients, &all);
+    for (kind, name) in Kind::ALL.into_iter().zip(["before", "threads", "tasks", "after"]) {
+        let of = all.iter().filter(|interval| interval.kind == kind);
+        let lines: String = of.map(|interval| format!("{:.4}\n", cost(interval))).collect();
+        std::fs::write(std::path::Path::new(directory).join(name), lines)?;
+    }
     Ok(())
+}
+
+/// The server's CPU a query in us.
+fn cost(interval: &Interval) -> f64 {
+    interval.cpu * 1e6 / interval.queries as f64
 }
 
 fn measure(kind: Kind, length: Duration, load: &dyn Load, sampler: &mut EbpfSampler, pid: u32) -> Result<Interval> {
@@ -101,7 +114,6 @@ fn cpu(pid: u32) -> Result<f64> {
 fn print(clients: usize, all: &[Interval]) {
     let of = |kind: Kind| all.iter().filter(move |interval| interval.kind == kind);
     let rate = |interval: &Interval| interval.queries as f64 / interval.seconds;
-    let cpu = |interval: &Interval| interval.cpu * 1e6 / interval.queries as f64;
     for kind in Kind::ALL {
         let ratios = |figure: &dyn Fn(&Interval) -> f64| -> String {
             let ratios: Vec<f64> = of(kind).zip(of(Kind::Before)).map(|(a, b)| figure(a) / figure(b)).collect();
@@ -117,7 +129,7 @@ fn print(clients: usize, all: &[Interval]) {
             kind.words(),
             rates.iter().sum::<f64>() / rates.len() as f64,
             ratios(&rate),
-            ratios(&cpu)
+            ratios(&cost)
         );
         print_followed(of(kind));
     }

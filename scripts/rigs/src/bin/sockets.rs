@@ -1,10 +1,12 @@
-//! What following the sockets takes: `sockets PAIRS ROUND_TRIPS` sends that many round trips over a TCP connection of
+//! What following the sockets takes: `sockets PAIRS ROUND_TRIPS FOLDER` sends that many round trips over a TCP connection of
 //! its own, with the kernel's programs attached and without, by turns, and prints medians of this thread's CPU. One
-//! thread is both ends, so that all six events of a round trip are in its CPU; three of them are the server's.
+//! thread is both ends, so that all six events of a round trip are in its CPU; three of them are the server's. The
+//! pairs, ns a round trip, are left in the files `with` and `without` of that folder.
 
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use wireprof::clock::thread_cpu;
 use wireprof::wire::{Hop, Listens, SocketProgram, WireSource};
 
@@ -15,7 +17,9 @@ const ANSWER: &[u8] = b"Z\0\0\0\x05I";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [pairs, round_trips] = &arguments[..] else { anyhow::bail!("usage: sockets PAIRS ROUND_TRIPS") };
+    let [pairs, round_trips, folder] = &arguments[..] else {
+        anyhow::bail!("usage: sockets PAIRS ROUND_TRIPS FOLDER");
+    };
     let (pairs, round_trips): (usize, usize) = (pairs.parse().context("PAIRS")?, round_trips.parse()?);
     ensure!(pairs > 0 && round_trips > 0, "PAIRS and ROUND_TRIPS are at least 1");
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -27,8 +31,7 @@ fn main() -> Result<()> {
     let hops = vec![Hop { name: "target".into(), at: Listens::Port(port) }];
     let mut wire = SocketProgram::open(hops)?;
     round_trips_take(&mut client, &mut server, 10 * round_trips)?;
-    let mut more = Vec::new();
-    let mut bare = Vec::new();
+    let (mut more, mut all, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..pairs {
         let mut with = 0.0;
         let mut without = 0.0;
@@ -45,7 +48,12 @@ fn main() -> Result<()> {
             }
         }
         more.push(with - without);
+        all.push(with);
         bare.push(without);
+    }
+    for (name, values) in [("with", &all), ("without", &bare)] {
+        let lines: String = values.iter().map(|value| format!("{value:.3}\n")).collect();
+        std::fs::write(Path::new(folder).join(name), lines).with_context(|| format!("{folder}/{name}"))?;
     }
     let [low, median, high] = [0.25, 0.5, 0.75].map(|share| quantile(&mut more, share));
     println!(
