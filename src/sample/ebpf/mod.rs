@@ -3,6 +3,7 @@
 //! not finish is finished from a copy of the stack, or says why not.
 
 mod follow;
+mod form;
 mod memory;
 mod off_cpu;
 mod program;
@@ -22,9 +23,10 @@ use anyhow::{Context, Result};
 pub use follow::EventRoom;
 use follow::Followed;
 pub use follow::{NoTasks, types_of_tasks};
+use form::Form;
 use memory::{Room, Tables};
 use parking_lot::Mutex;
-use program::{Form, KernelProgram};
+use program::KernelProgram;
 use reader::Reader;
 use std::sync::{Arc, mpsc};
 use window::WindowEnds;

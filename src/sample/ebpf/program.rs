@@ -1,7 +1,8 @@
 //! The kernel's program: loaded, given its maps' sizes, attached for a recording and detached after it. Invariant:
 //! nothing is pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
 
-use super::follow::{EventRoom, Following};
+use super::follow::Following;
+use super::form::Form;
 use super::memory::{Memory, Room};
 use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
@@ -42,58 +43,9 @@ const WAITING: [(&str, &str); 2] = [("on_wakeup", "sched_wakeup"), ("on_birth", 
 const CARRYING: [(&str, &str); 3] =
     [("follow_switch", "sched_switch"), ("follow_waking", "sched_waking"), ("follow_receive", "sock_recv_length")];
 
-/// The kernel's structures whose members the programs read: `RELOCATED` in their sources.
-const NAMED: [&str; 8] = [
-    "task_struct",
-    "uprobe_task",
-    "return_instance",
-    "sock_common",
-    "sock",
-    "sockaddr_un",
-    "unix_address",
-    "unix_sock",
-];
-
 /// The kernel has probes at functions of programs.
 fn probes_known() -> bool {
     Path::new("/sys/bus/event_source/devices/uprobe").exists()
-}
-
-/// How the program is loaded, beyond its room. What is not asked for gets no room, and the verifier passes over it:
-/// both are most of what a start costs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Form {
-    /// Every sample carries its stack.
-    pub copies: bool,
-    /// Waits can be followed.
-    pub waits: bool,
-    /// Bits of the ids of waits' stacks that are used; `None`: all.
-    pub id_mask: Option<u64>,
-    /// What carries the queries can be followed.
-    pub following: bool,
-    /// Room for it.
-    pub events: EventRoom,
-}
-
-impl Form {
-    pub fn with_following(self) -> Form {
-        Form { following: true, ..self }
-    }
-
-    /// Elements of a map, or bytes of a ring, that is there for waits or for what carries the queries; the smallest
-    /// that the kernel makes where nobody asks for them.
-    fn room(&self, name: &str) -> u32 {
-        let stacks = self.waits || self.following;
-        match name {
-            "waits" if self.waits => 65_536,
-            "stacks" if stacks => 32_768,
-            "words" if stacks => 1 << 21,
-            "followed_places" if self.following => 65_536,
-            "events" if self.following => self.events.ring_bytes,
-            "events" => 4096,
-            _ => 1,
-        }
-    }
 }
 
 /// The program in the kernel.
@@ -123,7 +75,7 @@ pub struct KernelProgram {
 impl KernelProgram {
     /// Loads it with this much room.
     pub fn load(room: Room, form: Form) -> Result<KernelProgram> {
-        let btf = kernel_types(&NAMED)?;
+        let btf = kernel_types()?;
         let count = possible_cpus()?;
         let (copies, id_mask) = (u32::from(form.copies), form.id_mask.unwrap_or(u64::MAX));
         let ring_bytes = if form.copies { RING_BYTES * 8 } else { RING_BYTES };
@@ -215,7 +167,7 @@ impl KernelProgram {
 
     /// Loads what follows the carriers of queries, where that is not done yet, and attaches it.
     pub fn attach_following(&mut self, over_unix: bool) -> Result<Attached> {
-        let btf = kernel_types(&NAMED)?;
+        let btf = kernel_types()?;
         let mut links = Vec::new();
         for (name, tracepoint) in CARRYING.into_iter().chain(TRACEPOINTS.into_iter().skip(1)) {
             links.push(self.attach_one(name, tracepoint, &btf)?);

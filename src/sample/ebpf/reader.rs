@@ -21,8 +21,9 @@ use anyhow::{Context, Result};
 use perf_event::Counter;
 use std::sync::Arc;
 
-/// Pause between two looks into the ring in ms, unless it wakes the reader before: each look costs some 30 us.
-const PAUSE: libc::c_int = 250;
+/// Pause between two looks into the ring in ms, unless it wakes the reader before. Each look costs some 30 us; a thread
+/// that ended before it was looked at has no name.
+const PAUSE: libc::c_int = 100;
 /// The cross-check's copies fill the ring sooner.
 const SHORT_PAUSE: libc::c_int = 10;
 
