@@ -3,6 +3,8 @@
 
 use super::{Carrying, RawFollowed, RawSamples, Recording, SamplingReport};
 use anyhow::{Context, Result};
+use std::io::{PipeReader, PipeWriter, pipe};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -11,19 +13,39 @@ use std::time::Duration;
 /// Pause between two looks into the rings; a ring holds 250 ms.
 pub const PAUSE: Duration = Duration::from_millis(15);
 
+/// Whether a thread is to end.
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    /// Hung up by then.
+    wake: PipeReader,
+}
+
+impl Stop {
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Wakes who polls it when the thread is to end.
+    pub fn wake(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+}
+
 /// A sampler's thread, running; it gives its samples with a report of this type.
 pub struct SamplingThread<R> {
     stop: Arc<AtomicBool>,
+    wake: Option<PipeWriter>,
     thread_id: Arc<AtomicU32>,
     thread: Option<JoinHandle<(RawSamples, R)>>,
 }
 
 impl<R: Send + 'static> SamplingThread<R> {
-    /// Runs `read` until the flag that it is given is set.
-    pub fn start(read: impl FnOnce(&AtomicBool) -> (RawSamples, R) + Send + 'static) -> Result<Self> {
+    /// Runs `read` until it is asked to stop.
+    pub fn start(read: impl FnOnce(&Stop) -> (RawSamples, R) + Send + 'static) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let thread_id = Arc::new(AtomicU32::new(0));
-        let (flag, id) = (stop.clone(), thread_id.clone());
+        let (woken, wake) = pipe().context("no pipe to the sampling thread")?;
+        let (flag, id) = (Stop { asked: stop.clone(), wake: woken }, thread_id.clone());
         let thread = std::thread::Builder::new()
             .name("wireprof-sample".into())
             .spawn(move || {
@@ -33,7 +55,7 @@ impl<R: Send + 'static> SamplingThread<R> {
                 read(&flag)
             })
             .context("cannot start the sampling thread")?;
-        Ok(SamplingThread { stop, thread_id, thread: Some(thread) })
+        Ok(SamplingThread { stop, wake: Some(wake), thread_id, thread: Some(thread) })
     }
 }
 
@@ -42,8 +64,13 @@ impl<R> SamplingThread<R> {
         Some(self.thread_id.load(Ordering::Acquire)).filter(|id| *id != 0).into_iter().collect()
     }
 
-    fn end(&mut self) -> Result<(RawSamples, R)> {
+    fn ask(&mut self) {
         self.stop.store(true, Ordering::Release);
+        self.wake = None;
+    }
+
+    fn end(&mut self) -> Result<(RawSamples, R)> {
+        self.ask();
         let thread = self.thread.take().context("the recording was already stopped")?;
         thread.join().map_err(|_| anyhow::anyhow!("the sampling thread panicked; its samples are lost"))
     }
@@ -71,7 +98,7 @@ impl Carrying for SamplingThread<RawFollowed> {
 
 impl<R> Drop for SamplingThread<R> {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.ask();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

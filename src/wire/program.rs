@@ -6,7 +6,7 @@ use super::shapes::{BUCKETS, Connection, HOPS, NAME_WORDS, PLACES, PORTS, SOCKET
 use super::shapes::{USES, Use, UseTime};
 use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
 use super::uses::{FIRST_NUMBER, Met, UseSoFar, met, specials};
-use crate::bpf::map_array;
+use crate::bpf::{kernel_types, map_array};
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
@@ -65,7 +65,7 @@ impl SocketProgram {
     /// tracepoints, no right to load programs.
     pub fn open(hops: Vec<Hop>) -> Result<SocketProgram> {
         ensure!((1..=HOPS).contains(&hops.len()), "between one and {HOPS} hops can be followed");
-        let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
+        let btf = kernel_types()?;
         let mut ebpf = load(&hops, &btf)?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = || format!("the kernel refuses the program at {tracepoint} (kernel 6.3 and later have it)");

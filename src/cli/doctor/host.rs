@@ -167,7 +167,8 @@ fn kernel_programs() -> HostCheck {
 /// Loads the programs at wake-ups and births, as a sweep does, and lets them go again.
 fn off_cpu() -> HostCheck {
     const WHAT: &str = "threads followed off CPU (eBPF)";
-    let refused = match EbpfSampler::open(Options::default(), Cache::default()).map(|sampler| sampler.waits_refused()) {
+    let options = Options { off_cpu: true, ..Options::default() };
+    let refused = match EbpfSampler::open(options, Cache::default()).map(|sampler| sampler.waits_refused()) {
         Ok(None) => return HostCheck::good(WHAT, "the programs are accepted: blocked and runnable time by stack"),
         Ok(Some(why)) => why,
         Err(error) => format!("{error:#}"),

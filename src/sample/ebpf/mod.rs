@@ -3,6 +3,7 @@
 //! not finish is finished from a copy of the stack, or says why not.
 
 mod follow;
+mod form;
 mod memory;
 mod off_cpu;
 mod program;
@@ -22,9 +23,10 @@ use anyhow::{Context, Result};
 pub use follow::EventRoom;
 use follow::Followed;
 pub use follow::{NoTasks, types_of_tasks};
+use form::Form;
 use memory::{Room, Tables};
 use parking_lot::Mutex;
-use program::{Form, KernelProgram};
+use program::KernelProgram;
 use reader::Reader;
 use std::sync::{Arc, mpsc};
 use window::WindowEnds;
@@ -50,8 +52,7 @@ impl EbpfSampler {
     /// What the host does not permit: a kernel without BTF, no CAP_BPF or CAP_PERFMON, or a program that the
     /// kernel refuses.
     pub fn open(options: Options, cache: Cache) -> Result<EbpfSampler> {
-        let form = Form { copies: options.cross_checks, ..Form::default() };
-        Self::open_form(options, cache, form)
+        Self::open_form(options, cache, Form::default())
     }
 
     /// As [`EbpfSampler::open`], but of the ids of waits' stacks only these bits are used, so that they collide: a
@@ -72,7 +73,7 @@ impl EbpfSampler {
         Self::open_form(options, cache, Form { cpus: Some(cpus), ..Form::default() })
     }
 
-    /// Why waits cannot be followed on this host; `None`: they can.
+    /// Why waits cannot be followed on this host, where the options ask for them; `None`: they can.
     pub fn waits_refused(&self) -> Option<String> {
         self.state.lock().kernel.waits_refused.clone()
     }
@@ -82,7 +83,9 @@ impl EbpfSampler {
     /// # Errors
     /// What the kernel refuses.
     pub fn try_following(&self) -> Result<()> {
-        self.state.lock().kernel.attach_following(false).map(drop)
+        let mut state = self.state.lock();
+        state.prepare(&[], self.form.with_following(), &|_| {})?;
+        state.kernel.attach_following(false).map(drop)
     }
 
     /// Tries whether async tasks can be followed, too, by probes: ns that a hit of one takes.
@@ -90,10 +93,13 @@ impl EbpfSampler {
     /// # Errors
     /// What the kernel refuses.
     pub fn try_probe(&self) -> Result<u64> {
-        follow::try_probe(&mut self.state.lock().kernel)
+        let mut state = self.state.lock();
+        state.prepare(&[], self.form.with_following(), &|_| {})?;
+        follow::try_probe(&mut state.kernel)
     }
 
     fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {
+        let form = Form { copies: options.cross_checks, waits: options.off_cpu, ..form };
         // The events are opened and closed again: what is not permitted is said before the load, not after it.
         let budget = events::budget(online_cpus().len(), &options);
         let event = events::event_name(options.event, &mut Vec::new());
@@ -119,8 +125,12 @@ impl State {
                 });
             }
         }
-        let room = Room { waits: threads * Room::WAITS_A_THREAD, ..self.tables.room() };
-        if !self.kernel.memory.holds(&room.with_half_of_the_reserve()) {
+        let waits = if form.waits { threads * Room::WAITS_A_THREAD } else { 0 };
+        let room = Room { waits, ..self.tables.room() };
+        // Loaded for more than is asked for it serves too.
+        let following = self.kernel.form.following || form.following;
+        let form = Form { following, ..form };
+        if !self.kernel.memory.holds(&room.with_half_of_the_reserve()) || form.following != self.kernel.form.following {
             self.kernel = KernelProgram::load(room.with_reserve(), form)?;
         }
         Ok(())
@@ -165,7 +175,7 @@ impl Sampler for EbpfSampler {
     }
 
     fn follow(&mut self, sampled: &[Sampled], options: &FollowOptions) -> Result<Box<dyn Carrying>> {
-        let (state, options, form) = (self.state.clone(), *options, self.form);
+        let (state, options, form) = (self.state.clone(), *options, self.form.with_following());
         let sampled = sampled.to_vec();
         let (ready, started) = mpsc::channel();
         let thread = SamplingThread::start(move |stop| {

@@ -1,12 +1,13 @@
 //! The kernel's program: loaded, given its maps' sizes, attached for a recording and detached after it. Invariant:
 //! nothing is pinned; programs and maps live by this process's descriptors alone and go with it, however it ends.
 
-use super::follow::{EventRoom, Following};
+use super::follow::Following;
+use super::form::Form;
 use super::memory::{Memory, Room};
 use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
 use super::window::WindowEnds;
-use crate::bpf::map_array;
+use crate::bpf::{kernel_types, map_array};
 use crate::sample::start::Started;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
@@ -47,19 +48,6 @@ fn probes_known() -> bool {
     Path::new("/sys/bus/event_source/devices/uprobe").exists()
 }
 
-/// How the program is loaded, beyond its room.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Form {
-    /// Every sample carries its stack.
-    pub copies: bool,
-    /// Bits of the ids of waits' stacks that are used; `None`: all.
-    pub id_mask: Option<u64>,
-    /// Room for what carries the queries.
-    pub events: EventRoom,
-    /// For this many CPUs; `None`: for those that this machine can have.
-    pub cpus: Option<usize>,
-}
-
 /// The program in the kernel.
 pub struct KernelProgram {
     ebpf: Ebpf,
@@ -75,6 +63,7 @@ pub struct KernelProgram {
     cpus: Array<MapData, CpuCounts>,
     clocks: MmapRaw,
     count: usize,
+    pub form: Form,
     /// What carries the queries: its switches and counts, and its events.
     pub following: Following,
     pub events: RingBuf<MapData>,
@@ -86,23 +75,29 @@ pub struct KernelProgram {
 impl KernelProgram {
     /// Loads it with this much room.
     pub fn load(room: Room, form: Form) -> Result<KernelProgram> {
-        let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
+        let btf = kernel_types()?;
         let count = form.cpus.map_or_else(possible_cpus, Ok)?;
         let (copies, id_mask) = (u32::from(form.copies), form.id_mask.unwrap_or(u64::MAX));
+        let ring_bytes = if form.copies { RING_BYTES * 8 } else { RING_BYTES };
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             .map_max_entries("mappings", room.mappings as u32)
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
             .map_max_entries("rules", room.rules as u32)
-            .map_max_entries("waits", room.waits as u32)
+            .map_max_entries("waits", if form.waits { room.waits as u32 } else { 1 })
             .map_max_entries("scratches", (2 + CLAIMS) * count as u32)
             .map_max_entries("claims", CLAIMS * count as u32)
-            .map_max_entries("events", form.events.ring_bytes)
+            .map_max_entries("stacks", form.room("stacks"))
+            .map_max_entries("words", form.room("words"))
+            .map_max_entries("followed_places", form.room("followed_places"))
+            .map_max_entries("events", form.room("events"))
             .map_max_entries("clocks", count as u32)
             .map_max_entries("cpus", count as u32)
-            .map_max_entries("ring", if copies != 0 { RING_BYTES * 8 } else { RING_BYTES })
+            .map_max_entries("ring", ring_bytes)
             .override_global("with_copies", &copies, true)
+            .override_global("half_ring", &u64::from(ring_bytes / 2), true)
+            .override_global("with_waits", &u32::from(form.waits), true)
             .override_global("id_mask", &id_mask, true)
             .override_global("cpu_count", &(count as u32), true)
             .override_global("with_probes", &u32::from(probes_known()), true)
@@ -113,10 +108,13 @@ impl KernelProgram {
                 .load(tracepoint, &btf)
                 .with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
         }
-        let waits_refused = WAITING.iter().find_map(|(name, tracepoint)| {
-            let loaded = tracing(&mut ebpf, name).and_then(|program| Ok(program.load(tracepoint, &btf)?));
-            loaded.err().map(|error| format!("the kernel refuses the program at {tracepoint}: {error:#}"))
-        });
+        let waits_refused = match form.waits {
+            true => WAITING.iter().find_map(|(name, tracepoint)| {
+                let loaded = tracing(&mut ebpf, name).and_then(|program| Ok(program.load(tracepoint, &btf)?));
+                loaded.err().map(|error| format!("the kernel refuses the program at {tracepoint}: {error:#}"))
+            }),
+            false => Some("nobody asked for them when the program was loaded".into()),
+        };
         ticking(&mut ebpf)?.load().context("the kernel refuses the sampling program")?;
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
         let arrays = [take("mappings")?, take("pages")?, take("rows")?, take("rules")?];
@@ -142,6 +140,7 @@ impl KernelProgram {
             places: HashMap::try_from(take("followed_places")?)?,
             clocks,
             count,
+            form,
             _maps: arrays.into_iter().chain([ends, switches, ticks]).collect(),
             ebpf,
         })
@@ -168,7 +167,7 @@ impl KernelProgram {
 
     /// Loads what follows the carriers of queries, where that is not done yet, and attaches it.
     pub fn attach_following(&mut self, over_unix: bool) -> Result<Attached> {
-        let btf = Btf::from_sys_fs().context("the kernel does not tell its types (BTF)")?;
+        let btf = kernel_types()?;
         let mut links = Vec::new();
         for (name, tracepoint) in CARRYING.into_iter().chain(TRACEPOINTS.into_iter().skip(1)) {
             links.push(self.attach_one(name, tracepoint, &btf)?);
@@ -274,6 +273,16 @@ impl KernelProgram {
     /// The target's threads by number, as they are now.
     pub fn threads(&self) -> FxHashMap<u32, Thread> {
         self.threads.iter().filter_map(Result::ok).collect()
+    }
+
+    /// How often a thread was entered.
+    pub fn entered(&self) -> u64 {
+        (0..self.count as u32).filter_map(|cpu| self.cpus.get(&cpu, 0).ok()).map(|cpu| cpu.threads).sum()
+    }
+
+    /// A thread so far.
+    pub fn thread(&self, tid: u32) -> Option<Thread> {
+        self.threads.get(&tid, 0).ok()
     }
 
     /// Waits that have ended within the window.

@@ -3,7 +3,7 @@
 
 use super::members;
 use super::memory::Tables;
-use super::off_cpu::{self, Divided};
+use super::off_cpu::{self, Divided, Thread};
 use super::program::{Attached, KernelProgram};
 use super::stacks::Stacks;
 use super::window::WindowEnds;
@@ -13,16 +13,19 @@ use crate::sample::cross_check::CrossChecks;
 use crate::sample::perf::events::{self, Budget};
 use crate::sample::processes::Processes;
 use crate::sample::start;
+use crate::sample::thread::Stop;
 use crate::sample::unwind::Modules;
 use crate::sample::{Incomplete, OffCpuReport, RawOffCpu, RawSamples, RawWait, Sampled, SamplingReport};
 use crate::target::{is_blocked, online_cpus, tasks};
 use anyhow::{Context, Result};
 use perf_event::Counter;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Pause between two looks into the ring in ms: it holds a second of samples, and each look costs some 30 us.
-const PAUSE: libc::c_int = 50;
+/// Pause between two looks into the ring in ms, unless it wakes the reader before. Each look costs some 30 us; a thread
+/// that ended before it was looked at has no name.
+const PAUSE: libc::c_int = 100;
+/// The cross-check's copies fill the ring sooner.
+const SHORT_PAUSE: libc::c_int = 10;
 
 /// One recording under way.
 pub struct Reader<'s> {
@@ -36,6 +39,14 @@ pub struct Reader<'s> {
     began: clock::Nanos,
     cpu_before: u64,
     report: SamplingReport,
+    known: Known,
+}
+
+/// The threads that were there when so many had been entered; `None`: nobody has looked yet.
+#[derive(Default)]
+struct Known {
+    entered: Option<u64>,
+    threads: Vec<u32>,
 }
 
 impl<'s> Reader<'s> {
@@ -69,6 +80,7 @@ impl<'s> Reader<'s> {
             began: 0,
             cpu_before,
             report: report_of(event, &budget),
+            known: Known::default(),
         };
         // Twice: what is born between the first look and its entry is seen by the second, and what later, by the
         // program.
@@ -116,9 +128,9 @@ impl<'s> Reader<'s> {
         Ok(())
     }
 
-    pub fn run(mut self, stop: &AtomicBool) -> (RawSamples, SamplingReport) {
+    pub fn run(mut self, stop: &Stop) -> (RawSamples, SamplingReport) {
         loop {
-            let last = stop.load(Ordering::Acquire);
+            let last = stop.is_asked();
             if last {
                 self.ticking.iter_mut().for_each(|clock| {
                     let _ = clock.disable();
@@ -130,19 +142,25 @@ impl<'s> Reader<'s> {
             if last {
                 return self.finish();
             }
-            // The cross-check's copies fill the ring sooner.
-            self.stacks.wait(if self.stacks.taken.cross_checks.is_some() { PAUSE / 5 } else { PAUSE });
+            self.stacks.wait(stop, if self.stacks.taken.cross_checks.is_some() { SHORT_PAUSE } else { PAUSE });
         }
     }
 
-    /// Notes the threads' time on CPU and, while they live, their names.
+    /// Notes the threads' time on CPU and, while they live, their names. All of them are listed only where there are
+    /// others than before: the kernel then goes through a map of which most is empty.
     fn note_threads(&mut self) {
+        let Self { stacks: Stacks { kernel, collector, .. }, known, .. } = self;
         let mut met = Vec::new();
-        let Stacks { kernel, collector, .. } = &mut self.stacks;
         collector.note_on_cpu(clock::now(), kernel.window.open(), || {
+            let entered = kernel.entered();
+            let of = |(tid, thread): (u32, Thread)| (tid, (thread.pid, thread.on_cpu));
+            if known.entered == Some(entered) {
+                return known.threads.iter().filter_map(|tid| Some(of((*tid, kernel.thread(*tid)?)))).collect();
+            }
             let threads = kernel.threads();
             met.extend(threads.iter().map(|(tid, thread)| (thread.pid, *tid)));
-            threads.into_iter().map(|(tid, thread)| (tid, (thread.pid, thread.on_cpu))).collect()
+            *known = Known { entered: Some(entered), threads: threads.keys().copied().collect() };
+            threads.into_iter().map(of).collect()
         });
         for (pid, tid) in met.into_iter().filter(|_| self.waits == Some(Ok(()))) {
             self.stacks.collector.thread(pid, tid);

@@ -57,7 +57,9 @@ pub struct CpuCounts {
     pub nanos_lost: u64,
     /// Times that a stack's id stood for another one too; they were told apart.
     pub collisions: u64,
-    pub reserved: [u64; 7],
+    /// Threads entered: with another count there are others to be read.
+    pub threads: u64,
+    pub reserved: [u64; 6],
 }
 
 // SAFETY: integers without padding: every bit pattern is a value.
@@ -75,7 +77,7 @@ assert_shape!(Target, 12: space 0, children 8);
 assert_shape!(
     CpuCounts, 192: served 0, due 8, slice_start 16, slice_thread 24, walks 28, part 32, foreign 40, lost 48, delays 56,
     delay_sum 64, spent 72, copies 80, walked 88, walk_spent 96, stacks_lost 104, waits_lost 112, nanos_lost 120,
-    collisions 128, reserved 136
+    collisions 128, threads 136, reserved 144
 );
 assert_shape!(Clock, 16: start 0, period 8);
 

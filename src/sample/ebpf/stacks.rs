@@ -10,13 +10,14 @@ use crate::sample::collect::Collector;
 use crate::sample::cross_check::CrossChecks;
 use crate::sample::perf::{events, record};
 use crate::sample::processes::Processes;
+use crate::sample::thread::Stop;
 use crate::sample::unwind::{Modules, Registers, StackCopy};
 use crate::sample::{Incomplete, RawSample, Sampled};
 use crate::target::online_cpus;
 use anyhow::{Context, Result};
 use perf_event::Sampler;
 use rustc_hash::FxHashMap;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// What is being followed, and what has been read of it.
 pub struct Stacks<'s> {
@@ -153,9 +154,10 @@ impl<'s> Stacks<'s> {
         self.notes.append(&mut self.collector.modules.notes);
     }
 
-    /// Waits for news of mappings, at most until the ring wants a look: so many ms.
-    pub fn wait(&self, most: libc::c_int) {
-        wait(&self.changes, most);
+    /// Waits for news of mappings, for a ring that is half full or for the end; at most so many ms.
+    pub fn wait(&self, stop: &Stop, most: libc::c_int) {
+        let rings = self.changes.iter().map(|ring| ring.as_counter().as_raw_fd());
+        wait(rings.chain([self.kernel.ring.as_raw_fd(), stop.wake()]), most);
     }
 }
 
@@ -243,12 +245,9 @@ fn judge(
     taken.cross_checks = Some(cross_checks);
 }
 
-/// Waits for news, at most so many ms.
-fn wait(changes: &[Sampler], most: libc::c_int) {
-    let mut polled: Vec<libc::pollfd> = changes
-        .iter()
-        .map(|ring| libc::pollfd { fd: ring.as_counter().as_raw_fd(), events: libc::POLLIN, revents: 0 })
-        .collect();
-    // SAFETY: the array holds as many entries as are said, of open descriptors; poll(2) writes only their `revents`.
+/// Waits for news of these descriptors, which are open, at most so many ms.
+fn wait(news: impl Iterator<Item = RawFd>, most: libc::c_int) {
+    let mut polled: Vec<libc::pollfd> = news.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    // SAFETY: the array holds as many entries as are said; poll(2) writes only their `revents`.
     unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, most) };
 }

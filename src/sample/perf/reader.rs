@@ -10,14 +10,13 @@ use crate::sample::collect::Collector;
 use crate::sample::cross_check::CrossChecks;
 use crate::sample::processes::Processes;
 use crate::sample::start::{self, Started};
-use crate::sample::thread::PAUSE;
+use crate::sample::thread::{PAUSE, Stop};
 use crate::sample::unwind::{Modules, Registers, StackCopy};
 use crate::sample::{Incomplete, RawSample, RawSamples, SamplingReport};
 use crate::target::comm;
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Takes the records of all rings and makes samples of them.
 pub struct Reader<'m> {
@@ -52,7 +51,7 @@ impl<'m> Reader<'m> {
         }
     }
 
-    pub fn run(mut self, stop: &AtomicBool) -> (RawSamples, SamplingReport) {
+    pub fn run(mut self, stop: &Stop) -> (RawSamples, SamplingReport) {
         let cpu_before = thread_cpu();
         let start = clock::now();
         let mut rings = std::mem::take(&mut self.opened.rings);
@@ -74,7 +73,7 @@ impl<'m> Reader<'m> {
             self.clocks = clocks.iter().zip(&starts).map(|(c, start)| cpu_clock(c, start, &mut notes)).collect();
         }
         loop {
-            let last = stop.load(Ordering::Acquire);
+            let last = stop.is_asked();
             if last {
                 for ring in &mut rings {
                     let _ = ring.as_counter_mut().disable();

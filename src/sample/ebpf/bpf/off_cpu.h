@@ -22,6 +22,9 @@
 #define TURNS 32
 #define STACK_WORDS (1 << 21)
 
+/* Whether waits can be followed; set when the program is loaded. Where it is 0 the verifier passes over all of it. */
+const volatile u32 with_waits = 0;
+
 /* Bits of an id that are used; a test sets few, so that ids collide. */
 const volatile u64 id_mask = ~0ull;
 
@@ -370,6 +373,10 @@ int on_birth(u64 *context) {
     thread.since = thread.woken = bpf_ktime_get_ns();
     thread.wait = (struct wait){ .thread = tid, .call = -1, .stack = NEWBORN, .how = FOLLOWED };
     bpf_map_update_elem(&threads, &tid, &thread, BPF_ANY);
+    u32 number = bpf_get_smp_processor_id();
+    struct cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+    if (cpu)
+        cpu->threads++;
     return 0;
 }
 

@@ -82,12 +82,13 @@ int on_tick(struct bpf_perf_event_data *context) {
 }
 
 /* The target's thread of this number, entered where it is a new one. */
-INLINE struct thread *enter_thread(u32 tid, u32 pid) {
+INLINE struct thread *enter_thread(struct cpu *cpu, u32 tid, u32 pid) {
     struct thread *thread = find_thread(tid);
     if (thread || !find_target(pid))
         return thread;
     struct thread fresh = { .pid = pid };
     bpf_map_update_elem(&threads, &tid, &fresh, BPF_NOEXIST);
+    cpu->threads++;
     return find_thread(tid);
 }
 
@@ -102,12 +103,12 @@ int on_switch(u64 *context) {
     if (!cpu || !clock || !window)
         return 0;
     u32 tid = previous->pid, pid = previous->tgid;
-    struct thread *leaving = tid ? enter_thread(tid, pid) : 0;
+    struct thread *leaving = tid ? enter_thread(cpu, tid, pid) : 0;
     if (leaving && tid == cpu->slice_thread)
         leaving->on_cpu += now - cpu->slice_start;
     cpu->slice_start = now;
     cpu->slice_thread = next->pid;
-    if (window->follow) {
+    if (with_waits && window->follow) {
         struct thread *arriving = find_thread(next->pid);
         if (arriving && arriving->since)
             arrive(arriving, window, cpu, now);

@@ -10,6 +10,9 @@
 /* Whether each sample carries its stack for the cross-check; set when the program is loaded. */
 const volatile u32 with_copies = 0;
 
+/* Half of the bytes of `ring`; set when the program is loaded. */
+const volatile u64 half_ring = 0;
+
 /* Counts of one CPU since the start. */
 struct cpu {
     /* Ticks given away so far, and when the next one is due. */
@@ -35,7 +38,9 @@ struct cpu {
     u64 waits_lost;
     u64 nanos_lost;
     u64 collisions;
-    u64 reserved[7];
+    /* Threads entered. */
+    u64 threads;
+    u64 reserved[6];
 };
 
 /* Records of the ring begin with their kind. */
@@ -69,6 +74,7 @@ struct scratch {
     struct sample sample;
     u64 trace[TRACE_WORDS + 1];
     u64 leaf[32];
+    struct ahead ahead;
 };
 
 struct {
@@ -102,6 +108,11 @@ struct {
     __type(value, struct cpu);
     __uint(max_entries, 1);
 } cpus SEC(".maps");
+
+/* Whether the reader is woken: it looks by itself now and then, which is too late where the ring is half full. */
+INLINE u64 wakes(void) {
+    return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) < half_ring ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
+}
 
 INLINE struct target *find_target(u32 pid) { return bpf_map_lookup_elem(&targets, &pid); }
 
@@ -195,6 +206,7 @@ INLINE u32 take_stack(void *context, const struct target *target, struct scratch
     if (registers) {
         walk->trace = scratch->trace;
         walk->leaf = scratch->leaf;
+        walk->ahead = &scratch->ahead;
         walk->frame.space = target->space;
         walk->frame.mapping = walk->frame.space.first;
         walk->frame.ip = walk->frame.address = registers->ip;
@@ -231,7 +243,7 @@ INLINE int send_stack(void *context, struct scratch *scratch, const struct walk 
     sample->cpu = number;
     if (words > TRACE_WORDS)
         words = TRACE_WORDS;
-    return bpf_ringbuf_output(&ring, sample, sizeof *sample + words * 8, BPF_RB_NO_WAKEUP) == 0;
+    return bpf_ringbuf_output(&ring, sample, sizeof *sample + words * 8, wakes()) == 0;
 }
 
 AT(rule, cfa_offset, 0); AT(rule, saved_offset, 4); AT(rule, kind, 8); AT(rule, reg, 9); AT(rule, saved, 10);
@@ -246,7 +258,8 @@ SIZE(target, 12);
 AT(cpu, served, 0); AT(cpu, due, 8); AT(cpu, slice_start, 16); AT(cpu, slice_thread, 24); AT(cpu, walks, 28);
 AT(cpu, part, 32); AT(cpu, foreign, 40); AT(cpu, lost, 48); AT(cpu, delays, 56); AT(cpu, delay_sum, 64);
 AT(cpu, spent, 72); AT(cpu, copies, 80); AT(cpu, walked, 88); AT(cpu, walk_spent, 96); AT(cpu, stacks_lost, 104);
-AT(cpu, waits_lost, 112); AT(cpu, nanos_lost, 120); AT(cpu, collisions, 128); AT(cpu, reserved, 136);
+AT(cpu, waits_lost, 112); AT(cpu, nanos_lost, 120); AT(cpu, collisions, 128); AT(cpu, threads, 136);
+AT(cpu, reserved, 144);
 SIZE(cpu, 192);
 /* Read field by field: `parse` of shapes.rs. */
 AT(sample, kind, 0); AT(sample, cpu, 4); AT(sample, time, 8); AT(sample, weight, 16); AT(sample, pid, 24);

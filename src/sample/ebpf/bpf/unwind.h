@@ -109,6 +109,15 @@ struct frame {
     u64 other;
 };
 
+/* Words of the user's stack that were read together. */
+#define AHEAD 32
+#define NOTHING_AHEAD (~0ull << 12)
+
+struct ahead {
+    u64 from;
+    u64 words[AHEAD];
+};
+
 struct walk {
     struct frame frame;
     /* In `trace`: where the next address goes. */
@@ -117,6 +126,7 @@ struct walk {
     u64 *trace;
     /* Of the leaf, in the order of `struct registers`. */
     u64 *leaf;
+    struct ahead *ahead;
 };
 
 /* Whether the kernel has probes at functions of programs; set when it is loaded. */
@@ -212,6 +222,23 @@ VERIFIED_ALONE int find_rule(struct frame *frame, struct rule *rule) {
 
 INLINE int read_word(u64 address, u64 *into) { return bpf_probe_read_user(into, 8, (void *)address) == 0; }
 
+/* A word of the user's stack. A read takes far longer than what it reads is worth, and most frames are small: so the
+ * next ones are read along. The thread stands still meanwhile. */
+INLINE int stack_word(struct ahead *ahead, u64 address, u64 *into) {
+    u64 offset = address - ahead->from;
+    if (offset > (AHEAD - 1) * 8 || offset % 8) {
+        ahead->from = address;
+        if (bpf_probe_read_user(ahead->words, sizeof(ahead->words), (void *)address)) {
+            /* The stack ends before that. */
+            ahead->from = NOTHING_AHEAD;
+            return read_word(address, into);
+        }
+        offset = 0;
+    }
+    *into = ahead->words[offset / 8 % AHEAD];
+    return 1;
+}
+
 /* Where `struct registers` has the register of each DWARF number (System V ABI, figure 3.36). */
 static const volatile u8 places_of_registers[16] = { 10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0 };
 
@@ -265,8 +292,8 @@ INLINE int base_of(const struct frame *frame, const struct rule *rule, u64 *cfa)
     return GOES_ON;
 }
 
-INLINE int step_rule(struct frame *frame, const struct rule *rule) {
-    u64 cfa = 0, bp = frame->bp, words[2];
+INLINE int step_rule(struct frame *frame, const struct rule *rule, struct ahead *ahead) {
+    u64 cfa = 0, bp = frame->bp, ip = 0;
     int ended = base_of(frame, rule, &cfa);
     if (ended != GOES_ON)
         return ended;
@@ -274,31 +301,25 @@ INLINE int step_rule(struct frame *frame, const struct rule *rule) {
     if (cfa <= frame->sp)
         return BAD_READ;
     /* The saved frame pointer mostly lies below the return address. */
-    if (rule->saved == AT_CFA && rule->saved_offset == -16 && cfa - 16 >= frame->sp) {
-        if (bpf_probe_read_user(words, 16, (void *)(cfa - 16)))
-            return BAD_READ;
-        bp = words[0];
-    } else {
-        if (!read_word(cfa - 8, &words[1]))
-            return BAD_READ;
-        u64 at = (rule->saved == AT_CFA ? cfa : bp) + (s64)rule->saved_offset;
-        /* Below the stack pointer: already popped by the epilogue, while the table still names the old place. */
-        if (rule->saved != SAME && at >= frame->sp && !read_word(at, &bp))
-            return BAD_READ;
-    }
-    return caller(frame, words[1], cfa, bp);
+    u64 at = (rule->saved == AT_CFA ? cfa : bp) + (s64)rule->saved_offset;
+    /* Below the stack pointer: already popped by the epilogue, while the table still names the old place. */
+    if (rule->saved != SAME && at >= frame->sp && !stack_word(ahead, at, &bp))
+        return BAD_READ;
+    if (!stack_word(ahead, cfa - 8, &ip))
+        return BAD_READ;
+    return caller(frame, ip, cfa, bp);
 }
 
 /* Steps to the caller by a rule; gives why there is none, or GOES_ON. */
-VERIFIED_ALONE int follow(struct frame *frame, const struct rule *rule) {
-    if (!frame || !rule)
+VERIFIED_ALONE int follow(struct frame *frame, const struct rule *rule, struct ahead *ahead) {
+    if (!frame || !rule || !ahead)
         return BAD_READ;
     switch (rule->kind) {
     case ROOT: return COMPLETE;
     case NO_TABLE: return step_frame_pointer(frame);
     case SIGNAL: return step_signal(frame);
     case UNSUPPORTED: return RULE_UNSUPPORTED;
-    default: return step_rule(frame, rule);
+    default: return step_rule(frame, rule, ahead);
     }
 }
 
@@ -357,7 +378,7 @@ static long step(u32 number, struct walk *walk) {
     walk->at = at + 1;
     if (frame->depth == 0)
         frame->other = walk->leaf[places_of_registers[rule.reg & 15] & 31];
-    int ended = follow(frame, &rule);
+    int ended = follow(frame, &rule, walk->ahead);
     if (ended == GOES_ON)
         return 0;
     walk->ended = ended;
@@ -367,5 +388,6 @@ static long step(u32 number, struct walk *walk) {
 /* Walks the user stack of the current task from the walk's frame; fills in the trace from `walk->at` on. */
 INLINE void walk_user(struct walk *walk) {
     walk->ended = TOO_DEEP;
+    walk->ahead->from = NOTHING_AHEAD;
     bpf_loop(MAX_USER_FRAMES, step, walk, 0);
 }

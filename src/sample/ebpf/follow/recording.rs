@@ -11,12 +11,12 @@ use super::{hit, interrupts};
 use crate::clock::{self, Nanos, Span};
 use crate::sample::followed::{FollowedEvent, FollowingReport, Happened, RawFollowed};
 use crate::sample::processes::Processes;
+use crate::sample::thread::Stop;
 use crate::sample::unwind::Modules;
 use crate::sample::{FollowOptions, RawSamples, Sampled};
 use anyhow::Result;
 use rustc_hash::FxHashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Pause between two looks into the rings in ms.
@@ -158,15 +158,15 @@ impl<'s> Followed<'s> {
     }
 
     /// Reads until it is told to stop, then gives all events since the start, with the stacks that they name.
-    pub fn run(mut self, stop: &AtomicBool) -> (RawSamples, RawFollowed) {
+    pub fn run(mut self, stop: &Stop) -> (RawSamples, RawFollowed) {
         let began = clock::now();
         loop {
-            let last = stop.load(Ordering::Acquire);
+            let last = stop.is_asked();
             self.read(self.most);
             if last {
                 break;
             }
-            self.stacks.wait(PAUSE);
+            self.stacks.wait(stop, PAUSE);
         }
         self.stacks.kernel.following.turn_off();
         let polls = self.probes.take().map(|probes| probes.polls().0).unwrap_or_default();
