@@ -5,6 +5,7 @@
 #[allow(missing_docs, reason = "it is of the tests")]
 pub mod build;
 mod companions;
+mod goal;
 mod hands;
 mod id;
 mod model;
@@ -19,6 +20,7 @@ mod store;
 mod unseen;
 mod verdict;
 
+pub use goal::PrecisionGoal;
 pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
 pub use id::{Reserved, run_id};
 pub use model::*;

@@ -184,6 +184,7 @@ pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
         notes: vec![],
         ended: "complete".into(),
         restarted: false,
+        precision: None,
         side: None,
     }
 }
