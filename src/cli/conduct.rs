@@ -7,7 +7,9 @@ use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::shown::Shown;
 use super::{Common, Outcome};
+use crate::analyze::cost::precision::precision;
 use crate::preset::Preset;
+use crate::render::precision_notes;
 use crate::run::{Run, Store};
 use crate::sweep::{self, Stop, interrupted};
 use crate::workload::parse_duration;
@@ -144,6 +146,11 @@ impl Answer<'_> {
         // For lists of runs only: what is printed is judged again.
         if let Err(error) = keep_verdict(&run, self.preset, &directory) {
             progress.note(&format!("no verdict is kept with the run: {error:#}"));
+        }
+        // Whether it was reached is part of the answer to who asked.
+        if let Some(goal) = run.manifest.precision {
+            let reached = precision_notes(&precision(&run, Some(self.preset)), Some(goal)).pop();
+            reached.iter().for_each(|told| progress.note(told));
         }
         progress.done();
         let ending = Ending {

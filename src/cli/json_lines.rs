@@ -91,6 +91,7 @@ impl JsonLines {
                 self.line("window", with(window(run, id, *index, *of), figures(measured)));
                 checks(measured).for_each(|check| self.line("check", with(window(run, id, *index, *of), check)));
             }
+            Event::Further(windows) => self.line("further", json!({ "windows": windows })),
             Event::Noted(text) => self.line("note", json!({ "text": text })),
             Event::Preparing(_) | Event::Following(_) | Event::Processing(_) => {}
         }

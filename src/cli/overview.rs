@@ -3,10 +3,12 @@
 use super::input;
 use crate::analyze::compare::observer::observer_costs;
 use crate::analyze::cost::hot::{By, HotOptions, HotTable, hot};
+use crate::analyze::cost::precision::precision;
 use crate::analyze::cost::processes::processes;
 use crate::analyze::cost::quantities::quantities;
 use crate::analyze::judge::machine::{load_thread_notes, machine_notes};
-use crate::analyze::judge::summary::{sampling_notes, summary};
+use crate::analyze::judge::sampling::{sampling_costs, sampling_notes};
+use crate::analyze::judge::summary::summary;
 use crate::analyze::judge::transactions::{counted_scale, transactions};
 use crate::analyze::time::places::places;
 use crate::analyze::time::scraped::scraped;
@@ -14,7 +16,8 @@ use crate::check::Status;
 use crate::preset::Preset;
 use crate::render::{
     Report, Section, checks_report, frames_table, level_tables, manifest_lines, observer_section, places_section,
-    processes_table, quantities_table, scraped_table, transactions_table,
+    precision_notes, precision_table, processes_table, quantities_table, sampling_table, scraped_table,
+    transactions_table,
 };
 use crate::run::Run;
 use std::collections::BTreeMap;
@@ -59,11 +62,24 @@ pub fn overview(run: &Run, preset: Option<&Preset>, reference: &str, all_checks:
             .iter()
             .map(|process| format!("Beside the target: `wireprof hot {} --process {process}`", manifest.id)),
     );
-    let measured_with =
-        [manifest_lines(manifest), load_thread_notes(run), machine_notes(run), sampling_notes(run)].concat();
-    sections.push(Section { id: "setup", title: "Measured with".into(), notes: measured_with, ..Section::default() });
+    sections.push(measured_with(run, preset));
     sections.push(Section { id: "where", title: "Where it is".into(), notes: next, ..Section::default() });
     Report { title: format!("Run {} ({})", manifest.id, manifest.ended), runs: vec![manifest.id.clone()], sections }
+}
+
+/// How it was measured: the server, the machine, the load, what sampling took, how precisely functions are known.
+fn measured_with(run: &Run, preset: Option<&Preset>) -> Section {
+    let (known, goal) = (precision(run, preset), run.manifest.precision);
+    let notes = [
+        manifest_lines(&run.manifest),
+        load_thread_notes(run),
+        machine_notes(run),
+        sampling_notes(run),
+        precision_notes(&known, goal),
+    ];
+    let tables = [sampling_table(&sampling_costs(run)), precision_table(&known, goal)];
+    let tables = tables.into_iter().flatten().collect();
+    Section { id: "setup", title: "Measured with".into(), notes: notes.concat(), tables, ..Section::default() }
 }
 
 /// What observing costs, where that was measured.

@@ -78,6 +78,7 @@ impl OwnLoad {
             replicates,
             seed: self.windows.seed.unwrap_or_else(|| clock.map_or(0, |since| since.as_secs())),
             timing: Timing { warmup: self.windows.warmup, window },
+            precision: None,
         };
         let instruments = &self.observe.instruments;
         let request = Request {

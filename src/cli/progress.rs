@@ -122,9 +122,18 @@ impl Progress {
             parts.push(counted(windows as u64, "window"));
         }
         let bound = if at_most { "at most " } else { "" };
-        self.note(&format!("{bound}{}, about {}", parts.join(", "), short(planned)));
+        let further = plan.precision.map_or(String::new(), |goal| {
+            format!("; then further ones until the precision is reached, at most {} a level", goal.windows)
+        });
+        self.note(&format!("{bound}{}, about {}{further}", parts.join(", "), short(planned)));
         *self.course.lock() = Course { windows, at_most, planned, ..Course::default() };
         self.lines.iter().for_each(|lines| lines.start(plan, follow, Expected { windows, seconds: planned, at_most }));
+    }
+
+    /// More windows than were planned, and how long they will take.
+    fn further(&self, windows: usize) {
+        let left = self.course.lock().extend(windows);
+        self.note(&format!("about {}{left}", counted(windows as u64, "further window")));
     }
 
     pub fn event(&self, event: Event) {
@@ -132,6 +141,7 @@ impl Progress {
         match event {
             Event::Preparing(what) => self.working(what),
             Event::Noted(what) => self.note(what),
+            Event::Further(windows) => self.further(windows),
             Event::Started { id, index, of, seconds, .. } => {
                 self.working(&format!("{}, {seconds:.0} s", self.course.lock().start(id, index, of)));
             }
@@ -181,11 +191,24 @@ impl Course {
     fn finish(&mut self) -> String {
         self.finished += 1;
         let after = self.windows.saturating_sub(self.finished);
-        let Some(begun) = self.begun.filter(|_| after > 0) else { return String::new() };
-        // By those that are done, once there are some; what is planned counts as one of them.
-        let each = (begun.elapsed().as_secs_f64() + self.planned / self.windows as f64) / (self.finished + 1) as f64;
+        let Some(each) = self.each().filter(|_| after > 0) else { return String::new() };
         let bound = if self.at_most { "at most " } else { "" };
         format!("; {bound}{after} more, about {}", short(each * after as f64))
+    }
+
+    /// So many more are to come; how long they will take.
+    fn extend(&mut self, windows: usize) -> String {
+        let each = self.planned / self.windows.max(1) as f64;
+        self.windows = self.finished + windows;
+        self.planned = each * self.windows as f64;
+        self.each().map_or_else(String::new, |each| format!(", {}", short(each * windows as f64)))
+    }
+
+    /// Seconds that a window takes, by those that are done, once there are some; what is planned counts as one of them.
+    /// `None`: none has begun.
+    fn each(&self) -> Option<f64> {
+        let elapsed = self.begun?.elapsed().as_secs_f64();
+        Some((elapsed + self.planned / self.windows as f64) / (self.finished + 1) as f64)
     }
 }
 
@@ -252,6 +275,9 @@ mod tests {
         assert_eq!(course.finish(), "; 3 more, about 15 s");
         (0..3).for_each(|_| drop(course.finish()));
         assert_eq!(course.finish(), "", "nothing is left");
+        // Five are done in no time; one that was planned took 10 s.
+        assert_eq!(course.extend(3), ", 5 s");
+        assert_eq!(course.finish(), "; 2 more, about 3 s");
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Record {
                 replicates: self.windows,
                 seed: 0,
                 timing: Timing { warmup: Duration::ZERO, window: self.window },
+                precision: None,
             },
             arguments: shown_arguments(std::env::args()),
             name: self.name.given(),

@@ -1,9 +1,6 @@
 //! How stacks are sampled, as arguments of the verbs that measure.
 
-use crate::sample::{
-    self, DEFAULT_BUDGET, DEFAULT_FREQUENCY, EventChoice, FOLLOWING, Unwinding, interrupt_cost, within_budget,
-};
-use crate::words::time;
+use crate::sample::{self, ChosenRate, DEFAULT_BUDGET, EventChoice, Following, Unwinding, interrupt_cost};
 use anyhow::{Result, ensure};
 use clap::Args;
 
@@ -39,38 +36,29 @@ impl Sampling {
         if self.no_sampling {
             return None;
         }
-        let (frequency, why_rate) = self.rate();
-        Some(sample::Options {
-            frequency,
-            why_rate,
+        let mut options = sample::Options {
             event: self.event,
             unwinding: self.unwind,
             stack_bytes: self.stack_bytes,
             off_cpu: !self.no_off_cpu,
             ..sample::Options::default()
-        })
+        };
+        options.set_rate(self.rate());
+        Some(options)
     }
 
-    /// Samples per second and CPU, and why so many; `None`: it was asked for.
-    fn rate(&self) -> (u64, Option<String>) {
-        if let Some(asked) = self.frequency {
-            return (asked, None);
-        }
+    /// How often, and why.
+    fn rate(&self) -> ChosenRate {
         // Where timers are refused, so is sampling, and that is said where it is tried.
-        let Ok(interrupt) = interrupt_cost() else { return (DEFAULT_FREQUENCY, None) };
-        let budget = self.sampling_budget;
-        let rate = within_budget(budget, interrupt + FOLLOWING);
-        let why = format!(
-            "{rate} samples per second and CPU, for {budget} % of the busy CPU (--sampling-budget): here an interrupt \
-             takes {} and following a stack some {}; a busy server's interrupts take more, --observer-cost measures it",
-            time(interrupt),
-            time(FOLLOWING)
-        );
-        (rate, Some(why))
+        let interrupt = interrupt_cost().ok();
+        match self.frequency {
+            Some(asked) => ChosenRate::asked(asked, interrupt),
+            None => ChosenRate::within(self.sampling_budget, interrupt, Following::ASSUMED),
+        }
     }
 }
 
-/// A share as people write it: `1`, `0.5%`.
+/// A share of a CPU as people write it: `1`, `0.5%`.
 fn percent(text: &str) -> Result<f64> {
     let number: f64 = text.trim().trim_end_matches('%').trim_end().parse()?;
     ensure!(number > 0.0 && number <= 100.0, "a share of a CPU is above 0 and at most 100 %");

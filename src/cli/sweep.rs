@@ -6,9 +6,9 @@ use super::own_load::OwnLoad;
 use super::progress::Progress;
 use super::shown::OF_RUN;
 use super::{Common, Outcome, Usage};
-use crate::run::Store;
+use crate::run::{PrecisionGoal, Store};
 use crate::sweep::{Arm, DriverChoice, Event, ObserverSpec, Request, Turn, Turns};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ Examples:
   wireprof sweep --testbed --levels 1,4,16,64
   # six windows a level, each of a process of its own
   wireprof sweep --testbed --replicates 6 --restart
+  # as many windows as it takes to know the large functions to 5 %
+  wireprof sweep --testbed --levels 64 --precision 5%
   wireprof sweep --url postgres://app@localhost/db --query 'select 1'
   wireprof sweep --preset materialize --workload bench.ini --restore
   # a name to compare it by: wireprof diff base latest
@@ -37,6 +39,15 @@ pub struct Sweep {
     /// Windows per level
     #[arg(long, value_name = "K", default_value_t = 1, help_heading = "Plan")]
     replicates: usize,
+    /// Take further windows of a level until each function with at least 5 % of its CPU is known to this many percent:
+    /// half of its 95 % interval over its cost
+    #[arg(long, value_name = "PERCENT", value_parser = half_width, conflicts_with = "no_sampling")]
+    #[arg(help_heading = "Plan")]
+    precision: Option<f64>,
+    /// Windows per level at most, where they are taken until a precision is reached; at least 3 are
+    #[arg(long, value_name = "K", default_value_t = 20, requires = "precision", help_heading = "Plan")]
+    #[arg(value_parser = clap::value_parser!(u64).range(3..=10_000))]
+    max_windows: u64,
     /// Start the embedded target anew for each replicate: windows of one process are not independent
     #[arg(long, requires = "testbed", help_heading = "Plan")]
     restart: bool,
@@ -75,6 +86,7 @@ impl Sweep {
         let replicates = self.replicates.max(1);
         let mut request = self.own.suited(replicates, None, progress).await?;
         let preset = request.preset.clone();
+        request.plan.precision = self.goal(replicates)?;
         request.observe.observer = self.observer(&request)?;
         request.observe.live = progress.is_live();
         request.observe.follow = self.own.observe.instruments.follow_by_default(request.plan.timing.window);
@@ -85,6 +97,18 @@ impl Sweep {
         let outcome = turns.take_all(&mut |event: Event| progress.event(event)).await;
         let answer = Answer { what: "sweep", common, preset: &preset, output: &self.output };
         answer.print(&store, outcome, progress)
+    }
+
+    /// How precisely it is to be measured; `None`: nobody asked.
+    fn goal(&self, replicates: usize) -> Result<Option<PrecisionGoal>> {
+        let Some(half_width) = self.precision else { return Ok(None) };
+        if self.max_windows < replicates as u64 {
+            return Err(anyhow!(Usage(anyhow!(
+                "--max-windows {} is less than the {replicates} windows per level of --replicates: give more",
+                self.max_windows
+            ))));
+        }
+        Ok(Some(PrecisionGoal { half_width, windows: self.max_windows as usize }))
     }
 
     /// What is asked of the instruments themselves.
@@ -112,5 +136,27 @@ impl Sweep {
             seed: request.plan.seed,
             sampling: request.observe.sampling.clone(),
         }))
+    }
+}
+
+/// Half of an interval over the value, as people write it: `5`, `0.5%`; a share.
+fn half_width(text: &str) -> Result<f64> {
+    let percent: f64 = text.trim().trim_end_matches('%').trim_end().parse()?;
+    ensure!((0.1..=100.0).contains(&percent), "a precision is from 0.1 to 100 %");
+    Ok(percent / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half_width;
+
+    #[test]
+    fn a_precision_is_a_number_of_percent() {
+        for (text, share) in [("5", Some(0.05)), ("0.5%", Some(0.005)), ("10 %", Some(0.1))] {
+            assert_eq!(half_width(text).ok(), share, "{text}");
+        }
+        for wrong in ["0", "0.05", "101", "NaN", "high"] {
+            assert!(half_width(wrong).is_err(), "{wrong}");
+        }
     }
 }

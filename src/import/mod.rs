@@ -148,6 +148,7 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
         notes,
         ended: "complete".to_string(),
         restarted: false,
+        precision: None,
         side: None,
     };
     Ok(Imported { manifest, windows })

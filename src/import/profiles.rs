@@ -214,6 +214,7 @@ fn manifest(windows: &[ImportedWindow], preset: &Preset, options: &ProfileOption
         notes,
         ended: "complete".into(),
         restarted: false,
+        precision: None,
         side: None,
     }
 }

@@ -169,9 +169,15 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             manifest.workload.statements.iter().map(|sql| legible(sql)).collect::<Vec<_>>().join("`; `")
         ),
         format!(
-            "windows: levels {}, {} each, {} s after {} s of warm-up, seed {}",
+            "windows: levels {}, {} each{}, {} s after {} s of warm-up, seed {}",
             joined(&manifest.levels),
             manifest.replicates,
+            manifest.precision.map_or(String::new(), |goal| format!(
+                ", then up to {} for ±{} % ({} planned in all)",
+                goal.windows,
+                (1e3 * goal.half_width).round() / 10.0,
+                manifest.order.len()
+            )),
             significant(manifest.window_seconds),
             significant(manifest.warmup_seconds),
             manifest.seed

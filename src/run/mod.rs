@@ -5,6 +5,7 @@
 #[allow(missing_docs, reason = "it is of the tests")]
 pub mod build;
 mod companions;
+mod goal;
 mod hands;
 mod id;
 mod model;
@@ -20,6 +21,7 @@ mod unseen;
 mod verdict;
 
 pub use companions::{CpuAccount, ThreadAccount};
+pub use goal::PrecisionGoal;
 pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
 pub use id::{Reserved, run_id};
 pub use model::*;

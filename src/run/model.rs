@@ -1,7 +1,7 @@
 //! What a stored run holds. Everything right of the run (analysis, rendering, the log) reads only this.
 //! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
 
-use super::{CpuAccount, Part};
+use super::{CpuAccount, Part, PrecisionGoal};
 use crate::check::Check;
 use crate::clock::Span;
 use crate::load::LoadTrace;
@@ -55,6 +55,9 @@ pub struct Manifest {
     pub window_seconds: f64,
     /// Load before each window as asked for, in seconds.
     pub warmup_seconds: f64,
+    /// The precision until which windows were taken; `None`: as many as were planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<PrecisionGoal>,
     /// Set-up made on the target, as `what: from -> to`.
     pub changes: Vec<String>,
     /// What the user should know of the whole run (a metric the preset wants and the server lacks, ...).

@@ -209,6 +209,12 @@ impl RunWriter {
         written
     }
 
+    /// Plans windows after all others.
+    pub fn plan_further(&mut self, windows: &[WindowId]) -> Result<()> {
+        self.manifest.order.extend(windows);
+        self.write_manifest()
+    }
+
     /// Writes a window whole, or leaves nothing of it.
     pub fn write_window(&self, window: &Window, expositions: Option<Expositions>) -> Result<()> {
         let path = self.directory.join(window.id().directory());

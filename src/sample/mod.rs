@@ -24,7 +24,7 @@ pub use followed::{FollowOptions, FollowedEvent, FollowingReport, Happened, RawF
 pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 use options::LARGEST_COPY;
 pub use options::{EventChoice, Options};
-pub use rate::{DEFAULT_BUDGET, DEFAULT_FREQUENCY, FOLLOWING, within_budget};
+pub use rate::{ChosenRate, DEFAULT_BUDGET, DEFAULT_FREQUENCY, FOLLOWING, Following, within_budget};
 pub use raw::*;
 pub use report::{NO_KERNEL, PER_THREAD, SamplingReport};
 pub use timer::{BareTimers, interrupt_cost};
@@ -60,6 +60,8 @@ pub trait Sampler: Send {
         let _ = (sampled, progress);
         Ok(())
     }
+    /// Samples at this rate from the next start on.
+    fn set_rate(&mut self, chosen: ChosenRate);
     /// Starts sampling these processes.
     fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>>;
     /// Follows what carries the queries in these processes, the first of which is the server itself; returns when it is

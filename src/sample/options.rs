@@ -1,7 +1,7 @@
 //! What to sample and how often: the options of both samplers, eBPF and perf events. Invariant: they say what is
 //! asked for; what was taken instead stands in the sampling report.
 
-use super::{DEFAULT_FREQUENCY, Unwinding};
+use super::{ChosenRate, DEFAULT_FREQUENCY, Unwinding};
 
 /// Bytes of a stack that the kernel copies at most: below 64 KiB and a multiple of 8 (perf_copy_attr in
 /// kernel/events/core.c).
@@ -12,8 +12,8 @@ pub(super) const LARGEST_COPY: u64 = 65_528;
 pub struct Options {
     /// Samples per second and CPU; bounded by [`super::perf::TOTAL_RATE`].
     pub frequency: u64,
-    /// Why so many, where nobody asked for the number.
-    pub why_rate: Option<String>,
+    /// Why so many; `None`: nobody says.
+    pub chosen: Option<ChosenRate>,
     /// `auto`, `cycles` or `cpu-clock`.
     pub event: EventChoice,
     /// How stacks are followed.
@@ -37,11 +37,19 @@ pub enum EventChoice {
     CpuClock,
 }
 
+impl Options {
+    /// At this rate from now on.
+    pub fn set_rate(&mut self, chosen: ChosenRate) {
+        self.frequency = chosen.frequency;
+        self.chosen = Some(chosen);
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
             frequency: DEFAULT_FREQUENCY,
-            why_rate: None,
+            chosen: None,
             event: EventChoice::Auto,
             unwinding: Unwinding::Auto,
             stack_bytes: LARGEST_COPY,

@@ -2,7 +2,7 @@
 //! field has one author. The sampler (or an import) makes the report of its recording; what depends on the window is
 //! filled by the methods here.
 
-use super::{Findings, Incomplete, RawSamples};
+use super::{ChosenRate, Findings, Incomplete, RawSamples};
 use crate::clock::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +23,9 @@ pub struct SamplingReport {
     pub fallbacks: Vec<String>,
     /// Samples per second and CPU asked for.
     pub frequency: u64,
+    /// Why so many; `None`: imported, or by a version that told it among the fall-backs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<ChosenRate>,
     /// ns of CPU time that one sample stands for (cpu-clock), on the first CPU: on each other one up to 6 % more, so
     /// that no two tick in step; the profile's ns are exact. `None` where the event has another unit.
     pub period: Option<u64>,
@@ -60,8 +63,8 @@ pub struct SamplingReport {
     pub misses: Vec<(String, u64)>,
     /// CPU of the sampler thread in ns, reading and unwinding, over the recording's whole span.
     pub sampler_cpu: Option<u64>,
-    /// CPU in ns that the kernel took to follow the stacks, while the threads that it charges waited. `None`: not
-    /// measured.
+    /// CPU in ns that the kernel took to follow the stacks of `recorded`, while the threads that it charges waited.
+    /// `None`: not measured.
     #[serde(default)]
     pub kernel_cpu: Option<u64>,
     /// The whole span in which samples were taken, which is not exactly the window's; `None`: not known, as of imported

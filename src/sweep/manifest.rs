@@ -49,6 +49,7 @@ pub fn manifest(request: &Request, address: &Address, found: Found) -> Manifest 
         notes: found.notes,
         ended: crate::run::RUNNING.into(),
         restarted: false,
+        precision: plan.precision,
         side: None,
     }
 }

@@ -16,11 +16,13 @@ mod load_threads;
 mod manifest;
 mod observer;
 mod plan;
+mod precision;
 mod prepare;
 mod processes;
 mod query_counter;
 mod recognise;
 mod request;
+mod sampling_rate;
 mod scrapes;
 mod setup;
 mod sources;
@@ -96,6 +98,8 @@ pub enum Event<'a> {
     Preparing(&'a str),
     /// Something done that is worth keeping on the screen.
     Noted(&'a str),
+    /// So many windows are still to come, which were not planned (a count).
+    Further(usize),
     /// A window begins with its warm-up.
     Started {
         /// The run that the window is of.

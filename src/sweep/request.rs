@@ -4,7 +4,7 @@
 use super::{ObserverSpec, QueryCounter, Timing};
 use crate::load::{self, Address, LoadError};
 use crate::preset::{Preset, Step};
-use crate::run::BuiltFrom;
+use crate::run::{BuiltFrom, PrecisionGoal};
 use crate::sample;
 use crate::workload::Workload;
 use anyhow::{Result, bail};
@@ -111,6 +111,8 @@ pub struct Plan {
     pub seed: u64,
     /// Lengths of the warm-up and of the window.
     pub timing: Timing,
+    /// Further windows of a level are taken until its large functions are known so well; `None`: those planned are all.
+    pub precision: Option<PrecisionGoal>,
 }
 
 impl Request {

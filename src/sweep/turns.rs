@@ -5,6 +5,8 @@
 
 use super::load_threads::ThreadBook;
 use super::plan::letter;
+use super::precision::PrecisionBook;
+use super::sampling_rate::RateBook;
 use super::window_loop::WindowLoop;
 use super::{Event, Launch, Launched, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
@@ -44,6 +46,10 @@ pub struct Turns<'a> {
     changed: Vec<PresetState>,
     /// The numbers of load threads that were found: one of each level for all arms.
     threads: ThreadBook,
+    /// The rate of samples that was settled: one for all arms.
+    rate: RateBook,
+    /// How precisely the only arm's levels are known, where that was asked for.
+    precision: PrecisionBook,
 }
 
 struct Running {
@@ -90,7 +96,17 @@ impl<'a> Turns<'a> {
     pub fn new(store: &'a Store, stop: &'a Stop, arms: Vec<Arm>, turns: Vec<Turn>, restore: bool) -> Self {
         let running = |arm: Arm| Running { arm, reserved: None, id: None, writer: None, finished: 0, build: None };
         let arms = arms.into_iter().map(running).collect();
-        Turns { store, stop, arms, turns, restore, changed: Vec::new(), threads: ThreadBook::default() }
+        Turns {
+            store,
+            stop,
+            arms,
+            turns,
+            restore,
+            changed: Vec::new(),
+            threads: ThreadBook::default(),
+            rate: RateBook::default(),
+            precision: PrecisionBook::default(),
+        }
     }
 
     /// All turns planned.
@@ -123,14 +139,33 @@ impl<'a> Turns<'a> {
 
     /// Takes all turns, up to the first that fails, and ends.
     pub async fn take_all(mut self, tell: &mut (dyn FnMut(Event) + Send)) -> SweepEnd {
-        let mut cut = None;
-        for turn in self.turns.clone() {
-            if let Err(error) = self.take(turn, tell).await {
-                cut = Some(error);
-                break;
+        let mut taken = 0;
+        let cut = loop {
+            let Some(turn) = self.turns.get(taken).copied() else { break None };
+            let ended = match self.take(turn, tell).await {
+                Ok(()) => self.plan_further(taken + 1, tell),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                break Some(error);
             }
-        }
+            taken += 1;
+        };
         self.end(cut, tell).await
+    }
+
+    /// After the last turn of an arm by itself whose replicates are turns: one more where it is not known precisely
+    /// enough.
+    fn plan_further(&mut self, taken: usize, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+        let ([running], Some(Turn { replicate: Some(_), .. })) = (&mut self.arms[..], self.turns.last()) else {
+            return Ok(());
+        };
+        let Some(writer) = running.writer.as_mut().filter(|_| taken == self.turns.len()) else { return Ok(()) };
+        let Some(further) = self.precision.further(&writer.manifest) else { return Ok(()) };
+        writer.plan_further(&further.windows)?;
+        self.turns.push(Turn { arm: 0, replicate: further.windows.first().map(|id| id.replicate) });
+        further.tell(tell);
+        Ok(())
     }
 
     /// Takes one turn: its windows, between what starts its target and what ends it.
@@ -193,8 +228,10 @@ impl<'a> Turns<'a> {
         let side = self.side(turn.arm);
         let Running { arm, writer, finished, .. } = self.arms[turn.arm].begin(turn, self.store, manifest, side)?;
         let Some(writer) = writer else { return Ok(()) };
-        let (request, threads) = (&arm.request, &mut self.threads);
-        let windows = WindowLoop { writer, request, sources, threads, stop: self.stop, tell, finished };
+        let (request, threads, rate, precision) =
+            (&arm.request, &mut self.threads, &mut self.rate, &mut self.precision);
+        let windows =
+            WindowLoop { writer, request, sources, threads, rate, precision, stop: self.stop, tell, finished };
         windows.take(turn, self.store).await
     }
 

@@ -6,6 +6,7 @@ use super::activity::Learnt;
 use super::follow::{CapturedHands, follow};
 use super::live::Live;
 use super::load_threads::{self, ThreadBook};
+use super::sampling_rate::{self, RateBook};
 use super::scrapes::{SECOND, pace};
 use super::{Event, Sources, Stop, Timing};
 use crate::check::Check;
@@ -13,7 +14,7 @@ use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
 use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
 use crate::run::{Missing, Part, Scraping, WindowId};
-use crate::sample::{RawSamples, Recording, SamplingReport};
+use crate::sample::{ChosenRate, RawSamples, Recording, SamplingReport};
 use crate::statements::{StatementsDelta, StatementsSnapshot};
 use crate::target::{SchedulerDelta, Snapshot, difference, started, tasks};
 use crate::wire::{WireDelta, WireSnapshot};
@@ -73,6 +74,10 @@ pub struct Asked<'a> {
     pub timing: &'a Timing,
     pub id: WindowId,
     pub stop: &'a Stop,
+    /// The rate of samples as it was chosen before the load; `None`: stacks are not sampled.
+    pub chosen: Option<&'a ChosenRate>,
+    /// The rate that holds for all windows.
+    pub rate: &'a mut RateBook,
     pub tell: &'a mut (dyn FnMut(Event) + Send),
 }
 
@@ -96,6 +101,7 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
     load.start()?;
     watch_generator(sources, &load.thread_ids());
     load_threads::warm_up(sources, load.as_mut(), threads, &mut asked).await?;
+    sampling_rate::settle(sources, load.as_ref(), &mut asked).await?;
     // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
@@ -232,7 +238,7 @@ async fn observe(
     asked: &mut Asked<'_>,
     missing: &mut Vec<Missing>,
 ) -> Result<Observed> {
-    let Asked { timing, id, stop, tell } = asked;
+    let Asked { timing, id, stop, tell, .. } = asked;
     let (id, stop) = (*id, *stop);
     let mut learnt = Learnt::default();
     learnt.ask(sources).await;

@@ -5,6 +5,8 @@ use super::assemble::{Kept, assemble};
 use super::load_threads::ThreadBook;
 use super::observer::{ObserverSpec, observer_windows};
 use super::plan::number_window;
+use super::precision::PrecisionBook;
+use super::sampling_rate::RateBook;
 use super::window::Asked;
 use super::{Event, Request, Sources, Stop, Turn, note, statements, window};
 use crate::debuginfod::Debuginfod;
@@ -20,6 +22,10 @@ pub struct WindowLoop<'a> {
     pub sources: &'a mut Sources,
     /// The numbers of load threads that were found, of all arms.
     pub threads: &'a mut ThreadBook,
+    /// The rate of samples that was settled, of all arms.
+    pub rate: &'a mut RateBook,
+    /// How precisely the levels are known.
+    pub precision: &'a mut PrecisionBook,
     pub stop: &'a Stop,
     pub tell: &'a mut (dyn FnMut(Event) + Send),
     /// Windows of the run on disk.
@@ -34,11 +40,12 @@ impl WindowLoop<'_> {
     pub async fn take(mut self, turn: Turn, store: &Store) -> Result<()> {
         self.stop.check()?;
         self.sources.warm(self.tell);
+        self.rate.begin(self.sources);
         let mut symbolizer = Symbolizer::new(symbol::Options {
             elsewhere: Some(Arc::new(Debuginfod::of_environment())),
             ..symbol::Options::default()
         });
-        let taken = self.windows(turn, &mut symbolizer).await;
+        let taken = self.all_windows(turn, &mut symbolizer).await;
         for text in symbolizer.notes() {
             note(&mut self.writer.manifest.notes, text);
         }
@@ -49,11 +56,27 @@ impl WindowLoop<'_> {
         }
     }
 
-    async fn windows(&mut self, turn: Turn, symbolizer: &mut Symbolizer) -> Result<()> {
+    /// The turn's windows as planned, then those that the precision that was asked for takes; where each replicate is a
+    /// turn, these are turns too.
+    async fn all_windows(&mut self, turn: Turn, symbolizer: &mut Symbolizer) -> Result<()> {
+        self.windows(0, turn, symbolizer).await?;
+        while turn.replicate.is_none()
+            && let Some(further) = self.precision.further(&self.writer.manifest)
+        {
+            let planned = self.writer.manifest.order.len();
+            self.writer.plan_further(&further.windows)?;
+            further.tell(self.tell);
+            self.windows(planned, turn, symbolizer).await?;
+        }
+        Ok(())
+    }
+
+    /// The turn's windows from a position of the run's order on.
+    async fn windows(&mut self, from: usize, turn: Turn, symbolizer: &mut Symbolizer) -> Result<()> {
         let timing = self.request.plan.timing;
         let seconds = (timing.warmup + timing.window).as_secs_f64();
         let of = self.writer.manifest.order.len();
-        for index in 0..of {
+        for index in from..of {
             let planned = self.writer.manifest.order[index];
             if !turn.has(planned) {
                 continue;
@@ -64,6 +87,7 @@ impl WindowLoop<'_> {
             statements::reset_before_window(self.sources, &mut self.writer.manifest.notes).await;
             let (window, cut) = self.measure_window(id, symbolizer).await?;
             *self.finished += 1;
+            self.precision.add(&self.request.preset, &self.writer.manifest, &window);
             (self.tell)(Event::Finished { run: &self.writer.manifest, window: &window, index, of });
             cut.map_or(Ok(()), Err)?;
         }
@@ -76,7 +100,9 @@ impl WindowLoop<'_> {
         id: WindowId,
         symbolizer: &mut Symbolizer,
     ) -> Result<(Window, Option<anyhow::Error>)> {
-        let asked = Asked { timing: &self.request.plan.timing, id, stop: self.stop, tell: &mut *self.tell };
+        let (timing, rate) = (&self.request.plan.timing, &mut *self.rate);
+        let chosen = self.request.observe.sampling.as_ref().and_then(|options| options.chosen.as_ref());
+        let asked = Asked { timing, id, stop: self.stop, chosen, rate, tell: &mut *self.tell };
         let mut captured = window::capture(self.sources, self.threads, asked).await?;
         let cut = captured.cut.take();
         (self.tell)(Event::Processing(id));
@@ -90,7 +116,11 @@ impl WindowLoop<'_> {
 
     /// Measures what observing costs, and stores it with the run; what ended it early is the error.
     async fn observe(&mut self, asked: &ObserverSpec, store: &Store) -> Result<()> {
-        let (windows, ended) = observer_windows(asked, self.sources, self.threads, self.stop, self.tell).await?;
+        let mut asked = asked.clone();
+        if let (Some(options), Some(settled)) = (&mut asked.sampling, self.rate.settled()) {
+            options.set_rate(settled.clone());
+        }
+        let (windows, ended) = observer_windows(&asked, self.sources, self.threads, self.stop, self.tell).await?;
         store.write_observer(&self.writer.manifest, &windows)?;
         ended.map_or(Ok(()), Err)
     }

@@ -44,6 +44,7 @@ mod package;
 mod perflog;
 mod perflog_check;
 mod pictures;
+mod precision;
 mod preset;
 #[path = "../support/recordings.rs"]
 mod recordings;

@@ -24,6 +24,7 @@ mod postgres;
 mod postgres_users;
 mod postgres_wait_events;
 mod postgres_waits;
+mod precision;
 mod record;
 #[path = "../support/recordings.rs"]
 mod recordings;

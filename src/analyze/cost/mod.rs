@@ -6,6 +6,7 @@ pub mod carrier_names;
 pub mod demands;
 pub mod hot;
 pub mod owners;
+pub mod precision;
 pub mod processes;
 pub mod quantities;
 pub mod statements;

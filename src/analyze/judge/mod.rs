@@ -4,5 +4,6 @@ pub mod answer;
 pub mod checks;
 pub mod diagnose;
 pub mod machine;
+pub mod sampling;
 pub mod summary;
 pub mod transactions;

@@ -8,7 +8,6 @@ use crate::load::{Reported, empty_histogram};
 use crate::profile::ColumnKind;
 use crate::run::{Part, Run, Window};
 use crate::target::Role;
-use crate::words::time;
 use serde::Serialize;
 
 /// One level, its replicates taken together.
@@ -116,62 +115,6 @@ pub fn summary(run: &Run) -> Vec<LevelSummary> {
 /// One window by itself.
 pub fn of_window(window: &Window) -> LevelSummary {
     level_summary(window.id().level, &[window])
-}
-
-/// What was sampled otherwise than one would wish, each said once: fall-backs, and ticks whose interrupt came late.
-pub fn sampling_notes(run: &Run) -> Vec<String> {
-    let reports = || run.windows.iter().filter_map(|window| window.sampling.as_ref());
-    let mut notes: Vec<String> = reports().flat_map(|report| report.fallbacks.iter().cloned()).collect();
-    notes.sort();
-    notes.dedup();
-    let (late, samples) = reports().fold((0, 0), |(late, all), report| (late + report.late, all + report.samples));
-    if late > 0 {
-        let share = 100.0 * late as f64 / samples as f64;
-        notes.push(format!(
-            "{late} of {samples} samples ({share:.1} %) came after their thread had lost the CPU: they are counted for \
-             the thread that ran when they were due, with a stack at which it was switched out"
-        ));
-    }
-    notes.extend(delivered_late(run));
-    notes.extend(sampling_cost(run));
-    notes.iter().map(|note| format!("sampling: {note}")).collect()
-}
-
-/// The bias that is left where samples divide accounted CPU: where in its thread a sample shows it. ns, the mean over
-/// the windows by their samples.
-fn delivered_late(run: &Run) -> Option<String> {
-    let (mut sum, mut samples) = (0, 0);
-    for report in run.windows.iter().filter_map(|window| window.sampling.as_ref()) {
-        let Some(delay) = report.timer_delay else { continue };
-        sum += u128::from(delay) * u128::from(report.samples);
-        samples += report.samples;
-    }
-    (samples > 0).then(|| {
-        format!(
-            "a sample shows where its thread was {} after it was due, when the timer's interrupt came: that shifts CPU \
-             between functions of a thread, not between threads (mean of {samples} samples)",
-            time(sum as f64 / samples as f64)
-        )
-    })
-}
-
-/// What a sample cost: the thread that it interrupted, and wireprof.
-fn sampling_cost(run: &Run) -> Option<String> {
-    let (mut kernel, mut own, mut samples) = (0, 0, 0);
-    for report in run.windows.iter().filter_map(|window| window.sampling.as_ref()) {
-        kernel += report.kernel_cpu?;
-        own += report.sampler_cpu?;
-        samples += report.recorded;
-    }
-    let each = |nanos: u64| time(nanos as f64 / samples as f64);
-    (samples > 0).then(|| {
-        format!(
-            "a sample took {} of the thread that it interrupted, besides the timer's interrupt, and {} of wireprof \
-             ({samples} samples)",
-            each(kernel),
-            each(own)
-        )
-    })
 }
 
 /// Queries of which one lies beyond the 99.9th percentile.

@@ -15,6 +15,7 @@ pub(super) fn part(page: &Page, sections: &[Section]) -> Markup {
     let body = html! {
         @for section in sections.iter().filter(|section| section.id == "setup") {
             dl class="told facts" { @for note in &section.notes { (fact(note)) } }
+            @for table in &section.tables { (tables::table(table)) }
         }
         h3 { "Not measured" }
         @if missing.is_empty() && page.answer.left_out.is_empty() { p { "Nothing that the page would need." } }

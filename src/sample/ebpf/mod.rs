@@ -17,7 +17,7 @@ use super::perf::events;
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::{Cache, Modules, Space, read_mappings};
-use super::{Carrying, FollowOptions, RawSamples, Recording, Sampled, Sampler, SamplingReport};
+use super::{Carrying, ChosenRate, FollowOptions, RawSamples, Recording, Sampled, Sampler, SamplingReport};
 use crate::target::{family, online_cpus, tasks};
 use anyhow::{Context, Result};
 pub use follow::EventRoom;
@@ -147,6 +147,10 @@ impl Sampler for EbpfSampler {
     fn prepare(&mut self, sampled: &[Sampled], progress: &dyn Fn(&str)) -> Result<()> {
         let mut state = self.state.lock();
         state.prepare(sampled, self.form, progress)
+    }
+
+    fn set_rate(&mut self, chosen: ChosenRate) {
+        self.options.set_rate(chosen);
     }
 
     fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>> {

@@ -63,7 +63,7 @@ impl<'s> Reader<'s> {
         let cpus = online_cpus();
         let budget = events::budget(cpus.len(), options);
         let mut notes = Vec::new();
-        notes.extend(events::rate_notes(&budget, options, cpus.len()));
+        notes.extend(events::rate_note(&budget, options, cpus.len()));
         let event = events::event_name(options.event, &mut notes);
         let waits =
             (options.off_cpu && !options.cross_checks).then(|| kernel.waits_refused.clone().map_or(Ok(()), Err));
@@ -79,7 +79,7 @@ impl<'s> Reader<'s> {
             ticking: Vec::new(),
             began: 0,
             cpu_before,
-            report: report_of(event, &budget),
+            report: SamplingReport { chosen: options.chosen.clone(), ..report_of(event, &budget) },
             known: Known::default(),
         };
         // Twice: what is born between the first look and its entry is seen by the second, and what later, by the

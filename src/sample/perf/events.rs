@@ -151,17 +151,15 @@ pub fn event_name(choice: EventChoice, fallbacks: &mut Vec<String>) -> &'static 
     }
 }
 
-/// What to say of the rate: where interrupts are costly, and where there are fewer samples than were asked
-/// for.
-pub fn rate_notes(budget: &Budget, options: &Options, cpus: usize) -> Vec<String> {
+/// What to say where there are fewer samples than were asked for.
+pub fn rate_note(budget: &Budget, options: &Options, cpus: usize) -> Option<String> {
     let Budget { frequency, .. } = budget;
     let asked = options.frequency;
-    let bounded = (*frequency < asked).then(|| {
+    (*frequency < asked).then(|| {
         format!(
             "{frequency} samples/s per CPU instead of {asked}: {TOTAL_RATE} samples/s over {cpus} CPUs is the budget"
         )
-    });
-    options.why_rate.clone().into_iter().chain(bounded).collect()
+    })
 }
 
 /// The bare clock of one CPU, for a program in the kernel that runs at its ticks.
@@ -194,7 +192,7 @@ pub fn open(options: &Options, pids: &[u32]) -> Result<Opened, Forbidden> {
     let cpus = online_cpus();
     let budget = budget(cpus.len(), options);
     let mut fallbacks = Vec::new();
-    fallbacks.extend(rate_notes(&budget, options, cpus.len()));
+    fallbacks.extend(rate_note(&budget, options, cpus.len()));
     let event = event_name(options.event, &mut fallbacks);
     let period = (event == "cpu-clock").then_some(budget.period());
     let whole = cpus.iter().map(|cpu| open_cpu(event, &budget, *cpu)).collect::<io::Result<Vec<_>>>();
@@ -309,11 +307,10 @@ mod tests {
     }
 
     #[test]
-    fn dear_interrupts_and_fewer_samples_than_asked_for_are_told() {
-        let options = Options { why_rate: Some("timers are dear".into()), ..Options::default() };
-        assert_eq!(rate_notes(&budget(2, &options), &options, 2), ["timers are dear"]);
-        assert_eq!(rate_notes(&budget(64, &options), &options, 64).len(), 2);
-        assert!(rate_notes(&budget(2, &Options::default()), &Options::default(), 2).is_empty());
+    fn fewer_samples_than_asked_for_are_told() {
+        let options = Options::default();
+        assert!(rate_note(&budget(64, &options), &options, 64).unwrap().starts_with("125 samples/s per CPU instead"));
+        assert_eq!(rate_note(&budget(2, &options), &options, 2), None);
     }
 
     #[test]

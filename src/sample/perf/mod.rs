@@ -12,7 +12,7 @@ pub use events::{Budget, CHANGES_BYTES, Opened, TOTAL_RATE, budget, open};
 use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::Modules;
-use super::{Options, Recording, Sampled, Sampler};
+use super::{ChosenRate, Options, Recording, Sampled, Sampler, SamplingReport};
 use crate::target::family;
 use anyhow::Result;
 use reader::Reader;
@@ -44,6 +44,10 @@ impl PerfSampler {
 }
 
 impl Sampler for PerfSampler {
+    fn set_rate(&mut self, chosen: ChosenRate) {
+        self.options.set_rate(chosen);
+    }
+
     fn start(&mut self, sampled: &[Sampled]) -> Result<Box<dyn Recording>> {
         // Those who live already too: an event of one thread is inherited only by what that thread gives birth to.
         let own = |named: &Sampled| if named.children { family(named.pid) } else { vec![named.pid] };
@@ -52,12 +56,13 @@ impl Sampler for PerfSampler {
         opened.fallbacks.extend(self.because.clone());
         let processes = Processes::new(sampled);
         let modules = self.modules.clone();
+        let chosen = self.options.chosen.clone();
         let waits = self.options.off_cpu.then(|| self.because.clone().unwrap_or_else(|| NO_WAITS.into()));
         let recording = SamplingThread::start(move |stop| {
             let mut modules = modules.lock();
             let (mut raw, report) = Reader::new(opened, processes, &mut modules).run(stop);
             raw.off_cpu = waits.map(Err);
-            (raw, report)
+            (raw, SamplingReport { chosen, ..report })
         })?;
         Ok(Box::new(recording))
     }

@@ -186,6 +186,7 @@ pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
         notes: vec![],
         ended: "complete".into(),
         restarted: false,
+        precision: None,
         side: None,
     }
 }
