@@ -10,6 +10,7 @@ mod in_ring;
 mod losses;
 mod moving;
 mod scripts;
+mod sending;
 mod session;
 
 pub use moving::Ending;
@@ -47,8 +48,8 @@ pub struct EventLoop {
     shared: Arc<Shared>,
     /// Which of the shared progress counters is this thread's.
     index: usize,
-    /// Through which the sessions send and receive, where it is not epoll. Before the sessions, as it lets their sockets
-    /// go when it is dropped.
+    /// Through which the sessions send and receive, where it is not epoll. Before the sessions, as it lets their
+    /// sockets go when it is dropped.
     ring: Option<Ring>,
     /// Sessions whose requests are in the ring and not submitted; true: the latency counts from then.
     queued: Vec<(usize, bool)>,
@@ -228,61 +229,6 @@ impl EventLoop {
         self.send(index, scheduled);
     }
 
-    /// Sends the session's present step. Its latency counts from `scheduled`, or from now.
-    #[inline]
-    fn send(&mut self, index: usize, scheduled: Option<Nanos>) {
-        let session = &mut self.sessions[index];
-        (session.sent, session.held) = (0, 0);
-        if self.ring.is_some() && self.queue(index, scheduled) {
-            return;
-        }
-        self.sessions[index].begun = scheduled.unwrap_or_else(now);
-        self.write(index);
-    }
-
-    /// Writes what is left of the request; waits for room where the socket has none.
-    #[inline]
-    fn write(&mut self, index: usize) {
-        let session = &mut self.sessions[index];
-        let job = &self.plan.jobs[self.lanes[session.lane].job];
-        // As `Session::request`, which would borrow all of the session.
-        let bytes = match &session.client {
-            None => &*job.request(session.execution, session.step).bytes,
-            Some(client) => client.request(),
-        };
-        while session.sent < bytes.len() {
-            match session.transport.write(&bytes[session.sent..]) {
-                Ok(taken) => session.sent += taken,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // What the server said before it closed is still to be read.
-                Err(error) => return self.lose_after_reading(index, error),
-            }
-        }
-        let unsent = session.sent < bytes.len() || session.transport.holds_back();
-        if unsent != session.writing {
-            self.watch_for_room(index, unsent);
-        }
-    }
-
-    #[cold]
-    fn watch_for_room(&mut self, index: usize, writing: bool) {
-        let session = &mut self.sessions[index];
-        session.writing = writing;
-        let fd = session.transport.socket.as_raw_fd();
-        let (socket, registry) = (&mut SourceFd(&fd), self.poll.registry());
-        // What arrives in a ring is awaited there.
-        let watched = match (self.ring.is_some(), writing) {
-            (true, true) => registry.register(socket, Token(index), Interest::WRITABLE),
-            (true, false) => registry.deregister(socket),
-            (false, true) => registry.reregister(socket, Token(index), Interest::READABLE | Interest::WRITABLE),
-            (false, false) => registry.reregister(socket, Token(index), Interest::READABLE),
-        };
-        if let Err(cause) = watched {
-            self.lose(index, &cause.to_string());
-        }
-    }
-
     #[inline]
     fn ready(&mut self, event: &mio::event::Event, buffer: &mut [u8]) {
         let index = event.token().0;
@@ -295,14 +241,6 @@ impl EventLoop {
         }
         if event.is_readable() || event.is_error() || event.is_read_closed() {
             self.read(index, buffer, event.is_read_closed());
-        }
-    }
-
-    #[cold]
-    fn flush(&mut self, index: usize) {
-        match self.sessions[index].transport.flush() {
-            Ok(_) => self.write(index),
-            Err(cause) => self.lose(index, &cause.to_string()),
         }
     }
 

@@ -1,11 +1,12 @@
-//! Whether load threads send and receive through io_uring or epoll, and why: stored with each window, and told in words.
-//! Invariant: all threads of a level go through the same, and there is a reason wherever it is epoll.
+//! Whether load threads send and receive through io_uring or epoll, and why: stored with each window, and told in
+//! words. Invariant: all threads of a level go through the same, and there is a reason wherever it is epoll.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
 
-/// Clients of each thread from which on io_uring is used: of fewer, too few requests go out together.
-pub const FEWEST_CLIENTS: usize = 2;
+/// Clients of each thread from which on io_uring is used: of fewer, too few requests go out together for a gain that
+/// could be told from chance.
+pub const FEWEST_CLIENTS: usize = 8;
 
 /// Through what a load thread sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl LoopChoice {
             _ if encrypted => because("connections are encrypted"),
             // Together they would wait for the work on all answers.
             None if works => because("it works on each answer before it sends"),
-            None if clients < FEWEST_CLIENTS => because("a thread has one client"),
+            None if clients < FEWEST_CLIENTS => because("a thread has fewer than 8 clients"),
             _ => LoopChoice { through: LoopKind::IoUring, because: None },
         }
     }
@@ -69,10 +70,10 @@ mod tests {
     #[test]
     fn epoll_is_told_with_its_reason() {
         let of = |wish, clients, encrypted| LoopChoice::by_rule(wish, clients, encrypted, false).told();
-        assert_eq!(of(None, 2, false), "through io_uring");
-        let works = LoopChoice::by_rule(None, 2, false, true).told();
+        assert_eq!(of(None, 8, false), "through io_uring");
+        let works = LoopChoice::by_rule(None, 8, false, true).told();
         assert_eq!(works, "through epoll, as it works on each answer before it sends");
-        assert_eq!(of(None, 1, false), "through epoll, as a thread has one client");
+        assert_eq!(of(None, FEWEST_CLIENTS - 1, false), "through epoll, as a thread has fewer than 8 clients");
         assert_eq!(of(None, 64, true), "through epoll, as connections are encrypted");
         assert_eq!(of(Some(LoopKind::Epoll), 64, true), "through epoll");
         assert_eq!(of(Some(LoopKind::IoUring), 1, false), "through io_uring");

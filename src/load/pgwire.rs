@@ -44,7 +44,8 @@ pub struct Options {
     pub session: Vec<String>,
     /// CPU that the load thread uses for each answer, as an application does with it, before it sends the next query.
     pub client_work: Duration,
-    /// Through what load threads send and receive, for tests and measurements; `None`: by the rule of [`super::LoopChoice`].
+    /// Through what load threads send and receive, for tests and measurements; `None`: by the rule of
+    /// [`super::LoopChoice`].
     pub through: Option<LoopKind>,
 }
 

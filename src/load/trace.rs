@@ -138,8 +138,8 @@ pub struct Generator {
     /// CPU of the generator's load threads in ns, user and system; `None`: not measured.
     pub cpu: Option<u64>,
     /// Sum over completed queries of ns from the event loop's wake-up to the handling of the answer: a lower
-    /// bound of the time answers waited for the generator. Where requests go out together (io_uring), with the time that
-    /// each waited for those before it.
+    /// bound of the time answers waited for the generator. Where requests go out together (io_uring), with the time
+    /// that each waited for those before it.
     pub dispatch_delay: Option<u64>,
     /// Wakes of the event loop.
     pub wakes: Option<u64>,

@@ -13,7 +13,7 @@ fn script(text: &str) -> Workload {
 }
 
 /// Through what `WIREPROF_TEST_THROUGH` says, epoll or io_uring: these tests are of both. Without it by the rule, which
-/// is io_uring for most of them.
+/// is epoll for most of them.
 pub fn options() -> Options {
     let through = match std::env::var("WIREPROF_TEST_THROUGH").as_deref() {
         Ok("epoll") => Some(LoopKind::Epoll),

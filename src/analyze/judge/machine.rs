@@ -63,7 +63,8 @@ mod tests {
         let window = |level: usize, threads: usize, choice: Option<ThreadChoice>, through: bool| {
             let mut window = build::window(level, 1, 1, 1000, None);
             (window.load.generator.threads, window.load.generator.choice) = (threads, choice);
-            window.load.generator.through = through.then(|| LoopChoice::epoll(Some("a thread has one client".into())));
+            let epoll = || LoopChoice::epoll(Some("connections are encrypted".into()));
+            window.load.generator.through = through.then(epoll);
             window
         };
         let full = ThreadChoice { why: WhyThreads::CpusFull, busiest: Some(0.931), idle_cpus: Some(0.01) };
@@ -78,7 +79,7 @@ mod tests {
         assert_eq!(
             load_thread_notes(&run),
             [
-                "load threads: 1 as given; through epoll, as a thread has one client (level 1)",
+                "load threads: 1 as given; through epoll, as connections are encrypted (level 1)",
                 "load threads: 1 (level 16, 32)",
                 "load threads: 3, the busiest 93 % busy; no CPU was idle for another (level 64)",
             ]

@@ -1,5 +1,5 @@
-//! A connection under load, with what it has under way. Invariant: it has at most one query under way, and moves from one
-//! load thread to another as it is.
+//! A connection under load, with what it has under way. Invariant: it has at most one query under way, and moves from
+//! one load thread to another as it is.
 
 use crate::clock::Nanos;
 use crate::load::plan::JobPlan;

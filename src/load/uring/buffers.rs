@@ -1,5 +1,5 @@
-//! The buffers into which the kernel copies what arrives. Invariant: a buffer is either the kernel's or a [`Piece`], and
-//! a piece is given back once.
+//! The buffers into which the kernel copies what arrives. Invariant: a buffer is either the kernel's or a [`Piece`],
+//! and a piece is given back once.
 
 use io_uring::types::BufRingEntry;
 use memmap2::{MmapMut, MmapRaw};
