@@ -1,25 +1,28 @@
-//! One load thread: an epoll loop over its connections, each with at most one query under way. In the steady state a
-//! query costs one recv(2) and one send(2), and its share of an epoll_wait(2). Invariant: nothing here allocates for a
-//! query that succeeds.
+//! One load thread: a loop over its connections, each with at most one query under way. Through epoll a query costs one
+//! recv(2) and one send(2) in the steady state, and its share of an epoll_wait(2); through io_uring its share of two
+//! io_uring_enter(2) (`in_ring`). Invariant: nothing here allocates for a query that succeeds.
 //!
 //! Edge triggers without reading to EAGAIN: an answer that is complete needs no second read, because the next bytes
 //! from the server follow our next query and make an edge of their own. An answer that is not complete is read on
 //! until EAGAIN or the end, since a close that arrived with its bytes makes no further edge.
 
+mod in_ring;
 mod losses;
 mod moving;
 mod scripts;
+mod sending;
+mod session;
 
 pub use moving::Ending;
+pub use session::Session;
 
 use super::lane::{Lane, Next};
 use super::plan::Plan;
 use super::record::{Mark, Notes, Outcome, Record};
-use super::scanner::{Answer, Scanner, error_fields};
+use super::scanner::{Answer, error_fields};
 use super::shared::Shared;
 use super::timer::Timer;
-use super::transaction::Client;
-use super::transport::Transport;
+use super::uring::{Buffers, Ring};
 use crate::clock::{Nanos, now, thread_cpu};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -39,59 +42,21 @@ const DRAIN: Nanos = 2_000_000_000;
 /// Covers most answers in one read, and stays in the second-level cache.
 const BUFFER: usize = 64 * 1024;
 
-/// A connection under load.
-pub struct Session {
-    transport: Transport,
-    scanner: Scanner,
-    answer: Answer,
-    lane: usize,
-    execution: u64,
-    step: u32,
-    busy: bool,
-    open: bool,
-    /// The socket is also watched for room to write.
-    writing: bool,
-    /// Bytes of the request that were sent.
-    sent: usize,
-    begun: Nanos,
-    /// Where the session runs scripts.
-    client: Option<Box<Client>>,
-    /// The bytes of the present answer are kept.
-    keeping: bool,
-    /// What the last ReadyForQuery of a script's statement said of the transaction.
-    status: u8,
-    /// Until when its script sleeps, while the session moves from one thread to another.
-    sleeps: Option<Nanos>,
-}
-
-impl Session {
-    pub fn new(transport: Transport, client: Option<Box<Client>>) -> Self {
-        Session {
-            transport,
-            scanner: Scanner::default(),
-            answer: Answer::default(),
-            lane: 0,
-            execution: 0,
-            step: 0,
-            busy: false,
-            open: true,
-            writing: false,
-            sent: 0,
-            begun: 0,
-            client,
-            keeping: false,
-            status: b'I',
-            sleeps: None,
-        }
-    }
-}
-
 /// The state of one load thread.
 pub struct EventLoop {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
     /// Which of the shared progress counters is this thread's.
     index: usize,
+    /// Through which the sessions send and receive, where it is not epoll. Before the sessions, as it lets their
+    /// sockets go when it is dropped.
+    ring: Option<Ring>,
+    /// Sessions whose requests are in the ring and not submitted; true: the latency counts from then.
+    queued: Vec<(usize, bool)>,
+    /// What a request of several that are submitted together takes, in ns of CPU, and how many submissions ago that was
+    /// learned.
+    a_request: Nanos,
+    untimed: u32,
     sessions: Vec<Session>,
     lanes: Vec<Lane>,
     poll: Poll,
@@ -110,11 +75,13 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// Registers non-blocking sessions, each with its lane. The waker ends the loop's sleep from another thread.
+    /// Registers non-blocking sessions, each with its lane. The ring, where there is one, is of their sockets in this
+    /// order. The waker ends the loop's sleep from another thread.
     pub fn new(
         plan: Arc<Plan>,
         shared: Arc<Shared>,
         index: usize,
+        ring: Option<Ring>,
         sessions: Vec<(Session, usize)>,
         lanes: Vec<Lane>,
     ) -> io::Result<(Self, Waker)> {
@@ -127,6 +94,10 @@ impl EventLoop {
             plan,
             shared,
             index,
+            ring,
+            queued: Vec::with_capacity(sessions.len()),
+            a_request: 0,
+            untimed: in_ring::FIRST_TIMED,
             sessions: Vec::with_capacity(sessions.len()),
             lanes,
             poll,
@@ -142,6 +113,8 @@ impl EventLoop {
             sleepers: BinaryHeap::new(),
         };
         sessions.into_iter().try_for_each(|(session, lane)| event_loop.take_in(session, lane))?;
+        let epoll = event_loop.poll.as_raw_fd();
+        event_loop.ring.iter_mut().for_each(|ring| ring.watch(epoll));
         Ok((event_loop, waker))
     }
 
@@ -151,12 +124,18 @@ impl EventLoop {
         self.origin = origin;
         self.woke = now();
         self.mark();
-        let mut buffer = vec![0; BUFFER].into_boxed_slice();
         let mut events = Events::with_capacity(1024);
+        let mut arrivals = match self.arrivals() {
+            Ok(arrivals) => arrivals,
+            Err(cause) => {
+                self.shared.fail(format!("io_uring cannot be used any more: {cause}"));
+                return Ending::stopped(self.notes);
+            }
+        };
         let mut deadline = None;
         loop {
             if self.shared.parting() {
-                return self.part();
+                return self.part(&mut arrivals, &mut events);
             }
             if self.shared.stopping() && deadline.is_none() {
                 deadline = Some(now() + DRAIN);
@@ -168,15 +147,9 @@ impl EventLoop {
             if let Err(cause) = self.dispatch() {
                 self.shared.fail(format!("the load's timer cannot be set: {cause}"));
             }
-            if let Err(cause) = self.poll.poll(&mut events, Some(Duration::from_nanos(MARK)))
-                && cause.kind() != ErrorKind::Interrupted
-            {
-                self.shared.fail(format!("epoll_wait fails: {cause}"));
-            }
-            self.woke = now();
-            self.wakes += 1;
-            for event in events.iter().filter(|event| event.token() < WAKE) {
-                self.ready(event, &mut buffer);
+            match &mut arrivals {
+                Arrivals::Epoll(buffer) => self.turn(&mut events, buffer),
+                Arrivals::Ring(buffers) => self.turn_ring(&mut events, buffers),
             }
             if self.woke - self.notes.marks.last().map_or(0, |mark| mark.at) >= MARK {
                 self.mark();
@@ -187,6 +160,29 @@ impl EventLoop {
         self.mark();
         self.close();
         Ending::stopped(self.notes)
+    }
+
+    /// Where what arrives is read to.
+    fn arrivals(&mut self) -> io::Result<Arrivals> {
+        match &mut self.ring {
+            None => Ok(Arrivals::Epoll(vec![0; BUFFER].into_boxed_slice())),
+            Some(ring) => ring.begin().map(Arrivals::Ring),
+        }
+    }
+
+    /// Waits for what is ready, and handles it.
+    #[inline]
+    fn turn(&mut self, events: &mut Events, buffer: &mut [u8]) {
+        if let Err(cause) = self.poll.poll(events, Some(Duration::from_nanos(MARK)))
+            && cause.kind() != ErrorKind::Interrupted
+        {
+            self.shared.fail(format!("epoll_wait fails: {cause}"));
+        }
+        self.woke = now();
+        self.wakes += 1;
+        for event in events.iter().filter(|event| event.token() < WAKE) {
+            self.ready(event, buffer);
+        }
     }
 
     /// Begins what is due on idle connections, and sets the timer for what is not.
@@ -233,50 +229,6 @@ impl EventLoop {
         self.send(index, scheduled);
     }
 
-    /// Sends the session's present step. Its latency counts from `scheduled`, or from now.
-    #[inline]
-    fn send(&mut self, index: usize, scheduled: Option<Nanos>) {
-        let session = &mut self.sessions[index];
-        session.sent = 0;
-        session.begun = scheduled.unwrap_or_else(now);
-        self.write(index);
-    }
-
-    /// Writes what is left of the request; waits for room where the socket has none.
-    #[inline]
-    fn write(&mut self, index: usize) {
-        let session = &mut self.sessions[index];
-        let job = &self.plan.jobs[self.lanes[session.lane].job];
-        let bytes = match &session.client {
-            None => &*job.request(session.execution, session.step).bytes,
-            Some(client) => client.request(),
-        };
-        while session.sent < bytes.len() {
-            match session.transport.write(&bytes[session.sent..]) {
-                Ok(taken) => session.sent += taken,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // What the server said before it closed is still to be read.
-                Err(error) => return self.lose_after_reading(index, error),
-            }
-        }
-        let unsent = session.sent < bytes.len() || session.transport.holds_back();
-        if unsent != session.writing {
-            self.watch_for_room(index, unsent);
-        }
-    }
-
-    #[cold]
-    fn watch_for_room(&mut self, index: usize, writing: bool) {
-        let session = &mut self.sessions[index];
-        session.writing = writing;
-        let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let fd = session.transport.socket.as_raw_fd();
-        if let Err(cause) = self.poll.registry().reregister(&mut SourceFd(&fd), Token(index), interest) {
-            self.lose(index, &cause.to_string());
-        }
-    }
-
     #[inline]
     fn ready(&mut self, event: &mio::event::Event, buffer: &mut [u8]) {
         let index = event.token().0;
@@ -289,14 +241,6 @@ impl EventLoop {
         }
         if event.is_readable() || event.is_error() || event.is_read_closed() {
             self.read(index, buffer, event.is_read_closed());
-        }
-    }
-
-    #[cold]
-    fn flush(&mut self, index: usize) {
-        match self.sessions[index].transport.flush() {
-            Ok(_) => self.write(index),
-            Err(cause) => self.lose(index, &cause.to_string()),
         }
     }
 
@@ -377,7 +321,8 @@ impl EventLoop {
         session.answer.rows = 0;
         let latency = end.saturating_sub(session.begun);
         self.shared.took(self.index, latency);
-        self.notes.record(Record::new(end, latency, lane.job as u16, end.saturating_sub(self.woke), outcome));
+        let delay = end.saturating_sub(self.woke) + session.held;
+        self.notes.record(Record::new(end, latency, lane.job as u16, delay, outcome));
         if self.plan.client_work > 0 {
             work(self.plan.client_work);
         }
@@ -401,6 +346,14 @@ impl EventLoop {
     fn mark(&mut self) {
         self.notes.marks.push(Mark { at: self.woke, cpu: thread_cpu(), wakes: self.wakes });
     }
+}
+
+/// Where what arrives is.
+pub enum Arrivals {
+    /// Each read(2) takes it to here.
+    Epoll(Box<[u8]>),
+    /// The kernel has it here.
+    Ring(Buffers),
 }
 
 /// Uses CPU for so many ns, or for fewer where the thread is switched out meanwhile.

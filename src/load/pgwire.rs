@@ -3,6 +3,7 @@
 use super::connect::{Connection, Connector};
 use super::driver::{Driver, Load};
 use super::event_loop::Session;
+use super::loop_choice::LoopKind;
 use super::open_files;
 use super::plan::{Plan, Protocol};
 use super::shared::Shared;
@@ -44,6 +45,9 @@ pub struct Options {
     pub session: Vec<String>,
     /// CPU that the load thread uses for each answer, as an application does with it, before it sends the next query.
     pub client_work: Duration,
+    /// Through what load threads send and receive, for tests and measurements; `None`: by the rule of
+    /// [`super::LoopChoice`].
+    pub through: Option<LoopKind>,
 }
 
 impl Default for Options {
@@ -57,6 +61,7 @@ impl Default for Options {
             repeat_arguments: false,
             session: Vec::new(),
             client_work: Duration::ZERO,
+            through: None,
         }
     }
 }
@@ -117,7 +122,7 @@ impl Driver for PgwireDriver {
             driver: self.name(),
             accepted_errors: self.workload.accepted_errors.clone(),
             level,
-            threads: LoadThreads::new(plan.clone(), shared.clone(), sessions, threads)?,
+            threads: LoadThreads::new(plan.clone(), shared.clone(), sessions, threads, self.options.through)?,
             plan,
             shared,
             adjusts: self.options.adjusts,
@@ -273,6 +278,7 @@ impl Load for PgwireLoad {
     }
 
     fn stop(mut self: Box<Self>, window: Span) -> Result<LoadTrace> {
+        let through = self.threads.choice();
         let (notes, ended) = self.threads.stop()?;
         let choice = if self.adjusts { self.choice.take() } else { Some(ThreadChoice::given()) };
         let setting = tally::Setting {
@@ -282,6 +288,7 @@ impl Load for PgwireLoad {
             within: self.within,
             ended,
             choice,
+            through,
         };
         Ok(tally::cut(window, &notes, &self.plan, setting))
     }

@@ -6,7 +6,7 @@ use super::record::{Mark, Notes, Outcome, Record};
 use super::slice_latency::empty_slice_histogram;
 use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
 use super::transactions::transactions;
-use super::{SliceLatency, ThreadChoice};
+use super::{LoopChoice, SliceLatency, ThreadChoice};
 use crate::clock::{Nanos, Span};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Setting<'a> {
     pub ended: usize,
     /// How the number of load threads came about.
     pub choice: Option<ThreadChoice>,
+    /// Through what they sent and received.
+    pub through: LoopChoice,
 }
 
 /// Cuts the notes to `span`.
@@ -56,7 +58,11 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         at_sockets: setting.within.map(|span| counted(span, notes)),
         slices: tally.slices,
         latency: tally.latency,
-        generator: Generator { choice: setting.choice, ..generator(span, &notes[setting.ended..], tally.delay) },
+        generator: Generator {
+            choice: setting.choice,
+            through: Some(setting.through),
+            ..generator(span, &notes[setting.ended..], tally.delay)
+        },
         sessions: Sessions { opened: setting.connections as u64, lost: lost as u64 },
         jobs: tally.jobs,
         transactions: plan.mix().map(|mix| transactions(span, notes, mix)),
@@ -165,6 +171,7 @@ fn generator(span: Span, notes: &[Notes], delay: u64) -> Generator {
         dispatch_delay: Some(delay),
         wakes: total(|mark| mark.wakes),
         choice: None,
+        through: None,
     }
 }
 
@@ -198,6 +205,7 @@ mod tests {
             within: Some(Span::new(span.start + 50 * MS, span.end)),
             ended: notes.len() - 1,
             choice: None,
+            through: LoopChoice::epoll(None),
         };
         cut(span, &notes, &plan, setting)
     }

@@ -5,10 +5,12 @@ use super::LoadError;
 use super::deal::{Arrivals, deal};
 use super::event_loop::{Ending, EventLoop, Session};
 use super::lane::Lane;
+use super::loop_choice::{LoopChoice, LoopKind};
 use super::plan::Plan;
 use super::record::Notes;
 use super::shared::Shared;
 use super::thread_id::thread_id;
+use super::uring::{Ring, refusal};
 use crate::clock::{Nanos, now};
 use anyhow::{Context, Result, anyhow};
 use std::collections::BTreeMap;
@@ -28,6 +30,10 @@ pub struct LoadThreads {
     plan: Arc<Plan>,
     shared: Arc<Shared>,
     threads: Vec<LoadThread>,
+    /// Through what the sessions are driven; `None`: by the rule.
+    wish: Option<LoopKind>,
+    /// Through what they are driven now, and why.
+    choice: LoopChoice,
     /// What threads noted that have handed their sessions on.
     before: Vec<Notes>,
     /// `None`: the load has not begun.
@@ -44,8 +50,10 @@ impl LoadThreads {
         shared: Arc<Shared>,
         sessions: Vec<(usize, Session)>,
         threads: usize,
+        wish: Option<LoopKind>,
     ) -> Result<LoadThreads, LoadError> {
-        let mut own = LoadThreads { plan, shared, threads: Vec::new(), before: Vec::new(), origin: None };
+        let (choice, none) = (LoopChoice::epoll(None), Vec::new());
+        let mut own = LoadThreads { plan, shared, threads: none, wish, choice, before: Vec::new(), origin: None };
         own.deal(sessions, &[], threads)?;
         Ok(own)
     }
@@ -57,17 +65,38 @@ impl LoadThreads {
         let of_job = |job: usize| Arrivals::left_by(lanes.iter().filter(|lane| lane.job == job));
         let left: BTreeMap<usize, Arrivals> = lanes.iter().map(|lane| (lane.job, of_job(lane.job))).collect();
         let mut sessions: Vec<Option<Session>> = sessions.into_iter().map(|(_, session)| Some(session)).collect();
-        for (index, hand) in deal(&jobs, threads, &left).into_iter().enumerate() {
+        let mut hands = Vec::new();
+        for hand in deal(&jobs, threads, &left) {
             let mut take = |(at, lane): (usize, usize)| Some((sessions[at].take()?, lane));
-            let own = hand.connections.into_iter().filter_map(&mut take).collect();
+            hands.push((hand.connections.into_iter().filter_map(&mut take).collect::<Vec<_>>(), hand.lanes));
+        }
+        let rings = self.rings(hands.iter().map(|(own, _)| &own[..]));
+        for (index, ((own, lanes), ring)) in hands.into_iter().zip(rings).enumerate() {
             let system = |what, remedy| move |cause| LoadError::System { what, cause, remedy };
-            let event_loop = EventLoop::new(self.plan.clone(), self.shared.clone(), index, own, hand.lanes);
+            let event_loop = EventLoop::new(self.plan.clone(), self.shared.clone(), index, ring, own, lanes);
             let (event_loop, waker) =
                 event_loop.map_err(system("an event loop", "raise the limit of open files (ulimit -n)"))?;
             let spawned = spawn(index, event_loop, waker);
             self.threads.push(spawned.map_err(system("a load thread", "raise the limit of threads (ulimit -u)"))?);
         }
         Ok(())
+    }
+
+    /// A ring for the sessions of each thread, or none for any of them: all threads cost the same. Notes why.
+    fn rings<'a>(&mut self, hands: impl Iterator<Item = &'a [(Session, usize)]> + Clone) -> Vec<Option<Ring>> {
+        let fewest = hands.clone().map(<[_]>::len).min().unwrap_or_default();
+        let encrypted = hands.clone().flatten().any(|(session, _)| session.is_encrypted());
+        self.choice = LoopChoice::by_rule(self.wish, fewest, encrypted, self.plan.client_work > 0);
+        if self.choice.through == LoopKind::IoUring {
+            let sockets =
+                |own: &[(Session, usize)]| own.iter().map(|(session, _)| session.socket()).collect::<Vec<_>>();
+            let rings: std::io::Result<Vec<_>> = hands.clone().map(|own| Ring::new(&sockets(own)).map(Some)).collect();
+            match rings {
+                Ok(rings) => return rings,
+                Err(error) => self.choice = LoopChoice::epoll(Some(format!("io_uring {}", refusal(&error)))),
+            }
+        }
+        hands.map(|_| None).collect()
     }
 
     /// Begins the load.
@@ -128,6 +157,11 @@ impl LoadThreads {
     /// How many they are.
     pub fn count(&self) -> usize {
         self.threads.len()
+    }
+
+    /// Through what they drive their sessions, and why.
+    pub fn choice(&self) -> LoopChoice {
+        self.choice.clone()
     }
 
     /// Their ids in the kernel.

@@ -1,7 +1,7 @@
 //! What a driver reports of one stretch of load. Invariant: a query is counted in the interval in which its last
 //! row was received, exactly once; slices of 50 ms partition the span, so their counts sum to the total.
 
-use super::{SliceLatency, ThreadChoice, Transactions};
+use super::{LoopChoice, SliceLatency, ThreadChoice, Transactions};
 use crate::clock::Span;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,8 @@ pub struct Generator {
     /// CPU of the generator's load threads in ns, user and system; `None`: not measured.
     pub cpu: Option<u64>,
     /// Sum over completed queries of ns from the event loop's wake-up to the handling of the answer: a lower
-    /// bound of the time answers waited for the generator.
+    /// bound of the time answers waited for the generator. Where requests go out together (io_uring), with the time
+    /// that each waited for those before it.
     pub dispatch_delay: Option<u64>,
     /// Wakes of the event loop.
     pub wakes: Option<u64>,
@@ -148,6 +149,9 @@ pub struct Generator {
     /// How the number of threads came about; `None`: the threads are not ours, or it was recorded before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<ThreadChoice>,
+    /// Through what the load threads sent and received, and why; `None` as for the choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<LoopChoice>,
 }
 
 /// Connection churn seen by the client.

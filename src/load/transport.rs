@@ -3,7 +3,7 @@
 
 use rustls::ClientConnection;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -21,6 +21,14 @@ impl Socket {
             Socket::Tcp(stream) => stream.set_nonblocking(true),
             Socket::Unix(stream) => stream.set_nonblocking(true),
         }
+    }
+
+    /// Closes both directions. What has arrived can still be read, and then the end; nothing to do where it has ended.
+    pub fn shut_down(&self) {
+        let _ = match self {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
     }
 
     /// This end's port, or the inode of its Unix socket (sockfs counts them in 32 bits); `None` where the kernel does

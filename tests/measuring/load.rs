@@ -5,11 +5,22 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use wireprof::clock::{Span, now};
-use wireprof::load::{Driver, Load, LoadTrace, Options, PgwireDriver, Protocol};
+use wireprof::load::{Driver, Load, LoadTrace, LoopKind, Options, PgwireDriver, Protocol};
 use wireprof::workload::Workload;
 
 fn script(text: &str) -> Workload {
     Workload::parse(text, Path::new("."), "w.ini").unwrap()
+}
+
+/// Through what `WIREPROF_TEST_THROUGH` says, epoll or io_uring: these tests are of both. Without it by the rule, which
+/// is epoll for most of them.
+pub fn options() -> Options {
+    let through = match std::env::var("WIREPROF_TEST_THROUGH").as_deref() {
+        Ok("epoll") => Some(LoopKind::Epoll),
+        Ok("io_uring") => Some(LoopKind::IoUring),
+        _ => None,
+    };
+    Options { through, ..Options::default() }
 }
 
 fn driver(server: &Postgres, workload: Workload, options: Options) -> PgwireDriver {
@@ -67,7 +78,7 @@ fn both_protocols_drive_a_closed_loop_whose_sums_are_exact() {
     server.run(&["create table t as select 'a' as id, 1 as value from generate_series(1, 3)"]);
     for protocol in [Protocol::Simple, Protocol::Extended] {
         for threads in [1, 2] {
-            let options = Options { protocol, threads, ..Options::default() };
+            let options = Options { protocol, threads, ..options() };
             let window = Duration::from_millis(420);
             let trace = run(&server, Workload::from_query("select * from t"), options, 4, window);
             check_sums(&trace);
@@ -98,7 +109,7 @@ fn counted_jobs_send_exactly_what_the_server_counts() {
         |like: &str| server.value(&format!("select sum(calls) from pg_stat_statements where query like '{like}'"));
     for threads in [1, 2] {
         server.run(&["select pg_stat_statements_reset()", "truncate log"]);
-        let trace = run_out(&server, script(workload), Options { threads, ..Options::default() }, 5);
+        let trace = run_out(&server, script(workload), Options { threads, ..options() }, 5);
         check_sums(&trace);
         assert_eq!(trace.jobs.iter().map(|j| j.completed).collect::<Vec<_>>(), [1400, 500]);
         assert_eq!((trace.completed, trace.rows, trace.error_count()), (1900, 1400, 0));
@@ -118,13 +129,13 @@ fn each_row_of_the_arguments_is_sent_once() {
     std::fs::write(directory.path().join("rows.csv"), rows).unwrap();
     let text = "[a]\nquery=insert into seen values ($1, $2)\nquery-args-file=rows.csv\nconcurrency=4\n";
     let workload = Workload::parse(text, directory.path(), "w.ini").unwrap();
-    let trace = run_out(&server, workload, Options::default(), 4);
+    let trace = run_out(&server, workload, options(), 4);
     assert_eq!((trace.completed, trace.error_count()), (300, 0));
     assert_eq!(server.value("select count(distinct n) || ' ' || min(word) from seen"), "300 a \"0\"");
 
     let text = "[a]\nquery=select $1::int + 1\nquery-args-file=rows.csv\n";
     let workload = Workload::parse(text, directory.path(), "w.ini").unwrap();
-    let error = driver(&server, workload, Options::default()).open(1).err().unwrap().to_string();
+    let error = driver(&server, workload, options()).open(1).err().unwrap().to_string();
     assert!(error.starts_with("statement `select $1::int + 1` fails: bind message supplies 2 parameters"), "{error}");
 }
 
@@ -136,7 +147,7 @@ fn a_log_is_replayed_at_its_times() {
         .unwrap();
     let workload = Workload::parse("error=42703\n[a]\nquery-log-file=log\n", directory.path(), "w.ini").unwrap();
     let begun = Instant::now();
-    let trace = run_out(&server, workload, Options::default(), 2);
+    let trace = run_out(&server, workload, options(), 2);
     assert!(begun.elapsed() >= Duration::from_millis(200));
     assert_eq!((trace.completed, trace.rows), (2, 2));
     assert_eq!(
@@ -152,7 +163,7 @@ fn a_log_is_replayed_at_its_times() {
 fn an_open_loop_keeps_its_rate_and_counts_from_the_schedule() {
     let Some(server) = Postgres::start("") else { return };
     let text = "[a]\nquery=select 1\nrate=500\nbatch-size=2\n";
-    let trace = run(&server, script(text), Options::default(), 4, Duration::from_millis(1000));
+    let trace = run(&server, script(text), options(), 4, Duration::from_millis(1000));
     check_sums(&trace);
     assert_eq!(trace.rate, Some(1000.0));
     let expected = 1000.0 * trace.span.seconds();
@@ -160,7 +171,7 @@ fn an_open_loop_keeps_its_rate_and_counts_from_the_schedule() {
 
     // One connection serves 20 a second; 100 arrive: latencies grow by 40 ms a query, and no arrival waits for another.
     let text = "[a]\nquery=select pg_sleep(0.05)\nrate=100\ncount=10\n";
-    let trace = run_out(&server, script(text), Options::default(), 1);
+    let trace = run_out(&server, script(text), options(), 1);
     assert_eq!(trace.completed, 10);
     let mean = trace.mean_latency().unwrap() / 1e6;
     assert!((200.0..300.0).contains(&mean), "50 + 4.5 * 40 = 230 ms, not {mean}");
@@ -173,13 +184,12 @@ fn errors_and_wrong_row_counts_are_counted_each_by_themselves() {
     let every_third = "create function f() returns int language plpgsql as $$ declare n bigint := nextval('s'); \
         begin if n % 3 = 0 then raise exception 'third' using errcode = 'WP003'; end if; return n; end $$";
     server.run(&[every_third]);
-    let trace = run_out(&server, script("[a]\nquery=select f()\ncount=300\n"), Options::default(), 1);
+    let trace = run_out(&server, script("[a]\nquery=select f()\ncount=300\n"), options(), 1);
     assert_eq!((trace.completed, trace.rows, trace.wrong_rows), (200, 200, 0));
     assert_eq!((trace.errors[0].sqlstate.as_str(), trace.errors[0].message.as_str()), ("WP003", "third"));
     assert_eq!((trace.errors[0].count, trace.error_count(), trace.jobs[0].errors), (100, 100, 100));
 
-    let mut load =
-        driver(&server, script("[a]\nquery=select * from t\ncount=50\n"), Options::default()).open(1).unwrap();
+    let mut load = driver(&server, script("[a]\nquery=select * from t\ncount=50\n"), options()).open(1).unwrap();
     server.run(&["insert into t values (1)"]);
     let start = now();
     load.start().unwrap();
@@ -198,7 +208,7 @@ fn a_statement_that_fails_is_named_before_the_load() {
         ),
         ("insert into nope values (1)", "statement `insert into nope values (1)` fails: relation \"nope\""),
     ] {
-        let error = driver(&server, Workload::from_query(sql), Options::default()).open(1).err().unwrap();
+        let error = driver(&server, Workload::from_query(sql), options()).open(1).err().unwrap();
         assert!(error.to_string().starts_with(expected), "{error}");
         assert!(!error.downcast_ref::<wireprof::load::LoadError>().unwrap().is_environment());
     }
@@ -209,11 +219,11 @@ fn each_connection_runs_its_sessions_statements_first_and_a_wrong_one_is_named()
     let Some(server) = Postgres::start("") else { return };
     // A temporary table is its session's own: any connection without it would answer errors.
     let session = vec!["create temporary table mine (x int)".to_string(), "insert into mine values (1), (2)".into()];
-    let options = Options { session, ..Options::default() };
+    let options = Options { session, ..options() };
     let trace = run(&server, Workload::from_query("select * from mine"), options, 5, Duration::from_millis(200));
     assert!(trace.completed > 0 && trace.rows == 2 * trace.completed, "{} rows", trace.rows);
     assert_eq!((trace.error_count(), trace.wrong_rows), (0, 0));
-    let options = Options { session: vec!["set nosuch.thing to".into()], ..Options::default() };
+    let options = Options { session: vec!["set nosuch.thing to".into()], ..self::options() };
     let error = driver(&server, Workload::from_query("select 1"), options).open(1).err().unwrap();
     assert!(error.to_string().starts_with("statement `set nosuch.thing to` fails: "), "{error}");
 }
@@ -221,7 +231,7 @@ fn each_connection_runs_its_sessions_statements_first_and_a_wrong_one_is_named()
 #[test]
 fn a_server_that_dies_under_load_is_said_with_its_last_words() {
     let Some(mut server) = Postgres::start("") else { return };
-    let mut load = driver(&server, Workload::from_query("select 1"), Options::default()).open(8).unwrap();
+    let mut load = driver(&server, Workload::from_query("select 1"), options()).open(8).unwrap();
     let start = now();
     load.start().unwrap();
     sleep(Duration::from_millis(200));
@@ -242,7 +252,7 @@ fn a_server_that_dies_under_load_is_said_with_its_last_words() {
 fn one_lost_connection_of_several_is_counted_and_the_load_goes_on() {
     let Some(server) = Postgres::start("") else { return };
     let url = format!("{}?application_name=loaded", server.url("postgres"));
-    let mut driver = PgwireDriver::new(postgres::parse(&url), Workload::from_query("select 1"), Options::default());
+    let mut driver = PgwireDriver::new(postgres::parse(&url), Workload::from_query("select 1"), options());
     let mut load = driver.open(3).unwrap();
     let start = now();
     load.start().unwrap();
@@ -261,7 +271,7 @@ fn one_lost_connection_of_several_is_counted_and_the_load_goes_on() {
 fn two_hundred_and_fifty_six_connections_are_open_within_two_seconds_and_gone_after() {
     let Some(server) = Postgres::start("") else { return };
     let begun = Instant::now();
-    let mut load = driver(&server, Workload::from_query("select 1"), Options::default()).open(256).unwrap();
+    let mut load = driver(&server, Workload::from_query("select 1"), options()).open(256).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     // Without the session that asks, which has the same name.
     let sessions =
@@ -291,7 +301,7 @@ fn requests_and_answers_larger_than_the_sockets_buffers_arrive_whole() {
             Workload { jobs: vec![script("[a]\nquery=x\ncount=6").jobs.remove(0)], ..Workload::from_query("") };
         let mut workload = workload;
         workload.jobs[0].work = Workload::from_query(&big).jobs.remove(0).work;
-        let mut load = PgwireDriver::new(postgres::parse(&url), workload, Options::default()).open(2).unwrap();
+        let mut load = PgwireDriver::new(postgres::parse(&url), workload, options()).open(2).unwrap();
         let start = now();
         load.start().unwrap();
         await_failure(load.as_ref(), "every job");
@@ -303,7 +313,7 @@ fn requests_and_answers_larger_than_the_sockets_buffers_arrive_whole() {
 #[test]
 fn the_latency_log_reads_back_with_the_counts_it_was_written_with() {
     let Some(server) = Postgres::start("") else { return };
-    let mut trace = run(&server, Workload::from_query("select 1"), Options::default(), 2, Duration::from_millis(230));
+    let mut trace = run(&server, Workload::from_query("select 1"), options(), 2, Duration::from_millis(230));
     let mut text = Vec::new();
     wireprof::load::write_latency_log(&trace, &mut text).unwrap();
     let json = serde_json::to_string(&trace).unwrap();

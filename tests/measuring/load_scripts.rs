@@ -1,5 +1,6 @@
 //! pgbench scripts against a real PostgreSQL: what is counted is what the server has, by both protocols.
 
+use crate::load::options;
 use crate::postgres::Postgres;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ fn whole(server: &Postgres, workload: Workload, options: Options, level: usize, 
 }
 
 fn failure(server: &Postgres, workload: Workload) -> String {
-    let mut load = PgwireDriver::new(server.address("postgres"), workload, Options::default()).open(2).unwrap();
+    let mut load = PgwireDriver::new(server.address("postgres"), workload, options()).open(2).unwrap();
     load.start().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while load.failed().is_none() {
@@ -54,7 +55,7 @@ fn each_transaction_of_tpcb_is_one_row_of_history_and_all_balances_agree() {
     for (protocol, threads) in [(Protocol::Simple, 1), (Protocol::Extended, 2)] {
         server.run(&["truncate pgbench_history", "update pgbench_branches set bbalance = 0"]);
         server.run(&["update pgbench_tellers set tbalance = 0", "update pgbench_accounts set abalance = 0"]);
-        let options = Options { protocol, threads, ..Options::default() };
+        let options = Options { protocol, threads, ..options() };
         let trace = whole(&server, scripts(&["builtin:tpcb-like"], &[]), options, 4, Duration::from_millis(700));
         let transactions = trace.transactions.as_ref().unwrap();
         assert!(transactions.completed > 20, "{}", transactions.completed);
@@ -94,7 +95,7 @@ fn a_mix_chooses_by_weight_and_a_script_computes_branches_and_keeps() {
     let second = write("second.sql", "insert into seen values ('second', :x::int, 'it''s :: fine', :client_id);", 1);
     for protocol in [Protocol::Simple, Protocol::Extended] {
         server.run(&["truncate seen"]);
-        let options = Options { protocol, ..Options::default() };
+        let options = Options { protocol, ..options() };
         let workload = scripts(&[&first, &second], &[("x", "7")]);
         let trace = whole(&server, workload, options, 3, Duration::from_millis(600));
         let transactions = trace.transactions.unwrap();
@@ -124,7 +125,7 @@ fn a_failed_transaction_is_rolled_back_and_counted_as_failed() {
     std::fs::write(&path, "begin;\ninsert into tries values (1);\ninsert into t values (1);\nend;\n").unwrap();
     let wanted = path.display().to_string();
     let length = Duration::from_millis(200);
-    let trace = whole(&server, scripts(&[&wanted], &[]), Options::default(), 2, length);
+    let trace = whole(&server, scripts(&[&wanted], &[]), options(), 2, length);
     let transactions = trace.transactions.unwrap();
     assert!(transactions.failed > 0 && transactions.completed == 0, "{transactions:?}");
     assert_eq!(
@@ -157,6 +158,6 @@ fn a_script_that_cannot_be_followed_ends_the_load_with_its_line() {
     let path = directory.path().join("s.sql");
     std::fs::write(&path, "\\if :client_id = 0\nselect 1;\n\\endif\n").unwrap();
     let workload = scripts(&[&path.display().to_string()], &[]);
-    let trace = whole(&server, workload, Options::default(), 2, Duration::from_millis(200));
+    let trace = whole(&server, workload, options(), 2, Duration::from_millis(200));
     assert!(trace.completed > 10 && trace.transactions.unwrap().completed > trace.completed);
 }

@@ -1,6 +1,7 @@
 //! Load threads: sessions that move between them under load lose nothing, and a run takes as many as its levels need,
 //! or says why there are no more.
 
+use crate::load::options;
 use crate::postgres::Postgres;
 use crate::sweeps::*;
 use std::collections::BTreeSet;
@@ -53,8 +54,7 @@ fn sessions_keep_what_they_have_while_they_move() {
     // A temporary table and a prepared statement are their session's own.
     let session = vec!["create temporary table mine (x int)".to_string(), "insert into mine values (1), (2)".into()];
     for client_work in [Duration::ZERO, Duration::from_micros(50)] {
-        let options =
-            Options { session: session.clone(), protocol: Protocol::Extended, client_work, ..Options::default() };
+        let options = Options { session: session.clone(), protocol: Protocol::Extended, client_work, ..options() };
         let load = open(&server, Workload::from_query("select * from mine"), options, 7);
         let ends = load.ends();
         assert!(ends.as_ref().is_some_and(|ends| ends.len() == 7), "{ends:?}");
@@ -71,7 +71,7 @@ fn each_execution_is_sent_once_however_often_its_connection_moves() {
     server.run(&["create table log (job text, n int)", "create sequence s", "create sequence p"]);
     let workload = "[closed]\nquery=insert into log values ('closed', nextval('s'))\nconcurrency=3\ncount=1500\n\
                     [paced]\nquery=insert into log values ('paced', nextval('p'))\nrate=2000\ncount=1200\n";
-    let load = open(&server, script(workload), Options::default(), 5);
+    let load = open(&server, script(workload), options(), 5);
     let trace = whole(load, Duration::from_secs(30));
     assert_eq!(trace.jobs.iter().map(|job| job.completed).collect::<Vec<_>>(), [1500, 1200]);
     assert_eq!(trace.error_count(), 0);
@@ -88,7 +88,7 @@ fn scripts_move_within_their_transactions_and_their_sleeps() {
     let file = directory.path().join("sleepy.sql");
     std::fs::write(&file, "begin;\ninsert into log values (nextval('s'));\n\\sleep 3 ms\nselect 1;\nend;\n").unwrap();
     let workload = pgbench::load(&[file.display().to_string()], &[]).unwrap();
-    let trace = whole(open(&server, workload, Options::default(), 5), Duration::from_millis(700));
+    let trace = whole(open(&server, workload, options(), 5), Duration::from_millis(700));
     let transactions = trace.transactions.as_ref().unwrap();
     assert!(transactions.completed > 100, "{}", transactions.completed);
     assert_eq!((trace.error_count(), trace.sessions.lost), (0, 0));
@@ -141,7 +141,10 @@ fn a_slow_generator_gets_more_threads_or_it_is_said_that_there_is_no_cpu_for_the
     assert!(answer.err.contains(&format!("level 64: {told}")), "{told}: {}", answer.err);
     let setup = place.run(&["explain", "--section", "setup"]);
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let noted = format!("load threads: {}{} (level 64)", generator_of.threads, choice.reason(generator_of.threads));
+    let through = generator_of.through.as_ref().unwrap();
+    assert_eq!(through.told(), "through epoll, as it works on each answer before it sends");
+    let reason = format!("{}; {}", choice.reason(generator_of.threads), through.told());
+    let noted = format!("load threads: {}{reason} (level 64)", generator_of.threads);
     assert!(words(&setup.out).contains(&noted), "{noted}: {}", setup.out);
     for check in run.windows.iter().filter(|window| window.id().level == 64).map(generator) {
         let remedy = check.remedy().unwrap_or_default();

@@ -4,14 +4,15 @@
 use crate::run::Run;
 use std::collections::BTreeMap;
 
-/// How many threads drove the load at each level, and why; none where another program drove it.
+/// How many threads drove the load at each level and through what, and why; none where another program drove it.
 pub fn load_thread_notes(run: &Run) -> Vec<String> {
     // Levels that are told in the same words are told together.
     let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (level, windows) in run.levels() {
         for generator in windows.iter().map(|window| &window.load.generator).filter(|of| of.threads > 0) {
-            let reason = generator.choice.map(|choice| choice.reason(generator.threads));
-            let levels = told.entry(format!("{}{}", generator.threads, reason.unwrap_or_default())).or_default();
+            let reason = generator.choice.map(|choice| choice.reason(generator.threads)).unwrap_or_default();
+            let through = generator.through.iter().map(|through| format!("; {}", through.told())).collect::<String>();
+            let levels = told.entry(format!("{}{reason}{through}", generator.threads)).or_default();
             if levels.last() != Some(&level) {
                 levels.push(level);
             }
@@ -54,29 +55,31 @@ pub fn machine_notes(run: &Run) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{ThreadChoice, WhyThreads};
+    use crate::load::{LoopChoice, ThreadChoice, WhyThreads};
     use crate::run::build;
 
     #[test]
     fn levels_with_the_same_number_for_the_same_reason_are_told_together() {
-        let window = |level: usize, threads: usize, choice: Option<ThreadChoice>| {
+        let window = |level: usize, threads: usize, choice: Option<ThreadChoice>, through: bool| {
             let mut window = build::window(level, 1, 1, 1000, None);
             (window.load.generator.threads, window.load.generator.choice) = (threads, choice);
+            let epoll = || LoopChoice::epoll(Some("connections are encrypted".into()));
+            window.load.generator.through = through.then(epoll);
             window
         };
         let full = ThreadChoice { why: WhyThreads::CpusFull, busiest: Some(0.931), idle_cpus: Some(0.01) };
         let windows = vec![
-            window(1, 2, Some(ThreadChoice::given())),
-            window(16, 1, None),
-            window(32, 1, None),
-            window(64, 3, Some(full)),
-            window(128, 0, None),
+            window(1, 1, Some(ThreadChoice::given()), true),
+            window(16, 1, None, false),
+            window(32, 1, None, false),
+            window(64, 3, Some(full), false),
+            window(128, 0, None, false),
         ];
         let run = build::run(windows);
         assert_eq!(
             load_thread_notes(&run),
             [
-                "load threads: 2 as given (level 1)",
+                "load threads: 1 as given; through epoll, as connections are encrypted (level 1)",
                 "load threads: 1 (level 16, 32)",
                 "load threads: 3, the busiest 93 % busy; no CPU was idle for another (level 64)",
             ]

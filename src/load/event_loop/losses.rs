@@ -14,6 +14,12 @@ impl EventLoop {
     #[cold]
     pub(super) fn lose_after_reading(&mut self, index: usize, error: io::Error) {
         let session = &mut self.sessions[index];
+        if self.ring.is_some() {
+            // What it said comes through the ring, and after it, now that both directions are closed, the end.
+            session.transport.socket.shut_down();
+            session.unsendable.get_or_insert(error);
+            return;
+        }
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = session.transport.read(&mut buffer) {
             if session.scanner.scan(&buffer[..length], &mut session.answer).is_err() {
@@ -34,9 +40,13 @@ impl EventLoop {
         let fd = session.transport.socket.as_raw_fd();
         // The socket is closed with its session at the end; an error here would leave at most one stray event.
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        if let Some(ring) = &mut self.ring {
+            ring.forget(index);
+        }
+        let unsendable = session.unsendable.take().map(|error| error.to_string());
         let (sqlstate, message) = match session.answer.error.take() {
             Some(body) => error_fields(&body),
-            None => (CONNECTION_FAILURE.into(), cause.to_string()),
+            None => (CONNECTION_FAILURE.into(), unsendable.unwrap_or_else(|| cause.to_string())),
         };
         if session.busy {
             session.busy = false;

@@ -89,7 +89,8 @@ impl EventLoop {
             self.completed += 1;
             Outcome::Rows(rows)
         };
-        let (latency, delay) = (end.saturating_sub(session.begun), end.saturating_sub(self.woke));
+        let latency = end.saturating_sub(session.begun);
+        let delay = end.saturating_sub(self.woke) + session.held;
         self.shared.took(self.index, latency);
         self.notes.record(Record::new(end, latency, client.script() as u16, delay, outcome));
         session.keeping = false;

@@ -129,9 +129,11 @@ impl Side {
             self.sampling.unwinders.insert(report.unwinder.clone());
             self.sampling.frequencies.insert(format!("{} Hz", report.frequency));
         }
-        let threads = window.load.generator.threads;
-        if threads > 0 {
-            self.sampling.load_threads.entry(window.id().level).or_default().insert(threads);
+        let generator = &window.load.generator;
+        if generator.threads > 0 {
+            let through = generator.through.iter().map(|through| format!(" through {}", through.through));
+            let told = format!("{}{}", generator.threads, through.collect::<String>());
+            self.sampling.load_threads.entry(window.id().level).or_default().insert(told);
         }
         let level = self.levels.entry(window.id().level).or_default();
         level.windows.push(WindowFigures::of(window, options.preset));

@@ -26,8 +26,8 @@ pub(super) struct Character {
     facts: Vec<(&'static str, String, bool)>,
     /// Of the server, without its program.
     arguments: Vec<String>,
-    /// Load threads of each level; of several windows all numbers that occur.
-    load_threads: BTreeMap<usize, BTreeSet<usize>>,
+    /// Load threads of each level, and through what they go; of several windows all that occur.
+    load_threads: BTreeMap<usize, BTreeSet<String>>,
 }
 
 const ARGUMENTS: &str = "arguments of the server";
@@ -103,7 +103,7 @@ impl Character {
         let differ: Vec<usize> = self.load_threads.keys().filter(differ).copied().collect();
         let told = |of: &Character| {
             let of_level = |level: &usize| {
-                let numbers: Vec<String> = of.load_threads[level].iter().map(usize::to_string).collect();
+                let numbers: Vec<&str> = of.load_threads[level].iter().map(String::as_str).collect();
                 format!("{} at level {level}", numbers.join(" and "))
             };
             differ.iter().map(of_level).collect::<Vec<_>>().join(", ")
@@ -129,8 +129,8 @@ pub(super) struct Sampling {
     pub events: BTreeSet<String>,
     pub unwinders: BTreeSet<String>,
     pub frequencies: BTreeSet<String>,
-    /// By level, where the driver tells.
-    pub load_threads: BTreeMap<usize, BTreeSet<usize>>,
+    /// By level, where the driver tells: their number, and through what they go where that was kept.
+    pub load_threads: BTreeMap<usize, BTreeSet<String>>,
 }
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn unlike_numbers_of_load_threads_are_named_for_the_levels_of_both_and_refuse_nothing() {
         let with = |numbers: &[(usize, usize)]| {
-            let load_threads = numbers.iter().map(|(level, threads)| (*level, [*threads].into())).collect();
+            let load_threads = numbers.iter().map(|(level, threads)| (*level, [threads.to_string()].into())).collect();
             let manifest = crate::analyze::compare::difference::constructed::manifest("r", &[1]);
             Character::of(&manifest, &Sampling { load_threads, ..Sampling::default() })
         };
