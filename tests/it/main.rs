@@ -44,6 +44,7 @@ mod perflog;
 mod perflog_check;
 mod pictures;
 mod preset;
+mod push;
 #[path = "../support/recordings.rs"]
 mod recordings;
 mod render;
