@@ -18,6 +18,7 @@ mod flamegraph;
 mod folding;
 mod hot;
 mod import;
+mod import_pyroscope;
 mod input;
 mod json_lines;
 mod ladder;

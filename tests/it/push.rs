@@ -258,3 +258,26 @@ async fn one_that_never_answers_is_given_up_within_the_bounds() {
     assert_eq!(waits, [10, 20].map(Duration::from_millis));
     assert_eq!(told.try_iter().count(), 3);
 }
+
+#[test]
+fn a_profile_that_pyroscope_keeps_becomes_a_run_to_compare() {
+    use prost::Message as _;
+    let place = place();
+    let stored = place.runs().join(ID).join("L0004-R1/profile.pb.gz");
+    let kept = raw(&std::fs::read(stored).unwrap()).encode_to_vec();
+    let (url, told) = receiver(vec![Answer::With("200 OK", kept), Answer::With("200 OK", Vec::new())]);
+    let query = "process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name=\"server\"}";
+    let from = format!("pyroscope={url}");
+    let time = ["--from", "2026-11-22T09:00:00Z", "--until", "2026-11-22T09:00:30Z"];
+    let arguments = [&["import", &from, "--query", query, "--qps", "100", "--name", "production"], &time[..]].concat();
+    place.run(&arguments);
+    let request = told.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(request.head.starts_with("post /querier.v1.querierservice/selectmergeprofile "), "{}", request.head);
+    let hot = place.done(&["hot", "production", "--by", "self"]);
+    // 40 samples of 1,003,909 ns over the 3,000 queries of 30 s.
+    assert!(hot.contains("13.4") && hot.contains("tcp_recvmsg"), "{hot}");
+    let runs = place.done(&["explain", "production", "--full"]);
+    assert!(runs.contains("2026-11-22T09:00:00Z to 2026-11-22T09:00:30Z"), "{runs}");
+    let (code, error) = place.failed(&arguments[..arguments.len() - 2].to_vec());
+    assert!(code != 0 && error.contains("has no samples of"), "{error}");
+}
