@@ -35,6 +35,7 @@ pub mod parallel;
 pub mod perflog;
 pub mod preset;
 pub mod profile;
+pub mod push;
 pub mod render;
 pub mod run;
 pub mod sample;

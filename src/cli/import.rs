@@ -3,6 +3,7 @@
 
 use super::diagnose::keep_verdict;
 use super::ending::Ending;
+use super::import_pyroscope::{Continuous, Fetched};
 use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
@@ -38,12 +39,15 @@ Examples:
   wireprof import --level 1=c1.perf --level 64=c64.perf \\
       --queries 1=51000 --queries 64=880000
   wireprof import before.pb.gz --qps 5200 --seconds 30 --name before
+  # a profile of production, to be compared with a run
+  wireprof import pyroscope=http://localhost:4040 --from 30m --qps 5200 \\
+      --query 'process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name=\"environmentd\"}'
   wireprof import recordings/t --preset materialize --profile-seconds 15
   wireprof hot latest --focus peek"
 )]
 pub struct Import {
-    /// A directory with a directory cN per level, or profiles
-    #[arg(value_name = "DIRECTORY|FILE", required_unless_present = "level", help_heading = ARGUMENTS)]
+    /// A directory with a directory cN per level, profiles, or pyroscope=URL: a profile that Pyroscope keeps
+    #[arg(value_name = "DIRECTORY|FILE|pyroscope=URL", required_unless_present = "level", help_heading = ARGUMENTS)]
     paths: Vec<PathBuf>,
     /// A profile taken at N clients; may be repeated
     #[arg(long, value_name = "N=FILE", value_parser = leveled)]
@@ -69,6 +73,8 @@ pub struct Import {
     /// What is particular to the server
     #[arg(long, value_name = "NAME|PATH", default_value = "generic")]
     preset: String,
+    #[command(flatten)]
+    continuous: Continuous,
     /// Of a directory: seconds that the stacks were recorded for [default: from the timeline, perf's own start and
     /// end included]
     #[arg(long, value_name = "S", value_parser = seconds)]
@@ -150,16 +156,21 @@ fn usage(why: String) -> anyhow::Error {
 }
 
 impl Import {
-    pub fn run(self, common: &Common) -> Result<Outcome> {
+    pub fn run(mut self, common: &Common) -> Result<Outcome> {
         self.shown.check(&OF_RUN)?;
         let preset = Preset::load(&self.preset).map_err(|error| anyhow!(Usage(error.into())))?;
         let (progress, store) = (Progress::new(), Store::new(&common.runs));
         self.name.check(&store)?;
         progress.working("reading the recordings");
+        let fetched = self.fetched()?;
         let mut imported = match (self.paths.as_slice(), self.level.as_slice()) {
             ([directory], []) if directory.is_dir() => self.directory(directory, &preset)?,
             _ => import_profiles(&self.files()?, &preset, &self.profile_options())?,
         };
+        if let Some(fetched) = &fetched {
+            let path = fetched.path.display().to_string();
+            imported.manifest.notes.iter_mut().for_each(|note| *note = note.replace(&path, &fetched.shown));
+        }
         imported.manifest.arguments = shown_arguments(std::env::args());
         imported.manifest.name = self.name.given();
         // What was asked for and does not apply must not be found only in the run's set-up.
@@ -196,6 +207,15 @@ impl Import {
         let ending = Ending { common, names: &self.names, shown: &self.shown, directory, events: None };
         ending.tell(run, &Ok(preset), |run| overview(run, shown_by.as_ref(), &reference, common.json))?;
         Ok(ended)
+    }
+
+    /// Puts what a server keeps in the place of the argument that names it.
+    fn fetched(&mut self) -> Result<Option<Fetched>> {
+        let Some(first) = self.paths.first_mut() else { return Ok(None) };
+        let Some(fetched) = self.continuous.fetched(first)? else { return Ok(None) };
+        first.clone_from(&fetched.path);
+        self.seconds.get_or_insert(fetched.seconds);
+        Ok(Some(fetched))
     }
 
     fn directory(&self, directory: &Path, preset: &Preset) -> Result<Imported> {

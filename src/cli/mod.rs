@@ -18,6 +18,7 @@ mod flamegraph;
 mod folding;
 mod hot;
 mod import;
+mod import_pyroscope;
 mod input;
 mod json_lines;
 mod ladder;
@@ -33,6 +34,7 @@ mod overview;
 mod own_load;
 mod pager;
 mod progress;
+mod push;
 mod record;
 mod report;
 mod run_name;
@@ -132,6 +134,7 @@ enum Verb {
     Report(report::Report),
     Export(export::Export),
     Open(open::Open),
+    Push(push::Push),
     Log(log::Log),
     Import(import::Import),
     Doctor(Box<doctor::Doctor>),
@@ -174,6 +177,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Report(verb) => verb.run(&common),
         Verb::Export(verb) => verb.run(&common),
         Verb::Open(verb) => verb.run(&common),
+        Verb::Push(verb) => verb.run(&common),
         Verb::Log(verb) => verb.run(&common),
         Verb::Import(verb) => verb.run(&common),
         Verb::Doctor(verb) => verb.run(&common),

@@ -26,7 +26,7 @@ pub use keywords::variables;
 pub use legible::{legible, legible_arguments};
 pub use masking::{shown_argument, shown_arguments, without_secrets, without_sql_secrets};
 pub use secret::Secret;
-pub use shown::{shown_connection, shown_url};
+pub use shown::{HIDDEN, shown_connection, shown_url};
 
 /// A setting that is not understood or not supported; the text names it and the remedy, and holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,7 @@
 
 mod axis;
 mod chrome;
+mod continuous;
 mod firefox;
 mod folded;
 mod rows;
@@ -12,6 +13,7 @@ mod speedscope;
 mod stacks;
 
 pub use chrome::chrome;
+pub use continuous::{WindowProfile, otlp, pyroscope, window_profiles};
 pub use firefox::firefox;
 pub use rows::{begins as begins_as_rows, rows};
 

@@ -4,7 +4,7 @@
 use super::What;
 use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::cost::view::{Per, Source, ViewOptions, Weights, WindowView, window_view};
-use crate::clock::Span;
+use crate::clock::{Nanos, Span};
 use crate::profile::{Profile, Sample, merge};
 use crate::run::{Run, Window};
 
@@ -22,6 +22,8 @@ pub struct Stacks {
     pub span: Span,
     /// ns of a sample; `None`: it has none, or that is not known.
     pub period: Option<u64>,
+    /// Instant that the samples' times count from.
+    pub began: Nanos,
 }
 
 impl Stacks {
@@ -43,6 +45,12 @@ pub fn stacks(run: &Run, what: What, naming: &Naming) -> Vec<Stacks> {
         sources(what).iter().filter_map(of_source).collect::<Vec<_>>()
     };
     run.levels().into_iter().flat_map(of_level).collect()
+}
+
+/// The stacks of one window.
+pub fn window_stacks(window: &Window, what: What, naming: &Naming) -> Vec<Stacks> {
+    let of_source = |source: &(Source, &'static str)| level_stacks(window.id().level, &[window], *source, naming);
+    sources(what).iter().filter_map(of_source).collect()
 }
 
 /// The views that make it up, each with the word for what it weighs.
@@ -82,7 +90,7 @@ fn level_stacks(
     profile.samples.sort_by_key(|sample| sample.at);
     let period = first.window.sampling.as_ref().filter(|_| source == Source::OnCpu).and_then(|report| report.period);
     let nanos = views.iter().map(|view| span_of(view).nanos()).sum();
-    Some(Stacks { level, name, column, profile, period, span: Span::new(0, nanos) })
+    Some(Stacks { level, name, column, profile, period, span: Span::new(0, nanos), began: begin })
 }
 
 /// When what the view shows was recorded.

@@ -19,12 +19,14 @@ mod perf_layout;
 mod perf_script;
 mod perf_stacks;
 mod profiles;
+mod pyroscope;
 mod scheduler;
 mod timeline;
 mod window;
 
 pub use folded::{Folded, Threads, read_folded};
 pub use profiles::{ProfileFile, ProfileOptions, Told, Weights, import_profiles};
+pub use pyroscope::{PyroscopeQuery, fetch_pyroscope};
 
 use crate::metrics::Scrape;
 use crate::preset::Preset;

@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["run", "symbol"],
     &["analyze", "debuginfod", "import"],
     &["render"],
-    &["export", "perflog", "sweep"],
+    &["export", "perflog", "push", "sweep"],
     &["cli"],
 ];
 /// Rooms that a room must not even reach by way of others, each with its reason.

@@ -46,6 +46,7 @@ mod perflog_check;
 mod pictures;
 mod precision;
 mod preset;
+mod push;
 #[path = "../support/recordings.rs"]
 mod recordings;
 mod render;

@@ -5,11 +5,12 @@ use crate::clock::Span;
 use crate::profile::{ColumnKind, FrameId, Labels, Miss, Node, Profile, Sample, Space, StackId};
 use anyhow::{Context, Result};
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use pprof::protos as proto;
 use prost::Message;
 use rustc_hash::FxHashMap;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// Interned strings; `string_table[0]` is empty.
 struct Strings {
@@ -59,6 +60,21 @@ pub fn encode(profile: &Profile, span: Span, period: Option<u64>, comments: &[St
 pub fn encode_in_order(profile: &Profile, span: Span, period: Option<u64>, comments: &[String]) -> Result<Vec<u8>> {
     let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
     write(profile, &profile.samples.iter().collect::<Vec<_>>(), span, period, &comments)
+}
+
+/// A file of [`encode`] with the time at which it began, ns since 1970: receivers that keep profiles of many
+/// times need it, and a run's own files tell it elsewhere.
+///
+/// # Errors
+/// The bytes are no gzip pprof file.
+pub fn at_wall_clock(packed: &[u8], unix_nanos: u64) -> Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut plain)?;
+    let mut out = proto::Profile::decode(&*plain)?;
+    out.time_nanos = unix_nanos as i64;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&out.encode_to_vec())?;
+    Ok(gzip.finish()?)
 }
 
 fn write(
