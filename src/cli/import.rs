@@ -41,7 +41,7 @@ Examples:
   wireprof import before.pb.gz --qps 5200 --seconds 30 --name before
   # a profile of production, to be compared with a run
   wireprof import pyroscope=http://localhost:4040 --from 30m --qps 5200 \\
-      --query 'process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name=\"environmentd\"}'
+      --query 'process_cpu:cpu:nanoseconds:cpu:nanoseconds{region=\"eu\"}'
   wireprof import recordings/t --preset materialize --profile-seconds 15
   wireprof hot latest --focus peek"
 )]

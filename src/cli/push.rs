@@ -33,7 +33,9 @@ password in the URL are sent as they are in any client.
 Examples:
   wireprof push latest --to pyroscope=http://localhost:4040
   wireprof push RUN --to otlp=http://localhost:4318 --what off-cpu --level 64
-  WIREPROF_PUSH_TOKEN=... wireprof push RUN --to pyroscope=https://profiles.example.com --tenant team-a"
+  # the token is in $WIREPROF_PUSH_TOKEN, or in a file
+  wireprof push RUN --to pyroscope=https://pyroscope.example.com \\
+      --token-file token --tenant team-a"
 )]
 pub struct Push {
     /// Run: its id or the beginning of it, its name, its path, `latest` or `latest~N`

@@ -81,7 +81,8 @@ pub async fn fetch_pyroscope(query: &PyroscopeQuery) -> Result<Vec<u8>> {
         let text: String = String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).take(200).collect();
         bail!("{shown} answers {}: {text}; does it have Pyroscope's query API?", status.as_u16());
     }
-    let profile = pprof::protos::Profile::decode(&*bytes).with_context(|| format!("{shown} answers with no profile"))?;
+    let profile =
+        pprof::protos::Profile::decode(&*bytes).with_context(|| format!("{shown} answers with no profile"))?;
     if profile.sample.is_empty() {
         bail!("{shown} has no samples of `{}` in this time: look at --query, --from and --until", query.query);
     }

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// Verbs whose answers other tests hold against the schema: they measure, or serve until they are interrupted.
-const ELSEWHERE: [&str; 5] = ["sweep", "compare", "ladder", "record", "open"];
+/// Verbs whose answers other tests hold against the schema: they measure, serve until they are interrupted, or send.
+const ELSEWHERE: [&str; 6] = ["sweep", "compare", "ladder", "record", "open", "push"];
 /// Verbs that print what is no answer: text for a shell or a pager.
 const TEXTS: [&str; 2] = ["completions", "man"];
 

@@ -3,6 +3,7 @@
 
 use crate::cli::Place;
 use crate::export_run::{CPU, ID, OFF_CPU, place};
+use crate::schema;
 use opentelemetry_proto::tonic::collector::profiles::v1development::{
     ExportProfilesPartialSuccess, ExportProfilesServiceRequest, ExportProfilesServiceResponse,
 };
@@ -150,6 +151,15 @@ fn raw(packed: &[u8]) -> pprof::protos::Profile {
 }
 
 #[test]
+fn the_answer_for_programs_is_as_the_schema_says() {
+    let (url, _told) = receiver(vec![ok()]);
+    let answer = schema::answer(&place().done(&["push", "latest", "--to", &format!("otlp={url}"), "--json"]));
+    assert_eq!(answer["verb"], "push");
+    let samples = |row: &&serde_json::Value| row["measure"] == "samples";
+    assert_eq!(answer["rows"].as_array().unwrap().iter().filter(samples).count(), 3, "{answer:#}");
+}
+
+#[test]
 fn otlp_gets_the_same_totals_stacks_and_labels() {
     let requests = sent(&place(), &["--what", "cpu", "--what", "off-cpu"], "otlp");
     let mut totals: BTreeMap<(String, String), i64> = BTreeMap::new();
@@ -275,7 +285,7 @@ fn a_profile_that_pyroscope_keeps_becomes_a_run_to_compare() {
     assert!(request.head.starts_with("post /querier.v1.querierservice/selectmergeprofile "), "{}", request.head);
     let hot = place.done(&["hot", "production", "--by", "self"]);
     // 40 samples of 1,003,909 ns over the 3,000 queries of 30 s.
-    assert!(hot.contains("13.4") && hot.contains("tcp_recvmsg"), "{hot}");
+    assert!(hot.contains("13.39") && hot.contains("tcp_recvmsg"), "{hot}");
     let runs = place.done(&["explain", "production", "--full"]);
     assert!(runs.contains("2026-11-22T09:00:00Z to 2026-11-22T09:00:30Z"), "{runs}");
     let (code, error) = place.failed(&arguments[..arguments.len() - 2].to_vec());
