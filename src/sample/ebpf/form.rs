@@ -25,8 +25,8 @@ impl Form {
         Form { following: true, ..self }
     }
 
-    /// Elements of a map, or bytes of a ring, that is there for waits' stacks or for what carries the queries; the smallest
-    /// that the kernel makes where nobody asks for them.
+    /// Elements of a map, or bytes of a ring, that is there for waits' stacks or for what carries the queries; the
+    /// smallest that the kernel makes where nobody asks for them.
     pub fn room(&self, name: &str) -> u32 {
         let stacks = self.waits || self.following;
         match name {

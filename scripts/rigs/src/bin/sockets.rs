@@ -1,7 +1,7 @@
-//! What following the sockets takes: `sockets PAIRS ROUND_TRIPS FOLDER` sends that many round trips over a TCP connection of
-//! its own, with the kernel's programs attached and without, by turns, and prints medians of this thread's CPU. One
-//! thread is both ends, so that all six events of a round trip are in its CPU; three of them are the server's. The
-//! pairs, ns a round trip, are left in the files `with` and `without` of that folder.
+//! What following the sockets takes: `sockets PAIRS ROUND_TRIPS FOLDER` sends that many round trips over a TCP
+//! connection of its own, with the kernel's programs attached and without, by turns, and prints medians of this
+//! thread's CPU. One thread is both ends, so that all six events of a round trip are in its CPU; three of them are the
+//! server's. The pairs, ns a round trip, are left in the files `with` and `without` of that folder.
 
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
