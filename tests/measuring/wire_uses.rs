@@ -147,7 +147,8 @@ fn the_oracles_reads_alone_take_what_the_database_says_though_a_writer_shares_it
     let (folder, ready) = (Folder::new(), &testbed.ready);
     let server = ["--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal];
     // The pool prepares its statements before anybody follows its connections.
-    let first = ["--levels", "1", "--window", "100ms", "--warmup", "100ms", "--no-sampling", "--no-follow", "--no-wire"];
+    let first =
+        ["--levels", "1", "--window", "100ms", "--warmup", "100ms", "--no-sampling", "--no-follow", "--no-wire"];
     Folder::new().sweep(&[&server[..], &first].concat());
     let sources = ["--metrics-url", &ready.metrics, "--statements-url", &ready.postgres.url];
     let window = ["--levels", "1", "--window", "4s", "--no-sampling"];
