@@ -286,7 +286,7 @@ fn a_profile_that_pyroscope_keeps_becomes_a_run_to_compare() {
     let hot = place.done(&["hot", "production", "--by", "self"]);
     // 40 samples of 1,003,909 ns over the 3,000 queries of 30 s.
     assert!(hot.contains("13.39") && hot.contains("tcp_recvmsg"), "{hot}");
-    let runs = place.done(&["runs", "production", "--width", "300"]);
+    let runs = place.done(&["explain", "production", "--section", "setup", "--width", "300"]);
     assert!(runs.contains("2026-11-22T09:00:00Z to 2026-11-22T09:00:30Z"), "{runs}");
     let (code, error) = place.failed(&arguments[..arguments.len() - 2]);
     assert!(code != 0 && error.contains("has no samples of"), "{error}");
