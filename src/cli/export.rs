@@ -62,14 +62,25 @@ pub struct Export {
     names: Names,
 }
 
+/// Which stacks, as they are asked for.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum WhatArgument {
+pub enum WhatArgument {
     /// Samples on a CPU
     Cpu,
     /// Time that threads were blocked or runnable
     OffCpu,
     /// Time that queries were in the server's hands, in the followed seconds
     Hands,
+}
+
+impl WhatArgument {
+    pub fn what(self) -> What {
+        match self {
+            WhatArgument::Cpu => What::Cpu,
+            WhatArgument::OffCpu => What::OffCpu,
+            WhatArgument::Hands => What::Hands,
+        }
+    }
 }
 
 impl Export {
@@ -146,11 +157,7 @@ impl Export {
             Format::Pprof => StackFormat::Pprof,
             _ => StackFormat::Speedscope,
         };
-        let what = match self.what.unwrap_or(WhatArgument::Cpu) {
-            WhatArgument::Cpu => What::Cpu,
-            WhatArgument::OffCpu => What::OffCpu,
-            WhatArgument::Hands => What::Hands,
-        };
+        let what = self.what.unwrap_or(WhatArgument::Cpu).what();
         let preset = input::preset(&run.manifest, self.preset.as_deref())?;
         Ok(export_stacks(run, format, what, &Naming::of(&preset, &run.manifest)).map_err(Usage)?)
     }

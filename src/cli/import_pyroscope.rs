@@ -2,7 +2,9 @@
 //! is kept in a private directory, which goes with [`Fetched`].
 
 use super::Usage;
-use crate::connection::{Secret, shown_url};
+use super::push::token_of_environment;
+use crate::connection::shown_url;
+use crate::http::Credentials;
 use crate::import::{PyroscopeQuery, fetch_pyroscope};
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow};
@@ -12,8 +14,6 @@ use std::time::{Duration, SystemTime};
 
 /// What the argument begins with.
 const API: &str = "pyroscope=";
-/// Holds the token.
-const TOKEN: &str = "WIREPROF_PUSH_TOKEN";
 
 /// What a continuous profiler is asked for.
 #[derive(Args, Default)]
@@ -66,8 +66,8 @@ impl Continuous {
         let text = self.query.clone().ok_or_else(|| wanted("--query"))?;
         let from = self.from.ok_or_else(|| wanted("--from"))?;
         let until = self.until.unwrap_or_else(SystemTime::now);
-        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new);
-        let query = PyroscopeQuery { url: url.into(), query: text, from, until, token, tenant: self.tenant.clone() };
+        let credentials = Credentials { token: token_of_environment(), tenant: self.tenant.clone() };
+        let query = PyroscopeQuery { url: url.into(), query: text, from, until, credentials };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let bytes = runtime.block_on(async {
             tokio::select! {

@@ -1,22 +1,29 @@
 //! `wireprof push`: a run's profiles to a continuous profiler.
 
+use super::export::WhatArgument;
 use super::progress::Progress;
 use super::{ARGUMENTS, Common, Failed, Outcome, Usage, input, output};
 use crate::analyze::cost::carrier_names::Naming;
 use crate::connection::Secret;
-use crate::export::{What, WindowProfile, otlp, pyroscope, window_profiles};
-use crate::push::{Bounds, Credentials, Kind, Receiver, Refusal, Sender};
+use crate::export::{WindowProfile, otlp, pyroscope, window_profiles};
+use crate::http::Credentials;
+use crate::push::{Bounds, Kind, Receiver, Refusal, Sender};
 use crate::render::{Cell, Column, Report, Section, Table};
 use crate::run::{Parts, Run};
 use crate::words::counted;
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Holds the token where no file does.
-const TOKEN: &str = "WIREPROF_PUSH_TOKEN";
+const TOKEN: &str = "WIREPROF_PROFILER_TOKEN";
+
+/// The token of a continuous profiler, as the environment has it.
+pub fn token_of_environment() -> Option<Secret> {
+    std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new)
+}
 
 /// A run's profiles to Pyroscope, or to any receiver of OTLP profiles
 #[derive(Args)]
@@ -27,13 +34,13 @@ Each window is one profile for each kind, with the labels run, level, replicate,
 the run has one, run_name. Samples are sent as they were taken, with full names. Nothing else of the run is sent, and \
 nothing to any other address; a redirection is refused. A busy receiver (429, 5xx, no answer) is asked up to five times.
 
-The token is read from WIREPROF_PUSH_TOKEN or from --token-file, and sent as `Authorization: Bearer`. A user and a \
-password in the URL are sent as they are in any client.
+The token is read from WIREPROF_PROFILER_TOKEN or from --token-file, and sent as `Authorization: Bearer`. A user and a \
+password in the URL are sent instead where there is no token.
 
 Examples:
   wireprof push latest --to pyroscope=http://localhost:4040
   wireprof push RUN --to otlp=http://localhost:4318 --what off-cpu --level 64
-  # the token is in $WIREPROF_PUSH_TOKEN, or in a file
+  # the token is in $WIREPROF_PROFILER_TOKEN, or in a file
   wireprof push RUN --to pyroscope=https://pyroscope.example.com \\
       --token-file token --tenant team-a"
 )]
@@ -59,22 +66,12 @@ pub struct Push {
     /// Preset to name things by [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
     preset: Option<String>,
-    /// File whose first line is the token [default: $WIREPROF_PUSH_TOKEN]
+    /// File whose first line is the token [default: $WIREPROF_PROFILER_TOKEN]
     #[arg(long, value_name = "FILE", help_heading = "Receiver")]
     token_file: Option<PathBuf>,
     /// Tenant of a receiver that has several (X-Scope-OrgID)
     #[arg(long, value_name = "ID", help_heading = "Receiver")]
     tenant: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum WhatArgument {
-    /// Samples on a CPU
-    Cpu,
-    /// Time that threads were blocked or runnable
-    OffCpu,
-    /// Time that queries were in the server's hands, in the followed seconds
-    Hands,
 }
 
 /// `NAME=VALUE`, with a name that Prometheus permits.
@@ -101,7 +98,7 @@ impl Push {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut rows = Vec::new();
         for receiver in &self.to {
-            let sender = Sender::new(receiver.clone(), credentials.clone(), Bounds::default())?;
+            let sender = Sender::new(receiver, credentials.clone(), Bounds::default()).map_err(Usage)?;
             for (number, profile) in profiles.iter().enumerate() {
                 let bytes = runtime.block_on(send(&sender, profile, &run)).map_err(|error| {
                     let done = format!("{} of {} were taken by it", number, counted(profiles.len() as u64, "profile"));
@@ -115,7 +112,7 @@ impl Push {
 
     fn token(&self) -> Result<Option<Secret>> {
         let Some(path) = &self.token_file else {
-            return Ok(std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new));
+            return Ok(token_of_environment());
         };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("the token cannot be read from {}", path.display()))
@@ -135,12 +132,7 @@ impl Push {
         let kinds = if self.what.is_empty() { vec![WhatArgument::Cpu] } else { self.what.clone() };
         let mut all = Vec::new();
         for kind in kinds {
-            let what = match kind {
-                WhatArgument::Cpu => What::Cpu,
-                WhatArgument::OffCpu => What::OffCpu,
-                WhatArgument::Hands => What::Hands,
-            };
-            all.extend(window_profiles(run, what, &naming, &labels).map_err(Usage)?);
+            all.extend(window_profiles(run, kind.what(), &naming, &labels).map_err(Usage)?);
         }
         Ok(all)
     }
@@ -156,7 +148,7 @@ impl Push {
 
 /// Sends one profile; gives the bytes that it took.
 async fn send(sender: &Sender, profile: &WindowProfile, run: &Run) -> Result<usize> {
-    let body = match sender.receiver().kind {
+    let body = match sender.kind() {
         Kind::Pyroscope => pyroscope(profile)?,
         Kind::Otlp => otlp(profile, &run.manifest.tool),
     };
@@ -185,7 +177,7 @@ fn row(sender: &Sender, profile: &WindowProfile, bytes: usize) -> Vec<Cell> {
         Cell::Missing(format!("its samples count {unit}, not time"))
     };
     vec![
-        Cell::Text(sender.receiver().shown()),
+        Cell::Text(sender.shown()),
         Cell::Count(profile.window.level as u64),
         Cell::Count(profile.window.replicate as u64),
         Cell::Text(profile.name.into()),

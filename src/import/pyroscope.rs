@@ -2,11 +2,11 @@
 //! <https://github.com/grafana/pyroscope/tree/main/api>, by Connect). Invariant: what is fetched is bounded, no
 //! redirection is followed, and no error shows a secret of the URL.
 
-use crate::connection::{Secret, shown_url};
-use crate::http;
+use crate::connection::shown_url;
+use crate::http::{Api, Credentials};
 use anyhow::{Context, Result, bail};
 use prost::Message;
-use reqwest::{Url, redirect};
+use reqwest::Url;
 use std::time::{Duration, SystemTime};
 
 /// Bytes that an answer may have.
@@ -39,10 +39,8 @@ pub struct PyroscopeQuery {
     pub from: SystemTime,
     /// The instant behind the last.
     pub until: SystemTime,
-    /// Sent as `Authorization: Bearer`.
-    pub token: Option<Secret>,
-    /// Sent as `X-Scope-OrgID`.
-    pub tenant: Option<String>,
+    /// What the server knows the caller by.
+    pub credentials: Credentials,
 }
 
 /// The profile as pprof.
@@ -51,24 +49,17 @@ pub struct PyroscopeQuery {
 /// The server cannot be asked, refuses, or has no samples of this time.
 pub async fn fetch_pyroscope(query: &PyroscopeQuery) -> Result<Vec<u8>> {
     let shown = shown_url(&query.url);
-    let mut url = Url::parse(&query.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let Some(url) = &mut url else { bail!("{shown} is no http URL; write it as in pyroscope=http://localhost:4040") };
+    let url = Url::parse(&query.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let Some(mut url) = url else { bail!("{shown} is no http URL; write it as in pyroscope=http://localhost:4040") };
     let path = format!("{}{PATH}", url.path().trim_end_matches('/'));
     url.set_path(&path);
-    let client = http::builder().redirect(redirect::Policy::none()).timeout(PATIENCE).build()?;
-    let mut request = client.post(url.clone()).body(body(query)?).header("Content-Type", "application/proto");
-    request = request.header("Connect-Protocol-Version", "1");
-    if let Some(token) = &query.token {
-        request = request.bearer_auth(String::from_utf8_lossy(token.expose()));
-    }
-    if let Some(tenant) = &query.tenant {
-        request = request.header("X-Scope-OrgID", tenant);
-    }
+    let api = Api::new(url, query.credentials.clone(), PATIENCE)?;
+    let request = api.call("application/proto", body(query)?).header("Connect-Protocol-Version", "1");
     let failed = || format!("{shown} did not answer; is it running, and is this its address?");
     let mut answer = request.send().await.map_err(reqwest::Error::without_url).with_context(failed)?;
     let status = answer.status();
     if matches!(status.as_u16(), 401 | 403) {
-        bail!("{shown} answers {}: the token is missing or wrong; give it in WIREPROF_PUSH_TOKEN", status.as_u16());
+        bail!("{shown} answers {}: the token is missing or wrong; give it in WIREPROF_PROFILER_TOKEN", status.as_u16());
     }
     let mut bytes = Vec::new();
     while let Some(more) = answer.chunk().await.map_err(reqwest::Error::without_url).with_context(failed)? {
@@ -78,8 +69,8 @@ pub async fn fetch_pyroscope(query: &PyroscopeQuery) -> Result<Vec<u8>> {
         }
     }
     if !status.is_success() {
-        let text: String = String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).take(200).collect();
-        bail!("{shown} answers {}: {text}; does it have Pyroscope's query API?", status.as_u16());
+        let said = api.said(&bytes);
+        bail!("{shown} answers {}{said}; does it have Pyroscope's query API?", status.as_u16());
     }
     let profile =
         pprof::protos::Profile::decode(&*bytes).with_context(|| format!("{shown} answers with no profile"))?;
@@ -117,7 +108,7 @@ mod tests {
     fn query(text: &str, from: u64, until: u64) -> PyroscopeQuery {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let (url, query) = ("http://h".into(), text.into());
-        PyroscopeQuery { url, query, from: at(from), until: at(until), token: None, tenant: None }
+        PyroscopeQuery { url, query, from: at(from), until: at(until), credentials: Credentials::default() }
     }
 
     #[test]

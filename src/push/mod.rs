@@ -5,5 +5,5 @@
 mod receiver;
 mod send;
 
-pub use receiver::{Credentials, Kind, Receiver};
+pub use receiver::{Kind, Receiver};
 pub use send::{Bounds, Refusal, Sender};

@@ -1,14 +1,13 @@
 //! One request after the other, repeated where the receiver is busy. Invariant: attempts and waits are bounded, and
 //! what the receiver refused for good is not sent again.
 
-use super::receiver::{Credentials, Kind, Receiver};
-use crate::connection::HIDDEN;
-use crate::http;
-use anyhow::{Context, Result};
+use super::receiver::{Kind, Receiver};
+use crate::http::{Api, Credentials};
+use anyhow::Result;
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceResponse;
 use prost_otlp::Message;
+use reqwest::StatusCode;
 use reqwest::header::{HeaderValue, RETRY_AFTER};
-use reqwest::{Client, StatusCode, redirect};
 use std::time::Duration;
 
 /// How long a request may take, and how often it is repeated.
@@ -39,7 +38,9 @@ impl Default for Bounds {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// HTTP status 401 or 403.
-    #[error("{url} answers {status}: the token is missing or wrong; give it in WIREPROF_PUSH_TOKEN or --token-file")]
+    #[error(
+        "{url} answers {status}: the token is missing or wrong; give it in WIREPROF_PROFILER_TOKEN or --token-file"
+    )]
     NotAllowed {
         /// The URL, without its secrets.
         url: String,
@@ -90,9 +91,8 @@ pub enum Refusal {
 
 /// Sends to one receiver.
 pub struct Sender {
-    client: Client,
-    receiver: Receiver,
-    credentials: Credentials,
+    kind: Kind,
+    api: Api,
     bounds: Bounds,
 }
 
@@ -106,15 +106,20 @@ enum Attempt {
 
 impl Sender {
     /// # Errors
-    /// The HTTP client cannot be made.
-    pub fn new(receiver: Receiver, credentials: Credentials, bounds: Bounds) -> Result<Sender> {
-        let client = http::builder().redirect(redirect::Policy::none()).timeout(bounds.attempt).build();
-        Ok(Sender { client: client.context("the HTTP client cannot be made")?, receiver, credentials, bounds })
+    /// As [`Api::new`].
+    pub fn new(receiver: &Receiver, credentials: Credentials, bounds: Bounds) -> Result<Sender> {
+        let api = Api::new(receiver.url.clone(), credentials, bounds.attempt)?;
+        Ok(Sender { kind: receiver.kind, api, bounds })
     }
 
-    /// Who receives.
-    pub fn receiver(&self) -> &Receiver {
-        &self.receiver
+    /// Which API the receiver has.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The receiver's address without secrets.
+    pub fn shown(&self) -> String {
+        self.api.shown()
     }
 
     /// Sends one profile's request until it is taken, refused for good, or asked for often enough; `again` is told of
@@ -141,7 +146,7 @@ impl Sender {
     }
 
     async fn attempt(&self, body: &[u8], number: u32) -> Attempt {
-        let url = self.receiver.shown();
+        let url = self.api.shown();
         let silent = |error: reqwest::Error| {
             let why = innermost(&error.without_url());
             Attempt::Later(Refusal::Silent { url: url.clone(), attempts: number, why }, None)
@@ -169,52 +174,34 @@ impl Sender {
     }
 
     fn request(&self, body: &[u8]) -> reqwest::RequestBuilder {
-        let mut request = self.client.post(self.receiver.url.clone()).body(body.to_vec());
-        request = request.header("Content-Type", self.receiver.kind.media_type());
-        if self.receiver.kind == Kind::Pyroscope {
+        let request = self.api.call(self.kind.media_type(), body.to_vec());
+        match self.kind {
             // Connect wants its version (https://connectrpc.com/docs/protocol).
-            request = request.header("Connect-Protocol-Version", "1");
-        }
-        if let Some(token) = &self.credentials.token {
-            request = request.bearer_auth(String::from_utf8_lossy(token.expose()));
-        }
-        match &self.credentials.tenant {
-            Some(tenant) => request.header("X-Scope-OrgID", tenant),
-            None => request,
+            Kind::Pyroscope => request.header("Connect-Protocol-Version", "1"),
+            Kind::Otlp => request,
         }
     }
 
     /// A success may still have rejected the profile (OTLP's partial success).
     fn taken(&self, content: &[u8], url: String) -> Attempt {
-        if self.receiver.kind == Kind::Pyroscope {
+        if self.kind == Kind::Pyroscope {
             return Attempt::Taken;
         }
         match ExportProfilesServiceResponse::decode(content).ok().and_then(|answer| answer.partial_success) {
             Some(partial) if partial.rejected_profiles > 0 => {
-                Attempt::Final(Refusal::Rejected { url, said: self.quoted(partial.error_message.as_bytes()) })
+                Attempt::Final(Refusal::Rejected { url, said: self.api.said(partial.error_message.as_bytes()) })
             }
             _ => Attempt::Taken,
         }
     }
 
     fn refused(&self, status: StatusCode, attempts: u32, content: &[u8], url: String) -> Refusal {
-        let kind = self.receiver.kind.as_str();
+        let kind = self.kind.as_str();
         match status.as_u16() {
             status @ (401 | 403) => Refusal::NotAllowed { url, status },
             status @ (404 | 405 | 415 | 501) => Refusal::NotThere { url, status, kind },
-            status => Refusal::Refused { url, status, attempts, said: self.quoted(content) },
+            status => Refusal::Refused { url, status, attempts, said: self.api.said(content) },
         }
-    }
-
-    /// What the receiver said, in brackets, as text without control characters; empty where it said nothing. It may
-    /// repeat what it was sent, and the token is no part of what is shown.
-    fn quoted(&self, content: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(content).into_owned();
-        if let Some(token) = self.credentials.token.as_ref().filter(|token| !token.is_empty()) {
-            text = text.replace(&*String::from_utf8_lossy(token.expose()), HIDDEN);
-        }
-        let plain: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-        if plain.trim().is_empty() { String::new() } else { format!(" ({})", plain.trim()) }
     }
 }
 

@@ -3,8 +3,7 @@
 
 use super::figure::significant;
 use super::model::{Cell, Column, Table};
-use crate::analyze::cost::precision::{LARGE, Precision, Widest};
-use crate::profile::short_name;
+use crate::analyze::cost::precision::{LARGE, Precision};
 use crate::run::PrecisionGoal;
 use crate::words::{counted, list};
 
@@ -14,7 +13,7 @@ pub fn precision_notes(levels: &[Precision], goal: Option<PrecisionGoal>) -> Vec
         return goal.map(|_| "precision: not known: no stacks were sampled".to_string()).into_iter().collect();
     }
     let large = format!("functions with at least {} % of the CPU", 100.0 * LARGE);
-    let known: Vec<String> = levels.iter().filter_map(known).collect();
+    let known: Vec<String> = levels.iter().filter_map(Precision::told).collect();
     let mut told = Vec::new();
     if !known.is_empty() {
         told.push(format!("{large} are known to {}", list(&known)));
@@ -44,20 +43,6 @@ fn unknown(level: &Precision) -> &'static str {
     }
 }
 
-/// As it was asked for.
-fn asked(goal: PrecisionGoal) -> String {
-    format!("±{} %", (1e3 * goal.half_width).round() / 10.0)
-}
-
-fn percent(share: f64) -> String {
-    format!("±{} %", significant(100.0 * share))
-}
-
-fn known(level: &Precision) -> Option<String> {
-    let Widest { frame, half_width, .. } = level.widest.as_ref()?;
-    Some(format!("{} at level {} (widest: {})", percent(*half_width), level.level, short_name(frame)))
-}
-
 /// Which levels have the precision that was asked for, and what the others would take.
 fn against(levels: &[Precision], goal: PrecisionGoal) -> String {
     let reaches = |level: &&Precision| level.reaches(goal.half_width);
@@ -67,7 +52,7 @@ fn against(levels: &[Precision], goal: PrecisionGoal) -> String {
         told.push(format!("reached at level {}", list(&reached)));
     }
     told.extend(levels.iter().filter(|level| !reaches(level)).map(|level| lacking(level, goal)));
-    format!("precision: {} was asked for (--precision): {}", asked(goal), told.join("; "))
+    format!("precision: {} was asked for (--precision): {}", goal.told(), told.join("; "))
 }
 
 fn lacking(level: &Precision, goal: PrecisionGoal) -> String {
@@ -98,7 +83,7 @@ pub fn precision_table(levels: &[Precision], goal: Option<PrecisionGoal>) -> Opt
         Column::number("seconds", "length", "s"),
     ];
     if let Some(goal) = goal {
-        let header = format!("length for {}", asked(goal));
+        let header = format!("length for {}", goal.told());
         columns.push(Column::number("seconds_needed", &header, "s"));
     }
     let note = format!(
@@ -135,6 +120,7 @@ fn row(level: &Precision, goal: Option<PrecisionGoal>) -> Vec<Cell> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analyze::cost::precision::Widest;
 
     fn level(level: usize, windows: usize, half_width: Option<f64>) -> Precision {
         let of = |half_width| Widest { frame: "exec".into(), half_width, samples: Some(700) };

@@ -18,7 +18,8 @@ pub fn sampling_table(costs: &[SamplingCost]) -> Option<Table> {
     ];
     let notes = vec![
         "The rate is that of each CPU. The interrupt was measured by a loop before the load, the following of stacks \
-         in the windows. A busy server's interrupts may take more: --observer-cost measures it."
+         in the windows. The shares are the least: interrupts of a busy server may take many times as much, which \
+         --observer-cost measures."
             .into(),
     ];
     let rows = costs.iter().map(row).collect();

@@ -11,3 +11,10 @@ pub struct PrecisionGoal {
     /// Windows of a level at most (a count).
     pub windows: usize,
 }
+
+impl PrecisionGoal {
+    /// `±5 %`
+    pub fn told(&self) -> String {
+        format!("±{} %", (1e3 * self.half_width).round() / 10.0)
+    }
+}

@@ -6,9 +6,8 @@ use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::precision::{Costs, FEWEST, Precision, windows_left};
 use crate::analyze::cost::view::Per;
 use crate::preset::Preset;
-use crate::profile::short_name;
 use crate::run::{Manifest, PrecisionGoal, Window, WindowId};
-use crate::words::{list, significant};
+use crate::words::list;
 
 /// The costs of the windows so far; of nothing where no precision was asked for.
 #[derive(Default)]
@@ -64,20 +63,13 @@ fn next_round(manifest: &Manifest, levels: &[usize]) -> Vec<WindowId> {
 }
 
 fn told(open: &[(Precision, usize)], goal: &PrecisionGoal) -> String {
-    let level = |(known, _): &(Precision, usize)| match &known.widest {
-        Some(widest) => format!(
-            "±{} % at level {} (widest: {})",
-            significant(100.0 * widest.half_width),
-            known.level,
-            short_name(&widest.frame)
-        ),
-        None => format!("not known at level {}", known.level),
-    };
+    let level =
+        |(known, _): &(Precision, usize)| known.told().unwrap_or_else(|| format!("not known at level {}", known.level));
     let levels: Vec<String> = open.iter().map(level).collect();
     format!(
-        "precision: {}; ±{} % was asked for, by {FEWEST} to {} windows a level",
+        "precision: {}; {} was asked for, by {FEWEST} to {} windows a level",
         list(&levels),
-        (1e3 * goal.half_width).round() / 10.0,
+        goal.told(),
         goal.windows
     )
 }

@@ -8,20 +8,8 @@ use std::path::{Path, PathBuf};
 /// holds for the conductor and the command line, and for C headers, as for every other room.
 const LAYERS: &[&[&str]] = &[
     &["words"],
-    &[
-        "bpf",
-        "check",
-        "child",
-        "clock",
-        "connection",
-        "http",
-        "mapped",
-        "parallel",
-        "profile",
-        "sql",
-        "vcs",
-        "workload",
-    ],
+    &["bpf", "check", "child", "clock", "connection", "mapped", "parallel", "profile", "sql", "vcs", "workload"],
+    &["http"],
     &["cachedir", "elf", "load", "metrics", "statements", "testbed", "wire"],
     &["preset", "target"],
     &["sample"],

@@ -13,7 +13,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use wireprof::push::{Bounds, Credentials, Refusal, Sender};
+use wireprof::http::Credentials;
+use wireprof::push::{Bounds, Refusal, Sender};
 use wireprof::run::pprof::decode;
 
 /// push/v1/push.proto and types/v1/types.proto of Pyroscope's API, as a receiver reads them.
@@ -221,13 +222,12 @@ fn one_that_stays_busy_is_given_up_after_five_attempts() {
 #[test]
 fn a_wrong_token_and_what_the_receiver_repeats_of_it_are_never_shown() {
     const CANARY: &str = "canary-5f1c";
-    for (status, remedy) in [("401 Unauthorized", "WIREPROF_PUSH_TOKEN"), ("400 Bad Request", "answers 400")] {
+    for (status, remedy) in [("401 Unauthorized", "WIREPROF_PROFILER_TOKEN"), ("400 Bad Request", "answers 400")] {
         let (url, told) = receiver(vec![Answer::With(status, format!("Bearer {CANARY} is wrong").into_bytes())]);
         let place = place();
-        let url = url.replace("http://", &format!("http://user:{CANARY}@"));
         let output = place
             .command(&["push", "latest", "--to", &format!("otlp={url}")])
-            .env("WIREPROF_PUSH_TOKEN", CANARY)
+            .env("WIREPROF_PROFILER_TOKEN", CANARY)
             .output()
             .unwrap();
         let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
@@ -261,7 +261,7 @@ async fn one_that_never_answers_is_given_up_within_the_bounds() {
     let (url, told) = receiver(vec![Answer::Never]);
     let short = Duration::from_millis(100);
     let bounds = Bounds { attempt: short, attempts: 3, wait: Duration::from_millis(10), longest_wait: short };
-    let sender = Sender::new(format!("otlp={url}").parse().unwrap(), Credentials::default(), bounds).unwrap();
+    let sender = Sender::new(&format!("otlp={url}").parse().unwrap(), Credentials::default(), bounds).unwrap();
     let mut waits = Vec::new();
     let refusal = sender.send(b"x", &mut |_, wait| waits.push(wait)).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Silent { attempts: 3, .. }), "{refusal}");

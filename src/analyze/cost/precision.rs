@@ -7,7 +7,9 @@ use super::view::{Per, ViewOptions, window_view};
 use crate::analyze::cost::hot::By;
 use crate::analyze::statistics::interval::{WindowCost, estimate};
 use crate::preset::Preset;
+use crate::profile::short_name;
 use crate::run::{PrecisionGoal, Run, Window};
+use crate::words::significant;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +68,13 @@ impl Precision {
     pub fn windows_for(&self, half_width: f64) -> Option<usize> {
         let seconds = self.seconds_for(half_width)?;
         Some(((seconds * self.windows as f64 / self.seconds).ceil() as usize).max(FEWEST))
+    }
+
+    /// `±7.20 % at level 64 (widest: exec)`; `None`: not measured.
+    pub fn told(&self) -> Option<String> {
+        let Widest { frame, half_width, .. } = self.widest.as_ref()?;
+        let percent = significant(100.0 * half_width);
+        Some(format!("±{percent} % at level {} (widest: {})", self.level, short_name(frame)))
     }
 }
 

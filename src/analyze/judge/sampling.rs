@@ -194,8 +194,9 @@ fn took(costs: &[SamplingCost]) -> String {
         return format!("what the samples took of the target's CPU was not measured: {why} is not known ({samples})");
     }
     format!(
-        "of the target's CPU, by the kernel's account, the samples took {}; {budget} ({samples}, each an interrupt as \
-         it was measured before the load and a walk of the stack as it was measured in the windows)",
+        "of the target's CPU, by the kernel's account, the samples took at least {}; {budget} ({samples}, each an \
+         interrupt of a loop before the load and a walk of the stack as it was measured in the windows; interrupts \
+         of a busy server may take many times as much, which --observer-cost measures)",
         list(&told)
     )
 }
@@ -234,9 +235,9 @@ mod tests {
         assert!(!cost.exceeds());
         assert_eq!(
             took(&costs),
-            "of the target's CPU, by the kernel's account, the samples took 0.800 % at level 1; budget 1 % (2,000 \
-             samples, each an interrupt as it was measured before the load and a walk of the stack as it was measured \
-             in the windows)"
+            "of the target's CPU, by the kernel's account, the samples took at least 0.800 % at level 1; budget 1 % \
+             (2,000 samples, each an interrupt of a loop before the load and a walk of the stack as it was measured in \
+             the windows; interrupts of a busy server may take many times as much, which --observer-cost measures)"
         );
         assert_eq!(budget_notes(&costs).len(), 1);
     }

@@ -11,7 +11,7 @@ pub use pyroscope::pyroscope;
 use super::What;
 use super::stacks::{Stacks, window_stacks};
 use crate::analyze::cost::carrier_names::Naming;
-use crate::run::{Run, WindowId};
+use crate::run::{Run, Window, WindowId};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -74,8 +74,9 @@ pub fn window_profiles(
             labels.extend(own_labels(run, id, stacks.name));
             let id_of = format!("{}/{}/{}", run.manifest.id, id.directory(), stacks.name);
             let digest = Sha256::digest(id_of.as_bytes());
-            let id16 = std::array::from_fn(|at| digest[at]);
-            profiles.push(WindowProfile { window: id, name: stacks.name, labels, began, id: id16, stacks });
+            let name = stacks.name;
+            let id_of_profile = std::array::from_fn(|at| digest[at]);
+            profiles.push(WindowProfile { window: id, name, labels, began, id: id_of_profile, stacks });
         }
     }
     if profiles.is_empty() {
@@ -85,7 +86,7 @@ pub fn window_profiles(
 }
 
 /// The wall clock at the beginning of what was sampled, which may be somewhat before the window.
-fn began(window: &crate::run::Window, stacks: &Stacks) -> Option<SystemTime> {
+fn began(window: &Window, stacks: &Stacks) -> Option<SystemTime> {
     let wall = humantime::parse_rfc3339(&window.facts.wall).ok()?;
     let (sampled, cut) = (stacks.began, window.facts.span.start);
     wall.checked_sub(Duration::from_nanos(cut.saturating_sub(sampled)))?

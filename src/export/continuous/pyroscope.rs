@@ -4,7 +4,7 @@
 
 use super::WindowProfile;
 use crate::run::pprof;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use prost::Message;
 
 /// `push.v1.PushRequest`
@@ -48,8 +48,8 @@ struct LabelPair {
 pub fn pyroscope(profile: &WindowProfile) -> Result<Vec<u8>> {
     let stacks = &profile.stacks;
     let about = format!("wireprof, {} clients", stacks.level);
-    let packed = pprof::encode_in_order(&stacks.profile, stacks.span, stacks.period, &[about])?;
-    let raw_profile = pprof::at_wall_clock(&packed, profile.unix_nanos()).context("the profile cannot be dated")?;
+    let began = profile.unix_nanos();
+    let raw_profile = pprof::encode_dated(&stacks.profile, stacks.span, stacks.period, &[about], began)?;
     let name = if stacks.unit() == "nanoseconds" && stacks.name == "CPU" { "process_cpu" } else { "wireprof" };
     let mut labels = vec![LabelPair { name: "__name__".into(), value: name.into() }];
     labels.extend(profile.labels.iter().map(|(name, value)| LabelPair { name: name.clone(), value: value.clone() }));

@@ -5,12 +5,11 @@ use crate::clock::Span;
 use crate::profile::{ColumnKind, FrameId, Labels, Miss, Node, Profile, Sample, Space, StackId};
 use anyhow::{Context, Result};
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use pprof::protos as proto;
 use prost::Message;
 use rustc_hash::FxHashMap;
-use std::io::{Read, Write};
+use std::io::Write;
 
 /// Interned strings; `string_table[0]` is empty.
 struct Strings {
@@ -53,28 +52,25 @@ pub fn encode(profile: &Profile, span: Span, period: Option<u64>, comments: &[St
     // One sample shares most of its stack with the next: it packs better, and a reader meets each node once.
     samples.sort_by_key(|sample| sample.stack.map_or(u32::MAX, |stack| order[stack.index()]));
     let comments: Vec<&str> = comments.iter().map(String::as_str).chain([DEPTH_FIRST]).collect();
-    write(profile, &samples, span, period, &comments)
+    write(profile, &samples, span, period, &comments, 0)
 }
 
 /// As [`encode`], with the samples in the order of the profile, for tools that show them in time.
 pub fn encode_in_order(profile: &Profile, span: Span, period: Option<u64>, comments: &[String]) -> Result<Vec<u8>> {
-    let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
-    write(profile, &profile.samples.iter().collect::<Vec<_>>(), span, period, &comments)
+    encode_dated(profile, span, period, comments, 0)
 }
 
-/// A file of [`encode`] with the time at which it began, ns since 1970: receivers that keep profiles of many
-/// times need it, and a run's own files tell it elsewhere.
-///
-/// # Errors
-/// The bytes are no gzip pprof file.
-pub fn at_wall_clock(packed: &[u8], unix_nanos: u64) -> Result<Vec<u8>> {
-    let mut plain = Vec::new();
-    GzDecoder::new(packed).read_to_end(&mut plain)?;
-    let mut out = proto::Profile::decode(&*plain)?;
-    out.time_nanos = unix_nanos as i64;
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(&out.encode_to_vec())?;
-    Ok(gzip.finish()?)
+/// As [`encode_in_order`], with the time at which it began, ns since 1970: a receiver of many profiles needs it, and a
+/// run's own files tell it elsewhere.
+pub fn encode_dated(
+    profile: &Profile,
+    span: Span,
+    period: Option<u64>,
+    comments: &[String],
+    unix_nanos: u64,
+) -> Result<Vec<u8>> {
+    let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
+    write(profile, &profile.samples.iter().collect::<Vec<_>>(), span, period, &comments, unix_nanos)
 }
 
 fn write(
@@ -83,6 +79,8 @@ fn write(
     span: Span,
     period: Option<u64>,
     comments: &[&str],
+    // pprof has 0 for a time that is not told.
+    unix_nanos: u64,
 ) -> Result<Vec<u8>> {
     profile.check().context("a profile that breaks its own invariants is not stored")?;
     let mut encoder = Encoder {
@@ -98,6 +96,7 @@ fn write(
     for column in &profile.columns {
         out.sample_type.push(proto::ValueType { ty: strings.id(column.kind.as_str()), unit: strings.id(&column.unit) });
     }
+    out.time_nanos = unix_nanos as i64;
     out.duration_nanos = span.nanos() as i64;
     if let Some(period) = period {
         out.period_type =

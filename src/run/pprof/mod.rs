@@ -11,7 +11,7 @@ mod decode;
 mod encode;
 
 pub use decode::{Foreign, decode, decode_foreign};
-pub use encode::{at_wall_clock, encode, encode_in_order};
+pub use encode::{encode, encode_dated, encode_in_order};
 
 /// Comment of a file whose samples follow one another depth first: what two samples share of their stacks, all
 /// between them share.

@@ -25,18 +25,25 @@ impl Form {
         Form { following: true, ..self }
     }
 
-    /// Elements of a map, or bytes of a ring, that is there for waits' stacks or for what carries the queries; the
-    /// smallest that the kernel makes where nobody asks for them.
-    pub fn room(&self, name: &str) -> u32 {
-        let stacks = self.waits || self.following;
-        match name {
-            "stacks" if stacks => 32_768,
-            "words" if stacks => 1 << 21,
-            "followed_places" if self.following => 65_536,
-            "events" if self.following => self.events.ring_bytes,
-            "events" => 4096,
-            _ => 1,
-        }
+    /// Elements of the maps of stacks that waits and carriers share; one where nobody asks for them, which is the
+    /// fewest that the kernel makes.
+    pub fn stacks(&self) -> u32 {
+        if self.waits || self.following { 32_768 } else { 1 }
+    }
+
+    /// Words of those stacks.
+    pub fn words(&self) -> u32 {
+        if self.waits || self.following { 1 << 21 } else { 1 }
+    }
+
+    /// Places where queries were followed.
+    pub fn followed_places(&self) -> u32 {
+        if self.following { 65_536 } else { 1 }
+    }
+
+    /// Bytes of the ring of events; a page where there are none.
+    pub fn event_bytes(&self) -> u32 {
+        if self.following { self.events.ring_bytes } else { 4096 }
     }
 }
 
@@ -46,12 +53,11 @@ mod tests {
 
     #[test]
     fn what_nobody_asks_for_gets_no_room() {
-        let maps = ["stacks", "words", "followed_places", "events"];
-        let small = |form: Form| maps.into_iter().filter(|map| form.room(map) <= 4096).collect::<Vec<_>>();
+        let room = |form: Form| [form.stacks(), form.words(), form.followed_places(), form.event_bytes()];
+        let large = |form: Form| room(form).map(|room| room > 4096);
         let waits = Form { waits: true, ..Form::default() };
-        assert_eq!(small(Form::default()), maps);
-        assert_eq!(small(waits), ["followed_places", "events"]);
-        assert_eq!(small(Form::default().with_following()), [""; 0]);
-        assert_eq!(small(waits.with_following()), [""; 0]);
+        assert_eq!(room(Form::default()), [1, 1, 1, 4096]);
+        assert_eq!(large(waits), [true, true, false, false]);
+        assert_eq!(large(Form::default().with_following()), [true; 4]);
     }
 }

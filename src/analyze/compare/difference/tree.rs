@@ -40,6 +40,7 @@ impl Tree {
         for at in (0..self.nodes.len()).rev() {
             let (weight, squares) = window[at];
             if weight > 0.0 {
+                // What the accounts take away is reckoned for functions alone: of stacks the interval is the wider one.
                 self.subtree[at].add_window(weight, (squares, 0.0), weights.total);
                 if let Some(parent) = self.nodes[at].0 {
                     window[parent] = add(window[parent], window[at]);
