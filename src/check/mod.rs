@@ -74,6 +74,10 @@ pub enum Check {
     PlacesSum {
         /// ns per query in all places but the client.
         places: f64,
+        /// ns per query that it waited in the generator's own memory, where no socket has it, by the generator's clock:
+        /// to be sent with others, and to be handled. `None`: it waits at the sockets (epoll), or that is not told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_generator: Option<f64>,
         /// Mean latency in ns, by the client.
         latency: f64,
     },
@@ -336,7 +340,10 @@ impl Check {
                 1.0 - throughput * mean_latency / 1e9 / *connections as f64
             }
             Check::OtherClients { others, own, .. } => of(*others, others + own),
-            Check::PlacesSum { places, latency } => 1.0 - places / latency,
+            Check::PlacesSum { places, latency, in_generator } => {
+                let rest = latency - places;
+                (rest - in_generator.unwrap_or(0.0).min(rest.max(0.0))) / latency
+            }
             Check::GeneratorCpu { busiest: Some(busiest), nanos, .. } => of(*busiest, *nanos),
             Check::GeneratorCpu { cpu, threads, nanos, .. } => of(*cpu, *threads as u64 * nanos),
             Check::CarriedTime { carried, at_sockets } => carried / at_sockets - 1.0,

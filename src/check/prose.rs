@@ -36,13 +36,12 @@ impl fmt::Display for Check {
                     None => write!(f, "; how long answers waited for it was not measured"),
                 }
             }
-            Check::PlacesSum { places, latency } => {
-                write!(
-                    f,
-                    "the places sum to {}, the client's mean latency is {} ({percent:+.1} % lie in none)",
-                    time(*places),
-                    time(*latency)
-                )
+            Check::PlacesSum { places, latency, in_generator } => {
+                write!(f, "the places sum to {}", time(*places))?;
+                if let Some(nanos) = in_generator {
+                    write!(f, ", queries wait {} in the generator's memory", time(*nanos))?;
+                }
+                write!(f, ", the client's mean latency is {} ({percent:+.1} % lie in none)", time(*latency))
             }
             Check::OtherClients { connections: 0, .. } => write!(f, "nobody but the load asked the server"),
             Check::OtherClients { connections, others, own } => {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wireprof::analyze::judge::checks::check_window;
 use wireprof::check::{Check, Status};
 use wireprof::clock::Span;
-use wireprof::load::{ErrorCount, Generator, Sessions, ThreadChoice, WhyThreads};
+use wireprof::load::{ErrorCount, Generator, LoopChoice, LoopKind, Sessions, ThreadChoice, WhyThreads};
 use wireprof::metrics::{MetricsDelta, Scrape};
 use wireprof::preset::Preset;
 use wireprof::profile::{Builder, Labels, on_cpu_columns};
@@ -431,4 +431,21 @@ fn places_that_do_not_add_up_to_the_latency_warn() {
         followed(300, Some(Others::default())),
     );
     assert!(bad(&check(followed(317, Some(Others::default())))).is_empty(), "1,585 us of 1,590");
+}
+
+#[test]
+fn what_queries_wait_in_the_generators_memory_is_no_gap_between_the_places_and_the_latency() {
+    // 90 us a query lie in no place; so many of them the generator had the query, by its own clock.
+    let waited = |micros: u64, through: LoopKind| {
+        check(move |window: &mut Window| {
+            followed(300, Some(Others::default()))(window);
+            window.load.generator.dispatch_delay = Some(micros * 1_000 * window.load.completed);
+            window.load.generator.through = Some(LoopChoice { through, because: None });
+        })
+    };
+    let warned = [("places_sum", Status::Warn)];
+    assert!(bad(&waited(80, LoopKind::IoUring)).is_empty(), "10 us are left");
+    assert!(bad(&waited(500, LoopKind::IoUring)).is_empty(), "no more than there is");
+    assert_eq!(bad(&waited(20, LoopKind::IoUring)), warned, "70 us are left");
+    assert_eq!(bad(&waited(80, LoopKind::Epoll)), warned, "there they wait at the sockets");
 }

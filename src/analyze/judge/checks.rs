@@ -4,6 +4,7 @@ use crate::analyze::cost::accounted::SAME_SPAN;
 use crate::analyze::cost::quantities::Inputs;
 use crate::analyze::time::places::latency_at_sockets;
 use crate::check::Check;
+use crate::load::LoopKind;
 use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
 use crate::profile::ColumnKind;
@@ -50,7 +51,16 @@ fn places(window: &Window) -> Option<Check> {
     let hop = window.wire.as_ref()?.load()?;
     let latency = latency_at_sockets(window).filter(|_| window.load.rate.is_none())?;
     let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
-    Some(Check::PlacesSum { places: places.sum::<Option<f64>>()?, latency })
+    Some(Check::PlacesSum { places: places.sum::<Option<f64>>()?, latency, in_generator: in_generator(window) })
+}
+
+/// ns a query in the generator's own memory: through io_uring the kernel reads answers before they are handled, and
+/// requests wait to be sent with others.
+fn in_generator(window: &Window) -> Option<f64> {
+    let generator = &window.load.generator;
+    let through = generator.through.as_ref().filter(|through| through.through == LoopKind::IoUring);
+    let delay = through.and(generator.dispatch_delay)?;
+    (window.load.completed > 0).then(|| delay as f64 / window.load.completed as f64)
 }
 
 fn unchecked(what: &str, why: impl Into<String>) -> Check {
