@@ -36,6 +36,7 @@ pub mod perflog;
 pub mod preset;
 pub mod profile;
 pub mod push;
+pub mod remote;
 pub mod render;
 pub mod run;
 pub mod sample;

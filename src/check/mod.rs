@@ -239,6 +239,19 @@ pub enum Check {
         /// Events that were kept (a count).
         events: u64,
     },
+    /// The clocks of the load's host and of the target's: how well the window is the same one on both.
+    HostClocks {
+        /// ns that their relation can be wrong by.
+        bound: u64,
+        /// ns that the target's is ahead.
+        offset: i64,
+        /// Share by which it gains.
+        drift: f64,
+        /// Shortest round trip over the link in ns, which the bound follows from.
+        round_trip: u64,
+        /// Length of the window in ns.
+        nanos: u64,
+    },
     /// What could not be checked, and why.
     Unchecked {
         /// What was to be checked, in words.
@@ -284,6 +297,9 @@ mod bound {
     pub const LOST_EVENTS: f64 = 0.001;
     /// Of the window: means per query can be off by as much.
     pub const SKEW: f64 = 0.10;
+    /// Of the window: counts of the load and of the server are then of windows that differ by more than their other
+    /// errors.
+    pub const HOST_CLOCKS: f64 = 0.01;
 }
 
 impl Check {
@@ -328,6 +344,7 @@ impl Check {
             Check::TargetSeen(seen) => warn(seen.children_work()),
             Check::CarriedTime { .. } => warn(self.share().abs() > bound::CARRIED_TIME),
             Check::LostEvents { .. } => warn(self.share() > bound::LOST_EVENTS),
+            Check::HostClocks { .. } => warn(self.share() > bound::HOST_CLOCKS),
             Check::Unchecked { .. } => Status::NotMeasured,
         }
     }
@@ -354,6 +371,7 @@ impl Check {
             Check::Steal { stolen, capacity } => of(*stolen, *capacity),
             Check::MachineBusy { busy, capacity } => of(*busy, *capacity),
             Check::BusiestThread { cpu, nanos, .. } => of(*cpu, *nanos),
+            Check::HostClocks { bound, nanos, .. } => of(*bound, *nanos),
             _ => 0.0,
         }
     }

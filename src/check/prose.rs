@@ -141,6 +141,18 @@ impl fmt::Display for Check {
                     counted(*resets as u64, "metric")
                 )
             }
+            Check::HostClocks { bound, offset, drift, round_trip, .. } => {
+                let ahead = if *offset < 0 { "behind" } else { "ahead" };
+                write!(
+                    f,
+                    "the target host's clock is {} {ahead} of this one's to within {} (half of the shortest round trip, \
+                     {}) and gains {:+.1} millionths; the window is the same on both to {percent:.2} %",
+                    time(offset.unsigned_abs() as f64),
+                    time(*bound as f64),
+                    time(*round_trip as f64),
+                    drift * 1e6,
+                )
+            }
             Check::Skew { skew } => {
                 write!(
                     f,
@@ -236,6 +248,7 @@ impl Check {
             Check::TargetRestarted { .. } => {
                 "leave this window out: a server that has just started is another one; see its log for why it ended"
             }
+            Check::HostClocks { .. } => "use longer windows, or a faster link between the two hosts",
             Check::Skew { .. } => "use longer windows, or scrape fewer metrics: the server takes long to write them",
             Check::CarriedTime { .. } => {
                 "take the division of the time in the server's hands as shares only: see whether queries are \

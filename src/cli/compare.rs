@@ -81,10 +81,10 @@ pub struct Compare {
     #[arg(long, value_name = "URL", conflicts_with = "testbed")]
     b_url: Option<String>,
     /// Start this for each turn of the first side (by sh, in the foreground), and end it after
-    #[arg(long, value_name = "COMMAND", conflicts_with = "testbed")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["testbed", "target_host"])]
     a_command: Option<String>,
     /// Start this for each turn of the second side, and end it after
-    #[arg(long, value_name = "COMMAND", conflicts_with = "testbed")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["testbed", "target_host"])]
     b_command: Option<String>,
     /// Environment of the first side's command; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "a_command", value_parser = variable)]

@@ -4,6 +4,7 @@
 use super::Usage;
 use super::observe::Instruments;
 use super::progress::Progress;
+use super::target_host::TargetHost;
 use crate::load::Address;
 use crate::preset::Preset;
 use crate::sweep::{self, Chosen, Launch, TargetRequest};
@@ -27,6 +28,8 @@ pub struct Connect {
     /// A known bottleneck for --testbed, such as cpu:peek=20us or deep-stack=500kB; may be repeated
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]
     plant: Vec<String>,
+    #[command(flatten)]
+    pub host: TargetHost,
     /// Administrator's connection for the set-up [default: the preset's]
     #[arg(long, value_name = "URL")]
     internal_url: Option<String>,
@@ -60,6 +63,7 @@ impl Connect {
     /// The server does not answer, or refuses this user.
     pub async fn ask(&self, url: Option<&String>, pid: Option<u32>, progress: &Progress) -> Result<Option<Chosen>> {
         let (None, false, Some(url)) = (&self.preset, self.testbed, self.url.as_ref().or(url)) else { return Ok(None) };
+        let pid = pid.filter(|_| !self.host.is_given());
         let chosen = sweep::ask(&Address::parse(url)?, pid).await?;
         progress.note(&chosen.sentence());
         Ok(Some(chosen))
@@ -85,6 +89,8 @@ impl Connect {
             chosen: None,
             setup: !self.no_setup,
             parameters: Vec::new(),
+            across: self.host.across(),
+            here: false,
         }
     }
 }

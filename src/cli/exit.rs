@@ -5,6 +5,7 @@ use super::{Common, output};
 use crate::connection::{SettingError, without_secrets};
 use crate::import::NoLevels;
 use crate::load::LoadError;
+use crate::remote::Refused;
 use crate::render::json_error;
 use crate::target::Forbidden;
 use crate::workload::WorkloadError;
@@ -94,9 +95,12 @@ fn object(verb: Option<&str>, code: u8, message: &str, causes: &[String]) -> Val
 }
 
 /// 2 for what the user can say differently, 1 for work that broke off, 3 for all that the environment refuses.
-fn code(error: &Error) -> u8 {
+pub fn code(error: &Error) -> u8 {
     if let Some(Failed(inner)) = error.downcast_ref::<Failed>() {
         return inner.chain().find_map(refusal).unwrap_or(1);
+    }
+    if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<Refused>()) {
+        return refused.code;
     }
     if error.chain().any(|cause| cause.is::<Forbidden>()) {
         return 3;

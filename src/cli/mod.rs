@@ -46,6 +46,7 @@ mod shown;
 mod source;
 mod statements;
 mod sweep;
+mod target_host;
 
 pub use exit::{Failed, Outcome, Usage};
 
@@ -146,6 +147,12 @@ enum Verb {
 /// Runs the command line and answers with the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Before all else: its standard output belongs to the link.
+    if let [_, verb] = &arguments[..]
+        && verb == crate::remote::VERB
+    {
+        return target_host::observe();
+    }
     match complete::answered(&arguments) {
         Ok(true) => return ExitCode::SUCCESS,
         Ok(false) => {}

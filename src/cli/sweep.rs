@@ -32,7 +32,9 @@ Examples:
   wireprof sweep --testbed --levels 1 --awake
   # the database's own profile too: wireprof hot --process postgres
   wireprof sweep --testbed --also postgres
-  wireprof sweep --preset generic --url postgres://localhost:7000/db --pid 4711")]
+  wireprof sweep --preset generic --url postgres://localhost:7000/db --pid 4711
+  # load from here, everything else on the server's own host
+  wireprof sweep --url postgres://app@db1:5432/db --target-host ssh://db1")]
 pub struct Sweep {
     #[command(flatten)]
     own: OwnLoad,

@@ -35,6 +35,7 @@ pub struct Address {
     /// `None`: no probes.
     pub keepalive: Option<Keepalive>,
     lookup: Lookup,
+    here: bool,
 }
 
 /// TCP keepalive; `None`: the system's.
@@ -89,15 +90,21 @@ impl Address {
             user,
             database,
             lookup,
+            here: false,
         })
     }
 
-    /// The TCP port, where the host is this one by its name; `None` for other hosts and Unix sockets.
+    /// The same server, which is on this host whatever its name is here.
+    pub fn on_this_host(self) -> Address {
+        Address { here: true, ..self }
+    }
+
+    /// The TCP port, where the host is this one by its name or by [`Address::on_this_host`]; `None` for other hosts and Unix sockets.
     pub fn local_port(&self) -> Option<u16> {
         match &self.endpoint {
             Endpoint::Tcp { host, port, .. } => {
                 let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-                (loopback || host == "localhost").then_some(*port)
+                (self.here || loopback || host == "localhost").then_some(*port)
             }
             Endpoint::Unix { .. } => None,
         }

@@ -123,6 +123,7 @@ fn window(id: WindowId, file: &ProfileFile, read: Recorded) -> Result<Window> {
         (None, None) => "none: queries were not given at the import".into(),
     };
     let facts = WindowFacts {
+        clocks: None,
         id,
         span,
         skew: None,
@@ -190,6 +191,7 @@ fn manifest(windows: &[ImportedWindow], preset: &Preset, options: &ProfileOption
     let seconds: f64 = windows.iter().map(|imported| imported.window.facts.span.seconds()).sum();
     let unrecorded = || UNRECORDED.to_string();
     Manifest {
+        load_host: None,
         schema: SCHEMA,
         id: options.id.clone(),
         name: None,

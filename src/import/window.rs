@@ -90,6 +90,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
     let (sampling, profile) = sampled.unzip();
     let window = Window {
         facts: WindowFacts {
+            clocks: None,
             scraping: None,
             id: WindowId { level, replicate: 1 },
             span,

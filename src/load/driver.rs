@@ -55,6 +55,8 @@ pub trait Load: Send {
     }
     /// Asks for the sums of a further interval, which goes into [`LoadTrace::at_sockets`] where the load can tell.
     fn count_within(&mut self, _span: Span) {}
+    /// The sockets are followed from now on, or (`begins` is false) were followed until now.
+    fn sockets_followed(&self, _begins: bool) {}
     /// Stops, closes the connections and reports what fell into `window`.
     fn stop(self: Box<Self>, window: Span) -> Result<LoadTrace>;
 }

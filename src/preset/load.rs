@@ -62,7 +62,7 @@ impl Preset {
         let unreadable = |why| PresetError::Unreadable { path: path.to_path_buf(), why };
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let name = path.file_stem().map_or_else(|| name_or_path.to_string(), |s| s.to_string_lossy().into_owned());
-        Preset::parse(&name, &text)
+        Ok(Preset { text: Some(text.clone()), ..Preset::parse(&name, &text)? })
     }
 
     /// A compiled-in preset.
@@ -127,6 +127,7 @@ impl Preset {
             name: self.name,
             description,
             inherits: self.inherits,
+            text: self.text,
             recognised: self.recognised,
             connect: super::Connect {
                 url: self.connect.url.or(parent.connect.url),

@@ -46,6 +46,9 @@ pub struct Preset {
     /// How the server's metrics divide a place, in the order in which they are shown.
     #[serde(skip)]
     pub node: Vec<Nested>,
+    /// The text of the file that it was read from; `None`: it is compiled in.
+    #[serde(skip)]
+    pub text: Option<String>,
     /// The nodes of this file alone, until the quantities that they name are found.
     #[serde(rename = "node")]
     pub(super) written: Vec<WrittenNode>,

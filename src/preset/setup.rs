@@ -2,10 +2,10 @@
 //! there already is looked for, and not made again), and a parameter's former value can be read so that it can be put
 //! back.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Which of the preset's connections a statement goes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
     /// The one under load.
@@ -16,8 +16,8 @@ pub enum Connection {
 }
 
 /// One step of the set-up, in the order of the file.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub enum Step {
     /// A system parameter; the conductor reads the former value, sets the new one, and can restore the former one.
     Parameter {
@@ -51,7 +51,7 @@ pub enum Step {
 }
 
 /// A step as the file has it.
-#[derive(Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
@@ -68,6 +68,36 @@ struct Written {
     #[serde(default)]
     only_with_previous: bool,
     undo: Option<String>,
+}
+
+impl From<Step> for Written {
+    fn from(step: Step) -> Written {
+        match step {
+            Step::Parameter { on, parameter, value } => {
+                Written { on, parameter: Some(parameter), value: Some(value), ..Written::default() }
+            }
+            Step::Statement {
+                on,
+                statement,
+                unless,
+                tolerate,
+                for_own_query,
+                only_if_empty,
+                only_with_previous,
+                undo,
+            } => Written {
+                on,
+                statement: Some(statement),
+                unless,
+                tolerate,
+                for_own_query,
+                only_if_empty,
+                only_with_previous,
+                undo,
+                ..Written::default()
+            },
+        }
+    }
 }
 
 impl Written {

@@ -132,6 +132,7 @@ fn letter(place: Place) -> char {
         Place::ServerBuffer => 'q',
         Place::Server => 'S',
         Place::Response => '<',
+        Place::Network => '=',
         Place::ClientBuffer => 'c',
     }
 }

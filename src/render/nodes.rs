@@ -195,7 +195,7 @@ fn largest(rests: &[(&Node, f64)]) -> Vec<String> {
 fn residual_words(node: &Node, share: f64) -> String {
     let key = node.key.as_str();
     let place =
-        key.strip_prefix("rest of ").and_then(|of| Place::ALL.into_iter().find(|place| place.to_string() == of));
+        key.strip_prefix("rest of ").and_then(|of| Place::EVERY.into_iter().find(|place| place.to_string() == of));
     let of = place.map_or(key.to_string(), |place| format!("rest of the time {}", short(place)));
     format!("{of} ({}, {:.1} %)", time(node.mean.unwrap_or(0.0)), share * 100.0)
 }

@@ -45,6 +45,7 @@ pub fn words(place: Place, of_load: bool) -> &'static str {
         (Place::Client, true) => "in the client's hands (not in the sum)",
         (Place::Client, false) => "unused: in the pool, or in the server's hands",
         (Place::Request, _) => "request on the network",
+        (Place::Network, _) => "on the network, both ways",
         (Place::ServerBuffer, true) => "in the server's socket buffer",
         (Place::ServerBuffer, false) => "in the database's socket buffer",
         (Place::Server, true) => "in the server's hands",
@@ -68,7 +69,10 @@ pub(super) fn place_cell(place: Place, of_load: bool) -> Cell {
 fn place_row(hop: &HopPlaces, place: Place) -> Vec<Cell> {
     let mut cells = vec![place_cell(place, hop.of_load)];
     for level in hop.levels.values() {
-        let share = &level.places[place.index()];
+        let Some(share) = level.share(place) else {
+            cells.extend([Cell::Empty, Cell::Empty]);
+            continue;
+        };
         cells.push(Cell::figure(share.mean.map(|nanos| nanos / 1e3), "no round trip"));
         cells.push(Cell::Figure(share.population));
     }
@@ -142,6 +146,14 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
             .to_string(),
     ];
     let any = |of: fn(&LevelPlaces) -> bool| hop.levels.values().any(of);
+    if any(|level| level.ways_together) {
+        notes.push(
+            "The load and the server are on two hosts. Each end was followed by its own host's kernel; what the client \
+             waited for beyond the server's places was on the network, both ways: the clocks are not known well enough \
+             to tell one way from the other."
+                .into(),
+        );
+    }
     if any(|level| !level.both_ends) {
         notes.push("An end of some connections is on another host: its places count for their neighbours.".into());
     }
@@ -194,6 +206,7 @@ pub(super) fn short(place: Place) -> &'static str {
     match place {
         Place::Client => "in the client's hands",
         Place::Request => "with the request on the network",
+        Place::Network => "on the network, either way",
         Place::ServerBuffer => "in the server's socket buffers",
         Place::Server => "in the server's hands",
         Place::Response => "with the response on the network",

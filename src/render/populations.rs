@@ -89,6 +89,7 @@ fn colours(populations: &[Population]) -> Vec<String> {
         Place::ServerBuffer => (38, 90, 55),
         Place::Server => (0, 68, 48),
         Place::Response => (215, 55, 42),
+        Place::Network => (205, 65, 48),
         Place::ClientBuffer => (275, 42, 62),
     };
     let mut before: Vec<Place> = Vec::new();

@@ -5,6 +5,7 @@ use super::model::{Align, Cell, Column, Report, Section, Table};
 use crate::analyze::judge::summary::LevelSummary;
 use crate::connection::{legible, legible_arguments};
 use crate::run::{BuiltFrom, Manifest, Target};
+use crate::target::Host;
 use std::time::Duration;
 
 /// Characters of a revision in the list.
@@ -130,6 +131,12 @@ fn joined(levels: &[usize]) -> String {
     levels.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// Where the load came from, if from another host.
+fn load_host(manifest: &Manifest) -> String {
+    let on = |host: &Host| format!(" from another host ({}, {} x {})", host.name, host.cpus, host.cpu);
+    manifest.load_host.as_ref().map_or(String::new(), on)
+}
+
 /// What was measured, with what, on what: `name: value` lines.
 pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
     let unknown = || "not known".to_string();
@@ -163,8 +170,9 @@ pub fn manifest_lines(manifest: &Manifest) -> Vec<String> {
             host.governor.as_ref().map_or("the CPUs' governor is not known".into(), |g| format!("governor {g}"))
         ),
         format!(
-            "load: {}, {} protocol, `{}`",
+            "load: {}{}, {} protocol, `{}`",
             manifest.workload.driver,
+            load_host(manifest),
             manifest.workload.protocol,
             manifest.workload.statements.iter().map(|sql| legible(sql)).collect::<Vec<_>>().join("`; `")
         ),

@@ -1,7 +1,8 @@
 //! The companions' samples and CPU, on disk. Invariant: a window without any has no file of them, as older runs have
 //! none.
 
-use super::store::{encode, read_optional, write_file, write_json};
+use super::store::read_optional;
+use super::window_file::{WindowFile, encode};
 use super::{Companion, WindowFacts, pprof};
 use crate::clock::Span;
 use crate::sample::SamplingReport;
@@ -63,14 +64,15 @@ fn companion_profile(at: usize) -> String {
     format!("beside-{}.pb.gz", at + 1)
 }
 
-/// Writes the companions' samples; writes nothing where none was sampled.
-pub fn write_companions(directory: &Path, facts: &WindowFacts, companions: &[Companion]) -> Result<()> {
+/// The companions' samples; nothing where none was sampled.
+pub fn companion_files(facts: &WindowFacts, companions: &[Companion]) -> Result<Vec<WindowFile>> {
     if companions.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let mut files = Vec::new();
     for (at, Companion { sampling, profile, .. }) in companions.iter().enumerate() {
         if let Some(profile) = profile {
-            write_file(&directory.join(companion_profile(at)), &encode(profile, facts, Some(sampling))?)?;
+            files.push(WindowFile::new(companion_profile(at), encode(profile, facts, Some(sampling))?));
         }
     }
     let entry = |own: &Companion| CompanionEntry {
@@ -78,7 +80,8 @@ pub fn write_companions(directory: &Path, facts: &WindowFacts, companions: &[Com
         sampling: own.sampling.clone(),
         account: own.account.clone(),
     };
-    write_json(&directory.join(COMPANIONS), &companions.iter().map(entry).collect::<Vec<_>>())
+    files.push(WindowFile::json(COMPANIONS, &companions.iter().map(entry).collect::<Vec<_>>())?);
+    Ok(files)
 }
 
 pub fn read_companions(directory: &Path, profiles: bool) -> Result<Vec<Companion>> {

@@ -3,7 +3,8 @@
 //! one counts the other names; stacks that cannot be read cost their names, nothing else.
 
 use super::scrapes::{find_scrape, read_scrape};
-use super::store::{read_optional, write_file};
+use super::store::read_optional;
+use super::window_file::WindowFile;
 use super::{Parts, pprof};
 use crate::carriers::Carried;
 use crate::clock::Span;
@@ -84,12 +85,14 @@ const STACKS: &str = "hands.pb.gz";
 /// The server's metrics around these seconds.
 pub(super) const SCRAPES: [&str; 2] = ["hands-before.prom", "hands-after.prom"];
 
-/// Writes what there is into a window's directory.
-pub(super) fn write_hands(directory: &Path, hands: &Hands) -> Result<()> {
+/// What there is of it, as files.
+pub(super) fn hands_files(hands: &Hands) -> Result<Vec<WindowFile>> {
     // Not indented: it is for programs, and has thousands of rows.
-    write_file(&directory.join(FACTS), &serde_json::to_vec(&hands.facts)?)?;
-    let Some(stacks) = &hands.stacks else { return Ok(()) };
-    write_file(&directory.join(STACKS), &pprof::encode(stacks, hands.facts.carried.span, None, &[])?)
+    let mut files = vec![WindowFile::new(FACTS, serde_json::to_vec(&hands.facts)?)];
+    if let Some(stacks) = &hands.stacks {
+        files.push(WindowFile::new(STACKS, pprof::encode(stacks, hands.facts.carried.span, None, &[])?));
+    }
+    Ok(files)
 }
 
 /// Reads what a window has of it, and why its stacks are not there though they were asked for.

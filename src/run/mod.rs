@@ -19,6 +19,7 @@ mod scrapes;
 mod store;
 mod unseen;
 mod verdict;
+mod window_file;
 
 pub use companions::{CpuAccount, ThreadAccount};
 pub use goal::PrecisionGoal;
@@ -31,3 +32,4 @@ pub use prune::{Kept, Removed, Rest};
 pub use reference::{Resolved, name, name_of_part};
 pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};
 pub use verdict::StoredVerdict;
+pub use window_file::{WindowFile, window_files};

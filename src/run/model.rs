@@ -7,6 +7,7 @@ use crate::clock::Span;
 use crate::load::LoadTrace;
 use crate::metrics::MetricsDelta;
 use crate::profile::Profile;
+use crate::remote::ClockRelation;
 use crate::sample::{OffCpuReport, SamplingReport};
 use crate::statements::StatementsDelta;
 use crate::target::{Host, SchedulerDelta};
@@ -39,8 +40,11 @@ pub struct Manifest {
     pub preset: String,
     /// The server under test, of the last turn where each replicate had its own.
     pub target: Target,
-    /// The machine that the windows were taken on.
+    /// The machine that the windows were taken on: the target's.
     pub host: Host,
+    /// The machine that drove the load, where that was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_host: Option<Host>,
     /// What was sent, and by whom.
     pub workload: WorkloadSummary,
     /// Levels in ascending order; the order they were run in is that of `order`.
@@ -214,6 +218,10 @@ pub struct WindowFacts {
     /// this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scraping: Option<Scraping>,
+    /// How the clock of the load's host relates to that of the target's, by which every instant of the window is told.
+    /// `None`: they are one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clocks: Option<ClocksOfHosts>,
     /// Wall clock at the window's start, RFC 3339, UTC.
     pub wall: String,
     /// Start time of the target process as read at the window's end, in the form of [`Target::started`]; another one
@@ -222,6 +230,16 @@ pub struct WindowFacts {
     pub target_started: Option<String>,
     /// What was wanted of the window and not measured.
     pub missing: Vec<Missing>,
+}
+
+/// A window across two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClocksOfHosts {
+    /// The load's host is the one whose clock `at` is of, the target's is the other one.
+    #[serde(flatten)]
+    pub relation: ClockRelation,
+    /// Bytes that came over the link for this window.
+    pub bytes: u64,
 }
 
 /// The scrapes of a window besides those at its ends.

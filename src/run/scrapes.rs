@@ -1,7 +1,7 @@
 //! A scrape of the server's metrics on disk. Invariant: it is written packed (a large server's is a megabyte of text,
 //! of which gzip leaves a fourteenth), and read packed or as the text that earlier versions wrote.
 
-use super::store::write_file;
+use super::window_file::WindowFile;
 use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -10,12 +10,11 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes `NAME.gz`.
-pub(super) fn write_scrape(directory: &Path, name: &str, text: &str) -> Result<()> {
-    let path = directory.join(format!("{name}.gz"));
+/// `NAME.gz`.
+pub(super) fn scrape_file(name: &str, text: &str) -> Result<WindowFile> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(text.as_bytes()).with_context(|| format!("cannot pack {}", path.display()))?;
-    write_file(&path, &packed.finish()?)
+    packed.write_all(text.as_bytes()).with_context(|| format!("cannot pack {name}"))?;
+    Ok(WindowFile::new(format!("{name}.gz"), packed.finish()?))
 }
 
 /// The file of a scrape, `NAME.gz` or `NAME`; `None`: there is neither.
@@ -47,7 +46,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let text = "queries_total 1\n".repeat(1_000);
         assert_eq!(find_scrape(directory.path(), "a.prom"), None);
-        write_scrape(directory.path(), "a.prom", &text).unwrap();
+        let file = scrape_file("a.prom", &text).unwrap();
+        fs::write(directory.path().join(file.name), file.bytes).unwrap();
         let packed = find_scrape(directory.path(), "a.prom").unwrap();
         assert_eq!(packed, directory.path().join("a.prom.gz"));
         assert!(fs::metadata(&packed).unwrap().len() < 200);

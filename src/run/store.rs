@@ -8,19 +8,11 @@
 //! (whole timelines of a sample of the queries), `statements.json`, `guards.json` (the checks), `beside.json` +
 //! `beside-N.pb.gz` (pprof; the companions). In the run's own directory, where it was asked for: `observer.json`.
 
-use super::companions::write_companions;
-use super::hands::{SCRAPES, write_hands};
 use super::read::{read_window, read_windows};
-use super::scrapes::write_scrape;
-use super::{Damaged, Manifest, ObserverWindows, OffCpu, Run, SCHEMA, Window, WindowFacts, WindowId, pprof};
-use crate::load::write_latency_log;
+use super::window_file::{WindowFile, window_files};
+use super::{Damaged, Manifest, ObserverWindows, Run, SCHEMA, Window, WindowId};
 use crate::metrics::Scrape;
-use crate::profile::Profile;
-use crate::sample::SamplingReport;
-use crate::wire::{Sample, WireDelta};
 use anyhow::{Context, Result, anyhow, bail};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -217,16 +209,31 @@ impl RunWriter {
 
     /// Writes a window whole, or leaves nothing of it.
     pub fn write_window(&self, window: &Window, expositions: Option<Expositions>) -> Result<()> {
-        let path = self.directory.join(window.id().directory());
-        let temporary = self.directory.join(format!(".{}.tmp", window.id().directory()));
+        self.write_window_of(window.id(), &window_files(window, expositions)?)
+    }
+
+    /// As [`RunWriter::write_window`], of files that are made already.
+    pub fn write_window_of(&self, id: WindowId, files: &[WindowFile]) -> Result<()> {
+        let path = self.directory.join(id.directory());
+        let temporary = self.directory.join(format!(".{}.tmp", id.directory()));
         let _ = fs::remove_dir_all(&temporary);
-        let written = write_parts(&temporary, window, expositions).and_then(|()| {
+        let written = write_files(&temporary, files).and_then(|()| {
             fs::rename(&temporary, &path).with_context(|| format!("cannot rename to {}", path.display()))
         });
         if written.is_err() {
             let _ = fs::remove_dir_all(&temporary);
         }
         written
+    }
+
+    /// The window that such files hold, which are of no run yet.
+    ///
+    /// # Errors
+    /// Files that are damaged, or cannot be kept beside the run for the moment.
+    pub fn read_files(&self, files: &[WindowFile]) -> Result<Window> {
+        let directory = tempfile::Builder::new().prefix(".received").tempdir_in(&self.directory)?;
+        write_files(directory.path(), files)?;
+        read_window(directory.path(), Parts::ALL)
     }
 
     /// Ends the run: `complete`, or why it was cut short.
@@ -236,86 +243,10 @@ impl RunWriter {
     }
 }
 
-fn write_parts(directory: &Path, window: &Window, expositions: Option<Expositions>) -> Result<()> {
+/// Writes files into a directory of their own.
+fn write_files(directory: &Path, files: &[WindowFile]) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let Window {
-        facts,
-        load,
-        sampling,
-        profile,
-        off_cpu,
-        hands,
-        companions,
-        // Stored as the expositions that it was computed from.
-        metrics: _,
-        statements,
-        scheduler,
-        wire,
-        checks,
-        // Of a view; what is stored is the companions' own.
-        account: _,
-    } = window;
-    write_json(&directory.join("load.json"), load)?;
-    let mut log = Vec::new();
-    write_latency_log(load, &mut log)?;
-    write_file(&directory.join("latency.hdr"), &log)?;
-    if let Some(sampling) = sampling {
-        write_json(&directory.join("sampling.json"), sampling)?;
-    }
-    if let Some(profile) = profile {
-        write_file(&directory.join("profile.pb.gz"), &encode(profile, facts, sampling.as_ref())?)?;
-    }
-    write_companions(directory, facts, companions)?;
-    if let Some(OffCpu { report, profile }) = off_cpu {
-        write_json(&directory.join("offcpu.json"), report)?;
-        let bytes = profile.as_ref().map(|profile| pprof::encode(profile, report.span, None, &[]));
-        if let Some(bytes) = bytes.transpose()? {
-            write_file(&directory.join("offcpu.pb.gz"), &bytes)?;
-        }
-    }
-    if let Some(hands) = hands {
-        write_hands(directory, hands)?;
-    }
-    if let Some(expositions) = expositions {
-        write_scrape(directory, "metrics-before.prom", &expositions.before.text)?;
-        write_scrape(directory, "metrics-after.prom", &expositions.after.text)?;
-        for (name, scrape) in SCRAPES.iter().zip(expositions.followed.into_iter().flatten()) {
-            write_scrape(directory, name, &scrape.text)?;
-        }
-        if let Some(series) = expositions.series {
-            write_file(&directory.join("metrics-series.prom"), series.as_bytes())?;
-        }
-    }
-    if let Some(statements) = statements {
-        write_json(&directory.join("statements.json"), statements)?;
-    }
-    if let Some(scheduler) = scheduler {
-        write_json(&directory.join("scheduler.json"), scheduler)?;
-    }
-    if let Some(wire) = wire {
-        write_json(&directory.join("wire.json"), wire)?;
-        write_timelines(&directory.join("timelines.json.gz"), wire)?;
-    }
-    write_json(&directory.join("guards.json"), checks)?;
-    write_json(&directory.join("window.json"), facts)
-}
-
-/// A profile with its provenance in the comments.
-pub(super) fn encode(profile: &Profile, facts: &WindowFacts, sampling: Option<&SamplingReport>) -> Result<Vec<u8>> {
-    let comments = sampling.iter().flat_map(|s| s.fallbacks.iter().cloned().chain([format!("event {}", s.event)]));
-    let period = sampling.and_then(|s| s.period);
-    pprof::encode(profile, facts.span, period, &comments.collect::<Vec<_>>())
-}
-
-/// The hops' samples; nothing where none was taken.
-fn write_timelines(path: &Path, wire: &WireDelta) -> Result<()> {
-    let samples: Vec<&Sample> = wire.hops.iter().filter_map(|hop| hop.sample.as_ref()).collect();
-    if samples.is_empty() {
-        return Ok(());
-    }
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    serde_json::to_writer(&mut packed, &samples).with_context(|| format!("cannot write {}", path.display()))?;
-    write_file(path, &packed.finish()?)
+    files.iter().try_for_each(|file| write_file(&directory.join(&file.name), &file.bytes))
 }
 
 /// The directories of the windows that there are, by level, then replicate.
@@ -355,10 +286,14 @@ pub(super) fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T
     if path.exists() { read_json(path).map(Some) } else { Ok(None) }
 }
 
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
-    write_file(path, &bytes)
+    Ok(bytes)
+}
+
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_file(path, &to_json(value)?)
 }
 
 /// Writes through to the disk, so that a rename never publishes a file whose bytes are not there.

@@ -8,7 +8,7 @@ use super::{Options, Sampler};
 use crate::target::Forbidden;
 
 /// How stacks are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 pub enum Unwinding {
     /// In the kernel where that is permitted, else over copies.
     #[default]

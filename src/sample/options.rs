@@ -1,6 +1,7 @@
 //! What to sample and how often: the options of both samplers, eBPF and perf events. Invariant: they say what is
 //! asked for; what was taken instead stands in the sampling report.
 
+use serde::{Deserialize, Serialize};
 use super::{ChosenRate, DEFAULT_FREQUENCY, Unwinding};
 
 /// Bytes of a stack that the kernel copies at most: below 64 KiB and a multiple of 8 (perf_copy_attr in
@@ -8,7 +9,7 @@ use super::{ChosenRate, DEFAULT_FREQUENCY, Unwinding};
 pub(super) const LARGEST_COPY: u64 = 65_528;
 
 /// What to sample and how often.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Options {
     /// Samples per second and CPU; bounded by [`super::perf::TOTAL_RATE`].
     pub frequency: u64,
@@ -27,7 +28,7 @@ pub struct Options {
 }
 
 /// What makes a sample happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum EventChoice {
     /// CPU cycles where there is a PMU, else cpu-clock.
     Auto,

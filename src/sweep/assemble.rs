@@ -62,6 +62,7 @@ pub fn assemble(
     missing.extend(metrics.as_ref().and_then(|metrics| absent_metrics(preset, metrics)));
     missing.extend(sources.absent.iter().cloned());
     let facts = WindowFacts {
+        clocks: None,
         id,
         span,
         skew,

@@ -29,6 +29,8 @@ pub fn driver(request: &Request, address: &Address, pid: Option<u32>) -> Result<
         DriverChoice::Dbbench(program) => {
             Box::new(load::DbbenchDriver::new(program, address.clone(), request.load.workload.clone())?)
         }
+        // Each window has its own; see `across`.
+        DriverChoice::Elsewhere => Box::new(load::ForeignDriver::new(Arc::new(|| None))),
         DriverChoice::Foreign { clients: Some(clients) } => {
             let clients = *clients;
             Box::new(load::ForeignDriver::new(Arc::new(move || Some(clients))))
@@ -62,7 +64,7 @@ pub fn counter(request: &Request, metrics: bool, wire: bool) -> Result<Option<Qu
     let usage = |why: &str| LoadError::Usage(why.into()).into();
     let preset = || request.preset.workload.query_count.clone().map(QueryCounter::Metrics);
     let chosen = match &request.load.driver {
-        DriverChoice::Own { .. } => return Ok(None),
+        DriverChoice::Own { .. } | DriverChoice::Elsewhere => return Ok(None),
         DriverChoice::Dbbench(_) => request.load.counter.clone().or_else(preset),
         DriverChoice::Foreign { .. } => {
             let sockets = || wire.then_some(QueryCounter::Sockets);

@@ -1,12 +1,12 @@
 //! Opening the instruments of a measurement. Invariant: one that was asked for by name and cannot be had is refused;
 //! one that is only usual is left out, with a note.
 
-use super::{FreshnessProbe, Request};
+use super::{DriverChoice, FreshnessProbe, Request};
 use crate::load::Address;
 use crate::metrics::{HttpScraper, Scraper};
 use crate::sample::{Chosen, Sampler, choose};
 use crate::target::{CpuLatencyLock, bound_name};
-use crate::wire::{Hop, Listens, SocketProgram, WireSource};
+use crate::wire::{Hop, Listens, Side, SocketProgram, WireSource};
 use anyhow::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +77,11 @@ pub fn wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Op
         notes.push("places were not followed: the server is not on this host".into());
         return None;
     }
-    match tokio::task::block_in_place(|| SocketProgram::open(hops)) {
+    let open = || match request.load.driver {
+        DriverChoice::Elsewhere => SocketProgram::of_one_end(hops, Side::Server),
+        _ => SocketProgram::open(hops),
+    };
+    match tokio::task::block_in_place(open) {
         Ok(program) => Some(Box::new(program)),
         Err(error) => {
             notes.push(format!("places were not followed at the sockets: {error:#}"));
@@ -86,7 +90,8 @@ pub fn wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Op
     }
 }
 
-const TARGET: &str = "target";
+/// Name of the hop between the load and the server.
+pub const TARGET: &str = "target";
 /// Name of the hop between the server and the database whose statements are read.
 pub const DATABASE: &str = "database";
 

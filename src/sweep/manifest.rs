@@ -29,6 +29,7 @@ pub fn manifest(request: &Request, address: &Address, found: Found) -> Manifest 
     levels.sort_unstable();
     levels.dedup();
     Manifest {
+        load_host: None,
         schema: SCHEMA,
         id: run_id(created, &request.preset.name),
         name: request.name.clone(),

@@ -1,6 +1,7 @@
 //! The conductor: the only place where the stages meet in time. Invariant: a window that is finished is on disk
 //! before the next one starts, so nothing that comes later can lose it.
 
+mod across;
 mod activity;
 mod assemble;
 mod companions;
@@ -32,6 +33,7 @@ mod turns;
 mod window;
 mod window_loop;
 
+pub use across::{Across, serve};
 pub use compare::{Compared, End, Limits, compare};
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};

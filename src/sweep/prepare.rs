@@ -4,7 +4,7 @@
 use super::manifest::{Found, manifest};
 use super::processes::{companions, find_target, processes};
 use super::statements::{check_statements, open_statements};
-use super::{QueryCounter, Request, ServerState, Sources, Stop, check, driver, follow, instruments, note, scrapes};
+use super::{DriverChoice, QueryCounter, Request, ServerState, Sources, Stop, check, driver, follow, instruments, note, scrapes};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::Scraper;
 use crate::run::{Manifest, Missing, Part};
@@ -65,7 +65,9 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
     let sampler = instruments::sampler(request, pid, notes)?;
     absent.extend(unless(sampler.is_some(), Part::Profile, notes, "leave --no-sampling out, or give --pid"));
     let driver = driver::driver(request, address, pid)?;
-    if request.load.driver.is_foreign() {
+    if request.load.driver == DriverChoice::Elsewhere {
+        // Whether the load may connect is seen where it is.
+    } else if request.load.driver.is_foreign() {
         request.plan.levels = vec![driver::present(driver.as_ref(), address)?];
     } else {
         // Refusals are explained best by the load's own connection.
@@ -134,6 +136,7 @@ async fn complete(
         awake,
         live: request.observe.live,
         absent,
+        there: None,
     };
     Ok((sources, manifest))
 }

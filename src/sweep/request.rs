@@ -1,7 +1,7 @@
 //! What the user asks of a measurement. Invariant: nothing in it is open and nothing has been changed for it; [`check`]
 //! refuses what could be followed on no server.
 
-use super::{ObserverSpec, QueryCounter, Timing};
+use super::{Across, ObserverSpec, QueryCounter, Timing};
 use crate::load::{self, Address, LoadError};
 use crate::preset::{Preset, Step};
 use crate::run::{BuiltFrom, PrecisionGoal};
@@ -47,6 +47,10 @@ pub struct TargetRequest {
     pub source: BuiltFrom,
     /// Do the preset's set-up.
     pub setup: bool,
+    /// The server is on this host, whatever name `url` has for it.
+    pub here: bool,
+    /// The host of the server, where that is another one.
+    pub across: Option<Across>,
     /// Set after the preset's set-up, through the administrator's connection; always put back.
     pub parameters: Vec<Step>,
 }
@@ -121,7 +125,8 @@ impl Request {
         let url = self.target.url.clone().or(self.preset.connect.url.clone());
         let which = "which server? give --url, or a preset that knows its address (--preset materialize)";
         let url = url.ok_or_else(|| LoadError::Usage(which.into()))?;
-        Ok(Address::parse(&url)?)
+        let address = Address::parse(&url)?;
+        Ok(if self.target.here { address.on_this_host() } else { address })
     }
 }
 
@@ -149,6 +154,8 @@ pub enum DriverChoice {
     },
     /// dbbench: the path of its executable.
     Dbbench(PathBuf),
+    /// wireprof on another host, which asked this one to observe.
+    Elsewhere,
     /// Somebody else, with so many clients; `None`: as many as are connected to the server's port.
     Foreign {
         /// Number of clients.
@@ -175,7 +182,7 @@ impl DriverChoice {
 
 /// Refuses what cannot be followed whatever the server is.
 pub fn check(request: &Request) -> Result<()> {
-    let (levels, planned) = (&request.plan.levels, !request.load.driver.is_foreign());
+    let (levels, planned) = (&request.plan.levels, !request.load.driver.is_foreign() && request.load.driver != DriverChoice::Elsewhere);
     if planned && levels.is_empty() || levels.contains(&0) {
         bail!(LoadError::Usage("levels are numbers of clients from 1 up, such as --levels 1,4,16,64".into()));
     }

@@ -2,6 +2,7 @@
 //! notes, or nobody asked for it.
 
 use super::follow::FollowPlan;
+use super::across::TargetHost;
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
@@ -45,6 +46,8 @@ pub struct Sources {
     pub live: bool,
     /// What no window of this run has, and why.
     pub absent: Vec<Missing>,
+    /// The target's host, where that is another one: then the instruments above are those beside the load.
+    pub there: Option<TargetHost>,
 }
 
 /// The processes on this host that are measured.

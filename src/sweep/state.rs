@@ -2,7 +2,7 @@
 //! [`ServerState`] or the [`PresetState`] left of it, and every exit hands it to one of their methods; a refusal leaves
 //! the server as it was.
 
-use super::Request;
+use super::{DriverChoice, Request};
 use super::setup::{Applied, Connections, apply, check_parameters, restore};
 use crate::load::{self, Address};
 use crate::sql;
@@ -38,7 +38,9 @@ impl ServerState {
     /// # Errors
     /// A step that fails; what was changed up to it has been put back.
     pub async fn bring(request: &Request, address: &Address) -> Result<ServerState> {
-        let foreign = request.load.driver.is_foreign();
+        let changes = request.target.setup && !request.preset.setup.is_empty() || !request.target.parameters.is_empty();
+        let elsewhere = request.load.driver == DriverChoice::Elsewhere;
+        let foreign = request.load.driver.is_foreign() || elsewhere && !changes;
         let mut state = ServerState {
             address: address.clone(),
             connections: if foreign { None } else { Some(connect(request, address).await?) },

@@ -8,6 +8,7 @@ use super::plan::letter;
 use super::precision::PrecisionBook;
 use super::sampling_rate::RateBook;
 use super::window_loop::WindowLoop;
+use super::across::prepare_across;
 use super::{Event, Launch, Launched, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use anyhow::{Error, Result, bail};
@@ -194,13 +195,21 @@ impl<'a> Turns<'a> {
 
     /// Sets up, takes the windows, and puts back whatever became of them.
     async fn measure(&mut self, turn: Turn, request: Request, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
-        let Prepared { mut sources, manifest, state } = prepare(request, self.stop).await?;
+        let prepared = match request.target.across.clone() {
+            Some(across) => prepare_across(request, &across, self.stop, tell).await,
+            None => prepare(request, self.stop).await,
+        };
+        let Prepared { mut sources, manifest, state } = prepared?;
         for change in &manifest.changes {
             tell(Event::Noted(&format!("set up: {change}")));
         }
         let windows = self.windows(turn, &mut sources, manifest, tell).await;
         let dropped = match sources.freshness.take() {
             Some(probe) => probe.close().await,
+            None => Ok(()),
+        };
+        let there = match sources.there.take() {
+            Some(there) => tokio::task::block_in_place(|| there.end(self.restore || windows.is_err(), tell)),
             None => Ok(()),
         };
         drop(sources);
@@ -215,7 +224,7 @@ impl<'a> Turns<'a> {
             }
             (Launch::Testbed(_) | Launch::Command { .. }, _) => Ok(()),
         };
-        first_error([windows, dropped, ended, back], tell)
+        first_error([windows, dropped, there, ended, back], tell)
     }
 
     async fn windows(

@@ -164,7 +164,7 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
 }
 
 /// What the probe counts while the load still runs.
-async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -> Option<Check> {
+pub(super) async fn probe(sources: &mut Sources, stop: &Stop, missing: &mut Vec<Missing>) -> Option<Check> {
     match sources.freshness.as_mut()?.run(stop).await {
         Ok(counted) => Some(counted),
         Err(error) => {
@@ -182,7 +182,7 @@ pub(super) fn watch_generator(sources: &mut Sources, ids: &[u32]) {
     sources.processes.watched.generator_process = processes.first().copied();
 }
 
-fn lacking(what: Part, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
+pub(super) fn lacking(what: Part, why: &dyn std::fmt::Display, remedy: &str) -> Missing {
     Missing { what, why: why.to_string(), remedy: remedy.into() }
 }
 
@@ -198,14 +198,14 @@ fn start_sampling(sources: &mut Sources, missing: &mut Vec<Missing>) -> Option<B
 }
 
 /// Begins to follow the sockets; a source that cannot is left out from here on.
-fn start_wire(sources: &mut Sources, missing: &mut Vec<Missing>) {
+pub(super) fn start_wire(sources: &mut Sources, missing: &mut Vec<Missing>) {
     if let Some(Err(error)) = sources.wire.as_mut().map(|wire| tokio::task::block_in_place(|| wire.start())) {
         missing.push(lacking(Part::Places, &format!("{error:#}"), "run `wireprof doctor`"));
         sources.wire = None;
     }
 }
 
-fn wire_snapshot(sources: &Sources, missing: &mut Vec<Missing>) -> Option<WireSnapshot> {
+pub(super) fn wire_snapshot(sources: &Sources, missing: &mut Vec<Missing>) -> Option<WireSnapshot> {
     match sources.wire.as_ref()?.snapshot() {
         Ok(snapshot) => Some(snapshot),
         Err(error) => {
@@ -247,6 +247,7 @@ async fn observe(
     let start = before.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
     let mut readings = vec![sources.processes.watched.read()];
     let wire_before = wire_snapshot(sources, missing);
+    load.sockets_followed(true);
     if let Some(Err(error)) = sources.wire.as_ref().map(|wire| wire.take_timelines(timing.window.as_secs_f64())) {
         missing.push(lacking(Part::Timelines, &format!("{error:#}"), "run `wireprof doctor`"));
     }
@@ -273,6 +274,7 @@ async fn observe(
     pause(load, sources, end, stop).await?;
     recording.iter().for_each(|recording| recording.end_window());
     let followed = wire_before.and_then(|before| Some((before, wire_snapshot(sources, missing)?)));
+    load.sockets_followed(false);
     readings.push(sources.processes.watched.read());
     let after = match before.is_some() {
         true => scrape(sources, missing).await,

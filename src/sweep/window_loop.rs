@@ -8,7 +8,7 @@ use super::plan::number_window;
 use super::precision::PrecisionBook;
 use super::sampling_rate::RateBook;
 use super::window::Asked;
-use super::{Event, Request, Sources, Stop, Turn, note, statements, window};
+use super::{Event, Request, Sources, Stop, Turn, across, note, statements, window};
 use crate::debuginfod::Debuginfod;
 use crate::run::{RunWriter, Store, Window, WindowId};
 use crate::symbol::{self, Symbolizer};
@@ -100,6 +100,9 @@ impl WindowLoop<'_> {
         id: WindowId,
         symbolizer: &mut Symbolizer,
     ) -> Result<(Window, Option<anyhow::Error>)> {
+        if self.sources.there.is_some() {
+            return self.measure_across(id).await;
+        }
         let (timing, rate) = (&self.request.plan.timing, &mut *self.rate);
         let chosen = self.request.observe.sampling.as_ref().and_then(|options| options.chosen.as_ref());
         let asked = Asked { timing, id, stop: self.stop, chosen, rate, tell: &mut *self.tell };
@@ -112,6 +115,17 @@ impl WindowLoop<'_> {
             self.writer.write_window(&window, expositions.as_ref().map(Kept::borrow))?;
             Ok((window, cut))
         })
+    }
+
+    /// As [`WindowLoop::measure_window`], of a target on another host.
+    async fn measure_across(&mut self, id: WindowId) -> Result<(Window, Option<anyhow::Error>)> {
+        let (timing, rate) = (&self.request.plan.timing, &mut *self.rate);
+        let asked = Asked { timing, id, stop: self.stop, chosen: None, rate, tell: &mut *self.tell };
+        let into = (&*self.writer, &self.request.preset);
+        let (window, files, notes) = across::capture(self.sources, self.threads, asked, into).await?;
+        tokio::task::block_in_place(|| self.writer.write_window_of(id, &files))?;
+        notes.into_iter().for_each(|text| note(&mut self.writer.manifest.notes, text));
+        Ok((window, None))
     }
 
     /// Measures what observing costs, and stores it with the run; what ended it early is the error.

@@ -2,13 +2,15 @@
 //! and from server to the database behind, without touching either. Invariant: an instrument that cannot be had costs
 //! its own numbers only; nothing is pinned, and what was attached goes with its owner.
 
+mod object;
 mod program;
 mod sample;
 mod shapes;
 mod timeline;
 mod uses;
 
-pub use program::{SocketProgram, name_words};
+pub use object::name_words;
+pub use program::SocketProgram;
 pub use sample::{Behind, MOST_A_SECOND, QueryTimeline, Sample};
 pub use shapes::{Connection, PLACES, Place, Side, UseTime};
 pub use timeline::{Hop, HopDelta, HopSnapshot, Listens, Others, Stay, WireDelta, WireSnapshot};

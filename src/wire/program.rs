@@ -1,27 +1,21 @@
 //! The kernel's program at the sockets, loaded once a sweep and attached for each window.
 
 use super::WireSource;
+use super::object::{load, mapped, program};
 use super::sample::{QueryTimeline, Sample, every};
-use super::shapes::{BUCKETS, Connection, HOPS, NAME_WORDS, PLACES, PORTS, SOCKETS, Sampling, Timeline};
+use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS, SOCKETS, Sampling, Side, Timeline};
 use super::shapes::{USES, Use, UseTime};
 use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
 use super::uses::{FIRST_NUMBER, Met, UseSoFar, met, specials};
-use crate::bpf::{kernel_types, map_array};
+use crate::bpf::kernel_types;
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
-use aya::programs::BtfTracePoint;
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::Ebpf;
 use memmap2::MmapRaw;
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Compiled from `bpf/wire.bpf.c` by `scripts/bpf`, which also compares them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
 
 const TRACEPOINTS: [(&str, &str); 2] = [("on_readable", "sk_data_ready"), ("on_receive", "sock_recv_length")];
 /// Kernel 6.16 and later.
@@ -64,9 +58,22 @@ impl SocketProgram {
     /// Another number of hops, or what the host does not permit: a kernel without BTF or without the
     /// tracepoints, no right to load programs.
     pub fn open(hops: Vec<Hop>) -> Result<SocketProgram> {
+        Self::following(hops, None)
+    }
+
+    /// As [`SocketProgram::open`], for a load whose other end is on another host: of the first hop only events of one
+    /// end are followed.
+    ///
+    /// # Errors
+    /// As [`SocketProgram::open`].
+    pub fn of_one_end(hops: Vec<Hop>, end: Side) -> Result<SocketProgram> {
+        Self::following(hops, Some(end))
+    }
+
+    fn following(hops: Vec<Hop>, end: Option<Side>) -> Result<SocketProgram> {
         ensure!((1..=HOPS).contains(&hops.len()), "between one and {HOPS} hops can be followed");
         let btf = kernel_types()?;
-        let mut ebpf = load(&hops, &btf)?;
+        let mut ebpf = load(&hops, end, &btf)?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = || format!("the kernel refuses the program at {tracepoint} (kernel 6.3 and later have it)");
             program(&mut ebpf, name)?.load(tracepoint, &btf).with_context(refused)?;
@@ -349,53 +356,4 @@ impl WireSource for SocketProgram {
     fn stop(&mut self) {
         self.attached.clear();
     }
-}
-
-/// The object with these hops in it. Its programs, loaded later, lose what is for other kinds of hops to the kernel's
-/// verifier.
-fn load(hops: &[Hop], btf: &Btf) -> Result<Ebpf> {
-    let at = |hop: usize| hops.get(hop).map(|hop| &hop.at);
-    let ports: Vec<u16> =
-        (0..HOPS).map(|hop| if let Some(Listens::Port(port)) = at(hop) { *port } else { 0 }).collect();
-    let words =
-        |hop: usize| if let Some(Listens::Socket(path)) = at(hop) { name_words(path) } else { Ok([0; NAME_WORDS]) };
-    let names = (0..HOPS).map(words).collect::<Result<Vec<_>>>()?;
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf));
-    let port_of = ["server_port_0", "server_port_1", "server_port_2", "server_port_3"];
-    let name_of = ["server_name_0", "server_name_1", "server_name_2", "server_name_3"];
-    for hop in 0..HOPS {
-        loader.override_global(port_of[hop], &ports[hop], true).override_global(name_of[hop], &names[hop], true);
-    }
-    if hops.iter().any(|hop| !hop.at.over_network()) {
-        loader.map_max_entries("numbers", SOCKETS as u32);
-    }
-    loader.load(OBJECT).context("the kernel refuses the maps of the program at the sockets")
-}
-
-/// The name of a Unix socket as the kernel's programs compare it.
-///
-/// # Errors
-/// A name that is longer than one can be.
-pub fn name_words(path: &Path) -> Result<[u64; NAME_WORDS]> {
-    let name = path.as_os_str().as_bytes();
-    ensure!((1..=108).contains(&name.len()), "{} is longer than a socket's name can be", path.display());
-    let mut bytes = [0; NAME_WORDS * 8];
-    bytes[..name.len()].copy_from_slice(name);
-    // An abstract name, which `/proc/net/unix` and libpq write with `@` for the zero that it begins with.
-    if bytes[0] == b'@' {
-        bytes[0] = 0;
-    }
-    Ok(std::array::from_fn(|at| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at * 8 + byte]))))
-}
-
-/// An array that the kernel lets us map.
-fn mapped(map: Map, bytes: usize, name: &str) -> Result<MmapRaw> {
-    let Map::Array(array) = map else { return Err(anyhow!("the program's map {name} is no array")) };
-    map_array(array.fd().as_fd(), bytes, name)
-}
-
-fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint> {
-    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("there is no program {name}"))?;
-    Ok(program.try_into()?)
 }

@@ -21,21 +21,35 @@ pub enum Place {
     Response,
     /// The client's socket is readable and nobody has read it.
     ClientBuffer,
+    /// On the network, of both ways together: where the two ends are on two hosts, whose clocks do not tell a request's
+    /// way from its answer's. The kernel's programs do not know it; see [`super::HopDelta::ways_together`].
+    Network,
 }
 
 impl Place {
-    /// All places in the order of the path, which is that of the program's `enum place`.
+    /// All places that the program tells, in the order of the path, which is that of its `enum place`.
     pub const ALL: [Place; 6] =
         [Place::Client, Place::Request, Place::ServerBuffer, Place::Server, Place::Response, Place::ClientBuffer];
 
-    /// Its number in `enum place`, 0..[`PLACES`].
+    /// Those and [`Place::Network`], which follows them.
+    pub const EVERY: [Place; 7] = [
+        Place::Client,
+        Place::Request,
+        Place::ServerBuffer,
+        Place::Server,
+        Place::Response,
+        Place::ClientBuffer,
+        Place::Network,
+    ];
+
+    /// Its number in `enum place`, 0..[`PLACES`]; of the network both ways the next one.
     pub fn index(self) -> usize {
         self as usize
     }
 
     /// Sent by one end, not yet at the other.
     pub fn on_network(self) -> bool {
-        matches!(self, Place::Request | Place::Response)
+        matches!(self, Place::Request | Place::Response | Place::Network)
     }
 }
 

@@ -111,6 +111,10 @@ pub struct HopDelta {
     pub others: Option<Others>,
     /// In the order of the path.
     pub stays: Vec<Stay>,
+    /// The two ends are on two hosts, whose clocks do not tell one way from the other: [`Place::Network`] follows the
+    /// other places and holds both ways, [`Place::Request`] and [`Place::Response`] nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ways_together: bool,
     /// What the round trips are for, most time first. `None`: of the load's hop, or recorded before they were told
     /// apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,6 +202,7 @@ fn hop_delta(
         stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
         uses: None,
         unnamed: after.uses.as_ref().map(|_| u64::from(after.unnamed)),
+        ways_together: false,
         sample: None,
     };
     let nothing = Connection::default();
@@ -293,7 +298,8 @@ impl Stay {
 impl HopDelta {
     /// Time and stays in one place.
     pub fn stay(&self, place: Place) -> &Stay {
-        &self.stays[place.index()]
+        static NOTHING: Stay = Stay { place: Place::Network, nanos: 0, count: 0, by_power: BTreeMap::new() };
+        self.stays.get(place.index()).unwrap_or(&NOTHING)
     }
 
     /// Mean ns a round trip in a place; `None` where there was none.

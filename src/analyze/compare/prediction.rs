@@ -133,13 +133,13 @@ fn latency(pairs: &[(&Window, &Window)], preset: &Preset) -> Result<Vec<Predicti
 
 /// The latency in parts.
 const PARTS: [&[Place]; 3] =
-    [&[Place::Server], &[Place::ServerBuffer, Place::ClientBuffer], &[Place::Request, Place::Response]];
+    [&[Place::Server], &[Place::ServerBuffer, Place::ClientBuffer], &[Place::Request, Place::Response, Place::Network]];
 
 /// ns a query in these places of the load's hop.
 fn stays(window: &Window, places: &[Place]) -> Option<f64> {
     let hop = window.wire.as_ref()?.load()?;
     let found = level_places(&[window], &hop.hop.name)?;
-    places.iter().map(|place| found.places[place.index()].mean).sum()
+    places.iter().filter_map(|place| found.share(*place)).map(|share| share.mean).sum()
 }
 
 /// Whether the first side passes through a node in every window, and the second, whose metrics have it, in none.

@@ -28,6 +28,13 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
     }
     checks.extend(carriers(window));
     checks.push(restarted(manifest, window));
+    checks.extend(window.facts.clocks.map(|clocks| Check::HostClocks {
+        bound: clocks.relation.bound,
+        offset: clocks.relation.offset,
+        drift: clocks.relation.drift,
+        round_trip: clocks.relation.round_trip,
+        nanos: window.facts.span.nanos(),
+    }));
     checks.push(match window.facts.skew {
         Some(skew) => Check::Skew { skew },
         None => unchecked("skew of the scrapes", window.facts.why_without(&Part::Metrics)),
@@ -50,7 +57,7 @@ fn other_clients(window: &Window) -> Option<Check> {
 fn places(window: &Window) -> Option<Check> {
     let hop = window.wire.as_ref()?.load()?;
     let latency = latency_at_sockets(window).filter(|_| window.load.rate.is_none())?;
-    let places = Place::ALL.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
+    let places = Place::EVERY.into_iter().filter(|place| *place != Place::Client).map(|place| hop.mean(place));
     Some(Check::PlacesSum { places: places.sum::<Option<f64>>()?, latency, in_generator: in_generator(window) })
 }
 

@@ -43,8 +43,8 @@ pub fn growth(run: &Run, hops: &[HopPlaces]) -> Option<Growth> {
     let total = mean_latency(last)? - mean_latency(first)?;
     let ends = load_places(hops).and_then(|hop| Some((hop.levels.get(from)?, hop.levels.get(to)?)));
     let mut places: Vec<(Place, f64)> = Vec::new();
-    for place in Place::ALL.into_iter().filter(|place| *place != Place::Client) {
-        let mean = |level: &super::places::LevelPlaces| level.places[place.index()].mean;
+    for place in Place::EVERY.into_iter().filter(|place| *place != Place::Client) {
+        let mean = |level: &super::places::LevelPlaces| level.share(place)?.mean;
         places.extend(ends.and_then(|(first, last)| Some((place, mean(last)? - mean(first)?))));
     }
     places.sort_by(|a, b| b.1.total_cmp(&a.1));

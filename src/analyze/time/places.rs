@@ -25,7 +25,7 @@ pub struct LevelPlaces {
     pub connections: f64,
     /// Round trips of this hop for each query that the client completed.
     pub round_trips: f64,
-    /// In the order of the path, beginning with the client.
+    /// In the order of the path, beginning with the client; see [`LevelPlaces::share`].
     pub places: Vec<PlaceShare>,
     /// The client's own mean latency in ns, while the sockets were followed; `None` on hops that are not the load's, or
     /// where the driver does not tell it.
@@ -42,6 +42,9 @@ pub struct LevelPlaces {
     pub reversed: Option<u64>,
     /// Both ends of all connections were seen; else an end is on another host, and its places count for its neighbours.
     pub both_ends: bool,
+    /// The two ends are on two hosts: the network is one place, of both ways.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ways_together: bool,
     /// There is a network between the two ends; what is sent into a Unix socket is readable at once.
     pub over_network: bool,
     /// What the round trips are for, most time first; `None` on the load's hop, and where it was not told apart.
@@ -72,11 +75,18 @@ impl HopPlaces {
     /// The places that a query passes on this hop, in the order of the path.
     pub fn passed(&self) -> Vec<Place> {
         let over_network = self.levels.values().any(|level| level.over_network);
-        Place::ALL.into_iter().filter(|place| over_network || !place.on_network()).collect()
+        let together = self.levels.values().any(|level| level.ways_together);
+        let network = |place: Place| over_network && (place == Place::Network) == together;
+        Place::EVERY.into_iter().filter(|place| !place.on_network() || network(*place)).collect()
     }
 }
 
 impl LevelPlaces {
+    /// One place; `None`: the network both ways, where the ways are told apart.
+    pub fn share(&self, place: Place) -> Option<&PlaceShare> {
+        self.places.get(place.index())
+    }
+
     /// ns between the client's sending and its reading, by the sockets.
     pub fn within_latency(&self) -> Option<f64> {
         self.places.iter().filter(|share| share.place != Place::Client).map(|share| share.mean).sum()
@@ -138,6 +148,7 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
             p99: stays.filter(|_| !others).and_then(|stays| stays.quantile(0.99)),
         }
     };
+    let ways_together = found.iter().any(|(_, hop)| hop.ways_together);
     let completed: f64 = found.iter().map(|(window, _)| window.load.completed as f64).sum();
     let aligned: Option<Vec<Aligned>> = found.iter().map(|(window, _)| aligned(window)).collect();
     let over_network = found.iter().any(|(_, hop)| hop.hop.at.over_network());
@@ -155,12 +166,13 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
     Some(LevelPlaces {
         connections: count(|hop| hop.connections) / windows,
         round_trips: queries / completed.max(1.0),
-        places: Place::ALL.into_iter().map(share).collect(),
+        places: Place::EVERY.into_iter().filter(|place| ways_together || *place != Place::Network).map(share).collect(),
         latency: latency.filter(|_| of_load),
         client_calls,
         pipelined: count(|hop| hop.pipelined) / queries.max(1.0),
         reversed: found.iter().map(|(_, hop)| hop.reversed).sum(),
         both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
+        ways_together,
         over_network,
         uses: uses(&found),
         unnamed: found.iter().filter_map(|(_, hop)| hop.unnamed).max(),

@@ -153,6 +153,6 @@ fn legend(answer: &Answer) -> Markup {
             there.is_some_and(|(_, there)| *there >= 0.01 * level.level as f64)
         })
     };
-    let shown = Place::ALL.into_iter().filter(|place| seen(*place));
+    let shown = Place::EVERY.into_iter().filter(|place| seen(*place));
     key(shown.map(|place| (hue(place).to_string(), where_words(place).to_string())))
 }

@@ -64,6 +64,7 @@ pub(super) fn hue(place: Place) -> &'static str {
         Place::ServerBuffer => "place-server-buffer",
         Place::Server => "place-server",
         Place::Response => "place-response",
+        Place::Network => "place-request",
         Place::ClientBuffer => "place-client-buffer",
     }
 }

@@ -144,7 +144,7 @@ fn about(check: &Check) -> &'static str {
         | Check::Steal { .. }
         | Check::MachineBusy { .. }
         | Check::BusiestThread { .. } => "table-costs",
-        Check::Skew { .. } => "time",
+        Check::Skew { .. } | Check::HostClocks { .. } => "time",
         Check::TargetRestarted { .. } | Check::Unchecked { .. } => "measured",
     }
 }

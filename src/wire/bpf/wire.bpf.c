@@ -11,6 +11,9 @@
 /* The server's port of each hop, 0 for none; set when the program is loaded. */
 const volatile u16 server_port_0 = 0, server_port_1 = 0, server_port_2 = 0, server_port_3 = 0;
 
+/* The ends of the first hop that are followed, as bits of `enum side`; set when the program is loaded. */
+const volatile u32 ends_of_load = AT_CLIENT | AT_SERVER;
+
 /* The name to which the server's Unix socket of each hop is bound, with zeros behind it; all zeros for none. */
 #define NAME_WORDS 14
 const volatile u64 server_name_0[NAME_WORDS] = {}, server_name_1[NAME_WORDS] = {}, server_name_2[NAME_WORDS] = {},
@@ -364,7 +367,7 @@ INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop,
 /* The event of a socket, as it is now; 0 for sockets that are nobody's here. */
 INLINE int is_followed(const u64 *context, struct event *event) {
     event->connection = find((void *)context[0], &event->side, &event->hop, &event->port);
-    if (!event->connection)
+    if (!event->connection || (!event->hop && !(event->side & ends_of_load)))
         return 0;
     event->now = bpf_ktime_get_ns();
     return 1;

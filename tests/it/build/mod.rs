@@ -71,6 +71,7 @@ pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
 /// A window in which nothing but the load was measured.
 pub fn bare(id: WindowId, span: Span, queries: u64, latency: u64) -> Window {
     let facts = WindowFacts {
+        clocks: None,
         id,
         span,
         skew: None,
@@ -148,6 +149,7 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
         by_power: BTreeMap::from([(10, queries)]),
     };
     HopDelta {
+        ways_together: false,
         hop: Hop { name: name.into(), at: Listens::Port(1) },
         connections,
         client_seen: connections,
@@ -166,6 +168,7 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
 
 pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
     Manifest {
+        load_host: None,
         schema: SCHEMA,
         id: id.into(),
         name: None,

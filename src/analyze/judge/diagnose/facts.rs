@@ -252,7 +252,9 @@ impl<'a> Facts<'a> {
     pub fn transit(&self) -> Option<f64> {
         let places = self.places.as_ref()?;
         let between = [Place::Request, Place::ServerBuffer, Place::Response, Place::ClientBuffer];
-        between.iter().map(|place| places.places[place.index()].mean).sum()
+        let both_ways = places.share(Place::Network).and_then(|share| share.mean).unwrap_or(0.0);
+        let sum: Option<f64> = between.iter().map(|place| places.places[place.index()].mean).sum();
+        Some(sum? + both_ways)
     }
 }
 

@@ -82,7 +82,7 @@ impl Building<'_> {
     fn place(&self, name: Option<&str>, place: Place, level: Result<&LevelPlaces, &String>, of: &str) -> Node {
         let why = level.err().map_or("no round trip", String::as_str);
         let level = level.ok();
-        let mean = level.and_then(|level| level.places[place.index()].mean);
+        let mean = level.and_then(|level| level.share(place)?.mean);
         let trips = level.map(|level| level.round_trips);
         let key = name.map_or_else(|| place.to_string(), |hop| format!("{hop}/{place}"));
         // The load's hop has as many round trips as queries, but for those under way at the window's ends.

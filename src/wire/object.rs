@@ -1,0 +1,69 @@
+//! The object of the programs at the sockets, with what is to be followed written into it. Invariant: what was loaded
+//! is attached to nothing yet.
+
+use super::Hop;
+use super::shapes::{HOPS, NAME_WORDS, SOCKETS, Side};
+use super::timeline::Listens;
+use crate::bpf::map_array;
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::maps::Map;
+use aya::programs::BtfTracePoint;
+use aya::{Btf, Ebpf, EbpfLoader};
+use memmap2::MmapRaw;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Compiled from `bpf/wire.bpf.c` by `scripts/bpf`, which also compares them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
+
+/// The object with these hops, and the followed `end` of the first one, in it. Its programs, loaded later, lose what is for other kinds of hops to the kernel's
+/// verifier.
+pub(super) fn load(hops: &[Hop], end: Option<Side>, btf: &Btf) -> Result<Ebpf> {
+    let at = |hop: usize| hops.get(hop).map(|hop| &hop.at);
+    let ports: Vec<u16> =
+        (0..HOPS).map(|hop| if let Some(Listens::Port(port)) = at(hop) { *port } else { 0 }).collect();
+    let words =
+        |hop: usize| if let Some(Listens::Socket(path)) = at(hop) { name_words(path) } else { Ok([0; NAME_WORDS]) };
+    let names = (0..HOPS).map(words).collect::<Result<Vec<_>>>()?;
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    let port_of = ["server_port_0", "server_port_1", "server_port_2", "server_port_3"];
+    let name_of = ["server_name_0", "server_name_1", "server_name_2", "server_name_3"];
+    for hop in 0..HOPS {
+        loader.override_global(port_of[hop], &ports[hop], true).override_global(name_of[hop], &names[hop], true);
+    }
+    let ends = end.map_or(Side::Client as u32 | Side::Server as u32, |end| end as u32);
+    loader.override_global("ends_of_load", &ends, true);
+    if hops.iter().any(|hop| !hop.at.over_network()) {
+        loader.map_max_entries("numbers", SOCKETS as u32);
+    }
+    loader.load(OBJECT).context("the kernel refuses the maps of the program at the sockets")
+}
+
+/// The name of a Unix socket as the kernel's programs compare it.
+///
+/// # Errors
+/// A name that is longer than one can be.
+pub fn name_words(path: &Path) -> Result<[u64; NAME_WORDS]> {
+    let name = path.as_os_str().as_bytes();
+    ensure!((1..=108).contains(&name.len()), "{} is longer than a socket's name can be", path.display());
+    let mut bytes = [0; NAME_WORDS * 8];
+    bytes[..name.len()].copy_from_slice(name);
+    // An abstract name, which `/proc/net/unix` and libpq write with `@` for the zero that it begins with.
+    if bytes[0] == b'@' {
+        bytes[0] = 0;
+    }
+    Ok(std::array::from_fn(|at| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at * 8 + byte]))))
+}
+
+/// An array that the kernel lets us map.
+pub(super) fn mapped(map: Map, bytes: usize, name: &str) -> Result<MmapRaw> {
+    let Map::Array(array) = map else { return Err(anyhow!("the program's map {name} is no array")) };
+    map_array(array.fd().as_fd(), bytes, name)
+}
+
+pub(super) fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("there is no program {name}"))?;
+    Ok(program.try_into()?)
+}
