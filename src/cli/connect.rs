@@ -23,7 +23,8 @@ pub struct Connect {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Start the embedded target for this sweep, and stop it after
-    #[arg(long, conflicts_with_all = ["url", "pid", "pid_anyway", "internal_url", "metrics_url"])]
+    #[arg(long, conflicts_with_all = ["url", "pid", "pid_anyway", "internal_url", "metrics_url",
+        "target_host"])]
     pub testbed: bool,
     /// A known bottleneck for --testbed, such as cpu:peek=20us or deep-stack=500kB; may be repeated
     #[arg(long, value_name = "KIND:ARGS", requires = "testbed", value_parser = plant)]

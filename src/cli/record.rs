@@ -6,6 +6,7 @@ use super::observe::Instruments;
 use super::progress::Progress;
 use super::run_name::RunName;
 use super::shown::OF_RUN;
+use super::target_host::TargetHost;
 use super::{Common, Outcome, Usage};
 use crate::connection::shown_arguments;
 use crate::load::{Address, Protocol};
@@ -33,7 +34,9 @@ Examples:
       --statements-url postgres://app@localhost/db
   wireprof record --pid 4711 --url postgres://localhost:7000 \\
       --metrics-url http://localhost:7001/metrics \\
-      --divisor 'delta(queries_total)' --clients 64")]
+      --divisor 'delta(queries_total)' --clients 64
+  # on the server's own host, kept here
+  wireprof record --preset postgres --url postgres://db1:5432 --target-host ssh://db1")]
 pub struct Record {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:
     /// by the name of the process that listens]
@@ -60,6 +63,8 @@ pub struct Record {
     statements_url: Option<String>,
     #[command(flatten)]
     instruments: Instruments,
+    #[command(flatten)]
+    host: TargetHost,
     #[command(flatten)]
     name: RunName,
     #[command(flatten)]
@@ -92,7 +97,9 @@ impl Record {
     fn suited(&self, progress: &Progress) -> Result<Request> {
         let name = self.preset.as_deref().unwrap_or("generic");
         let request = self.request(Preset::load(name).map_err(|e| anyhow!(Usage(e.into())))?)?;
-        let (None, Some(url)) = (&self.preset, &self.url) else { return Ok(request) };
+        // The process of another host cannot be looked at from here.
+        let url = self.url.as_ref().filter(|_| !self.host.is_given());
+        let (None, Some(url)) = (&self.preset, url) else { return Ok(request) };
         let chosen = sweep::look(&Address::parse(url)?, self.instruments.pid)?;
         progress.note(&chosen.sentence());
         let target = TargetRequest { chosen: Some(chosen.sentence()), ..request.target };
@@ -111,6 +118,7 @@ impl Record {
                 pid: self.instruments.pid,
                 pid_anyway: self.instruments.pid_anyway,
                 source: self.instruments.source.read(),
+                across: self.host.across(),
                 ..TargetRequest::default()
             },
             load: LoadRequest {

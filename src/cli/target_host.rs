@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub struct TargetHost {
     /// The server's host, where it is not this one: wireprof drives the load here and observes there, over your ssh.
     /// Addresses but --url, and --pid and --also, are then as that host knows them
-    #[arg(long, value_name = "ssh://[USER@]HOST[:PORT]", requires = "url", conflicts_with = "testbed")]
+    #[arg(long, value_name = "ssh://[USER@]HOST[:PORT]", requires = "url")]
     target_host: Option<Host>,
     /// wireprof on that host [default: a copy of this one, kept in ~/.cache/wireprof there]
     #[arg(long, value_name = "PATH", requires = "target_host")]

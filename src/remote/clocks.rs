@@ -89,13 +89,18 @@ impl Clocks {
             readings: count,
         };
         let (first, last) = (quickest(0, third)?, quickest(count - third, count)?);
-        // Between two readings a steady drift is known; beyond them their errors grow.
-        if first.here() > span.start || last.here() < span.end {
+        let apart = last.here().saturating_sub(first.here());
+        if apart == 0 {
             return Some(level);
         }
-        let drift = (last.offset() - first.offset()) as f64 / (last.here() - first.here()).max(1) as f64;
+        let drift = (last.offset() - first.offset()) as f64 / apart as f64;
         let offset = first.offset() + ((at as f64 - first.here() as f64) * drift).round() as i64;
-        let bound = first.round_trip().max(last.round_trip()).div_ceil(2);
+        // Of a line through two points each has its weight in what lies between and beyond them.
+        let error = |instant: Nanos| {
+            let weight = (instant as f64 - first.here() as f64) / apart as f64;
+            (1.0 - weight).abs() * first.round_trip() as f64 / 2.0 + weight.abs() * last.round_trip() as f64 / 2.0
+        };
+        let bound = error(span.start).max(error(span.end)).ceil() as u64;
         let sloped = ClockRelation { offset, drift, bound, ..level };
         Some(if sloped.bound < level.bound { sloped } else { level })
     }

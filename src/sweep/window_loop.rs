@@ -81,7 +81,7 @@ impl WindowLoop<'_> {
             if !turn.has(planned) {
                 continue;
             }
-            let clients = self.sources.driver.level();
+            let clients = self.clients()?;
             let id = clients.map_or(planned, |seen| number_window(&mut self.writer.manifest, index, seen));
             (self.tell)(Event::Started { run: &self.writer.manifest, id, index, of, seconds });
             statements::reset_before_window(self.sources, &mut self.writer.manifest.notes).await;
@@ -92,6 +92,14 @@ impl WindowLoop<'_> {
             cut.map_or(Ok(()), Err)?;
         }
         Ok(())
+    }
+
+    /// Clients of the next window where they are not ours to plan.
+    fn clients(&self) -> Result<Option<usize>> {
+        match &self.sources.there {
+            Some(there) if self.request.load.driver.is_foreign() => tokio::task::block_in_place(|| there.clients()),
+            _ => Ok(self.sources.driver.level()),
+        }
     }
 
     /// Measures one window and stores it; with what ends the run after it.
@@ -122,7 +130,10 @@ impl WindowLoop<'_> {
         let (timing, rate) = (&self.request.plan.timing, &mut *self.rate);
         let asked = Asked { timing, id, stop: self.stop, chosen: None, rate, tell: &mut *self.tell };
         let into = (&*self.writer, &self.request.preset);
-        let (window, files, notes) = across::capture(self.sources, self.threads, asked, into).await?;
+        let (window, files, notes) = match self.request.load.driver.is_foreign() {
+            true => across::record(self.sources, asked, into).await?,
+            false => across::capture(self.sources, self.threads, asked, into).await?,
+        };
         tokio::task::block_in_place(|| self.writer.write_window_of(id, &files))?;
         notes.into_iter().for_each(|text| note(&mut self.writer.manifest.notes, text));
         Ok((window, None))

@@ -12,6 +12,9 @@ pub struct Options {
     /// External SQL port (any user); 0 takes a free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub sql_port: u16,
+    /// Address that the external SQL port listens on.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub sql_address: std::net::IpAddr,
     /// Internal SQL port (user mz_system); 0 takes a free one.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub internal_port: u16,

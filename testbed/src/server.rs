@@ -3,6 +3,7 @@
 //! server and its directory are gone.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -63,6 +64,9 @@ fn build_runtime(options: &Options) -> Result<Runtime> {
     builder.build().context("cannot start the runtime")
 }
 
+/// Where all but the external SQL port listens, whatever is asked for.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 struct Listeners {
     sql: TcpListener,
     internal: TcpListener,
@@ -72,16 +76,16 @@ struct Listeners {
 impl Listeners {
     async fn bind(options: &Options) -> Result<Self> {
         Ok(Listeners {
-            sql: bind(options.sql_port, "--sql-port").await?,
-            internal: bind(options.internal_port, "--internal-port").await?,
-            http: bind(options.http_port, "--http-port").await?,
+            sql: bind(options.sql_address, options.sql_port, "--sql-port").await?,
+            internal: bind(LOOPBACK, options.internal_port, "--internal-port").await?,
+            http: bind(LOOPBACK, options.http_port, "--http-port").await?,
         })
     }
 }
 
-async fn bind(port: u16, option: &str) -> Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
-        format!("cannot listen on 127.0.0.1:{port}; choose another port with {option}, or 0 for a free one")
+async fn bind(address: IpAddr, port: u16, option: &str) -> Result<TcpListener> {
+    TcpListener::bind((address, port)).await.with_context(|| {
+        format!("cannot listen on {address}:{port}; choose another port with {option}, or 0 for a free one")
     })
 }
 

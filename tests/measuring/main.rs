@@ -9,6 +9,8 @@ mod documents;
 mod ending;
 mod follow;
 mod follow_hostile;
+#[path = "../support/hosts.rs"]
+mod hosts;
 mod json_lines;
 mod ladder;
 mod libpq_parity;
@@ -47,6 +49,7 @@ mod sweeps;
 mod terminal;
 mod testbed;
 mod testbed_waits;
+mod two_hosts;
 mod unlike;
 mod unmeasured;
 mod wire;

@@ -82,6 +82,26 @@ pub async fn capture(
     Ok((joined, files, coming.notes))
 }
 
+/// Takes one window of somebody else's load, all of which is measured there.
+///
+/// # Errors
+/// What ended it.
+pub async fn record(
+    sources: &mut Sources,
+    mut asked: Asked<'_>,
+    (writer, preset): (&RunWriter, &Preset),
+) -> Result<(Window, Vec<WindowFile>, Vec<String>)> {
+    let mut coming = Coming::default();
+    link(sources)?.send(&Ask::Window { id: asked.id, ends: None })?;
+    if let Err(error) = files(sources, &mut asked, &mut coming) {
+        return Err(give_up(sources, error));
+    }
+    let mut window = tokio::task::block_in_place(|| writer.read_files(&coming.files))?;
+    window.checks = check_window(preset, &writer.manifest, &window);
+    let files = whole(&window, coming.files)?;
+    Ok((window, files, coming.notes))
+}
+
 fn link(sources: &Sources) -> Result<&crate::remote::Link<Ask, Tell>> {
     Ok(&sources.there.as_ref().context("there is no other host")?.link)
 }
@@ -137,6 +157,7 @@ fn files(sources: &Sources, asked: &mut Asked<'_>, coming: &mut Coming) -> Resul
                 return Ok(());
             }
             Tell::Noted(text) => (asked.tell)(Event::Noted(&text)),
+            Tell::Following => (asked.tell)(Event::Following(asked.id)),
             Tell::Refused(refused) => return Err(refused_there(sources, refused)),
             _ => {}
         }

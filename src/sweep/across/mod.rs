@@ -9,7 +9,7 @@ mod order;
 mod serve;
 mod target_host;
 
-pub use capture::capture;
+pub use capture::{capture, record};
 pub use serve::serve;
 pub use target_host::{TargetHost, prepare_across};
 
@@ -41,6 +41,8 @@ enum Ask {
         /// The client's ends of the load's connections; `None`: not known.
         ends: Option<BTreeSet<u32>>,
     },
+    /// How many clients the server has now.
+    Clients,
     /// The window under way is given up.
     Abandon,
     /// No further window; `restore`: put back what the preset set.
@@ -56,6 +58,8 @@ enum Tell {
     Noted(String),
     /// The instruments are open, and the server is in its state.
     Prepared(Box<Found>),
+    /// Clients of somebody else's load; `None`: not ours to tell, or none is there.
+    Clients(Option<usize>),
     /// The window begins: the sockets are followed from now on.
     Begun,
     /// The sockets were followed until now.
@@ -81,4 +85,6 @@ struct Found {
     host: Host,
     changes: Vec<String>,
     notes: Vec<String>,
+    /// As [`Tell::Clients`].
+    clients: Option<usize>,
 }

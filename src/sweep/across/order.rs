@@ -2,7 +2,7 @@
 //! the target is in it, nothing that needs the load; passwords in it go through ssh's encryption into the other
 //! process's memory, and nowhere else.
 
-use super::super::{DriverChoice, LoadRequest, ObserveRequest, Plan, Request, TargetRequest, Timing};
+use super::super::{DriverChoice, LoadRequest, ObserveRequest, Plan, QueryCounter, Request, TargetRequest, Timing};
 use crate::connection::Address;
 use crate::load::Protocol;
 use crate::preset::{Preset, Step};
@@ -39,6 +39,8 @@ pub struct Order {
     awake: bool,
     /// ns.
     window: u64,
+    /// The load is somebody else's: the number of its clients and what counts its queries, where the user says it.
+    foreign: Option<(Option<usize>, Option<String>)>,
 }
 
 impl Order {
@@ -71,6 +73,12 @@ impl Order {
             follow: observe.follow.map(|length| length.as_nanos() as u64),
             awake: observe.awake,
             window: request.plan.timing.window.as_nanos() as u64,
+            foreign: match request.load.driver {
+                DriverChoice::Foreign { clients } => {
+                    Some((clients, request.load.counter.as_ref().map(ToString::to_string)))
+                }
+                _ => None,
+            },
         })
     }
 
@@ -83,6 +91,13 @@ impl Order {
         let preset = match text {
             Some(text) => Preset::parse(name, text)?,
             None => Preset::built_in(name)?,
+        };
+        let (driver, counter) = match self.foreign {
+            Some((clients, counter)) => {
+                let counter = counter.map(|text| QueryCounter::parse(&text)).transpose()?;
+                (DriverChoice::Foreign { clients }, counter)
+            }
+            None => (DriverChoice::Elsewhere, None),
         };
         let own_query = preset.workload.query.clone().filter(|_| self.own_query);
         let workload = own_query.map_or_else(Workload::none, |sql| Workload::from_query(&sql));
@@ -101,8 +116,8 @@ impl Order {
             load: LoadRequest {
                 workload,
                 protocol: Protocol::default(),
-                driver: DriverChoice::Elsewhere,
-                counter: None,
+                driver,
+                counter,
                 session: Vec::new(),
             },
             observe: ObserveRequest {

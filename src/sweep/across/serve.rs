@@ -10,7 +10,7 @@ use crate::sweep::assemble::{Kept, assemble};
 use crate::sweep::load_threads::ThreadBook;
 use crate::sweep::sampling_rate::RateBook;
 use crate::sweep::window::{self, Asked};
-use crate::sweep::{Event, Prepared, Request, ServerState, Sources, Stop, note, prepare, statements};
+use crate::sweep::{DriverChoice, Event, Prepared, Request, ServerState, Sources, Stop, note, prepare, statements};
 use crate::debuginfod::Debuginfod;
 use anyhow::{Error, Result};
 use std::collections::BTreeSet;
@@ -99,7 +99,8 @@ impl<'a> Session<'a> {
         let asking = self.asking;
         self.sources.warm(&mut |event| tell(asking, &event));
         let Manifest { target, host, changes, notes, .. } = self.manifest.clone();
-        asking.send(&Tell::Prepared(Box::new(Found { target, host, changes, notes })), &[]);
+        let clients = self.sources.driver.level();
+        asking.send(&Tell::Prepared(Box::new(Found { target, host, changes, notes, clients })), &[]);
         loop {
             match receive(asking) {
                 Some(Ask::Window { id, ends }) => {
@@ -107,6 +108,7 @@ impl<'a> Session<'a> {
                         asking.send(&refused(&error), &[]);
                     }
                 }
+                Some(Ask::Clients) => asking.send(&Tell::Clients(self.sources.driver.level()), &[]),
                 Some(Ask::End { restore }) => return restore,
                 Some(Ask::Prepare(_) | Ask::Abandon) => {}
                 None => return true,
@@ -116,7 +118,9 @@ impl<'a> Session<'a> {
 
     async fn window(&mut self, id: WindowId, ends: Option<BTreeSet<u32>>) -> Result<()> {
         let asking = self.asking;
-        self.sources.driver = Box::new(ElsewhereDriver { asking: asking.clone(), ends });
+        if self.request.load.driver == DriverChoice::Elsewhere {
+            self.sources.driver = Box::new(ElsewhereDriver { asking: asking.clone(), ends });
+        }
         statements::reset_before_window(&mut self.sources, &mut self.manifest.notes).await;
         let timing = &self.request.plan.timing;
         let chosen = self.request.observe.sampling.as_ref().and_then(|options| options.chosen.as_ref());

@@ -11,7 +11,7 @@ use crate::remote::{Frame, Link};
 use crate::sweep::Event;
 use crate::target::{Watched, host};
 use crate::wire::{Hop, Listens, Side, SocketProgram, WireSource};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::time::Duration;
 
 /// How often the load and the user are looked at while the other side works.
@@ -23,7 +23,10 @@ const PREPARE_LIMIT: Duration = Duration::from_secs(300);
 pub struct TargetHost {
     pub(super) link: Link<Ask, Tell>,
     clean: bool,
-    ended: bool,
+    /// What was set there, as `what: from -> to`.
+    changes: Vec<String>,
+    /// Under somebody else's load nothing is set, and a window under way there ends with the link.
+    foreign: bool,
 }
 
 /// As [`super::super::prepare`], for a target on another host: the load is opened here, the rest there.
@@ -31,7 +34,7 @@ pub struct TargetHost {
 /// # Errors
 /// What cannot be followed on either host, or an end that the user asked for; the server is as it was.
 pub async fn prepare_across(
-    request: Request,
+    mut request: Request,
     across: &Across,
     stop: &Stop,
     tell: &mut (dyn FnMut(Event) + Send),
@@ -40,10 +43,16 @@ pub async fn prepare_across(
     refuse(&request)?;
     let address = request.address()?;
     let driver = driver::driver(&request, &address, None)?;
-    tokio::task::block_in_place(|| load::check(&address))?;
+    let foreign = request.load.driver.is_foreign();
+    if !foreign {
+        tokio::task::block_in_place(|| load::check(&address))?;
+    }
     tell(Event::Preparing(&format!("starting wireprof on {}", across.link.host)));
     let opened = tokio::task::block_in_place(|| TargetHost::open(&request, &address, across, stop, tell));
     let (there, found) = opened?;
+    if foreign {
+        request.plan.levels.extend(found.clients);
+    }
     match beside_load(&request, &address, driver, there, found).await {
         Ok(prepared) => Ok(prepared),
         Err((error, there)) => {
@@ -60,8 +69,8 @@ fn refuse(request: &Request) -> Result<()> {
     if request.target.url.is_none() {
         return usage("--target-host needs --url: the server's address as this host reaches it");
     }
-    if !matches!(request.load.driver, DriverChoice::Own { .. }) {
-        return usage("--target-host goes with wireprof's own load: leave --driver out");
+    if matches!(request.load.driver, DriverChoice::Dbbench(_)) {
+        return usage("--target-host goes with wireprof's own load, or with `wireprof record`: leave --driver out");
     }
     if request.observe.observer.is_some() {
         return usage("--observer-cost measures on one host: run it on the server's own, without --target-host");
@@ -99,7 +108,7 @@ async fn beside_load(
     let (url, version) = (manifest.target.url.clone(), manifest.target.version.clone());
     let source = manifest.target.source.clone();
     manifest.target = crate::run::Target { url, version, source, ..found.target };
-    manifest.load_host = Some(host());
+    manifest.load_host = Some(host()).filter(|_| !request.load.driver.is_foreign());
     manifest.host = found.host;
     let sources = Sources {
         driver,
@@ -124,7 +133,7 @@ async fn beside_load(
 
 /// The program at the sockets, for the client's end of the load's connections.
 fn client_end(request: &Request, address: &Address, notes: &mut Vec<String>) -> Option<Box<dyn WireSource>> {
-    if !request.observe.wire {
+    if !request.observe.wire || request.load.driver.is_foreign() {
         return None;
     }
     let hop = Hop { name: instruments::TARGET.into(), at: Listens::Port(address.port()) };
@@ -146,7 +155,8 @@ impl TargetHost {
         tell: &mut (dyn FnMut(Event) + Send),
     ) -> Result<(TargetHost, Found)> {
         let link = Link::open(across.link.clone(), &mut |text| tell(Event::Preparing(text)))?;
-        let there = TargetHost { link, clean: across.clean, ended: false };
+        let foreign = request.load.driver.is_foreign();
+        let mut there = TargetHost { link, clean: across.clean, changes: Vec::new(), foreign };
         there.link.send(&Ask::Prepare(Box::new(Order::of(request, address)?)))?;
         let deadline = std::time::Instant::now() + PREPARE_LIMIT;
         loop {
@@ -160,7 +170,10 @@ impl TargetHost {
             match message {
                 Tell::Preparing(text) => tell(Event::Preparing(&text)),
                 Tell::Noted(text) => tell(Event::Noted(&text)),
-                Tell::Prepared(found) => return Ok((there, *found)),
+                Tell::Prepared(found) => {
+                    there.changes.clone_from(&found.changes);
+                    return Ok((there, *found));
+                }
                 Tell::Refused(refused) => {
                     let host = there.link.host().to_string();
                     return Err(anyhow::Error::new(refused).context(format!("on {host}")));
@@ -170,13 +183,31 @@ impl TargetHost {
         }
     }
 
+    /// Clients of somebody else's load, as many as there are now.
+    ///
+    /// # Errors
+    /// A link that is down.
+    pub fn clients(&self) -> Result<Option<usize>> {
+        self.link.send(&Ask::Clients)?;
+        let deadline = std::time::Instant::now() + PREPARE_LIMIT;
+        while std::time::Instant::now() < deadline {
+            if let Some(Tell::Clients(clients)) = self.link.receive(TURN)?.map(|frame| frame.message) {
+                return Ok(clients);
+            }
+        }
+        bail!("{} does not tell how many clients there are", self.link.host())
+    }
+
     /// Ends it: what was set there is put back, what the preset set only where `restore` says so.
     ///
     /// # Errors
     /// What could not be put back, or a link that is down: then the other side puts everything back by itself.
-    pub fn end(mut self, restore: bool, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
-        self.ended = true;
-        let ended = self.ended_there(restore, tell);
+    pub fn end(self, restore: bool, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+        let mut ended = if self.foreign { Ok(()) } else { self.ended_there(restore, tell) };
+        if restore && !self.changes.is_empty() {
+            let set = self.changes.join("; ");
+            ended = ended.with_context(|| format!("see whether this was put back on {}: {set}", self.link.host()));
+        }
         let options = self.link.options().clone();
         let clean = self.clean;
         drop(self);

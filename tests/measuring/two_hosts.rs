@@ -1,0 +1,258 @@
+//! The load and the target on two hosts: network namespaces with a link that delays, and a real sshd.
+
+use crate::binaries::testbed_binary;
+use crate::hosts::{ADDRESSES, Hosts};
+use crate::sweeps::{Answer, Running, answer, signal};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use wireprof::analyze::time::places::{LevelPlaces, load_places, places};
+use wireprof::check::Check;
+use wireprof::remote::VERB;
+use wireprof::run::{Run, Store};
+use wireprof::testbed::{Options, Testbed};
+use wireprof::wire::Place;
+
+/// The testbed on the target's host; its administrator's port and its metrics are reached there only.
+fn target(hosts: &Hosts) -> Option<Testbed> {
+    let binary = Some(hosts.script(&testbed_binary()));
+    let arguments = vec!["--sql-address".into(), ADDRESSES[1].into()];
+    match Testbed::start(&Options { binary, arguments, ..Options::default() }) {
+        Ok(testbed) => Some(testbed),
+        Err(error) if format!("{error:#}").contains("no PostgreSQL server found") => {
+            crate::skip::skip(format!("{error:#}"));
+            None
+        }
+        Err(error) => panic!("{error:#}"),
+    }
+}
+
+/// What every sweep here says of the target.
+fn asked<'a>(testbed: &'a Testbed, host: &'a [String]) -> Vec<&'a str> {
+    let ready = &testbed.ready;
+    let mut arguments = vec!["--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal];
+    arguments.extend(["--metrics-url", &ready.metrics, "--statements-url", &ready.postgres.url]);
+    arguments.extend(["--warmup", "200ms"]);
+    arguments.extend(host.iter().map(String::as_str));
+    arguments
+}
+
+fn sweep(hosts: &Hosts, place: &Folder, testbed: &Testbed, arguments: &[&str]) -> Answer {
+    let host = hosts.target_host();
+    let all = [&["sweep"], &asked(testbed, &host)[..], arguments].concat();
+    answer(hosts.wireprof(place.path(), "ssh_config", &all).output().unwrap())
+}
+
+/// A directory, where a [`Place`] is one of a query.
+type Folder = crate::sweeps::Place;
+
+/// Processes on the target's host that serve the other one.
+fn serving(hosts: &Hosts) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let serves = |pid: &u32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+        words.get(1) == Some(&VERB.as_bytes()) && hosts.has(1, *pid)
+    };
+    pids.filter(serves).collect()
+}
+
+fn await_none_serves(hosts: &Hosts, within: Duration) {
+    let deadline = Instant::now() + within;
+    while !serving(hosts).is_empty() {
+        assert!(Instant::now() < deadline, "still there: {:?}", serving(hosts));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn level(run: &Run, level: usize) -> LevelPlaces {
+    load_places(&places(run)).unwrap().levels[&level].clone()
+}
+
+/// As much of the latency as lies in no place.
+fn assert_sums(run: &Run) {
+    for (clients, places) in &load_places(&places(run)).unwrap().levels {
+        let (sum, latency) = (places.within_latency().unwrap(), places.latency.unwrap());
+        let rest = (places.residual().unwrap() / latency).abs();
+        assert!(rest < 0.01, "at {clients}: places {sum:.0}, latency {latency:.0}, {rest:.4} of it in none");
+        let there: f64 = places.places.iter().map(|share| share.population).sum();
+        assert!((there / *clients as f64 - 1.0).abs() < 0.01, "{there} of {clients}");
+    }
+}
+
+#[test]
+fn a_sweep_across_two_hosts_tells_the_wire_from_the_server_and_measures_there_what_is_there() {
+    let Some(hosts) = Hosts::start(Duration::from_millis(1)) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let place = Folder::new();
+    let swept = sweep(&hosts, &place, &testbed, &["--levels", "1,8", "--window", "2s", "--follow", "1s", "--restore"]);
+    assert!(swept.code <= 1, "{}\n{}", swept.out, swept.err);
+    assert!(swept.err.contains("put back: "), "what was set there is put back: {}", swept.err);
+    await_none_serves(&hosts, Duration::from_secs(2));
+    let run = place.the_run();
+    assert_sums(&run);
+    for clients in [1, 8] {
+        let network = level(&run, clients).share(Place::Network).unwrap().mean.unwrap();
+        let planted = 2.0 * hosts.held.mean();
+        println!("at {clients}: {network:.0} ns on the network, {planted:.0} planted");
+        // The packets' way through the devices and the readers' waking come on top.
+        assert!((planted..1.25 * planted).contains(&network), "at {clients}: {network:.0} of {planted:.0}");
+    }
+    for window in &run.windows {
+        let parts = [window.profile.is_some(), window.metrics.is_some(), window.scheduler.is_some()];
+        assert_eq!(parts, [true; 3], "{:?}", window.facts.missing);
+        assert!(window.statements.is_some() && window.off_cpu.is_some(), "{:?}", window.facts.missing);
+        assert!(window.hands.is_some(), "{:?}", window.facts.missing);
+        let clocks = window.facts.clocks.unwrap();
+        assert!(clocks.relation.bound < 5_000_000 && clocks.relation.offset.unsigned_abs() <= clocks.relation.bound, "{clocks:?}");
+        println!("{} bytes over the link for a window", clocks.bytes);
+        assert!(window.checks.iter().any(|check| matches!(check, Check::HostClocks { .. })));
+        let sum = window.checks.iter().find(|check| matches!(check, Check::PlacesSum { .. })).unwrap();
+        assert_eq!(sum.status(), wireprof::check::Status::Pass, "{sum}");
+    }
+    assert!(run.manifest.load_host.is_some() && run.manifest.target.pid == Some(testbed.ready.pid));
+    let explained = place.run(&["explain", "latest", "--full"]);
+    for text in ["on the network, both ways", "The load and the server are on two hosts", "from another host"] {
+        assert!(explained.out.contains(text), "no {text:?} in {}", explained.out);
+    }
+}
+
+#[test]
+fn somebody_elses_load_is_recorded_on_the_servers_host_and_kept_here() {
+    let Some(hosts) = Hosts::start(Duration::ZERO) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let (ready, place, host) = (&testbed.ready, Folder::new(), hosts.target_host());
+    let mut load = hosts.wireprof(place.path(), "ssh_config", &["sweep", "--url", &ready.sql, "--preset", "generic"]);
+    load.args(["--runs", "other", "--levels", "3", "--window", "20s", "--no-sampling", "--no-wire", "--no-follow"]);
+    let mut load = Running::start(load);
+    load.await_line("window 1 of 1");
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut arguments = vec!["record", "--url", &ready.sql, "--preset", "testbed", "--metrics-url", &ready.metrics];
+    arguments.extend(["--divisor", "sockets", "--windows", "2", "--window", "1s"]);
+    arguments.extend(host.iter().map(String::as_str));
+    let recorded = answer(hosts.wireprof(place.path(), "ssh_config", &arguments).output().unwrap());
+    assert!(recorded.code <= 1, "{}\n{}", recorded.out, recorded.err);
+    signal(load.id(), "-INT");
+    load.finish();
+    let run = place.the_run();
+    assert_eq!((run.windows.len(), run.windows[0].id().level), (2, 3), "as many clients as there are connections");
+    for window in &run.windows {
+        assert!(window.load.completed > 100 && window.profile.is_some() && window.metrics.is_some());
+        assert!(window.facts.clocks.is_none(), "nothing of it is from here");
+    }
+    await_none_serves(&hosts, Duration::from_secs(5));
+}
+
+/// What a refusal tells, and that nothing is left of it.
+fn assert_refused(hosts: &Hosts, testbed: &Testbed, config: &str, host: &[String], told: &[&str]) {
+    let (place, begun) = (Folder::new(), Instant::now());
+    let arguments = [&["sweep", "--levels", "1", "--window", "500ms"], &asked(testbed, host)[..]].concat();
+    let refused = answer(hosts.wireprof(place.path(), config, &arguments).output().unwrap());
+    refused.assert(3, told);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it waited: {:?}", begun.elapsed());
+    place.assert_no_run();
+    await_none_serves(hosts, Duration::from_secs(2));
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_without_asking_is_refused_with_the_remedy() {
+    let Some(hosts) = Hosts::start(Duration::ZERO) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let [option, host, program, path] = hosts.target_host();
+    let remedy = "must work without asking anything";
+    let closed = [option.clone(), host.replace(":2222", ":2223"), program.clone(), path.clone()];
+    assert_refused(&hosts, &testbed, "ssh_config", &closed, &["Connection refused", remedy]);
+    let here = [option.clone(), host.clone(), program.clone(), path];
+    assert_refused(&hosts, &testbed, "no_key", &here, &["Permission denied", remedy]);
+    let absent = [option, host, program, "/no/wireprof".into()];
+    assert_refused(&hosts, &testbed, "ssh_config", &absent, &["there is no program /no/wireprof there", "--target-"]);
+}
+
+#[test]
+fn whichever_side_is_killed_finished_windows_are_kept_and_nothing_is_left_on_the_other() {
+    let Some(hosts) = Hosts::start(Duration::ZERO) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let host = hosts.target_host();
+    let windows = ["sweep", "--levels", "1", "--replicates", "20", "--window", "500ms", "--no-follow"];
+    let arguments = [&windows, &asked(&testbed, &host)[..]].concat();
+    let frontend = || value_there(&hosts, &testbed);
+    let before = frontend();
+    for victim in ["here", "ssh", "there"] {
+        let place = Folder::new();
+        let mut running = Running::start(hosts.wireprof(place.path(), "ssh_config", &arguments));
+        running.await_line("[2/20]");
+        match victim {
+            "there" => signal(serving(&hosts)[0], "-9"),
+            "here" => signal(running.id(), "-9"),
+            _ => signal(child_called(running.id(), "ssh"), "-9"),
+        }
+        let ended = running.finish();
+        await_none_serves(&hosts, Duration::from_secs(10));
+        let stored = Store::new(place.runs()).load("latest").unwrap();
+        assert!((2..20).contains(&stored.windows.len()), "{}", ended.err);
+        if victim != "here" {
+            let told = ["the link to ssh://10.213.0.2:2222 is down", "finished windows are kept", "was put back on ssh"];
+            ended.assert(1, &told);
+        }
+        place.assert_no_temporary();
+        if victim != "there" {
+            assert_eq!(frontend(), before, "what was set is put back by the side that lives");
+        }
+    }
+}
+
+/// What the preset sets, as the server shows it.
+fn value_there(hosts: &Hosts, testbed: &Testbed) -> String {
+    let mut psql = hosts.on(1, "psql");
+    psql.args([&testbed.ready.internal, "-Atc", "show enable_frontend_peek_sequencing"]);
+    let output = psql.output().expect("PostgreSQL's client is installed with its server");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn child_called(parent: u32, name: &str) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let called = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(called).unwrap()
+}
+
+#[test]
+fn a_link_that_is_cut_for_seconds_is_waited_for() {
+    let Some(hosts) = Hosts::start(Duration::ZERO) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let (place, host) = (Folder::new(), hosts.target_host());
+    let windows = ["sweep", "--levels", "1", "--replicates", "2", "--window", "2s", "--no-follow", "--full"];
+    let arguments = [&windows, &asked(&testbed, &host)[..]].concat();
+    let mut running = Running::start(hosts.wireprof(place.path(), "ssh_config", &arguments));
+    running.await_line("window 2 of 2");
+    hosts.held.cut.store(true, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_secs(5));
+    hosts.held.cut.store(false, Ordering::Relaxed);
+    let ended = running.finish();
+    assert!(ended.code <= 1 && !ended.err.contains("is down"), "{}\n{}", ended.out, ended.err);
+    assert_eq!(place.the_run().windows.len(), 2);
+    await_none_serves(&hosts, Duration::from_secs(5));
+}
+
+#[test]
+fn a_copy_of_wireprof_is_put_there_and_taken_away() {
+    let Some(hosts) = Hosts::start(Duration::ZERO) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let place = Folder::new();
+    let [option, host, ..] = hosts.target_host();
+    let there = [option, host, "--clean".into()];
+    let windows = ["sweep", "--levels", "1", "--window", "500ms", "--no-follow"];
+    let arguments = [&windows, &asked(&testbed, &there)[..]].concat();
+    let swept = answer(hosts.wireprof(place.path(), "ssh_config", &arguments).output().unwrap());
+    assert!(swept.code <= 1, "{}\n{}", swept.out, swept.err);
+    assert!(swept.err.contains("copying wireprof to ssh://10.213.0.2:2222"), "{}", swept.err);
+    let name = wireprof_name();
+    let home = std::env::home_dir().unwrap();
+    assert!(!Path::new(&home).join(".cache/wireprof/programs").join(name).exists());
+}
+
+/// What the program under test is called on other hosts, by its length.
+fn wireprof_name() -> String {
+    let length = std::fs::metadata(crate::binaries::WIREPROF).unwrap().len();
+    format!("wireprof-{}-{length:x}", env!("CARGO_PKG_VERSION"))
+}
