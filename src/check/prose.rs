@@ -145,8 +145,8 @@ impl fmt::Display for Check {
                 let ahead = if *offset < 0 { "behind" } else { "ahead" };
                 write!(
                     f,
-                    "the target host's clock is {} {ahead} of this one's to within {} (half of the shortest round trip, \
-                     {}) and gains {:+.1} millionths; the window is the same on both to {percent:.2} %",
+                    "the target host's clock is {} {ahead} of the load's host's, known to {} (shortest round trip {}), \
+                     and gains {:+.1} millionths; the window is the same on both to {percent:.2} %",
                     time(offset.unsigned_abs() as f64),
                     time(*bound as f64),
                     time(*round_trip as f64),

@@ -99,7 +99,8 @@ impl Address {
         Address { here: true, ..self }
     }
 
-    /// The TCP port, where the host is this one by its name or by [`Address::on_this_host`]; `None` for other hosts and Unix sockets.
+    /// The TCP port, where the host is this one by its name or by [`Address::on_this_host`]; `None` for other hosts and
+    /// Unix sockets.
     pub fn local_port(&self) -> Option<u16> {
         match &self.endpoint {
             Endpoint::Tcp { host, port, .. } => {

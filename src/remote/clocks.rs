@@ -118,8 +118,8 @@ impl ClockRelation {
 
     /// An instant of the other clock by this host's.
     pub fn here(&self, there: Nanos) -> Nanos {
-        let near = there.wrapping_add_signed(-self.offset);
-        there.wrapping_add_signed(-self.offset_at(near))
+        let since = there.wrapping_add_signed(-self.offset).wrapping_sub(self.at) as i64;
+        self.at.wrapping_add_signed((since as f64 / (1.0 + self.drift)).round() as i64)
     }
 
     /// An interval of the other clock by this host's.

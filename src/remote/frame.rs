@@ -76,7 +76,10 @@ mod tests {
         write_frame(&mut stream, &"one", b"").unwrap();
         write_frame(&mut stream, &"two", &[7; 100_000]).unwrap();
         let mut input = stream.as_slice();
-        assert_eq!(read_frame::<String>(&mut input).unwrap().unwrap(), Frame { message: "one".into(), payload: vec![] });
+        assert_eq!(
+            read_frame::<String>(&mut input).unwrap().unwrap(),
+            Frame { message: "one".into(), payload: vec![] }
+        );
         assert_eq!(read_frame::<String>(&mut input).unwrap().unwrap().payload, vec![7; 100_000]);
         assert!(read_frame::<String>(&mut input).unwrap().is_none());
     }

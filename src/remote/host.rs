@@ -93,9 +93,18 @@ mod tests {
 
     #[test]
     fn what_ssh_or_a_shell_would_take_for_something_else_is_no_host_and_a_password_is_not_shown() {
-        for text in ["db1", "ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://$(x)", "ssh://a:0", "ssh://a:x",
-            "ssh://-l@a", "ssh://a;b", "ssh://[a]b"]
-        {
+        for text in [
+            "db1",
+            "ssh://",
+            "ssh://-oProxyCommand=x",
+            "ssh://a b",
+            "ssh://$(x)",
+            "ssh://a:0",
+            "ssh://a:x",
+            "ssh://-l@a",
+            "ssh://a;b",
+            "ssh://[a]b",
+        ] {
             assert!(text.parse::<Host>().is_err(), "{text}");
         }
         let error = "ssh://me:geheim@db1".parse::<Host>().unwrap_err().to_string();

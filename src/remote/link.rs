@@ -108,7 +108,8 @@ impl LinkOptions {
     fn refused(&self, words: &[u8], code: Option<i32>) -> anyhow::Error {
         let words = String::from_utf8_lossy(words);
         let said = words.lines().rev().map(str::trim).find(|line| !line.is_empty());
-        let ended = || code.map_or("it was killed".to_string(), |code| format!("it ended with {code} and said nothing"));
+        let ended =
+            || code.map_or("it was killed".to_string(), |code| format!("it ended with {code} and said nothing"));
         let cause = said.map_or_else(ended, |said| said.chars().filter(|c| !c.is_control()).collect());
         // 255 is ssh's own (ssh(1)); anything else is what ran there.
         let remedy = match code {

@@ -71,7 +71,10 @@ fn shell(command: &str) -> String {
 
 /// A path of the user's inside double quotes, with nothing in it for a shell to follow.
 fn quoted_inside(path: &str) -> String {
-    path.chars().filter(|c| *c != '\'').flat_map(|c| "\"$`\\".contains(c).then_some('\\').into_iter().chain([c])).collect()
+    path.chars()
+        .filter(|c| *c != '\'')
+        .flat_map(|c| "\"$`\\".contains(c).then_some('\\').into_iter().chain([c]))
+        .collect()
 }
 
 /// Packs the running program into a stream.

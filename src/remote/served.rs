@@ -1,9 +1,9 @@
 //! The side that answers: standard input and output of a process that ssh started. Invariant: standard output holds
 //! messages and nothing else, and where the asking side is gone or silent, that is noticed within half a minute.
 
+use super::Envelope;
 use super::frame::{Frame, read_frame, write_frame};
 use super::program::READY;
-use super::Envelope;
 use crate::clock;
 use anyhow::Result;
 use parking_lot::Mutex;
@@ -51,7 +51,8 @@ impl<A: DeserializeOwned + Send + 'static, T: Serialize> Served<A, T> {
         });
         let (when, closed) = (heard.clone(), gone.clone());
         std::thread::spawn(move || {
-            while !closed.load(Ordering::Acquire) && clock::now().saturating_sub(when.load(Ordering::Relaxed)) < SILENCE {
+            while !closed.load(Ordering::Acquire) && clock::now().saturating_sub(when.load(Ordering::Relaxed)) < SILENCE
+            {
                 std::thread::sleep(LOOK);
             }
             closed.store(true, Ordering::Release);

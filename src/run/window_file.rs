@@ -35,7 +35,10 @@ impl WindowFile {
     /// A name that is no plain file name.
     pub fn received(name: &str, bytes: Vec<u8>) -> Result<WindowFile> {
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-        ensure!(!name.is_empty() && !name.starts_with('.') && name.chars().all(plain), "`{name}` is no file of a window");
+        ensure!(
+            !name.is_empty() && !name.starts_with('.') && name.chars().all(plain),
+            "`{name}` is no file of a window"
+        );
         Ok(WindowFile::new(name, bytes))
     }
 

@@ -1,8 +1,8 @@
 //! What to sample and how often: the options of both samplers, eBPF and perf events. Invariant: they say what is
 //! asked for; what was taken instead stands in the sampling report.
 
-use serde::{Deserialize, Serialize};
 use super::{ChosenRate, DEFAULT_FREQUENCY, Unwinding};
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a stack that the kernel copies at most: below 64 KiB and a multiple of 8 (perf_copy_attr in
 /// kernel/events/core.c).

@@ -4,7 +4,9 @@
 use super::manifest::{Found, manifest};
 use super::processes::{companions, find_target, processes};
 use super::statements::{check_statements, open_statements};
-use super::{DriverChoice, QueryCounter, Request, ServerState, Sources, Stop, check, driver, follow, instruments, note, scrapes};
+use super::{
+    DriverChoice, QueryCounter, Request, ServerState, Sources, Stop, check, driver, follow, instruments, note, scrapes,
+};
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::Scraper;
 use crate::run::{Manifest, Missing, Part};

@@ -182,7 +182,8 @@ impl DriverChoice {
 
 /// Refuses what cannot be followed whatever the server is.
 pub fn check(request: &Request) -> Result<()> {
-    let (levels, planned) = (&request.plan.levels, !request.load.driver.is_foreign() && request.load.driver != DriverChoice::Elsewhere);
+    let (levels, planned) =
+        (&request.plan.levels, !request.load.driver.is_foreign() && request.load.driver != DriverChoice::Elsewhere);
     if planned && levels.is_empty() || levels.contains(&0) {
         bail!(LoadError::Usage("levels are numbers of clients from 1 up, such as --levels 1,4,16,64".into()));
     }

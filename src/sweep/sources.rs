@@ -1,8 +1,8 @@
 //! Everything outside that a window listens to, open. Invariant: what is not there (`None`) has been named in the run's
 //! notes, or nobody asked for it.
 
-use super::follow::FollowPlan;
 use super::across::TargetHost;
+use super::follow::FollowPlan;
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};

@@ -2,8 +2,8 @@
 //! [`ServerState`] or the [`PresetState`] left of it, and every exit hands it to one of their methods; a refusal leaves
 //! the server as it was.
 
-use super::{DriverChoice, Request};
 use super::setup::{Applied, Connections, apply, check_parameters, restore};
+use super::{DriverChoice, Request};
 use crate::load::{self, Address};
 use crate::sql;
 use anyhow::{Context, Error, Result};

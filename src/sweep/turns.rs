@@ -3,12 +3,12 @@
 //! is left on the target when the next one begins but what the preset set, and that is put back at the end unless all
 //! went well and it may stay.
 
+use super::across::prepare_across;
 use super::load_threads::ThreadBook;
 use super::plan::letter;
 use super::precision::PrecisionBook;
 use super::sampling_rate::RateBook;
 use super::window_loop::WindowLoop;
-use super::across::prepare_across;
 use super::{Event, Launch, Launched, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use anyhow::{Error, Result, bail};

@@ -17,8 +17,8 @@ use std::path::Path;
 /// Compiled from `bpf/wire.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
 
-/// The object with these hops, and the followed `end` of the first one, in it. Its programs, loaded later, lose what is for other kinds of hops to the kernel's
-/// verifier.
+/// The object with these hops, and the followed `end` of the first one, in it. Its programs, loaded later, lose what is
+/// for other kinds of hops to the kernel's verifier.
 pub(super) fn load(hops: &[Hop], end: Option<Side>, btf: &Btf) -> Result<Ebpf> {
     let at = |hop: usize| hops.get(hop).map(|hop| &hop.at);
     let ports: Vec<u16> =

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["http"],
     &["cachedir", "elf", "load", "metrics", "statements", "testbed", "wire"],
     &["preset", "target"],
-    &["sample"],
+    &["remote", "sample"],
     &["carriers"],
     &["run", "symbol"],
     &["analyze", "debuginfod", "import"],

@@ -67,12 +67,8 @@ impl Hosts {
                 return None;
             }
         }
-        let mut hosts = Hosts {
-            names,
-            directory: tempfile::tempdir().unwrap(),
-            sshd: None,
-            held: Arc::new(Held::default()),
-        };
+        let mut hosts =
+            Hosts { names, directory: tempfile::tempdir().unwrap(), sshd: None, held: Arc::new(Held::default()) };
         if let Err(why) = hosts.connect(delay) {
             skip(format!("two hosts cannot be made of network namespaces here: {why}"));
             return None;

@@ -74,7 +74,7 @@ pub async fn capture(
     }
     let bytes = self::link(sources)?.bytes_received() - received_before;
     let there = tokio::task::block_in_place(|| writer.read_files(&coming.files))?;
-    let here = Here { load, client, clocks: ClocksOfHosts { relation: clocks, bytes } , missing };
+    let here = Here { load, client, clocks: ClocksOfHosts { relation: clocks, bytes }, missing };
     let mut joined = join(there, here);
     joined.checks = check_window(preset, &writer.manifest, &joined);
     joined.checks.extend(freshness);
@@ -188,4 +188,3 @@ fn whole(window: &Window, came: Vec<WindowFile>) -> Result<Vec<WindowFile>> {
     files.extend(others);
     Ok(files)
 }
-

@@ -100,14 +100,15 @@ mod tests {
     use super::*;
 
     fn hop(queries: u64, nanos: [u64; 6]) -> HopDelta {
-        let stay = |place: Place| Stay { place, nanos: nanos[place.index()], count: 1, by_power: BTreeMap::from([(3, 1)]) };
+        let stay =
+            |place: Place| Stay { place, nanos: nanos[place.index()], count: 1, by_power: BTreeMap::from([(3, 1)]) };
         let stays = Place::ALL.map(stay).to_vec();
         HopDelta { connections: 2, client_seen: 2, server_seen: 2, queries, stays, ..HopDelta::default() }
     }
 
     #[test]
     fn what_the_client_waits_for_beyond_the_servers_places_is_on_the_network_both_ways() {
-        // The client sees one place between sending and reading, the server one between its answer and the next request.
+        // The client sees one place between sending and reading, the server one from its answer to the next request.
         let client = hop(1_000, [300_000, 1_600_000, 0, 0, 0, 100_000]);
         let server = hop(990, [0, 0, 99_000, 495_000, 1_400_000, 0]);
         let joined = both_ends(&server, &client, Span::new(7, 1_000_007), Span::new(0, 1_000_000));

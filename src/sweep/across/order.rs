@@ -113,13 +113,7 @@ impl Order {
                 here: true,
                 ..TargetRequest::default()
             },
-            load: LoadRequest {
-                workload,
-                protocol: Protocol::default(),
-                driver,
-                counter,
-                session: Vec::new(),
-            },
+            load: LoadRequest { workload, protocol: Protocol::default(), driver, counter, session: Vec::new() },
             observe: ObserveRequest {
                 metrics_url: self.metrics_url,
                 no_metrics: self.no_metrics,

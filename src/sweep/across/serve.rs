@@ -3,15 +3,15 @@
 
 use super::elsewhere::ElsewhereDriver;
 use super::{Ask, Found, Tell};
+use crate::debuginfod::Debuginfod;
 use crate::remote::{Refused, Served};
 use crate::run::{Manifest, WindowId, window_files};
-use crate::symbol::{self, Symbolizer};
 use crate::sweep::assemble::{Kept, assemble};
 use crate::sweep::load_threads::ThreadBook;
 use crate::sweep::sampling_rate::RateBook;
 use crate::sweep::window::{self, Asked};
 use crate::sweep::{DriverChoice, Event, Prepared, Request, ServerState, Sources, Stop, note, prepare, statements};
-use crate::debuginfod::Debuginfod;
+use crate::symbol::{self, Symbolizer};
 use anyhow::{Error, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;

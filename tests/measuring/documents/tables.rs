@@ -103,6 +103,7 @@ pub const NOT_RUN: &[(&str, &str)] = &[
     ("wireprof sweep --also postgres", "tests/measuring/sweep_presets.rs"),
     ("wireprof sweep --observer-cost", "tests/measuring/options.rs"),
     ("wireprof sweep --precision", "tests/measuring/precision.rs"),
+    ("wireprof sweep --url postgres://app@db1:5432/app --target-host", "tests/measuring/two_hosts.rs has two hosts"),
     ("wireprof push", "tests/it/push.rs has receivers"),
     ("wireprof import pyroscope=", "tests/it/push.rs has a server"),
     ("wireprof sweep --preset postgres --url postgres://USER@HOST:PORT/DB --query SQL", "the README's is run"),
