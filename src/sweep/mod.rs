@@ -10,6 +10,7 @@ mod follow;
 mod freshness;
 mod hands;
 mod instruments;
+mod interrupts;
 mod launch;
 mod live;
 mod load_threads;

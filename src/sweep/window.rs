@@ -73,6 +73,8 @@ struct Observed {
 pub struct Asked<'a> {
     pub timing: &'a Timing,
     pub id: WindowId,
+    /// Windows of the run by its plan (a count).
+    pub windows: usize,
     pub stop: &'a Stop,
     /// The rate of samples as it was chosen before the load; `None`: stacks are not sampled.
     pub chosen: Option<&'a ChosenRate>,
@@ -100,8 +102,10 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
     load_threads::begin(threads, load.as_mut(), id.level)?;
     load.start()?;
     watch_generator(sources, &load.thread_ids());
-    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked).await?;
-    sampling_rate::settle(sources, load.as_ref(), &mut asked).await?;
+    let spared = sampling_rate::within_warm_up(&asked);
+    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked, spared).await?;
+    let warm = clock::now() + spared.as_nanos() as u64;
+    sampling_rate::settle(sources, load.as_ref(), &mut asked, warm).await?;
     // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
