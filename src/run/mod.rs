@@ -20,7 +20,7 @@ mod store;
 mod unseen;
 mod verdict;
 
-pub use companions::{CpuAccount, ThreadAccount};
+pub use companions::{CpuAccount, ServerProfile, ThreadAccount};
 pub use goal::PrecisionGoal;
 pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
 pub use id::{Reserved, run_id};

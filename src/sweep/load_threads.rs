@@ -99,8 +99,9 @@ pub fn begin(book: &ThreadBook, load: &mut dyn Load, level: usize) -> Result<()>
     Ok(())
 }
 
-/// The warm-up but for `spared` of it, which others use under the same load. Where the level's number of load threads is still to be found, it is read at the end of the warm-up
-/// how busy they are; where there are more from then on, the warm-up begins anew.
+/// The warm-up but for `spared` of it, which others use under the same load. Where the level's number of load threads
+/// is still to be found, it is read at the end of the warm-up how busy they are; where there are more from then on, the
+/// warm-up begins anew.
 ///
 /// # Errors
 /// What ends the window; see [`pause`].

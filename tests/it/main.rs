@@ -59,6 +59,7 @@ mod report_pictures;
 mod rows;
 #[path = "../support/schema.rs"]
 mod schema;
+mod server_profiles;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/sweeps.rs"]

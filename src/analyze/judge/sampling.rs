@@ -2,6 +2,7 @@
 //! budget. Invariant: a share is of windows that all have the samples, the cost of each and the target's CPU; what one
 //! of them lacks is not measured.
 
+use super::server_profiles::server_profiles;
 use crate::run::{Run, Window};
 use crate::sample::{LOWEST_RATE, OnTarget, SamplingReport};
 use crate::target::Role;
@@ -135,6 +136,7 @@ pub fn sampling_notes(run: &Run) -> Vec<String> {
     notes.extend(delivered_late(run));
     notes.extend(sample_cost(run));
     notes.extend(budget_notes(&sampling_costs(run)));
+    notes.extend(server_profiles(run));
     notes.iter().map(|note| format!("sampling: {note}")).collect()
 }
 
@@ -219,8 +221,8 @@ fn took(costs: &[SamplingCost]) -> String {
     }
     let (how, each) = reckoned(costs);
     format!(
-        "of the target's CPU, by the kernel's account, the samples took {how} {}; {budget} ({samples}, each an interrupt \
-         {each})",
+        "of the target's CPU, by the kernel's account, the samples took {how} {}; {budget} ({samples}, each an \
+         interrupt {each})",
         list(&told)
     )
 }

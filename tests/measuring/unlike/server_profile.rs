@@ -1,0 +1,50 @@
+//! The CPU profile that a Go server takes of itself, over HTTP in the windows of a sweep: the same functions as
+//! wireprof's own samples of the same seconds show.
+
+use super::servers::{self, Server, free_port};
+use crate::sweeps::Place;
+use wireprof::profile::Profile;
+
+/// The share of a profile's samples that have this function.
+fn share(profile: &Profile, function: &str) -> f64 {
+    let has = |stack| profile.walk(stack).any(|frame| profile.frames[frame.index()].name.contains(function));
+    let (mut with, mut all) = (0, 0);
+    for sample in &profile.samples {
+        all += sample.values[0];
+        with += if has(sample.stack) { sample.values[0] } else { 0 };
+    }
+    with as f64 / all as f64
+}
+
+#[test]
+fn a_go_server_profiles_itself_in_the_window_and_sees_what_is_sampled_of_it() {
+    let Some(program) = servers::go() else { return };
+    let port = free_port().to_string();
+    let server = Server::start(program, &["cpu", &port]);
+    let (place, name) = (Place::new(), format!("127.0.0.1:{port}"));
+    let profile = format!("http://{name}/debug/pprof/profile");
+    let nothing = format!("http://localhost:{}/debug/pprof/profile", free_port());
+    let also = ["--also", &profile, "--also", &nothing, "--levels", "2", "--window", "2s", "--no-follow"];
+    let fixed = ["--url", &server.url(), "--preset", "generic", "--query", "select 1", "--replicates", "1"];
+    let answer = place.sweep(&[&fixed[..], &also].concat());
+    assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
+    let run = place.the_run();
+    let window = &run.windows[0];
+    let companion = window
+        .companions
+        .iter()
+        .find(|own| own.process == name)
+        .unwrap_or_else(|| panic!("{}\n{:?}", answer.err, window.facts.missing));
+    let own = companion.server.as_ref().expect("where it comes from");
+    assert_eq!(own.asked_seconds, 2);
+    let seconds = own.profiled_seconds.expect("Go tells it");
+    assert!((1.9..4.0).contains(&seconds) && own.overlap_seconds > 1.5, "{own:?}");
+    // Nearly all that the server does is this function, whoever looks.
+    let (sampled, told) = (window.profile.as_ref().unwrap(), companion.profile.as_ref().unwrap());
+    let (sampled, told) = (share(sampled, "main.priceOrder"), share(told, "main.priceOrder"));
+    assert!(sampled > 0.3 && (sampled - told).abs() < 0.25, "sampled {sampled:.2}, by itself {told:.2}");
+    let missing = window.facts.missing.iter().find(|missing| missing.what.as_str() == "server's own profile");
+    assert!(missing.is_some_and(|missing| missing.why.starts_with(&nothing)), "{:?}", window.facts.missing);
+    let hot = place.run(&["hot", "--process", &name]);
+    assert!(hot.code == 0 && hot.out.contains("main.priceOrder"), "{}\n{}", hot.out, hot.err);
+}
