@@ -21,8 +21,8 @@ pub struct Instruments {
     #[arg(long, requires = "pid", help_heading = "Target")]
     pub pid_anyway: bool,
     /// Another process to sample in the same windows, such as the database behind, by number or name; or the address of
-    /// a CPU profile that a server takes of itself (http://HOST:PORT/debug/pprof/profile of a Go server), which is asked
-    /// for in the windows; may be repeated
+    /// a CPU profile that a server takes of itself (http://HOST:PORT/debug/pprof/profile of a Go server), which is
+    /// asked for in the windows; may be repeated
     #[arg(long, value_name = "PID|NAME|URL")]
     also: Vec<String>,
     /// Prometheus metrics of the server [default: the preset's]

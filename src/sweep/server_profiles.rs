@@ -1,7 +1,7 @@
 //! CPU profiles that servers take of themselves, asked for over HTTP in the window, as every Go server has them
-//! (`/debug/pprof/profile?seconds=N` of <https://pkg.go.dev/net/http/pprof>). Invariant: a server that refuses, hangs or
-//! answers something else costs its own profile only, with the reason; nobody waits longer than [`GRACE`] for it after
-//! the seconds that it was asked for; and nothing that is kept or shown has a secret of its address.
+//! (`/debug/pprof/profile?seconds=N` of <https://pkg.go.dev/net/http/pprof>). Invariant: a server that refuses, hangs
+//! or answers something else costs its own profile only, with the reason; nobody waits longer than [`GRACE`] for it
+//! after the seconds that it was asked for; and nothing that is kept or shown has a secret of its address.
 
 use crate::clock::{self, Nanos, Span};
 use crate::connection::shown_url;

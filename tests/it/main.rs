@@ -60,6 +60,7 @@ mod rows;
 #[path = "../support/schema.rs"]
 mod schema;
 mod server_profiles;
+mod shared_runs;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/sweeps.rs"]
