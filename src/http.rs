@@ -32,7 +32,7 @@ pub struct Credentials {
     pub tenant: Option<String>,
 }
 
-/// A function of a server, called by `POST`. No redirection is followed.
+/// A function of a server. No redirection is followed.
 pub struct Api {
     client: Client,
     url: Url,
@@ -69,9 +69,18 @@ impl Api {
         shown_url(self.url.as_str())
     }
 
-    /// A call, to be sent.
+    /// A call by `POST`, to be sent.
     pub fn call(&self, media_type: &str, body: Vec<u8>) -> RequestBuilder {
-        let mut request = self.client.post(self.url.clone()).body(body).header("Content-Type", media_type);
+        self.known(self.client.post(self.url.clone()).body(body).header("Content-Type", media_type))
+    }
+
+    /// What is at the address by `GET`, to be sent.
+    pub fn get(&self) -> RequestBuilder {
+        self.known(self.client.get(self.url.clone()))
+    }
+
+    /// With what the server knows its caller by.
+    fn known(&self, mut request: RequestBuilder) -> RequestBuilder {
         if let Some(token) = &self.credentials.token {
             request = request.bearer_auth(String::from_utf8_lossy(token.expose()));
         }

@@ -6,6 +6,7 @@ use super::{ARGUMENTS, Common, Outcome, Usage, input};
 use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
 use crate::analyze::cost::owners::Rules;
 use crate::analyze::cost::view::Source;
+use crate::analyze::judge::server_profiles::server_profiles_of;
 use crate::profile::{ColumnKind, Folding};
 use crate::render::hot_report;
 use crate::run::{Parts, Window};
@@ -113,6 +114,7 @@ enum OffCpuArgument {
 impl Hot {
     pub fn run(mut self, common: &Common) -> Result<Outcome> {
         let mut loaded = input::load(common, &self.run, Parts { metrics: false, timelines: false, ..Parts::ALL })?;
+        let beside = self.process.as_deref().map_or(Vec::new(), |process| server_profiles_of(&loaded.run, process));
         loaded.run = input::seen_from(loaded.run, self.process.as_deref())?;
         for (option, pattern) in [("--frame", &self.frame), ("--callers-of", &self.callers_of)] {
             let check = |pattern| input::check_matches(&loaded.run, option, std::slice::from_ref(pattern));
@@ -127,6 +129,9 @@ impl Hot {
         let mut report = hot_report(&hot(&loaded.run, &options));
         if let Some(process) = process {
             report.title = format!("{}: {process}, beside the target", report.title);
+            if let Some(section) = report.sections.first_mut() {
+                section.notes.extend(beside);
+            }
         }
         names.report(common, report)
     }

@@ -20,8 +20,10 @@ pub struct Instruments {
     /// Measure --pid although another process owns the URL's port: a proxy in front of it
     #[arg(long, requires = "pid", help_heading = "Target")]
     pub pid_anyway: bool,
-    /// Another process to sample in the same windows, such as the database behind, by number or name; may be repeated
-    #[arg(long, value_name = "PID|NAME")]
+    /// Another process to sample in the same windows, such as the database behind, by number or name; or the address of
+    /// a CPU profile that a server takes of itself (http://HOST:PORT/debug/pprof/profile of a Go server), which is
+    /// asked for in the windows; may be repeated
+    #[arg(long, value_name = "PID|NAME|URL")]
     also: Vec<String>,
     /// Prometheus metrics of the server [default: the preset's]
     #[arg(long, value_name = "URL")]

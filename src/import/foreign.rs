@@ -11,7 +11,7 @@ use crate::profile::{Column, ColumnKind, Profile, Space, merge, on_cpu_columns};
 use crate::run::pprof;
 use crate::sample::SamplingReport;
 use crate::symbol::demangle;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io::{BufRead, Read};
 use std::path::Path;
@@ -76,6 +76,28 @@ fn folded(text: impl BufRead, pid: Option<u32>) -> Result<Folded> {
         bail!("folded stacks do not tell processes, so --pid {pid} cannot pick one: leave it out, or give a perf.data");
     }
     read_folded(text, Threads::NotNamed, "", 0)
+}
+
+/// A CPU profile in pprof's format that a server took of itself, packed or not: its stacks, how they were sampled, and
+/// the seconds that it tells.
+///
+/// # Errors
+/// No such profile; one that is damaged, or of something else than CPU time.
+pub fn read_server_profile(bytes: Vec<u8>) -> Result<(Profile, SamplingReport, Option<f64>)> {
+    let mut plain = Vec::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let unpacked = flate2::read::GzDecoder::new(&bytes[..]).take(LARGEST + 1).read_to_end(&mut plain);
+        unpacked.context("its gzip stream is damaged or cut short")?;
+        ensure!(plain.len() as u64 <= LARGEST, "it has more than {LARGEST} bytes once it is unpacked");
+    } else {
+        plain = bytes;
+    }
+    let read = of_pprof(pprof::decode_foreign(&plain)?, None)?;
+    read.profile.check()?;
+    let about = read.profile.columns.last().context("it has no values")?;
+    let is_cpu = about.kind == ColumnKind::Cpu && about.unit == "nanoseconds";
+    ensure!(is_cpu, "it is of {} in {}, not of CPU time", about.kind, about.unit);
+    Ok((read.profile.clone(), completed(read.report, &read.profile), read.seconds))
 }
 
 fn pprof_of(mut packed: impl BufRead) -> Result<pprof::Foreign> {

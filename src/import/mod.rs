@@ -25,6 +25,7 @@ mod timeline;
 mod window;
 
 pub use folded::{Folded, Threads, read_folded};
+pub use foreign::read_server_profile;
 pub use profiles::{ProfileFile, ProfileOptions, Told, Weights, import_profiles};
 pub use pyroscope::{PyroscopeQuery, fetch_pyroscope};
 

@@ -13,12 +13,15 @@ pub fn sampling_table(costs: &[SamplingCost]) -> Option<Table> {
         Column::number("interrupt", "interrupt", "µs/sample"),
         Column::number("following", "following", "µs/sample"),
         Column::number("share", "of the target's CPU", "%"),
+        Column::number("up_to", "up to", "%"),
         Column::number("highest", "in the worst window", "%"),
         Column::number("budget", "budget", "%"),
     ];
     let notes = vec![
-        "The rate is that of each CPU. The interrupt was measured by a loop before the load, the following of stacks \
-         in the windows. The shares are the least: interrupts of a busy server may take many times as much, which \
+        "The rate is that of each CPU. The interrupt was measured on the target in the first warm-up where it was \
+         shown to take more there than of a loop before the load, else by that; the following of stacks in the \
+         windows. Up to: by the upper end of the 95 % interval of the interrupt on the target. Where that was not \
+         measured the shares are the least: interrupts of a busy server may take many times as much, which \
          --observer-cost measures."
             .into(),
     ];
@@ -36,6 +39,7 @@ fn row(cost: &SamplingCost) -> Vec<Cell> {
         micros(cost.interrupt, "timers could not be timed before the load"),
         micros(cost.following, "what copying a stack takes is not told"),
         share(cost.share),
+        Cell::figure(cost.up_to, "what an interrupt takes of the target was not measured"),
         share(cost.highest),
         Cell::figure(cost.budget, "the rate was asked for (--frequency)"),
     ]

@@ -49,6 +49,21 @@ impl CpuAccount {
     }
 }
 
+/// Where a profile comes from that a server took of itself, by its own sampler, at its own rate, over its own span.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerProfile {
+    /// Its address without secrets.
+    pub url: String,
+    /// Seconds that it was asked for: `?seconds=N`.
+    pub asked_seconds: u64,
+    /// From the request to the whole answer: the profile lies somewhere within.
+    pub answered: Span,
+    /// Seconds that it was taken for by its own word; `None`: it does not tell.
+    pub profiled_seconds: Option<f64>,
+    /// Seconds of `answered` that lie in the window.
+    pub overlap_seconds: f64,
+}
+
 /// An entry of `beside.json`; its profile is `beside-N.pb.gz`, N its position in the list from 1.
 #[derive(Serialize, Deserialize)]
 struct CompanionEntry {
@@ -56,6 +71,8 @@ struct CompanionEntry {
     sampling: SamplingReport,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     account: Option<CpuAccount>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server: Option<ServerProfile>,
 }
 
 const COMPANIONS: &str = "beside.json";
@@ -79,6 +96,7 @@ pub fn companion_files(facts: &WindowFacts, companions: &[Companion]) -> Result<
         process: own.process.clone(),
         sampling: own.sampling.clone(),
         account: own.account.clone(),
+        server: own.server.clone(),
     };
     files.push(WindowFile::json(COMPANIONS, &companions.iter().map(entry).collect::<Vec<_>>())?);
     Ok(files)
@@ -86,10 +104,10 @@ pub fn companion_files(facts: &WindowFacts, companions: &[Companion]) -> Result<
 
 pub fn read_companions(directory: &Path, profiles: bool) -> Result<Vec<Companion>> {
     let entries: Vec<CompanionEntry> = read_optional(&directory.join(COMPANIONS))?.unwrap_or_default();
-    let read = |(at, CompanionEntry { process, sampling, account }): (usize, CompanionEntry)| {
+    let read = |(at, CompanionEntry { process, sampling, account, server }): (usize, CompanionEntry)| {
         let bytes = profiles.then(|| fs::read(directory.join(companion_profile(at)))).and_then(Result::ok);
         let profile = bytes.map(|bytes| pprof::decode(&bytes).with_context(|| companion_profile(at))).transpose()?;
-        Ok(Companion { process, sampling, account, profile })
+        Ok(Companion { process, sampling, account, server, profile })
     };
     entries.into_iter().enumerate().map(read).collect()
 }

@@ -21,7 +21,7 @@ mod unseen;
 mod verdict;
 mod window_file;
 
-pub use companions::{CpuAccount, ThreadAccount};
+pub use companions::{CpuAccount, ServerProfile, ThreadAccount};
 pub use goal::PrecisionGoal;
 pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
 pub use id::{Reserved, run_id};

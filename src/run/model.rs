@@ -1,7 +1,7 @@
 //! What a stored run holds. Everything right of the run (analysis, rendering, the log) reads only this.
 //! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
 
-use super::{CpuAccount, Part, PrecisionGoal};
+use super::{CpuAccount, Part, PrecisionGoal, ServerProfile};
 use crate::check::Check;
 use crate::clock::Span;
 use crate::load::LoadTrace;
@@ -295,6 +295,8 @@ pub struct Companion {
     /// CPU of its threads by the kernel's context switches; `None`: they were not recorded, or the run is of a version
     /// that did not keep this.
     pub account: Option<CpuAccount>,
+    /// Where its profile comes from, if the server took it of itself; `None`: it was sampled here.
+    pub server: Option<ServerProfile>,
     /// `None`: not read.
     pub profile: Option<Profile>,
 }

@@ -50,6 +50,8 @@ parts! {
     Carriers = "carriers",
     /// The stacks of what carried the queries.
     CarrierStacks = "stacks of the carriers",
+    /// The CPU profile that a server takes of itself.
+    ServerProfile = "server's own profile",
     /// How many samples were lost.
     LostSamples = "lost samples",
     /// How many samples an imported profile's weights stand for.

@@ -178,7 +178,10 @@ pub struct RunWriter {
 }
 
 impl RunWriter {
-    pub(super) fn begin(directory: PathBuf, manifest: Manifest) -> Result<RunWriter> {
+    /// Whatever the manifest says of its end, the run is under way until [`RunWriter::finish`]: who reads it meanwhile,
+    /// perhaps on another machine, does not take what is there for the whole.
+    pub(super) fn begin(directory: PathBuf, mut manifest: Manifest) -> Result<RunWriter> {
+        manifest.ended = RUNNING.into();
         let writer = RunWriter { directory, manifest };
         writer.write_manifest()?;
         Ok(writer)
@@ -279,7 +282,9 @@ pub(super) fn open(path: &Path) -> Result<std::io::BufReader<fs::File>> {
 }
 
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_reader(open(path)?).with_context(|| format!("{} is damaged", path.display()))
+    // From memory, which takes a third of the time that reading byte by byte does.
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
 }
 
 pub(super) fn read_optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -24,7 +24,9 @@ pub use followed::{FollowOptions, FollowedEvent, FollowingReport, Happened, RawF
 pub use off_cpu::{OffCpuReport, RawOffCpu, RawWait};
 use options::LARGEST_COPY;
 pub use options::{EventChoice, Options};
-pub use rate::{ChosenRate, DEFAULT_BUDGET, DEFAULT_FREQUENCY, FOLLOWING, Following, within_budget};
+pub use rate::{
+    ChosenRate, DEFAULT_BUDGET, DEFAULT_FREQUENCY, FOLLOWING, Following, LOWEST_RATE, OnTarget, within_budget,
+};
 pub use raw::*;
 pub use report::{NO_KERNEL, PER_THREAD, SamplingReport};
 pub use timer::{BareTimers, interrupt_cost};

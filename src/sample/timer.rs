@@ -12,7 +12,10 @@ use std::hint::black_box;
 use std::io;
 
 /// One timer a CPU, not yet running.
-pub struct BareTimers(Vec<Counter>);
+pub struct BareTimers {
+    timers: Vec<Counter>,
+    frequency: f64,
+}
 
 impl BareTimers {
     /// Opens one timer for each CPU, at the rate of the options; none runs yet.
@@ -23,7 +26,14 @@ impl BareTimers {
         let cpus = online_cpus();
         let budget = events::budget(cpus.len(), options);
         let timers = cpus.iter().map(|cpu| events::clock("cpu-clock", &budget, *cpu)).collect::<Result<_, _>>();
-        Ok(BareTimers(timers.context("the kernel refuses a timer on each CPU")?))
+        let each = cpus.iter().map(|cpu| 1e9 / events::period_of(*cpu, budget.period()) as f64);
+        let frequency = each.sum::<f64>() / cpus.len().max(1) as f64;
+        Ok(BareTimers { timers: timers.context("the kernel refuses a timer on each CPU")?, frequency })
+    }
+
+    /// Interrupts per second and CPU, the mean over the CPUs.
+    pub fn frequency(&self) -> f64 {
+        self.frequency
     }
 
     /// Lets all timers run.
@@ -31,7 +41,7 @@ impl BareTimers {
     /// # Errors
     /// What the kernel says.
     pub fn start(&mut self) -> Result<()> {
-        self.0.iter_mut().try_for_each(Counter::enable).context("a timer cannot be started")
+        self.timers.iter_mut().try_for_each(Counter::enable).context("a timer cannot be started")
     }
 
     /// Stops all timers.
@@ -39,7 +49,7 @@ impl BareTimers {
     /// # Errors
     /// What the kernel says.
     pub fn stop(&mut self) -> Result<()> {
-        self.0.iter_mut().try_for_each(Counter::disable).context("a timer cannot be stopped")
+        self.timers.iter_mut().try_for_each(Counter::disable).context("a timer cannot be stopped")
     }
 }
 
@@ -47,10 +57,10 @@ impl BareTimers {
 const SPANS: usize = 9;
 const EVERY: u64 = 100_000;
 
-/// ns that a timer's interrupt takes from a CPU that does nothing but count. A virtual machine within another one then
-/// takes several times as long to fill its address translations again: 27 us of a small server, 125 us of 64
-/// PostgreSQL backends were seen where the loop lost 13. It is the median of pairs of spans with a
-/// timer and without, some 150 ms in all.
+/// ns that a timer's interrupt takes from a CPU that does nothing but count: the least that it takes of anything. A
+/// virtual machine within another one then takes several times as long to fill its address translations again: 27 us of
+/// a small server, 125 and 317 us of 64 PostgreSQL backends were seen where the loop lost 13, which is why a long run
+/// asks its target. It is the median of pairs of spans with a timer and without, some 150 ms in all.
 ///
 /// # Errors
 /// What the host does not permit.

@@ -56,7 +56,8 @@ pub fn assemble(
         stacks.companions.iter_mut().for_each(|own| own.account = accounts.remove(&own.process));
         stacks
     });
-    let Stacks { profile, sampling, companions, waits } = stacks.unwrap_or_default();
+    let Stacks { profile, sampling, mut companions, waits } = stacks.unwrap_or_default();
+    companions.extend(captured.server_profiles);
     let off_cpu = waits.and_then(|waits| waits.map_err(|lacking| missing.push(lacking)).ok());
     let metrics = scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after));
     missing.extend(metrics.as_ref().and_then(|metrics| absent_metrics(preset, metrics)));
@@ -150,7 +151,7 @@ fn sampled(
     let hertz = hertz(&profile, scheduler);
     let companions = found.into_iter().map(|(process, (profile, report))| {
         let (profile, sampling) = with_cpu_time(profile, report, hertz);
-        Companion { process, sampling, account: None, profile: Some(profile) }
+        Companion { process, sampling, account: None, server: None, profile: Some(profile) }
     });
     let companions = companions.collect();
     let (profile, report) = with_cpu_time(profile, report, hertz);

@@ -8,6 +8,7 @@ use crate::load::{Load, ThreadChoice, WhyThreads, most_threads};
 use crate::target::{Role, SchedulerDelta, Snapshot, allowed_cpus, difference, idle};
 use anyhow::Result;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Below this share of its time the busiest load thread is no limit: the check of the generator's CPU warns at 0.85,
 /// and the instruments of a window, which the warm-up has not, take some of the time between.
@@ -98,8 +99,9 @@ pub fn begin(book: &ThreadBook, load: &mut dyn Load, level: usize) -> Result<()>
     Ok(())
 }
 
-/// The warm-up. Where the level's number of load threads is still to be found, it is read at the end of the warm-up
-/// how busy they are; where there are more from then on, the warm-up begins anew.
+/// The warm-up but for `spared` of it, which others use under the same load. Where the level's number of load threads
+/// is still to be found, it is read at the end of the warm-up how busy they are; where there are more from then on, the
+/// warm-up begins anew.
 ///
 /// # Errors
 /// What ends the window; see [`pause`].
@@ -108,8 +110,10 @@ pub async fn warm_up(
     load: &mut dyn Load,
     book: &mut ThreadBook,
     asked: &mut Asked<'_>,
+    spared: Duration,
 ) -> Result<()> {
-    let (level, stop, warmup) = (asked.id.level, asked.stop, asked.timing.warmup.as_nanos() as u64);
+    let (level, stop) = (asked.id.level, asked.stop);
+    let warmup = asked.timing.warmup.saturating_sub(spared).as_nanos() as u64;
     loop {
         let began = clock::now();
         let Some(threads) = load.adjustable().filter(|_| book.of(level).1.is_none()) else {

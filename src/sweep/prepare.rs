@@ -3,6 +3,7 @@
 
 use super::manifest::{Found, manifest};
 use super::processes::{companions, find_target, processes};
+use super::server_profiles::{self, ServerProfiler};
 use super::statements::{check_statements, open_statements};
 use super::{
     DriverChoice, QueryCounter, Request, ServerState, Sources, Stop, check, driver, follow, instruments, note, scrapes,
@@ -30,6 +31,7 @@ pub struct Prepared {
 struct Opened {
     pid: Option<u32>,
     companions: Vec<(String, u32)>,
+    profilers: Vec<ServerProfiler>,
     awake: Option<CpuLatencyLock>,
     sampler: Option<Box<dyn Sampler>>,
     driver: Box<dyn Driver>,
@@ -63,6 +65,7 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
     let mut absent = Vec::new();
     absent.extend(unless(pid.is_some(), Part::TargetCpu, notes, "give the process id of the server with --pid"));
     let companions = companions(request, pid)?;
+    let profilers = server_profiles::profilers(&request.observe.companions, request.plan.timing.window)?;
     let awake = instruments::awake(request, notes)?;
     let sampler = instruments::sampler(request, pid, notes)?;
     absent.extend(unless(sampler.is_some(), Part::Profile, notes, "leave --no-sampling out, or give --pid"));
@@ -82,7 +85,7 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
     absent.extend(unless(wire.is_some(), Part::Places, notes, remedy));
     let counter = driver::counter(request, scraper.is_some(), wire.is_some())?;
     check_statements(request, address, counter.as_ref())?;
-    Ok(Opened { pid, companions, awake, sampler, driver, scraper, wire, counter, absent })
+    Ok(Opened { pid, companions, profilers, awake, sampler, driver, scraper, wire, counter, absent })
 }
 
 /// That no window has the part, unless its instrument is `there`; why not is the note that was made of it last.
@@ -99,7 +102,7 @@ async fn complete(
     state: &ServerState,
     mut notes: Vec<String>,
 ) -> Result<(Sources, Manifest)> {
-    let Opened { pid, companions, awake, sampler, driver, scraper, wire, counter, mut absent } = opened;
+    let Opened { pid, companions, profilers, awake, sampler, driver, scraper, wire, counter, mut absent } = opened;
     let noted = notes.len();
     let statements = open_statements(request, address, &mut notes).await;
     let remedy = "name the database with --statements-url; `wireprof doctor` says what its role may read";
@@ -126,6 +129,7 @@ async fn complete(
         counter,
         processes,
         sampler,
+        profilers,
         scraper,
         scrape_cost,
         series: request.preset.wanted().into_iter().cloned().collect(),

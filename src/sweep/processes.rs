@@ -2,6 +2,7 @@
 //! the user names and is not there is refused or noted.
 
 use super::Request;
+use super::server_profiles::is_address;
 use super::sources::{Processes, TargetProcess};
 use crate::load::{self, Address, LoadError};
 use crate::sample::Sampled;
@@ -149,7 +150,7 @@ fn follows(request: &Request, pid: u32, notes: &mut Vec<String>) -> bool {
 /// named.
 pub fn companions(request: &Request, target: Option<u32>) -> Result<Vec<(String, u32)>> {
     let mut companions: Vec<u32> = Vec::new();
-    for name in &request.observe.companions {
+    for name in request.observe.companions.iter().filter(|name| !is_address(name)) {
         let mut found = match name.parse::<u32>() {
             Ok(pid) => start_ticks(pid).map(|_| pid).into_iter().collect(),
             Err(_) => named(name),

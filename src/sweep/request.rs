@@ -86,7 +86,8 @@ pub struct ObserveRequest {
     pub reset_statements: bool,
     /// Follow the sockets, to tell where each query is.
     pub wire: bool,
-    /// Further processes to sample and to account CPU to, by number or name.
+    /// Further processes to sample and to account CPU to, by number or name, and `http` addresses of the CPU profiles
+    /// that servers take of themselves.
     pub companions: Vec<String>,
     /// Further processes to account CPU to: what was started for this run.
     pub accounted: Vec<u32>,

@@ -1,12 +1,14 @@
-//! How often stacks are sampled: chosen before the load, and once more in the first warm-up where following a stack
-//! takes far more or less than was assumed. Invariant: all windows of a measurement, of all arms, have one rate.
+//! How often stacks are sampled: chosen before the load, and once more in the first warm-up where an interrupt takes
+//! more of the target than of a loop, or following a stack far more or less than was assumed. Invariant: all windows of
+//! a measurement, of all arms, have one rate.
 
 use super::window::{Asked, pause};
-use super::{Event, Sources};
-use crate::clock;
+use super::{Event, Sources, interrupts};
+use crate::clock::{self, Nanos};
 use crate::load::Load;
 use crate::sample::{ChosenRate, SamplingReport};
 use anyhow::Result;
+use std::time::Duration;
 
 /// Length of the recording that tells what following a stack takes, in ns.
 const TRIAL: u64 = 300_000_000;
@@ -29,25 +31,41 @@ impl RateBook {
     }
 }
 
-/// Settles the rate at the end of the first warm-up, which a short recording makes longer.
+/// Whether the rate is still to be settled, and depends on what is measured for it.
+fn is_open(asked: &Asked<'_>) -> bool {
+    asked.rate.0.is_none() && asked.chosen.is_some_and(ChosenRate::is_open)
+}
+
+/// How much of the warm-up, its end, belongs to what [`settle`] measures.
+pub fn within_warm_up(asked: &Asked<'_>) -> Duration {
+    if is_open(asked) { interrupts::within_warm_up(asked) } else { Duration::ZERO }
+}
+
+/// Settles the rate at the end of the first warm-up, which short recordings make longer where it is short; it lasts
+/// until `end` in any case.
 ///
 /// # Errors
 /// What ends the window; see [`pause`].
-pub async fn settle(sources: &mut Sources, load: &dyn Load, asked: &mut Asked<'_>) -> Result<()> {
+pub async fn settle(sources: &mut Sources, load: &dyn Load, asked: &mut Asked<'_>, end: Nanos) -> Result<()> {
     let Some(chosen) = asked.chosen.filter(|_| asked.rate.0.is_none()) else { return Ok(()) };
-    let report = if chosen.is_open() { trial(sources, load, asked).await? } else { None };
-    let settled = match report {
-        Some(report) => chosen.clone().reconsidered(report.kernel_cpu, report.recorded),
-        None => chosen.clone(),
-    };
-    if settled != *chosen {
-        (asked.tell)(Event::Noted(&format!("sampling: {}", settled.told())));
-        if let Some(sampler) = &mut sources.sampler {
-            sampler.set_rate(settled.clone());
+    let mut settled = chosen.clone();
+    if is_open(asked) && sources.sampler.is_some() {
+        settled = match interrupts::measure(sources, load, asked).await? {
+            Ok(target) => settled.measured(target),
+            Err(why) => settled.not_measured(why),
+        };
+        if let Some(report) = trial(sources, load, asked).await? {
+            settled = settled.reconsidered(report.kernel_cpu, report.recorded);
         }
     }
+    if settled.frequency != chosen.frequency || settled.following != chosen.following {
+        (asked.tell)(Event::Noted(&format!("sampling: {}", settled.told())));
+    }
+    if let Some(sampler) = sources.sampler.as_mut().filter(|_| settled != *chosen) {
+        sampler.set_rate(settled.clone());
+    }
     asked.rate.0 = Some(settled);
-    Ok(())
+    pause(load, sources, end, asked.stop).await
 }
 
 /// What a recording of the target says of itself; `None`: there is none. What cannot be sampled here cannot be in the

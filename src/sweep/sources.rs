@@ -3,6 +3,7 @@
 
 use super::across::TargetHost;
 use super::follow::FollowPlan;
+use super::server_profiles::ServerProfiler;
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
 use crate::metrics::{Scraper, Selector};
@@ -24,6 +25,8 @@ pub struct Sources {
     pub processes: Processes,
     /// The sampler of stacks.
     pub sampler: Option<Box<dyn Sampler>>,
+    /// Servers that take a CPU profile of themselves in each window.
+    pub profilers: Vec<ServerProfiler>,
     /// The reader of the server's metrics.
     pub scraper: Option<Arc<dyn Scraper>>,
     /// What one of its scrapes takes; `None`: not measured.

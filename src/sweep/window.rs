@@ -8,12 +8,13 @@ use super::live::Live;
 use super::load_threads::{self, ThreadBook};
 use super::sampling_rate::{self, RateBook};
 use super::scrapes::{SECOND, pace};
+use super::server_profiles::{self, Asking};
 use super::{Event, Sources, Stop, Timing};
 use crate::check::Check;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
 use crate::metrics::{Scrape, SeriesLog, SeriesOrigin};
-use crate::run::{Missing, Part, Scraping, WindowId};
+use crate::run::{Companion, Missing, Part, Scraping, WindowId};
 use crate::sample::{ChosenRate, RawSamples, Recording, SamplingReport};
 use crate::statements::{StatementsDelta, StatementsSnapshot};
 use crate::target::{SchedulerDelta, Snapshot, difference, started, tasks};
@@ -49,6 +50,8 @@ pub struct Captured {
     pub hands: Option<CapturedHands>,
     /// What ended the run after the window was measured.
     pub cut: Option<anyhow::Error>,
+    /// What servers told of themselves by profiles of their own.
+    pub server_profiles: Vec<Companion>,
     /// Whether reads saw acknowledged writes, just after the window.
     pub freshness: Option<Check>,
     /// What was wanted and not measured, with the reasons.
@@ -67,12 +70,15 @@ struct Observed {
     readings: Vec<Snapshot>,
     wire: Option<WireDelta>,
     statements: Option<StatementsDelta>,
+    profiles: Vec<Asking>,
 }
 
 /// What is asked of a window's time, and who is told of it.
 pub struct Asked<'a> {
     pub timing: &'a Timing,
     pub id: WindowId,
+    /// Windows of the run by its plan (a count).
+    pub windows: usize,
     pub stop: &'a Stop,
     /// The rate of samples as it was chosen before the load; `None`: stacks are not sampled.
     pub chosen: Option<&'a ChosenRate>,
@@ -100,8 +106,10 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
     load_threads::begin(threads, load.as_mut(), id.level)?;
     load.start()?;
     watch_generator(sources, &load.thread_ids());
-    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked).await?;
-    sampling_rate::settle(sources, load.as_ref(), &mut asked).await?;
+    let spared = sampling_rate::within_warm_up(&asked);
+    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked, spared).await?;
+    let warm = clock::now() + spared.as_nanos() as u64;
+    sampling_rate::settle(sources, load.as_ref(), &mut asked, warm).await?;
     // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
@@ -135,6 +143,8 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
     let unknown = load.unmeasured().into_iter();
     missing.extend(unknown.map(|(what, why)| lacking(what.into(), &why, "drive the load with `wireprof sweep`")));
     let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
+    // Only now, so that a server that is slow to answer does not have the load go on.
+    let server_profiles = server_profiles::answers(observed.profiles, observed.span, &mut missing).await;
     let series = observed.scrapes.as_ref().and_then(|(before, after)| {
         let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();
         series_log(sources, &all)
@@ -157,6 +167,7 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
         statements: observed.statements,
         hands,
         cut,
+        server_profiles,
         freshness,
         missing,
         target_started,
@@ -252,6 +263,7 @@ async fn observe(
         missing.push(lacking(Part::Timelines, &format!("{error:#}"), "run `wireprof doctor`"));
     }
     recording.iter().for_each(|recording| recording.begin_window());
+    let profiles = sources.profilers.iter().map(|profiler| profiler.ask()).collect();
     // Parsed after the window: that would take a CPU from the target.
     let mut inside = Vec::new();
     let every = before.as_ref().map_or(SECOND, |scrape| pace(scrape.span.nanos(), sources.scrape_cost.as_ref()));
@@ -292,7 +304,7 @@ async fn observe(
         Some(before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()))
     });
     let scrapes = before.zip(after);
-    Ok(Observed { span: Span::new(start, end), scrapes, inside, every, readings, wire, statements })
+    Ok(Observed { span: Span::new(start, end), scrapes, inside, every, readings, wire, statements, profiles })
 }
 
 /// A scrape between the window's two; only the first that fails is noted.

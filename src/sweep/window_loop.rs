@@ -113,7 +113,8 @@ impl WindowLoop<'_> {
         }
         let (timing, rate) = (&self.request.plan.timing, &mut *self.rate);
         let chosen = self.request.observe.sampling.as_ref().and_then(|options| options.chosen.as_ref());
-        let asked = Asked { timing, id, stop: self.stop, chosen, rate, tell: &mut *self.tell };
+        let windows = self.writer.manifest.order.len();
+        let asked = Asked { timing, id, windows, stop: self.stop, chosen, rate, tell: &mut *self.tell };
         let mut captured = window::capture(self.sources, self.threads, asked).await?;
         let cut = captured.cut.take();
         (self.tell)(Event::Processing(id));

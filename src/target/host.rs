@@ -47,3 +47,26 @@ pub fn host() -> Host {
         awake: false,
     }
 }
+
+/// Whether this kernel runs under a hypervisor, by the CPU's own word (CPUID leaf 1, ECX bit 31); `None`: the
+/// architecture does not tell.
+pub fn virtual_machine() -> Option<bool> {
+    flagged_virtual(&std::fs::read_to_string("/proc/cpuinfo").ok()?)
+}
+
+fn flagged_virtual(cpuinfo: &str) -> Option<bool> {
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags"))?;
+    Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_tells_that_it_is_virtual_and_one_without_flags_tells_nothing() {
+        assert_eq!(flagged_virtual("model name : x\nflags\t\t: fpu hypervisor lm\n"), Some(true));
+        assert_eq!(flagged_virtual("flags\t\t: fpu lm\nbugs : hypervisor\n"), Some(false));
+        assert_eq!(flagged_virtual("processor : 0\nFeatures : fp asimd\n"), None);
+    }
+}

@@ -59,6 +59,8 @@ mod report_pictures;
 mod rows;
 #[path = "../support/schema.rs"]
 mod schema;
+mod server_profiles;
+mod shared_runs;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/sweeps.rs"]

@@ -4,7 +4,8 @@
 use crate::record::{CLIENTS, load, with_peeks};
 use crate::sweeps::*;
 use serde_json::{Value, json};
-use wireprof::run::Store;
+use wireprof::run::{Run, Store};
+use wireprof::target::virtual_machine;
 use wireprof::testbed::Options;
 
 fn objects(text: &str) -> Vec<Value> {
@@ -22,6 +23,25 @@ fn short(place: &Place, arguments: &[&str]) -> Answer {
     place.run(&[arguments, &own].concat())
 }
 
+/// The plan of 5.2 s has time for six pairs of slices in the first warm-up, and all windows have what they showed.
+fn assert_interrupts_were_measured(run: &Run) {
+    let chosen: Vec<_> = run.windows.iter().map(|window| window.sampling.as_ref().unwrap().chosen.clone()).collect();
+    let first = chosen[0].clone().expect("why so often");
+    assert!(chosen.iter().all(|chosen| chosen.as_ref() == Some(&first)), "{chosen:?}");
+    if virtual_machine() == Some(false) {
+        return assert!(first.target.is_none() && first.unmeasured.is_some(), "{first:?}");
+    }
+    let Some(target) = first.target else {
+        // On a machine that others keep busy a slice can be without a query.
+        let why = first.unmeasured.expect("a reason");
+        return assert!(why.contains("queries were completed in a slice") || why.contains("too few slices"), "{why}");
+    };
+    assert_eq!((target.pairs, target.level), (6, run.manifest.order[0].level));
+    assert!(target.low <= target.nanos && target.nanos <= target.high, "{target:?}");
+    // An interrupt cannot take more than the time between two.
+    assert!(target.high * target.frequency < 1e9 && (900.0..=997.0).contains(&target.frequency), "{target:?}");
+}
+
 #[test]
 fn a_sweep_tells_its_windows_as_they_are_and_ends_with_the_answer_that_brief_has() {
     if testbed(Options::default()).is_none() {
@@ -33,6 +53,7 @@ fn a_sweep_tells_its_windows_as_they_are_and_ends_with_the_answer_that_brief_has
     assert_eq!(answer.code, code_of(std::slice::from_ref(&run)), "{}", answer.err);
     let of_window = ["window_start", "progress", "window"];
     assert_eq!(kinds(&lines), [&["start"], &of_window[..], &of_window, &["end"]].concat());
+    assert_interrupts_were_measured(&run);
     let start = &lines[0];
     assert_eq!(
         (&start["levels"], &start["windows"], &start["window_seconds"]),

@@ -5,5 +5,6 @@ pub mod checks;
 pub mod diagnose;
 pub mod machine;
 pub mod sampling;
+pub mod server_profiles;
 pub mod summary;
 pub mod transactions;

@@ -2,8 +2,9 @@
 //! budget. Invariant: a share is of windows that all have the samples, the cost of each and the target's CPU; what one
 //! of them lacks is not measured.
 
+use super::server_profiles::server_profiles;
 use crate::run::{Run, Window};
-use crate::sample::SamplingReport;
+use crate::sample::{LOWEST_RATE, OnTarget, SamplingReport};
 use crate::target::Role;
 use crate::words::{counted, list, significant, time};
 use serde::Serialize;
@@ -22,13 +23,18 @@ pub struct SamplingCost {
     pub frequency: u64,
     /// Samples of the target in the windows (a count).
     pub samples: u64,
-    /// ns that a timer's interrupt took of a loop before the load, mean over the samples; `None`: not measured.
+    /// ns that a timer's interrupt is reckoned to take, mean over the samples: of the target in the first warm-up where
+    /// it was shown to be more than of a loop before the load, else of that; `None`: not measured.
     pub interrupt: Option<f64>,
+    /// What it took of the target in the first warm-up; `None`: not measured.
+    pub on_target: Option<OnTarget>,
     /// ns that following a stack took of the interrupted thread, measured in the windows; `None`: not measured.
     pub following: Option<f64>,
     /// Both, times the samples, over the target's CPU by the kernel's accounts, in percent; `None`: one of them was not
     /// measured.
     pub share: Option<f64>,
+    /// The share if an interrupt took as much as the upper end of the interval of `on_target`; `None` as for both.
+    pub up_to: Option<f64>,
     /// The highest share of any window, in percent; `None` as for `share`.
     pub highest: Option<f64>,
     /// What samples may take, in percent; `None`: the rate was asked for, or is of an earlier version.
@@ -57,25 +63,37 @@ fn level_cost(level: usize, windows: &[&Window]) -> Option<SamplingCost> {
         let sum: f64 = reports().map(|report| Some(each(report)? * report.samples as f64)).sum::<Option<f64>>()?;
         (samples > 0).then(|| sum / samples as f64)
     };
-    let taken: Option<Vec<(f64, f64)>> = with.iter().map(|(window, report)| taken(window, report)).collect();
-    let taken = taken.filter(|taken| !taken.is_empty());
+    let all = |each: fn(&SamplingReport) -> Option<f64>| {
+        let taken: Option<Vec<(f64, f64)>> = with.iter().map(|(window, report)| taken(window, report, each)).collect();
+        taken.filter(|taken| !taken.is_empty())
+    };
     let percent = |(nanos, cpu): (f64, f64)| 100.0 * nanos / cpu;
-    let sum = taken.as_ref().map(|taken| taken.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1)));
+    let share =
+        |taken: &Vec<(f64, f64)>| percent(taken.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1)));
+    let taken = all(interrupt);
     Some(SamplingCost {
         level,
         windows: with.len(),
         frequency: chosen.frequency,
         samples,
         interrupt: mean(interrupt),
+        on_target: chosen.target,
         following: mean(following),
-        share: sum.map(percent),
+        share: taken.as_ref().map(share),
+        up_to: all(most).as_ref().map(share),
         highest: taken.and_then(|taken| taken.into_iter().map(percent).reduce(f64::max)),
         budget: chosen.budget,
     })
 }
 
 fn interrupt(report: &SamplingReport) -> Option<f64> {
-    report.chosen.as_ref()?.interrupt
+    report.chosen.as_ref()?.interrupt_taken()
+}
+
+/// ns that an interrupt may take by the upper end of its interval, but no less than what it is reckoned to.
+fn most(report: &SamplingReport) -> Option<f64> {
+    let chosen = report.chosen.as_ref()?;
+    Some(chosen.target?.high.max(chosen.interrupt_taken()?))
 }
 
 /// ns a sample. The kernel's program counts the whole recording, of which the window is nearly all.
@@ -84,8 +102,12 @@ fn following(report: &SamplingReport) -> Option<f64> {
     (report.recorded > 0).then(|| nanos as f64 / report.recorded as f64)
 }
 
-/// ns that the samples of a window took, and ns of CPU that the target had in it.
-fn taken(window: &Window, report: &SamplingReport) -> Option<(f64, f64)> {
+/// ns that the samples of a window took, by what an interrupt takes, and ns of CPU that the target had in it.
+fn taken(
+    window: &Window,
+    report: &SamplingReport,
+    interrupt: fn(&SamplingReport) -> Option<f64>,
+) -> Option<(f64, f64)> {
     let scheduler = window.scheduler.as_ref().filter(|scheduler| scheduler.span.nanos() > 0)?;
     let cpu = scheduler.cpu(Role::Target)? as f64 * window.load.span.seconds() / scheduler.span.seconds();
     let nanos = report.samples as f64 * (interrupt(report)? + following(report)?);
@@ -114,6 +136,7 @@ pub fn sampling_notes(run: &Run) -> Vec<String> {
     notes.extend(delivered_late(run));
     notes.extend(sample_cost(run));
     notes.extend(budget_notes(&sampling_costs(run)));
+    notes.extend(server_profiles(run));
     notes.iter().map(|note| format!("sampling: {note}")).collect()
 }
 
@@ -163,12 +186,15 @@ fn budget_notes(costs: &[SamplingCost]) -> Vec<String> {
     let over: Vec<&SamplingCost> = costs.iter().filter(|cost| cost.exceeds()).collect();
     if let Some((worst, budget)) = over.iter().filter_map(|cost| cost.share.zip(cost.budget)).reduce(larger) {
         let levels: Vec<String> = over.iter().map(|cost| cost.level.to_string()).collect();
-        notes.push(format!(
-            "that is more than the budget of {budget} % at level {}: a lower --sampling-budget ({} or less), or a \
-             lower --frequency, has fewer samples taken",
-            list(&levels),
-            significant(budget * budget / worst)
-        ));
+        let frequency = over.iter().map(|cost| cost.frequency).max().unwrap_or(0);
+        let remedy = match frequency > LOWEST_RATE {
+            true => format!(
+                "a lower --sampling-budget ({} or less), or a lower --frequency, has fewer samples taken",
+                significant(budget * budget / worst)
+            ),
+            false => format!("no rate that it can choose keeps it here; --frequency below {frequency} has fewer taken"),
+        };
+        notes.push(format!("that is more than the budget of {budget} % at level {}: {remedy}", list(&levels)));
     }
     notes
 }
@@ -193,12 +219,35 @@ fn took(costs: &[SamplingCost]) -> String {
         };
         return format!("what the samples took of the target's CPU was not measured: {why} is not known ({samples})");
     }
+    let (how, each) = reckoned(costs);
     format!(
-        "of the target's CPU, by the kernel's account, the samples took at least {}; {budget} ({samples}, each an \
-         interrupt of a loop before the load and a walk of the stack as it was measured in the windows; interrupts \
-         of a busy server may take many times as much, which --observer-cost measures)",
+        "of the target's CPU, by the kernel's account, the samples took {how} {}; {budget} ({samples}, each an \
+         interrupt {each})",
         list(&told)
     )
+}
+
+/// How sure what the samples took is, and what an interrupt and a walk were taken from.
+fn reckoned(costs: &[SamplingCost]) -> (&'static str, String) {
+    let walk = "and a walk of the stack as it was measured in the windows";
+    let up_to = costs.iter().filter_map(|cost| cost.up_to).reduce(f64::max).map(significant);
+    let Some((up_to, target)) = up_to.zip(costs.iter().find_map(|cost| cost.on_target)) else {
+        return (
+            "at least",
+            format!(
+                "of a loop before the load {walk}; interrupts of a busy server may take many times as much, which a \
+                 longer run measures in its first warm-up, and --observer-cost"
+            ),
+        );
+    };
+    let interval = format!("by the 95 % interval of the interrupt up to {up_to} %");
+    match costs.iter().all(|cost| cost.interrupt == Some(target.nanos)) {
+        true => ("about", format!("of the target as measured in the first warm-up {walk}; {interval}")),
+        false => (
+            "at least",
+            format!("of a loop before the load {walk}; on the target it was not shown to take more, and {interval}"),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -237,7 +286,8 @@ mod tests {
             took(&costs),
             "of the target's CPU, by the kernel's account, the samples took at least 0.800 % at level 1; budget 1 % \
              (2,000 samples, each an interrupt of a loop before the load and a walk of the stack as it was measured in \
-             the windows; interrupts of a busy server may take many times as much, which --observer-cost measures)"
+             the windows; interrupts of a busy server may take many times as much, which a longer run measures in \
+             its first warm-up, and --observer-cost)"
         );
         assert_eq!(budget_notes(&costs).len(), 1);
     }
@@ -252,6 +302,34 @@ mod tests {
             "that is more than the budget of 1 % at level 64: a lower --sampling-budget (0.500 or less), or a lower \
              --frequency, has fewer samples taken"
         );
+    }
+
+    /// A window as above, whose rate the target chose or did not, by what an interrupt took of it.
+    fn on_target(micros: f64, error: f64) -> Window {
+        let (nanos, error) = (micros * 1e3, error * 1e3);
+        let (low, high) = (nanos - error, nanos + error);
+        let (pairs, slice_seconds, frequency, level) = (12, 0.04, 968.0, 1);
+        let mut window = window(1, 1, 4_000_000_000);
+        let report = window.sampling.as_mut().unwrap();
+        let target = OnTarget { nanos, low, high, pairs, slice_seconds, frequency, level };
+        report.chosen = report.chosen.take().map(|chosen| chosen.measured(target));
+        window
+    }
+
+    #[test]
+    fn what_the_target_lost_to_interrupts_counts_and_a_budget_that_no_rate_keeps_is_said() {
+        let costs = sampling_costs(&build::run(vec![on_target(317.0, 40.0)]));
+        assert_eq!((costs[0].frequency, costs[0].interrupt), (49, Some(317_000.0)));
+        // 1,000 samples of 317 + 7 µs, or 357 + 7, in 4 s.
+        assert_eq!((costs[0].share, costs[0].up_to), (Some(8.1), Some(9.1)));
+        let notes = budget_notes(&costs);
+        assert!(notes[0].contains("took about 8.10 % at level 1; budget 1 %"), "{}", notes[0]);
+        assert!(notes[0].ends_with("by the 95 % interval of the interrupt up to 9.10 %)"), "{}", notes[0]);
+        assert!(notes[1].ends_with("no rate that it can choose keeps it here; --frequency below 49 has fewer taken"));
+        let costs = sampling_costs(&build::run(vec![on_target(20.0, 30.0)]));
+        assert_eq!((costs[0].frequency, costs[0].interrupt), (331, Some(13_000.0)));
+        let said = took(&costs);
+        assert!(said.contains("took at least 0.500 % at level 1") && said.contains("up to 1.43 %"), "{said}");
     }
 
     #[test]

@@ -4,4 +4,5 @@
 pub(in crate::analyze) mod autocorrelation;
 pub(in crate::analyze) mod distribution;
 pub mod interval;
+pub mod signed_rank;
 pub mod stopping;

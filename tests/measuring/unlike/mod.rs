@@ -6,6 +6,7 @@ mod hands;
 mod hands_of_poolers;
 mod hands_of_runtimes;
 mod looks;
+mod server_profile;
 mod servers;
 
 use crate::sweeps::Place;

@@ -2,18 +2,22 @@
 // over from each other. It answers every statement with one row, by the simple and the extended protocol, and does one
 // thing of known size for it.
 //
-//	server PORT none|cpu|sleep|lock|channel
+//	server PORT none|cpu|sleep|lock|channel [HTTP_PORT]
 //
 // cpu: 100 us in priceOrder; sleep: 2 ms in fetchRates; lock: 500 us of CPU under a mutex that bookOrder takes;
-// channel: askClerk waits until the one goroutine of runClerk has computed 500 us.
+// channel: askClerk waits until the one goroutine of runClerk has computed 500 us. HTTP_PORT answers every request with
+// a CPU profile of as many seconds as it asks for, as net/http/pprof does, which takes half a minute to compile.
 package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime/pprof"
 	"sync"
 	"time"
 )
@@ -152,9 +156,39 @@ func serve(connection net.Conn) {
 	}
 }
 
+// Answers one request at a time.
+func profileItself(port string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		panic(err)
+	}
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			panic(err)
+		}
+		request, _ := bufio.NewReader(connection).ReadString('\n')
+		var seconds int
+		if _, err := fmt.Sscanf(request, "GET /debug/pprof/profile?seconds=%d HTTP/1.1", &seconds); err != nil {
+			io.WriteString(connection, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+		} else {
+			var profile bytes.Buffer
+			pprof.StartCPUProfile(&profile)
+			time.Sleep(time.Duration(seconds) * time.Second)
+			pprof.StopCPUProfile()
+			fmt.Fprintf(connection, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", profile.Len())
+			connection.Write(profile.Bytes())
+		}
+		connection.Close()
+	}
+}
+
 func main() {
 	work = os.Args[2]
 	go runClerk()
+	if len(os.Args) > 3 {
+		go profileItself(os.Args[3])
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
 	if err != nil {
 		panic(err)
