@@ -70,7 +70,7 @@ static OPTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"(--?[\w-]*\w)[ \t]+"
 static SQL: LazyLock<Regex> = LazyLock::new(|| {
     let literal = r"(?:(?:e|b|x|u&)?'(?s:''|\\.|[^'\\])*'?|\$(?s:[A-Za-z_]*\$.*?(?:\$[A-Za-z_]*\$|$)))";
     let name = r#"(?:[\w.]+|"[^"]*")"#;
-    let word = r"(?:password|passwd|passphrase|passcode|secret|token|access_?key|secret_?key|api_?key)";
+    let word = r"(?:passw\w*|passphrase|passcode|secret|token|access_?key|secret_?key|api_?key)";
     let set = format!(r"{word}\s*(?:=|:=|=>|\bto\b)?\s*");
     let identified = format!(r"identified\s+(?:with\s+{name}\s+)?by\s+");
     let made = format!(r"secret\s+(?:if\s+not\s+exists\s+)?{name}\s+as\s+");
@@ -98,6 +98,15 @@ pub fn without_secrets(text: &str) -> String {
 /// SQL with the literals of passwords and secrets replaced.
 pub fn without_sql_secrets(sql: &str) -> String {
     SQL.replace_all(sql, format!("$1'{HIDDEN}'")).into_owned()
+}
+
+/// A server's message about this statement, without what the statement has of secrets, which some servers repeat.
+pub fn message_without_secrets(message: &str, sql: &str) -> String {
+    const SHORTEST: usize = 4;
+    let literals = SQL.captures_iter(sql).filter_map(|found| found.get(0)?.as_str().strip_prefix(&found[1]));
+    let texts = literals.map(|literal| literal.trim_matches(|c: char| !c.is_alphanumeric()));
+    let texts = texts.filter(|text| text.len() >= SHORTEST);
+    without_secrets(&texts.fold(message.to_string(), |message, text| message.replace(text, HIDDEN)))
 }
 
 /// Replaces the value behind each name for which there is a pattern.
@@ -284,10 +293,20 @@ mod tests {
             ("create user x identified by 'S3CR'", "create user x identified by '***'"),
             ("alter system set x.api_key to 'S3CR'", "alter system set x.api_key to '***'"),
             ("select * from t where token = 'S3CR", "select * from t where token = '***'"),
+            // A slip of the pen.
+            ("alter role x passwordd 'S3CR'", "alter role x passwordd '***'"),
             ("select 'a' as password, b from t where id = 'x'", "select 'a' as password, b from t where id = 'x'"),
         ] {
             assert_eq!(without_sql_secrets(sql), shown, "{sql}");
         }
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_a_statements_secret_is_hidden() {
+        let sql = "create user x password 'S3CR' in group 'abc'";
+        let told = message_without_secrets("expected a name, found string \"S3CR\" near abc", sql);
+        assert_eq!(told, "expected a name, found string \"***\" near abc");
+        assert_eq!(message_without_secrets("no role \"x\"", sql), "no role \"x\"");
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub fn on_terminal(report: &Report, screen: &Screen) -> String {
             text += "\n";
         }
         section.notes.iter().for_each(|note| text += &paragraph(note, screen));
-        section.pictures.iter().for_each(|p| text += &format!("{}: {}\n", screen.spelt(&p.title), p.path));
+        section
+            .pictures
+            .iter()
+            .for_each(|p| text += &format!("{}: {}\n", screen.spelt(&p.title), screen.spelt(&p.path)));
     }
     text
 }
@@ -123,7 +126,7 @@ impl GridColumn {
 impl<'a> Grid<'a> {
     fn of(table: &Table, screen: &'a Screen) -> Self {
         let texts = figure::cells(table);
-        let shown = |text: &str| screen.spelt(text).into_owned();
+        let shown = |text: &str| screen.spelt(text).replace('\n', " ");
         let mut columns: Vec<GridColumn> = table
             .columns
             .iter()

@@ -34,6 +34,7 @@ mod sample;
 mod sample_hostile;
 #[path = "../support/schema.rs"]
 mod schema;
+mod secrets;
 #[path = "../support/skip.rs"]
 mod skip;
 mod statements_cockroachdb;
