@@ -62,6 +62,8 @@ pub fn shown_argument(argument: &str) -> String {
 }
 
 static URL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[A-Za-z][A-Za-z0-9+.-]*://\S+"));
+/// The beginning of an address whose scheme was left out: user, password, host.
+static USER_INFO: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\b([A-Za-z_][\w.+-]*):([^\s:@/'"`]+)@(\w[\w.-]*)"#));
 /// A name, perhaps quoted, and the sign before its value.
 static SETTING: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([\w.-]*\w)["']?[ \t]*[=:][ \t]*"#));
 /// An option with its value behind a blank.
@@ -89,6 +91,11 @@ fn pattern(text: &str) -> Regex {
 pub fn without_secrets(text: &str) -> String {
     let text = KNOWN_FORMS.replace_all(text, HIDDEN);
     let text = URL.replace_all(&text, |found: &regex::Captures| shown_in_text(&found[0]));
+    let text = USER_INFO.replace_all(&text, |found: &regex::Captures| match &found[3] {
+        // An image's name with its digest.
+        "sha256" => found[0].to_string(),
+        host => format!("{}:{HIDDEN}@{host}", &found[1]),
+    });
     let text = replace(&text, &SETTING, |name| is_secret_name(name).then_some(&*VALUE));
     let text = replace(&text, &SETTING, |name| name.to_lowercase().ends_with("authorization").then_some(&*LINE));
     let text = replace(&text, &OPTION, |name| is_secret_name(name).then_some(&*VALUE));
@@ -320,6 +327,8 @@ mod tests {
                 r#"{"url":"postgres://u:***@h/d","password": ***}"#,
             ),
             ("environment: API_TOKEN=S3CR", "environment: API_TOKEN=***"),
+            ("--to pyroscope=me:S3CR@host:1/x", "--to pyroscope=me:***@host:1/x"),
+            ("image postgres:15@sha256:0a1b", "image postgres:15@sha256:0a1b"),
             ("./s --password S3CR -p 1", "./s --password *** -p 1"),
             ("connecting (http://a/?apikey=S3CR).", "connecting (http://a/?apikey=***)."),
             ("FATAL: password authentication failed for x", "FATAL: password authentication failed for x"),

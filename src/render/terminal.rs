@@ -8,6 +8,8 @@ use crate::profile::{middle, name_within};
 
 /// Names are cut to this width before a table is broken into blocks.
 const NARROWEST_NAME: usize = 24;
+/// What a note that is a command begins with, as in Markdown.
+const COMMAND: &str = "    ";
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -228,7 +230,11 @@ fn shrink(columns: &mut [GridColumn], table: &Table, mut excess: usize, width: u
     }
 }
 
+/// A command, which is indented by four, stays in its line: broken it could not be typed as it stands.
 fn paragraph(text: &str, screen: &Screen) -> String {
+    if text.starts_with(COMMAND) {
+        return format!("{}\n", screen.spelt(text));
+    }
     wrapped(&screen.spelt(text), screen.width)
 }
 

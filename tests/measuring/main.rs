@@ -25,6 +25,7 @@ mod postgres_users;
 mod postgres_wait_events;
 mod postgres_waits;
 mod precision;
+mod privileges;
 mod record;
 #[path = "../support/recordings.rs"]
 mod recordings;
