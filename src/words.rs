@@ -58,8 +58,8 @@ pub fn average(value: f64) -> String {
     }
 }
 
-/// A text that others wrote, as a terminal may have it: what would move its cursor, change its colours or title, or turn
-/// the order of letters is spelt out (`\u{1b}`). Ends of lines and tabs stay.
+/// A text that others wrote, as a terminal may have it: what would move its cursor, change its colours or title, or
+/// turn the order of letters is spelt out (`\u{1b}`). Ends of lines and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     const TURNS: [std::ops::RangeInclusive<char>; 3] =
         ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];

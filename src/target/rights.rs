@@ -13,14 +13,11 @@ pub fn setcap_command() -> String {
     format!("sudo setcap {CAPABILITIES}=ep {program}")
 }
 
-/// What lets perf events sample another user's process, as far as this user lacks it.
-pub fn sampling_remedy() -> String {
+/// What lets perf events sample, as far as this user lacks it; `or`: the other way, without any right.
+pub fn sampling_remedy(or: &str) -> String {
     match has(&[PERFMON]) {
         true => format!("{FILTERED}, which must permit perf_event_open"),
-        false => format!(
-            "run as root, or `{}`, or `sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user",
-            setcap_command()
-        ),
+        false => format!("run as root, or `{}`, or {or}", setcap_command()),
     }
 }
 
@@ -41,8 +38,8 @@ pub fn programs_remedy(kernel: &str) -> String {
 }
 
 /// For a user that has every right.
-const FILTERED: &str = "run on the host itself, or without a container's filter of system calls (Docker: --security-opt \
-     seccomp=unconfined)";
+const FILTERED: &str = "run on the host itself, or without a container's filter of system calls (Docker: \
+     --security-opt seccomp=unconfined)";
 
 /// Bits of capability.h.
 const PERFMON: u32 = 38;

@@ -8,7 +8,7 @@ use crate::sample::perf;
 use crate::sample::unwind::Cache;
 use crate::sample::{DEFAULT_BUDGET, DEFAULT_FREQUENCY, FOLLOWING, Options, interrupt_cost, permitted, within_budget};
 use crate::symbol::hidden_kernel_names;
-use crate::target::{CpuLatencyLock, following_remedy, host, programs_remedy, setcap_command};
+use crate::target::{CpuLatencyLock, following_remedy, host, programs_remedy, sampling_remedy};
 use crate::testbed;
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use crate::words::time;
@@ -50,11 +50,7 @@ fn sampling() -> HostCheck {
         setting("perf_event_paranoid"),
         setting("perf_event_mlock_kb")
     );
-    let remedy = format!(
-        "run as root, or `{}`, or \
-         `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`",
-        setcap_command()
-    );
+    let remedy = sampling_remedy("`sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`");
     let opened = permitted(&Options::default(), std::process::id());
     match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {
         Ok(opened) if opened.clocks.is_some() && opened.kernel => {

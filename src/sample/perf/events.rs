@@ -227,7 +227,10 @@ fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
     Forbidden {
         what: format!("sampling of process {}", pids.first().copied().unwrap_or(0)),
         cause: format!("{cause} (kernel.perf_event_paranoid is {})", paranoid.trim()),
-        remedy: format!("{}; --no-sampling measures the rest", sampling_remedy()),
+        remedy: format!(
+            "{}; --no-sampling measures the rest",
+            sampling_remedy("`sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user")
+        ),
     }
 }
 
