@@ -1,5 +1,6 @@
 //! Names, statements and messages of others that would act where they are shown: on a terminal, in Markdown, in
-//! pictures and on the page they come out as text. Invariant: every place of a run that quotes others has the hostile name.
+//! pictures and on the page they come out as text. Invariant: every place of a run that quotes others has the hostile
+//! name.
 
 use crate::cli::Place;
 use crate::report::named;
