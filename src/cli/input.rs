@@ -48,7 +48,7 @@ pub fn load(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
 /// [`Usage`] where there is no such run; otherwise what of it cannot be read.
 pub fn load_any(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
     let resolved = Store::new(&common.runs).resolve(reference).map_err(Usage)?;
-    resolved.note.iter().for_each(|note| output::told(note));
+    resolved.note.iter().for_each(output::told);
     let mut run = Store::load_readable(&resolved.directory, parts)?;
     tell_damaged(&run.manifest, &run.damaged);
     run.manifest.notes.extend(run.damaged.iter().map(|damaged| format!("left out: {}", damaged.why)));
