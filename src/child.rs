@@ -45,6 +45,14 @@ pub fn has_ended(pid: u32) -> bool {
     }
 }
 
+/// Environment variables that hold secrets of wireprof's own.
+const SECRETS: [&str; 2] = ["PGPASSWORD", "WIREPROF_PROFILER_TOKEN"];
+
+/// Keeps what the environment has of secrets from a child that has no use for them.
+pub fn without_secrets(command: &mut Command) {
+    SECRETS.iter().for_each(|name| _ = command.env_remove(name));
+}
+
 /// Has the kernel send `death_signal` to the child when the starting thread ends. Also puts the child into a process
 /// group of its own, so that a Ctrl-C at the terminal reaches only the parent, which then ends the child in order.
 pub fn die_with_parent(command: &mut Command, death_signal: i32) {

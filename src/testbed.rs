@@ -107,6 +107,7 @@ impl Drop for Testbed {
 
 fn build_command(options: &Options) -> Result<Command> {
     let mut command = Command::new(find_binary(options.binary.as_deref())?);
+    child::without_secrets(&mut command);
     for plant in &options.plants {
         command.arg("--plant").arg(plant);
     }

@@ -1,6 +1,8 @@
 //! Figures in running text: times, counts with their nouns, numbers. Invariant: a time has one form wherever it is
 //! read: three digits, in the unit of its size; and nothing is written as 0 that is not.
 
+use std::borrow::Cow;
+
 /// A time: three digits, in ns, µs, ms or s by its size.
 pub fn time(nanos: f64) -> String {
     // 0.05 % below the next unit, so that 999.6 µs does not become 1,000 µs.
@@ -54,6 +56,25 @@ pub fn average(value: f64) -> String {
         ..0.9995 => format!("{value:.2}"),
         _ => significant(value),
     }
+}
+
+/// A text that others wrote, as a terminal may have it: what would move its cursor, change its colours or title, or
+/// turn the order of letters is spelt out (`\u{1b}`). Ends of lines and tabs stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    const TURNS: [std::ops::RangeInclusive<char>; 3] =
+        ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let acts = |c: char| c.is_control() && c != '\n' && c != '\t' || TURNS.iter().any(|range| range.contains(&c));
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match acts(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Digits with separators between the thousands.

@@ -6,7 +6,7 @@ use crate::load::{self, Address};
 use crate::preset::Preset;
 use crate::render::{Cell, Column, Report, Section, Table};
 use crate::sweep;
-use crate::target::Forbidden;
+use crate::target::{Forbidden, setcap_command};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
@@ -88,7 +88,9 @@ impl Doctor {
         let mut preset = Preset::load(&name).map_err(|error| anyhow!(Usage(error.into())))?;
         let url = self.url.clone().or(preset.connect.url.clone());
         let address = url.map(|url| Address::parse(&url)).transpose()?;
-        let mut sections = vec![section("This host", &host::checks(common))];
+        let host = host::checks(common);
+        let mut lacks = lacks_rights(&host);
+        let mut sections = vec![section("This host", &host)];
         let mut refused = refusals(&sections[0].1);
         let mut chosen = None;
         if address.is_some() || self.pid.is_some() {
@@ -103,25 +105,13 @@ impl Doctor {
             let checks = runtime.block_on(server::checks(&self, &preset, address.as_ref()));
             let title =
                 address.as_ref().map_or("The process".into(), |address| format!("The server {}", address.shown()));
+            lacks |= lacks_rights(&checks);
             let made = section(&title, &checks);
             refused += refusals(&made.1);
             sections.push(made);
         }
         let possible = refused == 0;
-        let mut last = match (possible, address.is_some()) {
-            (true, true) => vec!["A sweep of this server is possible.".to_string()],
-            (true, false) => {
-                vec!["A sweep is possible; name a server with --url or --preset to have it looked at, too.".into()]
-            }
-            (false, _) => vec![format!("A sweep is not possible as it stands: {refused} of the checks refuse it.")],
-        };
-        match chosen {
-            Some(sentence) => last.push(format!("Without --preset a sweep takes {sentence}.")),
-            None if self.preset.is_none() && address.is_some() => {
-                last.push("Without --preset only what every server has was looked at.".into());
-            }
-            None => {}
-        }
+        let last = self.verdict(refused, address.is_some(), chosen, lacks);
         let title = format!("What is permitted: {}", last[0]);
         let mut sections: Vec<Section> = sections.into_iter().map(|(section, _)| section).collect();
         sections.push(Section { id: "verdict", title: "Verdict".into(), notes: last, ..Section::default() });
@@ -129,6 +119,35 @@ impl Doctor {
         output::report(common, &Report { title, sections, ..Report::default() })?;
         Ok(if possible { Outcome::Done } else { Outcome::NotPermitted })
     }
+
+    /// The last words: whether a sweep is possible, by which preset, and what gives the rights that are lacking.
+    fn verdict(&self, refused: usize, has_address: bool, chosen: Option<String>, lacks: bool) -> Vec<String> {
+        let mut last = match (refused, has_address) {
+            (0, true) => vec!["A sweep of this server is possible.".to_string()],
+            (0, false) => {
+                vec!["A sweep is possible; name a server with --url or --preset to have it looked at, too.".into()]
+            }
+            _ => vec![format!("A sweep is not possible as it stands: {refused} of the checks refuse it.")],
+        };
+        match chosen {
+            Some(sentence) => last.push(format!("Without --preset a sweep takes {sentence}.")),
+            None if self.preset.is_none() && has_address => {
+                last.push("Without --preset only what every server has was looked at.".into());
+            }
+            None => {}
+        }
+        if lacks {
+            last.push("As root, this gives every user of this program what this user lacks:".into());
+            last.push(format!("    {}", setcap_command()));
+        }
+        last
+    }
+}
+
+/// Whether the capabilities of the program's file would mend one of them.
+fn lacks_rights(checks: &[HostCheck]) -> bool {
+    let command = setcap_command();
+    checks.iter().any(|check| check.remedy.contains(&command))
 }
 
 fn refusals(verdicts: &[HostStatus]) -> usize {

@@ -60,7 +60,7 @@ pub struct Failed(pub Error);
 /// The code of a finished verb; prints its error.
 pub fn of(ended: Result<Outcome>, common: &Common) -> ExitCode {
     if let Err(error) = &ended {
-        eprintln!("wireprof: {error:#}");
+        output::told(format_args!("{error:#}"));
         if common.json && !output::answered() {
             // Who reads is gone, perhaps: the exit code stays.
             let _ = output::json(&failure(Some(&common.verb), error));
@@ -81,8 +81,8 @@ pub fn code_of(ended: &Result<Outcome>) -> u8 {
 
 /// The error as an object, for programs; standard error has it in words.
 pub fn failure(verb: Option<&str>, error: &Error) -> Value {
-    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-    object(verb, code(error), &error.to_string(), &causes)
+    let causes: Vec<String> = error.chain().skip(1).map(|cause| without_secrets(&cause.to_string())).collect();
+    object(verb, code(error), &without_secrets(&error.to_string()), &causes)
 }
 
 fn object(verb: Option<&str>, code: u8, message: &str, causes: &[String]) -> Value {
@@ -154,8 +154,8 @@ pub fn of_parsing(error: &clap::Error, asks: impl Fn(&str) -> bool) -> ExitCode 
             let _ = output::json(&failure);
         }
     }
-    match without_secrets(&text) {
-        // A URL in the wrong place is repeated by the message.
+    match output::harmless(&text) {
+        // A URL in the wrong place is repeated by the message, as is anything else.
         masked if error.use_stderr() && masked != text => eprint!("{masked}"),
         // A closed pipe while printing help is not worth a message.
         _ => drop(error.print()),

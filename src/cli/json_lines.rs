@@ -4,6 +4,7 @@
 use super::{Outcome, exit, output};
 use crate::analyze::judge::summary::{LevelSummary, of_window};
 use crate::check::Status;
+use crate::connection::without_secrets;
 use crate::render::envelope;
 use crate::run::{Manifest, Window, WindowId};
 use crate::sweep::{Event, Moment, Plan, Whereabouts};
@@ -92,7 +93,7 @@ impl JsonLines {
                 checks(measured).for_each(|check| self.line("check", with(window(run, id, *index, *of), check)));
             }
             Event::Further(windows) => self.line("further", json!({ "windows": windows })),
-            Event::Noted(text) => self.line("note", json!({ "text": text })),
+            Event::Noted(text) => self.line("note", json!({ "text": without_secrets(text) })),
             Event::Preparing(_) | Event::Following(_) | Event::Processing(_) => {}
         }
     }
@@ -167,7 +168,11 @@ fn figures(window: &Window) -> Value {
     let LevelSummary { throughput, mean_latency, p50, p99, p999, errors, load_threads, seconds: length, .. } =
         of_window(window);
     let percentile = |nanos: Option<u64>| nanos.map(|nanos| seconds(nanos as f64));
-    let missing = window.facts.missing.iter().map(|lacking| json!({ "what": lacking.what, "why": lacking.why }));
+    let missing = window
+        .facts
+        .missing
+        .iter()
+        .map(|lacking| json!({ "what": lacking.what, "why": without_secrets(&lacking.why) }));
     json!({
         "time": window.facts.wall,
         "length_seconds": length,

@@ -70,7 +70,7 @@ impl Open {
                 }
                 false => output::text(&(urls.join("\n") + "\n")),
             }?;
-            eprintln!("wireprof: serving run {} on this machine until Ctrl-C", run.manifest.id);
+            output::told(format_args!("serving run {} on this machine until Ctrl-C", run.manifest.id));
             Ok(())
         };
         let stop = async {
@@ -88,7 +88,7 @@ impl Open {
             return Ok(match Viewer::Firefox.served(run, directory) {
                 Ok(profile) => (vec![Viewer::Report, Viewer::Firefox], vec![report, profile]),
                 Err(why) => {
-                    eprintln!("wireprof: the report alone, for {why:#}");
+                    output::told(format_args!("the report alone, for {why:#}"));
                     (vec![Viewer::Report], vec![report])
                 }
             });

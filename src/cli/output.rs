@@ -2,9 +2,12 @@
 
 use super::screen::{screen, size};
 use super::{Common, Outcome, pager};
+use crate::connection::without_secrets;
 use crate::render::{Report, json_value, on_terminal};
+use crate::words::printable;
 use anyhow::{Context, Result};
 use serde_json::Value;
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +28,28 @@ pub fn report(common: &Common, report: &Report) -> Result<Outcome> {
 /// As [`report`].
 pub fn json(value: &Value) -> Result<Outcome> {
     ANSWERED.store(true, Ordering::Relaxed);
-    text(&if size().is_some() { format!("{value:#}\n") } else { format!("{value}\n") })
+    text(&inert(if size().is_some() { format!("{value:#}\n") } else { format!("{value}\n") }))
+}
+
+/// JSON as it is, but for the characters beyond ASCII by which a text acts on a terminal: these are escaped, as the
+/// others are in any JSON.
+fn inert(json: String) -> String {
+    let acts = |c: char| c != '\n' && c.is_control();
+    if !json.contains(acts) {
+        return json;
+    }
+    json.chars().map(|c| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+}
+
+/// A remark on standard error, of wireprof itself. What it quotes of others has no secret in it, and does not act on
+/// the terminal.
+pub fn told(remark: impl Display) {
+    eprintln!("wireprof: {}", harmless(&remark.to_string()));
+}
+
+/// A text that may quote others, without secrets and without what would act on a terminal.
+pub fn harmless(text: &str) -> String {
+    printable(&without_secrets(text)).into_owned()
 }
 
 /// Whether an answer in JSON was printed already.
@@ -49,7 +73,7 @@ pub fn text(text: &str) -> Result<Outcome> {
 /// Prints an event of work under way, in a line of its own.
 pub fn line(value: &Value) {
     // A full disk is told by the answer of the work, which is no reason to end it.
-    let _ = bytes(format!("{value}\n").as_bytes());
+    let _ = bytes(inert(format!("{value}\n")).as_bytes());
 }
 
 /// Writes a file's content to standard output.

@@ -1,7 +1,8 @@
 //! A pager for text that is longer than the terminal, as git has it. Invariant: whatever becomes of the pager, the text
 //! is shown once, and quitting the pager is no error.
 
-use super::screen;
+use super::{output, screen};
+use crate::child;
 use std::io::{ErrorKind, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -23,7 +24,7 @@ pub fn shown(text: &str) -> bool {
 }
 
 fn told(command: &str, why: &str) -> bool {
-    eprintln!("wireprof: no pager `{command}`: {why}; set PAGER, or give --no-pager");
+    output::told(format_args!("no pager `{command}`: {why}; set PAGER, or give --no-pager"));
     false
 }
 
@@ -37,6 +38,7 @@ fn command(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
 /// Gives the text to the command and waits for its end.
 fn through(command: &str, text: &str) -> std::io::Result<ExitStatus> {
     let mut pager = called(command);
+    child::without_secrets(&mut pager);
     pager.stdin(Stdio::piped());
     if std::env::var_os("LESS").is_none() {
         pager.env("LESS", LESS);

@@ -3,6 +3,7 @@
 
 use super::json_lines::{Expected, JsonLines};
 use super::{Outcome, screen};
+use crate::connection::without_secrets;
 use crate::render::{self, Screen};
 use crate::run::{Window, WindowId};
 use crate::sweep::{Event, Moment, Plan};
@@ -78,7 +79,8 @@ impl Progress {
 
     /// Something worth keeping on the screen.
     pub fn note(&self, text: &str) {
-        let text = self.screen.spelt(text);
+        let text = without_secrets(text);
+        let text = self.screen.spelt(&text);
         match &self.bar {
             Some(bar) => wrapped(&text, self.screen.width).lines().for_each(|line| bar.println(line)),
             None => eprintln!("{text}"),

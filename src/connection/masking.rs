@@ -62,6 +62,8 @@ pub fn shown_argument(argument: &str) -> String {
 }
 
 static URL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[A-Za-z][A-Za-z0-9+.-]*://\S+"));
+/// The beginning of an address whose scheme was left out: user, password, host.
+static USER_INFO: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\b([A-Za-z_][\w.+-]*):([^\s:@/'"`]+)@(\w[\w.-]*)"#));
 /// A name, perhaps quoted, and the sign before its value.
 static SETTING: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([\w.-]*\w)["']?[ \t]*[=:][ \t]*"#));
 /// An option with its value behind a blank.
@@ -70,7 +72,7 @@ static OPTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"(--?[\w-]*\w)[ \t]+"
 static SQL: LazyLock<Regex> = LazyLock::new(|| {
     let literal = r"(?:(?:e|b|x|u&)?'(?s:''|\\.|[^'\\])*'?|\$(?s:[A-Za-z_]*\$.*?(?:\$[A-Za-z_]*\$|$)))";
     let name = r#"(?:[\w.]+|"[^"]*")"#;
-    let word = r"(?:password|passwd|passphrase|passcode|secret|token|access_?key|secret_?key|api_?key)";
+    let word = r"(?:passw\w*|passphrase|passcode|secret|token|access_?key|secret_?key|api_?key)";
     let set = format!(r"{word}\s*(?:=|:=|=>|\bto\b)?\s*");
     let identified = format!(r"identified\s+(?:with\s+{name}\s+)?by\s+");
     let made = format!(r"secret\s+(?:if\s+not\s+exists\s+)?{name}\s+as\s+");
@@ -89,6 +91,11 @@ fn pattern(text: &str) -> Regex {
 pub fn without_secrets(text: &str) -> String {
     let text = KNOWN_FORMS.replace_all(text, HIDDEN);
     let text = URL.replace_all(&text, |found: &regex::Captures| shown_in_text(&found[0]));
+    let text = USER_INFO.replace_all(&text, |found: &regex::Captures| match &found[3] {
+        // An image's name with its digest.
+        "sha256" => found[0].to_string(),
+        host => format!("{}:{HIDDEN}@{host}", &found[1]),
+    });
     let text = replace(&text, &SETTING, |name| is_secret_name(name).then_some(&*VALUE));
     let text = replace(&text, &SETTING, |name| name.to_lowercase().ends_with("authorization").then_some(&*LINE));
     let text = replace(&text, &OPTION, |name| is_secret_name(name).then_some(&*VALUE));
@@ -98,6 +105,15 @@ pub fn without_secrets(text: &str) -> String {
 /// SQL with the literals of passwords and secrets replaced.
 pub fn without_sql_secrets(sql: &str) -> String {
     SQL.replace_all(sql, format!("$1'{HIDDEN}'")).into_owned()
+}
+
+/// A server's message about this statement, without what the statement has of secrets, which some servers repeat.
+pub fn message_without_secrets(message: &str, sql: &str) -> String {
+    const SHORTEST: usize = 4;
+    let literals = SQL.captures_iter(sql).filter_map(|found| found.get(0)?.as_str().strip_prefix(&found[1]));
+    let texts = literals.map(|literal| literal.trim_matches(|c: char| !c.is_alphanumeric()));
+    let texts = texts.filter(|text| text.len() >= SHORTEST);
+    without_secrets(&texts.fold(message.to_string(), |message, text| message.replace(text, HIDDEN)))
 }
 
 /// Replaces the value behind each name for which there is a pattern.
@@ -284,10 +300,20 @@ mod tests {
             ("create user x identified by 'S3CR'", "create user x identified by '***'"),
             ("alter system set x.api_key to 'S3CR'", "alter system set x.api_key to '***'"),
             ("select * from t where token = 'S3CR", "select * from t where token = '***'"),
+            // A slip of the pen.
+            ("alter role x passwordd 'S3CR'", "alter role x passwordd '***'"),
             ("select 'a' as password, b from t where id = 'x'", "select 'a' as password, b from t where id = 'x'"),
         ] {
             assert_eq!(without_sql_secrets(sql), shown, "{sql}");
         }
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_a_statements_secret_is_hidden() {
+        let sql = "create user x password 'S3CR' in group 'abc'";
+        let told = message_without_secrets("expected a name, found string \"S3CR\" near abc", sql);
+        assert_eq!(told, "expected a name, found string \"***\" near abc");
+        assert_eq!(message_without_secrets("no role \"x\"", sql), "no role \"x\"");
     }
 
     #[test]
@@ -301,6 +327,8 @@ mod tests {
                 r#"{"url":"postgres://u:***@h/d","password": ***}"#,
             ),
             ("environment: API_TOKEN=S3CR", "environment: API_TOKEN=***"),
+            ("--to pyroscope=me:S3CR@host:1/x", "--to pyroscope=me:***@host:1/x"),
+            ("image postgres:15@sha256:0a1b", "image postgres:15@sha256:0a1b"),
             ("./s --password S3CR -p 1", "./s --password *** -p 1"),
             ("connecting (http://a/?apikey=S3CR).", "connecting (http://a/?apikey=***)."),
             ("FATAL: password authentication failed for x", "FATAL: password authentication failed for x"),

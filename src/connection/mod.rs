@@ -24,7 +24,7 @@ pub use encryption::{ClientCertificate, Encryption, Roots, TlsMode, Verify};
 pub use endpoint::Endpoint;
 pub use keywords::variables;
 pub use legible::{legible, legible_arguments};
-pub use masking::{shown_argument, shown_arguments, without_secrets, without_sql_secrets};
+pub use masking::{message_without_secrets, shown_argument, shown_arguments, without_secrets, without_sql_secrets};
 pub use secret::Secret;
 pub use shown::{HIDDEN, shown_connection, shown_url};
 

@@ -2,6 +2,7 @@
 //! is told in perf's words, and nothing it printed before is used.
 
 use super::perf_script::{PRINT, Script, read};
+use crate::child;
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -38,6 +39,7 @@ pub(super) fn read_recording(path: &Path, pid: Option<u32>, inlines: bool) -> Re
 
 fn script(path: &Path, fields: &str, pid: Option<u32>, inlines: bool) -> Result<(Result<Script>, String, bool)> {
     let mut command = Command::new("perf");
+    child::without_secrets(&mut command);
     command.args(["script", "--force", "-F", fields, "-i"]).arg(path);
     if !inlines {
         command.arg("--no-inline");

@@ -10,6 +10,7 @@ use super::dbbench_output::{DbbenchJob, parse_output};
 use super::driver::{Driver, Load};
 use super::interrupt::interrupt;
 use super::trace::{Generator, JobCount, LoadTrace, Reported, ReportedJob, Sessions, empty_histogram};
+use crate::child;
 use crate::clock::{self, Nanos, Span};
 use crate::connection::{Address, variables};
 use crate::workload::Workload;
@@ -98,6 +99,7 @@ impl Driver for DbbenchDriver {
         command.args(self.arguments(level)).arg(script.path()).stdin(Stdio::null()).stdout(handle()?).stderr(handle()?);
         // All settings are in the URL; its driver would read some of these otherwise, or refuse them.
         variables().for_each(|name| _ = command.env_remove(name));
+        child::without_secrets(&mut command);
         if let Some(password) = self.address.password() {
             command.env("PGPASSWORD", OsStr::from_bytes(password.expose()));
         }
@@ -126,6 +128,7 @@ fn ask(program: &Path, argument: &str) -> Result<String, LoadError> {
     let output = NamedTempFile::new().map_err(|cause| failed(format!("no temporary file: {cause}")))?;
     let handle = || output.reopen().map(Stdio::from).map_err(|cause| failed(format!("no temporary file: {cause}")));
     let mut command = Command::new(program);
+    child::without_secrets(&mut command);
     command.arg(argument).stdin(Stdio::null()).stdout(handle()?).stderr(handle()?);
     let mut child = command.spawn().map_err(|cause| failed(format!("it cannot be run: {cause}")))?;
     let ended = wait(&mut child, ANSWER).map_err(|cause| failed(format!("it cannot be waited for: {cause}")))?;

@@ -5,6 +5,7 @@ use super::LoadError;
 use super::connect::{Connection, Connector};
 use super::plan::{self, JobPlan, Plan};
 use super::results::results;
+use crate::connection::{message_without_secrets, without_sql_secrets};
 use crate::workload::{Work, Workload};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -73,6 +74,8 @@ fn execute(connection: &mut Connection, message: &[u8], sql: &str, limit: Durati
 }
 
 fn statement_error(sql: &str, sqlstate: String, message: String) -> LoadError {
+    // Masked first: the cut could go through a password's quotes.
+    let (message, sql) = (message_without_secrets(&message, sql), without_sql_secrets(sql));
     let shown: String = sql.chars().take(200).collect();
     let sql = if shown.len() < sql.len() { format!("{shown}...") } else { shown };
     LoadError::Statement { sql, sqlstate, message }

@@ -8,6 +8,7 @@ use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, S
 use super::transactions::transactions;
 use super::{LoopChoice, SliceLatency, ThreadChoice};
 use crate::clock::{Nanos, Span};
+use crate::connection::without_secrets;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
@@ -41,7 +42,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
     let accepted = |sqlstate: &String| setting.accepted_errors.contains(sqlstate);
     let errors = tally.errors.into_iter().map(|((sqlstate, message), count)| {
         let accepted = accepted(&sqlstate);
-        ErrorCount { sqlstate, message, count, accepted }
+        ErrorCount { sqlstate, message: without_secrets(&message), count, accepted }
     });
     let lost = notes.iter().flat_map(|thread| &thread.losses).filter(|loss| loss.at < span.end).count();
     LoadTrace {

@@ -5,7 +5,7 @@ use super::block::{Generated, Made};
 use super::document::Document;
 use super::file::write_bytes;
 use super::kept::keep;
-use crate::render::{Cell, Column, Table, markdown_table};
+use crate::render::markdown_text;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -58,13 +58,14 @@ pub fn attach(
     Ok(spliced)
 }
 
+/// The table of the links, whose texts and targets are file names of wireprof's own.
 fn links(attachments: &[Attachment]) -> String {
-    let columns = vec![Column::level(), Column::text("what", "attachment"), Column::text("file", "file")];
     let mut sorted: Vec<&Attachment> = attachments.iter().collect();
     sorted.sort_by(|a, b| (a.level, &a.what, &a.name).cmp(&(b.level, &b.what, &b.name)));
     let row = |a: &&Attachment| {
-        let link = format!("[{}]({FOLDER}/{})", a.name, a.name.replace(' ', "%20"));
-        vec![Cell::Count(a.level as u64), Cell::Text(a.what.clone()), Cell::Text(link)]
+        let [what, name] = [&a.what, &a.name].map(|text| markdown_text(text).replace('|', "\\|"));
+        format!("| {} | {what} | [{name}]({FOLDER}/{}) |\n", a.level, a.name.replace(' ', "%20"))
     };
-    markdown_table(&Table { columns, rows: sorted.iter().map(row).collect(), ..Table::default() })
+    let head = "| level | attachment | file |\n| ---: | --- | --- |\n";
+    head.to_string() + &sorted.iter().map(row).collect::<String>()
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Raised whenever the same run gives another text: entries of other forms are compared by value, not byte by byte.
-pub const FORM: u32 = 7;
+pub const FORM: u32 = 8;
 
 /// How a block was made, so that it can be made again. It stands in the block's first marker as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 use super::block::Generated;
 use super::figures::one_line_summary;
 use crate::analyze::judge::summary::summary;
-use crate::render::{Picture, significant};
+use crate::render::{Picture, markdown_text, significant};
 use crate::run::{BuiltFrom, Manifest, Run};
 
 /// How a placeholder begins, for those who look for what is open.
@@ -53,7 +53,8 @@ pub fn date(manifest: &Manifest) -> String {
             let commit: String = copy.commit.chars().take(12).collect();
             let of = copy.change.as_ref().map_or(commit.clone(), |change| format!("{change} ({commit})"));
             let changed = if copy.changed { ", with changes" } else { "" };
-            let title = if copy.title.is_empty() { String::new() } else { format!(" \"{}\"", copy.title) };
+            let title =
+                if copy.title.is_empty() { String::new() } else { format!(" \"{}\"", markdown_text(&copy.title)) };
             format!("{} {of}{title}{changed}", copy.tool)
         }
         _ => "a revision that was not said (--source DIR)".into(),

@@ -9,8 +9,11 @@ use crate::analyze::judge::sampling::sampling_notes;
 use crate::analyze::judge::summary::summary;
 use crate::analyze::time::places::places;
 use crate::profile::Focus;
-use crate::render::{checks_table, frames_table, manifest_lines, markdown_table, places_section, summary_table};
+use crate::render::{
+    checks_table, frames_table, manifest_lines, markdown_table, markdown_text, places_section, summary_table,
+};
 use crate::run::Run;
+use crate::words::printable;
 use anyhow::{Context, Result};
 
 /// Kind of the block in its key.
@@ -45,7 +48,8 @@ pub fn results(run: &Run, made: &Made) -> Result<Generated> {
 /// A diagnosis as it was printed. It rests on a preset's rules, which change without the run, so it is held against
 /// its copy only.
 pub fn diagnosis(run: &Run, printed: &str) -> Generated {
-    let text = format!("Diagnosis:\n\n```text\n{}\n```\n", printed.trim_end().replace("```", "'''"));
+    let printed = printable(printed.trim_end()).replace("```", "'''");
+    let text = format!("Diagnosis:\n\n```text\n{printed}\n```\n");
     Generated { key: format!("{} {DIAGNOSIS}", run.manifest.id), made: Made::now(), text }
 }
 
@@ -57,13 +61,14 @@ fn levels(run: &Run) -> String {
 fn where_queries_are(run: &Run) -> String {
     let Some(places) = places_section(&places(run)) else { return String::new() };
     let mut text = String::from("Where a query is:\n\n");
-    places.notes.iter().for_each(|line| text += &format!("- {}\n", one_line(line)));
+    places.notes.iter().for_each(|line| text += &format!("- {}\n", one_line(&markdown_text(line))));
     places.tables.iter().for_each(|table| text += &format!("\n{}", markdown_table(table)));
     text + "\n"
 }
 
 fn hot_frames(table: &HotTable) -> String {
-    let by_focus = table.focus.as_ref().map_or(String::new(), |focus| format!(", focus {}", one_line(focus)));
+    let by_focus =
+        table.focus.as_ref().map_or(String::new(), |focus| format!(", focus {}", one_line(&markdown_text(focus))));
     format!("Hot frames ({}{by_focus}):\n\n{}\n", table.column, markdown_table(&frames_table(table)))
 }
 
@@ -71,7 +76,7 @@ fn checks(run: &Run) -> String {
     let checks: Vec<_> = run.windows.iter().flat_map(|w| w.checks.iter().map(move |g| (w.id(), g))).collect();
     let table = checks_table(&checks, false);
     match table.rows.is_empty() {
-        true => format!("Checks: {}\n\n", table.notes.join(" ")),
+        true => format!("Checks: {}\n\n", markdown_text(&table.notes.join(" "))),
         false => format!("Checks:\n\n{}\n", markdown_table(&table)),
     }
 }
@@ -79,5 +84,7 @@ fn checks(run: &Run) -> String {
 fn measured_with(run: &Run) -> String {
     let lines =
         [manifest_lines(&run.manifest), load_thread_notes(run), machine_notes(run), sampling_notes(run)].concat();
-    lines.iter().fold("Measured with:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(line)))
+    lines
+        .iter()
+        .fold("Measured with:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(&markdown_text(line))))
 }

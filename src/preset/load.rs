@@ -3,6 +3,7 @@
 //! decided by that file and its parents alone: a child that redefines a quantity leaves the parent's nodes as they are.
 
 use super::Preset;
+use crate::connection::without_secrets;
 use std::path::{Path, PathBuf};
 
 /// The presets compiled in, by name.
@@ -191,7 +192,9 @@ fn text_of(name: &str) -> Result<&'static str, PresetError> {
 
 /// One file; toml's own message shows the line and marks the place.
 fn read(name: &str, text: &str) -> Result<Preset, PresetError> {
-    let invalid = |e: toml::de::Error| PresetError::Invalid { name: name.to_string(), why: e.to_string() };
+    // It quotes the line.
+    let invalid =
+        |e: toml::de::Error| PresetError::Invalid { name: name.to_string(), why: without_secrets(&e.to_string()) };
     let mut preset: Preset = toml::from_str(text).map_err(invalid)?;
     preset.name = name.to_string();
     Ok(preset)

@@ -59,7 +59,7 @@ pub use headline::headline_lines;
 pub use hot::{frames as frames_table, hot_report};
 pub use json::{answer_value, diagnosis_value, envelope, headline_value, json_error, json_value};
 pub use ladder::{Ladder, ladder_report};
-pub use markdown::{markdown, table as markdown_table};
+pub use markdown::{inert as markdown_text, markdown, table as markdown_table};
 pub use model::{Align, Cell, Column, Picture, Report, Section, Table};
 pub use nodes::nodes_section;
 pub use observer::observer_section;

@@ -1,6 +1,7 @@
 //! What a screen can show of a text: how wide it is, whether in colours, with which characters. Invariant: widths are
 //! those of the text without colours, and no colour goes over the end of a line.
 
+use crate::words::printable;
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
 
@@ -41,10 +42,12 @@ impl Screen {
         Screen { width, colour: false, unicode: true }
     }
 
-    /// A text in the characters of the screen. What others named keeps its own.
+    /// A text in the characters of the screen, and nothing that would act on a terminal. What others named keeps its
+    /// own letters.
     pub fn spelt<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let text = printable(text);
         if self.unicode || text.is_ascii() {
-            return Cow::Borrowed(text);
+            return text;
         }
         let spelt = |c: char| SPELT.iter().find(|(known, _)| *known == c).map(|(_, ascii)| *ascii);
         let mut shown = String::with_capacity(text.len());

@@ -8,6 +8,8 @@ use crate::profile::{middle, name_within};
 
 /// Names are cut to this width before a table is broken into blocks.
 const NARROWEST_NAME: usize = 24;
+/// What a note that is a command begins with, as in Markdown.
+const COMMAND: &str = "    ";
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -34,7 +36,10 @@ pub fn on_terminal(report: &Report, screen: &Screen) -> String {
             text += "\n";
         }
         section.notes.iter().for_each(|note| text += &paragraph(note, screen));
-        section.pictures.iter().for_each(|p| text += &format!("{}: {}\n", screen.spelt(&p.title), p.path));
+        section
+            .pictures
+            .iter()
+            .for_each(|p| text += &format!("{}: {}\n", screen.spelt(&p.title), screen.spelt(&p.path)));
     }
     text
 }
@@ -123,7 +128,7 @@ impl GridColumn {
 impl<'a> Grid<'a> {
     fn of(table: &Table, screen: &'a Screen) -> Self {
         let texts = figure::cells(table);
-        let shown = |text: &str| screen.spelt(text).into_owned();
+        let shown = |text: &str| screen.spelt(text).replace('\n', " ");
         let mut columns: Vec<GridColumn> = table
             .columns
             .iter()
@@ -225,7 +230,11 @@ fn shrink(columns: &mut [GridColumn], table: &Table, mut excess: usize, width: u
     }
 }
 
+/// A command, which is indented by four, stays in its line: broken it could not be typed as it stands.
 fn paragraph(text: &str, screen: &Screen) -> String {
+    if text.starts_with(COMMAND) {
+        return format!("{}\n", screen.spelt(text));
+    }
     wrapped(&screen.spelt(text), screen.width)
 }
 

@@ -17,6 +17,7 @@ mod read;
 mod reference;
 mod scrapes;
 mod store;
+mod told;
 mod unseen;
 mod verdict;
 mod window_file;

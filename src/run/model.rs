@@ -1,7 +1,7 @@
 //! What a stored run holds. Everything right of the run (analysis, rendering, the log) reads only this.
 //! Invariant: a value that was not measured is `None` or absent, with a [`Missing`] that says why; it is never 0.
 
-use super::{CpuAccount, Part, PrecisionGoal, ServerProfile};
+use super::{CpuAccount, Part, PrecisionGoal, ServerProfile, told};
 use crate::check::Check;
 use crate::clock::Span;
 use crate::load::LoadTrace;
@@ -63,10 +63,13 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<PrecisionGoal>,
     /// Set-up made on the target, as `what: from -> to`.
+    #[serde(serialize_with = "told::texts")]
     pub changes: Vec<String>,
     /// What the user should know of the whole run (a metric the preset wants and the server lacks, ...).
+    #[serde(serialize_with = "told::texts")]
     pub notes: Vec<String>,
     /// `complete`, or why the run was cut short.
+    #[serde(serialize_with = "told::text")]
     pub ended: String,
     /// Each replicate had a target of its own, started for it; `target` is the last one.
     #[serde(default)]
@@ -198,6 +201,7 @@ pub struct Missing {
     /// The part that is missing.
     pub what: Part,
     /// Why it was not measured, in words.
+    #[serde(serialize_with = "told::text")]
     pub why: String,
     /// What the user can do to have it measured, in words.
     pub remedy: String,

@@ -5,7 +5,7 @@ use super::ebpf::EbpfSampler;
 use super::perf::{self, PerfSampler};
 use super::unwind::Cache;
 use super::{Options, Sampler};
-use crate::target::Forbidden;
+use crate::target::{Forbidden, following_remedy};
 
 /// How stacks are followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -58,7 +58,7 @@ fn forbidden(error: &anyhow::Error) -> Forbidden {
     Forbidden {
         what: "following stacks in the kernel".into(),
         cause: format!("{error:#}"),
-        remedy: "run as root, or with CAP_BPF and CAP_PERFMON on a kernel with BTF; --unwind copy goes without".into(),
+        remedy: format!("{}; --unwind copy goes without", following_remedy()),
     }
 }
 

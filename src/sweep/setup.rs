@@ -2,7 +2,7 @@
 //! answers (the former value of a parameter, whether a statement made something), so that it can be printed and put
 //! back.
 
-use crate::connection::without_sql_secrets;
+use crate::connection::{message_without_secrets, shown_argument, without_sql_secrets};
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
 use crate::sql;
 use anyhow::{Context, Result, bail};
@@ -68,7 +68,8 @@ async fn apply_step(step: &Step, connections: &Connections, applied: &mut Applie
                 return Ok(());
             }
             run(client, &set_parameter(parameter, value)).await?;
-            applied.changes.push(format!("{parameter}: {former} -> {value}"));
+            let [from, to] = [&former, value].map(|value| shown_value(parameter, value));
+            applied.changes.push(format!("{parameter}: {from} -> {to}"));
             applied.undo.push((*on, set_parameter(parameter, &former)));
         }
         Step::Statement { on, statement, unless, tolerate, only_if_empty, undo, .. } => {
@@ -111,6 +112,7 @@ pub async fn check_parameters(steps: &[Step], connections: &Connections) -> Resu
         let Step::Parameter { on, parameter, value } = step else { continue };
         let shown = first_value(connections.get(*on)?, &show_parameter(parameter)).await?.unwrap_or_default();
         if !same(&shown, value) {
+            let [value, shown] = [value, &shown].map(|value| shown_value(parameter, value));
             bail!(
                 "{parameter} was set to {value}, and the server still shows {shown}: it takes effect at a reload or \
                     restart \
@@ -148,6 +150,11 @@ fn same(shown: &str, wanted: &str) -> bool {
     shown == wanted || equal_numbers() == Some(true)
 }
 
+/// A parameter's value; a secret's is not shown.
+fn shown_value(parameter: &str, value: &str) -> String {
+    shown_argument(&format!("{parameter}={value}")).split_once('=').map_or_else(String::new, |(_, value)| value.into())
+}
+
 async fn run(client: &Client, statement: &str) -> Result<()> {
     sql::run(client, statement).await.map_err(|error| explain(&error, statement))
 }
@@ -157,13 +164,20 @@ async fn first_value(client: &Client, query: &str) -> Result<Option<String>> {
 }
 
 fn explain(error: &tokio_postgres::Error, statement: &str) -> anyhow::Error {
-    let (cause, statement) = (sql::cause(error), without_sql_secrets(statement));
+    let cause = message_without_secrets(&sql::cause(error), statement);
+    let statement = without_sql_secrets(statement);
     anyhow::anyhow!("set-up statement `{statement}` failed: {cause}; --no-setup leaves the server as it is")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::same;
+    use super::{same, shown_value};
+
+    #[test]
+    fn a_parameter_that_is_a_secret_has_its_value_hidden() {
+        assert_eq!(shown_value("x.api_token", "S3CR"), "***");
+        assert_eq!(shown_value("search_path", "a=b, c"), "a=b, c");
+    }
 
     #[test]
     fn a_value_shown_in_another_form_is_the_same_value() {

@@ -1,7 +1,7 @@
 //! Finding the process behind a port. Invariant: exactly one process is answered, the one that listens; where several
 //! share the socket (a forked family), it is their common ancestor among them.
 
-use super::{CAPABILITIES, Forbidden, comm, parent, processes};
+use super::{Forbidden, comm, parent, processes, setcap_command};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -42,10 +42,7 @@ fn holder(inodes: &BTreeSet<u64>, place: &str, remedy: &str) -> Result<u32, Forb
     holders.iter().copied().find(|pid| parent(*pid).is_none_or(|parent| !holders.contains(&parent))).ok_or_else(|| {
         failed(
             "something listens there, but its process does not show its open files to this user".into(),
-            &format!(
-                "run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or \
-                 give --pid"
-            ),
+            &format!("run as root or as the server's user, or `{}`, or give --pid", setcap_command()),
         )
     })
 }

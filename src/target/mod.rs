@@ -7,6 +7,7 @@ mod holders;
 mod host;
 mod locate;
 mod process;
+mod rights;
 mod scheduler;
 mod snapshot;
 
@@ -19,13 +20,11 @@ pub use locate::{bound_name, listener, listens_at, listens_on, named, related, s
 pub use process::{
     built, comm, executable_name, family, identify, is_blocked, parent, processes, start_ticks, started, tasks,
 };
+pub use rights::{
+    CAPABILITIES, following_remedy, numbers_are_the_kernels, programs_remedy, sampling_remedy, setcap_command,
+};
 pub use scheduler::{MachineDelta, Role, SchedulerDelta, ThreadDelta};
 pub use snapshot::{Snapshot, Watched, WatchedProcess, difference};
-
-/// What a file of wireprof needs to measure another user's process without root (capabilities(7)): to follow stacks and
-/// sockets in the kernel, to sample, to read the process, to find it by the sockets among its files, and to see the
-/// kernel's names.
-pub const CAPABILITIES: &str = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_syslog";
 
 /// Something this host or this target does not permit; the command line exits with 3.
 #[derive(Debug, thiserror::Error)]

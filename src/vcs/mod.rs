@@ -8,6 +8,7 @@ mod working_copy;
 pub use change::{commit_file, describe_and_begin, is_unchanged};
 pub use working_copy::{Modified, WorkingCopy, working_copy};
 
+use crate::child;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -75,6 +76,8 @@ impl Location {
     /// What a command prints.
     fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(self.tool.to_string());
+        // Hooks of the working copy run, too.
+        child::without_secrets(&mut command);
         match self.tool {
             Tool::Jj => command.args(["--no-pager", "--color=never", "--quiet"]),
             // Else `git status` would write the index.

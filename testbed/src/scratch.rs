@@ -1,5 +1,6 @@
 //! The private directory of one testbed, removed with it. Invariant: a directory is removed only by its owner, or by
-//! a later testbed once the owner named inside (process id and start time) and the postmaster inside are both gone.
+//! a later testbed once the owner named inside (process id and start time) and the postmaster inside are both gone, as
+//! far as it can see them: one in another namespace of process numbers sees neither.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +27,8 @@ impl Scratch {
             .tempdir_in(&base)
             .with_context(|| format!("cannot make a directory in {}; set TMPDIR to one that can", base.display()))?;
         let scratch = Scratch { directory };
-        let owner = format!("{} {}\n", std::process::id(), start_time(std::process::id()).unwrap_or(0));
+        let own = std::process::id();
+        let owner = format!("{own} {} {}\n", start_time(own).unwrap_or(0), namespace());
         fs::write(scratch.path().join(OWNER), owner).context("cannot write into the testbed's directory")?;
         fs::create_dir(scratch.path().join("socket")).context("cannot write into the testbed's directory")?;
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o700))?;
@@ -61,8 +63,16 @@ fn is_stale(directory: &Path) -> bool {
     let mut words = owner.split_whitespace();
     let (Some(pid), Some(started)) = (words.next(), words.next()) else { return false };
     let (Ok(pid), Ok(started)) = (pid.parse(), started.parse::<u64>()) else { return false };
+    if words.next() != Some(&namespace()) {
+        return false;
+    }
     let owner_lives = start_time(pid) == Some(started);
     !owner_lives && !postmaster_lives(directory)
+}
+
+/// The namespace in which this process has its number; empty where /proc does not tell.
+fn namespace() -> String {
+    fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default()
 }
 
 fn postmaster_lives(directory: &Path) -> bool {
@@ -93,11 +103,14 @@ mod tests {
     #[test]
     fn a_directory_is_stale_when_its_owner_is_gone_or_its_process_id_was_used_again() {
         let own_start = start_time(std::process::id()).unwrap();
-        let lives = directory_owned_by(&format!("{} {own_start}\n", std::process::id()));
-        let reused = directory_owned_by(&format!("{} {}\n", std::process::id(), own_start + 1));
-        let gone = directory_owned_by("4194305 1\n");
+        let here = namespace();
+        let lives = directory_owned_by(&format!("{} {own_start} {here}\n", std::process::id()));
+        let reused = directory_owned_by(&format!("{} {} {here}\n", std::process::id(), own_start + 1));
+        let gone = directory_owned_by(&format!("4194305 1 {here}\n"));
+        let elsewhere = directory_owned_by("4194305 1 pid:[1]\n");
         let unknown = directory_owned_by("");
         let stale = |directory: &tempfile::TempDir| is_stale(directory.path());
         assert_eq!([stale(&lives), stale(&reused), stale(&gone), stale(&unknown)], [false, true, true, false]);
+        assert!(!stale(&elsewhere), "who is gone there cannot be seen from here");
     }
 }

@@ -28,6 +28,7 @@ mod export_viewers;
 mod golden;
 mod handoff;
 mod hands;
+mod hostile;
 mod hot;
 mod import_profiles;
 mod import_recorded;

@@ -27,6 +27,7 @@ mod postgres_users;
 mod postgres_wait_events;
 mod postgres_waits;
 mod precision;
+mod privileges;
 mod record;
 #[path = "../support/recordings.rs"]
 mod recordings;
@@ -36,6 +37,7 @@ mod sample;
 mod sample_hostile;
 #[path = "../support/schema.rs"]
 mod schema;
+mod secrets;
 #[path = "../support/skip.rs"]
 mod skip;
 mod statements_cockroachdb;

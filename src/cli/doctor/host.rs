@@ -8,7 +8,7 @@ use crate::sample::perf;
 use crate::sample::unwind::Cache;
 use crate::sample::{DEFAULT_BUDGET, DEFAULT_FREQUENCY, FOLLOWING, Options, interrupt_cost, permitted, within_budget};
 use crate::symbol::hidden_kernel_names;
-use crate::target::{CAPABILITIES, CpuLatencyLock, host};
+use crate::target::{CpuLatencyLock, following_remedy, host, programs_remedy, sampling_remedy};
 use crate::testbed;
 use crate::wire::{Hop, Listens, SocketProgram, WireSource};
 use crate::words::time;
@@ -50,10 +50,7 @@ fn sampling() -> HostCheck {
         setting("perf_event_paranoid"),
         setting("perf_event_mlock_kb")
     );
-    let remedy = format!(
-        "run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or \
-         `sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`"
-    );
+    let remedy = sampling_remedy("`sudo sysctl kernel.perf_event_paranoid=-1 kernel.perf_event_mlock_kb=65536`");
     let opened = permitted(&Options::default(), std::process::id());
     match opened.and_then(|options| perf::open(&options, &[std::process::id()])) {
         Ok(opened) if opened.clocks.is_some() && opened.kernel => {
@@ -107,7 +104,11 @@ fn rate() -> HostCheck {
 fn interrupts() -> HostCheck {
     const WHAT: &str = "interrupts of a timer";
     match interrupt_cost() {
-        Err(error) => HostCheck::limited(WHAT, format!("not measured: {error}"), "see the sampling of stacks"),
+        Err(error) => HostCheck::limited(
+            WHAT,
+            format!("not measured: {error}"),
+            "try again on a quiet host; where timers are refused, see the sampling of stacks",
+        ),
         Ok(nanos) => HostCheck::good(
             WHAT,
             format!(
@@ -159,7 +160,7 @@ fn kernel_programs() -> HostCheck {
         Err(error) => HostCheck::limited(
             WHAT,
             format!("{error:#}; stacks are copied instead, so that those deeper than 64 KiB are cut"),
-            "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
+            following_remedy(),
         ),
     }
 }
@@ -173,11 +174,7 @@ fn off_cpu() -> HostCheck {
         Ok(Some(why)) => why,
         Err(error) => format!("{error:#}"),
     };
-    HostCheck::limited(
-        WHAT,
-        format!("{refused}; what threads wait for reads \"not measured\""),
-        "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
-    )
+    HostCheck::limited(WHAT, format!("{refused}; what threads wait for reads \"not measured\""), following_remedy())
 }
 
 /// Attaches what follows threads, and a probe at a function of wireprof's own, and lets them go again.
@@ -191,7 +188,7 @@ fn carriers() -> HostCheck {
             return HostCheck::limited(
                 WHAT,
                 format!("{error:#}; what the time in the server's hands is spent on reads \"not measured\""),
-                "run as root, or with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF",
+                following_remedy(),
             );
         }
     };
@@ -229,7 +226,7 @@ fn sockets() -> HostCheck {
         Err(error) => HostCheck::limited(
             WHAT,
             format!("{error:#}; where the queries are reads \"not measured\""),
-            "run as root, or with CAP_BPF and CAP_PERFMON, on Linux 6.3 or later with CONFIG_DEBUG_INFO_BTF",
+            programs_remedy("Linux 6.3 or later with CONFIG_DEBUG_INFO_BTF"),
         ),
     }
 }

@@ -11,7 +11,7 @@ use crate::sample::{Options, perf, permitted};
 use crate::statements::HIDDEN_REMEDY;
 use crate::sweep::{listens, open_reader, statements_address};
 use crate::symbol::symbols_remedy;
-use crate::target::{CAPABILITIES, comm, identify, start_ticks};
+use crate::target::{comm, identify, setcap_command, start_ticks};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,8 +81,7 @@ fn binary(pid: u32) -> Vec<HostCheck> {
     let identity = identify(pid);
     let Some(executable) = identity.executable else {
         let found = format!("/proc/{pid}/exe cannot be read by this user");
-        let remedy =
-            format!("run as root or as the server's user, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`");
+        let remedy = format!("run as root or as the server's user, or `{}`", setcap_command());
         return vec![HostCheck::limited("binary", found, remedy)];
     };
     let apart = identity.build_id.as_deref().and_then(|id| debug_file(pid, id));
@@ -150,7 +149,7 @@ fn tasks(pid: u32) -> HostCheck {
                 NoTasks::Stripped => {
                     "keep its symbol table (`strip --strip-debug`; Rust: strip = \"debuginfo\" at most)".into()
                 }
-                _ => format!("run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`"),
+                _ => format!("run as root, or `{}`", setcap_command()),
             };
             HostCheck::limited(WHAT, format!("{why}; if it has tasks of tokio, only its threads are followed"), remedy)
         }

@@ -4,6 +4,7 @@ use super::{existing, no_entry};
 use crate::cli::{Common, Outcome, output};
 use crate::perflog::{Open, open};
 use crate::render::envelope;
+use crate::words::printable;
 use anyhow::Result;
 use clap::Args;
 use std::path::Path;
@@ -48,6 +49,6 @@ impl Show {
         if all.len() > OPEN {
             text += &format!("  ({} earlier ones; --json has them)\n", all.len() - OPEN);
         }
-        output::text(&text)
+        output::text(&printable(&text))
     }
 }

@@ -8,7 +8,7 @@ use crate::analyze::time::places::{HopPlaces, load_places, places};
 use crate::perflog::block::{Generated, Made};
 use crate::perflog::entry::one_line;
 use crate::preset::{Cause, Preset};
-use crate::render::{diagnosis_line, growth_section, significant};
+use crate::render::{diagnosis_line, growth_section, markdown_text, significant};
 use crate::run::Run;
 use crate::wire::Place;
 use std::collections::BTreeSet;
@@ -31,7 +31,9 @@ pub fn answer(run: &Run, preset: &Preset, diagnoses: &[Diagnosis]) -> Generated 
         lines.extend(behind(&hops, last));
         lines.extend(ruled_out(preset, last));
     }
-    let text = lines.iter().fold("The answer:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(line)));
+    let text = lines
+        .iter()
+        .fold("The answer:\n\n".to_string(), |text, line| text + &format!("- {}\n", one_line(&markdown_text(line))));
     Generated { key: format!("{} {ANSWER}", run.manifest.id), made: Made::now(), text }
 }
 

@@ -19,8 +19,8 @@ use crate::analyze::time::places::places;
 use crate::check::{Check, Status};
 use crate::preset::Preset;
 use crate::render::{
-    Cell, Column, Section, Table, WaitsRow, hands_section, markdown_table, nodes_section, quantities_table,
-    statements_section, waits_section,
+    Cell, Column, Section, Table, WaitsRow, hands_section, markdown_table, markdown_text, nodes_section,
+    quantities_table, statements_section, waits_section,
 };
 use crate::run::{Run, Window};
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ pub fn figures(run: &Run, preset: &Preset) -> Generated {
 fn titled(title: &str, tables: &[Table], notes: &[String]) -> String {
     let mut text = format!("{title}:\n");
     tables.iter().for_each(|table| text += &format!("\n{}", markdown_table(table)));
-    notes.iter().for_each(|note| text += &format!("\n{}\n", one_line(note)));
+    notes.iter().for_each(|note| text += &format!("\n{}\n", one_line(&markdown_text(note))));
     text
 }
 

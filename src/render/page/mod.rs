@@ -85,7 +85,10 @@ pub fn page(material: &Material) -> String {
             }
         }
     };
-    markup.into_string()
+    // Those of the data are escapes of JSON.
+    let mut text = markup.into_string();
+    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+    text
 }
 
 /// Nothing is fetched, framed or sent; only this style and this script count.

@@ -18,8 +18,8 @@ use super::processes::Processes;
 use super::thread::SamplingThread;
 use super::unwind::{Cache, Modules, Space, read_mappings};
 use super::{Carrying, ChosenRate, FollowOptions, RawSamples, Recording, Sampled, Sampler, SamplingReport};
-use crate::target::{family, online_cpus, tasks};
-use anyhow::{Context, Result};
+use crate::target::{family, numbers_are_the_kernels, online_cpus, tasks};
+use anyhow::{Context, Result, ensure};
 pub use follow::EventRoom;
 use follow::Followed;
 pub use follow::{NoTasks, types_of_tasks};
@@ -99,6 +99,11 @@ impl EbpfSampler {
     }
 
     fn open_form(options: Options, cache: Cache, form: Form) -> Result<EbpfSampler> {
+        ensure!(
+            numbers_are_the_kernels(),
+            "wireprof is in a namespace of process numbers of its own (a container's), and the kernel's programs know \
+             the host's numbers only"
+        );
         let form = Form { copies: options.cross_checks, waits: options.off_cpu, ..form };
         // The events are opened and closed again: what is not permitted is said before the load, not after it.
         let budget = events::budget(online_cpus().len(), &options);

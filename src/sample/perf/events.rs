@@ -3,7 +3,7 @@
 
 use super::record::REGISTER_MASK;
 use crate::sample::{EventChoice, LARGEST_COPY, NO_KERNEL, Options, PER_THREAD};
-use crate::target::{CAPABILITIES, Forbidden, has_pmu, online_cpus, tasks};
+use crate::target::{Forbidden, has_pmu, online_cpus, sampling_remedy, tasks};
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
 use std::io;
@@ -228,8 +228,8 @@ fn forbidden(pids: &[u32], cause: &io::Error) -> Forbidden {
         what: format!("sampling of process {}", pids.first().copied().unwrap_or(0)),
         cause: format!("{cause} (kernel.perf_event_paranoid is {})", paranoid.trim()),
         remedy: format!(
-            "run as root, or `sudo setcap {CAPABILITIES}=ep $(which wireprof)`, or \
-             `sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user; --no-sampling measures the rest"
+            "{}; --no-sampling measures the rest",
+            sampling_remedy("`sudo sysctl kernel.perf_event_paranoid=1` and run as the target's user")
         ),
     }
 }
