@@ -94,7 +94,7 @@ pub fn keep_verdicts(directories: &[&Path], preset: &Preset) {
     for directory in directories {
         let run = Store::load_readable(directory, Parts { timelines: false, ..Parts::ALL });
         if let Err(error) = run.and_then(|run| keep_verdict(&run, preset, directory)) {
-            eprintln!("wireprof: no verdict is kept with {}: {error:#}", directory.display());
+            output::say(format_args!("wireprof: no verdict is kept with {}: {error:#}", directory.display()));
         }
     }
 }

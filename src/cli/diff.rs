@@ -3,7 +3,7 @@
 use super::folding::FoldingArguments;
 use super::names::Names;
 use super::shown::{Answered, Shown};
-use super::{ARGUMENTS, Common, Outcome, Usage, input};
+use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::analyze::compare::headline::headline;
 use crate::preset::Preset;
@@ -256,7 +256,9 @@ fn side(common: &Common, reference: &str, options: &Options) -> Result<(Side, bo
 /// Says why the runs are not compared.
 pub(super) fn refuse(difference: &Difference) {
     for unlike in difference.incomparable() {
-        eprintln!("wireprof: unlike {}: {} before, {} after", unlike.what, unlike.before, unlike.after);
+        output::say(format_args!("wireprof: unlike {}: {} before, {} after", unlike.what, unlike.before, unlike.after));
     }
-    eprintln!("wireprof: costs and times of the two cannot be set against each other; --anyway does it all the same");
+    output::say(format_args!(
+        "wireprof: costs and times of the two cannot be set against each other; --anyway does it all the same"
+    ));
 }

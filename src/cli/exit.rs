@@ -59,7 +59,7 @@ pub struct Failed(pub Error);
 /// The code of a finished verb; prints its error.
 pub fn of(ended: Result<Outcome>, common: &Common) -> ExitCode {
     if let Err(error) = &ended {
-        eprintln!("wireprof: {error:#}");
+        output::say(format_args!("wireprof: {error:#}"));
         if common.json && !output::answered() {
             // Who reads is gone, perhaps: the exit code stays.
             let _ = output::json(&failure(Some(&common.verb), error));
@@ -115,9 +115,9 @@ fn code(error: &Error) -> u8 {
 /// The code of what kept begun work from going on, where it was the user's or the environment's: a server that went
 /// away meanwhile is neither.
 fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    use LoadError::{Broken, Closed, Hangup, Silent};
+    use LoadError::{Broken, Closed, Hangup, NotNow, Silent};
     match cause.downcast_ref::<LoadError>() {
-        Some(Closed { .. } | Hangup { .. } | Broken { .. } | Silent { .. }) => Some(1),
+        Some(Closed { .. } | Hangup { .. } | Broken { .. } | Silent { .. } | NotNow { .. }) => Some(1),
         Some(error) => Some(if error.is_environment() { 3 } else { 2 }),
         None if cause.is::<Forbidden>() => Some(3),
         None => None,
@@ -144,7 +144,8 @@ pub fn of_parsing(error: &clap::Error, asks: impl Fn(&str) -> bool) -> ExitCode 
         let first = masked.lines().next().unwrap_or_default();
         let failure = object(None, 2, first.strip_prefix("error: ").unwrap_or(first), &[]);
         if asks("--json-lines") {
-            JsonLines::new(None).last(2, failure);
+            // As above.
+            let _ = JsonLines::new(None).last(2, failure);
         } else if asks("--json") {
             // As above.
             let _ = output::json(&failure);
@@ -152,12 +153,12 @@ pub fn of_parsing(error: &clap::Error, asks: impl Fn(&str) -> bool) -> ExitCode 
     }
     match without_secrets(&text) {
         // A URL in the wrong place is repeated by the message.
-        masked if error.use_stderr() && masked != text => eprint!("{masked}"),
+        masked if error.use_stderr() && masked != text => output::say(masked.trim_end()),
         // A closed pipe while printing help is not worth a message.
         _ => drop(error.print()),
     }
     if let Some(hint) = of_another_verb(error) {
-        eprintln!("\n{hint}");
+        output::say(format_args!("\n{hint}"));
     }
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

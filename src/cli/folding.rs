@@ -1,6 +1,6 @@
 //! Which frames tables and pictures leave out: those of runtimes, unless all are asked for.
 
-use super::input;
+use super::{input, output};
 use crate::preset::Preset;
 use crate::profile::Folding;
 use crate::run::Manifest;
@@ -41,7 +41,7 @@ impl FoldingArguments {
             Ok(preset) => Ok(preset.folding()),
             Err(why) if named.is_some() => Err(why),
             Err(why) => {
-                eprintln!("wireprof: {why:#}; runtime frames are told by the preset `generic`");
+                output::say(format_args!("wireprof: {why:#}; runtime frames are told by the preset `generic`"));
                 Ok(Preset::built_in("generic")?.folding())
             }
         }

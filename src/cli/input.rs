@@ -1,6 +1,6 @@
 //! What verbs read: a run by its name, a focus by its name or as a pattern.
 
-use super::{Common, Usage};
+use super::{Common, Usage, output};
 use crate::preset::Preset;
 use crate::profile::short_name;
 use crate::profile::{Focus, Profile, frame_matches};
@@ -34,7 +34,10 @@ pub fn load(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
     if reference == "latest"
         && let Some(newer) = Store::new(&common.runs).list()?.pop().filter(|newer| newer.id != manifest.id)
     {
-        eprintln!("wireprof: latest is {}: the newer run {} has no window ({})", manifest.id, newer.id, newer.ended);
+        output::say(format_args!(
+            "wireprof: latest is {}: the newer run {} has no window ({})",
+            manifest.id, newer.id, newer.ended
+        ));
     }
     Ok(loaded)
 }
@@ -45,7 +48,7 @@ pub fn load(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
 /// [`Usage`] where there is no such run; otherwise what of it cannot be read.
 pub fn load_any(common: &Common, reference: &str, parts: Parts) -> Result<Loaded> {
     let resolved = Store::new(&common.runs).resolve(reference).map_err(Usage)?;
-    resolved.note.iter().for_each(|note| eprintln!("wireprof: {note}"));
+    resolved.note.iter().for_each(|note| output::say(format_args!("wireprof: {note}")));
     let mut run = Store::load_readable(&resolved.directory, parts)?;
     tell_damaged(&run.manifest, &run.damaged);
     run.manifest.notes.extend(run.damaged.iter().map(|damaged| format!("left out: {}", damaged.why)));
@@ -66,7 +69,10 @@ pub fn find(common: &Common, reference: &str) -> Result<(PathBuf, Manifest)> {
 /// Says loudly which windows no figure has.
 pub fn tell_damaged(manifest: &Manifest, damaged: &[Damaged]) {
     for window in damaged {
-        eprintln!("wireprof: run {} is read without window {}: {}", manifest.id, window.window, window.why);
+        output::say(format_args!(
+            "wireprof: run {} is read without window {}: {}",
+            manifest.id, window.window, window.why
+        ));
     }
 }
 

@@ -49,6 +49,7 @@ mod sweep;
 
 pub use exit::{Failed, Outcome, Usage};
 
+use crate::child;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -145,6 +146,7 @@ enum Verb {
 
 /// Runs the command line and answers with the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    child::survive_file_size_limit();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match complete::answered(&arguments) {
         Ok(true) => return ExitCode::SUCCESS,

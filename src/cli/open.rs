@@ -70,7 +70,7 @@ impl Open {
                 }
                 false => output::text(&(urls.join("\n") + "\n")),
             }?;
-            eprintln!("wireprof: serving run {} on this machine until Ctrl-C", run.manifest.id);
+            output::say(format_args!("wireprof: serving run {} on this machine until Ctrl-C", run.manifest.id));
             Ok(())
         };
         let stop = async {
@@ -88,7 +88,7 @@ impl Open {
             return Ok(match Viewer::Firefox.served(run, directory) {
                 Ok(profile) => (vec![Viewer::Report, Viewer::Firefox], vec![report, profile]),
                 Err(why) => {
-                    eprintln!("wireprof: the report alone, for {why:#}");
+                    output::say(format_args!("wireprof: the report alone, for {why:#}"));
                     (vec![Viewer::Report], vec![report])
                 }
             });

@@ -5,6 +5,7 @@ use super::{Common, Outcome, pager};
 use crate::render::{Report, json_value, on_terminal};
 use anyhow::{Context, Result};
 use serde_json::Value;
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,9 +48,17 @@ pub fn text(text: &str) -> Result<Outcome> {
 }
 
 /// Prints an event of work under way, in a line of its own.
-pub fn line(value: &Value) {
-    // A full disk is told by the answer of the work, which is no reason to end it.
-    let _ = bytes(format!("{value}\n").as_bytes());
+///
+/// # Errors
+/// As [`report`].
+pub fn line(value: &Value) -> Result<Outcome> {
+    bytes(format!("{value}\n").as_bytes())
+}
+
+/// Says something to people, in a line of its own on standard error. Nobody may be there to read it any more, which is
+/// no reason to end: `eprintln!` would panic.
+pub fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes a file's content to standard output.

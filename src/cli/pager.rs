@@ -1,7 +1,7 @@
 //! A pager for text that is longer than the terminal, as git has it. Invariant: whatever becomes of the pager, the text
 //! is shown once, and quitting the pager is no error.
 
-use super::screen;
+use super::{output, screen};
 use std::io::{ErrorKind, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -23,7 +23,7 @@ pub fn shown(text: &str) -> bool {
 }
 
 fn told(command: &str, why: &str) -> bool {
-    eprintln!("wireprof: no pager `{command}`: {why}; set PAGER, or give --no-pager");
+    output::say(format_args!("wireprof: no pager `{command}`: {why}; set PAGER, or give --no-pager"));
     false
 }
 

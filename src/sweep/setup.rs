@@ -3,6 +3,7 @@
 //! back.
 
 use crate::connection::without_sql_secrets;
+use crate::load::{self, Address};
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
 use crate::sql;
 use anyhow::{Context, Result, bail};
@@ -10,16 +11,49 @@ use tokio_postgres::Client;
 
 /// The two connections that set-up may use.
 pub struct Connections {
-    pub sql: Client,
+    pub sql: Session,
     /// The administrator's; the same server's other port.
-    pub internal: Option<Client>,
+    pub internal: Option<Session>,
+}
+
+/// A connection and where it goes, so that it can be made anew.
+pub struct Session {
+    address: Address,
+    client: Client,
+}
+
+impl Session {
+    /// Connects.
+    ///
+    /// # Errors
+    /// As [`load::connect`].
+    pub async fn open(address: &Address) -> Result<Session> {
+        Ok(Session { address: address.clone(), client: load::connect(address).await? })
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a statement; where the connection was lost meanwhile, over a new one.
+    async fn run_surely(&mut self, statement: &str) -> Result<()> {
+        let lost = match self.client.is_closed() {
+            true => anyhow::anyhow!("the connection was lost"),
+            false => match run(&self.client, statement).await {
+                Err(error) if self.client.is_closed() => error,
+                ended => return ended,
+            },
+        };
+        self.client = load::connect(&self.address).await.with_context(|| format!("{lost:#}"))?;
+        run(&self.client, statement).await
+    }
 }
 
 impl Connections {
     fn get(&self, on: Connection) -> Result<&Client> {
         match (on, &self.internal) {
-            (Connection::Sql, _) => Ok(&self.sql),
-            (Connection::Internal, Some(client)) => Ok(client),
+            (Connection::Sql, _) => Ok(self.sql.client()),
+            (Connection::Internal, Some(session)) => Ok(session.client()),
             (Connection::Internal, None) => bail!(
                 "the set-up needs the administrator's connection: give --internal-url, or --no-setup to leave \
                  the server as it is"
@@ -121,13 +155,21 @@ pub async fn check_parameters(steps: &[Step], connections: &Connections) -> Resu
     Ok(())
 }
 
-/// Puts everything back, last change first; gives what was done, and goes on after an error to report the first.
-pub async fn restore(applied: Applied, connections: &Connections) -> Result<Vec<String>> {
+/// Puts everything back, last change first; gives what was done, and goes on after an error to report the first. A
+/// server that ended its sessions, or was started anew, is as much to be put back as any.
+pub async fn restore(applied: Applied, connections: &mut Connections) -> Result<Vec<String>> {
     let (mut done, mut first_error) = (Vec::new(), None);
     for (on, statement) in applied.undo.into_iter().rev() {
-        match async { run(connections.get(on)?, &statement).await }.await {
+        let session = match on {
+            Connection::Internal => connections.internal.as_mut(),
+            Connection::Sql => None,
+        };
+        match session.unwrap_or(&mut connections.sql).run_surely(&statement).await {
             Ok(()) => done.push(statement),
-            Err(error) => first_error = first_error.or(Some(error)),
+            Err(error) => {
+                let error = error.context(format!("`{}` was not run", without_sql_secrets(&statement)));
+                first_error = first_error.or(Some(error));
+            }
         }
     }
     match first_error {

@@ -74,7 +74,20 @@ impl Programs {
         let script = directory.join("load.sql");
         std::fs::write(&script, "select 1\n")?;
         let mut pgbench = Command::new(self.path("pgbench"));
-        pgbench.args(["-n", "-c", "2", "-T", "300", "-U", "postgres", "-h", "127.0.0.1", "-p", &port.to_string(), "-f"]);
+        pgbench.args([
+            "-n",
+            "-c",
+            "2",
+            "-T",
+            "300",
+            "-U",
+            "postgres",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-f",
+        ]);
         pgbench.arg(script).arg("postgres").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         die_with_parent(&mut pgbench, libc::SIGKILL);
         pgbench.spawn().context("cannot run pgbench")

@@ -28,7 +28,18 @@ impl Ground {
         let ground = Ground { folder, program, programs: Programs::find()? };
         ground.programs.make(&ground.template())?;
         std::fs::create_dir(ground.path("rounds"))?;
-        ground.run(&["sweep", "--testbed", "--levels", "1,4", "--window", "1s", "--warmup", "200ms", "--follow", "1s"])?;
+        ground.run(&[
+            "sweep",
+            "--testbed",
+            "--levels",
+            "1,4",
+            "--window",
+            "1s",
+            "--warmup",
+            "200ms",
+            "--follow",
+            "1s",
+        ])?;
         ground.run(&["log", "new", "latest", "--title", "Before the round", "--log", "log.md"])?;
         Ok(ground)
     }
@@ -157,6 +168,8 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn kilobytes(directory: &Path) -> u64 {
-    let size = |path: PathBuf| if path.is_dir() { kilobytes(&path) } else { path.metadata().map_or(0, |m| m.len() / 1024) + 4 };
+    let size = |path: PathBuf| {
+        if path.is_dir() { kilobytes(&path) } else { path.metadata().map_or(0, |m| m.len() / 1024) + 4 }
+    };
     std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| size(entry.path())).sum::<u64>() + 4
 }

@@ -39,8 +39,11 @@ pub fn inject(round: &Round, place: &Place, around: &mut Around, wireprof: u32) 
         Fault::Misbehaves(how) => around.pretend.iter_mut().for_each(|pretend| pretend.misbehave(how)),
         Fault::Extension => ask(around, "drop extension pg_stat_statements"),
         Fault::Terminated => {
-            ask(around, "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' \
-                and pid <> pg_backend_pid()");
+            ask(
+                around,
+                "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' \
+                and pid <> pg_backend_pid()",
+            );
         }
         _ => {}
     }

@@ -96,6 +96,9 @@ impl Judged<'_> {
             let line = text.lines().find(|line| line.contains(raw)).unwrap_or_default();
             self.wrong(format!("it says {raw:?}: {}", line.chars().take(300).collect::<String>()));
         }
+        if self.ended.code == Some(0) && self.round.fault == Fault::Output(Output::OutFull) {
+            self.wrong("exit code 0, and the answer was lost: standard output is full");
+        }
         let deaf = matches!(self.round.fault, Fault::Output(Output::ErrClosed | Output::ErrFull | Output::BothClosed));
         let Some(code @ 1..=3) = self.ended.code.filter(|_| !deaf) else { return };
         let said = self.ended.err.iter().any(|line| line.starts_with("wireprof: ") && line.len() > 30);
@@ -136,7 +139,11 @@ impl Judged<'_> {
             self.run(&entry.path());
         }
         let temporary = |path: &std::path::PathBuf| path.to_string_lossy().contains(".tmp");
-        if !self.round.kills_wireprof() && !self.ended.hung && self.ended.signal.is_none() && self.ended.code != Some(130) {
+        if !self.round.kills_wireprof()
+            && !self.ended.hung
+            && self.ended.signal.is_none()
+            && self.ended.code != Some(130)
+        {
             let left: Vec<_> = files(&self.place.runs()).into_iter().filter(temporary).collect();
             if !left.is_empty() && !matches!(self.round.fault, Fault::DiskReadOnly) {
                 self.wrong(format!("left in the directory of runs: {left:?}"));
@@ -189,12 +196,13 @@ impl Judged<'_> {
         let changed = |here: &str, there: &str| -> Vec<String> {
             let gone = here.lines().filter(|line| !there.lines().any(|other| other == *line));
             // What the fault itself did.
-            gone.filter(|line| *line != "extension pg_stat_statements").map(String::from).collect()
+            gone.filter(|line| !line.contains("pg_stat_statements")).map(String::from).collect()
         };
         let differs = [changed(before, &after), changed(&after, before)];
         let said = self.ended.text().contains("put back");
         // What cannot be put back over a path that is broken has to be said.
-        let excused = said && matches!(self.round.fault, Fault::Proxy(_) | Fault::Signal(Whom::Server | Whom::Database, _));
+        let excused =
+            said && matches!(self.round.fault, Fault::Proxy(_) | Fault::Signal(Whom::Server | Whom::Database, _));
         let deaf = matches!(self.round.fault, Fault::Output(_) | Fault::Proxy(_)) && said;
         if differs.iter().any(|lines| !lines.is_empty()) && !excused && !deaf {
             self.wrong(format!("the server is not as it was: gone {:?}, new {:?}", differs[0], differs[1]));

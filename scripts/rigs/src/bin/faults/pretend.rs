@@ -68,7 +68,8 @@ fn session(mut stream: TcpStream) -> std::io::Result<()> {
     loop {
         let mut head = [0; 8];
         stream.read_exact(&mut head)?;
-        let [length, code] = [&head[..4], &head[4..]].map(|part| part.iter().fold(0, |sum, b| (sum << 8) | *b as usize));
+        let [length, code] =
+            [&head[..4], &head[4..]].map(|part| part.iter().fold(0, |sum, b| (sum << 8) | *b as usize));
         if code == 80_877_103 || code == 80_877_104 {
             stream.write_all(b"N")?;
             continue;

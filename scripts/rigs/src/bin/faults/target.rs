@@ -99,7 +99,9 @@ impl Around {
             Verb::Reads(arguments) => return Ok(arguments.iter().map(ToString::to_string).collect()),
             Verb::Import => return Ok(import(ground)),
             Verb::Sweep => vec!["sweep", "--levels", "1,4", "--warmup", "100ms", "--no-follow", "--restore"],
-            Verb::Compare => vec!["compare", "--levels", "2", "--warmup", "100ms", "--max-replicates", "2", "--restore"],
+            Verb::Compare => {
+                vec!["compare", "--levels", "2", "--warmup", "100ms", "--max-replicates", "2", "--restore"]
+            }
             Verb::Record => vec!["record", "--windows", "2"],
         }
         .into_iter()
