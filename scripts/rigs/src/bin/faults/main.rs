@@ -55,7 +55,8 @@ fn main() -> Result<ExitCode> {
     let (next, tally) = (AtomicU64::new(seed), Mutex::new(Tally::default()));
     let work = || {
         while let Some(round) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|next| *next < seed + rounds) {
-            tally.lock().expect("nobody panics").add(&Round::of(round), take(&ground, &Round::of(round)));
+            let (round, taken) = (Round::of(round), take(&ground, &Round::of(round)));
+            tally.lock().expect("nobody panics").add(&round, taken);
         }
     };
     std::thread::scope(|scope| {
@@ -82,33 +83,22 @@ struct Told {
 }
 
 fn take(ground: &Ground, round: &Round) -> Result<Told> {
-    let begun = Instant::now();
     let place = Place::make(ground, round)?;
     let mut around = Around::start(ground, round, &place)?;
-    let prepared = begun.elapsed();
     if Around::begins_wrong(round) {
         around.metrics.iter().for_each(|server| server.misbehave(None));
     }
     let ended = course::take(ground, round, &place, &mut around)?;
     let mut judged = Judged { round, place: &place, around: &around, ended: &ended, violations: Vec::new() };
-    let judging = Instant::now();
     judged.all();
-    let judging = judging.elapsed();
     let how = match (ended.code, ended.signal) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         _ => "hangs".into(),
     };
     let last = ended.err.iter().rev().find(|line| line.starts_with("wireprof: ")).cloned().unwrap_or_default();
-    let words = format!("{how}, {} windows told, {last} [{prepared:.1?} {judging:.1?}]", ended.windows.len());
-    let violations = judged.violations;
-    let whole = begun.elapsed();
-    drop(around);
-    let dropped = begun.elapsed() - whole;
-    let at = Instant::now();
-    drop(place);
-    let words = format!("{words} whole {whole:.1?} around {dropped:.1?} place {:.1?}", at.elapsed());
-    Ok(Told { violations, injected: ended.injected, took: ended.took, words })
+    let words = format!("{how}, {} windows told, {last}", ended.windows.len());
+    Ok(Told { violations: judged.violations, injected: ended.injected, took: ended.took, words })
 }
 
 impl Tally {
