@@ -7,7 +7,11 @@ use crate::load::{self, Address};
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
 use crate::sql;
 use anyhow::{Context, Result, bail};
+use std::time::Duration;
 use tokio_postgres::Client;
+
+/// A connection that takes longer to answer nothing is as good as lost.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// The two connections that set-up may use.
 pub struct Connections {
@@ -37,14 +41,9 @@ impl Session {
 
     /// Runs a statement; where the connection was lost meanwhile, over a new one.
     async fn run_surely(&mut self, statement: &str) -> Result<()> {
-        let lost = match self.client.is_closed() {
-            true => anyhow::anyhow!("the connection was lost"),
-            false => match run(&self.client, statement).await {
-                Err(error) if self.client.is_closed() => error,
-                ended => return ended,
-            },
-        };
-        self.client = load::connect(&self.address).await.with_context(|| format!("{lost:#}"))?;
+        if !sql::answers(&self.client, ANSWER).await {
+            self.client = load::connect(&self.address).await?;
+        }
         run(&self.client, statement).await
     }
 }
@@ -198,7 +197,7 @@ async fn first_value(client: &Client, query: &str) -> Result<Option<String>> {
     sql::first_value(client, query).await.map_err(|error| explain(&error, query))
 }
 
-fn explain(error: &tokio_postgres::Error, statement: &str) -> anyhow::Error {
+fn explain(error: &sql::Error, statement: &str) -> anyhow::Error {
     let (cause, statement) = (sql::cause(error), without_sql_secrets(statement));
     anyhow::anyhow!("set-up statement `{statement}` failed: {cause}; --no-setup leaves the server as it is")
 }

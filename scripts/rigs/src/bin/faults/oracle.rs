@@ -53,6 +53,11 @@ impl Judged<'_> {
         self.violations.push(text.into());
     }
 
+    /// It could not put anything in order.
+    fn killed(&self) -> bool {
+        self.ended.signal.is_some() || self.ended.hung || self.ended.code == Some(130)
+    }
+
     fn last_words(&self) -> String {
         let end = self.ended.err.iter().rev().find(|line| !line.trim().is_empty());
         end.map_or_else(|| "nothing".into(), |line| line.chars().take(300).collect())
@@ -139,11 +144,7 @@ impl Judged<'_> {
             self.run(&entry.path());
         }
         let temporary = |path: &std::path::PathBuf| path.to_string_lossy().contains(".tmp");
-        if !self.round.kills_wireprof()
-            && !self.ended.hung
-            && self.ended.signal.is_none()
-            && self.ended.code != Some(130)
-        {
+        if !self.killed() {
             let left: Vec<_> = files(&self.place.runs()).into_iter().filter(temporary).collect();
             if !left.is_empty() && !matches!(self.round.fault, Fault::DiskReadOnly) {
                 self.wrong(format!("left in the directory of runs: {left:?}"));
@@ -160,7 +161,7 @@ impl Judged<'_> {
         let Some(manifest) = manifest else {
             // Killed, or without space, before the run began.
             let excused = windows == 0 && (self.round.kills_wireprof() || self.round.loses_disk());
-            if !excused && self.ended.signal.is_none() && self.ended.code != Some(130) {
+            if !excused && !self.killed() {
                 self.wrong(format!("{shown} has no readable manifest, and {windows} windows"));
             }
             return;
@@ -174,7 +175,7 @@ impl Judged<'_> {
         }
         let ended = manifest["ended"].as_str().unwrap_or_default();
         let planned = manifest["order"].as_array().map_or(0, Vec::len);
-        let killed = self.ended.signal.is_some() || self.ended.hung || self.ended.code == Some(130);
+        let killed = self.killed();
         let right = match ended {
             "running" => killed || self.round.loses_disk(),
             "complete" => windows == planned,
@@ -190,7 +191,7 @@ impl Judged<'_> {
 
     /// The server is as it was.
     fn server(&mut self) {
-        let killed = self.ended.signal.is_some() || self.ended.hung || self.ended.code == Some(130);
+        let killed = self.killed();
         let (Some(cluster), Some(before)) = (&self.around.cluster, &self.around.before) else { return };
         let Some(after) = cluster.state().filter(|_| !killed) else { return };
         let changed = |here: &str, there: &str| -> Vec<String> {
@@ -249,7 +250,7 @@ impl Judged<'_> {
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
             names.filter(|name| !outright || name.starts_with("wireprof-testbed-")).collect::<Vec<_>>()
         };
-        let outright = self.ended.signal.is_some() || self.ended.hung || self.ended.code == Some(130);
+        let outright = self.killed();
         while !temporary(outright).is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }
