@@ -97,3 +97,17 @@ pub fn check(address: &Address) -> Result<(), LoadError> {
     Connector::new(address, LIMIT)?.open()?.close();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_given_up_in_time() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let url = format!("postgres://me@127.0.0.1:{port}/db?sslmode=disable&connect_timeout=2");
+        let error = connect(&Address::parse(&url).unwrap()).await.err().unwrap();
+        assert!(matches!(error.downcast_ref(), Some(LoadError::Silent { .. })), "{error:#}");
+    }
+}

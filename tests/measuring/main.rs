@@ -38,6 +38,7 @@ mod schema;
 mod skip;
 mod statements_cockroachdb;
 mod statements_postgres;
+mod sweep_endings;
 mod sweep_faults;
 mod sweep_presets;
 mod sweep_setup;
