@@ -63,8 +63,8 @@ fn a_server_that_ends_all_sessions_is_put_back_over_new_ones() {
     let Some(server) = Postgres::start("") else { return };
     let place = Place::new();
     let preset = place.path().join("mine.toml");
-    let made =
-        "inherits = \"generic\"\n[[setup]]\nstatement = \"create table made (a int)\"\nundo = \"drop table made\"\n";
+    let setup = "statement = \"create table made (a int)\"\nundo = \"drop table made\"\n";
+    let made = format!("inherits = \"generic\"\n[[setup]]\n{setup}");
     std::fs::write(&preset, made).unwrap();
     let url = server.url("postgres");
     let target = ["--preset", preset.to_str().unwrap(), "--url", &url, "--query", "select 1", "--no-sampling"];

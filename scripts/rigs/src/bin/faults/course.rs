@@ -1,5 +1,5 @@
-//! The course of a round: wireprof runs, its lines are read, the fault is done at its instant. Invariant: it ends within
-//! a bound, by force if need be.
+//! The course of a round: wireprof runs, its lines are read, the fault is done at its instant. Invariant: it ends
+//! within a bound, by force if need be.
 
 use super::ground::{Ground, Place};
 use super::inject::inject;
