@@ -129,6 +129,7 @@ async fn an_answer_without_an_end_is_given_up_before_it_fills_the_memory() {
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let block = "a 1\n".repeat(1 << 18);
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap();
         while stream.write_all(block.as_bytes()).await.is_ok() {}
     });

@@ -109,21 +109,25 @@ impl Cluster {
     pub fn copy(programs: &Programs, template: &Path, directory: &Path) -> Result<Cluster> {
         let status = Command::new("cp").arg("-a").arg(template).arg(directory).status()?;
         ensure!(status.success(), "cp -a {} {}", template.display(), directory.display());
-        Cluster::start(programs, directory)
+        // Somebody else may have taken the port that was free.
+        (0..2)
+            .find_map(|_| Cluster::start(programs, directory).ok())
+            .map_or_else(|| Cluster::start(programs, directory), Ok)
     }
 
     fn start(programs: &Programs, directory: &Path) -> Result<Cluster> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let server = spawn(programs, directory, port)?;
-        let cluster = Cluster { programs: programs.clone(), directory: directory.to_path_buf(), port, server };
+        let mut cluster = Cluster { programs: programs.clone(), directory: directory.to_path_buf(), port, server };
         cluster.await_ready()?;
         Ok(cluster)
     }
 
-    fn await_ready(&self) -> Result<()> {
+    fn await_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while let Err(error) = self.ask("select 1") {
-            if Instant::now() > deadline {
+            let ended = !matches!(self.server.try_wait(), Ok(None));
+            if ended || Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.directory.join("log"))?;
                 bail!("PostgreSQL does not start: {error:#}: {log}");
             }

@@ -227,6 +227,13 @@ impl Round {
         matches!(self.fault, DiskFull | DiskReadOnly | RunsRemoved | SmallDisk(_) | FileSize(_))
     }
 
+    /// Whether it may wait for wireprof's own limits of a minute, or reads a million series.
+    pub fn is_slow(&self) -> bool {
+        use Misbehaviour::{Hang, WrongLength};
+        let waits = matches!(self.fault, Fault::Proxy(Proxy::Stall) | Fault::Misbehaves(Hang | WrongLength));
+        waits || self.fault == Fault::Metrics(Metrics::Many(1_000_000))
+    }
+
     pub fn measures(&self) -> bool {
         matches!(self.verb, Verb::Sweep | Verb::Compare | Verb::Record)
     }
