@@ -64,7 +64,7 @@ fn main() -> Result<ExitCode> {
     };
     std::thread::scope(|scope| {
         for _ in 0..jobs.min(rounds) {
-            scope.spawn(&work);
+            scope.spawn(work);
         }
     });
     let Tally { rounds, violated, missed, slowest, slowest_seed } = tally.into_inner().expect("nobody panics");
