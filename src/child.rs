@@ -35,6 +35,32 @@ pub fn signal_group(pid: u32, signal: i32) -> bool {
     unsafe { libc::kill(-(pid as libc::pid_t), signal) == 0 }
 }
 
+/// Whether this process ignores a signal.
+pub fn ignores(signal: i32) -> bool {
+    action(signal).is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
+}
+
+/// How this process handles a signal; `None`: the kernel has no such signal.
+fn action(signal: i32) -> Option<libc::sigaction> {
+    // SAFETY: a `sigaction` of zeroes is a valid one, which the call fills; a null pointer changes nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        (libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0).then_some(action)
+    }
+}
+
+/// Has a write beyond the size that a file may have (RLIMIT_FSIZE) fail, as one on a full disk does: the signal's
+/// default would end this process, with a server left changed. Children begin with the default, as a handler is not
+/// inherited.
+pub fn survive_file_size_limit() {
+    extern "C" fn nothing(_: i32) {}
+    let Some(mut action) = action(libc::SIGXFSZ).filter(|action| action.sa_sigaction == libc::SIG_DFL) else { return };
+    action.sa_sigaction = nothing as extern "C" fn(i32) as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the action is a whole one; its handler does nothing, which is async-signal-safe.
+    unsafe { libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut()) };
+}
+
 /// Whether a child has ended; it is not waited for, so its number, and its group's, stay its own.
 pub fn has_ended(pid: u32) -> bool {
     // SAFETY: all zeroes is a valid siginfo_t, which waitid fills; WNOWAIT leaves the child to be waited for.

@@ -1,6 +1,8 @@
 //! wireprof says why a server that speaks the PostgreSQL wire protocol gets slower as clients are added. Data flows one
 //! way: stages (load, samples, metrics, statements) -> run -> analysis -> rendering; see ARCHITECTURE.md.
 
+// `eprintln!` panics where nobody reads any more, and the server would stay changed.
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 // What crosses a room's border says what it is, in which unit.
 #![warn(missing_docs)]
 

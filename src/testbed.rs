@@ -207,7 +207,39 @@ fn read_ready(child: &mut Child) -> Result<Ready> {
     serde_json::from_str(&line).with_context(|| format!("{NAME} printed something else than its ready line: {line}"))
 }
 
+/// Ends the child, and removes what it could not remove itself where somebody killed it.
 fn end(child: &mut Child) {
+    let pid = child.id();
+    end_process(child);
+    remove_left(pid);
+}
+
+/// Removes the directory of a testbed that has ended: it names its owner inside (`testbed/src/scratch.rs`).
+fn remove_left(owner: u32) {
+    let owned = |directory: &PathBuf| {
+        let text = std::fs::read_to_string(directory.join("owner")).unwrap_or_default();
+        text.split_whitespace().next() == Some(&owner.to_string())
+    };
+    let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("wireprof-testbed-"));
+    for directory in own.map(|entry| entry.path()).filter(owned) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Its database ends by its own death signal, and writes until then.
+        while postmaster_lives(&directory) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What cannot be removed is removed by the next testbed.
+        let _ = std::fs::remove_dir_all(&directory);
+    }
+}
+
+fn postmaster_lives(directory: &Path) -> bool {
+    let text = std::fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
+    let executable = text.lines().next().and_then(|pid| std::fs::read_link(format!("/proc/{}/exe", pid.trim())).ok());
+    executable.is_some_and(|path| path.to_string_lossy().contains("postgres"))
+}
+
+fn end_process(child: &mut Child) {
     child::signal(child.id(), libc::SIGTERM);
     let deadline = Instant::now() + Duration::from_secs(15);
     while Instant::now() < deadline {

@@ -6,8 +6,9 @@ use super::names::Names;
 use super::overview::{guards_failed, overview};
 use super::progress::Progress;
 use super::shown::Shown;
-use super::{Common, Outcome};
+use super::{Common, Outcome, output};
 use crate::analyze::cost::precision::precision;
+use crate::child;
 use crate::preset::Preset;
 use crate::render::precision_notes;
 use crate::run::{Run, Store};
@@ -63,7 +64,8 @@ pub fn age(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is no age; write 12h, 14d or 8w"))
 }
 
-/// The first Ctrl-C (or SIGTERM) asks to end, keeping what is finished; a second one ends the process.
+/// The first Ctrl-C (or SIGTERM, or the end of the terminal) asks to end, keeping what is finished; a second one ends
+/// the process.
 ///
 /// # Errors
 /// The signals cannot be received.
@@ -72,6 +74,11 @@ pub fn stop_on_interrupt() -> Result<Stop> {
     // From now on, not from when the task first runs: a signal between would leave a server changed.
     let mut interrupt = signal(SignalKind::interrupt()).context(unheard)?;
     let mut terminate = signal(SignalKind::terminate()).context(unheard)?;
+    // Under nohup the end of the terminal is nobody's wish.
+    let mut hang_up = match child::ignores(libc::SIGHUP) {
+        true => None,
+        false => Some(signal(SignalKind::hangup()).context(unheard)?),
+    };
     let stop = Stop::default();
     let asked = stop.clone();
     tokio::spawn(async move {
@@ -79,12 +86,13 @@ pub fn stop_on_interrupt() -> Result<Stop> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                Some(_) = async { hang_up.as_mut()?.recv().await } => {}
             }
             if asked.requested() {
                 std::process::exit(130);
             }
-            eprintln!("\nending: finished windows are kept (once more to end at once, with the server as it is)");
             asked.request();
+            output::say("\nending: finished windows are kept (once more to end at once, with the server as it is)");
         }
     });
     Ok(stop)

@@ -119,9 +119,9 @@ pub fn code(error: &Error) -> u8 {
 /// The code of what kept begun work from going on, where it was the user's or the environment's: a server that went
 /// away meanwhile is neither.
 fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    use LoadError::{Broken, Closed, Hangup, Silent};
+    use LoadError::{Broken, Closed, Hangup, NotNow, Silent};
     match cause.downcast_ref::<LoadError>() {
-        Some(Closed { .. } | Hangup { .. } | Broken { .. } | Silent { .. }) => Some(1),
+        Some(Closed { .. } | Hangup { .. } | Broken { .. } | Silent { .. } | NotNow { .. }) => Some(1),
         Some(error) => Some(if error.is_environment() { 3 } else { 2 }),
         None if cause.is::<Forbidden>() => Some(3),
         None => None,
@@ -148,7 +148,8 @@ pub fn of_parsing(error: &clap::Error, asks: impl Fn(&str) -> bool) -> ExitCode 
         let first = masked.lines().next().unwrap_or_default();
         let failure = object(None, 2, first.strip_prefix("error: ").unwrap_or(first), &[]);
         if asks("--json-lines") {
-            JsonLines::new(None).last(2, failure);
+            // As above.
+            let _ = JsonLines::new(None).last(2, failure);
         } else if asks("--json") {
             // As above.
             let _ = output::json(&failure);
@@ -156,12 +157,12 @@ pub fn of_parsing(error: &clap::Error, asks: impl Fn(&str) -> bool) -> ExitCode 
     }
     match output::harmless(&text) {
         // A URL in the wrong place is repeated by the message, as is anything else.
-        masked if error.use_stderr() && masked != text => eprint!("{masked}"),
+        masked if error.use_stderr() && masked != text => output::say(masked.trim_end()),
         // A closed pipe while printing help is not worth a message.
         _ => drop(error.print()),
     }
     if let Some(hint) = of_another_verb(error) {
-        eprintln!("\n{hint}");
+        output::say(format_args!("\n{hint}"));
     }
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

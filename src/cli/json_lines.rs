@@ -111,24 +111,35 @@ impl JsonLines {
     }
 
     /// The last line.
-    pub fn end(&self, ended: &Result<Outcome>) {
+    ///
+    /// # Errors
+    /// It cannot be written, so that whoever reads has no answer.
+    pub fn end(&self, ended: &Result<Outcome>) -> Result<Outcome> {
         self.last(
             exit::code_of(ended),
             ended.as_ref().err().map_or_else(|| json!({}), |error| exit::failure(self.verb.as_deref(), error)),
-        );
+        )
     }
 
     /// The last line, with the object of a failure.
-    pub fn last(&self, exit_code: u8, failure: Value) {
+    ///
+    /// # Errors
+    /// As [`JsonLines::end`].
+    pub fn last(&self, exit_code: u8, failure: Value) -> Result<Outcome> {
         let Told { runs, answer } = std::mem::take(&mut *self.told.lock());
         let told = json!({ "exit_code": exit_code, "answer": answer });
         let verb = self.verb.as_deref().unwrap_or_default();
-        self.line("end", with(with(envelope(verb, &runs), told), failure));
+        self.write("end", with(with(envelope(verb, &runs), told), failure))
     }
 
+    /// A line of work under way: a full disk is told by the last line, and is no reason to end the work.
     fn line(&self, event: &str, told: Value) {
+        let _ = self.write(event, told);
+    }
+
+    fn write(&self, event: &str, told: Value) -> Result<Outcome> {
         let head = json!({ "event": event, "seconds": self.begun.elapsed().as_secs_f64() });
-        output::line(&with(head, told));
+        output::line(&with(head, told))
     }
 }
 

@@ -50,6 +50,7 @@ mod target_host;
 
 pub use exit::{Failed, Outcome, Usage};
 
+use crate::child;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -146,6 +147,7 @@ enum Verb {
 
 /// Runs the command line and answers with the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    child::survive_file_size_limit();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Before all else: its standard output belongs to the link.
     if let [_, verb] = &arguments[..]

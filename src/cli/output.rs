@@ -44,7 +44,7 @@ fn inert(json: String) -> String {
 /// A remark on standard error, of wireprof itself. What it quotes of others has no secret in it, and does not act on
 /// the terminal.
 pub fn told(remark: impl Display) {
-    eprintln!("wireprof: {}", harmless(&remark.to_string()));
+    say(format_args!("wireprof: {}", harmless(&remark.to_string())));
 }
 
 /// A text that may quote others, without secrets and without what would act on a terminal.
@@ -71,9 +71,17 @@ pub fn text(text: &str) -> Result<Outcome> {
 }
 
 /// Prints an event of work under way, in a line of its own.
-pub fn line(value: &Value) {
-    // A full disk is told by the answer of the work, which is no reason to end it.
-    let _ = bytes(inert(format!("{value}\n")).as_bytes());
+///
+/// # Errors
+/// As [`report`].
+pub fn line(value: &Value) -> Result<Outcome> {
+    bytes(inert(format!("{value}\n")).as_bytes())
+}
+
+/// Says something to people, in a line of its own on standard error. Nobody may be there to read it any more, which is
+/// no reason to end: `eprintln!` would panic.
+pub fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes a file's content to standard output.

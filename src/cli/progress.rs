@@ -2,7 +2,7 @@
 //! output holds the answer and nothing else, but for the lines that programs asked for.
 
 use super::json_lines::{Expected, JsonLines};
-use super::{Outcome, screen};
+use super::{Outcome, output, screen};
 use crate::connection::without_secrets;
 use crate::render::{self, Screen};
 use crate::run::{Window, WindowId};
@@ -67,9 +67,14 @@ impl Progress {
     }
 
     /// Tells programs how it ended.
+    ///
+    /// # Errors
+    /// What it ended with; else that the answer cannot be written.
     pub fn ended(&self, ended: Result<Outcome>) -> Result<Outcome> {
-        self.lines.iter().for_each(|lines| lines.end(&ended));
-        ended
+        match self.lines.as_ref().map(|lines| lines.end(&ended)) {
+            Some(Err(unwritten)) => ended.and(Err(unwritten)),
+            _ => ended,
+        }
     }
 
     /// Whether somebody looks on.
@@ -83,7 +88,7 @@ impl Progress {
         let text = self.screen.spelt(&text);
         match &self.bar {
             Some(bar) => wrapped(&text, self.screen.width).lines().for_each(|line| bar.println(line)),
-            None => eprintln!("{text}"),
+            None => output::say(text),
         }
     }
 
@@ -91,7 +96,7 @@ impl Progress {
     pub fn working(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(self.screen.spelt(text).into_owned()),
-            None => eprintln!("{} ...", self.screen.spelt(text)),
+            None => output::say(format_args!("{} ...", self.screen.spelt(text))),
         }
     }
 

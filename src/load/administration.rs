@@ -13,6 +13,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// For the connection until it is ready; a `connect_timeout` in the URL goes before.
+const LIMIT: Duration = Duration::from_secs(10);
+
 /// Connects as the address says. The connection's task ends with the client.
 ///
 /// # Errors
@@ -28,6 +31,13 @@ pub async fn connect(address: &Address) -> Result<Client> {
 /// # Errors
 /// As [`connect`].
 pub async fn connect_told(address: &Address, names: &[String]) -> Result<(Client, BTreeMap<String, String>)> {
+    let limit = address.timeout.unwrap_or(LIMIT);
+    let silent = || LoadError::Silent { at: address.at(), during: "at start-up", limit };
+    tokio::time::timeout(limit, connect_in_time(address, names)).await.unwrap_or_else(|_| Err(silent().into()))
+}
+
+/// As [`connect_told`], for as long as it takes.
+async fn connect_in_time(address: &Address, names: &[String]) -> Result<(Client, BTreeMap<String, String>)> {
     let shown = address.shown();
     let hint = || format!("cannot connect to {shown}; correct the URL, or start the server");
     let tls = tls::configure(&address.encryption, &shown)?;
@@ -84,6 +94,20 @@ fn told<'a>(names: &[String], value: impl Fn(&str) -> Option<&'a str>) -> BTreeM
 
 /// Connects, authenticates and closes again, on the load's own terms, whose errors tell cause and remedy.
 pub fn check(address: &Address) -> Result<(), LoadError> {
-    Connector::new(address, Duration::from_secs(10))?.open()?.close();
+    Connector::new(address, LIMIT)?.open()?.close();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_given_up_in_time() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let url = format!("postgres://me@127.0.0.1:{port}/db?sslmode=disable&connect_timeout=2");
+        let error = connect(&Address::parse(&url).unwrap()).await.err().unwrap();
+        assert!(matches!(error.downcast_ref(), Some(LoadError::Silent { .. })), "{error:#}");
+    }
 }

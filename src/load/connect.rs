@@ -374,6 +374,7 @@ impl Startup<'_> {
             "28P01" => self.wrong_password(message),
             "3D000" => LoadError::NoDatabase { at, database: self.connector.address.database.clone(), message },
             "53300" => LoadError::TooMany { at, opened: 0, wanted: 1, message },
+            _ if sqlstate.starts_with("57") => LoadError::NotNow { at, sqlstate, message },
             _ => LoadError::Refused { at, sqlstate, message },
         }
     }

@@ -133,6 +133,16 @@ pub enum LoadError {
         /// The server's message.
         message: String,
     },
+    /// The server starts or ends, and admits nobody now (class 57 of SQLSTATE, operator intervention).
+    #[error("{at} admits no session now: {message} (SQLSTATE {sqlstate}); begin again once the server runs")]
+    NotNow {
+        /// The server: `host:port`, or the path of its Unix socket.
+        at: String,
+        /// Five characters (PostgreSQL documentation, appendix "Error Codes").
+        sqlstate: String,
+        /// The server's message.
+        message: String,
+    },
     /// The server refuses the session for another cause.
     #[error("{at} refuses the session: {message} (SQLSTATE {sqlstate}); correct user, database and options in the URL")]
     Refused {

@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
+/// Bytes of an exposition at most: a million series have 100 MB, and what does not end would fill the memory.
+const MOST: usize = 256 << 20;
+
 /// Why there is no exposition.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
@@ -64,6 +67,12 @@ pub enum ScrapeError {
         url: String,
         /// The cause at the bottom.
         why: String,
+    },
+    /// The answer is longer than [`MOST`].
+    #[error("{url} answers more than {} MB; is this the metrics path? measure without metrics", MOST >> 20)]
+    TooLong {
+        /// The URL, without its secrets.
+        url: String,
     },
     /// The answer's first lines hold no readable sample.
     #[error("{url} does not answer in Prometheus' text format but with `{start}`; is this the metrics path?")]
@@ -127,7 +136,7 @@ impl HttpScraper {
                 _ => ScrapeError::Refused { url: url(), status },
             });
         }
-        let body = response.bytes().await.map_err(|e| self.explain(e))?;
+        let body = self.body(response).await?;
         let span = Span::new(start, clock::now());
         let text = String::from_utf8_lossy(&body).into_owned();
         if !looks_like_exposition(&text) {
@@ -135,6 +144,18 @@ impl HttpScraper {
             return Err(ScrapeError::NotAnExposition { url: url(), start });
         }
         Ok(Scrape { span, text })
+    }
+
+    /// The whole answer, of which no more is kept than an exposition can be.
+    async fn body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, ScrapeError> {
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(|e| self.explain(e))? {
+            body.extend_from_slice(&part);
+            if body.len() > MOST {
+                return Err(ScrapeError::TooLong { url: self.shown.clone() });
+            }
+        }
+        Ok(body)
     }
 
     fn explain(&self, error: reqwest::Error) -> ScrapeError {

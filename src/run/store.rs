@@ -197,7 +197,7 @@ impl RunWriter {
         let path = self.directory.join("manifest.json");
         let temporary = self.directory.join(".manifest.json.tmp");
         let written = write_json(&temporary, &self.manifest)
-            .and_then(|()| fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display())));
+            .and_then(|()| fs::rename(&temporary, &path).map_err(|error| refused("write", &path, &error)));
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }
@@ -220,9 +220,8 @@ impl RunWriter {
         let path = self.directory.join(id.directory());
         let temporary = self.directory.join(format!(".{}.tmp", id.directory()));
         let _ = fs::remove_dir_all(&temporary);
-        let written = write_files(&temporary, files).and_then(|()| {
-            fs::rename(&temporary, &path).with_context(|| format!("cannot rename to {}", path.display()))
-        });
+        let written = write_files(&temporary, files)
+            .and_then(|()| fs::rename(&temporary, &path).map_err(|error| refused("write", &path, &error)));
         if written.is_err() {
             let _ = fs::remove_dir_all(&temporary);
         }
@@ -248,7 +247,7 @@ impl RunWriter {
 
 /// Writes files into a directory of their own.
 fn write_files(directory: &Path, files: &[WindowFile]) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    fs::create_dir_all(directory).map_err(|error| refused("create", directory, &error))?;
     files.iter().try_for_each(|file| write_file(&directory.join(&file.name), &file.bytes))
 }
 
@@ -308,11 +307,20 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|error| match error.raw_os_error() {
+    write().map_err(|error| refused("write", path, &error))
+}
+
+/// Why something of a run cannot be written, with the remedy.
+fn refused(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let path = path.display();
+    match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => anyhow!(
-            "no space left to write {}: free some, or choose another place with --runs; finished windows are kept",
-            path.display()
+            "no space left to {what} {path}: free some, or choose another place with --runs; finished windows are kept"
         ),
-        _ => anyhow!("cannot write {}: {error}", path.display()),
-    })
+        Some(libc::EFBIG) => anyhow!(
+            "cannot {what} {path}: files may not be that large here: raise the limit (`ulimit -f unlimited`); finished \
+             windows are kept"
+        ),
+        _ => anyhow!("cannot {what} {path}: {error}: make it writable, or choose another place with --runs"),
+    }
 }

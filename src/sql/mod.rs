@@ -6,15 +6,55 @@ mod shape;
 
 pub use shape::without_constants;
 
-use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+
+/// A server may take that long for one statement, as for one of a workload's set-up.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Why a statement gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server's refusal, or a lost connection.
+    #[error(transparent)]
+    Driver(#[from] tokio_postgres::Error),
+    /// The connection is there, and no answer comes over it.
+    #[error("no answer within {} s: is the server stopped, or the network to it down?", LIMIT.as_secs())]
+    Silent,
+}
+
+impl Error {
+    /// What the server said, where it said anything.
+    pub fn as_db_error(&self) -> Option<&DbError> {
+        match self {
+            Error::Driver(error) => error.as_db_error(),
+            Error::Silent => None,
+        }
+    }
+
+    /// The server's code for it.
+    pub fn code(&self) -> Option<&SqlState> {
+        self.as_db_error().map(DbError::code)
+    }
+}
+
+async fn ask(client: &Client, query: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
+    Ok(timeout(LIMIT, client.simple_query(query)).await.map_err(|_| Error::Silent)??)
+}
+
+/// Whether the connection answers within `limit`.
+pub async fn answers(client: &Client, limit: Duration) -> bool {
+    matches!(timeout(limit, client.simple_query("")).await, Ok(Ok(_)))
+}
 
 /// All rows of a query.
 ///
 /// # Errors
-/// The server's refusal, or a lost connection.
+/// The server's refusal, a lost connection, or no answer in time.
 pub async fn rows(client: &Client, query: &str) -> Result<Vec<SimpleQueryRow>, Error> {
-    let messages = client.simple_query(query).await?;
-    let rows = messages.into_iter().filter_map(|message| match message {
+    let rows = ask(client, query).await?.into_iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
@@ -24,7 +64,7 @@ pub async fn rows(client: &Client, query: &str) -> Result<Vec<SimpleQueryRow>, E
 /// The first column of a query's first row as text; `None` where there is no row, or it is NULL.
 ///
 /// # Errors
-/// The server's refusal, or a lost connection.
+/// As [`rows`].
 pub async fn first_value(client: &Client, query: &str) -> Result<Option<String>, Error> {
     Ok(rows(client, query).await?.first().and_then(|row| row.get(0).map(str::to_string)))
 }
@@ -32,9 +72,9 @@ pub async fn first_value(client: &Client, query: &str) -> Result<Option<String>,
 /// Runs a statement for what it does.
 ///
 /// # Errors
-/// The server's refusal, or a lost connection.
+/// As [`rows`].
 pub async fn run(client: &Client, statement: &str) -> Result<(), Error> {
-    client.simple_query(statement).await.map(drop)
+    ask(client, statement).await.map(drop)
 }
 
 /// What the server said, with its SQLSTATE, or why it said nothing.

@@ -117,7 +117,7 @@ impl Cockroachdb {
         })
     }
 
-    fn explain(&self, error: &tokio_postgres::Error) -> StatementsError {
+    fn explain(&self, error: &sql::Error) -> StatementsError {
         let what = self.table.name();
         match error.code() {
             Some(code) if [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME].contains(code) => {
@@ -157,7 +157,7 @@ impl StatementSource for Cockroachdb {
 }
 
 /// The refusal of a version that wants its variable set: it names the variable in its message or hint.
-fn is_gate(error: &tokio_postgres::Error) -> bool {
+fn is_gate(error: &sql::Error) -> bool {
     error.as_db_error().is_some_and(|answer| {
         answer.code() == &SqlState::INSUFFICIENT_PRIVILEGE
             && (answer.message().contains(GATE) || answer.hint().is_some_and(|hint| hint.contains(GATE)))

@@ -128,7 +128,7 @@ pub async fn open(reader: Reader, client: Client, place: &str) -> Result<Box<dyn
 
 /// The first column of a query's first row as text; empty where there is none.
 async fn first_value(client: &Client, query: &str) -> Result<String, StatementsError> {
-    let failed = |error: tokio_postgres::Error| StatementsError::Query { what: query.into(), why: sql::cause(&error) };
+    let failed = |error: sql::Error| StatementsError::Query { what: query.into(), why: sql::cause(&error) };
     Ok(sql::first_value(client, query).await.map_err(failed)?.unwrap_or_default())
 }
 

@@ -28,20 +28,20 @@ impl PgStatStatements {
     /// The extension is not installed or not loaded, the role may not read it, or the database refuses a
     /// query.
     pub async fn open(client: Client, place: &str) -> Result<PgStatStatements, StatementsError> {
-        let row = client.query_one("SELECT current_user::text", &[]).await.map_err(|e| explain(e, ""))?;
+        let row = client.query_one("SELECT current_user::text", &[]).await.map_err(|e| explain(e.into(), ""))?;
         let user: String = row.get(0);
         let version = "SELECT extversion, (SELECT nspname FROM pg_namespace WHERE oid = extnamespace)::text \
                        FROM pg_extension WHERE extname = 'pg_stat_statements'";
-        let row = client.query_opt(version, &[]).await.map_err(|e| explain(e, &user))?;
+        let row = client.query_opt(version, &[]).await.map_err(|e| explain(e.into(), &user))?;
         let row = row.ok_or(StatementsError::ExtensionMissing)?;
         let (version, schema): (String, String) = (row.get(0), row.get(1));
         let columns = "SELECT attname::text FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped \
                        AND attrelid = ($1::text || '.pg_stat_statements')::regclass";
         let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
-        let columns = client.query(columns, &[&quoted]).await.map_err(|e| explain(e, &user))?;
+        let columns = client.query(columns, &[&quoted]).await.map_err(|e| explain(e.into(), &user))?;
         let columns: Vec<String> = columns.iter().map(|row| row.get(0)).collect();
         let tracked = client.query_one("SELECT current_setting('pg_stat_statements.track_planning', true)", &[]);
-        let tracked: Option<String> = tracked.await.map_err(|e| explain(e, &user))?.get(0);
+        let tracked: Option<String> = tracked.await.map_err(|e| explain(e.into(), &user))?.get(0);
         let select = select(&columns, &quoted, tracked.as_deref() == Some("on"));
         let source = format!("pg_stat_statements {version} at {place}");
         let reset = format!("SELECT {quoted}.pg_stat_statements_reset()");
@@ -52,7 +52,7 @@ impl PgStatStatements {
 
     async fn read(&self) -> Result<StatementsSnapshot, StatementsError> {
         let start = clock::now();
-        let rows = self.client.query(&self.select, &[]).await.map_err(|e| explain(e, &self.user))?;
+        let rows = self.client.query(&self.select, &[]).await.map_err(|e| explain(e.into(), &self.user))?;
         let span = Span::new(start, clock::now());
         let count = |row: &tokio_postgres::Row, at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
         let rows = rows.iter().map(|row| StatementRow {
@@ -81,7 +81,7 @@ fn select(columns: &[String], schema: &str, planning: bool) -> String {
     )
 }
 
-fn explain(error: tokio_postgres::Error, user: &str) -> StatementsError {
+fn explain(error: sql::Error, user: &str) -> StatementsError {
     match error.code() {
         Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => StatementsError::NotLoaded,
         Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {

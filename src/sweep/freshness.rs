@@ -106,7 +106,7 @@ async fn run(client: &Client, statement: &str) -> Result<()> {
     sql::run(client, statement).await.map_err(|error| explain(&error, statement))
 }
 
-fn explain(error: &tokio_postgres::Error, statement: &str) -> anyhow::Error {
+fn explain(error: &sql::Error, statement: &str) -> anyhow::Error {
     anyhow!("the probe's statement `{statement}` failed: {}", sql::cause(error))
 }
 

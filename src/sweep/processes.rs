@@ -12,6 +12,7 @@ use crate::target::{
 };
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
+use std::io::Write;
 
 /// The target's process; `None`, with a note, where it is not on this host.
 ///
@@ -135,7 +136,7 @@ fn follows(request: &Request, pid: u32, notes: &mut Vec<String>) -> bool {
                 preset.name
             );
             // Before the load, and not after it: figures of the wrong process are worth nothing.
-            eprintln!("wireprof: warning: {warning}");
+            let _ = writeln!(std::io::stderr(), "wireprof: warning: {warning}");
             notes.push(warning);
             false
         }

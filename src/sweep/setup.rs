@@ -3,23 +3,56 @@
 //! back.
 
 use crate::connection::{message_without_secrets, shown_argument, without_sql_secrets};
+use crate::load::{self, Address};
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
 use crate::sql;
 use anyhow::{Context, Result, bail};
+use std::time::Duration;
 use tokio_postgres::Client;
+
+/// A connection that takes longer to answer nothing is as good as lost.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// The two connections that set-up may use.
 pub struct Connections {
-    pub sql: Client,
+    pub sql: Session,
     /// The administrator's; the same server's other port.
-    pub internal: Option<Client>,
+    pub internal: Option<Session>,
+}
+
+/// A connection and where it goes, so that it can be made anew.
+pub struct Session {
+    address: Address,
+    client: Client,
+}
+
+impl Session {
+    /// Connects.
+    ///
+    /// # Errors
+    /// As [`load::connect`].
+    pub async fn open(address: &Address) -> Result<Session> {
+        Ok(Session { address: address.clone(), client: load::connect(address).await? })
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a statement; where the connection was lost meanwhile, over a new one.
+    async fn run_surely(&mut self, statement: &str) -> Result<()> {
+        if !sql::answers(&self.client, ANSWER).await {
+            self.client = load::connect(&self.address).await?;
+        }
+        run(&self.client, statement).await
+    }
 }
 
 impl Connections {
     fn get(&self, on: Connection) -> Result<&Client> {
         match (on, &self.internal) {
-            (Connection::Sql, _) => Ok(&self.sql),
-            (Connection::Internal, Some(client)) => Ok(client),
+            (Connection::Sql, _) => Ok(self.sql.client()),
+            (Connection::Internal, Some(session)) => Ok(session.client()),
             (Connection::Internal, None) => bail!(
                 "the set-up needs the administrator's connection: give --internal-url, or --no-setup to leave \
                  the server as it is"
@@ -123,13 +156,21 @@ pub async fn check_parameters(steps: &[Step], connections: &Connections) -> Resu
     Ok(())
 }
 
-/// Puts everything back, last change first; gives what was done, and goes on after an error to report the first.
-pub async fn restore(applied: Applied, connections: &Connections) -> Result<Vec<String>> {
+/// Puts everything back, last change first; gives what was done, and goes on after an error to report the first. A
+/// server that ended its sessions, or was started anew, is as much to be put back as any.
+pub async fn restore(applied: Applied, connections: &mut Connections) -> Result<Vec<String>> {
     let (mut done, mut first_error) = (Vec::new(), None);
     for (on, statement) in applied.undo.into_iter().rev() {
-        match async { run(connections.get(on)?, &statement).await }.await {
+        let session = match on {
+            Connection::Internal => connections.internal.as_mut(),
+            Connection::Sql => None,
+        };
+        match session.unwrap_or(&mut connections.sql).run_surely(&statement).await {
             Ok(()) => done.push(statement),
-            Err(error) => first_error = first_error.or(Some(error)),
+            Err(error) => {
+                let error = error.context(format!("`{}` was not run", without_sql_secrets(&statement)));
+                first_error = first_error.or(Some(error));
+            }
         }
     }
     match first_error {
@@ -163,7 +204,7 @@ async fn first_value(client: &Client, query: &str) -> Result<Option<String>> {
     sql::first_value(client, query).await.map_err(|error| explain(&error, query))
 }
 
-fn explain(error: &tokio_postgres::Error, statement: &str) -> anyhow::Error {
+fn explain(error: &sql::Error, statement: &str) -> anyhow::Error {
     let cause = message_without_secrets(&sql::cause(error), statement);
     let statement = without_sql_secrets(statement);
     anyhow::anyhow!("set-up statement `{statement}` failed: {cause}; --no-setup leaves the server as it is")

@@ -2,7 +2,7 @@
 //! [`ServerState`] or the [`PresetState`] left of it, and every exit hands it to one of their methods; a refusal leaves
 //! the server as it was.
 
-use super::setup::{Applied, Connections, apply, check_parameters, restore};
+use super::setup::{Applied, Connections, Session, apply, check_parameters, restore};
 use super::{DriverChoice, Request};
 use crate::load::{self, Address};
 use crate::sql;
@@ -76,7 +76,7 @@ impl ServerState {
 
     /// The server's revision as it tells it; `None` where nothing is sent to it, or it does not answer.
     pub async fn version(&self) -> Option<String> {
-        let client = &self.connections.as_ref()?.sql;
+        let client = self.connections.as_ref()?.sql.client();
         sql::first_value(client, "SELECT version()").await.ok()?
     }
 
@@ -95,8 +95,8 @@ impl ServerState {
     pub async fn end(self) -> (Option<PresetState>, Result<()>) {
         let ServerState { address, connections, preset, own, teardown } = self;
         let torn_down = script(&address, &teardown).context("the workload's teardown");
-        let Some(connections) = connections else { return (None, torn_down) };
-        let back = restore(own, &connections).await;
+        let Some(mut connections) = connections else { return (None, torn_down) };
+        let back = restore(own, &mut connections).await;
         let left = (!preset.changes.is_empty()).then_some(PresetState { applied: preset, connections });
         let both = match (torn_down, back) {
             (Err(error), Err(more)) => Err(error.context(format!("{more:#}"))),
@@ -111,8 +111,8 @@ impl PresetState {
     ///
     /// # Errors
     /// The first statement that failed; the others were run all the same.
-    pub async fn put_back(self) -> Result<Vec<String>> {
-        restore(self.applied, &self.connections).await
+    pub async fn put_back(mut self) -> Result<Vec<String>> {
+        restore(self.applied, &mut self.connections).await
     }
 }
 
@@ -122,7 +122,7 @@ fn script(address: &Address, statements: &[String]) -> Result<()> {
 
 /// The connections that the changes need.
 async fn connect(request: &Request, address: &Address) -> Result<Connections> {
-    let sql = load::connect(address).await?;
+    let sql = Session::open(address).await?;
     let set_up = request.target.setup && !request.preset.setup.is_empty();
     let needed = set_up || !request.target.parameters.is_empty();
     let url = request.target.internal_url.clone().or(request.preset.connect.internal.clone()).filter(|_| needed);
@@ -130,5 +130,5 @@ async fn connect(request: &Request, address: &Address) -> Result<Connections> {
     let internal = Address::parse(&url)?;
     let hint = "the administrator's connection for the set-up failed: correct --internal-url, or give --no-setup";
     tokio::task::block_in_place(|| load::check(&internal)).context(hint)?;
-    Ok(Connections { sql, internal: Some(load::connect(&internal).await?) })
+    Ok(Connections { sql, internal: Some(Session::open(&internal).await?) })
 }

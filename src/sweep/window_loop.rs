@@ -129,7 +129,8 @@ impl WindowLoop<'_> {
     /// As [`WindowLoop::measure_window`], of a target on another host.
     async fn measure_across(&mut self, id: WindowId) -> Result<(Window, Option<anyhow::Error>)> {
         let (timing, rate) = (&self.request.plan.timing, &mut *self.rate);
-        let asked = Asked { timing, id, stop: self.stop, chosen: None, rate, tell: &mut *self.tell };
+        let windows = self.writer.manifest.order.len();
+        let asked = Asked { timing, id, windows, stop: self.stop, chosen: None, rate, tell: &mut *self.tell };
         let into = (&*self.writer, &self.request.preset);
         let (window, files, notes) = match self.request.load.driver.is_foreign() {
             true => across::record(self.sources, asked, into).await?,

@@ -1,5 +1,6 @@
 //! What a terminal, a pipe and other locales make of an answer: width, colours, characters, the pager, the help.
 
+use crate::binaries::WIREPROF;
 use crate::cli::Place;
 use clap::{Command as Verb, CommandFactory};
 use std::fs::File;
@@ -220,4 +221,20 @@ fn manual_pages_are_made_for_every_verb() {
         let page = place.path().join("pages").join(format!("{}.1", called.replace(' ', "-")));
         assert!(page.is_file(), "{}", page.display());
     }
+}
+
+#[test]
+fn words_that_nobody_can_read_any_more_cost_no_more_than_the_words() {
+    let place = Place::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let runs = ["--runs", place.runs().to_str().unwrap()].map(String::from);
+    let mut refused = Command::new(WIREPROF);
+    refused.args(["explain", "nosuch"]).args(&runs).stdin(Stdio::null()).stderr(full.try_clone().unwrap());
+    assert_eq!(refused.output().unwrap().status.code(), Some(2));
+    let mut lost = Command::new(WIREPROF);
+    lost.args(["explain", "latest"]).args(&runs).stdin(Stdio::null()).stdout(full);
+    let lost = lost.output().unwrap();
+    let told = String::from_utf8(lost.stderr).unwrap();
+    assert_eq!(lost.status.code(), Some(3), "an answer that is lost is no success: {told}");
+    assert!(told.contains("cannot write to standard output"), "{told}");
 }

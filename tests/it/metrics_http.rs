@@ -121,3 +121,19 @@ async fn a_page_that_is_no_exposition_is_shown() {
         assert!(text.contains("is this the metrics path?"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_given_up_before_it_fills_the_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let block = "a 1\n".repeat(1 << 18);
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap();
+        while stream.write_all(block.as_bytes()).await.is_ok() {}
+    });
+    let scraper = HttpScraper::new(&url, Duration::from_secs(60)).unwrap();
+    let error = scraper.scrape().await.unwrap_err();
+    assert!(error.to_string().contains("answers more than 256 MB; is this the metrics path?"), "{error}");
+}

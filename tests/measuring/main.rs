@@ -42,6 +42,7 @@ mod secrets;
 mod skip;
 mod statements_cockroachdb;
 mod statements_postgres;
+mod sweep_endings;
 mod sweep_faults;
 mod sweep_presets;
 mod sweep_setup;

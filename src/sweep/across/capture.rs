@@ -14,6 +14,7 @@ use crate::preset::Preset;
 use crate::run::{ClocksOfHosts, Missing, RunWriter, Window, WindowFile, window_files};
 use crate::wire::WireSnapshot;
 use anyhow::{Context, Error, Result, bail};
+use std::time::Duration;
 
 /// What has come of a window.
 #[derive(Default)]
@@ -40,7 +41,7 @@ pub async fn capture(
     load_threads::begin(threads, load.as_mut(), asked.id.level)?;
     load.start()?;
     watch_generator(sources, &load.thread_ids());
-    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked).await?;
+    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked, Duration::ZERO).await?;
     start_wire(sources, &mut missing);
     let received_before = link(sources)?.bytes_received();
     let mut coming = Coming::default();

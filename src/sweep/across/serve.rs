@@ -125,7 +125,9 @@ impl<'a> Session<'a> {
         let timing = &self.request.plan.timing;
         let chosen = self.request.observe.sampling.as_ref().and_then(|options| options.chosen.as_ref());
         let mut tell = |event: Event| tell(asking, &event);
-        let asked = Asked { timing, id, stop: self.stop, chosen, rate: &mut self.rate, tell: &mut tell };
+        // What a plan has in all is known beside the load alone.
+        let windows = 1;
+        let asked = Asked { timing, id, windows, stop: self.stop, chosen, rate: &mut self.rate, tell: &mut tell };
         let mut captured = window::capture(&mut self.sources, &mut self.threads, asked).await?;
         if let Some(cut) = captured.cut.take() {
             return Err(cut);

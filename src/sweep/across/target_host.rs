@@ -128,6 +128,7 @@ async fn beside_load(
         awake: None,
         live: false,
         absent: Vec::new(),
+        profilers: Vec::new(),
         there: Some(there),
     };
     Ok(Prepared { sources, manifest, state })
