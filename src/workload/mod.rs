@@ -8,9 +8,9 @@ mod ini;
 mod options;
 pub mod pgbench;
 mod query_log;
-mod script;
+pub(crate) mod script;
 mod split;
-mod sql;
+pub(crate) mod sql;
 mod text;
 mod write;
 
