@@ -89,7 +89,7 @@ pub struct BadExpression {
 impl Expression {
     /// Parses an expression.
     pub fn parse(text: &str) -> Result<Expression, BadExpression> {
-        let mut parser = Parser { text, at: 0 };
+        let mut parser = Parser { text, at: 0, parts: 0 };
         let root = parser.sum()?;
         parser.skip_space();
         if parser.at < text.len() {
@@ -122,9 +122,13 @@ impl Expression {
     }
 }
 
+/// Operands and signs: more than anybody writes, and few enough for the stack, as `1 + 1 + 1` is as deep as it is long.
+const MOST_PARTS: usize = 1_000;
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    parts: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -177,6 +181,10 @@ impl<'a> Parser<'a> {
     }
 
     fn factor(&mut self) -> Result<Node, BadExpression> {
+        self.parts += 1;
+        if self.parts > MOST_PARTS {
+            return Err(self.bad(&format!("more than {MOST_PARTS} operands and signs")));
+        }
         if self.take('-') {
             return Ok(Node::Negated(Box::new(self.factor()?)));
         }

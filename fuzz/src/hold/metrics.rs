@@ -70,7 +70,7 @@ fn sound(feed: &mut Feed) {
         let kind = ["counter", "gauge", "untyped"][usize::from(feed.byte() % 3)];
         written += &format!("# HELP m{family} help\n# TYPE m{family} {kind}\n");
         for label in 0..1 + feed.byte() % 4 {
-            let value = f64::from(feed.word()) / f64::from(1 + feed.half());
+            let value = f64::from(feed.word()) / (1.0 + f64::from(feed.half()));
             let series = Series { name: format!("m{family}"), labels: [("k".into(), format!("v{label}"))].into() };
             written += &format!("{series} {value}\n");
             expected.insert(series, value);

@@ -77,11 +77,12 @@ pub fn script(bytes: &[u8]) {
     let names = ["srv", "my srv", "tokio-rt 1", "a:b", "kworker/0:1-ev"];
     let functions = ["main", "f(int (*)(char))", "core::ops<T>", "operator new(unsigned long)", "[unknown]", "x+y"];
     let modules = ["/opt/server", "[kernel.kallsyms]", "/opt/App (x86)/s", "[unknown]"];
-    let (mut printed, mut samples) = (String::new(), 0);
+    let (mut printed, mut samples, mut cycles) = (String::new(), 0, 0);
     while !feed.0.is_empty() && samples < 200 {
         let (name, what) = (names[usize::from(feed.byte()) % names.len()], feed.byte());
-        let (pid, tid) = (1 + what % 3, 1 + what % 5);
-        printed += &format!("{name} {pid}/{tid} [00{}] {}.{:06}: {:>10} cycles: \n", what % 4, samples, what, 1 + what);
+        let (pid, tid, period) = (1 + what % 3, 1 + what % 5, 1 + u64::from(what));
+        cycles += i64::from(what) + 1;
+        printed += &format!("{name} {pid}/{tid} [00{}] {samples}.{what:06}: {period:>10} cycles: \n", what % 4);
         for _ in 0..1 + feed.byte() % 6 {
             let function = functions[usize::from(feed.byte()) % functions.len()];
             let module = modules[usize::from(feed.byte()) % modules.len()];
@@ -99,10 +100,11 @@ pub fn script(bytes: &[u8]) {
     let made = import_profiles(&[file], &preset, &ProfileOptions::default()).expect("perf could have printed it");
     let profile = made.windows[0].window.profile.as_ref().expect("it was read");
     assert_eq!(profile.total(0), samples, "no sample is lost");
-    assert_eq!(profile.total(0), collapsed(&printed), "inferno counts the same");
+    assert_eq!(profile.total(1), cycles, "no cycle is lost");
+    assert_eq!(cycles, collapsed(&printed), "inferno, which sums periods, has the same sum");
 }
 
-/// Samples by inferno's reader.
+/// The sum of all weights by inferno's reader.
 fn collapsed(printed: &str) -> i64 {
     use inferno::collapse::Collapse;
     let mut folded = Vec::new();

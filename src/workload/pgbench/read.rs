@@ -8,7 +8,7 @@ use super::{Action, Command, Keep, Length, Piece, Statement};
 use crate::workload::WorkloadError;
 use crate::workload::ini::error;
 use crate::workload::script::Open;
-use crate::workload::sql::{Token, tokens};
+use crate::workload::sql::{Token, is_blank, tokens};
 
 /// Reads one script.
 ///
@@ -159,10 +159,10 @@ impl Reader<'_> {
         }
         let mut pieces: Vec<Piece> = draft.pieces;
         if let Some(Piece::Text(first)) = pieces.first_mut() {
-            *first = first.trim_start().to_string();
+            *first = first.trim_start_matches(is_blank).to_string();
         }
         if let Some(Piece::Text(last)) = pieces.last_mut() {
-            *last = last.trim_end().to_string();
+            *last = last.trim_end_matches(is_blank).to_string();
         }
         pieces.retain(|piece| !matches!(piece, Piece::Text(text) if text.is_empty()));
         let statement = Statement { pieces, compound: draft.compound, keep };
