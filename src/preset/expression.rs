@@ -353,5 +353,8 @@ mod tests {
         assert_eq!(error("quantile(a, 99)").0, 11);
         assert!(error("2 * quieries").1.starts_with("`quieries` is not known; there are queries"));
         assert_eq!(error("2 * quieries").0, 4);
+        for endless in ["(".repeat(100_000), "-".repeat(100_000), format!("1{}", "+1".repeat(100_000))] {
+            assert_eq!(error(&endless).1, "more than 1000 operands and signs", "and no stack overflows");
+        }
     }
 }

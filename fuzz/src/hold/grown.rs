@@ -33,10 +33,19 @@ fn difference(text: &str) {
     crate::metrics::MetricsDelta::between(&scrape(0), &scrape(1));
 }
 
-/// Which reader, a beginning, a part that is repeated, an end.
+/// A reader's name on a line of its own (else its number); lengths of a beginning and of a part that is repeated, both,
+/// and an end.
 pub fn grown(bytes: &[u8]) {
     let mut feed = Feed(bytes);
-    let (name, reader) = READERS[usize::from(feed.byte()) % READERS.len()];
+    let named = |reader: &(&str, fn(&str))| bytes.strip_prefix(format!("{}\n", reader.0).as_bytes());
+    let found = READERS.iter().find_map(|reader| Some((*reader, named(reader)?)));
+    let (name, reader) = match found {
+        Some((reader, rest)) => {
+            feed = Feed(rest);
+            reader
+        }
+        None => READERS[usize::from(feed.byte()) % READERS.len()],
+    };
     let (before, part) = (usize::from(feed.byte()), usize::from(feed.byte()).max(1));
     let (before, part) = (text(feed.take(before)).into_owned(), text(feed.take(part)).into_owned());
     if part.is_empty() {
@@ -70,8 +79,8 @@ pub fn grown(bytes: &[u8]) {
     }
 }
 
-const SHORT: usize = 48 << 10;
+const SHORT: usize = 16 << 10;
 
 fn is_steep(short: u64, long: u64) -> bool {
-    long > 200_000_000 && long > 9 * short
+    long > 50_000_000 && long > 9 * short
 }

@@ -117,3 +117,12 @@ fn what_pgbench_refuses_is_refused_in_words() {
     assert!(value(&"(".repeat(100_000)).unwrap_err().contains("200"));
     assert!(value(&"-".repeat(100_000)).unwrap_err().contains("200"));
 }
+
+#[test]
+fn what_is_too_long_for_the_stack_is_refused() {
+    let longest = format!("1{}", " + 1".repeat(499));
+    assert_eq!(value(&longest), Ok("500".into()));
+    for endless in [format!("{longest} + 1"), "not ".repeat(100_000), "-".repeat(100_000)] {
+        assert!(value(&endless).unwrap_err().contains("at most 1000 are read"));
+    }
+}
