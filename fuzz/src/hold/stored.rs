@@ -156,9 +156,8 @@ static RUN: LazyLock<Sound> = LazyLock::new(|| {
     let mut writer = Store::new(memory()).create(made.manifest).expect("room for a run");
     for window in &made.windows {
         let text = |count: u64| {
-            format!(
-                "# TYPE c counter\nc {count}\n# TYPE h histogram\nh_bucket{{le=\"1\"}} {count}\nh_bucket{{le=\"+Inf\"}} {count}\nh_sum 3\nh_count {count}\n"
-            )
+            let buckets = format!("h_bucket{{le=\"1\"}} {count}\nh_bucket{{le=\"+Inf\"}} {count}\n");
+            format!("# TYPE c counter\nc {count}\n# TYPE h histogram\n{buckets}h_sum 3\nh_count {count}\n")
         };
         let scrape = |at: u64, count| Scrape { span: Span::new(at, at + 1_000), text: text(count) };
         let (before, after) = (scrape(1_000_000_000, 5), scrape(2_000_000_000, 205));
