@@ -28,15 +28,17 @@ pub fn ini(bytes: &[u8]) {
         let again = Workload::parse(&written, nowhere, "again").unwrap_or_else(|why| panic!("{why}\n{written}"));
         let named = |of: &Workload| of.jobs.iter().map(|job| job.name.trim().to_string()).collect::<Vec<_>>();
         assert_eq!(named(&again), named(&workload));
-        let alike =
-            |of: &Workload| of.jobs.iter().flat_map(|job| job.statements().map(without_blanks)).collect::<Vec<_>>();
+        let alike = |of: &Workload| -> Vec<String> {
+            of.jobs.iter().flat_map(|job| job.statements().map(without_blanks).collect::<Vec<_>>()).collect()
+        };
         assert_eq!(alike(&again), alike(&workload), "{written}");
     }
 }
 
 /// What a statement consists of: lines are joined where nothing is within quotes.
-fn without_blanks(sql: &str) -> Vec<&str> {
-    tokens(sql).filter(|(token, _)| *token != Token::Blank).map(|(_, at)| &sql[at]).collect()
+fn without_blanks(sql: &str) -> String {
+    let words: Vec<&str> = tokens(sql).filter(|(token, _)| *token != Token::Blank).map(|(_, at)| &sql[at]).collect();
+    words.join(" ")
 }
 
 /// A script of pgbench's, run once.
