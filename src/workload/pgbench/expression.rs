@@ -108,7 +108,7 @@ pub fn parse(text: &str, names: &mut Names) -> Result<Expression, String> {
 /// Deeper than anybody writes, and shallow enough for the stack.
 const DEEPEST: usize = 200;
 /// Longer than anybody writes: `1 + 1 + 1` is as deep as it is long.
-const LONGEST: usize = 1_000;
+const LONGEST: usize = 500;
 
 struct Parser<'a> {
     lexemes: Vec<Lexeme>,
