@@ -71,8 +71,11 @@ fn thread(line: &str) -> Option<Reading<'_>> {
 fn other(line: &str) -> Option<Reading<'_>> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |at: usize| words.get(at)?.parse::<u64>().ok();
-    let whole = number(5).zip(number(6)).map(|(user, system)| (user + system) * TICK);
-    let values = [whole.or(number(2))?, number(3)?, number(4)?];
+    let cpu = match number(5).zip(number(6)) {
+        Some((user, system)) => user.checked_add(system)?.checked_mul(TICK)?,
+        None => number(2)?,
+    };
+    let values = [cpu, number(3)?, number(4)?];
     Some(Reading { name: words.first()?, id: words.get(1)?.parse().ok()?, values })
 }
 
@@ -80,14 +83,15 @@ fn other(line: &str) -> Option<Reading<'_>> {
 pub(super) fn machine(before: &str, after: &str, seconds: f64) -> Option<MachineDelta> {
     let (before, after) = (ticks(before)?, ticks(after)?);
     let [user, nice, system, idle, iowait, irq, softirq, steal] =
-        std::array::from_fn(|i| after[i].saturating_sub(before[i]) * TICK);
-    let busy = user + nice + system + irq + softirq;
-    let all = busy + idle + iowait + steal;
+        std::array::from_fn(|i| after[i].saturating_sub(before[i]).saturating_mul(TICK));
+    let sum = |parts: &[u64]| parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(*part));
+    let (busy, idle) = (sum(&[user, nice, system, irq, softirq])?, sum(&[idle, iowait])?);
+    let all = sum(&[busy, idle, steal])?;
     Some(MachineDelta {
         // Ticks of all CPUs over the time between the readings.
         cpus: (all as f64 / 1e9 / seconds).round() as usize,
         busy,
-        idle: idle + iowait,
+        idle,
         steal,
         interrupts: irq + softirq,
     })
@@ -137,6 +141,14 @@ mod tests {
         let machine = machine("cpu  0 0 0 0 0 0 0 0 0 0\n", "cpu  100 10 50 30 5 1 2 2 0 0\n", 1.0).unwrap();
         assert_eq!((machine.cpus, machine.busy, machine.idle), (2, 1_630_000_000, 350_000_000));
         assert_eq!((machine.steal, machine.interrupts), (20_000_000, 30_000_000));
+    }
+
+    #[test]
+    fn ticks_beyond_any_clock_are_not_read() {
+        let most = u64::MAX;
+        assert!(machine("cpu  0 0 0 0 0 0 0 0\n", &format!("cpu  {most} {most} 0 0 0 0 0 0\n"), 1.0).is_none());
+        let deltas = others("db 7 100 5 3 0 0\n", &format!("db 7 150 5 3 {most} 1\n"));
+        assert!(deltas.is_empty(), "{}", deltas[0].cpu);
     }
 
     #[test]

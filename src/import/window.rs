@@ -70,7 +70,7 @@ pub(super) fn read(directory: &Path, level: usize, options: &ImportOptions) -> R
     // By dbbench's own clock, over its whole run.
     let seconds = jobs.iter().map(|job| job.transactions as f64 / job.tps).fold(0.0, f64::max);
     let start = timeline.at("dbbench start").unwrap_or(0);
-    let span = Span::new(start, start + (seconds * 1e9).round() as u64);
+    let span = Span::new(start, start.saturating_add((seconds * 1e9).round() as u64));
     let ends = (
         timeline.span("snapshot before").unwrap_or(Span::new(span.start, span.start)),
         timeline.span("snapshot after").unwrap_or(Span::new(span.end, span.end)),
@@ -156,8 +156,9 @@ fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing
         let remedy = "measure with wireprof's own driver".to_string();
         missing.push(Missing { what, why: why.to_string(), remedy });
     }
-    let latency = |job: &DbbenchJob| job.latency_mean * job.transactions;
-    let aborts: u64 = jobs.iter().filter_map(|job| job.aborts).sum();
+    let latency = |job: &DbbenchJob| job.latency_mean.saturating_mul(job.transactions);
+    let sum = |of: &dyn Fn(&DbbenchJob) -> u64| jobs.iter().map(of).fold(0, u64::saturating_add);
+    let aborts = sum(&|job| job.aborts.unwrap_or(0));
     let abort = ErrorCount {
         sqlstate: String::new(),
         message: "aborts, as dbbench counts them".into(),
@@ -169,13 +170,13 @@ fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing
         span,
         connections: level,
         rate: None,
-        completed: jobs.iter().map(|j| j.transactions).sum(),
+        completed: sum(&|job| job.transactions),
         counted_by: "client".to_string(),
-        rows: jobs.iter().map(|j| j.rows).sum(),
+        rows: sum(&|job| job.rows),
         wrong_rows: 0,
         errors: if aborts > 0 { vec![abort] } else { Vec::new() },
         // From means printed with at least six digits, so exact to a millionth.
-        latency_sum: Some(jobs.iter().map(latency).sum()),
+        latency_sum: Some(sum(&latency)),
         at_sockets: None,
         slices: Vec::new(),
         latency: empty_histogram(),
@@ -214,7 +215,7 @@ fn profile(
     let covers = match (options.profile_seconds, bracket) {
         (Some(seconds), bracket) => {
             let start = bracket.map_or(window.start, |b| b.start);
-            Span::new(start, start + (seconds * 1e9).round() as u64)
+            Span::new(start, start.saturating_add((seconds * 1e9).round() as u64))
         }
         (None, Some(bracket)) => {
             notes.push(

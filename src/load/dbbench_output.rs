@@ -115,8 +115,12 @@ impl Formats {
     }
 }
 
+/// More than anything can be counted to; so small that what several jobs report has a sum.
+const MOST: u64 = 1 << 53;
+
 fn number(found: &Captures, name: &str) -> Result<u64> {
-    found[name].parse().with_context(|| format!("{name}: {:?} is no number", &found[name]))
+    let number: Option<u64> = found[name].parse().ok();
+    number.filter(|number| *number <= MOST).with_context(|| format!("{name}: {:?} is no number", &found[name]))
 }
 
 fn nanos(found: &Captures, name: &str) -> Result<u64> {

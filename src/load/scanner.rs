@@ -26,6 +26,9 @@ pub enum Unreadable {
 
 /// Longest message that is believed: PostgreSQL's own limit is 1 GiB.
 const LONGEST: u32 = 0x4000_0000;
+/// Bytes that are kept of an answer's errors, of as many sessions as there are: what stands behind is no message that
+/// anybody reads.
+const MOST_KEPT: usize = 1 << 16;
 const HEADER: usize = 5;
 const READY: u8 = b'Z';
 
@@ -115,7 +118,8 @@ impl Scanner {
 /// Counts a message by its header and returns the length of its body.
 #[inline]
 fn begin(tag: u8, length: u32, answer: &mut Answer) -> Result<usize, Unreadable> {
-    if !(4..LONGEST).contains(&length) {
+    // The status is the one byte of a ReadyForQuery.
+    if !(4..LONGEST).contains(&length) || tag == READY && length != 5 {
         return Err(Unreadable::Length(tag, length));
     }
     match tag {
@@ -131,7 +135,8 @@ fn begin(tag: u8, length: u32, answer: &mut Answer) -> Result<usize, Unreadable>
 /// Errors are rare: they may allocate. A second one's body follows the first one's terminating zero and is not read.
 #[cold]
 fn keep(answer: &mut Answer, body: &[u8]) {
-    answer.error.get_or_insert_default().extend_from_slice(body);
+    let kept = answer.error.get_or_insert_default();
+    kept.extend_from_slice(&body[..body.len().min(MOST_KEPT.saturating_sub(kept.len()))]);
 }
 
 /// SQLSTATE and message of an ErrorResponse's body.
@@ -213,6 +218,19 @@ mod tests {
         assert_eq!(Scanner::default().scan(b"?\0\0\0\x04", &mut answer), Err(Unreadable::Type(b'?')));
         assert_eq!(Scanner::default().scan(b"D\0\0\0\x03", &mut answer), Err(Unreadable::Length(b'D', 3)));
         assert_eq!(Scanner::default().scan(b"G\0\0\0\x04", &mut answer), Err(Unreadable::CopyIn));
+        for length in [4, 6] {
+            let unread = Scanner::default().scan(&[b'Z', 0, 0, 0, length, b'I', b'I'], &mut answer);
+            assert_eq!(unread, Err(Unreadable::Length(b'Z', length.into())), "a status is one byte");
+        }
+    }
+
+    #[test]
+    fn a_hostile_servers_error_is_kept_up_to_a_bound_wherever_it_is_cut() {
+        let stream = [message(b'E', &[b'x'; 3 * MOST_KEPT]), message(b'Z', b"I")].concat();
+        for size in [1000, stream.len()] {
+            let answers = feed(stream.chunks(size));
+            assert_eq!(answers[0].error.as_ref().map(Vec::len), Some(MOST_KEPT), "pieces of {size}");
+        }
     }
 
     #[test]

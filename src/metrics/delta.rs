@@ -63,7 +63,9 @@ fn change(before: Option<&Reading>, after: Reading) -> Option<Change> {
 /// Only bounds that both scrapes have can be differenced: a server may leave out buckets that are empty so far.
 fn histogram(before: (f64, Option<f64>, &[(f64, f64)]), after: (f64, Option<f64>, Vec<(f64, f64)>)) -> Change {
     let ((count0, sum0, buckets0), (count, sum, buckets)) = (before, after);
-    let former = |bound: f64| buckets0.iter().find(|known| known.0 == bound).map(|known| known.1);
+    // Both ascend.
+    let former =
+        |bound: f64| buckets0.binary_search_by(|known| known.0.total_cmp(&bound)).map(|at| buckets0[at].1).ok();
     let differences = buckets.iter().filter_map(|&(bound, now)| Some((bound, now - former(bound)?)));
     let differences: Vec<(f64, f64)> = differences.collect();
     if count < count0 || differences.iter().any(|bucket| bucket.1 < 0.0) {

@@ -154,10 +154,10 @@ impl Exposition {
                     Part::Sum => parts.sum.replace(value).is_some(),
                     Part::Count => parts.count.replace(value).is_some(),
                     Part::Bucket => match bound.as_deref().and_then(number).filter(|bound| !bound.is_nan()) {
+                        // One of a bound that was given before is found once they are in order; -0 is 0.
                         Some(bound) => {
-                            let twice = parts.buckets.iter().any(|known| known.0 == bound);
-                            parts.buckets.extend((!twice).then_some((bound, value)));
-                            twice
+                            parts.buckets.push((bound + 0.0, value));
+                            false
                         }
                         None => true,
                     },
@@ -170,7 +170,10 @@ impl Exposition {
     /// Makes a reading of what was exposed of a histogram or summary.
     fn close(&mut self, series: Series, parts: Parts) {
         let Parts { count, sum, mut buckets } = parts;
+        let given = buckets.len();
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        buckets.dedup_by(|later, first| later.0 == first.0);
+        self.garbled += given - buckets.len();
         let all = buckets.last().filter(|last| last.0 == f64::INFINITY).map(|last| last.1);
         match (count.or(all), sum) {
             (Some(count), sum) => {

@@ -82,18 +82,18 @@ impl Document {
 
     /// The entry that a byte of the text belongs to; `None` outside all entries.
     pub fn entry_at(&self, at: usize) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.range.contains(&at))
+        let behind = self.entries.partition_point(|entry| entry.range.start <= at);
+        self.entries[..behind].last().filter(|entry| entry.range.contains(&at))
     }
 
     /// The line of a byte of the text, from 1.
     pub fn line_at(&self, at: usize) -> usize {
-        self.text[..at].matches('\n').count() + 1
+        self.markdown.line_number(at)
     }
 
     /// The character of its line that a byte of the text is, from 1.
     pub fn column_at(&self, at: usize) -> usize {
-        let line = self.text[..at].rfind('\n').map_or(0, |end| end + 1);
-        self.text[line..at].chars().count() + 1
+        self.text[self.markdown.line_start(at)..at].chars().count() + 1
     }
 
     /// The entry's text, heading included.

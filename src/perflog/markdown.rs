@@ -11,8 +11,11 @@ pub(super) const MARK: char = '\u{feff}';
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Markdown {
     headings: Vec<Heading>,
+    /// In order, as code does not lie within code.
     fenced: Vec<Range<usize>>,
     indented: Vec<Range<usize>>,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 /// A heading outside of lists and quotations.
@@ -30,11 +33,12 @@ pub(crate) struct Heading {
 
 impl Markdown {
     pub(crate) fn of(text: &str) -> Markdown {
-        let mut markdown = Markdown::default();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let mut markdown = Markdown { lines, ..Markdown::default() };
         let first = if text.starts_with(MARK) { MARK.len_utf8() } else { 0 };
         let mut containers = 0usize;
         for (event, path_of) in Parser::new(&text[first..]).into_offset_iter() {
-            let start = text[..first + path_of.start].rfind('\n').map_or(first, |at| at + 1);
+            let start = markdown.line_start(first + path_of.start).max(first);
             let range = start..first + path_of.end;
             match event {
                 Event::Start(Tag::BlockQuote(_) | Tag::List(_)) => containers += 1,
@@ -58,18 +62,35 @@ impl Markdown {
 
     /// Whether the line that begins at `line` belongs to a heading.
     pub(crate) fn is_heading(&self, line: usize) -> bool {
-        self.headings.iter().any(|heading| heading.range.contains(&line))
+        let at = self.headings.partition_point(|heading| heading.range.start <= line);
+        at > 0 && self.headings[at - 1].range.contains(&line)
+    }
+
+    /// The line that a byte of the text belongs to, from 1.
+    pub(crate) fn line_number(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at)
+    }
+
+    /// Where the line begins that a byte of the text belongs to.
+    pub(crate) fn line_start(&self, at: usize) -> usize {
+        self.lines[self.line_number(at) - 1]
     }
 
     /// Whether the line that begins at `line` belongs to code, a fence included.
     pub(crate) fn is_code(&self, line: usize) -> bool {
-        self.is_fenced(line) || self.indented.iter().any(|code| code.contains(&line))
+        self.is_fenced(line) || holds(&self.indented, line)
     }
 
     /// As [`is_code`](Self::is_code), without code that is only indented.
     pub(crate) fn is_fenced(&self, line: usize) -> bool {
-        self.fenced.iter().any(|code| code.contains(&line))
+        holds(&self.fenced, line)
     }
+}
+
+/// Whether one of these ranges, which are in order, holds a place.
+fn holds(ranges: &[Range<usize>], at: usize) -> bool {
+    let behind = ranges.partition_point(|range| range.start <= at);
+    behind > 0 && ranges[behind - 1].contains(&at)
 }
 
 /// Whether a heading is written with `#`, and its words.

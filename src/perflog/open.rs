@@ -52,7 +52,8 @@ fn without_blocks(log: &Document, range: std::ops::Range<usize>) -> String {
     let mut text = String::new();
     for (_, path_of) in lines(&log.text()[range.clone()]) {
         let at = range.start + path_of.start;
-        let generated = log.blocks().iter().any(|block| block.whole.contains(&at));
+        let behind = log.blocks().partition_point(|block| block.whole.start <= at);
+        let generated = log.blocks()[..behind].last().is_some_and(|block| block.whole.contains(&at));
         text += if generated { "\n" } else { &log.text()[at..range.start + path_of.end] };
     }
     text

@@ -89,7 +89,7 @@ pub struct BadExpression {
 impl Expression {
     /// Parses an expression.
     pub fn parse(text: &str) -> Result<Expression, BadExpression> {
-        let mut parser = Parser { text, at: 0 };
+        let mut parser = Parser { text, at: 0, parts: 0 };
         let root = parser.sum()?;
         parser.skip_space();
         if parser.at < text.len() {
@@ -122,9 +122,13 @@ impl Expression {
     }
 }
 
+/// Operands and signs: more than anybody writes, and few enough for the stack, as `1 + 1 + 1` is as deep as it is long.
+const MOST_PARTS: usize = 200;
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    parts: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -177,6 +181,10 @@ impl<'a> Parser<'a> {
     }
 
     fn factor(&mut self) -> Result<Node, BadExpression> {
+        self.parts += 1;
+        if self.parts > MOST_PARTS {
+            return Err(self.bad(&format!("more than {MOST_PARTS} operands and signs")));
+        }
         if self.take('-') {
             return Ok(Node::Negated(Box::new(self.factor()?)));
         }
@@ -345,5 +353,10 @@ mod tests {
         assert_eq!(error("quantile(a, 99)").0, 11);
         assert!(error("2 * quieries").1.starts_with("`quieries` is not known; there are queries"));
         assert_eq!(error("2 * quieries").0, 4);
+        assert_eq!(number(&format!("1{}", "+1".repeat(199))), 200.0);
+        assert!(Expression::parse(&format!("{}1{}", "(".repeat(199), ")".repeat(199))).is_ok());
+        for endless in ["(".repeat(100_000), "-".repeat(100_000), format!("1{}", "+1".repeat(100_000))] {
+            assert_eq!(error(&endless).1, "more than 200 operands and signs", "and no stack overflows");
+        }
     }
 }

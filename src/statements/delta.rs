@@ -44,14 +44,14 @@ impl StatementRow {
     /// The totals of two rows that the source does not tell apart.
     fn plus(mut self, other: &StatementRow) -> StatementRow {
         let both = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
-        self.calls += other.calls;
-        self.rows += other.rows;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.rows = self.rows.saturating_add(other.rows);
         self.exec += other.exec;
         self.plan = both(self.plan, other.plan);
         self.service = both(self.service, other.service);
         self.sampled = match (self.sampled, other.sampled) {
             (Some(a), Some(b)) => Some(SampledRow {
-                calls: a.calls + b.calls,
+                calls: a.calls.saturating_add(b.calls),
                 cpu: both(a.cpu, b.cpu),
                 contention: both(a.contention, b.contention),
             }),

@@ -3,6 +3,7 @@
 //! values do not matter, everything before the first section is global.
 
 use super::WorkloadError;
+use std::collections::HashMap;
 
 /// `name=value` and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +28,11 @@ pub struct Section {
 pub fn read(text: &str, source: &str) -> Result<Vec<Section>, WorkloadError> {
     let mut sections = vec![Section { line: 1, name: "global".into(), properties: Vec::new() }];
     let mut current = 0;
+    let mut known = HashMap::from([("global".to_string(), 0)]);
     for (line, content) in logical_lines(text, source)? {
         if content.starts_with('[') {
             let name = header(&content).map_err(|(problem, remedy)| error(source, line, problem, remedy))?;
-            current = enter(&mut sections, name, line, source)?;
+            current = enter(&mut sections, &mut known, name, line, source)?;
         } else {
             let property = property(line, &content)
                 .ok_or_else(|| error(source, line, format!("{content:?} is no option"), "write `name=value`"))?;
@@ -92,14 +94,22 @@ fn header(content: &str) -> Result<&str, (String, &'static str)> {
     Ok(name)
 }
 
-fn enter(sections: &mut Vec<Section>, name: &str, line: usize, source: &str) -> Result<usize, WorkloadError> {
-    match sections.iter().position(|section| section.name == name) {
+/// `known`: the sections by their names.
+fn enter(
+    sections: &mut Vec<Section>,
+    known: &mut HashMap<String, usize>,
+    name: &str,
+    line: usize,
+    source: &str,
+) -> Result<usize, WorkloadError> {
+    match known.get(name) {
         Some(0) => Ok(0),
-        Some(at) => {
+        Some(&at) => {
             let problem = format!("section {name:?} was already given on line {}", sections[at].line);
             Err(error(source, line, problem, "give it another name, or merge the two"))
         }
         None => {
+            known.insert(name.into(), sections.len());
             sections.push(Section { line, name: name.into(), properties: Vec::new() });
             Ok(sections.len() - 1)
         }

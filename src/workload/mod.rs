@@ -8,9 +8,9 @@ mod ini;
 mod options;
 pub mod pgbench;
 mod query_log;
-mod script;
+pub(crate) mod script;
 mod split;
-mod sql;
+pub(crate) mod sql;
 mod text;
 mod write;
 
@@ -19,6 +19,7 @@ pub use duration::parse_duration;
 pub use error::WorkloadError;
 pub use query_log::LogEntry;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,13 +149,8 @@ impl Workload {
 
     /// All statements of all jobs, in order, each once.
     pub fn distinct_statements(&self) -> Vec<&str> {
-        let mut seen: Vec<&str> = Vec::new();
-        for sql in self.jobs.iter().flat_map(Job::statements) {
-            if !seen.contains(&sql) {
-                seen.push(sql);
-            }
-        }
-        seen
+        let mut seen = HashSet::new();
+        self.jobs.iter().flat_map(Job::statements).filter(|sql| seen.insert(*sql)).collect()
     }
 
     /// How many of `level` connections each job gets: all of them for a single job, else in proportion to the jobs'

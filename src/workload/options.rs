@@ -4,6 +4,7 @@
 use super::arguments::Arguments;
 use super::ini::{Property, Section, error};
 use super::{Job, Pace, Work, Workload, WorkloadError, parse_duration, query_log, script, text};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -83,14 +84,10 @@ impl Reader<'_> {
     }
 
     fn once(&self, section: &Section, repeatable: &[&str]) -> Result<(), WorkloadError> {
-        for (index, property) in section.properties.iter().enumerate() {
-            let earlier = section.properties[..index].iter().find(|p| p.name == property.name);
-            if let Some(earlier) = earlier.filter(|p| !repeatable.contains(&p.name.as_str())) {
-                return self.refuse(
-                    property,
-                    format!("already given on line {}", earlier.line),
-                    "remove one of the two",
-                );
+        let mut given = HashMap::new();
+        for property in section.properties.iter().filter(|property| !repeatable.contains(&property.name.as_str())) {
+            if let Some(earlier) = given.insert(property.name.as_str(), property.line) {
+                return self.refuse(property, format!("already given on line {earlier}"), "remove one of the two");
             }
         }
         Ok(())

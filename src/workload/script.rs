@@ -2,7 +2,7 @@
 //! body of a function (`BEGIN ATOMIC ... END`) cuts nothing, and what psql would do by itself is refused by name and
 //! line.
 
-use super::sql::{Token, tokens};
+use super::sql::{Token, is_blank, tokens};
 
 /// Why a file cannot be sent as SQL.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Open {
     }
 
     fn end(self) -> Option<String> {
-        self.begun.then(|| self.text.trim().to_string())
+        self.begun.then(|| self.text.trim_matches(is_blank).to_string())
     }
 }
 
@@ -169,6 +169,8 @@ mod tests {
         assert_eq!(cut(sql), ["select 1", "select\r\n2 -- ;"]);
         assert_eq!(cut(" \n"), [""; 0]);
         assert_eq!(cut("select 1 \\; select 2; select 3"), ["select 1 ; select 2", "select 3"]);
+        assert_eq!(cut("select 1;\x0b; \x0c\nselect 2"), ["select 1", "select 2"], "a vertical tab is a blank");
+        assert_eq!(cut("\u{a0};"), ["\u{a0}"], "what psql would send is not empty");
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn token(rest: &str) -> (Token<'_>, usize) {
     let first = rest.chars().next().unwrap_or_default();
     let length = |inside: fn(char) -> bool| rest.find(|c| !inside(c)).unwrap_or(rest.len());
     match first {
-        c if c.is_ascii_whitespace() => (Token::Blank, length(|c| c.is_ascii_whitespace())),
+        c if is_blank(c) => (Token::Blank, length(is_blank)),
         '-' if rest.starts_with("--") => (Token::Blank, rest.find(['\n', '\r']).unwrap_or(rest.len())),
         '/' if rest.starts_with("/*") => (Token::Blank, block_comment(rest)),
         '\'' => (Token::Other, string(rest, false)),
@@ -43,7 +43,7 @@ fn token(rest: &str) -> (Token<'_>, usize) {
         '(' => (Token::Open, 1),
         ')' => (Token::Close, 1),
         '\\' => {
-            let name = rest[1..].find(|c: char| c.is_ascii_whitespace() || c == '\\').unwrap_or(rest.len() - 1);
+            let name = rest[1..].find(|c: char| is_blank(c) || c == '\\').unwrap_or(rest.len() - 1);
             // psql's `\;`, `\:` and `\\` are whole by themselves.
             let length = if rest[1..].starts_with([';', ':', '\\']) { 2 } else { 1 + name };
             (Token::Command(&rest[..length]), length)
@@ -59,6 +59,11 @@ fn token(rest: &str) -> (Token<'_>, usize) {
         c if c.is_ascii_digit() => (Token::Other, length(|c| c.is_ascii_alphanumeric() || c == '_')),
         c => (Token::Other, c.len_utf8()),
     }
+}
+
+/// What psql's lexer takes for white space; all else that is none of ASCII is a letter to it, such as a no-break space.
+pub fn is_blank(c: char) -> bool {
+    c.is_ascii_whitespace() || c == '\x0b'
 }
 
 fn is_letter(c: char) -> bool {
@@ -93,7 +98,7 @@ fn continued(rest: &str) -> Option<usize> {
     let mut at = 0;
     loop {
         let gap = &rest[at..];
-        at += gap.len() - gap.trim_start_matches(|c: char| c.is_ascii_whitespace()).len();
+        at += gap.len() - gap.trim_start_matches(is_blank).len();
         if rest[at..].starts_with("--") && rest[..at].contains(['\n', '\r']) {
             at += rest[at..].find(['\n', '\r']).unwrap_or(rest.len() - at);
             continue;

@@ -1,6 +1,7 @@
 //! A workload written as a dbbench script again, for the user's own dbbench. Invariant: what cannot be said in that
 //! format is refused, so that dbbench never runs something else than our own loop would.
 
+use super::sql::{Token, tokens};
 use super::{Job, Pace, Work, Workload, WorkloadError};
 use std::fmt::Write;
 
@@ -77,8 +78,12 @@ fn single_line(job: &Job, sql: &str) -> Result<String, WorkloadError> {
     if sql.trim().is_empty() {
         return refuse("has an empty statement, which dbbench refuses", "use `select 1`, or the driver of our own");
     }
-    if sql.contains("--") && sql.contains('\n') {
+    let breaks = |text: &str| text.contains(['\n', '\r']);
+    if sql.contains("--") && breaks(sql) {
         return refuse("has a comment to the end of a line, and dbbench takes single lines", "remove the comment");
+    }
+    if tokens(sql).any(|(token, at)| token != Token::Blank && breaks(&sql[at])) {
+        return refuse("has a line break within quotes, and dbbench takes single lines", "write it as E'\\n'");
     }
     Ok(sql.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" "))
 }

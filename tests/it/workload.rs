@@ -131,6 +131,9 @@ fn a_workload_written_for_dbbench_reads_back_as_itself() {
 
 #[test]
 fn what_dbbench_would_refuse_is_refused_before_it_is_started() {
+    let broken = Workload::from_query("select 'a\nb'").to_ini(1).unwrap_err().to_string();
+    assert!(broken.contains("has a line break within quotes"), "{broken}");
+    assert!(Workload::from_query("select 'a'\n, 2").to_ini(1).unwrap().contains("query=select 'a' , 2\n"));
     let error = Workload::from_query("select ';'").to_ini(1).unwrap_err().to_string();
     assert_eq!(error, "job \"query\" has a statement with a `;`, which dbbench refuses; rewrite it without");
 }

@@ -93,7 +93,11 @@ const FUNCTIONS: [(&str, Function, usize, usize); 20] = [
 /// # Errors
 /// In words: what was expected where, or which function there is none of.
 pub fn parse(text: &str, names: &mut Names) -> Result<Expression, String> {
-    let mut parser = Parser { lexemes: lexemes(text)?, at: 0, depth: 0, names };
+    let lexemes = lexemes(text)?;
+    if lexemes.len() > LONGEST {
+        return Err(format!("it has {} words and signs, and at most {LONGEST} are read", lexemes.len()));
+    }
+    let mut parser = Parser { lexemes, at: 0, depth: 0, names };
     let expression = parser.or()?;
     match parser.peek() {
         None => Ok(expression),
@@ -103,6 +107,8 @@ pub fn parse(text: &str, names: &mut Names) -> Result<Expression, String> {
 
 /// Deeper than anybody writes, and shallow enough for the stack.
 const DEEPEST: usize = 200;
+/// Longer than anybody writes: `1 + 1 + 1` is as deep as it is long.
+const LONGEST: usize = 500;
 
 struct Parser<'a> {
     lexemes: Vec<Lexeme>,

@@ -1,10 +1,13 @@
 //! The names of variables, numbered in the order in which a reader meets them. Invariant: one name has one slot, over
 //! all scripts of a mix.
 
+use std::collections::HashMap;
+
 /// Names and what is known of them before the load.
 #[derive(Debug, Default)]
 pub struct Names {
     known: Vec<Known>,
+    slots: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -16,10 +19,12 @@ struct Known {
 
 impl Names {
     fn slot(&mut self, name: &str) -> usize {
-        self.known.iter().position(|known| known.name == name).unwrap_or_else(|| {
-            self.known.push(Known { name: name.to_string(), set: false, used: false });
-            self.known.len() - 1
-        })
+        if let Some(slot) = self.slots.get(name) {
+            return *slot;
+        }
+        self.known.push(Known { name: name.to_string(), set: false, used: false });
+        self.slots.insert(name.to_string(), self.known.len() - 1);
+        self.known.len() - 1
     }
 
     /// The slot of a variable that is read.
@@ -43,7 +48,7 @@ impl Names {
 
     /// Whether anything reads it.
     pub fn is_used(&self, name: &str) -> bool {
-        self.known.iter().any(|known| known.name == name && known.used)
+        self.slots.get(name).is_some_and(|slot| self.known[*slot].used)
     }
 
     pub fn name(&self, slot: usize) -> &str {

@@ -8,15 +8,16 @@ use super::{Action, Command, Keep, Length, Piece, Statement};
 use crate::workload::WorkloadError;
 use crate::workload::ini::error;
 use crate::workload::script::Open;
-use crate::workload::sql::{Token, tokens};
+use crate::workload::sql::{Token, is_blank, tokens};
+use std::cell::Cell;
 
 /// Reads one script.
 ///
 /// # Errors
 /// The first line that cannot be honoured.
 pub fn read(text: &str, source: &str, names: &mut Names) -> Result<Vec<Command>, WorkloadError> {
-    let mut reader =
-        Reader { text, source, names, at: 0, commands: Vec::new(), draft: Draft::default(), blocks: Vec::new() };
+    let (commands, draft, blocks) = (Vec::new(), Draft::default(), Vec::new());
+    let mut reader = Reader { text, source, names, at: 0, counted: Cell::new((0, 1)), commands, draft, blocks };
     reader.run()?;
     Ok(reader.commands)
 }
@@ -27,6 +28,8 @@ struct Reader<'a> {
     names: &'a mut Names,
     /// How much of the text has been read.
     at: usize,
+    /// A place whose line is known: the next one asked for mostly lies behind it.
+    counted: Cell<(usize, usize)>,
     commands: Vec<Command>,
     draft: Draft,
     /// The `\if` that are not ended.
@@ -86,7 +89,10 @@ impl Reader<'_> {
     }
 
     fn line(&self, at: usize) -> usize {
-        self.text[..at].matches('\n').count() + 1
+        let (from, line) = Some(self.counted.get()).filter(|(from, _)| *from <= at).unwrap_or((0, 1));
+        let line = line + self.text[from..at].matches('\n').count();
+        self.counted.set((at, line));
+        line
     }
 
     fn refuse<T>(&self, line: usize, problem: impl Into<String>, remedy: &str) -> Read<T> {
@@ -159,10 +165,10 @@ impl Reader<'_> {
         }
         let mut pieces: Vec<Piece> = draft.pieces;
         if let Some(Piece::Text(first)) = pieces.first_mut() {
-            *first = first.trim_start().to_string();
+            *first = first.trim_start_matches(is_blank).to_string();
         }
         if let Some(Piece::Text(last)) = pieces.last_mut() {
-            *last = last.trim_end().to_string();
+            *last = last.trim_end_matches(is_blank).to_string();
         }
         pieces.retain(|piece| !matches!(piece, Piece::Text(text) if text.is_empty()));
         let statement = Statement { pieces, compound: draft.compound, keep };

@@ -114,6 +114,16 @@ fn what_pgbench_refuses_is_refused_in_words() {
         let said = value(text).unwrap_err();
         assert!(said.contains(part), "{text}: {said}");
     }
-    assert!(value(&"(".repeat(100_000)).unwrap_err().contains("200"));
+    assert!(value(&"(".repeat(300)).unwrap_err().contains("200"));
     assert!(value(&"-".repeat(100_000)).unwrap_err().contains("200"));
+}
+
+#[test]
+fn what_is_too_long_for_the_stack_is_refused() {
+    let longest = format!("1{}", " + 1".repeat(249));
+    assert_eq!(value(&longest), Ok("250".into()));
+    assert_eq!(value(&format!("{}1", "- ".repeat(499))), Ok("-1".into()));
+    for endless in [format!("{longest} + 1"), "not ".repeat(100_000), "-".repeat(100_000)] {
+        assert!(value(&endless).unwrap_err().contains("at most 500 are read"));
+    }
 }
