@@ -27,7 +27,7 @@ mod carriers;
 mod check;
 #[path = "../../src/child.rs"]
 mod child;
-#[path = "../../src/clock.rs"]
+#[path = "../../src/clock/mod.rs"]
 mod clock;
 #[path = "../../src/connection/mod.rs"]
 mod connection;

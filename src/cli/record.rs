@@ -36,7 +36,8 @@ Examples:
       --metrics-url http://localhost:7001/metrics \\
       --divisor 'delta(queries_total)' --clients 64
   # on the server's own host, kept here
-  wireprof record --preset postgres --url postgres://db1:5432 --target-host ssh://db1")]
+  wireprof record --preset postgres --url postgres://db1:5432 \\
+      --target-host ssh://db1")]
 pub struct Record {
     /// What is particular to the server: materialize, postgres, cockroach, generic, testbed, or a .toml file [default:
     /// by the name of the process that listens]

@@ -44,7 +44,7 @@ pub fn observe() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wireprof: {error:#}");
+            super::output::told(format_args!("{error:#}"));
             ExitCode::from(exit::code(&error))
         }
     }

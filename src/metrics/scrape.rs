@@ -68,7 +68,7 @@ pub enum ScrapeError {
         /// The cause at the bottom.
         why: String,
     },
-    /// The answer is longer than [`MOST`].
+    /// The answer is longer than 256 MB.
     #[error("{url} answers more than {} MB; is this the metrics path? measure without metrics", MOST >> 20)]
     TooLong {
         /// The URL, without its secrets.

@@ -3,9 +3,9 @@
 
 use super::frame::{Frame, read_frame, write_frame};
 use super::program::{self, ABSENT, READY};
-use super::{ClockReading, ClockRelation, Clocks, Envelope, Host};
+use super::{Envelope, Host};
 use crate::child;
-use crate::clock::{self, Span};
+use crate::clock::{self, ClockReading, ClockRelation, Clocks, Span};
 use crate::target::Forbidden;
 use anyhow::{Context, Result, anyhow, bail};
 use parking_lot::Mutex;
@@ -52,6 +52,16 @@ pub struct Link<A, T> {
     words: Arc<Mutex<Vec<u8>>>,
     received: Arc<AtomicU64>,
     asks: std::marker::PhantomData<fn(A)>,
+}
+
+/// ssh, once something came back.
+struct Begun {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    /// The last of what ssh itself says.
+    words: Arc<Mutex<Vec<u8>>>,
+    /// What came back before any message.
+    line: String,
 }
 
 impl LinkOptions {
@@ -136,7 +146,7 @@ impl LinkOptions {
     }
 
     /// Starts ssh; gives it with what it says first: that the program is ready, or on what machine it is absent.
-    fn begin(&self, name: &str) -> Result<(Child, BufReader<ChildStdout>, Arc<Mutex<Vec<u8>>>, String)> {
+    fn begin(&self, name: &str) -> Result<Begun> {
         let mut ssh = self.ssh(&program::start(name, self.program.as_deref(), self.sudo));
         ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = ssh.spawn().map_err(|error| self.no_ssh(&error))?;
@@ -161,7 +171,7 @@ impl LinkOptions {
             })),
         };
         match said {
-            Ok((line, output)) => Ok((child, output, words, line)),
+            Ok((line, output)) => Ok(Begun { child, output, words, line }),
             Err(error) => {
                 end(&mut child);
                 Err(error)
@@ -220,12 +230,12 @@ impl<A: Serialize, T: DeserializeOwned + Send + 'static> Link<A, T> {
     pub fn open(options: LinkOptions, progress: &mut dyn FnMut(&str)) -> Result<Link<A, T>> {
         let name = program::own_name()?;
         let mut begun = options.begin(&name)?;
-        if let Some(machine) = begun.3.strip_prefix(ABSENT).map(|machine| machine.trim().to_string()) {
-            end(&mut begun.0);
+        if let Some(machine) = begun.line.strip_prefix(ABSENT).map(|machine| machine.trim().to_string()) {
+            end(&mut begun.child);
             put_there(&options, &name, &machine, progress)?;
             begun = options.begin(&name)?;
         }
-        let (mut child, output, words, line) = begun;
+        let Begun { mut child, output, words, line } = begun;
         if line.starts_with(ABSENT) {
             end(&mut child);
             bail!(Forbidden {
@@ -342,7 +352,7 @@ fn put_there(options: &LinkOptions, name: &str, machine: &str, progress: &mut dy
         bail!(cannot(format!("it is a machine of another kind ({machine}; this one is {own})")));
     }
     progress(&format!("copying wireprof to {} (kept in ~/.cache/wireprof there)", options.host));
-    options.run(&program::install(name), |input| program::pack(input)).context("wireprof could not be copied")
+    options.run(&program::install(name), program::pack).context("wireprof could not be copied")
 }
 
 /// Runs on a thread of its own: what comes back.

@@ -1,16 +1,14 @@
 //! wireprof on another host: the user's own ssh starts it there, and the two talk over its standard input and output,
 //! as rsync does. Invariant: ssh never asks anybody anything (it fails instead), nothing is left running there when the
-//! link is gone, and no instant of one host is compared with one of the other but through a [`ClockRelation`], which
-//! has a bound.
+//! link is gone, and no instant of one host is compared with one of the other but through a
+//! [`ClockRelation`](crate::clock::ClockRelation), which has a bound.
 
-mod clocks;
 mod frame;
 mod host;
 mod link;
 mod program;
 mod served;
 
-pub use clocks::{ClockReading, ClockRelation, Clocks};
 pub use frame::{Frame, read_frame, write_frame};
 pub use host::{BadHost, Host};
 pub use link::{Link, LinkOptions};

@@ -3,11 +3,10 @@
 
 use super::{CpuAccount, Part, PrecisionGoal, ServerProfile, told};
 use crate::check::Check;
-use crate::clock::Span;
+use crate::clock::{ClockRelation, Span};
 use crate::load::LoadTrace;
 use crate::metrics::MetricsDelta;
 use crate::profile::Profile;
-use crate::remote::ClockRelation;
 use crate::sample::{OffCpuReport, SamplingReport};
 use crate::statements::StatementsDelta;
 use crate::target::{Host, SchedulerDelta};

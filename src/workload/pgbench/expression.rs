@@ -262,12 +262,7 @@ impl Parser<'_> {
             self.at += 1;
             return Ok(Expression::Constant(Value::Int(i64::MIN)));
         }
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(format!("more than {DEEPEST} expressions lie within each other"));
-        }
         let operand = self.unary()?;
-        self.depth -= 1;
         Ok(match function {
             Some(function) => Expression::Call(function, vec![operand]),
             None => operand,

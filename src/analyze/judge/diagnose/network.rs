@@ -3,6 +3,7 @@
 
 use super::facts::{Cpu, Facts};
 use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
+use crate::wire::Place;
 use std::collections::BTreeMap;
 
 /// Of the time of the threads that handle queries, from which on these queue for them.
@@ -39,10 +40,11 @@ impl<'a> Facts<'a> {
         // which are measured; beyond, others are in the way as far as the threads of the measurement want all CPUs.
         // Where the threads' waits were followed, what they do not wait for is known to be spent on the CPUs and in
         // the queue for them, with any number of clients; and others give way to threads that wait no longer.
-        // And where carriers were followed, what they wait for outside is known not to be spent on the CPUs.
+        // And where carriers were followed, what they wait for outside is known not to be spent on the CPUs; no more is
+        // what is on the network between two hosts.
         let followed = self.waited > 0.0 && self.workers.is_none();
         let least = cpu.cpus - (cpu.cpus - left) * self.wanted();
-        let outside = self.outside_in_hand();
+        let outside = self.outside_in_hand() + self.between_hosts();
         let residence = cpu.demand + cpu.runnable;
         Some(match self.clients <= cpu.cpus {
             true => Network { cpus: cpu.cpus, ..network }.contended(left, residence),
@@ -60,6 +62,11 @@ impl<'a> Facts<'a> {
     pub(super) fn on_one_thread(&self) -> f64 {
         let blocked = self.blocked.as_ref().filter(|b| self.workers.is_none() && b.threads == 1.0);
         blocked.filter(|_| self.clients > 1.0).map_or(0.0, |blocked| blocked.held)
+    }
+
+    /// ns a query on the network between the load and the server, where these are on two hosts: no CPU has it.
+    fn between_hosts(&self) -> f64 {
+        self.places.as_ref().and_then(|places| places.share(Place::Network)?.mean).unwrap_or(0.0)
     }
 
     /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.

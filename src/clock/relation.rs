@@ -3,7 +3,7 @@
 //! between asking and answer, so half a round trip bounds the error of each reading (Cristian, Probabilistic clock
 //! synchronization, 1989; RFC 5905 section 8 uses the same quantities).
 
-use crate::clock::{Nanos, Span};
+use super::{Nanos, Span};
 use serde::{Deserialize, Serialize};
 
 /// Readings that are kept: at five a second the last half hour.

@@ -1,6 +1,11 @@
 //! The one clock: every sample, completion and scrape carries nanoseconds of `CLOCK_MONOTONIC`, so that all of them
 //! can be cut to the same window. Invariant: no other clock's reading is ever compared with these; a thread's CPU
-//! time is one of its own, of which only differences are used.
+//! time is one of its own, of which only differences are used. Where another host takes part, its clock is brought here
+//! by a relation that has a bound.
+
+mod relation;
+
+pub use relation::{ClockReading, ClockRelation, Clocks};
 
 use serde::{Deserialize, Serialize};
 
