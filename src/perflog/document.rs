@@ -45,6 +45,9 @@ pub enum Unspliceable {
     /// The log has no entries at all.
     #[error("the log has no entry yet: `wireprof log new` makes one")]
     Empty,
+    /// What is put there would be text of somebody's code block or comment.
+    #[error("the end of that entry lies in a code block or a comment that is not closed: close it in the log first")]
+    Hidden,
 }
 
 impl Document {
@@ -137,7 +140,7 @@ impl Document {
     /// `None`). Doing it twice changes nothing.
     ///
     /// # Errors
-    /// A marker of this key without its counterpart, or no such entry.
+    /// A marker of this key without its counterpart, no such entry, or one whose end nobody would read as such.
     pub fn with_block(&self, block: &Generated, session: Option<u64>) -> Result<Document, Unspliceable> {
         let of_this = |marker: &str| marker.contains(&format!(" {} ", block.key));
         if let Some(HalfMarker { line, marker }) = self.half.iter().find(|half| of_this(&half.marker)) {
@@ -152,7 +155,12 @@ impl Document {
             Some(number) => self.session(number).ok_or(Unspliceable::NoSuchSession(number))?,
             None => self.newest().ok_or(Unspliceable::Empty)?,
         };
-        Ok(self.inserted(entry.range.end, &block.whole()))
+        let added = self.inserted(entry.range.end, &block.whole());
+        // Within a person's code block, or a comment, that never ends nothing is a block.
+        match added.blocks.iter().any(|there| there.key == block.key) {
+            true => Ok(added),
+            false => Err(Unspliceable::Hidden),
+        }
     }
 
     /// With `part` at a line's start, an empty line before and after it.

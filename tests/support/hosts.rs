@@ -199,9 +199,12 @@ impl Drop for Hosts {
     }
 }
 
+/// Packets on their way, each with when it came.
+type Waiting = VecDeque<(Instant, Vec<u8>)>;
+
 /// Carries packets one way, each for as long as it is to be held, on threads of its own until the device is gone.
 fn carry(from: Arc<File>, to: Arc<File>, delay: Duration, held: Arc<Held>) {
-    let queue: Arc<(Mutex<VecDeque<(Instant, Vec<u8>)>>, Condvar)> = Arc::default();
+    let queue: Arc<(Mutex<Waiting>, Condvar)> = Arc::default();
     let filled = queue.clone();
     let cut = held.clone();
     std::thread::spawn(move || {
