@@ -120,7 +120,7 @@ fn a_sweep_across_two_hosts_tells_the_wire_from_the_server_and_measures_there_wh
     for text in ["on the network, both ways", "The load and the server are on two hosts"] {
         assert!(explained.out.contains(text), "no {text:?} in {}", explained.out);
     }
-    let shown = place.run(&["runs", "latest"]).out;
+    let shown = place.run(&["explain", "latest", "--section", "setup"]).out;
     let words: Vec<&str> = shown.split_whitespace().collect();
     assert!(words.join(" ").contains("from another host"), "{shown}");
 }
