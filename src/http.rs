@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
-use reqwest::{Client, RequestBuilder, Url, redirect};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,21 @@ pub fn builder() -> reqwest::ClientBuilder {
         .with_root_certificates(roots)
         .with_no_client_auth();
     reqwest::Client::builder().tls_backend_preconfigured(config)
+}
+
+/// An answer's body; `None`: it is longer than `most` bytes, of which no more are kept.
+///
+/// # Errors
+/// The connection's.
+pub async fn body(mut answer: Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await? {
+        if body.len() + part.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Some(body))
 }
 
 /// What an API knows its caller by.

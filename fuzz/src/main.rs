@@ -33,6 +33,8 @@ mod clock;
 mod connection;
 #[path = "../../src/elf/mod.rs"]
 mod elf;
+#[path = "../../src/remote/frame.rs"]
+mod frame;
 #[path = "../../src/http.rs"]
 mod http;
 #[path = "../../src/import/mod.rs"]
@@ -89,6 +91,7 @@ const TARGETS: &[(&str, hold::Target)] = &[
     ("exposition", hold::metrics::exposition),
     ("selector", hold::metrics::selector),
     ("answer", hold::server::answer),
+    ("frame", hold::link::frame),
     ("ini", hold::workloads::ini),
     ("pgbench", hold::workloads::pgbench),
     ("sql", hold::workloads::sql),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[command(next_help_heading = "Target")]
 pub struct TargetHost {
     /// The server's host, where it is not this one: wireprof drives the load here and observes there, over your ssh.
-    /// Addresses but --url, and --pid and --also, are then as that host knows them
+    /// --url is then as this host knows the server; all other addresses, --pid and --also are as that host knows them
     #[arg(long, value_name = "ssh://[USER@]HOST[:PORT]", requires = "url")]
     target_host: Option<Host>,
     /// wireprof on that host [default: a copy of this one, kept in ~/.cache/wireprof there]

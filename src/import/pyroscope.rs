@@ -3,7 +3,7 @@
 //! redirection is followed, and no error shows a secret of the URL.
 
 use crate::connection::shown_url;
-use crate::http::{Api, Credentials};
+use crate::http::{self, Api, Credentials};
 use anyhow::{Context, Result, bail};
 use prost::Message;
 use reqwest::Url;
@@ -56,18 +56,13 @@ pub async fn fetch_pyroscope(query: &PyroscopeQuery) -> Result<Vec<u8>> {
     let api = Api::new(url, query.credentials.clone(), PATIENCE)?;
     let request = api.call("application/proto", body(query)?).header("Connect-Protocol-Version", "1");
     let failed = || format!("{shown} did not answer; is it running, and is this its address?");
-    let mut answer = request.send().await.map_err(reqwest::Error::without_url).with_context(failed)?;
+    let answer = request.send().await.map_err(reqwest::Error::without_url).with_context(failed)?;
     let status = answer.status();
     if matches!(status.as_u16(), 401 | 403) {
         bail!("{shown} answers {}: the token is missing or wrong; give it in WIREPROF_PROFILER_TOKEN", status.as_u16());
     }
-    let mut bytes = Vec::new();
-    while let Some(more) = answer.chunk().await.map_err(reqwest::Error::without_url).with_context(failed)? {
-        bytes.extend_from_slice(&more);
-        if bytes.len() > LARGEST {
-            bail!("{shown} answers with more than {LARGEST} bytes: ask for a shorter time");
-        }
-    }
+    let body = http::body(answer, LARGEST).await.map_err(reqwest::Error::without_url).with_context(failed)?;
+    let Some(bytes) = body else { bail!("{shown} answers with more than {LARGEST} bytes: ask for a shorter time") };
     if !status.is_success() {
         let said = api.said(&bytes);
         bail!("{shown} answers {}{said}; does it have Pyroscope's query API?", status.as_u16());

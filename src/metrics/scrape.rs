@@ -5,6 +5,7 @@ use super::Scrape;
 use super::line::sample_line;
 use crate::clock::{self, Span};
 use crate::connection::shown_url;
+use crate::http;
 use futures::future::BoxFuture;
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -136,7 +137,8 @@ impl HttpScraper {
                 _ => ScrapeError::Refused { url: url(), status },
             });
         }
-        let body = self.body(response).await?;
+        let body = http::body(response, MOST).await.map_err(|e| self.explain(e))?;
+        let body = body.ok_or_else(|| ScrapeError::TooLong { url: self.shown.clone() })?;
         let span = Span::new(start, clock::now());
         let text = String::from_utf8_lossy(&body).into_owned();
         if !looks_like_exposition(&text) {
@@ -144,18 +146,6 @@ impl HttpScraper {
             return Err(ScrapeError::NotAnExposition { url: url(), start });
         }
         Ok(Scrape { span, text })
-    }
-
-    /// The whole answer, of which no more is kept than an exposition can be.
-    async fn body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, ScrapeError> {
-        let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(|e| self.explain(e))? {
-            body.extend_from_slice(&part);
-            if body.len() > MOST {
-                return Err(ScrapeError::TooLong { url: self.shown.clone() });
-            }
-        }
-        Ok(body)
     }
 
     fn explain(&self, error: reqwest::Error) -> ScrapeError {

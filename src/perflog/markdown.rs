@@ -87,7 +87,7 @@ impl Markdown {
     }
 }
 
-/// Whether one of these ranges, which are in order, holds a place.
+/// Whether one of these ranges, which are in order and apart, holds a place.
 fn holds(ranges: &[Range<usize>], at: usize) -> bool {
     let behind = ranges.partition_point(|range| range.start <= at);
     behind > 0 && ranges[behind - 1].contains(&at)

@@ -15,9 +15,9 @@ pub enum Connection {
     Internal,
 }
 
-/// One step of the set-up, in the order of the file.
+/// One step of the set-up, in the order of the file. It is written with the keys by which it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(untagged, try_from = "Written")]
 pub enum Step {
     /// A system parameter; the conductor reads the former value, sets the new one, and can restore the former one.
     Parameter {
@@ -51,7 +51,7 @@ pub enum Step {
 }
 
 /// A step as the file has it.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
@@ -68,36 +68,6 @@ struct Written {
     #[serde(default)]
     only_with_previous: bool,
     undo: Option<String>,
-}
-
-impl From<Step> for Written {
-    fn from(step: Step) -> Written {
-        match step {
-            Step::Parameter { on, parameter, value } => {
-                Written { on, parameter: Some(parameter), value: Some(value), ..Written::default() }
-            }
-            Step::Statement {
-                on,
-                statement,
-                unless,
-                tolerate,
-                for_own_query,
-                only_if_empty,
-                only_with_previous,
-                undo,
-            } => Written {
-                on,
-                statement: Some(statement),
-                unless,
-                tolerate,
-                for_own_query,
-                only_if_empty,
-                only_with_previous,
-                undo,
-                ..Written::default()
-            },
-        }
-    }
 }
 
 impl Written {
@@ -178,6 +148,18 @@ fn is_plain(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_is_written_as_it_is_read() {
+        for text in [
+            r#"{"on":"internal","parameter":"a","value":"true"}"#,
+            r#"{"on":"sql","statement":"create table t ()","unless":null,"tolerate":["42P07"],"for_own_query":true,
+                "only_if_empty":"select 1","only_with_previous":false,"undo":"drop table t"}"#,
+        ] {
+            let step: Step = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::from_str::<Step>(&serde_json::to_string(&step).unwrap()).unwrap(), step);
+        }
+    }
 
     #[test]
     fn a_value_that_is_no_plain_word_is_quoted() {

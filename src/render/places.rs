@@ -206,7 +206,7 @@ pub(super) fn short(place: Place) -> &'static str {
     match place {
         Place::Client => "in the client's hands",
         Place::Request => "with the request on the network",
-        Place::Network => "on the network, either way",
+        Place::Network => "on the network, both ways",
         Place::ServerBuffer => "in the server's socket buffers",
         Place::Server => "in the server's hands",
         Place::Response => "with the response on the network",

@@ -6,9 +6,10 @@ use super::perf::{self, PerfSampler};
 use super::unwind::Cache;
 use super::{Options, Sampler};
 use crate::target::{Forbidden, following_remedy};
+use serde::{Deserialize, Serialize};
 
 /// How stacks are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Unwinding {
     /// In the kernel where that is permitted, else over copies.
     #[default]

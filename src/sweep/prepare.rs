@@ -70,13 +70,14 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
     let sampler = instruments::sampler(request, pid, notes)?;
     absent.extend(unless(sampler.is_some(), Part::Profile, notes, "leave --no-sampling out, or give --pid"));
     let driver = driver::driver(request, address, pid)?;
-    if request.load.driver == DriverChoice::Elsewhere {
+    match &request.load.driver {
         // Whether the load may connect is seen where it is.
-    } else if request.load.driver.is_foreign() {
-        request.plan.levels = vec![driver::present(driver.as_ref(), address)?];
-    } else {
+        DriverChoice::Elsewhere => {}
+        DriverChoice::Foreign { .. } => request.plan.levels = vec![driver::present(driver.as_ref(), address)?],
         // Refusals are explained best by the load's own connection.
-        tokio::task::block_in_place(|| load::check(address))?;
+        DriverChoice::Own { .. } | DriverChoice::Dbbench(_) => {
+            tokio::task::block_in_place(|| load::check(address))?;
+        }
     }
     let scraper = instruments::scraper(request, notes).await?;
     absent.extend(unless(scraper.is_some(), Part::Metrics, notes, "give their address with --metrics-url"));

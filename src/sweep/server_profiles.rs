@@ -5,7 +5,7 @@
 
 use crate::clock::{self, Nanos, Span};
 use crate::connection::shown_url;
-use crate::http::{Api, Credentials};
+use crate::http::{self, Api, Credentials};
 use crate::import::read_server_profile;
 use crate::load::LoadError;
 use crate::run::{Companion, Missing, Part, ServerProfile};
@@ -105,16 +105,12 @@ impl ServerProfiler {
 }
 
 async fn fetch(api: &Api, seconds: u64) -> Result<Vec<u8>, Refused> {
-    let mut answer = api.get().send().await.map_err(|error| unanswered(error, seconds))?;
+    let answer = api.get().send().await.map_err(|error| unanswered(error, seconds))?;
     let status = answer.status();
-    let mut bytes = Vec::new();
-    while let Some(more) = answer.chunk().await.map_err(|error| unanswered(error, seconds))? {
-        bytes.extend_from_slice(&more);
-        if bytes.len() > LARGEST {
-            let why = format!("it answers with more than {LARGEST} bytes");
-            return Err(Refused { why, remedy: "see that the address is that of a CPU profile" });
-        }
-    }
+    let Some(bytes) = http::body(answer, LARGEST).await.map_err(|error| unanswered(error, seconds))? else {
+        let why = format!("it answers with more than {LARGEST} bytes");
+        return Err(Refused { why, remedy: "see that the address is that of a CPU profile" });
+    };
     if status.is_success() {
         return Ok(bytes);
     }

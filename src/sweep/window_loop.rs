@@ -133,7 +133,7 @@ impl WindowLoop<'_> {
         let asked = Asked { timing, id, windows, stop: self.stop, chosen: None, rate, tell: &mut *self.tell };
         let into = (&*self.writer, &self.request.preset);
         let (window, files, notes) = match self.request.load.driver.is_foreign() {
-            true => across::record(self.sources, asked, into).await?,
+            true => across::record(self.sources, asked, into)?,
             false => across::capture(self.sources, self.threads, asked, into).await?,
         };
         tokio::task::block_in_place(|| self.writer.write_window_of(id, &files))?;

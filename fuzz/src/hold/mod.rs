@@ -5,6 +5,7 @@
 pub mod grown;
 pub mod images;
 pub mod latencies;
+pub mod link;
 pub mod logs;
 pub mod metrics;
 pub mod presets;

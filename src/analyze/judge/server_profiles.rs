@@ -25,11 +25,12 @@ pub fn server_profiles_of(run: &Run, process: &str) -> Vec<String> {
 fn sentence(process: &str, url: &str, found: &[(&ServerProfile, f64)]) -> String {
     let sum = |of: fn(&ServerProfile) -> f64| found.iter().map(|(server, _)| of(server)).sum::<f64>();
     let told: Option<f64> = found.iter().map(|(server, _)| server.profiled_seconds).sum();
-    let told = told.map_or("a time that it does not tell".into(), |seconds| format!("{} s", significant(seconds)));
+    let told =
+        told.map_or("a time that the server does not tell".into(), |seconds| format!("{} s", significant(seconds)));
     format!(
-        "{process} is the CPU profile that the server took of itself ({url}), by its own sampler at its own rate; it \
-         cannot be cut to the window: it was taken over {told} (asked for {} s), and of the {} s from asking to the \
-         answer {} s lie in the windows' {} s ({})",
+        "{process} is the CPU profile that the server took of itself ({url}), by its own sampler at its own rate. It \
+         is of {told}, where {} s were asked for, and cannot be cut to the window. Of the {} s from asking to the \
+         answer, {} s lie in the windows' {} s ({}).",
         significant(sum(|server| server.asked_seconds as f64)),
         significant(sum(|server| server.answered.seconds())),
         significant(sum(|server| server.overlap_seconds)),
@@ -69,8 +70,8 @@ mod tests {
             server_profiles(&run),
             [format!(
                 "h:1 is the CPU profile that the server took of itself (http://h:1/p?seconds=2), by its own sampler at \
-                 its own rate; it cannot be cut to the window: it was taken over 2.01 s (asked for 2.00 s), and of the \
-                 2.20 s from asking to the answer 1.50 s lie in the windows' {seconds} s (1 window)"
+                 its own rate. It is of 2.01 s, where 2.00 s were asked for, and cannot be cut to the window. Of the \
+                 2.20 s from asking to the answer, 1.50 s lie in the windows' {seconds} s (1 window)."
             )]
         );
         assert!(server_profiles_of(&run, "postgres").is_empty());

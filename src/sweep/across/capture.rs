@@ -8,7 +8,7 @@ use super::join::{Here, join};
 use super::target_host::TURN;
 use super::{Ask, Tell};
 use crate::analyze::judge::checks::check_window;
-use crate::clock::{self, Nanos, Span};
+use crate::clock::{self, ClockRelation, Nanos, Span};
 use crate::load::Load;
 use crate::preset::Preset;
 use crate::run::{ClocksOfHosts, Missing, RunWriter, Window, WindowFile, window_files};
@@ -26,7 +26,10 @@ struct Coming {
     notes: Vec<String>,
 }
 
-/// Takes one window; gives it with the files that it is stored as, and what is to be noted of the run by now.
+/// A window with the files that it is stored as, and what is to be noted of the run by now.
+pub type Taken = (Window, Vec<WindowFile>, Vec<String>);
+
+/// Takes one window.
 ///
 /// # Errors
 /// What ended it on either side; the other one has given it up.
@@ -34,27 +37,38 @@ pub async fn capture(
     sources: &mut Sources,
     threads: &mut ThreadBook,
     mut asked: Asked<'_>,
+    into: (&RunWriter, &Preset),
+) -> Result<Taken> {
+    let taken = both_sides(sources, threads, &mut asked, into).await;
+    taken.map_err(|error| give_up(sources, error))
+}
+
+/// Takes one window of somebody else's load, all of which is measured there.
+///
+/// # Errors
+/// What ended it.
+pub fn record(sources: &mut Sources, mut asked: Asked<'_>, into: (&RunWriter, &Preset)) -> Result<Taken> {
+    let taken = there_alone(sources, &mut asked, into);
+    taken.map_err(|error| give_up(sources, error))
+}
+
+async fn both_sides(
+    sources: &mut Sources,
+    threads: &mut ThreadBook,
+    asked: &mut Asked<'_>,
     (writer, preset): (&RunWriter, &Preset),
-) -> Result<(Window, Vec<WindowFile>, Vec<String>)> {
+) -> Result<Taken> {
     let mut missing = Vec::new();
     let mut load = tokio::task::block_in_place(|| sources.driver.open(asked.id.level))?;
     load_threads::begin(threads, load.as_mut(), asked.id.level)?;
     load.start()?;
     watch_generator(sources, &load.thread_ids());
-    load_threads::warm_up(sources, load.as_mut(), threads, &mut asked, Duration::ZERO).await?;
+    load_threads::warm_up(sources, load.as_mut(), threads, asked, Duration::ZERO).await?;
     start_wire(sources, &mut missing);
     let received_before = link(sources)?.bytes_received();
     let mut coming = Coming::default();
-    let taken = take(sources, load.as_ref(), &mut asked, &mut coming, &mut missing);
-    let released = match taken {
-        Ok(released) => released,
-        Err(error) => return Err(give_up(sources, error)),
-    };
-    let (window, sockets) = released;
-    let ended = clock::now();
-    let begun = coming.begun.unwrap_or(ended);
-    let link = link(sources)?;
-    let clocks = link.clocks(Span::new(begun, ended)).context("the clock there was not read")?;
+    let (window, sockets) = take(sources, load.as_ref(), asked, &mut coming, &mut missing)?;
+    let clocks = relation(sources, &coming)?;
     if let Some(sockets) = sockets {
         load.count_within(clocks.span_here(sockets));
     }
@@ -70,10 +84,8 @@ pub async fn capture(
         wire.stop();
     }
     (asked.tell)(Event::Processing(asked.id));
-    if let Err(error) = files(sources, &mut asked, &mut coming) {
-        return Err(give_up(sources, error));
-    }
-    let bytes = self::link(sources)?.bytes_received() - received_before;
+    files(sources, asked, &mut coming)?;
+    let bytes = link(sources)?.bytes_received() - received_before;
     let there = tokio::task::block_in_place(|| writer.read_files(&coming.files))?;
     let here = Here { load, client, clocks: ClocksOfHosts { relation: clocks, bytes }, missing };
     let mut joined = join(there, here);
@@ -83,24 +95,23 @@ pub async fn capture(
     Ok((joined, files, coming.notes))
 }
 
-/// Takes one window of somebody else's load, all of which is measured there.
-///
-/// # Errors
-/// What ended it.
-pub async fn record(
-    sources: &mut Sources,
-    mut asked: Asked<'_>,
-    (writer, preset): (&RunWriter, &Preset),
-) -> Result<(Window, Vec<WindowFile>, Vec<String>)> {
+fn there_alone(sources: &Sources, asked: &mut Asked<'_>, (writer, preset): (&RunWriter, &Preset)) -> Result<Taken> {
     let mut coming = Coming::default();
     link(sources)?.send(&Ask::Window { id: asked.id, ends: None })?;
-    if let Err(error) = files(sources, &mut asked, &mut coming) {
-        return Err(give_up(sources, error));
-    }
+    files(sources, asked, &mut coming)?;
     let mut window = tokio::task::block_in_place(|| writer.read_files(&coming.files))?;
     window.checks = check_window(preset, &writer.manifest, &window);
     let files = whole(&window, coming.files)?;
     Ok((window, files, coming.notes))
+}
+
+/// How the clocks relate in the window that has just ended.
+fn relation(sources: &Sources, coming: &Coming) -> Result<ClockRelation> {
+    let (link, ended) = (link(sources)?, clock::now());
+    let relation = link.clocks(Span::new(coming.begun.unwrap_or(ended), ended));
+    relation.with_context(|| {
+        format!("the clock of {} was not read in the window: the link was down; measure it again", link.host())
+    })
 }
 
 fn link(sources: &Sources) -> Result<&crate::remote::Link<Ask, Tell>> {
@@ -140,7 +151,7 @@ fn take(
             Some(Tell::Following) => (asked.tell)(Event::Following(asked.id)),
             Some(Tell::Released { window, sockets }) => return Ok((window, sockets)),
             Some(Tell::Noted(text)) => (asked.tell)(Event::Noted(&text)),
-            Some(Tell::Refused(refused)) => return Err(refused_there(sources, refused)),
+            Some(Tell::GivenUp(refused)) => return Err(refused_there(sources, refused)),
             _ => {}
         }
     }
@@ -159,7 +170,7 @@ fn files(sources: &Sources, asked: &mut Asked<'_>, coming: &mut Coming) -> Resul
             }
             Tell::Noted(text) => (asked.tell)(Event::Noted(&text)),
             Tell::Following => (asked.tell)(Event::Following(asked.id)),
-            Tell::Refused(refused) => return Err(refused_there(sources, refused)),
+            Tell::GivenUp(refused) => return Err(refused_there(sources, refused)),
             _ => {}
         }
     }

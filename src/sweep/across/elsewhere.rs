@@ -10,9 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a window says that the other side gave up.
-pub const ENDED: &str = "the load on the other host has ended";
-
 /// Windows under a load that runs elsewhere already.
 pub struct ElsewhereDriver {
     pub asking: Arc<Served<Ask, Tell>>,
@@ -61,7 +58,7 @@ impl Load for ElsewhereLoad {
             self.abandoned.store(true, Ordering::Relaxed);
         }
         let gone = self.abandoned.load(Ordering::Relaxed) || self.asking.is_gone();
-        gone.then(|| ENDED.into())
+        gone.then(|| "the load on the other host has ended".into())
     }
 
     fn sockets_followed(&self, begins: bool) {

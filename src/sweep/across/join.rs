@@ -6,7 +6,12 @@ use crate::clock::{Nanos, Span};
 use crate::load::LoadTrace;
 use crate::run::{ClocksOfHosts, Missing, Part, Window};
 use crate::wire::{HopDelta, Place, Stay, WireDelta};
+use crate::words::{counted, thousands};
 use std::collections::BTreeMap;
+
+/// Of the client's requests, by which those that the server saw may differ: some are under way at each end of the
+/// window, and a connection's first ones may be seen by one end alone.
+const UNLIKE: f64 = 0.1;
 
 /// What was measured beside the load, by this host's clock.
 pub struct Here {
@@ -26,13 +31,17 @@ pub fn join(there: Window, here: Here) -> Window {
     if let (Some(wire), Some(client)) = (&mut joined.wire, client) {
         let span = wire.span;
         if let (Some(server), Some(client_hop)) = (wire.hops.first_mut(), client.load()) {
-            *server = both_ends(server, client_hop, span, client.span);
-            wire.sends_seen &= client.sends_seen;
-            joined.facts.missing.push(Missing {
-                what: Part::Timelines,
-                why: "the two ends of the load's connections are on two hosts".into(),
-                remedy: "drive the load on the server's host to have single queries traced".into(),
-            });
+            let (what, why, remedy) = match both_ends(server, client_hop, span, client.span) {
+                Ok(both) => {
+                    *server = both;
+                    wire.sends_seen &= client.sends_seen;
+                    let why = "the two ends of the load's connections are on two hosts".into();
+                    (Part::Timelines, why, "drive the load on the server's host to have single queries traced")
+                }
+                // Then there are the places of the server's end, and the client's count for their neighbours.
+                Err(why) => (Part::Places, why, "see what lies between the two hosts"),
+            };
+            joined.facts.missing.push(Missing { what, why, remedy: remedy.into() });
         }
     }
     joined
@@ -53,7 +62,15 @@ fn load_there(mut load: LoadTrace, there: &Window, clocks: &ClocksOfHosts) -> Lo
 /// The load's hop with both of its ends. The client's end was read when word came that the server's was, which is half
 /// a round trip later, at the beginning as at the end: so the two intervals are as long, and what is left of a
 /// difference is scaled away.
-fn both_ends(server: &HopDelta, client: &HopDelta, span: Span, client_span: Span) -> HopDelta {
+///
+/// # Errors
+/// The two ends did not see the same round trips, in words.
+fn both_ends(server: &HopDelta, client: &HopDelta, span: Span, client_span: Span) -> Result<HopDelta, String> {
+    let apart = server.queries.abs_diff(client.queries) as f64;
+    if client.queries == 0 || apart > UNLIKE * client.queries as f64 {
+        let (sent, came) = (counted(client.queries, "request"), thousands(&server.queries.to_string()));
+        return Err(format!("the load sent {sent}, and {came} came to the server's port: the ends do not go together"));
+    }
     let scale = span.nanos() as f64 / client_span.nanos().max(1) as f64;
     let scaled = |nanos: u64| (nanos as f64 * scale).round() as u64;
     let of_client = |place: Place| scaled(client.stay(place).nanos);
@@ -61,7 +78,11 @@ fn both_ends(server: &HopDelta, client: &HopDelta, span: Span, client_span: Span
     let of_server = |place: Place| (server.mean(place).unwrap_or(0.0) * client.queries as f64).round() as u64;
     let away: u64 = Place::ALL.into_iter().filter(|place| !in_clients_hands(*place)).map(of_client).sum();
     let at_server = [Place::ServerBuffer, Place::Server].map(of_server);
-    let network = away.saturating_sub(at_server.iter().sum());
+    let at_server_in_all: u64 = at_server.iter().sum();
+    let Some(network) = away.checked_sub(at_server_in_all) else {
+        let why = "queries were longer at the server than the client waited for them: the ends do not go together";
+        return Err(why.into());
+    };
     let stay = |place: Place| {
         let (nanos, seen) = match place {
             Place::Client | Place::ClientBuffer => (of_client(place), Some(client.stay(place))),
@@ -73,7 +94,7 @@ fn both_ends(server: &HopDelta, client: &HopDelta, span: Span, client_span: Span
         let (count, by_power) = seen.map_or((0, BTreeMap::new()), |seen| (seen.count, seen.by_power.clone()));
         Stay { place, nanos, count, by_power }
     };
-    HopDelta {
+    Ok(HopDelta {
         hop: server.hop.clone(),
         connections: client.connections,
         client_seen: client.client_seen,
@@ -88,7 +109,7 @@ fn both_ends(server: &HopDelta, client: &HopDelta, span: Span, client_span: Span
         unnamed: None,
         ways_together: true,
         sample: None,
-    }
+    })
 }
 
 fn in_clients_hands(place: Place) -> bool {
@@ -111,7 +132,7 @@ mod tests {
         // The client sees one place between sending and reading, the server one from its answer to the next request.
         let client = hop(1_000, [300_000, 1_600_000, 0, 0, 0, 100_000]);
         let server = hop(990, [0, 0, 99_000, 495_000, 1_400_000, 0]);
-        let joined = both_ends(&server, &client, Span::new(7, 1_000_007), Span::new(0, 1_000_000));
+        let joined = both_ends(&server, &client, Span::new(7, 1_000_007), Span::new(0, 1_000_000)).unwrap();
         let nanos: Vec<u64> = joined.stays.iter().map(|stay| stay.nanos).collect();
         assert_eq!(nanos, [300_000, 0, 100_000, 500_000, 0, 100_000, 1_000_000]);
         assert_eq!(nanos.iter().sum::<u64>(), 2 * 1_000_000, "the connections' whole time");
@@ -121,10 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn ends_that_saw_unlike_round_trips_are_not_joined() {
+        let span = Span::new(0, 1_000_000);
+        let client = hop(1_000, [300_000, 1_600_000, 0, 0, 0, 100_000]);
+        for (queries, server) in [(0, 0), (800, 500_000), (1_000, 1_700_000)] {
+            let server = hop(queries, [0, 0, 0, server, 0, 0]);
+            let why = both_ends(&server, &client, span, span).unwrap_err();
+            assert!(why.contains("do not go together"), "{why}");
+        }
+    }
+
+    #[test]
     fn intervals_of_unlike_length_are_brought_to_that_of_the_window() {
         let client = hop(1_000, [300_000, 1_600_000, 0, 0, 0, 100_000]);
         let server = hop(1_000, [0, 0, 100_000, 500_000, 1_400_000, 0]);
-        let joined = both_ends(&server, &client, Span::new(0, 1_010_000), Span::new(0, 1_000_000));
+        let joined = both_ends(&server, &client, Span::new(0, 1_010_000), Span::new(0, 1_000_000)).unwrap();
         assert_eq!(joined.stays.iter().map(|stay| stay.nanos).sum::<u64>(), 2_020_000);
     }
 }

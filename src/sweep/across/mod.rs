@@ -74,8 +74,10 @@ enum Tell {
     Window { notes: Vec<String> },
     /// All is put back that was to be.
     Ended,
-    /// It could not be done.
+    /// What was asked for could not be opened, or not be put back.
     Refused(Refused),
+    /// The window was given up; another one may be asked for.
+    GivenUp(Refused),
 }
 
 /// What was found there before the first window.

@@ -34,7 +34,7 @@ pub async fn serve(code: fn(&Error) -> u8) -> Result<()> {
         std::thread::sleep(END_LIMIT);
         std::process::exit(1);
     })?);
-    let refused = |error: &Error| Tell::Refused(Refused { message: format!("{error:#}"), code: code(error) });
+    let refused = |error: &Error| Refused { message: format!("{error:#}"), code: code(error) };
     let Some(Ask::Prepare(order)) = receive(&asking) else { return Ok(()) };
     let prepared = match order.request() {
         Ok(request) => prepare(request.clone(), &stop).await.map(|prepared| (request, prepared)),
@@ -43,7 +43,7 @@ pub async fn serve(code: fn(&Error) -> u8) -> Result<()> {
     let (request, Prepared { sources, manifest, state }) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            asking.send(&refused(&error), &[]);
+            asking.send(&Tell::Refused(refused(&error)), &[]);
             return Ok(());
         }
     };
@@ -52,7 +52,7 @@ pub async fn serve(code: fn(&Error) -> u8) -> Result<()> {
     drop(session);
     match put_back(state, restore, &asking).await {
         Ok(()) => asking.send(&Tell::Ended, &[]),
-        Err(error) => asking.send(&refused(&error), &[]),
+        Err(error) => asking.send(&Tell::Refused(refused(&error)), &[]),
     }
     Ok(())
 }
@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
     }
 
     /// Takes windows until it is asked for none; whether what the preset set is to be put back.
-    async fn windows(&mut self, refused: &impl Fn(&Error) -> Tell) -> bool {
+    async fn windows(&mut self, refused: &impl Fn(&Error) -> Refused) -> bool {
         let asking = self.asking;
         self.sources.warm(&mut |event| tell(asking, &event));
         let Manifest { target, host, changes, notes, .. } = self.manifest.clone();
@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
             match receive(asking) {
                 Some(Ask::Window { id, ends }) => {
                     if let Err(error) = self.window(id, ends).await {
-                        asking.send(&refused(&error), &[]);
+                        asking.send(&Tell::GivenUp(refused(&error)), &[]);
                     }
                 }
                 Some(Ask::Clients) => asking.send(&Tell::Clients(self.sources.driver.level()), &[]),

@@ -49,6 +49,9 @@ pub async fn prepare_across(
     if !foreign {
         tokio::task::block_in_place(|| load::check(&address))?;
     }
+    if request.observe.live {
+        tell(Event::Noted("of a window with a target on another host nothing is shown while it runs"));
+    }
     tell(Event::Preparing(&format!("starting wireprof on {}", across.link.host)));
     let opened = tokio::task::block_in_place(|| TargetHost::open(&request, &address, across, stop, tell));
     let (there, found) = opened?;
@@ -227,10 +230,7 @@ impl TargetHost {
             match self.link.receive(TURN)?.map(|frame| frame.message) {
                 Some(Tell::Ended) => return Ok(()),
                 Some(Tell::Noted(text)) => tell(Event::Noted(&text)),
-                // A window that was given up says so, too, and is no failure to put back.
-                Some(Tell::Refused(refused)) if !refused.message.contains(super::elsewhere::ENDED) => {
-                    return Err(refused.into());
-                }
+                Some(Tell::Refused(refused)) => return Err(refused.into()),
                 _ => {}
             }
         }
