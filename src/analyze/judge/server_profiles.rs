@@ -76,6 +76,6 @@ mod tests {
         );
         assert!(server_profiles_of(&run, "postgres").is_empty());
         window.companions = vec![companion("h:1", Some(ServerProfile { profiled_seconds: None, ..server }))];
-        assert!(server_profiles(&build::run(vec![window]))[0].contains("over a time that it does not tell"));
+        assert!(server_profiles(&build::run(vec![window]))[0].contains("of a time that the server does not tell"));
     }
 }
