@@ -45,8 +45,8 @@ pub enum Unspliceable {
     /// The log has no entries at all.
     #[error("the log has no entry yet: `wireprof log new` makes one")]
     Empty,
-    /// What is put there would be text of somebody's code block or comment.
-    #[error("the end of that entry lies in a code block or a comment that is not closed: close it in the log first")]
+    /// What is put there would be text of somebody's code block.
+    #[error("the end of that entry lies in a code block that is not closed: close it in the log first")]
     Hidden,
 }
 
@@ -156,7 +156,7 @@ impl Document {
             None => self.newest().ok_or(Unspliceable::Empty)?,
         };
         let added = self.inserted(entry.range.end, &block.whole());
-        // Within a person's code block, or a comment, that never ends nothing is a block.
+        // Within a person's code block that never ends nothing is a block.
         match added.blocks.iter().any(|there| there.key == block.key) {
             true => Ok(added),
             false => Err(Unspliceable::Hidden),
