@@ -1,7 +1,7 @@
 //! The sentences of an answer: why the server is slow, and what grew. Invariant: they say what the finding says, with
 //! each function by a name that a screen has room for.
 
-use super::cause::phrase;
+use super::cause::{phrase, without};
 use super::places::short;
 use crate::analyze::judge::answer::{Answer, First, Grown, Most};
 use crate::analyze::judge::diagnose::{Confidence, Finding};
@@ -51,12 +51,13 @@ fn verdict(first: &First) -> String {
 
 /// What would go with the cause.
 fn effect(finding: &Finding) -> String {
-    let Some(effect) = &finding.effect else { return " What would change without it cannot be told.".into() };
+    let Some(without) = without(finding.cause) else { return String::new() };
+    let Some(effect) = &finding.effect else { return format!(" {without}: it cannot be told what would change.") };
     let faster = match effect.throughput.is_finite() {
         true => format!(", {} times the throughput", significant(1.0 + effect.throughput)),
         false => String::new(),
     };
-    format!(" Without it: {} ({:.0} %) less latency{faster}.", time(effect.latency), 100.0 * effect.share)
+    format!(" {without}: {} ({:.0} %) less latency{faster}.", time(effect.latency), 100.0 * effect.share)
 }
 
 /// A function as it is called here: its short name without closures, of a long one the end.

@@ -33,6 +33,16 @@ pub(super) fn phrase(cause: Cause) -> &'static str {
     }
 }
 
+/// What its effect would come of, as the beginning of a sentence: it is not always the function that is named with the
+/// cause that would be gone. `None`: there is no one cause to be without.
+pub(super) fn without(cause: Cause) -> Option<&'static str> {
+    match cause {
+        Cause::CpuSaturated => Some("With a CPU for each client"),
+        Cause::NoSingleCause => None,
+        _ => Some("Without it"),
+    }
+}
+
 /// What stands before a cause that is not a confident one.
 pub(super) fn certain(confidence: Confidence) -> &'static str {
     match confidence {

@@ -1,6 +1,6 @@
 //! A diagnosis as sentences: each figure with its unit, level and file.
 
-use super::cause::certain;
+use super::cause::{certain, without};
 use super::model::{Report, Section};
 use crate::analyze::judge::diagnose::{Diagnosis, Effect, Evidence, Finding, LatencyBy, Named};
 use crate::profile::short_name;
@@ -97,7 +97,8 @@ pub(super) fn cause_words(verdict: &Finding) -> String {
 
 fn verdict_section(number: usize, verdict: &Finding) -> Section {
     let mut notes = vec![verdict.sentence.clone()];
-    notes.extend(verdict.effect.map(|effect| format!("Without it: {}.", effect_words(&effect))));
+    let effect = verdict.effect.as_ref().zip(without(verdict.cause));
+    notes.extend(effect.map(|(effect, without)| format!("{without}: {}.", effect_words(effect))));
     if !verdict.named.is_empty() {
         let named: Vec<String> = verdict.named.iter().map(named_words).collect();
         notes.push(format!("Where: {}.", named.join("; ")));

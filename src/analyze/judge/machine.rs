@@ -2,6 +2,7 @@
 //! the time of all its CPUs in the windows where that was read.
 
 use crate::run::Run;
+use crate::words::time;
 use std::collections::BTreeMap;
 
 /// How many threads drove the load at each level and through what, and why; none where another program drove it.
@@ -27,7 +28,22 @@ pub fn load_thread_notes(run: &Run) -> Vec<String> {
     told.into_iter().map(line).collect()
 }
 
-/// The time that the hypervisor gave to others, over all windows and in the worst one.
+/// How well the clocks of two hosts are known to relate, in the window where they are known worst.
+fn clocks_of_hosts(run: &Run) -> Option<String> {
+    let known = || run.windows.iter().filter_map(|window| Some((window.facts.clocks?.relation, window)));
+    let (relation, worst) = known().max_by_key(|(relation, _)| relation.bound)?;
+    Some(format!(
+        "clocks of the two hosts: known to {} at worst ({}, shortest round trip {}) in {} of {} windows",
+        time(relation.bound as f64),
+        worst.id().directory(),
+        time(relation.round_trip as f64),
+        known().count(),
+        run.windows.len()
+    ))
+}
+
+/// The time that the hypervisor gave to others, over all windows and in the worst one; and where the load came from
+/// another host, how well the two clocks are known.
 pub fn machine_notes(run: &Run) -> Vec<String> {
     let mut windows = Vec::new();
     for window in &run.windows {
@@ -49,7 +65,7 @@ pub fn machine_notes(run: &Run) -> Vec<String> {
         ),
         None => "steal: not measured: /proc/stat was not read".into(),
     };
-    vec![note]
+    std::iter::once(note).chain(clocks_of_hosts(run)).collect()
 }
 
 #[cfg(test)]

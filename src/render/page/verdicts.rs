@@ -9,7 +9,7 @@ use crate::analyze::judge::diagnose::{Diagnosis, Evidence, Finding};
 use crate::analyze::page::Page;
 use crate::check::{Check, Status};
 use crate::profile::middle;
-use crate::render::cause::certain;
+use crate::render::cause::{certain, without};
 use crate::render::diagnosis::{cause_words, effect_words, evidence_words, explained, named_words, reckoned};
 use crate::render::model::Section;
 use crate::run::WindowId;
@@ -53,7 +53,9 @@ fn verdict(flames: &Flames, (level, number): (usize, usize), finding: &Finding) 
     html! {
         h4 { (number) ". " (certain(finding.confidence)) (cause_words(finding)) }
         p { (finding.sentence) }
-        @if let Some(effect) = &finding.effect { p { "Without it: " (effect_words(effect)) "." } }
+        @if let Some((effect, without)) = finding.effect.as_ref().zip(without(finding.cause)) {
+            p { (without) ": " (effect_words(effect)) "." }
+        }
         @if !finding.named.is_empty() {
             p { "Where:" }
             ul { @for named in &finding.named { li {
