@@ -1,10 +1,12 @@
 //! ELF images as they run: the mapped file itself, not whatever now lies under its name. Invariant: bytes are
 //! memory-mapped read-only and never copied whole; a damaged file gives an error, never a panic.
 
+mod go;
 mod running;
 mod symbol;
 mod vdso;
 
+pub use go::{GoFunction, GoFunctions, GoLayout};
 pub use running::{MappedFile, Opened, below, root_of};
 pub use symbol::symbol_address;
 pub use vdso::vdso;

@@ -11,11 +11,11 @@ use super::locate::{FileLocation, Located};
 use super::packages;
 use super::source::{Elf, Naming, Source, build_id};
 use super::symbolizer::Options;
-use super::table::{Segments, Table};
+use super::table::{Segments, Table, has_symbol_table};
 use super::texts::Texts;
 use super::units::Units;
+use crate::elf::GoLayout;
 use crate::profile::Miss;
-use object::Object;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -49,9 +49,11 @@ impl Files {
 
     /// No file has the full table of functions.
     fn are_stripped(&self) -> bool {
-        let has_table =
-            |source: &&Source| Elf::parse(source.bytes()).is_ok_and(|elf| elf.section_by_name(".symtab").is_some());
-        self.companions.mini.is_none() && !self.debug().has_debug_info() && !self.with_symbols().iter().any(has_table)
+        let is_named = self.with_symbols().iter().any(|source| has_symbol_table(source));
+        self.companions.mini.is_none()
+            && !self.debug().has_debug_info()
+            && !is_named
+            && GoLayout::of(self.own.bytes()).is_none()
     }
 
     pub(super) fn location(&self) -> &FileLocation {

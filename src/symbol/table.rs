@@ -1,9 +1,12 @@
-//! A file's functions by address, from its symbol tables. Invariant: a symbol names only what it covers: by its size,
-//! or, where it has none (hand-written assembly), up to the next symbol.
+//! A file's functions by address, from its symbol tables; of a Go program without any, from Go's own table.
+//! Invariant: a symbol names only what it covers: by its size, or, where it has none (hand-written assembly), up to the
+//! next symbol.
 
 use super::source::{Elf, Source};
 use super::stubs;
+use crate::elf::GoLayout;
 use object::LittleEndian;
+use object::Object;
 use object::elf::{SHF_EXECINSTR, SHN_UNDEF, STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE};
 use object::read::elf::{FileHeader, SectionHeader, Sym, SymbolTable};
 
@@ -44,7 +47,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Reads `.symtab` and `.dynsym` of each file, and the PLT of the first (which is the module itself).
+    /// Reads `.symtab` and `.dynsym` of each file, and of the first (which is the module itself) the PLT and, where no
+    /// file has a `.symtab`, Go's own table.
     pub(super) fn build(files: &[&Source]) -> Table {
         let mut found = Vec::new();
         for (index, source) in files.iter().enumerate() {
@@ -53,6 +57,9 @@ impl Table {
                     collect(&elf, table, index as u8, source.bytes(), &mut found);
                 }
             }
+        }
+        if let Some(own) = files.first().filter(|_| !files.iter().any(|source| has_symbol_table(source))) {
+            collect_go(own.bytes(), &mut found);
         }
         let mut names = Vec::new();
         for stub in
@@ -117,6 +124,23 @@ fn collect<'a>(
         let location = Name::In { file, at: name_at, length: name.len() as u32 };
         let entry = Entry { start, end: start.saturating_add(size), name: location, sized: size > 0 };
         found.push((entry, rank(name, size > 0, symbol.st_bind() == STB_LOCAL)));
+    }
+}
+
+/// Whether the file has the full table of symbols.
+pub(super) fn has_symbol_table(source: &Source) -> bool {
+    Elf::parse(source.bytes()).is_ok_and(|elf| elf.section_by_name(".symtab").is_some())
+}
+
+fn collect_go(file: &[u8], found: &mut Vec<(Entry, Rank)>) {
+    let Some(layout) = GoLayout::of(file) else { return };
+    let functions = layout.over(file);
+    for function in (0..functions.count()).filter_map(|number| functions.function(number)) {
+        let Some(name) = functions.name(&function).filter(|name| !name.is_empty()) else { continue };
+        let at = name.as_ptr() as usize - file.as_ptr() as usize;
+        let name_at = Name::In { file: 0, at, length: name.len() as u32 };
+        let (start, end) = (function.addresses.start, function.addresses.end);
+        found.push((Entry { start, end, name: name_at, sized: true }, rank(name.as_bytes(), true, false)));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::feed::{Feed, frames};
 use crate::sample::unwind::{Rule, Rules, Table, TableRule};
 use crate::sample::{Address, Module, ModuleId, ModuleKind};
 use crate::symbol::{Options, Symbolizer};
-use crate::template::executable;
+use crate::template::{GoDescribed, executable, go_executable, go_table};
 use gimli::UnwindContext;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -28,14 +28,15 @@ pub fn elf(bytes: &[u8]) {
 /// programs, with or without a sound search table. It is always taken for a file.
 pub fn call_frames(bytes: &[u8]) {
     let mut feed = Feed(bytes);
-    let file = match feed.byte() & 3 {
+    let file = match feed.byte() & 7 {
+        4 => with_go(&mut feed),
         0 => {
             let length = usize::from(feed.half());
             let header = feed.take(length);
             executable(header, feed.0)
         }
-        1 => executable(&[], &frames(&mut feed).bytes),
-        2 => {
+        1 | 5 => executable(&[], &frames(&mut feed).bytes),
+        2 | 6 => {
             // A sound search table with a few bytes changed.
             let edits: Vec<_> = (0..feed.byte() & 7).map(|_| (usize::from(feed.half()), feed.byte())).collect();
             let made = frames(&mut feed);
@@ -63,6 +64,32 @@ pub fn symbols(bytes: &[u8]) {
     let mut symbolizer = Symbolizer::new(Options { debug_roots: Vec::new(), threads: 1, ..Options::default() });
     let found = symbolizer.resolve(&[module], &addresses);
     assert!(found.len() == addresses.len() && found.iter().all(|symbols| !symbols.is_empty()));
+}
+
+/// A program of Go: its table has sound functions with fuzzed depths, and then some of its bytes changed.
+fn with_go(feed: &mut Feed) -> Vec<u8> {
+    let edits: Vec<_> = (0..feed.byte() & 3).map(|_| (usize::from(feed.half()), feed.byte())).collect();
+    let code = feed.take(64);
+    let mut start = 0;
+    let described: Vec<(u32, u8, Vec<(i32, u32)>)> = (0..feed.byte() & 31)
+        .map(|_| {
+            let depths = (0..feed.byte() & 7).map(|_| (i32::from(feed.half().cast_signed()), feed.byte().into()));
+            let (from, depths) = (start, depths.collect());
+            start += u32::from(feed.byte());
+            (from, feed.byte(), depths)
+        })
+        .collect();
+    let functions: Vec<_> = described
+        .iter()
+        .map(|(start, flags, depths)| GoDescribed { start: *start, flags: *flags, name: "runtime.mcall", depths })
+        .collect();
+    let mut table = go_table(&functions, start);
+    for (at, byte) in edits {
+        let length = table.len();
+        table[at % length] = byte;
+    }
+    let made = frames(feed);
+    go_executable(&made.header(), &made.bytes, code, &table)
 }
 
 /// Reads an image in every way that sampling does; `false` where it is none.

@@ -1,8 +1,9 @@
 //! User stacks from registers and a copy of the stack, frame by frame. Invariant: a stack is complete only when
-//! call-frame information says that its last address has no caller; the name of a function is never asked.
+//! call-frame information says that its last address has no caller; names are asked of two functions of Go only.
 
 mod cache;
 mod cross_check;
+mod go;
 mod index;
 mod rules;
 mod space;
@@ -12,7 +13,7 @@ mod template;
 
 pub use cache::Cache;
 pub use cross_check::CrossCheck;
-pub use rules::{Reading, Rule, Rules, Saved};
+pub use rules::{Described, Reading, Rule, Rules, Saved};
 pub use space::{KERNEL, Mapping, Modules, Placed, Space, read_mappings};
 pub use table::{Table, TableRule};
 
@@ -87,6 +88,10 @@ impl Walker {
             let caller = match step.rule {
                 Rule::Root => return None,
                 Rule::Signal => Some(interrupted(rsp, stack)),
+                Rule::OtherStack { offset, saved } => {
+                    // The other stack may lie below this one.
+                    Some(follow(rbp.wrapping_add_signed(offset.into()), saved, 0, rbp, stack))
+                }
                 Rule::Frame { .. } | Rule::Dereference { .. } | Rule::Stub { .. } => {
                     let known = |number: u8| match usize::from(number) {
                         RSP => Some(rsp),
@@ -184,13 +189,14 @@ fn cfa(
             let pushed = if ip & 15 >= u64::from(from) { 8 } else { 0 };
             Some(Ok((known(RSP as u8)?.wrapping_add_signed(offset.into()).wrapping_add(pushed), Saved::Same)))
         }
-        Rule::NoTable | Rule::Signal | Rule::Root | Rule::Unsupported => None,
+        Rule::NoTable | Rule::OtherStack { .. } | Rule::Signal | Rule::Root | Rule::Unsupported => None,
     }
 }
 
-/// Steps to the caller. The stack grows down, so a caller's frame lies strictly above: a walk always ends.
-fn follow(cfa: u64, saved: Saved, rsp: u64, rbp: u64, stack: &StackCopy) -> Result<Caller, Incomplete> {
-    if cfa <= rsp {
+/// Steps to the caller. A stack grows down, so a caller's frame on the same one lies strictly above `lowest`, its stack
+/// pointer; on another stack it may lie anywhere, and [`MAX_FRAMES`] ends the walk.
+fn follow(cfa: u64, saved: Saved, lowest: u64, rbp: u64, stack: &StackCopy) -> Result<Caller, Incomplete> {
+    if cfa <= lowest {
         return Err(Incomplete::BadRead);
     }
     let read = |at: u64| stack.read(at).ok_or_else(|| stack.failure(at));
@@ -203,7 +209,7 @@ fn follow(cfa: u64, saved: Saved, rsp: u64, rbp: u64, stack: &StackCopy) -> Resu
     let rbp = match at {
         None => rbp,
         // Below the stack pointer: already popped by the epilogue, while the table still names the old place.
-        Some(at) if at < rsp => rbp,
+        Some(at) if at < lowest => rbp,
         Some(at) => read(at)?,
     };
     Ok(Caller { address, rsp: cfa, rbp, exact: false })

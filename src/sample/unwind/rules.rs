@@ -1,9 +1,11 @@
-//! Call-frame information as compact rules: one look-up an address, or all rows of a file for its table.
+//! Call-frame information as compact rules: one look-up an address, or all rows of a file for its table. Of Go's
+//! functions it is their own table (`go.rs`).
 //! Source of the format: DWARF 5 section 6.4; Linux Standard Base Core 5.0, chapter 10.6 (.eh_frame, .eh_frame_hdr).
 //! Invariant: a rule says exactly what the file says or that it cannot ([`Rule::Unsupported`], [`Rule::NoTable`]).
 
+use super::go;
 use super::index::Index;
-use crate::elf::{Image, Segment};
+use crate::elf::{GoFunctions, GoLayout, Image, Segment};
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EndianSlice, LittleEndian, RegisterRule, UnwindContext, UnwindSection, X86_64,
 };
@@ -42,6 +44,13 @@ pub enum Rule {
         /// Byte of the stub, 0..=15, from which on it has pushed.
         from: u8,
     },
+    /// CFA = rbp + offset, on another stack than rsp: the function that has set the stack pointer.
+    OtherStack {
+        /// Bytes from rbp to the CFA.
+        offset: i32,
+        /// Where the caller's rbp is.
+        saved: Saved,
+    },
     /// The kernel's signal trampoline: the interrupted registers lie in the `ucontext` at the stack pointer.
     Signal,
     /// The return address is undefined here: there is no caller.
@@ -67,8 +76,19 @@ pub struct Rules {
     bases: BaseAddresses,
     eh_frame: Option<Range<usize>>,
     index: Index,
+    /// Go's own table, where the image has one.
+    go: Option<GoLayout>,
     /// Addresses that the file's segments hold, in order. Nothing else can be mapped, so nothing else has a rule.
     held: Vec<Range<u64>>,
+}
+
+/// What says how the callers of a run of addresses are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Described {
+    /// A frame description, at this offset of `.eh_frame`.
+    Frames(usize),
+    /// Go's function of this number.
+    Go(usize),
 }
 
 /// Memory for reading rows, and how much reading is left.
@@ -109,7 +129,8 @@ impl Rules {
         let index = Index::made(Vec::new());
         let eh_frame = eh_frame.map(|(_, range)| range);
         let held = held(&image);
-        let rules = Rules { bases, eh_frame, index, held, image };
+        let go = GoLayout::of(image.bytes());
+        let rules = Rules { bases, eh_frame, index, go, held, image };
         let index = linker.unwrap_or_else(|| Index::made(rules.scan()));
         Rules { index, ..rules }
     }
@@ -119,15 +140,19 @@ impl Rules {
         &self.image
     }
 
-    /// How much there is to read: the size of `.eh_frame` in bytes.
+    /// How much there is to read: the size of `.eh_frame` and of Go's table in bytes.
     pub fn bytes(&self) -> usize {
-        self.eh_frame.as_ref().map_or(0, |range| range.len())
+        self.eh_frame.as_ref().map_or(0, |range| range.len()) + self.go.as_ref().map_or(0, GoLayout::bytes)
     }
 
     /// For a reading of all rows of the file, or of one worker's share of them.
     pub fn reading(&self) -> Reading {
         let left = self.bytes().saturating_mul(MOST_READINGS).saturating_add(FREE_READING);
         Reading { context: UnwindContext::new(), left }
+    }
+
+    fn go(&self) -> Option<GoFunctions<'_>> {
+        self.go.as_ref().map(|go| go.over(self.image.bytes()))
     }
 
     fn section(&self) -> Option<EhFrame<Reader<'_>>> {
@@ -160,11 +185,29 @@ impl Rules {
         self.held.get(at).filter(|held| held.contains(&address))
     }
 
-    /// All frame descriptions: the addresses that each is listed for (up to the next one's first) and its offset, by
-    /// address.
-    pub fn descriptions(&self) -> Vec<(Range<u64>, usize)> {
+    /// All that is described: the addresses that each is listed for (of a frame description, up to the next one's
+    /// first), by address. Where Go's functions lie only their table counts.
+    pub fn descriptions(&self) -> Vec<(Range<u64>, Described)> {
+        let mut found = self.frame_descriptions();
+        let Some((functions, all)) = self.go().zip(self.go.as_ref().map(GoLayout::addresses)) else { return found };
+        found.retain_mut(|(listed, _)| {
+            if listed.start < all.start {
+                listed.end = listed.end.min(all.start);
+            }
+            !all.contains(&listed.start)
+        });
+        let at = found.partition_point(|(listed, _)| listed.start < all.start);
+        let of_go = (0..functions.count()).filter_map(|number| {
+            let function = functions.function(number)?;
+            (!function.addresses.is_empty()).then_some((function.addresses, Described::Go(number)))
+        });
+        found.splice(at..at, of_go.collect::<Vec<_>>());
+        found
+    }
+
+    fn frame_descriptions(&self) -> Vec<(Range<u64>, Described)> {
         let bytes = self.image.bytes();
-        let mut found: Vec<(Range<u64>, usize)> = Vec::with_capacity(self.index.len());
+        let mut found: Vec<(Range<u64>, Described)> = Vec::with_capacity(self.index.len());
         for (start, offset) in (0..self.index.len()).map(|number| self.index.at(bytes, number)) {
             if let Some((last, _)) = found.last_mut() {
                 last.end = last.end.min(start);
@@ -172,7 +215,7 @@ impl Rules {
             // Of two for one address the later holds, as in `Index::find`.
             found.pop_if(|(last, _)| last.is_empty());
             if let Some(held) = self.held(start) {
-                found.push((start..held.end, offset));
+                found.push((start..held.end, Described::Frames(offset)));
             }
         }
         found
@@ -183,13 +226,37 @@ impl Rules {
     /// necessary.
     pub fn rows(
         &self,
-        (listed, offset): &(Range<u64>, usize),
+        (listed, described): &(Range<u64>, Described),
+        reading: &mut Reading,
+        mut row: impl FnMut(u64, Rule),
+    ) -> bool {
+        match described {
+            Described::Frames(offset) => self.rows_of_frames(listed, *offset, reading, row),
+            Described::Go(number) => {
+                let function = self.go().and_then(|go| go.function(*number).map(|function| (go, function)));
+                let read = match function.filter(|_| reading.left > 0) {
+                    Some((go, function)) => go::rows(&go, &function, listed, row),
+                    None => {
+                        row(listed.start, Rule::Unsupported);
+                        return false;
+                    }
+                };
+                reading.left = reading.left.saturating_sub(read);
+                true
+            }
+        }
+    }
+
+    fn rows_of_frames(
+        &self,
+        listed: &Range<u64>,
+        offset: usize,
         reading: &mut Reading,
         mut row: impl FnMut(u64, Rule),
     ) -> bool {
         let none = |row: &mut dyn FnMut(u64, Rule)| row(listed.start, Rule::NoTable);
         let Some(section) = self.section() else { return true };
-        let Ok(fde) = section.fde_from_offset(&self.bases, (*offset).into(), EhFrame::cie_from_offset) else {
+        let Ok(fde) = section.fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset) else {
             none(&mut row);
             return true;
         };
@@ -248,6 +315,14 @@ impl Rules {
     }
 
     fn lookup(&self, address: u64, context: &mut UnwindContext<usize>) -> Option<Rule> {
+        if let Some((functions, number)) = self.go().and_then(|go| go.find(address).map(|number| (go, number))) {
+            let function = functions.function(number)?;
+            let mut held = None;
+            go::rows(&functions, &function, &function.addresses, |at, rule| {
+                held = if at <= address { Some(rule) } else { held };
+            });
+            return held;
+        }
         let section = self.section()?;
         let fde = self.description(&section, address)?;
         if fde.is_signal_trampoline() {
@@ -259,7 +334,14 @@ impl Rules {
 
     fn description<'a>(&'a self, section: &EhFrame<Reader<'a>>, address: u64) -> Option<Description<'a>> {
         let held = self.held(address)?;
-        let (_, offset) = self.index.find(self.image.bytes(), address).filter(|(start, _)| held.contains(start))?;
+        let (start, offset) = self.index.find(self.image.bytes(), address).filter(|(start, _)| held.contains(start))?;
+        let hidden = self.go.as_ref().is_some_and(|go| {
+            let all = go.addresses();
+            all.contains(&address) || all.contains(&start) || (start < all.start && all.end <= address)
+        });
+        if hidden {
+            return None;
+        }
         let fde = section.fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset).ok()?;
         fde.contains(address).then_some(fde)
     }

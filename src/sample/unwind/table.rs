@@ -7,7 +7,7 @@
 //! high half: how many), `rows` words of 4 bytes (low half: offset within the page, high half: number of the rule),
 //! `rules` of 16 bytes ([`TableRule`]).
 
-use super::rules::{Rule, Rules, Saved};
+use super::rules::{Described, Rule, Rules, Saved};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const HEADER: usize = 64;
 const CHECKSUM: usize = HEADER - 8;
 const MAGIC: &[u8; 8] = b"wireprof";
 /// Changes with the layout and with what a rule means, so that kept tables of another version are built anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MOST_RULES: usize = 1 << 16;
 
 /// A [`Rule`] in the form that the kernel's program reads: `struct rule` of `src/sample/ebpf/bpf/unwind.h`.
@@ -29,7 +29,7 @@ pub struct TableRule {
     pub cfa_offset: i32,
     /// Bytes from the CFA or rbp to the caller's rbp; of a stub the byte from which on it has pushed.
     pub saved_offset: i32,
-    /// Number of the [`Rule`] in the order of its variants, 0..=6 (`enum rule_kind`).
+    /// Number of the [`Rule`], 0..=7 (`enum rule_kind`).
     pub kind: u8,
     /// DWARF number of the register.
     pub register: u8,
@@ -59,10 +59,11 @@ impl TableRule {
             Rule::Signal => of(4, 0, 0, Saved::Same),
             Rule::Root => of(5, 0, 0, Saved::Same),
             Rule::Unsupported => of(6, 0, 0, Saved::Same),
+            Rule::OtherStack { offset, saved } => of(7, 6, offset, saved),
         }
     }
 
-    fn bytes(&self) -> [u8; Self::SIZE] {
+    pub(super) fn bytes(&self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[..4].copy_from_slice(&self.cfa_offset.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.saved_offset.to_le_bytes());
@@ -83,7 +84,7 @@ pub struct Table {
 }
 
 /// The numbers of kinds of [`TableRule`] and of ways to save the frame pointer that there are.
-const KINDS: u8 = 7;
+const KINDS: u8 = 8;
 const WAYS: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +241,7 @@ impl Numbered {
 }
 
 impl Part {
-    fn read(rules: &Rules, descriptions: &[(Range<u64>, usize)], base: u64) -> Part {
+    fn read(rules: &Rules, descriptions: &[(Range<u64>, Described)], base: u64) -> Part {
         let mut part = Part::default();
         let mut reading = rules.reading();
         let mut end = None;
@@ -529,7 +530,7 @@ mod tests {
             (rows + 4, 0, "rows out of order"),
             (rows + 1, 0xff, "a row outside of its page"),
             (rows + 2, 99, "a row with a rule that is not there"),
-            (rules + 8, 7, "a rule of no known kind"),
+            (rules + 8, 8, "a rule of no known kind"),
             (rules + 10, 3, "a frame pointer saved in no known way"),
         ] {
             assert!(!sealed(at, byte), "{what}");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
-/* User stacks inside the kernel: frame by frame along tables that user space made from .eh_frame. Invariant: a stack is
- * complete only where its table says that the last address has no caller; a walk that ends elsewhere says why.
+/* User stacks inside the kernel: frame by frame along tables that user space made from .eh_frame and from Go's own.
+ * Invariant: a stack is complete only where its table says that the last address has no caller; a walk that ends
+ * elsewhere says why.
  *
  * A code address is found in three steps: its process's mapping (binary search, the last one first), the row of its
  * page (binary search among the rows of 4 KiB of code), the rule that the row names. What was found is kept by address
@@ -15,7 +16,7 @@
 #define PAGE 4096
 #define CACHE_SLOTS 4096
 
-enum rule_kind { NO_TABLE, FRAME, DEREFERENCE, STUB, SIGNAL, ROOT, UNSUPPORTED };
+enum rule_kind { NO_TABLE, FRAME, DEREFERENCE, STUB, SIGNAL, ROOT, UNSUPPORTED, OTHER_STACK };
 enum saved_kind { SAME, AT_CFA, AT_FRAME_POINTER };
 
 /* How to find a caller's frame: src/sample/unwind/rules.rs says what each kind means. 16 bytes. */
@@ -297,13 +298,15 @@ INLINE int step_rule(struct frame *frame, const struct rule *rule, struct ahead 
     int ended = base_of(frame, rule, &cfa);
     if (ended != GOES_ON)
         return ended;
-    /* Stacks grow down: a caller's frame lies strictly above, so every walk ends. */
-    if (cfa <= frame->sp)
+    /* A stack grows down: a caller's frame on the same one lies strictly above. On another it may lie anywhere, and the
+     * most frames end the walk. */
+    u64 lowest = rule->kind == OTHER_STACK ? 0 : frame->sp;
+    if (cfa <= lowest)
         return BAD_READ;
     /* The saved frame pointer mostly lies below the return address. */
     u64 at = (rule->saved == AT_CFA ? cfa : bp) + (s64)rule->saved_offset;
     /* Below the stack pointer: already popped by the epilogue, while the table still names the old place. */
-    if (rule->saved != SAME && at >= frame->sp && !stack_word(ahead, at, &bp))
+    if (rule->saved != SAME && at >= lowest && !stack_word(ahead, at, &bp))
         return BAD_READ;
     if (!stack_word(ahead, cfa - 8, &ip))
         return BAD_READ;
