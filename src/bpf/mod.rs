@@ -1,7 +1,7 @@
 //! What the kernel's programs have in common, the sampler's (`sample/ebpf/bpf`) and the one at the sockets
 //! (`wire/bpf`): in C the kernel's helpers and structures (`kernel.h`) and the names of types (`types.h`), in Rust the
-//! mapping of their arrays and the running kernel's types. Invariant: an array is mapped whole and to the end of its
-//! last page, which is what the kernel gives it.
+//! mapping of their arrays and the running kernel's tracepoints. Invariant: an array is mapped whole and to the end of
+//! its last page, which is what the kernel gives it.
 //!
 //! Each program's own shapes are mirrored in its own room; both languages assert the offset of every field when they
 //! are compiled. `scripts/bpf` compiles the programs with this folder as the only one that they include from besides
@@ -12,7 +12,7 @@ mod types;
 use anyhow::{Context, Result};
 use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsRawFd, BorrowedFd};
-pub use types::kernel_types;
+pub use types::tracepoint_types;
 
 /// Maps an array of a program (made with `BPF_F_MMAPABLE`) of this many bytes, for reading and writing. The kernel's
 /// programs may write to it at any time, so that it is for raw and atomic access only.

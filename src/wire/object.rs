@@ -8,7 +8,7 @@ use crate::bpf::map_array;
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::Map;
 use aya::programs::BtfTracePoint;
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader};
 use memmap2::MmapRaw;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +19,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
 
 /// The object with these hops, and the followed `end` of the first one, in it. Its programs, loaded later, lose what is
 /// for other kinds of hops to the kernel's verifier.
-pub(super) fn load(hops: &[Hop], end: Option<Side>, btf: &Btf) -> Result<Ebpf> {
+pub(super) fn load(hops: &[Hop], end: Option<Side>) -> Result<Ebpf> {
     let at = |hop: usize| hops.get(hop).map(|hop| &hop.at);
     let ports: Vec<u16> =
         (0..HOPS).map(|hop| if let Some(Listens::Port(port)) = at(hop) { *port } else { 0 }).collect();
@@ -27,7 +27,6 @@ pub(super) fn load(hops: &[Hop], end: Option<Side>, btf: &Btf) -> Result<Ebpf> {
         |hop: usize| if let Some(Listens::Socket(path)) = at(hop) { name_words(path) } else { Ok([0; NAME_WORDS]) };
     let names = (0..HOPS).map(words).collect::<Result<Vec<_>>>()?;
     let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf));
     let port_of = ["server_port_0", "server_port_1", "server_port_2", "server_port_3"];
     let name_of = ["server_name_0", "server_name_1", "server_name_2", "server_name_3"];
     for hop in 0..HOPS {

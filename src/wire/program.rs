@@ -7,7 +7,7 @@ use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS, SOCKETS, Sampling,
 use super::shapes::{USES, Use, UseTime};
 use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
 use super::uses::{FIRST_NUMBER, Met, UseSoFar, met, specials};
-use crate::bpf::kernel_types;
+use crate::bpf::tracepoint_types;
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::Ebpf;
@@ -72,8 +72,9 @@ impl SocketProgram {
 
     fn following(hops: Vec<Hop>, end: Option<Side>) -> Result<SocketProgram> {
         ensure!((1..=HOPS).contains(&hops.len()), "between one and {HOPS} hops can be followed");
-        let btf = kernel_types()?;
-        let mut ebpf = load(&hops, end, &btf)?;
+        let known = TRACEPOINTS.iter().chain([&SENDS]).map(|(_, tracepoint)| *tracepoint);
+        let btf = tracepoint_types(&known.collect::<Vec<_>>())?;
+        let mut ebpf = load(&hops, end)?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = || format!("the kernel refuses the program at {tracepoint} (kernel 6.3 and later have it)");
             program(&mut ebpf, name)?.load(tracepoint, &btf).with_context(refused)?;

@@ -90,14 +90,36 @@ pub fn allocator(preset: &Preset) -> Vec<Regex> {
 /// launcher is at the root of few.
 const OF_STACKS: f64 = 0.1;
 
+/// Beginnings of the names of libraries that programs of any language start and wait with.
+const OF_THE_SYSTEM: [&str; 12] = [
+    "libc.so",
+    "libc-",
+    "libm.so",
+    "libm-",
+    "libpthread",
+    "librt",
+    "libdl",
+    "libgcc_s",
+    "libstdc++",
+    "libc++",
+    "ld-linux",
+    "ld-musl",
+];
+
 /// The owner of what ends in each node of the profile; `None`: [`TRANSPORT`]. `ownerships` are those of its frames, of
-/// waits or of CPU. A thread that waits in its runtime alone is the runtime's.
+/// waits or of CPU. A thread that waits in its runtime alone is the runtime's, and one whose stack has nothing of the
+/// program is its library's.
 pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits: bool) -> Vec<Option<FrameId>> {
     let program = program(profile, rules.program.as_deref());
     let of_program = |frame: &Frame| {
         frame.space == Space::User && (rules.inlined || !frame.inlined) && Some(frame.module.as_str()) == program
     };
     let of_program: Vec<bool> = profile.frames.iter().map(of_program).collect();
+    let of_library = |frame: &Frame| {
+        let counts = rules.inlined || !frame.inlined;
+        frame.space == Space::User && counts && frame.miss.is_none() && !is_of_the_system(&frame.module)
+    };
+    let of_library: Vec<bool> = profile.frames.iter().map(of_library).collect();
     // Of each node the innermost owner of the path to it. A node's parent comes before it.
     let mut paths: Vec<Path> = Vec::with_capacity(profile.nodes.len());
     for node in &profile.nodes {
@@ -108,6 +130,7 @@ pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits:
             Ownership::Own if of_program[at] && has_name => path.named = Some(node.frame),
             Ownership::Own if of_program[at] => path.unnamed = Some(node.frame),
             Ownership::Helper if of_program[at] && has_name && waits => path.helper = Some(node.frame),
+            Ownership::Own if of_library[at] => path.library = Some(node.frame),
             _ => {}
         }
         path.carried |= ownership == Ownership::Carrier;
@@ -115,7 +138,7 @@ pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits:
     }
     let owner = |(path, frame): (Path, FrameId)| {
         // A function without a name says nothing where a caller of it has one.
-        if path.carried { None } else { path.named.or(path.unnamed).or(path.helper).or(Some(frame)) }
+        if path.carried { None } else { path.named.or(path.unnamed).or(path.helper).or(path.library).or(Some(frame)) }
     };
     paths.into_iter().zip(profile.nodes.iter().map(|node| node.frame)).map(owner).collect()
 }
@@ -128,22 +151,41 @@ struct Path {
     unnamed: Option<FrameId>,
     /// A helper of the program, where that counts.
     helper: Option<FrameId>,
+    /// A function of a library that is no part of the system.
+    library: Option<FrameId>,
     carried: bool,
 }
 
-/// The server's program, not a library: the file that the target runs, if it is on the stacks; else the module of most
-/// user frames of the call tree.
+/// The server's program, not a library: the file that the target runs, if it is on the stacks with more than its entry
+/// (that of an interpreter or a virtual machine may be a launcher alone); else the module of most user frames of the
+/// call tree, libraries of the system only where there is no other.
 fn program<'p>(profile: &'p Profile, executable: Option<&'p str>) -> Option<&'p str> {
-    if let Some(executable) = executable.filter(|executable| on_stacks(profile, executable) >= OF_STACKS) {
-        return Some(executable);
-    }
     let mut nodes = vec![0usize; profile.frames.len()];
     profile.nodes.iter().for_each(|node| nodes[node.frame.index()] += 1);
     let mut modules: BTreeMap<&str, usize> = BTreeMap::new();
     for (frame, nodes) in profile.frames.iter().zip(nodes).filter(|(frame, _)| frame.space == Space::User) {
         *modules.entry(&frame.module).or_default() += nodes;
     }
-    modules.into_iter().max_by_key(|(_, nodes)| *nodes).map(|(module, _)| module)
+    let most = |among: &dyn Fn(&str) -> bool| {
+        let found = modules.iter().filter(|(module, _)| among(module));
+        found.max_by_key(|(_, nodes)| **nodes).map(|(module, _)| *module)
+    };
+    let runs = executable.filter(|executable| on_stacks(profile, executable) >= OF_STACKS);
+    let rival = most(&|module| !is_of_the_system(module) && !module.is_empty() && Some(module) != executable);
+    match runs {
+        Some(executable) if rival.is_none() || !is_launcher(profile, executable) => Some(executable),
+        _ => rival.or_else(|| most(&|_| true)),
+    }
+}
+
+fn is_of_the_system(module: &str) -> bool {
+    OF_THE_SYSTEM.iter().any(|begins| module.starts_with(begins))
+}
+
+/// Whether the stacks have nothing of this file but where programs begin.
+fn is_launcher(profile: &Profile, executable: &str) -> bool {
+    let mut own = profile.frames.iter().filter(|frame| frame.space == Space::User && frame.module == executable);
+    own.all(|frame| matches!(frame.name.as_str(), "_start" | "main"))
 }
 
 /// Share of the user nodes that are of this module or called by it.
@@ -212,4 +254,64 @@ fn replaced_in_groups(
 /// [`TRANSPORT`] as a row of a table.
 pub fn transport() -> Identity {
     Identity { name: TRANSPORT.into(), module: String::new(), space: Space::Marker }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::on_cpu_columns;
+
+    /// The owner of each of these stacks, each of frames `module:function` from the root.
+    fn owners_of(executable: &str, stacks: &[&str]) -> Vec<String> {
+        let mut builder = Builder::new(on_cpu_columns());
+        let ends: Vec<StackId> = stacks
+            .iter()
+            .map(|stack| {
+                let frames: Vec<FrameId> = stack
+                    .split(' ')
+                    .map(|frame| {
+                        let (module, name) = frame.split_once(':').unwrap();
+                        let space = if module == "[kernel]" { Space::Kernel } else { Space::User };
+                        builder.frame(Frame { name: name.into(), module: module.into(), space, ..marker("") })
+                    })
+                    .collect();
+                builder.stack(frames).unwrap()
+            })
+            .collect();
+        let profile = builder.finish();
+        let program = Some(executable.to_string());
+        let rules = Rules { helpers: Vec::new(), transport: Vec::new(), program, inlined: true };
+        let owners = owners(&profile, &rules.ownerships(&profile, true), &rules, true);
+        ends.iter().map(|end| profile.frames[owners[end.index()].unwrap().index()].name.clone()).collect()
+    }
+
+    #[test]
+    fn the_library_that_an_interpreters_launcher_starts_is_the_program() {
+        let owners = owners_of(
+            "python3",
+            &[
+                "python3:_start libc.so.6:__libc_start_main libpython3.so:Py_BytesMain libpython3.so:poll_impl",
+                "libc.so.6:clone3 libpython3.so:thread_run libpython3.so:take_gil libc.so.6:futex_wait",
+            ],
+        );
+        assert_eq!(owners, ["poll_impl", "take_gil"]);
+    }
+
+    #[test]
+    fn a_program_with_work_of_its_own_owns_what_it_calls_and_a_librarys_own_thread_is_the_librarys() {
+        let owners = owners_of(
+            "bookshop",
+            &[
+                "bookshop:_start libc.so.6:__libc_start_main bookshop:main bookshop:serve libssl.so.3:SSL_read",
+                "libc.so.6:clone3 libc.so.6:start_thread libjobs.so.1:run_jobs libc.so.6:poll [kernel]:schedule",
+                "libc.so.6:clone3 libc.so.6:start_thread libc.so.6:poll [kernel]:schedule",
+            ],
+        );
+        assert_eq!(owners, ["serve", "run_jobs", "schedule"]);
+    }
+
+    #[test]
+    fn a_program_of_one_function_over_the_system_alone_is_the_program() {
+        assert_eq!(owners_of("bookshop", &["bookshop:_start libc.so.6:start bookshop:main libc.so.6:clock"]), ["main"]);
+    }
 }

@@ -27,9 +27,9 @@ impl Room {
     /// Sums that a thread needs: of each place where it waits three (as the stack is known), of preemptions one a
     /// stack. Threads of the testbed and of PostgreSQL have 4 to 20.
     pub const WAITS_A_THREAD: usize = 32;
-    /// What is kept free for files that are mapped later: 12 MiB of rows and 1 GiB of code, and, since each of them
+    /// What is kept free for files that are mapped later: 8 MiB of rows and 1 GiB of code, and, since each of them
     /// that is mapped alone needs all mappings of its process anew, 500 of them one by one; and for threads born later.
-    const RESERVE: Room = Room { mappings: 1 << 17, pages: 1 << 18, rows: 3 << 20, rules: 1 << 17, waits: 1 << 16 };
+    const RESERVE: Room = Room { mappings: 1 << 17, pages: 1 << 18, rows: 2 << 20, rules: 1 << 17, waits: 1 << 16 };
 
     /// As much again is kept free as there is already, but no more than this.
     const AGAIN: Room = Room { mappings: 0, pages: 1 << 21, rows: 1 << 24, rules: 1 << 19, waits: 1 << 18 };
@@ -198,7 +198,7 @@ impl Memory {
                 first_page: 0,
                 pages: 0,
                 first_rule: 0,
-                padding: [0; 7],
+                padding: 0,
             };
             if let (Some(module), Some(address)) = (module, placed.file_address) {
                 mapping.bias = address.wrapping_sub(placed.range.start).wrapping_sub(module.base);

@@ -7,7 +7,7 @@ use super::memory::{Memory, Room};
 use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
 use super::window::WindowEnds;
-use crate::bpf::{kernel_types, map_array};
+use crate::bpf::{map_array, tracepoint_types};
 use crate::sample::start::Started;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
@@ -43,6 +43,11 @@ const WAITING: [(&str, &str); 2] = [("on_wakeup", "sched_wakeup"), ("on_birth", 
 const CARRYING: [(&str, &str); 3] =
     [("follow_switch", "sched_switch"), ("follow_waking", "sched_waking"), ("follow_receive", "sock_recv_length")];
 
+/// Of what is sent: over a Unix socket, before it can be read (Linux 6.16), after it.
+const SENDS_UNIX: &str = "sk_data_ready";
+const SENDS: &str = "tcp_sendmsg_locked";
+const SENT: &str = "sock_send_length";
+
 /// The kernel has probes at functions of programs.
 fn probes_known() -> bool {
     Path::new("/sys/bus/event_source/devices/uprobe").exists()
@@ -75,12 +80,12 @@ pub struct KernelProgram {
 impl KernelProgram {
     /// Loads it with this much room.
     pub fn load(room: Room, form: Form) -> Result<KernelProgram> {
-        let btf = kernel_types()?;
+        let known: Vec<&str> = TRACEPOINTS.iter().chain(&WAITING).map(|(_, tracepoint)| *tracepoint).collect();
+        let btf = tracepoint_types(&known)?;
         let count = form.cpus.map_or_else(possible_cpus, Ok)?;
         let (copies, id_mask) = (u32::from(form.copies), form.id_mask.unwrap_or(u64::MAX));
         let ring_bytes = if form.copies { RING_BYTES * 8 } else { RING_BYTES };
         let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
             .map_max_entries("mappings", room.mappings as u32)
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
@@ -167,19 +172,20 @@ impl KernelProgram {
 
     /// Loads what follows the carriers of queries, where that is not done yet, and attaches it.
     pub fn attach_following(&mut self, over_unix: bool) -> Result<Attached> {
-        let btf = kernel_types()?;
+        let known = CARRYING.iter().chain(&TRACEPOINTS).map(|(_, tracepoint)| *tracepoint);
+        let btf = tracepoint_types(&known.chain([SENDS_UNIX, SENDS, SENT]).collect::<Vec<_>>())?;
         let mut links = Vec::new();
         for (name, tracepoint) in CARRYING.into_iter().chain(TRACEPOINTS.into_iter().skip(1)) {
             links.push(self.attach_one(name, tracepoint, &btf)?);
         }
         if over_unix {
-            links.push(self.attach_one("follow_send_unix", "sk_data_ready", &btf)?);
+            links.push(self.attach_one("follow_send_unix", SENDS_UNIX, &btf)?);
         }
         // Before Linux 6.16 what is sent is seen after the call.
-        let sending = self.attach_one("follow_send", "tcp_sendmsg_locked", &btf);
+        let sending = self.attach_one("follow_send", SENDS, &btf);
         links.push(match sending {
             Ok(link) => link,
-            Err(_) => self.attach_one("follow_sent", "sock_send_length", &btf)?,
+            Err(_) => self.attach_one("follow_sent", SENT, &btf)?,
         });
         Ok(Attached { _links: links })
     }

@@ -90,11 +90,11 @@ pub struct KernelMapping {
     pub first_page: u32,
     pub pages: u32,
     pub first_rule: u32,
-    pub padding: [u32; 7],
+    pub padding: u32,
 }
 
 assert_shape!(
-    KernelMapping, 64: start 0, end 8, bias 16, first_page 24, pages 28, first_rule 32, padding 36
+    KernelMapping, 40: start 0, end 8, bias 16, first_page 24, pages 28, first_rule 32, padding 36
 );
 
 impl KernelMapping {

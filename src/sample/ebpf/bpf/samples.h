@@ -250,7 +250,7 @@ AT(rule, cfa_offset, 0); AT(rule, saved_offset, 4); AT(rule, kind, 8); AT(rule, 
 SIZE(rule, 16);
 AT(mapping, start, 0); AT(mapping, end, 8); AT(mapping, bias, 16); AT(mapping, first_page, 24); AT(mapping, pages, 28);
 AT(mapping, first_rule, 32); AT(mapping, padding, 36);
-SIZE(mapping, 64);
+SIZE(mapping, 40);
 AT(space, first, 0); AT(space, count, 4);
 SIZE(space, 8);
 AT(target, space, 0); AT(target, children, 8);

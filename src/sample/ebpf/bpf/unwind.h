@@ -29,7 +29,7 @@ struct rule {
     u8 padding[5];
 };
 
-/* An executable mapping of a process and where the table of its file lies. 64 bytes. */
+/* An executable mapping of a process and where the table of its file lies. 40 bytes. */
 struct mapping {
     u64 start;
     u64 end;
@@ -38,7 +38,7 @@ struct mapping {
     u32 first_page;
     u32 pages;
     u32 first_rule;
-    u32 padding[7];
+    u32 padding;
 };
 
 /* The mappings of a process: a run in `mappings`, sorted by start. */
