@@ -4,6 +4,10 @@ use super::{Check, Status};
 use crate::words::{average, counted, significant, thousands, time};
 use std::fmt;
 
+/// How generated code gets names.
+const GENERATED_CODE: &str = "; a runtime names the code that it generates in /tmp/perf-PID.map: node \
+    --perf-basic-prof, DOTNET_PerfMapEnabled=1, jcmd PID Compiler.perfmap, python -X perf";
+
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = 100.0 * self.share();
@@ -126,7 +130,9 @@ impl fmt::Display for Check {
                 }
                 match symbolized {
                     Some(share) => {
-                        write!(f, "; {:.2} % of the CPU is in functions with a name{}", 100.0 * share, shown(misses))
+                        write!(f, "; {:.2} % of the CPU is in functions with a name{}", 100.0 * share, shown(misses))?;
+                        let generated = misses.iter().any(|(reason, _)| reason.starts_with("generated code"));
+                        f.write_str(if generated { GENERATED_CODE } else { "" })
                     }
                     None => Ok(()),
                 }

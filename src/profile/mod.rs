@@ -87,6 +87,9 @@ pub enum Miss {
     Malformed,
 }
 
+/// Module of code that a runtime generates, which no file holds.
+pub const GENERATED: &str = "[anonymous]";
+
 /// One function in one module; inlined and outlined instances are different frames.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Frame {

@@ -25,6 +25,7 @@ mod debug_files;
 mod dwarf;
 mod extents;
 mod followed;
+mod generated;
 mod image;
 mod kernel;
 mod locate;

@@ -2,10 +2,11 @@
 //! sample or window it comes from; only files that could not be opened are tried again.
 
 use super::answers::Cache;
+use super::generated::Generated;
 use super::image::{Function, Functions, Image, Task};
 use super::kernel::{KERNEL, Kernel};
 use super::locate::{self, Unusable};
-use crate::profile::{Frame, Miss, Space};
+use crate::profile::{Frame, GENERATED, Miss, Space};
 use crate::sample::{Address, Module, ModuleKind};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -77,7 +78,8 @@ enum Identity {
     File(PathBuf, u64),
     Vdso,
     Kernel,
-    Anonymous(PathBuf),
+    /// Of this process: each generates code of its own.
+    Anonymous(PathBuf, u32),
     /// Addresses in no mapping that was seen.
     Nowhere,
 }
@@ -86,6 +88,7 @@ enum State {
     Unopened,
     Image(Box<Image>),
     Kernel(Box<Kernel>),
+    Generated(Box<Generated>),
     /// Nothing can be found here.
     Missing(Miss),
 }
@@ -94,6 +97,8 @@ struct Slot {
     /// Base name.
     name: String,
     space: Space,
+    /// Else a runtime generated its code.
+    is_file: bool,
     state: State,
     resolved: HashMap<u64, Symbols>,
     notes: Vec<String>,
@@ -209,6 +214,7 @@ impl Symbolizer {
                     tasks.extend(image.plan(addresses, threads).into_iter().map(|task| (index, Work::Image(task))));
                 }
                 State::Kernel(kernel) => tasks.push((index, Work::Kernel(kernel, addresses))),
+                State::Generated(found) => tasks.push((index, Work::Generated(found, addresses))),
                 State::Missing(miss) => tasks.push((index, Work::Missing(*miss, addresses))),
                 State::Unopened => {}
             }
@@ -256,6 +262,7 @@ impl Symbolizer {
 enum Work<'a> {
     Image(Task<'a>),
     Kernel(&'a Kernel, &'a [u64]),
+    Generated(&'a Generated, &'a [u64]),
     Missing(Miss, &'a [u64]),
 }
 
@@ -264,8 +271,15 @@ impl Work<'_> {
         match self {
             Work::Image(task) => task.run(),
             Work::Kernel(kernel, addresses) => addresses.iter().map(|&at| (at, kernel.find(at))).collect(),
+            Work::Generated(found, addresses) => addresses.iter().map(|&at| (at, found.find(at))).collect(),
             Work::Missing(miss, addresses) => addresses.iter().map(|&at| (at, Err(miss))).collect(),
         }
+    }
+}
+
+impl State {
+    fn is_generated(&self) -> bool {
+        matches!(self, State::Generated(_) | State::Missing(Miss::Anonymous))
     }
 }
 
@@ -276,7 +290,7 @@ impl Identity {
             (ModuleKind::File, None) => Identity::File(module.path.clone(), module.inode),
             (ModuleKind::Vdso, _) => Identity::Vdso,
             (ModuleKind::Kernel, _) => Identity::Kernel,
-            (ModuleKind::Anonymous, _) => Identity::Anonymous(module.path.clone()),
+            (ModuleKind::Anonymous, _) => Identity::Anonymous(module.path.clone(), module.pid),
         }
     }
 }
@@ -286,21 +300,22 @@ impl Slot {
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let (name, space) = match kind {
             ModuleKind::File => (file.unwrap_or_else(|| "[file]".into()), Space::User),
-            ModuleKind::Anonymous => (file.unwrap_or_else(|| "[anonymous]".into()), Space::User),
+            ModuleKind::Anonymous => (file.unwrap_or_else(|| GENERATED.into()), Space::User),
             ModuleKind::Vdso => ("[vdso]".into(), Space::Vdso),
             ModuleKind::Kernel => (KERNEL.into(), Space::Kernel),
         };
         let state = match (kind, identity) {
             (_, Identity::Nowhere) => State::Missing(Miss::NoModule),
-            (ModuleKind::Anonymous, _) => State::Missing(Miss::Anonymous),
             _ => State::Unopened,
         };
-        Slot { name, space, state, resolved: HashMap::new(), notes: Vec::new() }
+        let is_file = kind != ModuleKind::Anonymous;
+        Slot { name, space, is_file, state, resolved: HashMap::new(), notes: Vec::new() }
     }
 
-    /// Not opened yet, or not openable when it was last tried: another process may still have it mapped.
+    /// Not opened yet, or not openable when it was last tried: another process may still have it mapped. What a runtime
+    /// generates is new each time.
     fn is_closed(&self) -> bool {
-        matches!(self.state, State::Unopened | State::Missing(Miss::FileUnreadable))
+        self.state.is_generated() || matches!(self.state, State::Unopened | State::Missing(Miss::FileUnreadable))
     }
 
     fn knows(&self, at: u64) -> bool {
@@ -312,6 +327,11 @@ impl Slot {
         self.notes.clear();
         // Misses from when the file could not be opened.
         self.resolved.clear();
+        if !self.is_file {
+            let found = modules.iter().find_map(|module| Generated::of(module));
+            self.state = found.map_or(State::Missing(Miss::Anonymous), |found| State::Generated(Box::new(found)));
+            return;
+        }
         let located = match self.space {
             Space::Kernel => {
                 self.state = State::Kernel(Box::new(Kernel::read(&options.kallsyms)));
@@ -372,7 +392,7 @@ impl Slot {
                     self.name
                 )]
             }
-            State::Missing(_) | State::Unopened => self.notes.clone(),
+            State::Missing(_) | State::Generated(_) | State::Unopened => self.notes.clone(),
         }
     }
 }
@@ -380,7 +400,7 @@ impl Slot {
 fn image_of(state: &State) -> Option<&Image> {
     match state {
         State::Image(image) => Some(image),
-        State::Unopened | State::Kernel(_) | State::Missing(_) => None,
+        State::Unopened | State::Kernel(_) | State::Generated(_) | State::Missing(_) => None,
     }
 }
 

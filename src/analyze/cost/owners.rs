@@ -4,8 +4,8 @@
 use super::tally::Identity;
 use crate::preset::{Pattern, Preset};
 use crate::profile::{
-    Builder, Frame, FrameId, LabelsId, Profile, Sample, Space, StackId, any_of, group_frame, kernel_groups, marker,
-    short_name,
+    Builder, Frame, FrameId, GENERATED, LabelsId, Profile, Sample, Space, StackId, any_of, group_frame, kernel_groups,
+    marker, short_name,
 };
 use crate::run::Manifest;
 use regex::Regex;
@@ -112,7 +112,9 @@ const OF_THE_SYSTEM: [&str; 12] = [
 pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits: bool) -> Vec<Option<FrameId>> {
     let program = program(profile, rules.program.as_deref());
     let of_program = |frame: &Frame| {
-        frame.space == Space::User && (rules.inlined || !frame.inlined) && Some(frame.module.as_str()) == program
+        let generated = frame.module == GENERATED && frame.miss.is_none();
+        let own = generated || Some(frame.module.as_str()) == program;
+        frame.space == Space::User && (rules.inlined || !frame.inlined) && own
     };
     let of_program: Vec<bool> = profile.frames.iter().map(of_program).collect();
     let of_library = |frame: &Frame| {
@@ -171,7 +173,8 @@ fn program<'p>(profile: &'p Profile, executable: Option<&'p str>) -> Option<&'p 
         found.max_by_key(|(_, nodes)| **nodes).map(|(module, _)| *module)
     };
     let runs = executable.filter(|executable| on_stacks(profile, executable) >= OF_STACKS);
-    let rival = most(&|module| !is_of_the_system(module) && !module.is_empty() && Some(module) != executable);
+    let rival =
+        most(&|module| !is_of_the_system(module) && !["", GENERATED].contains(&module) && Some(module) != executable);
     match runs {
         Some(executable) if rival.is_none() || !is_launcher(profile, executable) => Some(executable),
         _ => rival.or_else(|| most(&|_| true)),

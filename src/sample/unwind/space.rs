@@ -57,7 +57,7 @@ pub struct Modules {
     /// The modules, the kernel first; [`ModuleId`] is an index into them.
     pub list: Vec<Module>,
     rules: Vec<Option<Arc<Rules>>>,
-    by_identity: FxHashMap<(u64, (u32, u32), String), ModuleId>,
+    by_identity: FxHashMap<(u64, (u32, u32), String, u32), ModuleId>,
     addresses: FxHashMap<Address, u32>,
     /// The interned addresses, each once; their index is their interned form.
     pub address_list: Vec<Address>,
@@ -105,15 +105,17 @@ impl Modules {
     }
 
     fn module(&mut self, pid: u32, mapping: &Mapping) -> ModuleId {
-        let identity = (mapping.inode, mapping.device, mapping.path.clone());
-        if let Some(&id) = self.by_identity.get(&identity) {
-            return id;
-        }
         let kind = match mapping.path.as_str() {
             "[vdso]" => ModuleKind::Vdso,
             path if path.starts_with('/') => ModuleKind::File,
             _ => ModuleKind::Anonymous,
         };
+        // Each process generates code of its own.
+        let of = if kind == ModuleKind::Anonymous { pid } else { 0 };
+        let identity = (mapping.inode, mapping.device, mapping.path.clone(), of);
+        if let Some(&id) = self.by_identity.get(&identity) {
+            return id;
+        }
         let (path, deleted) = match mapping.path.strip_suffix(" (deleted)") {
             Some(path) => (path, true),
             None => (mapping.path.as_str(), false),

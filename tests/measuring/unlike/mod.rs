@@ -2,6 +2,7 @@
 //! event loop, each with one bottleneck of known kind and place. What others do on a machine that is shared may be
 //! blamed before it, and then the order of the rest counts.
 
+mod generated;
 mod hands;
 mod hands_of_poolers;
 mod hands_of_runtimes;
