@@ -203,8 +203,7 @@ fn whole(place: &Place) -> Option<PathBuf> {
         skip("without root most instruments are not there to be taken away");
         return None;
     }
-    // Is there a testbed at all?
-    testbed(wireprof::testbed::Options::default())?;
+    has_testbed().then_some(())?;
     let answer = place.run(&[
         "sweep",
         "--testbed",
