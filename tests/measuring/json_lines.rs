@@ -6,7 +6,6 @@ use crate::sweeps::*;
 use serde_json::{Value, json};
 use wireprof::run::{Run, Store};
 use wireprof::target::virtual_machine;
-use wireprof::testbed::Options;
 
 fn objects(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
@@ -44,7 +43,7 @@ fn assert_interrupts_were_measured(run: &Run) {
 
 #[test]
 fn a_sweep_tells_its_windows_as_they_are_and_ends_with_the_answer_that_brief_has() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();
@@ -82,7 +81,7 @@ fn a_sweep_tells_its_windows_as_they_are_and_ends_with_the_answer_that_brief_has
 
 #[test]
 fn after_an_interrupt_the_last_line_has_the_answer_and_the_error() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();
@@ -104,7 +103,7 @@ fn after_an_interrupt_the_last_line_has_the_answer_and_the_error() {
 
 #[test]
 fn a_comparison_says_which_side_a_window_is_of_and_ends_with_the_headline() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();
@@ -139,7 +138,7 @@ fn a_recording_tells_the_level_that_it_found() {
 
 #[test]
 fn the_one_object_of_what_measures_is_as_the_schema_says() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let short = ["--testbed", "--levels", "1", "--window", "600ms", "--warmup", "100ms", "--json"];

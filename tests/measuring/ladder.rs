@@ -5,7 +5,6 @@
 use crate::rows::{having, rows};
 use crate::sweeps::*;
 use wireprof::run::{Run, Store};
-use wireprof::testbed::Options;
 
 const SHORT: [&str; 8] = ["--levels", "1", "--window", "500ms", "--warmup", "100ms", "--replicates", "2"];
 
@@ -19,7 +18,7 @@ fn rungs(place: &Place) -> Vec<Run> {
 
 #[test]
 fn every_rung_is_a_run_of_its_own_taken_by_turns_and_tied_to_the_one_below() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();

@@ -123,7 +123,7 @@ fn one_number_a_level(runs: &[Run]) {
 
 #[test]
 fn a_slow_generator_gets_more_threads_or_it_is_said_that_there_is_no_cpu_for_them() {
-    if testbed(wireprof::testbed::Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();
@@ -157,7 +157,7 @@ fn a_slow_generator_gets_more_threads_or_it_is_said_that_there_is_no_cpu_for_the
 
 #[test]
 fn a_number_that_is_given_is_kept() {
-    if testbed(wireprof::testbed::Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();
@@ -171,7 +171,7 @@ fn a_number_that_is_given_is_kept() {
 
 #[test]
 fn both_sides_of_a_comparison_have_the_number_that_was_found_for_the_first() {
-    if testbed(wireprof::testbed::Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();

@@ -1,6 +1,8 @@
 //! Tests that put load on servers, sample processes, or must run alone for another reason: with `--test-threads=1`,
 //! as two loads at once would disturb each other's figures.
 
+// The longest: tests are taken in the order of their names, and this one would go on alone after all others.
+mod absent;
 #[path = "../support/binaries.rs"]
 mod binaries;
 mod cockroachdb;
@@ -54,6 +56,5 @@ mod testbed;
 mod testbed_waits;
 mod two_hosts;
 mod unlike;
-mod unmeasured;
 mod wire;
 mod wire_uses;

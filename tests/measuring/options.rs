@@ -57,7 +57,7 @@ const VERBS: [&[&str]; 4] = [
 
 #[test]
 fn statistics_are_reset_the_source_is_named_and_a_stripped_target_is_said_by_every_verb() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let Some(folder) = beside_a_stripped_testbed() else { return };
@@ -122,7 +122,7 @@ fn carriers_are_followed_where_it_is_asked_for_by_every_verb_and_nowhere_else() 
     if !is_root() {
         return crate::skip::skip("probes need root");
     }
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     // The first window of each level: of two replicates one. A ladder takes long, and is followed where it is tested.
@@ -155,7 +155,7 @@ fn carriers_are_followed_where_it_is_asked_for_by_every_verb_and_nowhere_else() 
 
 #[test]
 fn each_side_of_a_comparison_may_have_a_source_of_its_own() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();

@@ -115,7 +115,7 @@ fn root_has_true_figures_and_the_preset_is_found_by_asking() {
     assert!(answer.err.contains("preset postgres, because the server says PostgreSQL "), "{}", answer.err);
     assert!(run.manifest.notes.iter().any(|note| note.starts_with("preset postgres, because")), "kept with the run");
     let place = Place::new();
-    let answer = User::own(&place).sweep(&server, &["--preset", "generic"]);
+    let answer = User::own(&place).sweep(&server, &["--preset", "generic", "--no-follow"]);
     let run = place.the_run();
     assert_true(&answer, &run);
     assert_eq!(run.manifest.preset, "generic", "an explicit one is not overridden");
@@ -131,7 +131,7 @@ fn children_that_a_preset_does_not_follow_fail_a_check_and_leave_no_zero() {
     let place = Place::new();
     let preset = place.path().join("childless.toml");
     std::fs::write(&preset, "inherits = \"generic\"\n[process]\nchildren = false\n").unwrap();
-    let answer = User::own(&place).sweep(&server, &["--preset", preset.to_str().unwrap()]);
+    let answer = User::own(&place).sweep(&server, &["--preset", preset.to_str().unwrap(), "--no-follow"]);
     answer.assert(1, &["warning: the connections of process", "does not follow those"]);
     for text in ["are not followed", "--preset postgres", "target CPU", "not measured"] {
         assert!(answer.out.contains(text), "no {text:?} in {}", answer.out);
@@ -149,7 +149,8 @@ fn children_that_a_preset_does_not_follow_fail_a_check_and_leave_no_zero() {
     let mut idle = Command::new("sleep").arg("60").spawn().unwrap();
     let place = Place::new();
     let pid = idle.id().to_string();
-    let answer = User::own(&place).sweep(&server, &["--preset", "postgres", "--pid", &pid, "--pid-anyway"]);
+    let answer =
+        User::own(&place).sweep(&server, &["--preset", "postgres", "--pid", &pid, "--pid-anyway", "--no-follow"]);
     idle.kill().unwrap();
     idle.wait().unwrap();
     answer.assert(1, &[]);
@@ -190,7 +191,7 @@ fn nobody_with_file_capabilities_has_true_figures_and_without_them_is_told_what_
     let user = User::other(&place, NOBODY, NOBODY);
     let refused = user.sweep(&server, &[]);
     refused.assert(3, &["remedy: run as root or as the server's user", "setcap"]);
-    let unsampled = user.sweep(&server, &["--no-sampling"]);
+    let unsampled = user.sweep(&server, &["--no-sampling", "--no-follow"]);
     let run = place.the_run();
     unsampled.assert_done_run(&run);
     let figures = level(&run);

@@ -176,8 +176,8 @@ fn the_number_in_a_processs_memory_has_the_name_that_the_server_shows() {
         for (sessions, statement, expected) in PROVOKED {
             let load = Load::start(&server, sessions, statement).await;
             // A short wait is met seldom where the host is busy.
-            for _ in 0..10 {
-                look(&client, &table.variable, Duration::from_secs(2), &mut shown).await;
+            for _ in 0..20 {
+                look(&client, &table.variable, Duration::from_secs(1), &mut shown).await;
                 let met = met(&shown, &events);
                 if expected.iter().all(|name| met.contains(&name.to_lowercase())) {
                     break;

@@ -8,7 +8,7 @@ use wireprof::preset::{Cause, Preset};
 
 fn swept(server: &Postgres, query: &str, level: usize) -> Diagnosis {
     let (place, levels) = (Place::new(), format!("1,{level}"));
-    let fixed = ["--preset", "postgres", "--window", "2s", "--query", query];
+    let fixed = ["--preset", "postgres", "--window", "1500ms", "--query", query];
     let answer = place.sweep(&[&["--url", &server.url("postgres"), "--levels", &levels], &fixed[..]].concat());
     assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
     diagnose(&place.the_run(), &Preset::built_in("postgres").unwrap(), level).unwrap()

@@ -3,11 +3,10 @@
 
 use crate::sweeps::*;
 use wireprof::run::{PrecisionGoal, WindowId};
-use wireprof::testbed::Options;
 
 #[test]
 fn a_precision_is_asked_for_and_windows_are_taken_until_it_is_reached_or_there_are_enough() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();

@@ -127,7 +127,7 @@ fn sampled_pids(profile: &wireprof::profile::Profile) -> std::collections::BTree
 
 #[test]
 fn a_process_beside_the_target_has_a_profile_of_its_own_and_is_in_no_other() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();
@@ -162,7 +162,7 @@ fn a_process_beside_the_target_has_a_profile_of_its_own_and_is_in_no_other() {
 
 #[test]
 fn each_instrument_is_measured_in_pairs_and_kept_with_the_run() {
-    if testbed(Options::default()).is_none() {
+    if !has_testbed() {
         return;
     }
     let place = Place::new();

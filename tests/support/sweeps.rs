@@ -188,6 +188,17 @@ pub fn testbed(options: Options) -> Option<Testbed> {
     }
 }
 
+/// Whether a testbed could be started; where not, the reason is printed.
+pub fn has_testbed() -> bool {
+    let output = Command::new(testbed_binary()).arg("--find-postgres").output().unwrap();
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        assert!(why.contains("no PostgreSQL server found"), "{why}");
+        skip(why);
+    }
+    output.status.success()
+}
+
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0

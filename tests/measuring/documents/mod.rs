@@ -72,9 +72,11 @@ impl Reader {
         // No command of a document takes longer.
         let mut shell = Command::new("timeout");
         shell.args(["180", "bash", "-o", "pipefail", "-c", command]).current_dir(self.place.path());
-        let ours = [WIREPROF.as_ref(), program().unwrap().as_path()].map(|path: &Path| path.parent().unwrap().into());
+        let beside = |path: &Path| path.parent().unwrap().to_path_buf();
+        let (ours, servers) = (beside(WIREPROF.as_ref()), beside(&program().unwrap()));
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::env::join_paths(ours.into_iter().chain(std::env::split_paths(&path))).unwrap();
+        let path = std::iter::once(ours).chain(std::env::split_paths(&path)).chain([servers]);
+        let path = std::env::join_paths(path).unwrap();
         shell.env("PATH", path).env("COLUMNS", COLUMNS).env("POSTGRES", self.postgres.url("postgres"));
         // What `wireprof cache --clear` removes.
         shell.env("XDG_CACHE_HOME", self.place.path().join("cache"));

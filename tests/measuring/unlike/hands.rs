@@ -18,14 +18,14 @@ pub struct Followed {
     pub diagnosis: String,
 }
 
-/// Sweeps at one level, and follows for two seconds.
+/// Sweeps at one level, for a window that is enough to be one, and follows for one and a half seconds.
 pub fn followed(url: &str, preset: &str, query: &str, level: usize) -> Followed {
     followed_in(&Place::new(), url, preset, query, level)
 }
 
 fn followed_in(place: &Place, url: &str, preset: &str, query: &str, level: usize) -> Followed {
     let levels = level.to_string();
-    let fixed = ["--window", "1s", "--follow", "2s", "--no-setup", "--levels", &levels, "--query", query];
+    let fixed = ["--window", "500ms", "--follow", "1500ms", "--no-setup", "--levels", &levels, "--query", query];
     let answer = place.sweep(&[&["--url", url, "--preset", preset], &fixed[..]].concat());
     assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
     let (preset, run) = (Preset::load(preset).unwrap(), place.the_run());

@@ -45,6 +45,15 @@ fn looks(server: &Postgres, stop: &AtomicBool) -> Vec<Look> {
     })
 }
 
+/// Ends the looking, also where what is looked at fails: it would be waited for without end.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sessions in an event on average, and the standard error of that.
 fn sampled(looks: &[&Look], event: &str) -> (f64, f64) {
     let mean = |looks: &[&Look]| {
@@ -67,8 +76,10 @@ fn time_by_wait_event_is_what_looking_every_ten_milliseconds_shows() {
     let stop = AtomicBool::new(false);
     let (followed, looks) = thread::scope(|scope| {
         let looking = scope.spawn(|| looks(&server, &stop));
-        let followed = followed(&server.url("postgres"), "postgres", "update hot set v = v + 1 where id = 1", 32);
-        stop.store(true, Ordering::Relaxed);
+        let followed = {
+            let _stopping = Stopping(&stop);
+            followed(&server.url("postgres"), "postgres", "update hot set v = v + 1 where id = 1", 32)
+        };
         (followed, looking.join().unwrap())
     });
     let level = &followed.level;

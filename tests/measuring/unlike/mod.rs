@@ -20,7 +20,7 @@ fn swept(kind: &str, work: &str, level: usize) -> Option<Diagnosis> {
     let server = Server::start(servers::c()?, &[kind, work]);
     let (place, levels) = (Place::new(), format!("1,{level}"));
     let preset = servers::with_children(&place);
-    let fixed = ["--preset", &preset, "--window", "2s", "--no-follow", "--query", "select 1"];
+    let fixed = ["--preset", &preset, "--window", "1500ms", "--no-follow", "--query", "select 1"];
     let answer = place.sweep(&[&["--url", &server.url(), "--levels", &levels], &fixed[..]].concat());
     assert!([0, 1].contains(&answer.code), "{}\n{}", answer.out, answer.err);
     diagnose(&place.the_run(), &Preset::built_in("generic").unwrap(), level)
