@@ -55,5 +55,6 @@ mod testbed_waits;
 mod two_hosts;
 mod unlike;
 mod unmeasured;
+mod verifier;
 mod wire;
 mod wire_uses;

@@ -117,10 +117,12 @@ fn events_that_are_doubled_or_lost_or_of_one_instant_leave_the_sums_as_they_are(
         };
         let found = story.carried(0, end);
         assert!(found.unseen <= found.nanos && found.nanos <= 5 * end, "seed {seed}: {found:?}");
+        // What is told twice was so all the while.
+        assert!(how != 0 || found.nanos == wanted.nanos, "seed {seed}");
         let differs = found.rows != wanted.rows;
         told[how] += u64::from(differs && found.contradictions + found.abandoned + found.unseen > 0);
     }
-    assert!(told[0] > 0 && told[1] > 40 && told[3] > 20, "what is missing is told in so many: {told:?}");
+    assert!(told[1] > 40 && told[3] > 20, "what is missing is told in so many: {told:?}");
 }
 
 fn reused(event: FollowedEvent, random: &mut StdRng) -> FollowedEvent {
