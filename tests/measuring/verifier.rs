@@ -52,12 +52,8 @@ fn at_sockets(btf: &Btf) -> Ebpf {
 
 static PORTS: [(&str, u16); 4] =
     [("server_port_0", 5_432), ("server_port_1", 5_433), ("server_port_2", 5_434), ("server_port_3", 5_435)];
-static NAMES: [(&str, [u64; 14]); 4] = [
-    ("server_name_0", [1; 14]),
-    ("server_name_1", [2; 14]),
-    ("server_name_2", [3; 14]),
-    ("server_name_3", [4; 14]),
-];
+static NAMES: [(&str, [u64; 14]); 4] =
+    [("server_name_0", [1; 14]), ("server_name_1", [2; 14]), ("server_name_2", [3; 14]), ("server_name_3", [4; 14])];
 
 /// Stacks that are followed and copied, waits, probes.
 fn of_sampler(btf: &Btf) -> Ebpf {

@@ -51,7 +51,8 @@ fn assert_window(seed: u64, server: &Simulated, span: Span, delta: &WireDelta) {
     for (hop, found) in delta.hops.iter().enumerate() {
         let ended = |stay: &&server::Stayed| stay.hop == hop && span.start < stay.to && stay.to <= span.end;
         let active: BTreeSet<u32> = server.stays.iter().filter(ended).map(|stay| stay.port).collect();
-        let begun = server.trips.iter().filter(|trip| trip.hop == hop && span.start < trip.sent && trip.sent <= span.end);
+        let begun =
+            server.trips.iter().filter(|trip| trip.hop == hop && span.start < trip.sent && trip.sent <= span.end);
         let active: BTreeSet<u32> = begun.clone().map(|trip| trip.port).chain(active).collect();
         let mut wanted = [0; PLACES];
         let mut counts = [0; PLACES];
@@ -88,8 +89,9 @@ fn timelines(server: &Simulated, every: u64) -> Vec<(usize, QueryTimeline)> {
         *last = trip.nth.max(*last);
     }
     let short = |nanos: u64| u32::try_from(nanos).unwrap_or(u32::MAX);
-    let is_kept =
-        |trip: &&server::Trip| (trip.nth + u64::from(trip.port)) % every == 0 && trip.nth < last[&(trip.hop, trip.port)];
+    let is_kept = |trip: &&server::Trip| {
+        (trip.nth + u64::from(trip.port)) % every == 0 && trip.nth < last[&(trip.hop, trip.port)]
+    };
     let told = |trip: &server::Trip| {
         let behind = match trip.asks[..] {
             [(before, after)] if server.clients == 1 && before > 0 => {

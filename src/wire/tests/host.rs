@@ -14,12 +14,28 @@ use std::process::{Command, Stdio};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// An event at an end of a connection.
-    Event { end: u32, what: char, now: Nanos, hop: u32, port: u32, bytes: &'static str },
+    Event {
+        end: u32,
+        what: char,
+        now: Nanos,
+        hop: u32,
+        port: u32,
+        bytes: &'static str,
+    },
     Begin,
-    Every { every: u32, hop: u32 },
+    Every {
+        every: u32,
+        hop: u32,
+    },
     Full,
-    NearWrap { by: u64, hop: u32, port: u32 },
-    Snapshot { hop: u32 },
+    NearWrap {
+        by: u64,
+        hop: u32,
+        port: u32,
+    },
+    Snapshot {
+        hop: u32,
+    },
 }
 
 impl fmt::Display for Line {
@@ -85,7 +101,9 @@ fn answer<'a>(lines: &mut impl Iterator<Item = &'a str>, snapshots: usize) -> An
             "@" => drop(next.connections.insert(all[0] as u32, connection(&all))),
             "$" => {
                 let time = UseTime { round_trips: all[1], nanos: all[2..].try_into().unwrap(), reserved: 0 };
-                next.uses.get_or_insert_default().insert(all[0] as u16, UseSoFar { met: met(all[0] as u16, hop), time });
+                next.uses
+                    .get_or_insert_default()
+                    .insert(all[0] as u16, UseSoFar { met: met(all[0] as u16, hop), time });
             }
             "^" => {
                 next.stays.resize(PLACES, [0; BUCKETS]);

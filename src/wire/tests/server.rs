@@ -123,14 +123,7 @@ impl Simulated {
     }
 
     /// A request, now and then with a further part before it is readable.
-    fn sends(
-        &mut self,
-        random: &mut StdRng,
-        hop: u32,
-        port: u32,
-        (at, there): (Nanos, Nanos),
-        bytes: &'static str,
-    ) {
+    fn sends(&mut self, random: &mut StdRng, hop: u32, port: u32, (at, there): (Nanos, Nanos), bytes: &'static str) {
         self.event('s', at, hop, port, bytes, 1);
         if random.random_bool(0.2) {
             self.goes_on(hop, port, at + (there - at) / 2, "-", 1);
