@@ -6,6 +6,8 @@ mod object;
 mod program;
 mod sample;
 mod shapes;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod uses;
 

@@ -230,7 +230,7 @@ mod tests {
     /// Drives the program's own state machine, compiled for this host, with events `(end, what, clock)` of the load's
     /// hop.
     fn drive(events: &[(u32, char, u64)]) -> Vec<After> {
-        let lines: String = events.iter().map(|(end, what, now)| format!("{end} {what} {now} 0 -\n")).collect();
+        let lines: String = events.iter().map(|(end, what, now)| format!("{end} {what} {now} 0 1 -\n")).collect();
         run(&lines).0
     }
 
@@ -339,7 +339,7 @@ mod tests {
                 let trip = [(CLIENT, 's', 0, request), (SERVER, 'r', 5, &"-".into()), (SERVER, 'g', 10, &"-".into())];
                 let back = [(SERVER, 's', 40, &answer), (CLIENT, 'r', 45, &"-".into()), (CLIENT, 'g', 50, &"-".into())];
                 let line = |(end, what, after, bytes): &(u32, char, usize, &String)| {
-                    format!("{end} {what} {} 1 {bytes}\n", at + after)
+                    format!("{end} {what} {} 1 1 {bytes}\n", at + after)
                 };
                 trip.iter().chain(&back).map(line).collect::<String>()
             })
@@ -396,8 +396,8 @@ mod tests {
         let (row, end) = (message('D', b"\0\0"), message('Z', b"I"));
         let drive = |first: &str, second: &str| {
             let lines = format!(
-                "1 s 100 0 -\n2 r 105 0 -\n2 g 110 0 -\n2 s 140 0 {first}\n1 r 145 0 -\n1 g 150 0 -\n\
-                 2 s 900150 0 {second}\n1 r 900155 0 -\n1 g 900160 0 -\n1 s 900200 0 -\n"
+                "1 s 100 0 1 -\n2 r 105 0 1 -\n2 g 110 0 1 -\n2 s 140 0 1 {first}\n1 r 145 0 1 -\n1 g 150 0 1 -\n\
+                 2 s 900150 0 1 {second}\n1 r 900155 0 1 -\n1 g 900160 0 1 -\n1 s 900200 0 1 -\n"
             );
             run(&lines).0.pop().unwrap().nanos
         };

@@ -152,6 +152,11 @@ pub struct WireDelta {
 }
 
 impl Connection {
+    /// No query came or changed its place since.
+    fn is_as_at(&self, before: &Connection) -> bool {
+        (self.since, self.place, self.queries) == (before.since, before.place, before.queries)
+    }
+
     /// ns in each place until `at`.
     fn until(&self, at: Nanos) -> [u64; PLACES] {
         let mut nanos = self.nanos;
@@ -160,6 +165,23 @@ impl Connection {
         }
         nanos
     }
+}
+
+/// ns in each place, of which one may be negative: a stay that was under way when the window began, and that the
+/// kernel's program gave to another place afterwards, as it learned only then where the query had been (in the server's
+/// hands, or in the client's buffer), or since an event came late. The time before the window is taken from that place.
+pub(super) fn settled(mut nanos: [i128; PLACES]) -> [u64; PLACES] {
+    let places = [Place::Server, Place::ClientBuffer].into_iter().chain(Place::ALL).map(Place::index);
+    for place in 0..PLACES {
+        let mut lacking = (-nanos[place]).max(0);
+        for from in places.clone() {
+            let taken = lacking.min(nanos[from].max(0));
+            nanos[from] -= taken;
+            nanos[place] += taken;
+            lacking -= taken;
+        }
+    }
+    nanos.map(|nanos| u64::try_from(nanos).unwrap_or(0))
 }
 
 impl WireSnapshot {
@@ -209,24 +231,25 @@ fn hop_delta(
     for (client, end) in &after.connections {
         let start = before.connections.get(client).unwrap_or(&nothing);
         // Nothing happened: not a connection of this load, or one that has ended.
-        if end.since == start.since {
+        if end.is_as_at(start) {
             continue;
         }
         if let Some(others) = delta.others.as_mut().filter(|_| own.is_some_and(|own| !own.contains(client))) {
             others.connections += 1;
-            others.queries += end.queries - start.queries;
+            others.queries += end.queries.saturating_sub(start.queries);
             continue;
         }
         delta.connections += 1;
         delta.client_seen += u64::from(Side::Client.seen_in(end));
         delta.server_seen += u64::from(Side::Server.seen_in(end));
-        delta.queries += end.queries - start.queries;
-        delta.pipelined += end.pipelined - start.pipelined;
-        delta.pieces += end.pieces - start.pieces;
+        delta.queries += end.queries.saturating_sub(start.queries);
+        delta.pipelined += end.pipelined.saturating_sub(start.pipelined);
+        delta.pieces += end.pieces.saturating_sub(start.pieces);
+        let (until, since) = (end.until(to), start.until(from));
+        let spent = std::array::from_fn(|place| i128::from(until[place]) - i128::from(since[place]));
+        delta.stays.iter_mut().zip(settled(spent)).for_each(|(stay, nanos)| stay.nanos += nanos);
         uses.add((start, from), (end, to));
-        for (place, (end, start)) in end.until(to).iter().zip(start.until(from)).enumerate() {
-            delta.stays[place].nanos += end.saturating_sub(start);
-        }
+        uses.take_from_server(start, spent[Place::Client.index()].min(0));
     }
     delta.uses = uses.uses();
     delta

@@ -4,7 +4,7 @@
 //! them the uses of a hop sum to its round trips and, to the exactness of the snapshots, to its places.
 
 use super::shapes::{Connection, HOPS, PLACES, Place, Use, UseTime};
-use super::timeline::{HopSnapshot, WireSnapshot};
+use super::timeline::{HopSnapshot, WireSnapshot, settled};
 use crate::clock::Nanos;
 use crate::sql::{Activity, without_constants};
 use serde::{Deserialize, Serialize};
@@ -220,11 +220,20 @@ impl<'a> Tally<'a> {
             if connection.since == 0 || place == Place::Client.index() || place >= PLACES {
                 continue;
             }
-            let not_seen = 2 * (self.hop as u16 * SPECIALS);
-            let for_use = if connection.for_use == 0 { not_seen } else { connection.for_use };
             let under_way = i128::from(at.saturating_sub(connection.since));
-            self.nanos.entry(for_use).or_default()[place] += sign * under_way;
+            self.of_use(connection)[place] += sign * under_way;
         }
+    }
+
+    /// Time before the window, not above 0, that a connection was taken to spend at the client and that the kernel's
+    /// program counted for its use in the window: see [`settled`].
+    pub fn take_from_server(&mut self, start: &Connection, nanos: i128) {
+        self.of_use(start)[Place::Server.index()] += nanos;
+    }
+
+    fn of_use(&mut self, connection: &Connection) -> &mut [i128; PLACES] {
+        let not_seen = 2 * (self.hop as u16 * SPECIALS);
+        self.nanos.entry(if connection.for_use == 0 { not_seen } else { connection.for_use }).or_default()
     }
 
     /// The window's uses, those of one statement as one, most time first; `None` where they are not told apart.
@@ -235,10 +244,10 @@ impl<'a> Tally<'a> {
             let start = self.before.uses.as_ref().and_then(|uses| uses.get(at)).map_or(&nothing, |found| &found.time);
             let under_way = self.nanos.remove(at).unwrap_or_default();
             let round_trips = so_far.time.round_trips.saturating_sub(start.round_trips);
-            let nanos: [u64; PLACES] = std::array::from_fn(|place| {
+            let nanos = settled(std::array::from_fn(|place| {
                 let ended = i128::from(so_far.time.nanos[place]) - i128::from(start.nanos[place]);
-                u64::try_from(ended + under_way[place]).unwrap_or(0)
-            });
+                ended + under_way[place]
+            }));
             if round_trips == 0 && nanos.iter().sum::<u64>() == 0 {
                 continue;
             }

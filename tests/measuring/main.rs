@@ -56,5 +56,6 @@ mod testbed;
 mod testbed_waits;
 mod two_hosts;
 mod unlike;
+mod verifier;
 mod wire;
 mod wire_uses;

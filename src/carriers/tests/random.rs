@@ -73,10 +73,10 @@ fn whatever_the_events_are_the_sums_hold() {
 
 /// A server whose events are all there: three threads poll five tasks, each of which has one client. Its states are
 /// counted ns by ns beside the events.
-struct Server {
+pub(super) struct Server {
     random: StdRng,
-    story: Story,
-    now: Nanos,
+    pub(super) story: Story,
+    pub(super) now: Nanos,
     threads: [State; 3],
     polling: [Option<usize>; 3],
     /// Waiting or queued, where it is not polled.
@@ -89,7 +89,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(seed: u64) -> Server {
+    pub(super) fn new(seed: u64) -> Server {
         let mut server = Server {
             random: StdRng::seed_from_u64(seed),
             story: Story::default(),
@@ -122,7 +122,7 @@ impl Server {
         }
     }
 
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         self.passes();
         let (now, number) = (self.now, self.random.random_range(0..3));
         let thread = number as u32;

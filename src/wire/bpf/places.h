@@ -132,6 +132,9 @@ INLINE u32 power(u64 rest) {
     return bits;
 }
 
+/* As a timeline holds it: more than 4.29 s are as long as it can tell. */
+INLINE u32 short_of(u64 nanos) { return nanos > 0xffffffff ? 0xffffffff : nanos; }
+
 /* Counts the time since the last change for a place, and moves on to the next; gives when that was.
  *
  * The two ends of a connection are on two CPUs. One can read its clock, be held up, and come here after the other's
@@ -149,8 +152,7 @@ INLINE u64 move(const struct event *event, u32 spent_in, u32 next) {
         u64 nanos = now - since;
         connection->nanos[spent_in] += nanos;
         if (connection->sampled && spent_in != CLIENT) {
-            u64 spent = connection->spent[spent_in - 1] + nanos;
-            connection->spent[spent_in - 1] = spent > 0xffffffff ? 0xffffffff : spent;
+            connection->spent[spent_in - 1] = short_of(connection->spent[spent_in - 1] + nanos);
         }
         count_stay((event->hop * PLACES + spent_in) * 64 + power(nanos));
         if (event->hop && spent_in != CLIENT)
@@ -209,8 +211,8 @@ INLINE void mark_answer(const struct event *event) {
     connection->requests = (u32)all->requests - connection->requests;
     u64 read = connection->since, asked = all->asked, answered = all->answered;
     if (connection->requests == 1 && read <= asked && asked <= answered && answered <= event->now) {
-        connection->before = asked - read;
-        connection->after = event->now - answered;
+        connection->before = short_of(asked - read);
+        connection->after = short_of(event->now - answered);
     }
 }
 

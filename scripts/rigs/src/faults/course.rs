@@ -47,7 +47,7 @@ enum Line {
 }
 
 pub fn take(ground: &Ground, round: &Round, place: &Place, around: &mut Around) -> Result<Ended> {
-    let mut command = place.command(ground, round);
+    let mut command = place.command(ground, round)?;
     command.args(around.arguments(ground, round, place)?);
     let limit = match round.fault {
         Fault::FileSize(size) => Some((libc::RLIMIT_FSIZE, size << 10)),
@@ -115,7 +115,7 @@ fn follow(
         At::Line(..) => None,
     };
     let (mut read, mut looked) = (0, begun);
-    while begun.elapsed() < BOUND {
+    while begun.elapsed() < BOUND * round.patience() {
         let now = Instant::now();
         let wait = due.filter(|_| !ended.injected).map_or(Duration::MAX, |due| due.saturating_duration_since(now));
         match lines.recv_timeout(wait.min(Duration::from_millis(50))) {

@@ -4,6 +4,7 @@
 use super::cluster::Programs;
 use super::left::damage;
 use super::plan::{Fault, Output, Round};
+use super::shim;
 use anyhow::{Context, Result, ensure};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct Ground {
     folder: tempfile::TempDir,
     pub program: PathBuf,
     pub programs: Programs,
+    /// What is preloaded where a clock or a file is to go wrong.
+    shim: PathBuf,
 }
 
 impl Ground {
@@ -25,7 +28,8 @@ impl Ground {
     pub fn make(program: PathBuf) -> Result<Ground> {
         let folder = tempfile::Builder::new().prefix("wireprof-faults-").tempdir()?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let ground = Ground { folder, program, programs: Programs::find()? };
+        let shim = shim::make(folder.path())?;
+        let ground = Ground { folder, program, programs: Programs::find()?, shim };
         ground.programs.make(&ground.template())?;
         std::fs::create_dir(ground.path("rounds"))?;
         ground.run(&[
@@ -124,7 +128,7 @@ impl Place {
     }
 
     /// The program with the round's environment, without that of the caller's which it reads.
-    pub fn command(&self, ground: &Ground, round: &Round) -> Command {
+    pub fn command(&self, ground: &Ground, round: &Round) -> Result<Command> {
         let mut command = Command::new(&ground.program);
         command.current_dir(self.disk()).stdin(Stdio::null()).env(MARK, self.mark());
         command.env("XDG_CACHE_HOME", ground.path("cache")).env("HOME", &self.root);
@@ -139,7 +143,10 @@ impl Place {
             _ => (Stdio::piped(), Stdio::piped()),
         };
         command.stdout(out).stderr(err);
-        command
+        if round.is_shimmed() {
+            shim::preload(&mut command, &ground.shim, self)?;
+        }
+        Ok(command)
     }
 
     pub fn mark(&self) -> String {

@@ -2,7 +2,8 @@
 
 use super::ground::Place;
 use super::left::processes;
-use super::plan::{Fault, Round, Target, Whom};
+use super::plan::{Fault, Replaced, Round, Target, Whom};
+use super::shim::{self, Wrong};
 use super::target::Around;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -34,6 +35,10 @@ pub fn inject(round: &Round, place: &Place, around: &mut Around, wireprof: u32) 
         Fault::DiskFull if place.is_mounted() => fill(place),
         Fault::DiskReadOnly if place.is_mounted() => make_read_only(place),
         Fault::RunsRemoved => drop(std::fs::remove_dir_all(place.runs())),
+        Fault::RunsReplaced(by) => replace(place, by),
+        Fault::Clock(seconds) => drop(shim::tell(place, Wrong { seconds, ..Wrong::default() })),
+        Fault::WriteErrors => drop(shim::tell(place, Wrong { writing: true, ..Wrong::default() })),
+        Fault::ReadErrors => drop(shim::tell(place, Wrong { reading: true, ..Wrong::default() })),
         Fault::Metrics(_) => around.metrics.iter().for_each(|server| server.misbehave(None)),
         Fault::Proxy(fault) => around.proxy.iter().for_each(|server| server.misbehave(Some(fault))),
         Fault::Misbehaves(how) => around.pretend.iter_mut().for_each(|pretend| pretend.misbehave(how)),
@@ -52,6 +57,17 @@ pub fn inject(round: &Round, place: &Place, around: &mut Around, wireprof: u32) 
 /// What a query answers matters to nobody; a server that is gone is no server to change.
 fn ask(around: &Around, query: &str) {
     around.cluster.iter().for_each(|cluster| drop(cluster.ask(query)));
+}
+
+/// Something fails only where wireprof has made nothing yet.
+fn replace(place: &Place, by: Replaced) {
+    let runs = place.runs();
+    let _ = std::fs::rename(&runs, place.disk().join("runs-put-away"));
+    let _ = match by {
+        Replaced::Directory => std::fs::create_dir(&runs),
+        Replaced::File => std::fs::write(&runs, "no directory"),
+        Replaced::Link => std::os::unix::fs::symlink("nowhere/at/all", &runs),
+    };
 }
 
 fn fill(place: &Place) {

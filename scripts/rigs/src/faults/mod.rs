@@ -15,6 +15,7 @@ mod oracle;
 mod plan;
 mod pretend;
 mod servers;
+mod shim;
 mod target;
 
 use anyhow::{Context, Result};

@@ -85,7 +85,7 @@ impl Judged<'_> {
         let permitted: &[i32] = match self.round.fault {
             Fault::Twice(_) => &[0, 1, 130],
             // The file that is named is not what it should be, or not there.
-            Fault::Damaged(_) | Fault::RunsRemoved => &[0, 1, 2, 3],
+            Fault::Damaged(_) | Fault::ReadErrors | Fault::RunsRemoved | Fault::RunsReplaced(_) => &[0, 1, 2, 3],
             _ => &[0, 1, 3],
         };
         let code = code.unwrap_or(-1);
@@ -128,7 +128,7 @@ impl Judged<'_> {
 
     /// What is stored, and what was told to be.
     fn runs(&mut self) {
-        if self.round.fault == Fault::RunsRemoved {
+        if self.round.loses_runs() {
             return;
         }
         for (directory, before) in &self.ended.windows {
@@ -212,7 +212,8 @@ impl Judged<'_> {
 
     /// A stored run that was read is as it was.
     fn stored(&mut self) {
-        if matches!(self.round.fault, Fault::Damaged(_) | Fault::RunsRemoved) || self.round.verb == Verb::Import {
+        let is_damaged = matches!(self.round.fault, Fault::Damaged(_)) || self.round.loses_runs();
+        if is_damaged || self.round.verb == Verb::Import {
             return;
         }
         let store = Store::new(self.place.runs());

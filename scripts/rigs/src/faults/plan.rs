@@ -94,6 +94,13 @@ pub enum Fault {
     Output(Output),
     /// TMPDIR is not there.
     NoTemporary,
+    /// The wall clock jumps by so many seconds.
+    Clock(i64),
+    /// Files of the disk cannot be written any more, or read (EIO).
+    WriteErrors,
+    ReadErrors,
+    /// The directory of runs is put away, and another thing is in its place.
+    RunsReplaced(Replaced),
     /// A file of the stored run is damaged.
     Damaged(Damage),
 }
@@ -147,6 +154,14 @@ pub enum Output {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    Directory,
+    File,
+    /// A link that leads nowhere.
+    Link,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     Truncated,
     Flipped,
@@ -175,6 +190,8 @@ pub struct Round {
     pub dice: u64,
 }
 
+/// A second, an hour, thirty years, each to both sides.
+const CLOCKS: [i64; 6] = [1, -1, 3_600, -3_600, 946_684_800, -946_684_800];
 const KILL: i32 = libc::SIGKILL;
 const INT: i32 = libc::SIGINT;
 const TERM: i32 = libc::SIGTERM;
@@ -223,8 +240,24 @@ impl Round {
 
     /// Whether nothing can be written to the directory of runs after the instant.
     pub fn loses_disk(&self) -> bool {
-        use Fault::{DiskFull, DiskReadOnly, FileSize, RunsRemoved, SmallDisk};
-        matches!(self.fault, DiskFull | DiskReadOnly | RunsRemoved | SmallDisk(_) | FileSize(_))
+        use Fault::{DiskFull, DiskReadOnly, FileSize, SmallDisk, WriteErrors};
+        self.loses_runs() || matches!(self.fault, DiskFull | DiskReadOnly | SmallDisk(_) | FileSize(_) | WriteErrors)
+    }
+
+    /// Whether what was stored is not where it was.
+    pub fn loses_runs(&self) -> bool {
+        matches!(self.fault, Fault::RunsRemoved | Fault::RunsReplaced(_))
+    }
+
+    /// Whether the program runs with the library of `shim.c`.
+    pub fn is_shimmed(&self) -> bool {
+        matches!(self.fault, Fault::Clock(_) | Fault::WriteErrors | Fault::ReadErrors)
+    }
+
+    /// Times that a round may take as long as others: a million series take a program that is not optimized 50 s of a
+    /// CPU (they cost in proportion to their number), of which others may leave it a tenth.
+    pub fn patience(&self) -> u32 {
+        if self.fault == Fault::Metrics(Metrics::Many(1_000_000)) { 4 } else { 1 }
     }
 
     /// Whether it may wait for wireprof's own limits of a minute, or reads a million series.
@@ -241,7 +274,14 @@ impl Round {
 
 fn of_everybody(rng: &mut StdRng) -> Fault {
     let outputs = [Output::OutClosed, Output::ErrClosed, Output::BothClosed, Output::OutFull, Output::ErrFull];
-    match rng.random_range(0..12) {
+    match rng.random_range(0..18) {
+        12 | 13 => Fault::Clock(CLOCKS[rng.random_range(0..CLOCKS.len())]),
+        14 | 15 => Fault::WriteErrors,
+        16 => Fault::ReadErrors,
+        17 => {
+            let all = [Replaced::Directory, Replaced::File, Replaced::Link];
+            Fault::RunsReplaced(all[rng.random_range(0..all.len())])
+        }
         0 => Fault::None,
         1 => Fault::SmallDisk(rng.random_range(8..900)),
         2 => Fault::DiskFull,
