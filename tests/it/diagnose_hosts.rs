@@ -8,14 +8,13 @@ use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, Finding, diagnos
 use wireprof::clock::ClockRelation;
 use wireprof::preset::{Cause, Preset};
 use wireprof::run::{ClocksOfHosts, Window};
-use wireprof::wire::{Place, Stay};
+use wireprof::wire::{Others, Place, Stay};
 
 /// The window of two hosts whose queries spend so many us on the network beside what `made` has; readings of the clock
 /// took so many us at least.
 fn apart(made: &Made, network: f64, link: f64) -> Window {
     let apart = Made { latency: made.latency + network, ..made.clone() };
     let mut window = apart.window();
-    let mut hop = build::hop("target", made.clients as u64, 1, [0.0; 6]);
     let wire = window.wire.as_mut().unwrap();
     let load = &mut wire.hops[0];
     let queries = load.queries as f64;
@@ -24,9 +23,9 @@ fn apart(made: &Made, network: f64, link: f64) -> Window {
     *stays.get_mut(&Place::Server).unwrap() -= (network * 1e3 * queries) as u64;
     stays.insert(Place::Network, (network * 1e3 * queries) as u64);
     let stay = |(place, nanos)| Stay { place, nanos, count: 0, by_power: BTreeMap::new() };
-    hop.stays = Place::EVERY.into_iter().map(|place| stay((place, stays[&place]))).collect();
-    load.stays = hop.stays;
+    load.stays = Place::EVERY.into_iter().map(|place| stay((place, stays[&place]))).collect();
     load.ways_together = true;
+    load.others = Some(Others::default());
     let relation =
         ClockRelation { at: 0, offset: 0, drift: 0.0, bound: 1, round_trip: (link * 1e3) as u64, readings: 25 };
     window.facts.clocks = Some(ClocksOfHosts { relation, bytes: 1 });
@@ -72,6 +71,15 @@ fn a_network_far_above_the_links_round_trip_is_queues_or_losses_and_its_growth_i
     // ssh's own programs take most of a reading on a quick link: then nothing is said of the link.
     let quick = diagnosed(vec![apart(&one(), 100.0, 1_000.0)]);
     assert!(of_network(&quick).unwrap().sentence.contains("not told how much"), "{:#?}", quick.verdicts);
+}
+
+#[test]
+fn what_stands_between_the_hosts_and_opens_connections_of_its_own_is_said_to_have_its_time_there() {
+    let mut window = apart(&one(), 2_000.0, 300.0);
+    window.wire.as_mut().unwrap().hops[0].others = None;
+    let found = diagnosed(vec![window]);
+    let sentence = &of_network(&found).unwrap().sentence;
+    assert!(sentence.contains("a pooler") && !sentence.contains("lost on the way"), "{sentence}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) fn finding(case: &Case) -> Option<Candidate> {
         time(case.facts.latency),
         time(network),
         growth(case, network),
-        link.as_ref().map_or(".".into(), |link| what_takes_it(network, link))
+        what_takes_it(case, network, link.as_ref())
     );
     Some(Candidate {
         removal: Some(Removal { delay: network, ..Removal::default() }),
@@ -56,6 +56,12 @@ pub(super) fn finding(case: &Case) -> Option<Candidate> {
         evidence: evidence(case, link.as_ref()),
         ..Candidate::new(Cause::NetworkBetweenHosts, sentence)
     })
+}
+
+/// None of the load's connections was seen at the server, which had requests.
+fn something_between(facts: &Facts) -> bool {
+    let load = |window: &&crate::run::Window| window.wire.as_ref()?.load().map(|hop| hop.others.is_none());
+    facts.windows.iter().filter_map(load).any(|unknown| unknown)
 }
 
 /// Whether it is another time than at the lowest level.
@@ -73,7 +79,13 @@ fn growth(case: &Case, network: f64) -> String {
 }
 
 /// The link itself, or something on the way besides.
-fn what_takes_it(network: f64, link: &LinkReadings) -> String {
+fn what_takes_it(case: &Case, network: f64, link: Option<&LinkReadings>) -> String {
+    if something_between(case.facts) {
+        return ". Something between the two hosts (a pooler, a proxy, address translation) opens connections of its \
+                own: its time is in this."
+            .into();
+    }
+    let Some(link) = link else { return ".".into() };
     let (factor, quickest) = (network / link.round_trip, time(link.round_trip));
     match factor {
         _ if factor > FAR => format!(
