@@ -47,8 +47,8 @@ pub struct Instruments {
     pub pid_anyway: bool,
     /// Another process to sample in the same windows, such as the database behind, by number or name; or the address of
     /// a CPU profile that a server takes of itself (http://HOST:PORT/debug/pprof/profile of a Go server), which is
-    /// asked for in the windows; or a process of another host, as ssh://[USER@]HOST[:PORT]/NAME, sampled there over your
-    /// ssh; may be repeated
+    /// asked for in the windows; or a process of another host, as ssh://[USER@]HOST[:PORT]/NAME, sampled there over
+    /// your ssh; may be repeated
     #[arg(long, value_name = "PID|NAME|URL")]
     also: Vec<Also>,
     /// wireprof on the hosts of --also ssh://... [default: a copy of this one, kept in ~/.cache/wireprof there]

@@ -43,8 +43,8 @@ pub(super) enum AlsoAsk {
     Begin { turn: u64 },
     /// Sample no longer.
     Stop,
-    /// What was sampled within the window. The window is by the clock that it is stored by, which is so many ns ahead of
-    /// the clock there; its parts end so many ns after its start.
+    /// What was sampled within the window. The window is by the clock that it is stored by, which is so many ns ahead
+    /// of the clock there; its parts end so many ns after its start.
     Cut { turn: u64, window: Span, ahead: i64, ends: Vec<u64> },
 }
 
@@ -221,7 +221,7 @@ pub fn cut_all(hosts: &[AlsoHost], window: &AlsoWindow, stop: &Stop, missing: &m
             Ok(companions) => found.extend(companions),
             Err(error) => missing.push(Missing {
                 what: Part::Companion,
-                why: format!("{} on {}: {error:#}", host.asked.process, host.link.host()),
+                why: format!("{} of {} was not sampled: {error:#}", host.asked.process, host.link.host()),
                 remedy: format!("see whether `ssh {}` works, and whether the process runs there", host.link.host()),
             }),
         }

@@ -1,5 +1,5 @@
-//! The side of a process that another host wants sampled in its windows. Invariant: it changes nothing and keeps nothing
-//! on disk; a recording ends with the window that it is of, or with the asking side.
+//! The side of a process that another host wants sampled in its windows. Invariant: it changes nothing and keeps
+//! nothing on disk; a recording ends with the window that it is of, or with the asking side.
 
 use super::also::{AlsoAsk, AlsoTell};
 use super::order::at_the_rate_of_this_host;

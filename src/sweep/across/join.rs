@@ -55,8 +55,8 @@ fn between(wire: &WireDelta) -> Option<Missing> {
         what: Part::Places,
         why: format!(
             "none of the load's connections is known at the server, to which {} came: something between the two (a \
-             pooler, a proxy, address translation) opens connections of its own, so that all to the server's port count \
-             as the load's, and the time in what stands between counts for the network",
+             pooler, a proxy, address translation) opens connections of its own, so that all to the server's port \
+             count as the load's, and the time in what stands between counts for the network",
             counted(server.queries, "request")
         ),
         remedy: "give the server's own address with --url, or take what stands between for the server".into(),
