@@ -6,7 +6,7 @@ use super::super::{Request, Stop};
 use super::also_serve::AlsoOrder;
 use super::target_host::TURN;
 use super::{Ask, Tell};
-use crate::clock::Span;
+use crate::clock::{ClockRelation, Span};
 use crate::load::LoadError;
 use crate::remote::{Frame, Link, LinkOptions};
 use crate::run::{Companion, CompanionHost, CpuAccount, Missing, Part, pprof};
@@ -84,6 +84,17 @@ pub struct AlsoWindow<'a> {
     pub ends: &'a [u64],
 }
 
+impl AlsoWindow<'_> {
+    /// By how many ns the clock that the window is stored by is ahead of another host's, which relates to this host's
+    /// as it says; and what that can be wrong by within the window, where the two are taken to run as one.
+    fn ahead_of(&self, there: &ClockRelation) -> (i64, u64) {
+        let middle = there.there(self.here.midpoint());
+        let apart = there.drift.abs() * self.here.nanos() as f64 / 2.0;
+        let ahead = self.stored.midpoint().wrapping_sub(middle) as i64;
+        (ahead, there.bound + self.bound + apart.ceil() as u64)
+    }
+}
+
 impl AlsoHost {
     /// Opens the samplers of all that are asked for; gives them with what is to be noted of the run.
     ///
@@ -152,13 +163,10 @@ impl AlsoHost {
         }
         let before = self.link.bytes_received();
         let relation = self.link.clocks(window.here).context("its clock was not read in the window")?;
-        let middle = relation.there(window.here.midpoint());
-        let ahead = window.stored.midpoint().wrapping_sub(middle) as i64;
-        // Within the window the clocks are taken to run as one.
-        let apart = relation.drift.abs() * window.here.nanos() as f64 / 2.0;
+        let (ahead, bound) = window.ahead_of(&relation);
         let mut host = CompanionHost {
             host: self.link.host().to_string(),
-            bound: relation.bound + window.bound + apart.ceil() as u64,
+            bound,
             round_trip: relation.round_trip,
             readings: relation.readings,
             bytes: 0,
@@ -243,4 +251,32 @@ pub fn end_all(hosts: Vec<AlsoHost>) -> Result<()> {
         }
     }
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_of_a_third_clock_are_brought_to_that_of_the_window_and_the_bounds_add() {
+        const SECOND: u64 = 1_000_000_000;
+        // The third host's clock is an hour ahead of this one's and gains 100 millionths; the window's is 3 s behind.
+        let relation = ClockRelation {
+            at: 100 * SECOND,
+            offset: 3_600 * SECOND as i64,
+            drift: 100e-6,
+            bound: 1_000,
+            round_trip: 2_000,
+            readings: 9,
+        };
+        let here = Span::new(95 * SECOND, 105 * SECOND);
+        let stored = Span::new(92 * SECOND, 102 * SECOND);
+        let (ahead, bound) = AlsoWindow { stored, here, bound: 500, ends: &[] }.ahead_of(&relation);
+        assert_eq!(ahead, -3_603 * SECOND as i64);
+        assert_eq!(bound, 1_000 + 500 + 500_000, "half of the window's drift besides");
+        for at in [here.start, here.midpoint(), here.end] {
+            let stored_as = relation.there(at).wrapping_add_signed(ahead);
+            assert!(stored_as.abs_diff(at - 3 * SECOND) <= bound, "{at}");
+        }
+    }
 }
