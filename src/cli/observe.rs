@@ -4,12 +4,37 @@
 use super::conduct::seconds;
 use super::sampling::Sampling;
 use super::source::Source;
-use crate::sweep::ObserveRequest;
+use crate::remote::{BadHost, Host, LinkOptions};
+use crate::sweep::{AlsoRequest, ObserveRequest};
 use clap::Args;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How long a sweep follows carriers at each level.
 const FOLLOW: Duration = Duration::from_secs(2);
+
+/// What is sampled besides the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Also {
+    /// A process of the target's host by its number or name, or the address of a server's own profile.
+    Here(String),
+    /// A process of another host.
+    There { host: Host, process: String },
+}
+
+impl FromStr for Also {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Also, String> {
+        let Some(rest) = text.strip_prefix("ssh://") else { return Ok(Also::Here(text.into())) };
+        let (place, process) = rest.split_once('/').unwrap_or((rest, ""));
+        let host: Host = format!("ssh://{place}").parse().map_err(|error: BadHost| error.to_string())?;
+        if process.is_empty() {
+            return Err(format!("which process of {host}? write {host}/NAME"));
+        }
+        Ok(Also::There { host, process: process.into() })
+    }
+}
 
 #[derive(Args)]
 #[command(next_help_heading = "What is measured")]
@@ -22,9 +47,19 @@ pub struct Instruments {
     pub pid_anyway: bool,
     /// Another process to sample in the same windows, such as the database behind, by number or name; or the address of
     /// a CPU profile that a server takes of itself (http://HOST:PORT/debug/pprof/profile of a Go server), which is
-    /// asked for in the windows; may be repeated
+    /// asked for in the windows; or a process of another host, as ssh://[USER@]HOST[:PORT]/NAME, sampled there over
+    /// your ssh; may be repeated
     #[arg(long, value_name = "PID|NAME|URL")]
-    also: Vec<String>,
+    also: Vec<Also>,
+    /// wireprof on the hosts of --also ssh://... [default: a copy of this one, kept in ~/.cache/wireprof there]
+    #[arg(long, value_name = "PATH", requires = "also")]
+    also_program: Option<String>,
+    /// Run it there through `sudo -n`
+    #[arg(long, requires = "also")]
+    also_sudo: bool,
+    /// Take the copies away from those hosts at the end
+    #[arg(long, requires = "also", conflicts_with = "also_program")]
+    also_clean: bool,
     /// Prometheus metrics of the server [default: the preset's]
     #[arg(long, value_name = "URL")]
     metrics_url: Option<String>,
@@ -53,13 +88,37 @@ impl Instruments {
         (!self.no_follow).then(|| self.follow.unwrap_or(FOLLOW.min(window)))
     }
 
+    /// Processes of the target's host, and addresses of servers' own profiles.
+    fn companions(&self) -> Vec<String> {
+        let known = self.also.iter().filter_map(|also| match also {
+            Also::Here(name) => Some(name.clone()),
+            Also::There { .. } => None,
+        });
+        known.collect()
+    }
+
+    /// Processes of further hosts, each once.
+    fn also_hosts(&self) -> Vec<AlsoRequest> {
+        let mut found: Vec<AlsoRequest> = Vec::new();
+        for also in &self.also {
+            let Also::There { host, process } = also else { continue };
+            if found.iter().all(|known| (&known.link.host, &known.process) != (host, process)) {
+                let program = self.also_program.clone();
+                let link = LinkOptions { host: host.clone(), program, sudo: self.also_sudo };
+                found.push(AlsoRequest { link, process: process.clone(), clean: self.also_clean });
+            }
+        }
+        found
+    }
+
     /// What is observed, without what only a verb with a load of its own can ask for.
     pub fn request(&self) -> ObserveRequest {
         ObserveRequest {
             metrics_url: self.metrics_url.clone(),
             no_metrics: self.no_metrics,
             wire: !self.no_wire,
-            companions: self.also.clone(),
+            companions: self.companions(),
+            also_hosts: self.also_hosts(),
             follow: self.follow.filter(|_| !self.no_follow),
             sampling: self.sampling.options(),
             ..ObserveRequest::default()
@@ -109,5 +168,29 @@ impl Observe {
             awake: self.awake,
             ..self.instruments.request()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_another_host_is_told_by_its_address_and_no_password_is_shown() {
+        let there = |host: &str, process: &str| Also::There { host: host.parse().unwrap(), process: process.into() };
+        for (text, read) in [
+            ("postgres", Also::Here("postgres".into())),
+            ("http://h:8080/debug/pprof/profile", Also::Here("http://h:8080/debug/pprof/profile".into())),
+            ("ssh://me@db1:2222/postgres", there("ssh://me@db1:2222", "postgres")),
+            ("ssh://[fe80::1]/a/b", there("ssh://[fe80::1]", "a/b")),
+        ] {
+            assert_eq!(text.parse(), Ok(read), "{text}");
+        }
+        for (text, why) in [("ssh://db1", "which process"), ("ssh://db1/", "which process"), ("ssh:///x", "no host")] {
+            let error = text.parse::<Also>().unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        let error = "ssh://me:canary@db1/postgres".parse::<Also>().unwrap_err();
+        assert!(error.contains("password") && !error.contains("canary"), "{error}");
     }
 }

@@ -385,6 +385,8 @@ pub enum Cause {
     Slots,
     /// Calls wait for a connection of the pool.
     Pool,
+    /// The network between the load's host and the server's takes long.
+    NetworkBetweenHosts,
     /// What carries queries in the server's hands waits, at a function of the program.
     Wait,
     /// Tasks that carry queries are ready and wait for a worker of the runtime.
@@ -418,6 +420,7 @@ impl fmt::Display for Cause {
             Cause::BatchQueue => "queue for the next shared call",
             Cause::Slots => "slots of shared calls",
             Cause::Pool => "pool of connections",
+            Cause::NetworkBetweenHosts => "the network between the hosts",
             Cause::Wait => "a wait in the server's hands",
             Cause::Queued => "ready tasks wait for a worker",
             Cause::CpuSaturated => "CPU saturated",

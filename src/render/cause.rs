@@ -26,6 +26,7 @@ pub(super) fn phrase(cause: Cause) -> &'static str {
         Cause::BatchQueue => "queries wait for the next shared call",
         Cause::Slots => "all shared calls that may be under way are under way",
         Cause::Pool => "calls wait for a connection of the pool",
+        Cause::NetworkBetweenHosts => "queries are on the network between the two hosts",
         Cause::Wait => "queries wait inside the server",
         Cause::Queued => "tasks that are ready wait for a worker of the runtime",
         Cause::CpuSaturated => "the CPUs are saturated",

@@ -64,6 +64,21 @@ pub struct ServerProfile {
     pub overlap_seconds: f64,
 }
 
+/// The host that a companion was sampled on, where that is one of its own (`--also ssh://HOST/NAME`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompanionHost {
+    /// As it was named: `ssh://[user@]host[:port]`.
+    pub host: String,
+    /// ns that the companion's instants can be wrong by, by the clock that the window is stored by.
+    pub bound: u64,
+    /// The shortest round trip of a reading of its clock, in ns.
+    pub round_trip: u64,
+    /// Readings of its clock that were used.
+    pub readings: usize,
+    /// Bytes that came over the link for this window.
+    pub bytes: u64,
+}
+
 /// An entry of `beside.json`; its profile is `beside-N.pb.gz`, N its position in the list from 1.
 #[derive(Serialize, Deserialize)]
 struct CompanionEntry {
@@ -73,6 +88,8 @@ struct CompanionEntry {
     account: Option<CpuAccount>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     server: Option<ServerProfile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<CompanionHost>,
 }
 
 const COMPANIONS: &str = "beside.json";
@@ -97,6 +114,7 @@ pub fn companion_files(facts: &WindowFacts, companions: &[Companion]) -> Result<
         sampling: own.sampling.clone(),
         account: own.account.clone(),
         server: own.server.clone(),
+        host: own.host.clone(),
     };
     files.push(WindowFile::json(COMPANIONS, &companions.iter().map(entry).collect::<Vec<_>>())?);
     Ok(files)
@@ -104,10 +122,10 @@ pub fn companion_files(facts: &WindowFacts, companions: &[Companion]) -> Result<
 
 pub fn read_companions(directory: &Path, profiles: bool) -> Result<Vec<Companion>> {
     let entries: Vec<CompanionEntry> = read_optional(&directory.join(COMPANIONS))?.unwrap_or_default();
-    let read = |(at, CompanionEntry { process, sampling, account, server }): (usize, CompanionEntry)| {
+    let read = |(at, CompanionEntry { process, sampling, account, server, host }): (usize, CompanionEntry)| {
         let bytes = profiles.then(|| fs::read(directory.join(companion_profile(at)))).and_then(Result::ok);
         let profile = bytes.map(|bytes| pprof::decode(&bytes).with_context(|| companion_profile(at))).transpose()?;
-        Ok(Companion { process, sampling, account, server, profile })
+        Ok(Companion { process, sampling, account, server, host, profile })
     };
     entries.into_iter().enumerate().map(read).collect()
 }

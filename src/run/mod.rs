@@ -22,7 +22,7 @@ mod unseen;
 mod verdict;
 mod window_file;
 
-pub use companions::{CpuAccount, ServerProfile, ThreadAccount};
+pub use companions::{CompanionHost, CpuAccount, ServerProfile, ThreadAccount};
 pub use goal::PrecisionGoal;
 pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
 pub use id::{Reserved, run_id};

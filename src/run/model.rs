@@ -300,6 +300,8 @@ pub struct Companion {
     pub account: Option<CpuAccount>,
     /// Where its profile comes from, if the server took it of itself; `None`: it was sampled here.
     pub server: Option<ServerProfile>,
+    /// The host that it was sampled on, where that is neither the target's nor this one.
+    pub host: Option<super::CompanionHost>,
     /// `None`: not read.
     pub profile: Option<Profile>,
 }

@@ -52,6 +52,8 @@ parts! {
     CarrierStacks = "stacks of the carriers",
     /// The CPU profile that a server takes of itself.
     ServerProfile = "server's own profile",
+    /// Samples of a process on another host.
+    Companion = "companion on another host",
     /// How many samples were lost.
     LostSamples = "lost samples",
     /// How many samples an imported profile's weights stand for.

@@ -12,7 +12,7 @@ use crate::metrics::{MetricsDelta, Scrape};
 use crate::preset::Preset;
 use crate::profile::{Column, ColumnKind, Profile, on_cpu_columns};
 use crate::run::{Companion, Expositions, Manifest, Missing, OffCpu, Part, Window, WindowFacts};
-use crate::sample::{Incomplete, RawSamples, SamplingReport};
+use crate::sample::{Incomplete, RawSamples, Sampled, SamplingReport};
 use crate::symbol::{Symbolizer, off_cpu_profile, to_profile};
 use crate::target::{Role, SchedulerDelta};
 use anyhow::{Result, anyhow};
@@ -57,7 +57,7 @@ pub fn assemble(
         stacks
     });
     let Stacks { profile, sampling, mut companions, waits } = stacks.unwrap_or_default();
-    companions.extend(captured.server_profiles);
+    companions.extend(captured.beside);
     let off_cpu = waits.and_then(|waits| waits.map_err(|lacking| missing.push(lacking)).ok());
     let metrics = scrapes.as_ref().map(|(before, after)| MetricsDelta::between(before, after));
     missing.extend(metrics.as_ref().and_then(|metrics| absent_metrics(preset, metrics)));
@@ -151,11 +151,26 @@ fn sampled(
     let hertz = hertz(&profile, scheduler);
     let companions = found.into_iter().map(|(process, (profile, report))| {
         let (profile, sampling) = with_cpu_time(profile, report, hertz);
-        Companion { process, sampling, account: None, server: None, profile: Some(profile) }
+        Companion { process, sampling, account: None, server: None, host: None, profile: Some(profile) }
     });
     let companions = companions.collect();
     let (profile, report) = with_cpu_time(profile, report, hertz);
     Stacks { profile: Some(profile), sampling: Some(report), companions, waits }
+}
+
+/// The companions of a recording that no target is in, cut to a window whose parts end so many ns after its start.
+pub fn companions_alone(
+    (raw, report): (RawSamples, SamplingReport),
+    companions: &[(String, Sampled)],
+    (span, ends): (Span, &[u64]),
+    scheduler: Option<&SchedulerDelta>,
+    symbolizer: &mut Symbolizer,
+) -> Vec<Companion> {
+    let mut accounts = accounts(&raw, companions, (span, ends), scheduler);
+    let (rest, own) = split(raw, companions);
+    let mut found = sampled(rest, own, report, span, None, symbolizer).companions;
+    found.iter_mut().for_each(|own| own.account = accounts.remove(&own.process));
+    found
 }
 
 /// ns that a thread can run between two switches and be unknown to them.

@@ -35,7 +35,7 @@ mod turns;
 mod window;
 mod window_loop;
 
-pub use across::{Across, serve};
+pub use across::{Across, AlsoRequest, serve};
 pub use compare::{Compared, End, Limits, compare};
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};

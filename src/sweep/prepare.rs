@@ -64,7 +64,7 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
     let pid = find_target(request, address, notes)?;
     let mut absent = Vec::new();
     absent.extend(unless(pid.is_some(), Part::TargetCpu, notes, "give the process id of the server with --pid"));
-    let companions = companions(request, pid)?;
+    let companions = companions(&request.observe, pid)?;
     let profilers = server_profiles::profilers(&request.observe.companions, request.plan.timing.window)?;
     let awake = instruments::awake(request, notes)?;
     let sampler = instruments::sampler(request, pid, notes)?;
@@ -144,6 +144,7 @@ async fn complete(
         live: request.observe.live,
         absent,
         there: None,
+        also: Vec::new(),
     };
     Ok((sources, manifest))
 }

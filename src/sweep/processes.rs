@@ -1,9 +1,9 @@
 //! The processes of a measurement: which is the target, which are sampled and accounted to besides it. Invariant: what
 //! the user names and is not there is refused or noted.
 
-use super::Request;
 use super::server_profiles::is_address;
 use super::sources::{Processes, TargetProcess};
+use super::{ObserveRequest, Request};
 use crate::load::{self, Address, LoadError};
 use crate::sample::Sampled;
 use crate::target::{
@@ -149,15 +149,15 @@ fn follows(request: &Request, pid: u32, notes: &mut Vec<String>) -> bool {
 /// # Errors
 /// A name or number of which there is no process: most likely a typing error, so the processes that may be meant are
 /// named.
-pub fn companions(request: &Request, target: Option<u32>) -> Result<Vec<(String, u32)>> {
+pub fn companions(observe: &ObserveRequest, target: Option<u32>) -> Result<Vec<(String, u32)>> {
     let mut companions: Vec<u32> = Vec::new();
-    for name in request.observe.companions.iter().filter(|name| !is_address(name)) {
+    for name in observe.companions.iter().filter(|name| !is_address(name)) {
         let mut found = match name.parse::<u32>() {
             Ok(pid) => start_ticks(pid).map(|_| pid).into_iter().collect(),
             Err(_) => named(name),
         };
-        if found.iter().any(|pid| request.observe.accounted.contains(pid)) {
-            found.retain(|pid| request.observe.accounted.contains(pid));
+        if found.iter().any(|pid| observe.accounted.contains(pid)) {
+            found.retain(|pid| observe.accounted.contains(pid));
         }
         if found.is_empty() {
             bail!(LoadError::Usage(format!("--also {name}: there is no such process on this host{}", alike(name))));

@@ -1,7 +1,7 @@
 //! What the user asks of a measurement. Invariant: nothing in it is open and nothing has been changed for it; [`check`]
 //! refuses what could be followed on no server.
 
-use super::{Across, ObserverSpec, QueryCounter, Timing};
+use super::{Across, AlsoRequest, ObserverSpec, QueryCounter, Timing};
 use crate::load::{self, Address, LoadError};
 use crate::preset::{Preset, Step};
 use crate::run::{BuiltFrom, PrecisionGoal};
@@ -89,6 +89,8 @@ pub struct ObserveRequest {
     /// Further processes to sample and to account CPU to, by number or name, and `http` addresses of the CPU profiles
     /// that servers take of themselves.
     pub companions: Vec<String>,
+    /// Processes of further hosts to sample.
+    pub also_hosts: Vec<AlsoRequest>,
     /// Further processes to account CPU to: what was started for this run.
     pub accounted: Vec<u32>,
     /// `None`: no sampling.

@@ -183,6 +183,7 @@ fn companion(asking: &Asking, bytes: Vec<u8>, ended: Nanos, window: Span) -> Res
         sampling,
         account: None,
         server: Some(server),
+        host: None,
         profile: Some(profile),
     })
 }

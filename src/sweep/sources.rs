@@ -1,7 +1,7 @@
 //! Everything outside that a window listens to, open. Invariant: what is not there (`None`) has been named in the run's
 //! notes, or nobody asked for it.
 
-use super::across::TargetHost;
+use super::across::{AlsoHost, TargetHost};
 use super::follow::FollowPlan;
 use super::server_profiles::ServerProfiler;
 use super::{Event, FreshnessProbe, QueryCounter};
@@ -51,6 +51,8 @@ pub struct Sources {
     pub absent: Vec<Missing>,
     /// The target's host, where that is another one: then the instruments above are those beside the load.
     pub there: Option<TargetHost>,
+    /// Further hosts, of each of which a process is sampled in the same windows.
+    pub also: Vec<AlsoHost>,
 }
 
 /// The processes on this host that are measured.

@@ -3,7 +3,7 @@
 //! is left on the target when the next one begins but what the preset set, and that is put back at the end unless all
 //! went well and it may stay.
 
-use super::across::prepare_across;
+use super::across::{AlsoHost, end_all, prepare_across};
 use super::load_threads::ThreadBook;
 use super::plan::letter;
 use super::precision::PrecisionBook;
@@ -195,11 +195,15 @@ impl<'a> Turns<'a> {
 
     /// Sets up, takes the windows, and puts back whatever became of them.
     async fn measure(&mut self, turn: Turn, request: Request, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+        // First, for it changes nothing.
+        let (also, noted) = tokio::task::block_in_place(|| AlsoHost::open_all(&request, self.stop, tell))?;
         let prepared = match request.target.across.clone() {
             Some(across) => prepare_across(request, &across, self.stop, tell).await,
             None => prepare(request, self.stop).await,
         };
-        let Prepared { mut sources, manifest, state } = prepared?;
+        let Prepared { mut sources, mut manifest, state } = prepared?;
+        sources.also = also;
+        noted.into_iter().for_each(|text| note(&mut manifest.notes, text));
         for change in &manifest.changes {
             tell(Event::Noted(&format!("set up: {change}")));
         }
@@ -212,6 +216,7 @@ impl<'a> Turns<'a> {
             Some(there) => tokio::task::block_in_place(|| there.end(self.restore || windows.is_err(), tell)),
             None => Ok(()),
         };
+        let also = tokio::task::block_in_place(|| end_all(std::mem::take(&mut sources.also)));
         drop(sources);
         let (preset, ended) = state.end().await;
         // A server that runs on keeps what the preset set until the end. One that a command of the user's starts may
@@ -224,7 +229,7 @@ impl<'a> Turns<'a> {
             }
             (Launch::Testbed(_) | Launch::Command { .. }, _) => Ok(()),
         };
-        first_error([windows, dropped, there, ended, back], tell)
+        first_error([windows, dropped, there, also, ended, back], tell)
     }
 
     async fn windows(

@@ -2,6 +2,7 @@
 //! between the midpoints of its two scrapes, the load runs from before the first to after the last, and every part
 //! that fails costs its own numbers only and leaves a [`Missing`].
 
+use super::across::{AlsoWindow, begin_all, cut_all, stop_all};
 use super::activity::Learnt;
 use super::follow::{CapturedHands, follow};
 use super::live::Live;
@@ -10,6 +11,7 @@ use super::sampling_rate::{self, RateBook};
 use super::scrapes::{SECOND, pace};
 use super::server_profiles::{self, Asking};
 use super::{Event, Sources, Stop, Timing};
+use crate::analyze::statistics::interval::BATCHES;
 use crate::check::Check;
 use crate::clock::{self, Nanos, Span};
 use crate::load::{Load, LoadTrace};
@@ -50,8 +52,8 @@ pub struct Captured {
     pub hands: Option<CapturedHands>,
     /// What ended the run after the window was measured.
     pub cut: Option<anyhow::Error>,
-    /// What servers told of themselves by profiles of their own.
-    pub server_profiles: Vec<Companion>,
+    /// Companions that were not sampled on this host: of servers that took a profile of themselves, and on other hosts.
+    pub beside: Vec<Companion>,
     /// Whether reads saw acknowledged writes, just after the window.
     pub freshness: Option<Check>,
     /// What was wanted and not measured, with the reasons.
@@ -110,6 +112,7 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
     load_threads::warm_up(sources, load.as_mut(), threads, &mut asked, spared).await?;
     let warm = clock::now() + spared.as_nanos() as u64;
     sampling_rate::settle(sources, load.as_ref(), &mut asked, warm).await?;
+    tokio::task::block_in_place(|| begin_all(&mut sources.also));
     // First, so that it knows the rate of the queries when the window begins.
     start_wire(sources, &mut missing);
     let recording = start_sampling(sources, &mut missing);
@@ -123,6 +126,7 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
         seen.add_timelines(wire.timelines(), load.ends().as_ref());
     }
     tokio::time::sleep(RUN_ON).await;
+    stop_all(&sources.also);
     let samples = recording.and_then(|recording| match tokio::task::block_in_place(|| recording.stop()) {
         Ok(samples) => Some(samples),
         Err(error) => {
@@ -144,7 +148,8 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
     missing.extend(unknown.map(|(what, why)| lacking(what.into(), &why, "drive the load with `wireprof sweep`")));
     let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
     // Only now, so that a server that is slow to answer does not have the load go on.
-    let server_profiles = server_profiles::answers(observed.profiles, observed.span, &mut missing).await;
+    let mut beside = server_profiles::answers(observed.profiles, observed.span, &mut missing).await;
+    beside.extend(sampled_elsewhere(sources, &load, observed.span, stop, &mut missing));
     let series = observed.scrapes.as_ref().and_then(|(before, after)| {
         let all: Vec<&Scrape> = [before].into_iter().chain(&observed.inside).chain([after]).collect();
         series_log(sources, &all)
@@ -167,11 +172,24 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
         statements: observed.statements,
         hands,
         cut,
-        server_profiles,
+        beside,
         freshness,
         missing,
         target_started,
     })
+}
+
+/// The companions that were sampled on other hosts.
+fn sampled_elsewhere(
+    sources: &Sources,
+    load: &LoadTrace,
+    span: Span,
+    stop: &Stop,
+    missing: &mut Vec<Missing>,
+) -> Vec<Companion> {
+    let ends: Vec<u64> = load.batches(BATCHES).into_iter().map(|(end, _)| end).collect();
+    let window = AlsoWindow { stored: span, here: span, bound: 0, ends: &ends };
+    tokio::task::block_in_place(|| cut_all(&sources.also, &window, stop, missing))
 }
 
 /// What the probe counts while the load still runs.

@@ -117,7 +117,8 @@ fn seen_from(account: Option<CpuAccount>) -> HotTable {
     // Of the target's thread 1 nothing is seen from the database.
     let mut window = with_accounts(&[(1, "parse", 50)], vec![ran(1, 70_000_000)]);
     let (sampling, profile) = (window.sampling.clone().unwrap(), Some(sampled(&[(8, "scan", 60), (9, "sort", 30)])));
-    window.companions = vec![Companion { process: "database".into(), sampling, account, server: None, profile }];
+    window.companions =
+        vec![Companion { process: "database".into(), sampling, account, server: None, host: None, profile }];
     let options = HotOptions { by: By::SelfCost, ..HotOptions::default() };
     hot(&run(vec![window]).seen_from("database"), &options)
 }

@@ -417,6 +417,6 @@ fn the_quantities_that_a_preset_diagnoses_by_exist() {
             behind.call.iter().chain(&behind.wait).chain([&behind.calls]).chain(&behind.slots).chain(&behind.pool);
         assert!(named.chain([&preset.diagnosis.workers.as_ref().unwrap().busy]).all(known), "{name}");
         assert!(preset.focus.iter().any(|focus| Some(&focus.name) == preset.diagnosis.allocator.as_ref()), "{name}");
-        assert_eq!(preset.rule.len(), 24, "{name}: a rule for each cause");
+        assert_eq!(preset.rule.len(), 25, "{name}: a rule for each cause");
     }
 }

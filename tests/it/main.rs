@@ -19,6 +19,7 @@ mod completions;
 mod correlation;
 mod diagnose;
 mod diagnose_hands;
+mod diagnose_hosts;
 mod diagnose_waits;
 mod documents;
 mod explain;

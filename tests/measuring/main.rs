@@ -54,6 +54,7 @@ mod sweeps;
 mod terminal;
 mod testbed;
 mod testbed_waits;
+mod three_hosts;
 mod two_hosts;
 mod unlike;
 mod verifier;

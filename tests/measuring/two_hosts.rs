@@ -48,20 +48,30 @@ type Folder = crate::sweeps::Place;
 
 /// Processes on the target's host that serve the other one.
 fn serving(hosts: &Hosts) -> Vec<u32> {
+    serving_on(hosts, 1)
+}
+
+/// The same on any of the hosts.
+pub fn serving_on(hosts: &Hosts, host: usize) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let serves = |pid: &u32| {
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
-        words.get(1) == Some(&VERB.as_bytes()) && hosts.has(1, *pid)
+        words.get(1) == Some(&VERB.as_bytes()) && hosts.has(host, *pid)
     };
     pids.filter(serves).collect()
 }
 
 fn await_none_serves(hosts: &Hosts, within: Duration) {
+    await_none_serves_on(hosts, 1, within);
+}
+
+/// The same on any of the hosts.
+pub fn await_none_serves_on(hosts: &Hosts, host: usize, within: Duration) {
     let deadline = Instant::now() + within;
-    while !serving(hosts).is_empty() {
-        assert!(Instant::now() < deadline, "still there: {:?}", serving(hosts));
+    while !serving_on(hosts, host).is_empty() {
+        assert!(Instant::now() < deadline, "still there: {:?}", serving_on(hosts, host));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -84,7 +94,15 @@ fn assert_sums(run: &Run) {
 
 #[test]
 fn a_sweep_across_two_hosts_tells_the_wire_from_the_server_and_measures_there_what_is_there() {
-    let Some(hosts) = Hosts::start(Duration::from_millis(1)) else { return };
+    // So many ms that packets are held one way; others than CI's tell how exact the network's place is then.
+    let delays = std::env::var("WIREPROF_DELAYS").unwrap_or_else(|_| "1".into());
+    for delay in delays.split(',').map(|millis| millis.trim().parse::<f64>().unwrap() / 1e3) {
+        sweep_with(Duration::from_secs_f64(delay));
+    }
+}
+
+fn sweep_with(delay: Duration) {
+    let Some(hosts) = Hosts::start(delay) else { return };
     let Some(testbed) = target(&hosts) else { return };
     let place = Folder::new();
     let swept = sweep(&hosts, &place, &testbed, &["--levels", "1,8", "--window", "2s", "--follow", "1s", "--restore"]);
@@ -96,9 +114,11 @@ fn a_sweep_across_two_hosts_tells_the_wire_from_the_server_and_measures_there_wh
     for clients in [1, 8] {
         let network = level(&run, clients).share(Place::Network).unwrap().mean.unwrap();
         let planted = 2.0 * hosts.held.mean();
-        println!("at {clients}: {network:.0} ns on the network, {planted:.0} planted");
+        let over = 100.0 * (network / planted - 1.0);
+        println!("at {clients}: {network:.0} ns on the network, {planted:.0} planted ({over:+.1} %)");
         // The packets' way through the devices and the readers' waking come on top.
-        assert!((0.9 * planted..1.25 * planted).contains(&network), "at {clients}: {network:.0} of {planted:.0}");
+        let besides = 0.25e6_f64.max(0.25 * planted);
+        assert!((0.9 * planted..planted + besides).contains(&network), "at {clients}: {network:.0} of {planted:.0}");
     }
     for window in &run.windows {
         let parts = [window.profile.is_some(), window.metrics.is_some(), window.scheduler.is_some()];
@@ -107,7 +127,8 @@ fn a_sweep_across_two_hosts_tells_the_wire_from_the_server_and_measures_there_wh
         assert!(window.hands.is_some(), "{:?}", window.facts.missing);
         let clocks = window.facts.clocks.unwrap();
         assert!(
-            clocks.relation.bound < 5_000_000 && clocks.relation.offset.unsigned_abs() <= clocks.relation.bound,
+            clocks.relation.bound < 4_000_000 + delay.as_nanos() as u64
+                && clocks.relation.offset.unsigned_abs() <= clocks.relation.bound,
             "{clocks:?}"
         );
         println!("{} bytes over the link for a window", clocks.bytes);
@@ -117,14 +138,36 @@ fn a_sweep_across_two_hosts_tells_the_wire_from_the_server_and_measures_there_wh
     }
     assert!(run.manifest.load_host.is_some() && run.manifest.target.pid == Some(testbed.ready.pid));
     let explained = place.run(&["explain", "latest", "--full"]);
-    for text in ["on the network, both ways", "The load and the server are on two hosts"] {
-        assert!(explained.out.contains(text), "no {text:?} in {}", explained.out);
+    let network = "the network between the load's host and the server's, both ways";
+    for text in ["on the network, both ways", "The load and the server are on two hosts", network] {
+        assert!(one_line(&explained.out).contains(text), "no {text:?} in {}", explained.out);
     }
+    assert_network_is_a_cause(&place, delay);
     let shown = place.run(&["explain", "latest", "--section", "setup"]).out;
     let words: Vec<&str> = shown.split_whitespace().collect();
     for text in ["from another host", "clocks of the two hosts: known to"] {
         assert!(words.join(" ").contains(text), "no {text:?} in {shown}");
     }
+}
+
+/// At one client most of the latency is the link's, where it takes a millisecond.
+fn assert_network_is_a_cause(place: &Folder, delay: Duration) {
+    let told = place.run(&["diagnose", "latest", "--level", "1", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    let causes: Vec<&serde_json::Value> = answer["verdicts"].as_array().unwrap().iter().collect();
+    let found = causes.iter().find(|verdict| verdict["cause"] == "network_between_hosts");
+    let found = found.unwrap_or_else(|| panic!("no such cause: {}", told.out));
+    let (share, sentence) = (found["effect"]["share"].as_f64().unwrap(), found["sentence"].as_str().unwrap());
+    println!("{share:.2} of the latency would go with the network: {sentence}");
+    if delay >= Duration::from_millis(1) {
+        assert!(found["confidence"] == "confident" && share > 0.3, "{found}");
+        assert!(sentence.contains("That is the link itself"), "{sentence}");
+    }
+}
+
+/// A table's cells may go over several lines.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -195,7 +238,7 @@ fn whichever_side_is_killed_finished_windows_are_kept_and_nothing_is_left_on_the
         match victim {
             "there" => signal(serving(&hosts)[0], "-9"),
             "here" => signal(running.id(), "-9"),
-            _ => signal(child_called(running.id(), "ssh"), "-9"),
+            _ => signal(child_called(running.id(), "ssh").unwrap(), "-9"),
         }
         let ended = running.finish();
         await_none_serves(&hosts, Duration::from_secs(10));
@@ -213,18 +256,95 @@ fn whichever_side_is_killed_finished_windows_are_kept_and_nothing_is_left_on_the
     }
 }
 
+/// Which side is killed, and when; both follow from a number.
+fn picked(seed: u64) -> (&'static str, Duration) {
+    use rand::{Rng, SeedableRng};
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let victim = ["here", "ssh", "there"][random.random_range(0..3)];
+    (victim, Duration::from_millis(random.random_range(0..10_000)))
+}
+
+/// `WIREPROF_KILLS=N` takes N moments, `WIREPROF_SEED=SEED` the first one by this number.
+#[test]
+fn whenever_a_side_is_killed_what_was_told_is_kept_and_nothing_is_left() {
+    let Some(hosts) = Hosts::start(Duration::ZERO) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let first = number("WIREPROF_SEED").unwrap_or_else(|| now() % 1_000_000);
+    for seed in first..first + number("WIREPROF_KILLS").unwrap_or(1) {
+        let (victim, after) = picked(seed);
+        println!("WIREPROF_SEED={seed}: {victim} is killed after {after:?}");
+        killed(&hosts, &testbed, victim, after);
+    }
+}
+
+/// One moment; the process of the other side is awaited where it is too early for it.
+fn killed(hosts: &Hosts, testbed: &Testbed, victim: &str, after: Duration) {
+    let (host, place, before) = (hosts.target_host(), Folder::new(), value_there(hosts, testbed));
+    let windows = ["sweep", "--levels", "1", "--replicates", "20", "--window", "500ms", "--no-follow"];
+    let arguments = [&windows, &asked(testbed, &host)[..]].concat();
+    let running = Running::start(hosts.wireprof(place.path(), "ssh_config", &arguments));
+    std::thread::sleep(after);
+    let pid = match victim {
+        "here" => Some(running.id()),
+        "ssh" => awaited(|| child_called(running.id(), "ssh")),
+        _ => awaited(|| serving(hosts).first().copied()),
+    };
+    signal(pid.unwrap(), "-9");
+    let ended = running.finish();
+    await_none_serves(hosts, Duration::from_secs(35));
+    let told = (1..=20).filter(|window| ended.err.contains(&format!("[{window}/20]"))).count();
+    let stored = place.runs().exists().then(|| Store::new(place.runs()).load("latest").ok()).flatten();
+    let kept = stored.map_or(0, |run| run.windows.len());
+    println!("{told} windows were told, {kept} are kept; exit code {}", ended.code);
+    assert!(kept >= told, "{kept} of {told} windows are kept\n{}", ended.err);
+    if victim == "here" {
+        assert_eq!(value_there(hosts, testbed), before, "the other side puts back what it set");
+        return;
+    }
+    assert!([1, 3].contains(&ended.code), "{}: {}", ended.code, ended.err);
+    if place.runs().exists() {
+        place.assert_no_temporary();
+    }
+    let after = value_there(hosts, testbed);
+    if victim == "ssh" {
+        assert_eq!(after, before, "the other side puts back what it set: {}", ended.err);
+    } else if after != before {
+        assert!(ended.err.contains("was put back on ssh"), "it is not told: {}", ended.err);
+        administer(hosts, testbed, &format!("alter system set {PARAMETER} = {}", before.trim()));
+    }
+}
+
+/// What is there within some seconds.
+fn awaited<T>(what: impl Fn() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match what() {
+            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            found => return found,
+        }
+    }
+}
+
 /// What the preset sets, as the server shows it.
 fn value_there(hosts: &Hosts, testbed: &Testbed) -> String {
+    administer(hosts, testbed, &format!("show {PARAMETER}"))
+}
+
+const PARAMETER: &str = "enable_frontend_peek_sequencing";
+
+fn administer(hosts: &Hosts, testbed: &Testbed, sql: &str) -> String {
     let mut psql = hosts.on(1, "psql");
-    psql.args([&testbed.ready.internal, "-Atc", "show enable_frontend_peek_sequencing"]);
+    psql.args([&testbed.ready.internal, "-Atc", sql]);
     let output = psql.output().expect("PostgreSQL's client is installed with its server");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn child_called(parent: u32, name: &str) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+fn child_called(parent: u32, name: &str) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
     let called = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(called).unwrap()
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(called)
 }
 
 #[test]

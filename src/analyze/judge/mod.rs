@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod checks;
+pub mod companion_hosts;
 pub mod diagnose;
 pub mod machine;
 pub mod sampling;

@@ -2,6 +2,7 @@
 //! budget. Invariant: a share is of windows that all have the samples, the cost of each and the target's CPU; what one
 //! of them lacks is not measured.
 
+use super::companion_hosts::companion_hosts;
 use super::server_profiles::server_profiles;
 use crate::run::{Run, Window};
 use crate::sample::{LOWEST_RATE, OnTarget, SamplingReport};
@@ -137,6 +138,7 @@ pub fn sampling_notes(run: &Run) -> Vec<String> {
     notes.extend(sample_cost(run));
     notes.extend(budget_notes(&sampling_costs(run)));
     notes.extend(server_profiles(run));
+    notes.extend(companion_hosts(run));
     notes.iter().map(|note| format!("sampling: {note}")).collect()
 }
 

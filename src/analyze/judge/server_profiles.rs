@@ -60,6 +60,7 @@ mod tests {
             sampling: SamplingReport::default(),
             account: None,
             server,
+            host: None,
             profile: None,
         };
         let mut window = build::window(1, 1, 3, 1_000, None);

@@ -4,14 +4,16 @@
 use super::super::load_threads::{self, ThreadBook};
 use super::super::window::{Asked, lacking, probe, start_wire, watch_generator, wire_snapshot};
 use super::super::{Cut, Event, Sources};
+use super::also::{AlsoWindow, begin_all, cut_all, stop_all};
 use super::join::{Here, join};
 use super::target_host::TURN;
 use super::{Ask, Tell};
 use crate::analyze::judge::checks::check_window;
+use crate::analyze::statistics::interval::BATCHES;
 use crate::clock::{self, ClockRelation, Nanos, Span};
-use crate::load::Load;
+use crate::load::{Load, LoadTrace};
 use crate::preset::Preset;
-use crate::run::{ClocksOfHosts, Missing, RunWriter, Window, WindowFile, window_files};
+use crate::run::{ClocksOfHosts, Companion, Missing, RunWriter, Window, WindowFile, window_files};
 use crate::wire::WireSnapshot;
 use anyhow::{Context, Error, Result, bail};
 use std::time::Duration;
@@ -64,10 +66,12 @@ async fn both_sides(
     load.start()?;
     watch_generator(sources, &load.thread_ids());
     load_threads::warm_up(sources, load.as_mut(), threads, asked, Duration::ZERO).await?;
+    tokio::task::block_in_place(|| begin_all(&mut sources.also));
     start_wire(sources, &mut missing);
     let received_before = link(sources)?.bytes_received();
     let mut coming = Coming::default();
     let (window, sockets) = take(sources, load.as_ref(), asked, &mut coming, &mut missing)?;
+    stop_all(&sources.also);
     let clocks = relation(sources, &coming)?;
     if let Some(sockets) = sockets {
         load.count_within(clocks.span_here(sockets));
@@ -87,22 +91,46 @@ async fn both_sides(
     files(sources, asked, &mut coming)?;
     let bytes = link(sources)?.bytes_received() - received_before;
     let there = tokio::task::block_in_place(|| writer.read_files(&coming.files))?;
+    let companions = sampled_elsewhere(sources, &load, (window, clocks), asked, &mut missing);
     let here = Here { load, client, clocks: ClocksOfHosts { relation: clocks, bytes }, missing };
     let mut joined = join(there, here);
+    joined.companions.extend(companions);
     joined.checks = check_window(preset, &writer.manifest, &joined);
     joined.checks.extend(freshness);
     let files = whole(&joined, coming.files)?;
     Ok((joined, files, coming.notes))
 }
 
-fn there_alone(sources: &Sources, asked: &mut Asked<'_>, (writer, preset): (&RunWriter, &Preset)) -> Result<Taken> {
-    let mut coming = Coming::default();
+fn there_alone(sources: &mut Sources, asked: &mut Asked<'_>, (writer, preset): (&RunWriter, &Preset)) -> Result<Taken> {
+    let (mut coming, mut missing) = (Coming::default(), Vec::new());
+    tokio::task::block_in_place(|| begin_all(&mut sources.also));
+    coming.begun = Some(clock::now());
     link(sources)?.send(&Ask::Window { id: asked.id, ends: None })?;
     files(sources, asked, &mut coming)?;
+    stop_all(&sources.also);
     let mut window = tokio::task::block_in_place(|| writer.read_files(&coming.files))?;
+    if !sources.also.is_empty() {
+        let taken = (window.facts.span, relation(sources, &coming)?);
+        let companions = sampled_elsewhere(sources, &window.load, taken, asked, &mut missing);
+        window.companions.extend(companions);
+        window.facts.missing.extend(missing);
+    }
     window.checks = check_window(preset, &writer.manifest, &window);
     let files = whole(&window, coming.files)?;
     Ok((window, files, coming.notes))
+}
+
+/// The companions of further hosts in a window by the target's clock, which relates to this one's as it says.
+fn sampled_elsewhere(
+    sources: &Sources,
+    load: &LoadTrace,
+    (window, clocks): (Span, ClockRelation),
+    asked: &Asked<'_>,
+    missing: &mut Vec<Missing>,
+) -> Vec<Companion> {
+    let ends: Vec<u64> = load.batches(BATCHES).into_iter().map(|(end, _)| end).collect();
+    let window = AlsoWindow { stored: window, here: clocks.span_here(window), bound: clocks.bound, ends: &ends };
+    tokio::task::block_in_place(|| cut_all(&sources.also, &window, asked.stop, missing))
 }
 
 /// How the clocks relate in the window that has just ended.
@@ -148,7 +176,10 @@ fn take(
                 coming.begun = Some(clock::now());
             }
             Some(Tell::Followed) => coming.after = wire_snapshot(sources, missing),
-            Some(Tell::Following) => (asked.tell)(Event::Following(asked.id)),
+            Some(Tell::Following) => {
+                stop_all(&sources.also);
+                (asked.tell)(Event::Following(asked.id));
+            }
             Some(Tell::Released { window, sockets }) => return Ok((window, sockets)),
             Some(Tell::Noted(text)) => (asked.tell)(Event::Noted(&text)),
             Some(Tell::GivenUp(refused)) => return Err(refused_there(sources, refused)),
@@ -169,7 +200,10 @@ fn files(sources: &Sources, asked: &mut Asked<'_>, coming: &mut Coming) -> Resul
                 return Ok(());
             }
             Tell::Noted(text) => (asked.tell)(Event::Noted(&text)),
-            Tell::Following => (asked.tell)(Event::Following(asked.id)),
+            Tell::Following => {
+                stop_all(&sources.also);
+                (asked.tell)(Event::Following(asked.id));
+            }
             Tell::GivenUp(refused) => return Err(refused_there(sources, refused)),
             _ => {}
         }

@@ -28,6 +28,7 @@ pub fn join(there: Window, here: Here) -> Window {
     let mut joined = Window { load: load_there(load, &there, &clocks), ..there };
     joined.facts.missing.extend(missing);
     joined.facts.clocks = Some(clocks);
+    joined.facts.missing.extend(joined.wire.as_ref().zip(client.as_ref()).and_then(|(wire, _)| between(wire)));
     if let (Some(wire), Some(client)) = (&mut joined.wire, client) {
         let span = wire.span;
         if let (Some(server), Some(client_hop)) = (wire.hops.first_mut(), client.load()) {
@@ -45,6 +46,21 @@ pub fn join(there: Window, here: Here) -> Window {
         }
     }
     joined
+}
+
+/// That something between the two hosts opens connections of its own: none of the load's ports was seen at the server.
+fn between(wire: &WireDelta) -> Option<Missing> {
+    let server = wire.load().filter(|hop| hop.others.is_none() && hop.queries > 0)?;
+    Some(Missing {
+        what: Part::Places,
+        why: format!(
+            "none of the load's connections is known at the server, to which {} came: something between the two (a \
+             pooler, a proxy, address translation) opens connections of its own, so that all to the server's port \
+             count as the load's, and the time in what stands between counts for the network",
+            counted(server.queries, "request")
+        ),
+        remedy: "give the server's own address with --url, or take what stands between for the server".into(),
+    })
 }
 
 /// The load by the clock there. It was cut to the window through the relation of the clocks, so it is as long but for
@@ -119,6 +135,7 @@ fn in_clients_hands(place: Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Others;
 
     fn hop(queries: u64, nanos: [u64; 6]) -> HopDelta {
         let stay =
@@ -139,6 +156,18 @@ mod tests {
         assert!(joined.ways_together && joined.queries == 1_000);
         assert_eq!(joined.stay(Place::Network).quantile(0.99), None, "no stay of the network was seen by itself");
         assert!(joined.stay(Place::Server).quantile(0.99).is_some());
+    }
+
+    #[test]
+    fn where_none_of_the_loads_connections_is_seen_something_stands_between() {
+        let wire = |others| WireDelta {
+            span: Span::new(0, 1_000_000),
+            hops: vec![HopDelta { others, ..hop(1_000, [0, 0, 99_000, 495_000, 1_400_000, 0]) }],
+            sends_seen: true,
+        };
+        assert!(between(&wire(Some(Others::default()))).is_none());
+        let missing = between(&wire(None)).unwrap();
+        assert!(missing.why.contains("1,000 requests came") && missing.why.contains("a pooler"), "{missing:?}");
     }
 
     #[test]

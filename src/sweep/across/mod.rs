@@ -2,6 +2,8 @@
 //! observes. Invariant: an instant of a stored window is of the target host's clock; what this host measured is brought
 //! there by a relation of the clocks whose bound is stored with it, and is cut to the same window.
 
+mod also;
+mod also_serve;
 mod capture;
 mod elsewhere;
 mod join;
@@ -9,6 +11,7 @@ mod order;
 mod serve;
 mod target_host;
 
+pub use also::{AlsoHost, AlsoRequest, AlsoWindow, begin_all, cut_all, end_all, stop_all};
 pub use capture::{capture, record};
 pub use serve::serve;
 pub use target_host::{TargetHost, prepare_across};
@@ -17,6 +20,7 @@ use crate::clock::Span;
 use crate::remote::{LinkOptions, Refused};
 use crate::run::{Target, WindowId};
 use crate::target::Host;
+use also::{AlsoAsk, AlsoTell};
 use order::Order;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -35,6 +39,8 @@ pub struct Across {
 enum Ask {
     /// Once, at first: open the instruments, set the server up.
     Prepare(Box<Order>),
+    /// Of a host whose process is sampled besides, and nothing else asked.
+    Also(AlsoAsk),
     /// A window, under a load that runs already.
     Window {
         id: WindowId,
@@ -54,6 +60,8 @@ enum Ask {
 enum Tell {
     /// Something that takes time.
     Preparing(String),
+    /// The answers to [`Ask::Also`].
+    Also(AlsoTell),
     /// Something worth keeping on the screen.
     Noted(String),
     /// The instruments are open, and the server is in its state.

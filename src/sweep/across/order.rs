@@ -141,7 +141,7 @@ impl Order {
 }
 
 /// An interrupt costs what it costs on the host that is sampled.
-fn at_the_rate_of_this_host(mut options: sample::Options) -> sample::Options {
+pub(super) fn at_the_rate_of_this_host(mut options: sample::Options) -> sample::Options {
     let interrupt = interrupt_cost().ok();
     let chosen = options.chosen.take().map(|chosen| match chosen.budget {
         Some(budget) => ChosenRate::within(budget, interrupt, Following::ASSUMED),

@@ -1,6 +1,8 @@
 //! The side of the target: opens the instruments, takes the windows that it is asked for, and puts back what it set.
 //! Invariant: it keeps nothing on disk, and where the asking side is gone it puts everything back and ends.
 
+use super::also::AlsoAsk;
+use super::also_serve::serve_also;
 use super::elsewhere::ElsewhereDriver;
 use super::{Ask, Found, Tell};
 use crate::debuginfod::Debuginfod;
@@ -20,7 +22,8 @@ use std::time::Duration;
 /// What putting everything back may take, once the asking side is gone.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-type Asking = Arc<Served<Ask, Tell>>;
+/// The asking side.
+pub(super) type Asking = Arc<Served<Ask, Tell>>;
 
 /// Serves one measurement over standard input and output. `code`: the exit code that belongs to an error.
 ///
@@ -35,7 +38,14 @@ pub async fn serve(code: fn(&Error) -> u8) -> Result<()> {
         std::process::exit(1);
     })?);
     let refused = |error: &Error| Refused { message: format!("{error:#}"), code: code(error) };
-    let Some(Ask::Prepare(order)) = receive(&asking) else { return Ok(()) };
+    let order = match receive(&asking) {
+        Some(Ask::Prepare(order)) => order,
+        Some(Ask::Also(AlsoAsk::Open(order))) => {
+            tokio::task::block_in_place(|| serve_also(&asking, *order, &refused));
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
     let prepared = match order.request() {
         Ok(request) => prepare(request.clone(), &stop).await.map(|prepared| (request, prepared)),
         Err(error) => Err(error),
@@ -57,7 +67,8 @@ pub async fn serve(code: fn(&Error) -> u8) -> Result<()> {
     Ok(())
 }
 
-fn receive(asking: &Asking) -> Option<Ask> {
+/// The next message; `None`: the asking side is gone.
+pub(super) fn receive(asking: &Asking) -> Option<Ask> {
     tokio::task::block_in_place(|| asking.receive())
 }
 
@@ -110,7 +121,7 @@ impl<'a> Session<'a> {
                 }
                 Some(Ask::Clients) => asking.send(&Tell::Clients(self.sources.driver.level()), &[]),
                 Some(Ask::End { restore }) => return restore,
-                Some(Ask::Prepare(_) | Ask::Abandon) => {}
+                Some(Ask::Prepare(_) | Ask::Also(_) | Ask::Abandon) => {}
                 None => return true,
             }
         }

@@ -133,6 +133,7 @@ async fn beside_load(
         absent: Vec::new(),
         profilers: Vec::new(),
         there: Some(there),
+        also: Vec::new(),
     };
     Ok(Prepared { sources, manifest, state })
 }

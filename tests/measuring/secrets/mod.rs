@@ -220,6 +220,7 @@ fn refused_addresses(trial: &mut Trial, own: &str) {
         trial.run(&place, FAILED, &[&all[..], &["--metrics-url", &http[0]]].concat(), &[]);
     }
     trial.run(&place, &[2], &["record", "--divisor", &divisor, "--url", &wrong[0]], &[]);
+    companions_of_other_hosts(trial, &place, own);
     for url in [&http[0], &http[2]] {
         let record = ["record", "--no-sampling", "--no-wire", "--no-off-cpu", "--window", "500ms", "--divisor"];
         let from = ["statements(x)", "--url", own, "--statements-url", &wrong[4], "--metrics-url", url];
@@ -227,6 +228,22 @@ fn refused_addresses(trial: &mut Trial, own: &str) {
     }
     let compare = [&["compare", "--preset", "generic", "--query", "select 1"][..], &SHORT].concat();
     trial.run(&place, &[2, 3], &[&compare[..], &["--a-url", &wrong[0], "--b-url", &wrong[2]]].concat(), &[]);
+}
+
+/// Passwords where ssh takes none, and where a server's own profile takes one that is not there.
+fn companions_of_other_hosts(trial: &mut Trial, place: &Place, own: &str) {
+    let also = [format!("ssh://u:{CANARY}@127.0.0.1:1/x"), format!("htp://u:{CANARY}@127.0.0.1:1/x")];
+    for verb in measuring().iter().map(|verb| verb[0]).chain(["record"]) {
+        let query: &[&str] = if verb == "record" { &[] } else { &["--query", "select 1"] };
+        for also in &also {
+            trial.run(
+                place,
+                &[2],
+                &[&[verb, "--preset", "generic", "--url", own, "--also", also][..], query].concat(),
+                &[],
+            );
+        }
+    }
 }
 
 /// Statements with a secret that the server refuses, in every option and file that takes one.

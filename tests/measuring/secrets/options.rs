@@ -49,7 +49,7 @@ const CANNOT: &[(&str, &str)] = &[
     ("--name", "a name that is chosen for readers"),
     ("--a-name", "a name that is chosen for readers"),
     ("--b-name", "a name that is chosen for readers"),
-    ("--also", "the number or name of a process"),
+    ("--also-program", "the path of a program on another host"),
     ("--process", "the name of a process"),
     ("--service", "a label, which is sent as it is"),
     ("--label", "a label, which is sent as it is"),

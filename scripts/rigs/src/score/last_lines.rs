@@ -87,6 +87,7 @@ fn words(cause: Cause) -> &'static str {
         Cause::DatabaseStarved => "waits for a CPU",
         Cause::BatchQueue | Cause::Slots => "shared call",
         Cause::Pool => "connection of the pool",
+        Cause::NetworkBetweenHosts => "network between the two hosts",
         Cause::Wait => "a query waits",
         Cause::Queued => "wait for a worker of the runtime",
         Cause::CpuSaturated => "the CPUs are saturated",

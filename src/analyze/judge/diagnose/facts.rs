@@ -248,13 +248,11 @@ impl<'a> Facts<'a> {
     }
 
     /// ns that a round trip of the load's own connections is under way between the two programs: what such a trip
-    /// takes on this machine without any work.
+    /// takes on this machine without any work. `None` where they are on two, whose network tells nothing of it.
     pub fn transit(&self) -> Option<f64> {
-        let places = self.places.as_ref()?;
+        let places = self.places.as_ref().filter(|places| !places.ways_together)?;
         let between = [Place::Request, Place::ServerBuffer, Place::Response, Place::ClientBuffer];
-        let both_ways = places.share(Place::Network).and_then(|share| share.mean).unwrap_or(0.0);
-        let sum: Option<f64> = between.iter().map(|place| places.places[place.index()].mean).sum();
-        Some(sum? + both_ways)
+        between.iter().map(|place| places.places[place.index()].mean).sum()
     }
 }
 

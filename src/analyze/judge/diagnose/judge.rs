@@ -4,7 +4,7 @@
 use super::owners::{Within, owners};
 use super::precise::{self, Judged};
 use super::{Candidate, Case, Confidence, Effect, Finding};
-use super::{behind, cpu, in_hand, machine, queries_wait, validity, waits};
+use super::{behind, between_hosts, cpu, in_hand, machine, queries_wait, validity, waits};
 use crate::analyze::time::places::LevelPlaces;
 use crate::preset::{Cause, Rule};
 
@@ -28,6 +28,7 @@ pub(super) fn judge(case: &Case) -> Judgement {
     findings.extend(waits::findings(case));
     findings.extend(queries_wait::findings(case));
     findings.extend(behind::findings(case));
+    findings.extend(between_hosts::finding(case));
     findings.extend(in_hand::findings(case));
     let judged = findings.into_iter().filter_map(|finding| verdict(case, finding)).collect();
     let mut judged = precise::most_precise(judged);

@@ -5,6 +5,7 @@
 //! Serialized as it is, a [`Diagnosis`] is the JSON of `wireprof diagnose --json`. Times are ns.
 
 mod behind;
+mod between_hosts;
 mod blocked;
 mod carried;
 mod chain;
@@ -325,4 +326,5 @@ const OFF_CPU: &str = "offcpu.pb.gz";
 const PROFILE: &str = "profile.pb.gz";
 const METRICS: &str = "metrics-before.prom, metrics-after.prom";
 const CHECKS: &str = "guards.json";
+const WINDOW: &str = "window.json";
 const HANDS: &str = "hands.json, hands.pb.gz";

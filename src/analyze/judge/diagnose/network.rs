@@ -3,7 +3,6 @@
 
 use super::facts::{Cpu, Facts};
 use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
-use crate::wire::Place;
 use std::collections::BTreeMap;
 
 /// Of the time of the threads that handle queries, from which on these queue for them.
@@ -44,7 +43,7 @@ impl<'a> Facts<'a> {
         // what is on the network between two hosts.
         let followed = self.waited > 0.0 && self.workers.is_none();
         let least = cpu.cpus - (cpu.cpus - left) * self.wanted();
-        let outside = self.outside_in_hand() + self.between_hosts();
+        let outside = self.outside_in_hand() + self.between_hosts().unwrap_or(0.0);
         let residence = cpu.demand + cpu.runnable;
         Some(match self.clients <= cpu.cpus {
             true => Network { cpus: cpu.cpus, ..network }.contended(left, residence),
@@ -62,11 +61,6 @@ impl<'a> Facts<'a> {
     pub(super) fn on_one_thread(&self) -> f64 {
         let blocked = self.blocked.as_ref().filter(|b| self.workers.is_none() && b.threads == 1.0);
         blocked.filter(|_| self.clients > 1.0).map_or(0.0, |blocked| blocked.held)
-    }
-
-    /// ns a query on the network between the load and the server, where these are on two hosts: no CPU has it.
-    fn between_hosts(&self) -> f64 {
-        self.places.as_ref().and_then(|places| places.share(Place::Network)?.mean).unwrap_or(0.0)
     }
 
     /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
@@ -108,7 +102,9 @@ impl<'a> Facts<'a> {
         // Waits that were seen by their stacks are delays, however they came to be; those of a runtime's workers hold
         // these, and count there.
         let seen = if self.workers.is_none() { (self.waited - lowest.waited).max(0.0) } else { 0.0 };
-        Some((lowest.latency - cpu.demand).max(0.0) + grown + seen)
+        let between = |facts: &Facts| facts.between_hosts().unwrap_or(0.0);
+        let on_network = (between(self) - between(lowest)).max(0.0);
+        Some((lowest.latency - cpu.demand).max(0.0) + grown + seen + on_network)
     }
 
     /// Where the threads that handle queries are fewer than the clients and have hardly a moment to spare, queries
