@@ -65,6 +65,7 @@ pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
         jobs: vec![],
         transactions: None,
         reported: None,
+        hosts: Vec::new(),
     }
 }
 
