@@ -144,6 +144,7 @@ async fn complete(
         live: request.observe.live,
         absent,
         there: None,
+        load_hosts: None,
     };
     Ok((sources, manifest))
 }

@@ -3,6 +3,7 @@
 
 use super::across::TargetHost;
 use super::follow::FollowPlan;
+use super::load_hosts::LoadHosts;
 use super::server_profiles::ServerProfiler;
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
@@ -51,6 +52,8 @@ pub struct Sources {
     pub absent: Vec<Missing>,
     /// The target's host, where that is another one: then the instruments above are those beside the load.
     pub there: Option<TargetHost>,
+    /// The hosts that drive the load, where these are others.
+    pub load_hosts: Option<LoadHosts>,
 }
 
 /// The processes on this host that are measured.
@@ -88,6 +91,30 @@ impl Processes {
 }
 
 impl Sources {
+    /// A load, and nothing that is listened to.
+    pub fn of_load(driver: Box<dyn Driver>) -> Sources {
+        Sources {
+            driver,
+            counter: None,
+            processes: Processes { watched: Watched::default(), target: None, companions: Vec::new() },
+            sampler: None,
+            profilers: Vec::new(),
+            scraper: None,
+            scrape_cost: None,
+            series: Vec::new(),
+            statements: None,
+            reset_statements: false,
+            wire: None,
+            follow: None,
+            freshness: None,
+            awake: None,
+            live: false,
+            absent: Vec::new(),
+            there: None,
+            load_hosts: None,
+        }
+    }
+
     /// What takes the sampler long is done before the first window.
     pub fn warm(&mut self, tell: &mut (dyn FnMut(Event) + Send)) {
         let sampled = self.processes.sampled();

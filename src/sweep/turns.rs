@@ -9,7 +9,7 @@ use super::plan::letter;
 use super::precision::PrecisionBook;
 use super::sampling_rate::RateBook;
 use super::window_loop::WindowLoop;
-use super::{Event, Launch, Launched, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
+use super::{Event, Launch, Launched, LoadHosts, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use anyhow::{Error, Result, bail};
 use std::path::PathBuf;
@@ -195,11 +195,22 @@ impl<'a> Turns<'a> {
 
     /// Sets up, takes the windows, and puts back whatever became of them.
     async fn measure(&mut self, turn: Turn, request: Request, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
+        // Before the server is changed: what a load host refuses leaves it as it is.
+        let hosts = tokio::task::block_in_place(|| LoadHosts::open(&request, self.stop, tell))?;
         let prepared = match request.target.across.clone() {
-            Some(across) => prepare_across(request, &across, self.stop, tell).await,
-            None => prepare(request, self.stop).await,
+            Some(across) => prepare_across(request.clone(), &across, self.stop, tell).await,
+            None => prepare(request.clone(), self.stop).await,
         };
-        let Prepared { mut sources, manifest, state } = prepared?;
+        let Prepared { mut sources, mut manifest, state } = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let ended = tokio::task::block_in_place(|| end_load_hosts(hosts));
+                return Err(ended.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
+            }
+        };
+        if let Some(hosts) = hosts {
+            hosts.drive(&request, &mut sources, &mut manifest);
+        }
         for change in &manifest.changes {
             tell(Event::Noted(&format!("set up: {change}")));
         }
@@ -208,6 +219,8 @@ impl<'a> Turns<'a> {
             Some(probe) => probe.close().await,
             None => Ok(()),
         };
+        let hosts = sources.load_hosts.take();
+        let hosts = tokio::task::block_in_place(|| end_load_hosts(hosts));
         let there = match sources.there.take() {
             Some(there) => tokio::task::block_in_place(|| there.end(self.restore || windows.is_err(), tell)),
             None => Ok(()),
@@ -224,7 +237,7 @@ impl<'a> Turns<'a> {
             }
             (Launch::Testbed(_) | Launch::Command { .. }, _) => Ok(()),
         };
-        first_error([windows, dropped, there, ended, back], tell)
+        first_error([windows, dropped, hosts, there, ended, back], tell)
     }
 
     async fn windows(
@@ -288,6 +301,10 @@ impl<'a> Turns<'a> {
         }
         SweepEnd { runs, cut: cut.or(after), whole }
     }
+}
+
+fn end_load_hosts(hosts: Option<LoadHosts>) -> Result<()> {
+    hosts.map_or(Ok(()), LoadHosts::end)
 }
 
 /// Puts back what a preset changed, and tells what was done.

@@ -29,22 +29,27 @@ pub fn join(there: Window, here: Here) -> Window {
     joined.facts.missing.extend(missing);
     joined.facts.clocks = Some(clocks);
     if let (Some(wire), Some(client)) = (&mut joined.wire, client) {
-        let span = wire.span;
-        if let (Some(server), Some(client_hop)) = (wire.hops.first_mut(), client.load()) {
-            let (what, why, remedy) = match both_ends(server, client_hop, span, client.span) {
-                Ok(both) => {
-                    *server = both;
-                    wire.sends_seen &= client.sends_seen;
-                    let why = "the two ends of the load's connections are on two hosts".into();
-                    (Part::Timelines, why, "drive the load on the server's host to have single queries traced")
-                }
-                // Then there are the places of the server's end, and the client's count for their neighbours.
-                Err(why) => (Part::Places, why, "see what lies between the two hosts"),
-            };
-            joined.facts.missing.push(Missing { what, why, remedy: remedy.into() });
-        }
+        joined.facts.missing.extend(add_client_end(wire, &client));
     }
     joined
+}
+
+/// Gives the server's end of the load's hop the client's, which was followed on another host or several; with what the
+/// window lacks for it.
+pub fn add_client_end(wire: &mut WireDelta, client: &WireDelta) -> Option<Missing> {
+    let span = wire.span;
+    let (server, client_hop) = (wire.hops.first_mut()?, client.load()?);
+    let (what, why, remedy) = match both_ends(server, client_hop, span, client.span) {
+        Ok(both) => {
+            *server = both;
+            wire.sends_seen &= client.sends_seen;
+            let why = "the two ends of the load's connections are on two hosts".into();
+            (Part::Timelines, why, "drive the load on the server's host to have single queries traced")
+        }
+        // Then there are the places of the server's end, and the client's count for their neighbours.
+        Err(why) => (Part::Places, why, "see what lies between the two hosts"),
+    };
+    Some(Missing { what, why, remedy: remedy.into() })
 }
 
 /// The load by the clock there. It was cut to the window through the relation of the clocks, so it is as long but for

@@ -10,6 +10,8 @@ mod serve;
 mod target_host;
 
 pub use capture::{capture, record};
+pub use join::add_client_end;
+pub use order::with_password;
 pub use serve::serve;
 pub use target_host::{TargetHost, prepare_across};
 

@@ -170,6 +170,7 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
 pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
     Manifest {
         load_host: None,
+        load_hosts: Vec::new(),
         schema: SCHEMA,
         id: id.into(),
         name: None,
