@@ -26,11 +26,8 @@ pub struct LoadHosts {
 impl LoadHosts {
     /// What is asked; `None`: this host drives the load.
     pub fn asked(&self, clean: bool) -> Option<LoadHostsAsked> {
-        let link = |host: &Host| LinkOptions {
-            host: host.clone(),
-            program: self.load_program.clone(),
-            sudo: self.load_sudo,
-        };
+        let link =
+            |host: &Host| LinkOptions { host: host.clone(), program: self.load_program.clone(), sudo: self.load_sudo };
         let links: Vec<LinkOptions> = self.load_host.iter().map(link).collect();
         (!links.is_empty()).then_some(LoadHostsAsked { links, clean })
     }

@@ -165,9 +165,14 @@ mod tests {
 
     #[test]
     fn clients_are_divided_evenly_and_none_is_lost_or_made() {
-        for (clients, hosts, expected) in
-            [(8, 3, &[3, 3, 2][..]), (1, 2, &[1, 0]), (2, 2, &[1, 1]), (0, 2, &[0, 0]), (7, 1, &[7]), (4, 5, &[1, 1, 1, 1, 0])]
-        {
+        for (clients, hosts, expected) in [
+            (8, 3, &[3, 3, 2][..]),
+            (1, 2, &[1, 0]),
+            (2, 2, &[1, 1]),
+            (0, 2, &[0, 0]),
+            (7, 1, &[7]),
+            (4, 5, &[1, 1, 1, 1, 0]),
+        ] {
             assert_eq!(divide(clients, hosts), expected, "{clients} over {hosts}");
         }
         for clients in 0..50 {
@@ -212,7 +217,8 @@ mod tests {
         let choice = None;
         let through = Some(LoopChoice::epoll(None));
         let (cpu, busiest) = (Some(start + 10), Some(start + 7));
-        part.generator = Generator { threads: 1, cpu, busiest, dispatch_delay: Some(3), wakes: Some(4), choice, through };
+        part.generator =
+            Generator { threads: 1, cpu, busiest, dispatch_delay: Some(3), wakes: Some(4), choice, through };
         let accepted = false;
         part.errors = vec![ErrorCount { sqlstate: "40001".into(), message: "m".into(), count: 2, accepted }];
         let (rows, errors, latency_sum) = (part.completed, 2, 1);

@@ -120,7 +120,10 @@ mod tests {
         assert!(run(&install("wireprof-1"), home.path(), &packed).1);
         assert_eq!(run(&start("wireprof-1", None, false, VERB), home.path(), b"").0, format!("started with {VERB}\n"));
         let named = programs.join("wireprof-1").display().to_string();
-        assert_eq!(run(&start("other", Some(&named), false, VERB), home.path(), b"").0, format!("started with {VERB}\n"));
+        assert_eq!(
+            run(&start("other", Some(&named), false, VERB), home.path(), b"").0,
+            format!("started with {VERB}\n")
+        );
         assert!(run(&remove(), home.path(), b"").1);
         assert!(!programs.exists());
     }

@@ -9,7 +9,9 @@ use super::plan::letter;
 use super::precision::PrecisionBook;
 use super::sampling_rate::RateBook;
 use super::window_loop::WindowLoop;
-use super::{Event, Launch, Launched, LoadHosts, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
+use super::{
+    Event, Launch, Launched, LoadHosts, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare,
+};
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use anyhow::{Error, Result, bail};
 use std::path::PathBuf;

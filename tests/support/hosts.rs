@@ -1,5 +1,5 @@
-//! Two hosts of a test's own: network namespaces with a link between them that holds every packet for a while, and a
-//! real sshd in the second one. Invariant: all of it is gone when its value is dropped, and nothing is sent to any
+//! Two hosts of a test's own, or three: network namespaces with a network between them that holds every packet for a
+//! while, and a real sshd in each but the first. Invariant: all of it is gone when its value is dropped, and nothing is sent to any
 //! address but theirs.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
@@ -16,15 +16,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Of the host that drives the load, and of the target's.
-pub const ADDRESSES: [&str; 2] = ["10.213.0.1", "10.213.0.2"];
+/// Of the host that drives the load, of the target's, and of a third one. The last number is the place in this list,
+/// from 1.
+pub const ADDRESSES: [&str; 3] = ["10.213.0.1", "10.213.0.2", "10.213.0.3"];
 const SSH_PORT: &str = "2222";
 
 /// The hosts.
 pub struct Hosts {
-    names: [String; 2],
+    names: Vec<String>,
     directory: tempfile::TempDir,
-    sshd: Option<Child>,
+    sshd: Vec<Child>,
     /// What the packets were really held, both ways.
     pub held: Arc<Held>,
 }
@@ -51,11 +52,17 @@ fn ran(program: &str, arguments: &[&str]) -> bool {
 }
 
 impl Hosts {
-    /// `None`, with the reason printed, where this host does not permit it.
+    /// Two of them; `None`, with the reason printed, where this host does not permit it.
     pub fn start(delay: Duration) -> Option<Hosts> {
+        Hosts::start_of(2, delay)
+    }
+
+    /// So many of them.
+    pub fn start_of(count: usize, delay: Duration) -> Option<Hosts> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let names = ["load", "target"].map(|end| format!("wireprof-{}-{number}-{end}", std::process::id()));
+        let name = |end: &&str| format!("wireprof-{}-{number}-{end}", std::process::id());
+        let names = ["load", "target", "third"][..count].iter().map(name).collect();
         for (what, program, arguments) in [
             ("OpenSSH's server is not installed: install the package `openssh-server`", "sshd", vec!["-V"]),
             ("iproute2 is not installed: install the package `iproute2`", "ip", vec!["-V"]),
@@ -68,12 +75,12 @@ impl Hosts {
             }
         }
         let mut hosts =
-            Hosts { names, directory: tempfile::tempdir().unwrap(), sshd: None, held: Arc::new(Held::default()) };
+            Hosts { names, directory: tempfile::tempdir().unwrap(), sshd: Vec::new(), held: Arc::new(Held::default()) };
         if let Err(why) = hosts.connect(delay) {
             skip(format!("two hosts cannot be made of network namespaces here: {why}"));
             return None;
         }
-        hosts.start_sshd();
+        hosts.start_sshds();
         Some(hosts)
     }
 
@@ -93,28 +100,18 @@ impl Hosts {
             }
             ends.push(Arc::new(tun::open(name)?));
         }
-        for (from, to) in [(0, 1), (1, 0)] {
-            carry(ends[from].clone(), ends[to].clone(), delay, self.held.clone());
-        }
+        carry(&ends, delay, &self.held);
         Ok(())
     }
 
-    fn start_sshd(&mut self) {
+    fn start_sshds(&mut self) {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         for key in ["host", "client"] {
             assert!(ran("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]));
         }
-        let sshd = format!(
-            "Port {SSH_PORT}\nListenAddress {}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
-             PidFile {}\nPasswordAuthentication no\nPermitRootLogin yes\n",
-            ADDRESSES[1],
-            path("host"),
-            path("client.pub"),
-            path("pid")
-        );
-        std::fs::write(path("sshd_config"), sshd).unwrap();
         let known = std::fs::read_to_string(path("host.pub")).unwrap();
-        std::fs::write(path("known"), format!("[{}]:{SSH_PORT} {known}", ADDRESSES[1])).unwrap();
+        let known = ADDRESSES.map(|address| format!("[{address}]:{SSH_PORT} {known}"));
+        std::fs::write(path("known"), known.concat()).unwrap();
         let ssh = |identity: &str| {
             format!("Host *\n  IdentityFile {identity}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n", path("known"))
         };
@@ -122,14 +119,33 @@ impl Hosts {
         std::fs::write(path("no_key"), ssh(&path("nothing"))).unwrap();
         // Where it separates privileges; the package's service makes it.
         let _ = std::fs::create_dir_all("/run/sshd");
-        let mut sshd = self.on(1, "/usr/sbin/sshd");
-        sshd.args(["-D", "-f", &path("sshd_config")]).stdin(Stdio::null()).stderr(Stdio::null());
-        self.sshd = Some(sshd.spawn().unwrap());
+        for host in 1..self.names.len() {
+            let sshd = self.start_sshd(host);
+            self.sshd.push(sshd);
+        }
+    }
+
+    fn start_sshd(&self, host: usize) -> Child {
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let config = path(&format!("sshd_config-{host}"));
+        let text = format!(
+            "Port {SSH_PORT}\nListenAddress {}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+             PidFile {}\nPasswordAuthentication no\nPermitRootLogin yes\n",
+            ADDRESSES[host],
+            path("host"),
+            path("client.pub"),
+            path(&format!("pid-{host}"))
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut sshd = self.on(host, "/usr/sbin/sshd");
+        sshd.args(["-D", "-f", &config]).stdin(Stdio::null()).stderr(Stdio::null());
+        let sshd = sshd.spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !self.ssh("true").status().unwrap().success() {
+        while !self.ssh_to(host, "true").status().unwrap().success() {
             assert!(Instant::now() < deadline, "sshd does not answer");
             std::thread::sleep(Duration::from_millis(50));
         }
+        sshd
     }
 
     /// A program on one of the hosts.
@@ -146,10 +162,24 @@ impl Hosts {
         own.ok() == std::fs::metadata(format!("/run/netns/{}", self.names[host])).map(|file| file.ino()).ok()
     }
 
-    /// A shell command there, over ssh.
+    /// What is done on a thread that is on one of the hosts; so are the programs that it starts.
+    pub fn within<T: Send>(&self, host: usize, what: impl FnOnce() -> T + Send) -> T {
+        let name = &self.names[host];
+        let there = || {
+            tun::enter(name).unwrap();
+            what()
+        };
+        std::thread::scope(|scope| scope.spawn(there).join().unwrap())
+    }
+
+    /// A shell command on the target's host, over ssh.
     pub fn ssh(&self, shell: &str) -> Command {
+        self.ssh_to(1, shell)
+    }
+
+    fn ssh_to(&self, host: usize, shell: &str) -> Command {
         let mut ssh = self.on(0, "ssh");
-        ssh.args(["-F", &self.config("ssh_config"), "-o", "BatchMode=yes", "-p", SSH_PORT, ADDRESSES[1], shell]);
+        ssh.args(["-F", &self.config("ssh_config"), "-o", "BatchMode=yes", "-p", SSH_PORT, ADDRESSES[host], shell]);
         ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         ssh
     }
@@ -169,17 +199,26 @@ impl Hosts {
         command
     }
 
+    /// One of the hosts as wireprof is told it.
+    pub fn url(&self, host: usize) -> String {
+        format!("ssh://{}:{SSH_PORT}", ADDRESSES[host])
+    }
+
     /// The target's host as an argument, with the program that is there anyhow.
     pub fn target_host(&self) -> [String; 4] {
-        let host = format!("ssh://{}:{SSH_PORT}", ADDRESSES[1]);
-        ["--target-host".into(), host, "--target-program".into(), WIREPROF.into()]
+        ["--target-host".into(), self.url(1), "--target-program".into(), WIREPROF.into()]
     }
 
     /// A script that runs a program on the target's host.
     pub fn script(&self, program: &Path) -> PathBuf {
+        self.script_on(1, program)
+    }
+
+    /// A script that runs a program on one of the hosts.
+    pub fn script_on(&self, host: usize, program: &Path) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
-        let path = self.directory.path().join("on-target");
-        let net = format!("--net=/run/netns/{}", self.names[1]);
+        let path = self.directory.path().join(format!("on-{host}"));
+        let net = format!("--net=/run/netns/{}", self.names[host]);
         std::fs::write(&path, format!("#!/bin/sh\nexec nsenter {net} {} \"$@\"\n", program.display())).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
@@ -189,7 +228,7 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         self.held.cut.store(false, Ordering::Relaxed);
-        if let Some(mut sshd) = self.sshd.take() {
+        for sshd in &mut self.sshd {
             let _ = sshd.kill();
             let _ = sshd.wait();
         }
@@ -202,59 +241,76 @@ impl Drop for Hosts {
 /// Packets on their way, each with when it came.
 type Waiting = VecDeque<(Instant, Vec<u8>)>;
 
-/// Carries packets one way, each for as long as it is to be held, on threads of its own until the device is gone.
-fn carry(from: Arc<File>, to: Arc<File>, delay: Duration, held: Arc<Held>) {
-    let queue: Arc<(Mutex<Waiting>, Condvar)> = Arc::default();
-    let filled = queue.clone();
-    let cut = held.clone();
-    std::thread::spawn(move || {
-        tun::hurry();
-        let mut packet = [0; 65_536];
-        while let Ok(length @ 1..) = (&*from).read(&mut packet) {
-            if cut.cut.load(Ordering::Relaxed) {
-                continue;
-            }
-            filled.0.lock().unwrap().push_back((Instant::now(), packet[..length].to_vec()));
-            filled.1.notify_one();
-        }
-    });
-    std::thread::spawn(move || {
-        tun::hurry();
-        loop {
-            let (came, packet) = {
-                let mut waiting = queue.0.lock().unwrap();
-                loop {
-                    match waiting.pop_front() {
-                        Some(next) => break next,
-                        None => waiting = queue.1.wait(waiting).unwrap(),
-                    }
+/// Carries packets between the hosts by their addresses, each for as long as it is to be held, on threads of its own
+/// until the devices are gone.
+fn carry(ends: &[Arc<File>], delay: Duration, held: &Arc<Held>) {
+    let queues: Vec<Arc<(Mutex<Waiting>, Condvar)>> = ends.iter().map(|_| Arc::default()).collect();
+    for from in ends {
+        let (from, queues, held) = (from.clone(), queues.clone(), held.clone());
+        std::thread::spawn(move || {
+            tun::hurry();
+            let mut packet = [0; 65_536];
+            while let Ok(length @ 1..) = (&*from).read(&mut packet) {
+                // Of IPv4 the last byte of the destination is in byte 19; what else there is goes nowhere.
+                let to = (length >= 20 && packet[0] >> 4 == 4).then(|| usize::from(packet[19]));
+                let Some(queue) = to.and_then(|to| queues.get(to.wrapping_sub(1))) else { continue };
+                if !held.cut.load(Ordering::Relaxed) {
+                    queue.0.lock().unwrap().push_back((Instant::now(), packet[..length].to_vec()));
+                    queue.1.notify_one();
                 }
-            };
-            std::thread::sleep((came + delay).saturating_duration_since(Instant::now()));
-            if (&*to).write_all(&packet).is_err() && to.metadata().is_err() {
-                return;
             }
-            held.nanos.fetch_add(came.elapsed().as_nanos() as u64, Ordering::Relaxed);
-            held.packets.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    for (to, queue) in ends.iter().zip(queues) {
+        let (to, held) = (to.clone(), held.clone());
+        std::thread::spawn(move || deliver(&to, &queue, delay, &held));
+    }
+}
+
+/// Runs on a thread of its own: what is for one host.
+fn deliver(to: &File, queue: &(Mutex<Waiting>, Condvar), delay: Duration, held: &Held) {
+    tun::hurry();
+    loop {
+        let (came, packet) = {
+            let mut waiting = queue.0.lock().unwrap();
+            loop {
+                match waiting.pop_front() {
+                    Some(next) => break next,
+                    None => waiting = queue.1.wait(waiting).unwrap(),
+                }
+            }
+        };
+        std::thread::sleep((came + delay).saturating_duration_since(Instant::now()));
+        if (&*to).write_all(&packet).is_err() && to.metadata().is_err() {
+            return;
         }
-    });
+        held.nanos.fetch_add(came.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        held.packets.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// What the standard library has no call for.
 mod tun {
     use super::*;
 
+    /// This thread is in a namespace from now on.
+    pub fn enter(namespace: &str) -> Result<(), String> {
+        let path = format!("/run/netns/{namespace}");
+        let net = File::open(&path).map_err(|error| format!("{path}: {error}"))?;
+        // SAFETY: setns takes a descriptor, which lives here, and changes this thread only.
+        if unsafe { libc::setns(net.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+            return Err(format!("setns: {}", std::io::Error::last_os_error()));
+        }
+        Ok(())
+    }
+
     /// The device `wt0` of a namespace, packet by packet (Documentation/networking/tuntap.rst of the kernel).
     pub fn open(namespace: &str) -> Result<File, String> {
         const IFF_TUN: i16 = 1;
         const IFF_NO_PI: i16 = 0x1000;
-        let path = format!("/run/netns/{namespace}");
+        let namespace = namespace.to_string();
         std::thread::spawn(move || {
-            let net = File::open(&path).map_err(|error| format!("{path}: {error}"))?;
-            // SAFETY: setns takes a descriptor, which lives here, and changes this thread only, which ends below.
-            if unsafe { libc::setns(net.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-                return Err(format!("setns: {}", std::io::Error::last_os_error()));
-            }
+            enter(&namespace)?;
             let tun = File::options().read(true).write(true).open("/dev/net/tun");
             let tun = tun.map_err(|error| format!("/dev/net/tun: {error}"))?;
             // `struct ifreq`: the name, then flags, in 40 bytes (linux/if.h).

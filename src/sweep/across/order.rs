@@ -113,7 +113,14 @@ impl Order {
                 here: true,
                 ..TargetRequest::default()
             },
-            load: LoadRequest { workload, protocol: Protocol::default(), driver, counter, session: Vec::new(), hosts: None },
+            load: LoadRequest {
+                workload,
+                protocol: Protocol::default(),
+                driver,
+                counter,
+                session: Vec::new(),
+                hosts: None,
+            },
             observe: ObserveRequest {
                 metrics_url: self.metrics_url,
                 no_metrics: self.no_metrics,

@@ -2,9 +2,7 @@
 //! where it is dropped instead, the other side puts back what it set.
 
 use super::super::manifest::{self, manifest};
-use super::super::{
-    DriverChoice, Prepared, Request, ServerState, Sources, Stop, check, driver, instruments,
-};
+use super::super::{DriverChoice, Prepared, Request, ServerState, Sources, Stop, check, driver, instruments};
 use super::order::Order;
 use super::{Across, Ask, Found, Tell};
 use crate::connection::Address;

@@ -227,8 +227,7 @@ impl LoadHost {
         stop: &Stop,
         tell: &mut (dyn FnMut(Event) + Send),
     ) -> Result<LoadHost> {
-        let link =
-            Link::open_for(crate::remote::LOAD_VERB, options, &mut |text: &str| tell(Event::Preparing(text)))?;
+        let link = Link::open_for(crate::remote::LOAD_VERB, options, &mut |text: &str| tell(Event::Preparing(text)))?;
         link.send(&Ask::Prepare(Box::new(order.clone())))?;
         let deadline = Instant::now() + LIMIT;
         loop {
