@@ -1,6 +1,6 @@
 //! A load that several hosts drive: how clients are divided over them, and what each did as one load. Invariant: what
-//! is counted is counted once, so that the whole is the sum of the hosts' parts, slice by slice and value by value; what
-//! one of them did not tell is not told of the whole.
+//! is counted is counted once, so that the whole is the sum of the hosts' parts, slice by slice and value by value;
+//! what one of them did not tell is not told of the whole.
 
 use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
 use super::{LoopChoice, SliceLatency};

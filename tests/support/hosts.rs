@@ -1,6 +1,6 @@
 //! Two hosts of a test's own, or three: network namespaces with a network between them that holds every packet for a
-//! while, and a real sshd in each but the first. Invariant: all of it is gone when its value is dropped, and nothing is sent to any
-//! address but theirs.
+//! while, and a real sshd in each but the first. Invariant: all of it is gone when its value is dropped, and nothing is
+//! sent to any address but theirs.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 

@@ -111,8 +111,8 @@ fn keeps_proportions(workload: &Workload, level: usize, hosts: usize) -> Result<
     }
     if sum != whole {
         bail!(LoadError::Usage(format!(
-            "{level} clients of {} jobs cannot be divided over {hosts} load hosts in the jobs' proportions: give levels \
-             of which each host can have a whole part",
+            "{level} clients of {} jobs cannot be divided over {hosts} load hosts in the jobs' proportions: give \
+             levels of which each host can have a whole part",
             whole.len()
         )));
     }
