@@ -252,6 +252,13 @@ pub enum Check {
         /// Length of the window in ns.
         nanos: u64,
     },
+    /// A check of one of several hosts that drive the load.
+    OfLoadHost {
+        /// The host, as the user names it.
+        host: String,
+        /// What is checked of it.
+        check: Box<Check>,
+    },
     /// What could not be checked, and why.
     Unchecked {
         /// What was to be checked, in words.
@@ -345,6 +352,7 @@ impl Check {
             Check::CarriedTime { .. } => warn(self.share().abs() > bound::CARRIED_TIME),
             Check::LostEvents { .. } => warn(self.share() > bound::LOST_EVENTS),
             Check::HostClocks { .. } => warn(self.share() > bound::HOST_CLOCKS),
+            Check::OfLoadHost { check, .. } => check.status(),
             Check::Unchecked { .. } => Status::NotMeasured,
         }
     }

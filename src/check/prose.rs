@@ -178,6 +178,7 @@ impl fmt::Display for Check {
                 write!(f, "{lost} of the carriers lost beside {events} kept ({percent:.2} %)")
             }
             Check::TargetSeen(seen) => f.write_str(&seen.sentence()),
+            Check::OfLoadHost { host, check } => write!(f, "{host}: {check}"),
             Check::Unchecked { what, why } => write!(f, "{what}: not measured: {why}"),
         }
     }
@@ -265,6 +266,12 @@ impl Check {
                     (--follow 500ms)"
             }
             Check::TargetSeen(seen) => return Some(seen.remedy().into()),
+            Check::OfLoadHost { check, .. } => match check.as_ref() {
+                Check::MachineBusy { .. } | Check::GeneratorCpu { no_room: true, .. } => {
+                    "the load hosts bound this level: add another (--load-host), or take CPU-bound work off this one"
+                }
+                _ => return check.remedy(),
+            },
             Check::Unchecked { .. } => return None,
         };
         Some(remedy.to_string())

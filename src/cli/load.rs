@@ -2,6 +2,7 @@
 
 use super::Usage;
 use super::conduct::duration;
+use super::load_hosts::LoadHosts;
 use crate::load::Protocol;
 use crate::preset::Preset;
 use crate::sweep::{DriverChoice, LoadRequest, LoadThreads, QueryCounter};
@@ -40,6 +41,8 @@ pub struct Load {
     /// [default: the preset's]
     #[arg(long, value_name = "EXPRESSION")]
     divisor: Option<String>,
+    #[command(flatten)]
+    pub hosts: LoadHosts,
 }
 
 fn driver(text: &str) -> Result<String, String> {
@@ -89,6 +92,7 @@ impl Load {
             },
             counter: self.divisor.as_deref().map(QueryCounter::parse).transpose().map_err(usage)?,
             session: Vec::new(),
+            hosts: None,
         })
     }
 

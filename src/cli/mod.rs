@@ -23,6 +23,7 @@ mod input;
 mod json_lines;
 mod ladder;
 mod load;
+mod load_hosts;
 mod log;
 mod man;
 mod metrics;
@@ -150,10 +151,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     child::survive_file_size_limit();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Before all else: its standard output belongs to the link.
-    if let [_, verb] = &arguments[..]
-        && verb == crate::remote::VERB
-    {
-        return target_host::observe();
+    match &arguments[..] {
+        [_, verb] if verb == crate::remote::VERB => return target_host::observe(),
+        [_, verb] if verb == crate::remote::LOAD_VERB => return load_hosts::drive(),
+        _ => {}
     }
     match complete::answered(&arguments) {
         Ok(true) => return ExitCode::SUCCESS,

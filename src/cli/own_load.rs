@@ -70,7 +70,11 @@ impl OwnLoad {
     /// # Errors
     /// An argument that cannot be followed.
     pub fn request(&self, preset: &Preset, replicates: usize) -> Result<Request> {
-        let load = self.load.request(preset)?;
+        let mut load = self.load.request(preset)?;
+        load.hosts = self.load.hosts.asked(self.connect.host.clean);
+        let mut target = self.connect.target(&self.observe.instruments);
+        // Its address is the one by which other hosts know it.
+        target.here |= load.hosts.is_some() && target.across.is_none();
         let window = self.windows.window.or(load.workload.duration).unwrap_or(Duration::from_secs(10));
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let plan = Plan {
@@ -80,10 +84,9 @@ impl OwnLoad {
             timing: Timing { warmup: self.windows.warmup, window },
             precision: None,
         };
-        let instruments = &self.observe.instruments;
         let request = Request {
             preset: preset.clone(),
-            target: self.connect.target(instruments),
+            target,
             load,
             observe: self.observe.request(),
             plan,

@@ -128,6 +128,7 @@ impl Record {
                 driver: DriverChoice::Foreign { clients: self.clients },
                 counter,
                 session: Vec::new(),
+                hosts: None,
             },
             observe: ObserveRequest {
                 statements_url: self.statements_url.clone(),

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 #[command(next_help_heading = "Target")]
+#[command(group = clap::ArgGroup::new("other_hosts").multiple(true))]
 pub struct TargetHost {
     /// The server's host, where it is not this one: wireprof drives the load here and observes there, over your ssh.
     /// --url is then as this host knows the server; all other addresses, --pid and --also are as that host knows them
-    #[arg(long, value_name = "ssh://[USER@]HOST[:PORT]", requires = "url")]
+    #[arg(long, value_name = "ssh://[USER@]HOST[:PORT]", requires = "url", group = "other_hosts")]
     target_host: Option<Host>,
     /// wireprof on that host [default: a copy of this one, kept in ~/.cache/wireprof there]
     #[arg(long, value_name = "PATH", requires = "target_host")]
@@ -19,9 +20,9 @@ pub struct TargetHost {
     /// Run it there through `sudo -n`
     #[arg(long, requires = "target_host")]
     target_sudo: bool,
-    /// Take the copy away from that host at the end
-    #[arg(long, requires = "target_host", conflicts_with = "target_program")]
-    clean: bool,
+    /// Take the copy away from other hosts at the end
+    #[arg(long, requires = "other_hosts", conflicts_with = "target_program")]
+    pub clean: bool,
 }
 
 impl TargetHost {

@@ -99,14 +99,21 @@ impl Address {
         Address { here: true, ..self }
     }
 
+    /// Whether each host has a server of its own at this address: a loopback address, or a Unix socket.
+    pub fn is_loopback(&self) -> bool {
+        match &self.endpoint {
+            Endpoint::Tcp { host, .. } => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            Endpoint::Unix { .. } => true,
+        }
+    }
+
     /// The TCP port, where the host is this one by its name or by [`Address::on_this_host`]; `None` for other hosts and
     /// Unix sockets.
     pub fn local_port(&self) -> Option<u16> {
         match &self.endpoint {
-            Endpoint::Tcp { host, port, .. } => {
-                let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-                (self.here || loopback || host == "localhost").then_some(*port)
-            }
+            Endpoint::Tcp { port, .. } => (self.here || self.is_loopback()).then_some(*port),
             Endpoint::Unix { .. } => None,
         }
     }

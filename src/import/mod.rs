@@ -121,6 +121,7 @@ pub fn import(directory: &Path, preset: &Preset, options: &ImportOptions) -> Res
     let name = || directory.file_name().map_or_else(|| "import".to_string(), |n| n.to_string_lossy().into_owned());
     let manifest = Manifest {
         load_host: None,
+        load_hosts: Vec::new(),
         schema: SCHEMA,
         id: options.id.clone().unwrap_or_else(name),
         name: None,

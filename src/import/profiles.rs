@@ -192,6 +192,7 @@ fn manifest(windows: &[ImportedWindow], preset: &Preset, options: &ProfileOption
     let unrecorded = || UNRECORDED.to_string();
     Manifest {
         load_host: None,
+        load_hosts: Vec::new(),
         schema: SCHEMA,
         id: options.id.clone(),
         name: None,

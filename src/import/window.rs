@@ -194,6 +194,7 @@ fn load(jobs: &[DbbenchJob], level: usize, span: Span, missing: &mut Vec<Missing
             .collect(),
         transactions: None,
         reported: None,
+        hosts: Vec::new(),
     }
 }
 

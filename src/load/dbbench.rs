@@ -286,5 +286,6 @@ fn trace(driver: String, level: usize, span: Span, ran: Span, jobs: &[DbbenchJob
         jobs: jobs.iter().map(job).collect(),
         transactions: None,
         reported: Some(Reported { ran, jobs: jobs.iter().map(told).collect() }),
+        hosts: Vec::new(),
     }
 }

@@ -34,6 +34,10 @@ pub trait Load: Send {
     fn use_threads(&mut self, _threads: usize) -> Result<()> {
         Ok(())
     }
+    /// Whether the warm-up has found all that it is to find where the load is; asked until it has.
+    fn settled(&self) -> bool {
+        true
+    }
     /// How the number of load threads came about, for [`super::Generator::choice`].
     fn chosen(&mut self, _choice: ThreadChoice) {}
     /// The client's ends of its connections: ports, or inodes of Unix sockets; `None`: it is not known which are its

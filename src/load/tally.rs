@@ -68,6 +68,7 @@ pub fn cut(span: Span, notes: &[Notes], plan: &Plan, setting: Setting) -> LoadTr
         jobs: tally.jobs,
         transactions: plan.mix().map(|mix| transactions(span, notes, mix)),
         reported: None,
+        hosts: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a driver reports of one stretch of load. Invariant: a query is counted in the interval in which its last
 //! row was received, exactly once; slices of 50 ms partition the span, so their counts sum to the total.
 
-use super::{LoopChoice, SliceLatency, ThreadChoice, Transactions};
+use super::{HostLoad, LoopChoice, SliceLatency, ThreadChoice, Transactions};
 use crate::clock::Span;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,9 @@ pub struct LoadTrace {
     /// What another program that drove the load says of it; `None`: none did, or it says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Reported>,
+    /// What each of several hosts did of it; empty where one host drove it, that of the conductor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostLoad>,
 }
 
 /// What the program that drove the load says of its whole run, which is not the window.
@@ -200,6 +203,7 @@ impl LoadTrace {
             jobs: Vec::new(),
             transactions: None,
             reported: None,
+            hosts: Vec::new(),
         }
     }
 

@@ -146,8 +146,8 @@ impl LinkOptions {
     }
 
     /// Starts ssh; gives it with what it says first: that the program is ready, or on what machine it is absent.
-    fn begin(&self, name: &str) -> Result<Begun> {
-        let mut ssh = self.ssh(&program::start(name, self.program.as_deref(), self.sudo));
+    fn begin(&self, name: &str, verb: &str) -> Result<Begun> {
+        let mut ssh = self.ssh(&program::start(name, self.program.as_deref(), self.sudo, verb));
         ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = ssh.spawn().map_err(|error| self.no_ssh(&error))?;
         let words = Arc::new(Mutex::new(Vec::new()));
@@ -228,12 +228,20 @@ impl<A: Serialize, T: DeserializeOwned + Send + 'static> Link<A, T> {
     /// # Errors
     /// A host that cannot be reached without asking anybody, another kind of machine, a program that does not run.
     pub fn open(options: LinkOptions, progress: &mut dyn FnMut(&str)) -> Result<Link<A, T>> {
+        Self::open_for(program::VERB, options, progress)
+    }
+
+    /// As [`Link::open`], for one of this program's hidden verbs.
+    ///
+    /// # Errors
+    /// As [`Link::open`].
+    pub fn open_for(verb: &str, options: LinkOptions, progress: &mut dyn FnMut(&str)) -> Result<Link<A, T>> {
         let name = program::own_name()?;
-        let mut begun = options.begin(&name)?;
+        let mut begun = options.begin(&name, verb)?;
         if let Some(machine) = begun.line.strip_prefix(ABSENT).map(|machine| machine.trim().to_string()) {
             end(&mut begun.child);
             put_there(&options, &name, &machine, progress)?;
-            begun = options.begin(&name)?;
+            begun = options.begin(&name, verb)?;
         }
         let Begun { mut child, output, words, line } = begun;
         if line.starts_with(ABSENT) {

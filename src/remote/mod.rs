@@ -12,7 +12,7 @@ mod served;
 pub use frame::{Frame, read_frame, write_frame};
 pub use host::{BadHost, Host};
 pub use link::{Link, LinkOptions};
-pub use program::{VERB, own_name};
+pub use program::{LOAD_VERB, VERB, own_name};
 pub use served::Served;
 
 use serde::{Deserialize, Serialize};

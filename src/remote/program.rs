@@ -16,6 +16,8 @@ pub const READY: &str = "wireprof is there";
 pub const ABSENT: &str = "wireprof is absent on";
 /// The hidden verb that serves over standard input and output.
 pub const VERB: &str = "observe-for-another-host";
+/// The hidden verb that drives load for another host, over the same.
+pub const LOAD_VERB: &str = "load-for-another-host";
 
 /// The running program's name on other hosts: its version, length and checksum.
 ///
@@ -41,11 +43,11 @@ fn directory() -> &'static str {
 }
 
 /// Starts it: the one at `path` where the user names one, else the copy; says so where there is none.
-pub fn start(name: &str, path: Option<&str>, sudo: bool) -> String {
+pub fn start(name: &str, path: Option<&str>, sudo: bool, verb: &str) -> String {
     let sudo = if sudo { "sudo -n " } else { "" };
     let program = path.map_or_else(|| format!("{}/{name}", directory()), quoted_inside);
     shell(&format!(
-        "p=\"{program}\"; if [ -x \"$p\" ]; then exec {sudo}\"$p\" {VERB}; fi; echo \"{ABSENT} $(uname -sm)\""
+        "p=\"{program}\"; if [ -x \"$p\" ]; then exec {sudo}\"$p\" {verb}; fi; echo \"{ABSENT} $(uname -sm)\""
     ))
 }
 
@@ -107,7 +109,7 @@ mod tests {
     #[test]
     fn a_program_is_put_there_whole_started_and_taken_away() {
         let home = tempfile::tempdir().unwrap();
-        let (said, _) = run(&start("wireprof-1", None, false), home.path(), b"");
+        let (said, _) = run(&start("wireprof-1", None, false, VERB), home.path(), b"");
         assert!(said.starts_with(ABSENT) && said.contains("Linux"), "{said}");
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(b"#!/bin/sh\necho started with $1\n").unwrap();
@@ -116,9 +118,12 @@ mod tests {
         let programs = home.path().join(".cache/wireprof/programs");
         assert!(!whole && std::fs::read_dir(&programs).unwrap().count() == 0, "half of it leaves nothing");
         assert!(run(&install("wireprof-1"), home.path(), &packed).1);
-        assert_eq!(run(&start("wireprof-1", None, false), home.path(), b"").0, format!("started with {VERB}\n"));
+        assert_eq!(run(&start("wireprof-1", None, false, VERB), home.path(), b"").0, format!("started with {VERB}\n"));
         let named = programs.join("wireprof-1").display().to_string();
-        assert_eq!(run(&start("other", Some(&named), false), home.path(), b"").0, format!("started with {VERB}\n"));
+        assert_eq!(
+            run(&start("other", Some(&named), false, VERB), home.path(), b"").0,
+            format!("started with {VERB}\n")
+        );
         assert!(run(&remove(), home.path(), b"").1);
         assert!(!programs.exists());
     }
@@ -126,7 +131,7 @@ mod tests {
     #[test]
     fn a_path_of_the_users_is_no_shell_syntax() {
         let home = tempfile::tempdir().unwrap();
-        let (said, _) = run(&start("x", Some("/no/$(echo out)/`id`/\"; echo more"), false), home.path(), b"");
+        let (said, _) = run(&start("x", Some("/no/$(echo out)/`id`/\"; echo more"), false, VERB), home.path(), b"");
         assert!(said.starts_with(ABSENT), "{said}");
     }
 }

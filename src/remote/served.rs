@@ -81,6 +81,11 @@ impl<A: DeserializeOwned + Send + 'static, T: Serialize> Served<A, T> {
         }
     }
 
+    /// The next message, if one comes in time.
+    pub fn receive_within(&self, time: Duration) -> Option<A> {
+        self.messages.lock().recv_timeout(time).ok()
+    }
+
     /// The next message, if one has come.
     pub fn poll(&self) -> Option<A> {
         self.messages.lock().try_recv().ok()

@@ -4,8 +4,9 @@ use super::figure::significant;
 use super::model::{Align, Cell, Column, Report, Section, Table};
 use crate::analyze::judge::summary::LevelSummary;
 use crate::connection::{legible, legible_arguments};
-use crate::run::{BuiltFrom, Manifest, Target};
+use crate::run::{BuiltFrom, LoadHostFacts, Manifest, Target};
 use crate::target::Host;
+use crate::words::counted;
 use std::time::Duration;
 
 /// Characters of a revision in the list.
@@ -134,7 +135,13 @@ fn joined(levels: &[usize]) -> String {
 /// Where the load came from, if from another host.
 fn load_host(manifest: &Manifest) -> String {
     let on = |host: &Host| format!(" from another host ({}, {} x {})", host.name, host.cpus, host.cpu);
-    manifest.load_host.as_ref().map_or(String::new(), on)
+    let one = manifest.load_host.as_ref().map_or(String::new(), on);
+    let each = |of: &LoadHostFacts| format!("{}: {}, {} x {}", of.address, of.host.name, of.host.cpus, of.host.cpu);
+    let each: Vec<String> = manifest.load_hosts.iter().map(each).collect();
+    match each.is_empty() {
+        true => one,
+        false => format!(" from {} ({})", counted(each.len() as u64, "load host"), each.join("; ")),
+    }
 }
 
 /// What was measured, with what, on what: `name: value` lines.

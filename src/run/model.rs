@@ -44,6 +44,9 @@ pub struct Manifest {
     /// The machine that drove the load, where that was another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_host: Option<Host>,
+    /// The machines that drove the load, where it was asked for some; in the order in which clients were divided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load_hosts: Vec<LoadHostFacts>,
     /// What was sent, and by whom.
     pub workload: WorkloadSummary,
     /// Levels in ascending order; the order they were run in is that of `order`.
@@ -233,6 +236,15 @@ pub struct WindowFacts {
     pub target_started: Option<String>,
     /// What was wanted of the window and not measured.
     pub missing: Vec<Missing>,
+}
+
+/// A machine that drove load for another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadHostFacts {
+    /// As the user named it.
+    pub address: String,
+    /// What it is.
+    pub host: Host,
 }
 
 /// A window across two hosts.

@@ -77,9 +77,10 @@ pub fn wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Op
         notes.push("places were not followed: the server is not on this host".into());
         return None;
     }
-    let open = || match request.load.driver {
-        DriverChoice::Elsewhere => SocketProgram::of_one_end(hops, Side::Server),
-        _ => SocketProgram::open(hops),
+    let elsewhere = request.load.driver == DriverChoice::Elsewhere || request.load.hosts.is_some();
+    let open = || match elsewhere {
+        true => SocketProgram::of_one_end(hops, Side::Server),
+        false => SocketProgram::open(hops),
     };
     match tokio::task::block_in_place(open) {
         Ok(program) => Some(Box::new(program)),

@@ -89,6 +89,9 @@ fn worthwhile(sources: &Sources, load: &dyn Load, asked: &Asked<'_>) -> Result<u
         let least = (2 * SLICE * FEWEST as u64) as f64 / OF_RUN;
         return Err(format!("the run is planned for less than {}", time(least)));
     };
+    if sources.load_hosts.is_some() {
+        return Err("the queries of other hosts are told only some times a second while they run".into());
+    }
     if load.progress().0 == 0 {
         return Err("the queries of this load are not counted while it runs".into());
     }

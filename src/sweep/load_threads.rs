@@ -2,7 +2,7 @@
 //! Invariant: one level has one number, whatever is measured at it, so that windows, replicates and sides are alike.
 
 use super::window::{Asked, pause, watch_generator};
-use super::{Event, Sources};
+use super::{Event, Sources, Stop};
 use crate::clock;
 use crate::load::{Load, ThreadChoice, WhyThreads, most_threads};
 use crate::target::{Role, SchedulerDelta, Snapshot, allowed_cpus, difference, idle};
@@ -20,6 +20,8 @@ const FULL_CPUS: f64 = 0.5;
 /// A reading is as long as half the warm-up, within these bounds in ns: the kernel counts idle time in ticks of 10 ms.
 const SHORTEST: u64 = 200_000_000;
 const LONGEST: u64 = 1_000_000_000;
+/// How often other hosts are asked whether they have found theirs, in ns.
+const SETTLING: u64 = 20_000_000;
 
 /// The numbers that were found, by level; one for all arms that are measured by turns.
 #[derive(Debug, Default)]
@@ -117,7 +119,8 @@ pub async fn warm_up(
     loop {
         let began = clock::now();
         let Some(threads) = load.adjustable().filter(|_| book.of(level).1.is_none()) else {
-            return pause(load, sources, began + warmup, stop).await;
+            pause(load, sources, began + warmup, stop).await?;
+            return settle(sources, load, stop).await;
         };
         let (length, cpus) = ((warmup / 2).clamp(SHORTEST, LONGEST), allowed_cpus());
         pause(load, sources, began + warmup.saturating_sub(length), stop).await?;
@@ -143,6 +146,14 @@ pub async fn warm_up(
             }
         }
     }
+}
+
+/// Waits for what other hosts find in their warm-up.
+async fn settle(sources: &Sources, load: &dyn Load, stop: &Stop) -> Result<()> {
+    while !load.settled() {
+        pause(load, sources, clock::now() + SETTLING, stop).await?;
+    }
+    Ok(())
 }
 
 fn between(before: (Snapshot, Option<u64>), after: (Snapshot, Option<u64>)) -> Option<Reading> {

@@ -30,6 +30,7 @@ pub fn manifest(request: &Request, address: &Address, found: Found) -> Manifest 
     levels.dedup();
     Manifest {
         load_host: None,
+        load_hosts: Vec::new(),
         schema: SCHEMA,
         id: run_id(created, &request.preset.name),
         name: request.name.clone(),

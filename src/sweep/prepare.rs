@@ -145,6 +145,7 @@ async fn complete(
         absent,
         there: None,
         also: Vec::new(),
+        load_hosts: None,
     };
     Ok((sources, manifest))
 }

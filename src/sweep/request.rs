@@ -1,7 +1,7 @@
 //! What the user asks of a measurement. Invariant: nothing in it is open and nothing has been changed for it; [`check`]
 //! refuses what could be followed on no server.
 
-use super::{Across, AlsoRequest, ObserverSpec, QueryCounter, Timing};
+use super::{Across, AlsoRequest, LoadHostsAsked, ObserverSpec, QueryCounter, Timing};
 use crate::load::{self, Address, LoadError};
 use crate::preset::{Preset, Step};
 use crate::run::{BuiltFrom, PrecisionGoal};
@@ -68,6 +68,8 @@ pub struct LoadRequest {
     pub counter: Option<QueryCounter>,
     /// Statements run on each of the load's connections when it is opened.
     pub session: Vec<String>,
+    /// The hosts that drive it; `None`: this one.
+    pub hosts: Option<LoadHostsAsked>,
 }
 
 /// The instruments.

@@ -3,6 +3,7 @@
 
 use super::across::{AlsoHost, TargetHost};
 use super::follow::FollowPlan;
+use super::load_hosts::LoadHosts;
 use super::server_profiles::ServerProfiler;
 use super::{Event, FreshnessProbe, QueryCounter};
 use crate::load::Driver;
@@ -53,6 +54,8 @@ pub struct Sources {
     pub there: Option<TargetHost>,
     /// Further hosts, of each of which a process is sampled in the same windows.
     pub also: Vec<AlsoHost>,
+    /// The hosts that drive the load, where these are others.
+    pub load_hosts: Option<LoadHosts>,
 }
 
 /// The processes on this host that are measured.
@@ -90,6 +93,31 @@ impl Processes {
 }
 
 impl Sources {
+    /// A load, and nothing that is listened to.
+    pub fn of_load(driver: Box<dyn Driver>) -> Sources {
+        Sources {
+            driver,
+            counter: None,
+            processes: Processes { watched: Watched::default(), target: None, companions: Vec::new() },
+            sampler: None,
+            profilers: Vec::new(),
+            scraper: None,
+            scrape_cost: None,
+            series: Vec::new(),
+            statements: None,
+            reset_statements: false,
+            wire: None,
+            follow: None,
+            freshness: None,
+            awake: None,
+            live: false,
+            absent: Vec::new(),
+            there: None,
+            load_hosts: None,
+            also: Vec::new(),
+        }
+    }
+
     /// What takes the sampler long is done before the first window.
     pub fn warm(&mut self, tell: &mut (dyn FnMut(Event) + Send)) {
         let sampled = self.processes.sampled();

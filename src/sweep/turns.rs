@@ -9,7 +9,9 @@ use super::plan::letter;
 use super::precision::PrecisionBook;
 use super::sampling_rate::RateBook;
 use super::window_loop::WindowLoop;
-use super::{Event, Launch, Launched, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare};
+use super::{
+    Event, Launch, Launched, LoadHosts, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare,
+};
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use anyhow::{Error, Result, bail};
 use std::path::PathBuf;
@@ -195,13 +197,23 @@ impl<'a> Turns<'a> {
 
     /// Sets up, takes the windows, and puts back whatever became of them.
     async fn measure(&mut self, turn: Turn, request: Request, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
-        // First, for it changes nothing.
-        let (also, noted) = tokio::task::block_in_place(|| AlsoHost::open_all(&request, self.stop, tell))?;
-        let prepared = match request.target.across.clone() {
-            Some(across) => prepare_across(request, &across, self.stop, tell).await,
-            None => prepare(request, self.stop).await,
+        // Before the server is changed: what another host refuses leaves it as it is.
+        let hosts = tokio::task::block_in_place(|| LoadHosts::open(&request, self.stop, tell))?;
+        let (also, noted) = match tokio::task::block_in_place(|| AlsoHost::open_all(&request, self.stop, tell)) {
+            Ok(opened) => opened,
+            Err(error) => return Err(with_ends(error, hosts, Vec::new())),
         };
-        let Prepared { mut sources, mut manifest, state } = prepared?;
+        let prepared = match request.target.across.clone() {
+            Some(across) => prepare_across(request.clone(), &across, self.stop, tell).await,
+            None => prepare(request.clone(), self.stop).await,
+        };
+        let Prepared { mut sources, mut manifest, state } = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(with_ends(error, hosts, also)),
+        };
+        if let Some(hosts) = hosts {
+            hosts.drive(&request, &mut sources, &mut manifest);
+        }
         sources.also = also;
         noted.into_iter().for_each(|text| note(&mut manifest.notes, text));
         for change in &manifest.changes {
@@ -212,6 +224,8 @@ impl<'a> Turns<'a> {
             Some(probe) => probe.close().await,
             None => Ok(()),
         };
+        let hosts = sources.load_hosts.take();
+        let hosts = tokio::task::block_in_place(|| end_load_hosts(hosts));
         let there = match sources.there.take() {
             Some(there) => tokio::task::block_in_place(|| there.end(self.restore || windows.is_err(), tell)),
             None => Ok(()),
@@ -229,7 +243,7 @@ impl<'a> Turns<'a> {
             }
             (Launch::Testbed(_) | Launch::Command { .. }, _) => Ok(()),
         };
-        first_error([windows, dropped, there, also, ended, back], tell)
+        first_error([windows, dropped, hosts, there, also, ended, back], tell)
     }
 
     async fn windows(
@@ -293,6 +307,16 @@ impl<'a> Turns<'a> {
         }
         SweepEnd { runs, cut: cut.or(after), whole }
     }
+}
+
+fn end_load_hosts(hosts: Option<LoadHosts>) -> Result<()> {
+    hosts.map_or(Ok(()), LoadHosts::end)
+}
+
+/// Ends what runs on other hosts, for this error; it has with it what could not be ended.
+fn with_ends(error: Error, hosts: Option<LoadHosts>, also: Vec<AlsoHost>) -> Error {
+    let ended = tokio::task::block_in_place(|| [end_load_hosts(hosts), end_all(also)]);
+    ended.into_iter().filter_map(Result::err).fold(error, |error, more| error.context(format!("{more:#}")))
 }
 
 /// Puts back what a preset changed, and tells what was done.

@@ -6,6 +6,7 @@ use super::across::{AlsoWindow, begin_all, cut_all, stop_all};
 use super::activity::Learnt;
 use super::follow::{CapturedHands, follow};
 use super::live::Live;
+use super::load_hosts::LoadHosts;
 use super::load_threads::{self, ThreadBook};
 use super::sampling_rate::{self, RateBook};
 use super::scrapes::{SECOND, pace};
@@ -147,6 +148,9 @@ pub async fn capture(sources: &mut Sources, threads: &mut ThreadBook, mut asked:
     let unknown = load.unmeasured().into_iter();
     missing.extend(unknown.map(|(what, why)| lacking(what.into(), &why, "drive the load with `wireprof sweep`")));
     let load = tokio::task::block_in_place(|| load.stop(observed.span))?;
+    if let Some(hosts) = &sources.load_hosts {
+        missing.extend(hosts.add_client_ends(observed.wire.as_mut()));
+    }
     // Only now, so that a server that is slow to answer does not have the load go on.
     let mut beside = server_profiles::answers(observed.profiles, observed.span, &mut missing).await;
     beside.extend(sampled_elsewhere(sources, &load, observed.span, stop, &mut missing));
@@ -248,6 +252,7 @@ pub(super) fn wire_snapshot(sources: &Sources, missing: &mut Vec<Missing>) -> Op
 pub(super) async fn pause(load: &dyn Load, sources: &Sources, until: Nanos, stop: &Stop) -> Result<()> {
     loop {
         stop.check()?;
+        sources.load_hosts.as_ref().map_or(Ok(()), LoadHosts::check)?;
         let gone = || Some(format!("the target process {} has ended", sources.processes.target_gone()?));
         if let Some(why) = load.failed().or_else(gone) {
             bail!(Cut::Failed(format!("{why}; see the server's own log, then run the sweep again")));

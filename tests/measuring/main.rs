@@ -18,6 +18,7 @@ mod ladder;
 mod libpq_parity;
 mod load;
 mod load_connect;
+mod load_hosts;
 mod load_scripts;
 mod load_threads;
 mod load_wire;

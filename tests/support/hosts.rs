@@ -211,9 +211,14 @@ impl Hosts {
 
     /// A script that runs a program on the target's host.
     pub fn script(&self, program: &Path) -> PathBuf {
+        self.script_on(1, program)
+    }
+
+    /// A script that runs a program on one of the hosts.
+    pub fn script_on(&self, host: usize, program: &Path) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
-        let path = self.directory.path().join("on-target");
-        let net = format!("--net=/run/netns/{}", self.names[1]);
+        let path = self.directory.path().join(format!("on-{host}"));
+        let net = format!("--net=/run/netns/{}", self.names[host]);
         std::fs::write(&path, format!("#!/bin/sh\nexec nsenter {net} {} \"$@\"\n", program.display())).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path

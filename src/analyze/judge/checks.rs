@@ -4,7 +4,8 @@ use crate::analyze::cost::accounted::SAME_SPAN;
 use crate::analyze::cost::quantities::Inputs;
 use crate::analyze::time::places::latency_at_sockets;
 use crate::check::Check;
-use crate::load::LoopKind;
+use crate::clock::{ClockRelation, Span};
+use crate::load::{Generator, HostCpus, HostLoad, LoopKind};
 use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
 use crate::profile::ColumnKind;
@@ -28,13 +29,15 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
     }
     checks.extend(carriers(window));
     checks.push(restarted(manifest, window));
-    checks.extend(window.facts.clocks.map(|clocks| Check::HostClocks {
+    // Where other hosts drive the load, their clocks count, not that of the one that conducts.
+    checks.extend(window.facts.clocks.filter(|_| window.load.hosts.is_empty()).map(|clocks| Check::HostClocks {
         bound: clocks.relation.bound,
         offset: clocks.relation.offset,
         drift: clocks.relation.drift,
         round_trip: clocks.relation.round_trip,
         nanos: window.facts.span.nanos(),
     }));
+    checks.extend(window.load.hosts.iter().flat_map(|host| of_load_host(window, host)));
     checks.push(match window.facts.skew {
         Some(skew) => Check::Skew { skew },
         None => unchecked("skew of the scrapes", window.facts.why_without(&Part::Metrics)),
@@ -95,18 +98,8 @@ fn load(window: &Window) -> Vec<Check> {
             Check::GeneratorGap { connections: load.connections, throughput: load.throughput(), mean_latency }
         }
     };
-    let generator = &load.generator;
-    let cpu = match generator.cpu.filter(|_| generator.threads > 0) {
-        Some(cpu) => Check::GeneratorCpu {
-            cpu,
-            threads: generator.threads,
-            busiest: generator.busiest,
-            no_room: generator.choice.is_some_and(|choice| choice.no_room()),
-            nanos: load.span.nanos(),
-            delay_per_query: generator.dispatch_delay.filter(|_| completed > 0).map(|d| d as f64 / completed as f64),
-        },
-        None => unchecked("the generator's CPU", "the driver does not tell it"),
-    };
+    // Of several hosts each has its own.
+    let cpu = load.hosts.is_empty().then(|| generator_cpu(&load.generator, completed, load.span));
     let worst = load.errors.iter().filter(|e| !e.accepted).max_by_key(|e| e.count);
     let first = worst.map(|e| format!("{} {} ({} times)", e.sqlstate, e.message, e.count)).unwrap_or_default();
     let rows = Check::WrongRows { wrong: load.wrong_rows, completed };
@@ -115,7 +108,51 @@ fn load(window: &Window) -> Vec<Check> {
     let lost = measured(window, &Part::Sessions, "sessions that the client lost", lost);
     let errors = Check::Errors { errors: load.error_count(), completed, first: first.trim().to_string() };
     let errors = measured(window, &Part::Errors, "failed queries", errors);
-    vec![gap, cpu, errors, rows, lost]
+    std::iter::once(gap).chain(cpu).chain([errors, rows, lost]).collect()
+}
+
+/// Whether a load generator had CPU to spare.
+fn generator_cpu(generator: &Generator, completed: u64, span: Span) -> Check {
+    match generator.cpu.filter(|_| generator.threads > 0) {
+        Some(cpu) => Check::GeneratorCpu {
+            cpu,
+            threads: generator.threads,
+            busiest: generator.busiest,
+            no_room: generator.choice.is_some_and(|choice| choice.no_room()),
+            nanos: span.nanos(),
+            delay_per_query: generator.dispatch_delay.filter(|_| completed > 0).map(|d| d as f64 / completed as f64),
+        },
+        None => unchecked("the generator's CPU", "the driver does not tell it"),
+    }
+}
+
+/// The checks of one of several hosts that drive the load. The window is cut by the target's clock: what is known of
+/// that and of the host's, each by the conductor's, is added.
+fn of_load_host(window: &Window, host: &HostLoad) -> Vec<Check> {
+    let span = window.load.span;
+    let mut checks = vec![generator_cpu(&host.generator, host.completed, span)];
+    checks.push(match host.cpus {
+        Some(HostCpus { busy, capacity }) => Check::MachineBusy { busy, capacity },
+        None => unchecked("CPU of the whole machine and steal", NO_STAT),
+    });
+    if let (None, Some(sum), true) = (window.load.rate, host.latency_sum, host.completed > 0) {
+        checks.push(Check::GeneratorGap {
+            connections: host.connections,
+            throughput: host.completed as f64 / span.seconds(),
+            mean_latency: sum as f64 / host.completed as f64,
+        });
+    }
+    let target = window.facts.clocks.map(|clocks| clocks.relation);
+    let of_target = |value: fn(&ClockRelation) -> u64| target.as_ref().map_or(0, value);
+    checks.push(Check::HostClocks {
+        bound: host.clocks.bound + of_target(|relation| relation.bound),
+        offset: target.map_or(0, |relation| relation.offset) - host.clocks.offset,
+        drift: target.map_or(0.0, |relation| relation.drift) - host.clocks.drift,
+        round_trip: host.clocks.round_trip + of_target(|relation| relation.round_trip),
+        nanos: window.facts.span.nanos(),
+    });
+    let named = |check| Check::OfLoadHost { host: host.host.clone(), check: Box::new(check) };
+    checks.into_iter().map(named).collect()
 }
 
 /// What the preset expects of the server's own metrics.

@@ -2,10 +2,11 @@
 //! the time of all its CPUs in the windows where that was read.
 
 use crate::run::Run;
-use crate::words::time;
+use crate::words::{counted, thousands, time};
 use std::collections::BTreeMap;
 
-/// How many threads drove the load at each level and through what, and why; none where another program drove it.
+/// How many threads drove the load at each level and through what, and why; none where another program drove it. And
+/// what each host did, where several did.
 pub fn load_thread_notes(run: &Run) -> Vec<String> {
     // Levels that are told in the same words are told together.
     let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -25,7 +26,24 @@ pub fn load_thread_notes(run: &Run) -> Vec<String> {
         let numbers: Vec<String> = levels.iter().map(usize::to_string).collect();
         format!("load threads: {words} (level {})", numbers.join(", "))
     };
-    told.into_iter().map(line).collect()
+    told.into_iter().map(line).chain(load_host_notes(run)).collect()
+}
+
+/// What each host did where several drove the load, over all windows.
+fn load_host_notes(run: &Run) -> Vec<String> {
+    let mut hosts: BTreeMap<&str, (usize, u64, u64)> = BTreeMap::new();
+    for host in run.windows.iter().flat_map(|window| &window.load.hosts) {
+        let (clients, completed, bound) = hosts.entry(&host.host).or_default();
+        *clients = (*clients).max(host.connections);
+        *completed += host.completed;
+        *bound = (*bound).max(host.clocks.bound);
+    }
+    let line = |(host, (clients, completed, bound)): (&str, (usize, u64, u64))| {
+        let (clients, queries) = (counted(clients as u64, "client"), thousands(&completed.to_string()));
+        let bound = time(bound as f64);
+        format!("load host {host}: {clients} at most, {queries} queries; its clock known to {bound} at worst")
+    };
+    hosts.into_iter().map(line).collect()
 }
 
 /// How well the clocks of two hosts are known to relate, in the window where they are known worst.

@@ -147,6 +147,7 @@ fn about(check: &Check) -> &'static str {
         | Check::MachineBusy { .. }
         | Check::BusiestThread { .. } => "table-costs",
         Check::Skew { .. } | Check::HostClocks { .. } => "time",
+        Check::OfLoadHost { check, .. } => about(check),
         Check::TargetRestarted { .. } | Check::Unchecked { .. } => "measured",
     }
 }

@@ -1,6 +1,7 @@
 //! One window across two hosts: the load here, everything else there. Invariant: the load runs from before the window
 //! begins there until the other side lets it go, and a window that either side gives up is given up by both.
 
+use super::super::load_hosts::LoadHosts;
 use super::super::load_threads::{self, ThreadBook};
 use super::super::window::{Asked, lacking, probe, start_wire, watch_generator, wire_snapshot};
 use super::super::{Cut, Event, Sources};
@@ -84,6 +85,7 @@ async fn both_sides(
     let unknown = load.unmeasured().into_iter();
     missing.extend(unknown.map(|(what, why)| lacking(what.into(), &why, "see the load's own messages")));
     let load = tokio::task::block_in_place(|| load.stop(clocks.span_here(window)))?;
+    let client = client.or_else(|| sources.load_hosts.as_ref()?.client_ends());
     if let Some(wire) = &mut sources.wire {
         wire.stop();
     }
@@ -168,14 +170,18 @@ fn take(
 ) -> Result<(Span, Option<Span>)> {
     link(sources)?.send(&Ask::Window { id: asked.id, ends: load.ends() })?;
     loop {
-        watch(load, asked)?;
+        watch(sources, load, asked)?;
         let received = tokio::task::block_in_place(|| link(sources)?.receive(TURN))?;
         match received.map(|frame| frame.message) {
             Some(Tell::Begun) => {
+                load.sockets_followed(true);
                 coming.before = wire_snapshot(sources, missing);
                 coming.begun = Some(clock::now());
             }
-            Some(Tell::Followed) => coming.after = wire_snapshot(sources, missing),
+            Some(Tell::Followed) => {
+                load.sockets_followed(false);
+                coming.after = wire_snapshot(sources, missing);
+            }
             Some(Tell::Following) => {
                 stop_all(&sources.also);
                 (asked.tell)(Event::Following(asked.id));
@@ -218,8 +224,9 @@ fn refused_there(sources: &Sources, refused: crate::remote::Refused) -> Error {
 }
 
 /// What ends the window on this side.
-fn watch(load: &dyn Load, asked: &Asked<'_>) -> Result<()> {
+fn watch(sources: &Sources, load: &dyn Load, asked: &Asked<'_>) -> Result<()> {
     asked.stop.check()?;
+    sources.load_hosts.as_ref().map_or(Ok(()), LoadHosts::check)?;
     match load.failed() {
         Some(why) => bail!(Cut::Failed(format!("{why}; see the server's own log, then run the sweep again"))),
         None => Ok(()),

@@ -30,20 +30,7 @@ pub fn join(there: Window, here: Here) -> Window {
     joined.facts.clocks = Some(clocks);
     joined.facts.missing.extend(joined.wire.as_ref().zip(client.as_ref()).and_then(|(wire, _)| between(wire)));
     if let (Some(wire), Some(client)) = (&mut joined.wire, client) {
-        let span = wire.span;
-        if let (Some(server), Some(client_hop)) = (wire.hops.first_mut(), client.load()) {
-            let (what, why, remedy) = match both_ends(server, client_hop, span, client.span) {
-                Ok(both) => {
-                    *server = both;
-                    wire.sends_seen &= client.sends_seen;
-                    let why = "the two ends of the load's connections are on two hosts".into();
-                    (Part::Timelines, why, "drive the load on the server's host to have single queries traced")
-                }
-                // Then there are the places of the server's end, and the client's count for their neighbours.
-                Err(why) => (Part::Places, why, "see what lies between the two hosts"),
-            };
-            joined.facts.missing.push(Missing { what, why, remedy: remedy.into() });
-        }
+        joined.facts.missing.extend(add_client_end(wire, &client));
     }
     joined
 }
@@ -61,6 +48,24 @@ fn between(wire: &WireDelta) -> Option<Missing> {
         ),
         remedy: "give the server's own address with --url, or take what stands between for the server".into(),
     })
+}
+
+/// Gives the server's end of the load's hop the client's, which was followed on another host or several; with what the
+/// window lacks for it.
+pub fn add_client_end(wire: &mut WireDelta, client: &WireDelta) -> Option<Missing> {
+    let span = wire.span;
+    let (server, client_hop) = (wire.hops.first_mut()?, client.load()?);
+    let (what, why, remedy) = match both_ends(server, client_hop, span, client.span) {
+        Ok(both) => {
+            *server = both;
+            wire.sends_seen &= client.sends_seen;
+            let why = "the two ends of the load's connections are on two hosts".into();
+            (Part::Timelines, why, "drive the load on the server's host to have single queries traced")
+        }
+        // Then there are the places of the server's end, and the client's count for their neighbours.
+        Err(why) => (Part::Places, why, "see what lies between the two hosts"),
+    };
+    Some(Missing { what, why, remedy: remedy.into() })
 }
 
 /// The load by the clock there. It was cut to the window through the relation of the clocks, so it is as long but for

@@ -13,6 +13,8 @@ mod target_host;
 
 pub use also::{AlsoHost, AlsoRequest, AlsoWindow, begin_all, cut_all, end_all, stop_all};
 pub use capture::{capture, record};
+pub use join::add_client_end;
+pub use order::with_password;
 pub use serve::serve;
 pub use target_host::{TargetHost, prepare_across};
 

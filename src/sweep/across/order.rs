@@ -113,7 +113,14 @@ impl Order {
                 here: true,
                 ..TargetRequest::default()
             },
-            load: LoadRequest { workload, protocol: Protocol::default(), driver, counter, session: Vec::new() },
+            load: LoadRequest {
+                workload,
+                protocol: Protocol::default(),
+                driver,
+                counter,
+                session: Vec::new(),
+                hosts: None,
+            },
             observe: ObserveRequest {
                 metrics_url: self.metrics_url,
                 no_metrics: self.no_metrics,
@@ -154,7 +161,7 @@ pub(super) fn at_the_rate_of_this_host(mut options: sample::Options) -> sample::
 }
 
 /// A server's address as a URL with the password that was found for it here.
-fn with_password(address: &Address) -> String {
+pub fn with_password(address: &Address) -> String {
     let shown = address.shown();
     let Some(password) = address.password() else { return shown };
     let password = percent_encoding::percent_encode(password.expose(), NON_ALPHANUMERIC).to_string();

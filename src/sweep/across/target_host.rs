@@ -2,16 +2,14 @@
 //! where it is dropped instead, the other side puts back what it set.
 
 use super::super::manifest::{self, manifest};
-use super::super::{
-    DriverChoice, Prepared, Processes, Request, ServerState, Sources, Stop, check, driver, instruments,
-};
+use super::super::{DriverChoice, Prepared, Request, ServerState, Sources, Stop, check, driver, instruments};
 use super::order::Order;
 use super::{Across, Ask, Found, Tell};
 use crate::connection::Address;
 use crate::load::{self, LoadError};
 use crate::remote::{Frame, Link};
 use crate::sweep::Event;
-use crate::target::{Watched, host};
+use crate::target::host;
 use crate::wire::{Hop, Listens, Side, SocketProgram, WireSource};
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -113,34 +111,17 @@ async fn beside_load(
     let (url, version) = (manifest.target.url.clone(), manifest.target.version.clone());
     let source = manifest.target.source.clone();
     manifest.target = crate::run::Target { url, version, source, ..found.target };
-    manifest.load_host = Some(host()).filter(|_| !request.load.driver.is_foreign());
+    let drives = !request.load.driver.is_foreign() && request.load.hosts.is_none();
+    manifest.load_host = Some(host()).filter(|_| drives);
     manifest.host = found.host;
-    let sources = Sources {
-        driver,
-        counter: None,
-        processes: Processes { watched: Watched::default(), target: None, companions: Vec::new() },
-        sampler: None,
-        scraper: None,
-        scrape_cost: None,
-        series: Vec::new(),
-        statements: None,
-        reset_statements: false,
-        wire,
-        follow: None,
-        freshness,
-        awake: None,
-        live: false,
-        absent: Vec::new(),
-        profilers: Vec::new(),
-        there: Some(there),
-        also: Vec::new(),
-    };
+    let sources = Sources { wire, freshness, there: Some(there), ..Sources::of_load(driver) };
     Ok(Prepared { sources, manifest, state })
 }
 
 /// The program at the sockets, for the client's end of the load's connections.
 fn client_end(request: &Request, address: &Address, notes: &mut Vec<String>) -> Option<Box<dyn WireSource>> {
-    if !request.observe.wire || request.load.driver.is_foreign() {
+    // Hosts that drive the load follow their own ends.
+    if !request.observe.wire || request.load.driver.is_foreign() || request.load.hosts.is_some() {
         return None;
     }
     let hop = Hop { name: instruments::TARGET.into(), at: Listens::Port(address.port()) };

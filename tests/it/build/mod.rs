@@ -65,6 +65,7 @@ pub fn load(level: usize, span: Span, queries: u64, latency: u64) -> LoadTrace {
         jobs: vec![],
         transactions: None,
         reported: None,
+        hosts: Vec::new(),
     }
 }
 
@@ -169,6 +170,7 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
 pub fn manifest(id: &str, levels: &[usize]) -> Manifest {
     Manifest {
         load_host: None,
+        load_hosts: Vec::new(),
         schema: SCHEMA,
         id: id.into(),
         name: None,

@@ -31,6 +31,8 @@ const CANNOT: &[(&str, &str)] = &[
     ("--runs", "a directory's path"),
     ("--target-host", "the name of a host; a password in it is refused and not shown (src/remote/host.rs)"),
     ("--target-program", "the path of a program on another host"),
+    ("--load-host", "the name of a host; a password in it is refused and not shown (src/remote/host.rs)"),
+    ("--load-program", "the path of a program on another host"),
     ("--source", "the path of a working copy"),
     ("--a-source", "the path of a working copy"),
     ("--b-source", "the path of a working copy"),
