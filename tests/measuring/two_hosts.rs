@@ -104,6 +104,7 @@ fn a_sweep_across_two_hosts_tells_the_wire_from_the_server_and_measures_there_wh
 fn sweep_with(delay: Duration) {
     let Some(hosts) = Hosts::start(delay) else { return };
     let Some(testbed) = target(&hosts) else { return };
+    hosts.held.count_port(testbed.ready.sql.rsplit_once(':').unwrap().1);
     let place = Folder::new();
     let swept = sweep(&hosts, &place, &testbed, &["--levels", "1,8", "--window", "2s", "--follow", "1s", "--restore"]);
     assert!(swept.code <= 1, "{}\n{}", swept.out, swept.err);
@@ -256,12 +257,15 @@ fn whichever_side_is_killed_finished_windows_are_kept_and_nothing_is_left_on_the
     }
 }
 
-/// Which side is killed, and when; both follow from a number.
-fn picked(seed: u64) -> (&'static str, Duration) {
+/// Which side is killed, and when: so long after its begin, or after that of the first window. All of it follows from
+/// a number.
+fn picked(seed: u64) -> (&'static str, bool, Duration) {
     use rand::{Rng, SeedableRng};
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
     let victim = ["here", "ssh", "there"][random.random_range(0..3)];
-    (victim, Duration::from_millis(random.random_range(0..10_000)))
+    // Two of three while windows are taken: that is where a run spends its time.
+    let in_windows = random.random_range(0..3) > 0;
+    (victim, in_windows, Duration::from_millis(random.random_range(0..4_000)))
 }
 
 /// `WIREPROF_KILLS=N` takes N moments, `WIREPROF_SEED=SEED` the first one by this number.
@@ -273,18 +277,22 @@ fn whenever_a_side_is_killed_what_was_told_is_kept_and_nothing_is_left() {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     let first = number("WIREPROF_SEED").unwrap_or_else(|| now() % 1_000_000);
     for seed in first..first + number("WIREPROF_KILLS").unwrap_or(1) {
-        let (victim, after) = picked(seed);
-        println!("WIREPROF_SEED={seed}: {victim} is killed after {after:?}");
-        killed(&hosts, &testbed, victim, after);
+        let (victim, in_windows, after) = picked(seed);
+        let of = if in_windows { "windows" } else { "preparation" };
+        println!("WIREPROF_SEED={seed}: {victim} is killed after {after:?} of {of}");
+        killed(&hosts, &testbed, victim, in_windows, after);
     }
 }
 
 /// One moment; the process of the other side is awaited where it is too early for it.
-fn killed(hosts: &Hosts, testbed: &Testbed, victim: &str, after: Duration) {
+fn killed(hosts: &Hosts, testbed: &Testbed, victim: &str, in_windows: bool, after: Duration) {
     let (host, place, before) = (hosts.target_host(), Folder::new(), value_there(hosts, testbed));
     let windows = ["sweep", "--levels", "1", "--replicates", "20", "--window", "500ms", "--no-follow"];
     let arguments = [&windows, &asked(testbed, &host)[..]].concat();
-    let running = Running::start(hosts.wireprof(place.path(), "ssh_config", &arguments));
+    let mut running = Running::start(hosts.wireprof(place.path(), "ssh_config", &arguments));
+    if in_windows {
+        running.await_line("window 1 of 20");
+    }
     std::thread::sleep(after);
     let pid = match victim {
         "here" => Some(running.id()),
