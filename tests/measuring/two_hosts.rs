@@ -111,7 +111,6 @@ fn sweep_with(delay: Duration) {
     assert!(swept.err.contains("put back: "), "what was set there is put back: {}", swept.err);
     await_none_serves(&hosts, Duration::from_secs(2));
     let run = place.the_run();
-    assert_sums(&run);
     for clients in [1, 8] {
         let network = level(&run, clients).share(Place::Network).unwrap().mean.unwrap();
         let planted = 2.0 * hosts.held.mean();
@@ -121,6 +120,7 @@ fn sweep_with(delay: Duration) {
         let besides = 0.25e6_f64.max(0.25 * planted);
         assert!((0.9 * planted..planted + besides).contains(&network), "at {clients}: {network:.0} of {planted:.0}");
     }
+    assert_sums(&run);
     for window in &run.windows {
         let parts = [window.profile.is_some(), window.metrics.is_some(), window.scheduler.is_some()];
         assert_eq!(parts, [true; 3], "{:?}", window.facts.missing);
@@ -257,15 +257,15 @@ fn whichever_side_is_killed_finished_windows_are_kept_and_nothing_is_left_on_the
     }
 }
 
-/// Which side is killed, and when: so long after its begin, or after that of the first window. All of it follows from
-/// a number.
-fn picked(seed: u64) -> (&'static str, bool, Duration) {
+/// Which side is killed, and when: so long after the beginning, or after what is told last before. All of it follows
+/// from a number.
+fn picked(seed: u64) -> (&'static str, Option<&'static str>, Duration) {
     use rand::{Rng, SeedableRng};
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
     let victim = ["here", "ssh", "there"][random.random_range(0..3)];
-    // Two of three while windows are taken: that is where a run spends its time.
-    let in_windows = random.random_range(0..3) > 0;
-    (victim, in_windows, Duration::from_millis(random.random_range(0..4_000)))
+    // While it prepares, in the first window, or later: most of a run is there.
+    let told = [None, Some("window 1 of 20"), Some("[1/20]"), Some("[2/20]")][random.random_range(0..4)];
+    (victim, told, Duration::from_millis(random.random_range(0..4_000)))
 }
 
 /// `WIREPROF_KILLS=N` takes N moments, `WIREPROF_SEED=SEED` the first one by this number.
@@ -277,21 +277,20 @@ fn whenever_a_side_is_killed_what_was_told_is_kept_and_nothing_is_left() {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     let first = number("WIREPROF_SEED").unwrap_or_else(|| now() % 1_000_000);
     for seed in first..first + number("WIREPROF_KILLS").unwrap_or(1) {
-        let (victim, in_windows, after) = picked(seed);
-        let of = if in_windows { "windows" } else { "preparation" };
-        println!("WIREPROF_SEED={seed}: {victim} is killed after {after:?} of {of}");
-        killed(&hosts, &testbed, victim, in_windows, after);
+        let (victim, told, after) = picked(seed);
+        println!("WIREPROF_SEED={seed}: {victim} is killed {after:?} after {}", told.unwrap_or("the beginning"));
+        killed(&hosts, &testbed, victim, told, after);
     }
 }
 
 /// One moment; the process of the other side is awaited where it is too early for it.
-fn killed(hosts: &Hosts, testbed: &Testbed, victim: &str, in_windows: bool, after: Duration) {
+fn killed(hosts: &Hosts, testbed: &Testbed, victim: &str, told: Option<&str>, after: Duration) {
     let (host, place, before) = (hosts.target_host(), Folder::new(), value_there(hosts, testbed));
     let windows = ["sweep", "--levels", "1", "--replicates", "20", "--window", "500ms", "--no-follow"];
     let arguments = [&windows, &asked(testbed, &host)[..]].concat();
     let mut running = Running::start(hosts.wireprof(place.path(), "ssh_config", &arguments));
-    if in_windows {
-        running.await_line("window 1 of 20");
+    if let Some(told) = told {
+        running.await_line(told);
     }
     std::thread::sleep(after);
     let pid = match victim {
