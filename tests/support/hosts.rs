@@ -35,11 +35,31 @@ pub struct Hosts {
 pub struct Held {
     nanos: AtomicU64,
     packets: AtomicU64,
+    /// Only packets that carry something from or to this port count; 0: all do.
+    port: AtomicU32,
     /// Nothing passes.
     pub cut: AtomicBool,
 }
 
 impl Held {
+    /// From now on only requests to this port and answers from it count. `rest`: the port, with a path behind it.
+    pub fn count_port(&self, rest: &str) {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        self.port.store(digits.parse().unwrap(), Ordering::Relaxed);
+        self.nanos.store(0, Ordering::Relaxed);
+        self.packets.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a packet of IPv4 counts (RFC 791, RFC 9293: the lengths of both headers are in words of four bytes).
+    fn counts(&self, packet: &[u8]) -> bool {
+        let port = self.port.load(Ordering::Relaxed);
+        let ip = usize::from(packet[0] & 15) * 4;
+        let Some(tcp) = packet.get(ip..).filter(|tcp| tcp.len() >= 20 && packet[9] == 6) else { return port == 0 };
+        let at = |byte: usize| u32::from(u16::from_be_bytes([tcp[byte], tcp[byte + 1]]));
+        let carries = tcp.len() > usize::from(tcp[12] >> 4) * 4;
+        port == 0 || carries && [at(0), at(2)].contains(&port)
+    }
+
     /// Mean ns of a packet until now.
     pub fn mean(&self) -> f64 {
         self.nanos.load(Ordering::Relaxed) as f64 / self.packets.load(Ordering::Relaxed).max(1) as f64
@@ -284,8 +304,10 @@ fn deliver(to: &File, queue: &(Mutex<Waiting>, Condvar), delay: Duration, held: 
         if (&*to).write_all(&packet).is_err() && to.metadata().is_err() {
             return;
         }
-        held.nanos.fetch_add(came.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        held.packets.fetch_add(1, Ordering::Relaxed);
+        if held.counts(&packet) {
+            held.nanos.fetch_add(came.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            held.packets.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
