@@ -158,6 +158,6 @@ fn a_script_that_cannot_be_followed_ends_the_load_with_its_line() {
     let path = directory.path().join("s.sql");
     std::fs::write(&path, "\\if :client_id = 0\nselect 1;\n\\endif\n").unwrap();
     let workload = scripts(&[&path.display().to_string()], &[]);
-    let trace = whole(&server, workload, options(), 2, Duration::from_millis(200));
+    let trace = whole(&server, workload, options(), 2, Duration::from_millis(500));
     assert!(trace.completed > 10 && trace.transactions.unwrap().completed > trace.completed);
 }

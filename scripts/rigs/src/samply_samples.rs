@@ -8,7 +8,7 @@ pub fn main(arguments: &[String]) -> Result<()> {
     const USAGE: &str = "usage: samply_samples FILE HZ";
     let path = arguments.first().context(USAGE)?;
     let frequency: f64 = arguments.get(1).context(USAGE)?.parse().context("HZ")?;
-    let file = std::fs::File::open(&path).with_context(|| path.clone())?;
+    let file = std::fs::File::open(path).with_context(|| path.clone())?;
     let profile: Value = serde_json::from_reader(std::io::BufReader::new(flate2::read::GzDecoder::new(file)))?;
     let threads = profile["threads"].as_array().context("no threads in the profile")?;
     let rows: u64 = threads.iter().filter_map(|thread| thread["samples"]["length"].as_u64()).sum();

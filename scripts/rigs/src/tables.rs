@@ -17,7 +17,7 @@ pub fn main(arguments: &[String]) -> Result<()> {
     let program = arguments.first().context("usage: tables PROGRAM")?;
     let directory = tempfile::tempdir()?;
     let cache = Cache::at(directory.path());
-    let rules = Rules::new(Image::open_path(Path::new(&program))?);
+    let rules = Rules::new(Image::open_path(Path::new(program))?);
     let (cold, table) = timed(|| cache.table(&rules, |_| {}));
     println!(
         "table of {:.1} MB of .eh_frame: {} rows, {} rules, {} pages, {:.1} MB; built cold in {cold:.2} s, peak \
@@ -33,7 +33,7 @@ pub fn main(arguments: &[String]) -> Result<()> {
     ensure!(again.bytes() == table.bytes(), "the cache gives another table");
     println!("from the cache in {warm:.3} s");
     drop((table, again, rules));
-    let mut child = std::process::Command::new(&program).spawn()?;
+    let mut child = std::process::Command::new(program).spawn()?;
     std::thread::sleep(Duration::from_millis(300));
     let result = attach(child.id(), cache);
     child.kill()?;

@@ -50,7 +50,7 @@ pub fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let (mut cells, mut totals) = (Vec::new(), Vec::new());
     let mut ratios: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for directory in arguments {
-        let run = Store::new(".").load(&directory)?;
+        let run = Store::new(".").load(directory)?;
         for window in &run.windows {
             plants(&run, window, &mut cells);
             groups(window, &mut ratios);
