@@ -4,10 +4,13 @@
 //! SIZES names other sizes. `scale PART SIZE` is that process. Invariant: a row has its unit and its command.
 
 mod binary;
+#[path = "../../../../../tests/it/build/mod.rs"]
+mod build;
 mod clients;
 mod cpus;
 mod memory;
 mod modules;
+mod stored;
 mod table;
 mod tasks;
 mod threads;
@@ -41,8 +44,18 @@ pub struct Part {
     pub measure: fn(u64) -> Measured,
 }
 
-const PARTS: [Part; 7] =
-    [clients::PART, threads::PART, tasks::PART, modules::PART, binary::PART, windows::PART, cpus::PART];
+const PARTS: [Part; 10] = [
+    clients::PART,
+    threads::PART,
+    tasks::PART,
+    modules::PART,
+    binary::PART,
+    windows::PART,
+    cpus::PART,
+    stored::RUNS,
+    stored::LOG,
+    stored::WINDOWS,
+];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -63,7 +76,7 @@ fn main() -> Result<()> {
 }
 
 fn find(name: &str) -> Result<&'static Part> {
-    static ALL: [Part; 7] = PARTS;
+    static ALL: [Part; 10] = PARTS;
     ALL.iter().find(|part| part.name == name).with_context(|| format!("{name}: there is no such part"))
 }
 
