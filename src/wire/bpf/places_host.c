@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT OR Apache-2.0) */
 /* `places.h` and `uses.h` for the host: reads events from standard input, one a line, and drives connections with them.
  *
- *     END EVENT NOW HOP PORT BYTES    END: 1 client, 2 server; EVENT: s sends, r readable, g reads; NOW: ns; HOP: 0 is
- *                                     the load's; PORT: the client's, below 64; BYTES: what is sent, in hexadecimal, or -
+ *     END EVENT NOW HOP PORT BYTES    END: 1 client, 2 server; EVENT: s sends, r readable, g reads; NOW: ns; HOP: 0
+ *                                     is the load's; PORT: the client's, below 64; BYTES: what is sent, in
+ *                                     hexadecimal, or -
  *
  * After each it writes `since place sides reversed longest queries use changes answer`, then ns by place; `longest` is
  * the power of two of the longest stay so far. At the end it writes `= USE ROUND_TRIPS NANOS` for each use that has

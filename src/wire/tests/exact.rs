@@ -90,7 +90,7 @@ fn timelines(server: &Simulated, every: u64) -> Vec<(usize, QueryTimeline)> {
     }
     let short = |nanos: u64| u32::try_from(nanos).unwrap_or(u32::MAX);
     let is_kept = |trip: &&server::Trip| {
-        (trip.nth + u64::from(trip.port)) % every == 0 && trip.nth < last[&(trip.hop, trip.port)]
+        (trip.nth + u64::from(trip.port)).is_multiple_of(every) && trip.nth < last[&(trip.hop, trip.port)]
     };
     let told = |trip: &server::Trip| {
         let behind = match trip.asks[..] {

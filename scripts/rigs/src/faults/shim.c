@@ -1,6 +1,6 @@
-/* Preloaded into wireprof and what it starts: a wall clock that jumps, and files that cannot be read or written. What is
- * wrong stands in a file that the rig writes to (`shim.rs`), mapped here; nothing is wrong until then. CLOCK_MONOTONIC
- * is as it is: no clock of Linux of which a program could see it jump. */
+/* Preloaded into wireprof and what it starts: a wall clock that jumps, and files that cannot be read or written. What
+ * is wrong stands in a file that the rig writes to (`shim.rs`), mapped here; nothing is wrong until then.
+ * CLOCK_MONOTONIC stays as it is: Linux lets nobody set it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

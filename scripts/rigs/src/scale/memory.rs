@@ -1,6 +1,6 @@
 //! Memory of this process, and of the kernel's programs on its behalf. Invariant: bytes, as the kernel accounts them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Bytes of a field of `/proc/self/status` (proc_pid_status(5)): `RssAnon`, `VmHWM`.
 pub fn status(field: &str) -> Result<f64> {
@@ -29,6 +29,16 @@ pub fn maps() -> Result<(f64, f64)> {
         }
     }
     Ok((common, each))
+}
+
+/// CPU seconds of the children that have ended, and the peak memory of the largest of them in MB (getrusage(2)).
+pub fn children() -> Result<(f64, f64)> {
+    // SAFETY: plain numbers, of which all zeros are some.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes the one structure that it is given.
+    ensure!(unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } == 0, "getrusage");
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok((seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss as f64 / 1e3))
 }
 
 /// CPUs that the machine can have.

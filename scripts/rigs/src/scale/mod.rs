@@ -4,10 +4,13 @@
 //! SIZES names other sizes. `scale PART SIZE` is that process. Invariant: a row has its unit and its command.
 
 mod binary;
+#[path = "../../../../../tests/it/build/mod.rs"]
+mod build;
 mod clients;
 mod cpus;
 mod memory;
 mod modules;
+mod stored;
 mod table;
 mod tasks;
 mod threads;
@@ -41,8 +44,18 @@ pub struct Part {
     pub measure: fn(u64) -> Measured,
 }
 
-const PARTS: [Part; 7] =
-    [clients::PART, threads::PART, tasks::PART, modules::PART, binary::PART, windows::PART, cpus::PART];
+const PARTS: [Part; 10] = [
+    clients::PART,
+    threads::PART,
+    tasks::PART,
+    modules::PART,
+    binary::PART,
+    windows::PART,
+    cpus::PART,
+    stored::RUNS,
+    stored::LOG,
+    stored::WINDOWS,
+];
 
 pub fn main(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -62,7 +75,7 @@ pub fn main(arguments: &[String]) -> Result<()> {
 }
 
 fn find(name: &str) -> Result<&'static Part> {
-    static ALL: [Part; 7] = PARTS;
+    static ALL: [Part; 10] = PARTS;
     ALL.iter().find(|part| part.name == name).with_context(|| format!("{name}: there is no such part"))
 }
 
