@@ -3,7 +3,7 @@
 //! costs more under one function.
 
 #[path = "../../../tests/it/build/mod.rs"]
-mod build;
+pub(crate) mod build;
 
 use build::{frame, run, window};
 use std::path::Path;

@@ -4,8 +4,6 @@
 //! SIZES names other sizes. `scale PART SIZE` is that process. Invariant: a row has its unit and its command.
 
 mod binary;
-#[path = "../../../../../tests/it/build/mod.rs"]
-mod build;
 mod clients;
 mod cpus;
 mod memory;

@@ -2,7 +2,8 @@
 //! a thousand of 43 s), a log of many entries. Each is asked of the program itself, whose CPU and peak memory count.
 //! Invariant: what is read was written by the library, as a measurement writes it.
 
-use crate::{Cost, Measured, Part, build};
+use super::{Cost, Measured, Part};
+use crate::constructed::build;
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write;
 use std::path::Path;
