@@ -51,14 +51,14 @@ pub const WINDOWS: Part = Part {
 /// CPU seconds and peak memory in MB of a verb.
 fn ask(directory: &Path, arguments: &[&str]) -> Result<(f64, f64)> {
     let program = std::env::current_exe()?.with_file_name("wireprof");
-    let before = crate::memory::children()?;
+    let before = super::memory::children()?;
     let mut command = Command::new(&program);
     command.args(arguments).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null());
     let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
     // What a check found is no failure here.
     let ended = matches!(output.status.code(), Some(0 | 1));
     ensure!(ended, "{}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
-    let after = crate::memory::children()?;
+    let after = super::memory::children()?;
     Ok((after.0 - before.0, after.1))
 }
 
@@ -115,9 +115,9 @@ fn windows(count: u64) -> Measured {
     // What the allocator and the readers keep, before anything is measured.
     write(directory.path(), &id(0), 4)?;
     let open = || -> Result<usize> { Ok(std::fs::read_dir("/proc/self/fd")?.count()) };
-    let before = crate::memory::status("RssAnon")?;
+    let before = super::memory::status("RssAnon")?;
     write(directory.path(), &id(1), count as usize)?;
-    let left = (crate::memory::status("RssAnon")? - before).max(4_096.0) / 1e6;
+    let left = (super::memory::status("RssAnon")? - before).max(4_096.0) / 1e6;
     let files = open()? as f64;
     let (explain, _) = ask(directory.path(), &["explain", &id(1)])?;
     let (report, memory) = ask(directory.path(), &["report", &id(1), "-o", "report.html"])?;
