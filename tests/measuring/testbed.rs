@@ -322,18 +322,23 @@ async fn sessions_run_below_the_bytes_of_stack_asked_for_at_little_cost() {
         let arguments = vec!["--frontend-peek".into()];
         let Some(testbed) = start(&Options { plants, arguments, ..options() }) else { return };
         let client = connect(&testbed.ready.sql).await;
-        let before = scrape(&testbed).await;
-        for _ in 0..500 {
-            client.simple_query("select * from t").await.unwrap();
+        let mut least = f64::INFINITY;
+        let mut before = scrape(&testbed).await;
+        // What others do on the CPUs is not in the cheapest of them.
+        for _ in 0..5 {
+            for _ in 0..100 {
+                client.simple_query("select * from t").await.unwrap();
+            }
+            let after = scrape(&testbed).await;
+            let calls = growth(&before, &after, "wireprof_plant_calls_total{plant=\"deep-stack\"}");
+            let spent = growth(&before, &after, "wireprof_plant_cpu_seconds_total{plant=\"deep-stack\"}");
+            assert!(calls >= 100.0, "{calls} polls for 100 queries");
+            (least, before) = (least.min(spent * 1e6 / calls), after);
         }
-        let after = scrape(&testbed).await;
-        let calls = growth(&before, &after, "wireprof_plant_calls_total{plant=\"deep-stack\"}");
-        let each = growth(&before, &after, "wireprof_plant_cpu_seconds_total{plant=\"deep-stack\"}") * 1e6 / calls;
-        let depth = after["wireprof_plant_stack_bytes{plant=\"deep-stack\"}"];
-        assert!(calls >= 500.0, "{calls} polls for 500 queries");
+        let depth = before["wireprof_plant_stack_bytes{plant=\"deep-stack\"}"];
         assert!((bytes..bytes + 20e3).contains(&depth), "{depth} bytes deep");
         // Some microseconds; a page fault for every page of a worker's stack at its first poll.
-        assert!(each > 0.0 && each < 20.0, "{each} us a poll");
+        assert!(least > 0.0 && least < 20.0, "{least} us a poll");
     }
 }
 
