@@ -45,7 +45,9 @@ impl Generated {
                 let before = functions.range(..addresses.end).rev();
                 let covered: Vec<u64> =
                     before.take_while(|(_, (end, _))| *end > addresses.start).map(|(start, _)| *start).collect();
-                covered.iter().for_each(|start| drop(functions.remove(start)));
+                for start in covered {
+                    functions.remove(&start);
+                }
                 functions.insert(addresses.start, (addresses.end, name));
             }
             at += length + 1;
