@@ -122,6 +122,7 @@ fn refusal(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     use LoadError::{Broken, Closed, Hangup, NotNow, Silent};
     match cause.downcast_ref::<LoadError>() {
         Some(Closed { .. } | Hangup { .. } | Broken { .. } | Silent { .. } | NotNow { .. }) => Some(1),
+        Some(error) if error.is_servers_state() => Some(1),
         Some(error) => Some(if error.is_environment() { 3 } else { 2 }),
         None if cause.is::<Forbidden>() => Some(3),
         None => None,

@@ -15,10 +15,7 @@ pub enum LoadError {
     #[error(transparent)]
     Setting(#[from] SettingError),
     /// A statement of the workload fails before the load, when it is prepared or run once.
-    #[error(
-        "statement `{sql}` fails: {message} (SQLSTATE {sqlstate}); correct it, or create what it needs (the workload's \
-         [setup] section runs statements first)"
-    )]
+    #[error("statement `{sql}` fails: {message} (SQLSTATE {sqlstate}); {}", remedy(sqlstate))]
     Statement {
         /// The statement, cut after 200 characters, or the job that it is of.
         sql: String,
@@ -215,6 +212,49 @@ pub enum LoadError {
 impl LoadError {
     /// The environment is at fault, not the user's command or statement.
     pub fn is_environment(&self) -> bool {
-        !matches!(self, LoadError::Usage(_) | LoadError::Setting(_) | LoadError::Statement { .. })
+        let stated = matches!(self, LoadError::Statement { .. }) && !self.is_servers_state();
+        !stated && !matches!(self, LoadError::Usage(_) | LoadError::Setting(_))
+    }
+
+    /// A statement fails for what the server is in, such as its shutdown, whatever the statement.
+    pub fn is_servers_state(&self) -> bool {
+        matches!(self, LoadError::Statement { sqlstate, .. } if OF_THE_SERVER.contains(&class(sqlstate)))
+    }
+}
+
+/// Classes of SQLSTATE that tell of the server and not of the statement: connections, rollbacks for concurrency,
+/// resources, states of objects, operators' interventions, the system, its own faults (PostgreSQL documentation,
+/// appendix "Error Codes").
+const OF_THE_SERVER: [&str; 7] = ["08", "40", "53", "55", "57", "58", "XX"];
+
+fn class(sqlstate: &str) -> &str {
+    sqlstate.get(..2).unwrap_or_default()
+}
+
+fn remedy(sqlstate: &str) -> &'static str {
+    match OF_THE_SERVER.contains(&class(sqlstate)) {
+        true => "look into the server's log",
+        false => "correct it, or create what it needs (the workload's [setup] section runs statements first)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_shuts_down_is_no_fault_of_the_statement() {
+        let fails = |sqlstate: &str| LoadError::Statement {
+            sql: "select 1".into(),
+            sqlstate: sqlstate.into(),
+            message: "no".into(),
+        };
+        for (sqlstate, environment, remedy) in
+            [("57P01", true, "log"), ("XX000", true, "log"), ("42P01", false, "[setup]"), ("2", false, "[setup]")]
+        {
+            let error = fails(sqlstate);
+            assert_eq!(error.is_environment(), environment, "{sqlstate}");
+            assert!(error.to_string().contains(remedy), "{error}");
+        }
     }
 }

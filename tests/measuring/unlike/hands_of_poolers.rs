@@ -37,7 +37,7 @@ fn pooler(database: &Postgres, size: usize, directory: &Path) -> Option<Server> 
 fn in_a_pooler_queries_wait_for_a_free_connection_and_then_behind_it() {
     let Some(database) = Postgres::start("") else { return };
     let query = "select count(*) from generate_series(1, 2000)";
-    for (size, least) in [(1, 0.8), (10, 0.2)] {
+    for (size, least) in [(1, 0.8), (10, 0.1)] {
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let Some(pooler) = pooler(&database, size, directory.path()) else { return };
