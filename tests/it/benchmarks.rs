@@ -143,11 +143,16 @@ fn every_row_of_the_scale_table_has_a_command_that_exists() {
     let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| what");
     let rows: Vec<&str> = table.unwrap().lines().filter(is_row).collect();
     assert!(rows.len() >= 20, "{} rows", rows.len());
-    let parts: BTreeSet<String> = names_in("scripts/rigs/src/scale");
+    let name = regex::Regex::new(r#"Part = Part \{\s+name: "([a-z-]+)""#).unwrap();
+    let sources =
+        names_in("scripts/rigs/src/scale").into_iter().map(|file| read(&format!("scripts/rigs/src/scale/{file}.rs")));
+    let parts: BTreeSet<String> = sources
+        .flat_map(|text| name.captures_iter(&text).map(|found| found[1].to_string()).collect::<Vec<_>>())
+        .collect();
     let script = read("scripts/benches/scale");
     let default = script.split("PARTS:-").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
     let default: BTreeSet<&str> = default.split(' ').collect();
-    let command = regex::Regex::new(r"^`PARTS=([a-z]+) scripts/bench scale`$").unwrap();
+    let command = regex::Regex::new(r"^`PARTS=([a-z-]+) scripts/bench scale`$").unwrap();
     let mut met = BTreeSet::new();
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
