@@ -1,11 +1,12 @@
 //! A check's evidence in words, with numbers and units, and what to do about it.
 
 use super::{Check, Status};
+use crate::profile::GENERATED_CODE;
 use crate::words::{average, counted, significant, thousands, time};
 use std::fmt;
 
 /// How generated code gets names.
-const GENERATED_CODE: &str = "; a runtime names the code that it generates in /tmp/perf-PID.map: node \
+const HOW_IT_IS_NAMED: &str = "; a runtime names the code that it generates in /tmp/perf-PID.map: node \
     --perf-basic-prof, DOTNET_PerfMapEnabled=1, jcmd PID Compiler.perfmap, python -X perf";
 
 impl fmt::Display for Check {
@@ -131,8 +132,8 @@ impl fmt::Display for Check {
                 match symbolized {
                     Some(share) => {
                         write!(f, "; {:.2} % of the CPU is in functions with a name{}", 100.0 * share, shown(misses))?;
-                        let generated = misses.iter().any(|(reason, _)| reason.starts_with("generated code"));
-                        f.write_str(if generated { GENERATED_CODE } else { "" })
+                        let generated = misses.iter().any(|(reason, _)| reason.starts_with(GENERATED_CODE));
+                        f.write_str(if generated { HOW_IT_IS_NAMED } else { "" })
                     }
                     None => Ok(()),
                 }

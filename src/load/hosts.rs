@@ -2,8 +2,10 @@
 //! is counted is counted once, so that the whole is the sum of the hosts' parts, slice by slice and value by value;
 //! what one of them did not tell is not told of the whole.
 
-use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
-use super::{LoopChoice, SliceLatency};
+use super::LoopChoice;
+use super::trace::{
+    Counted, ErrorCount, Generator, JobCount, LoadTrace, Sessions, Slice, empty_histogram, empty_slices,
+};
 use crate::clock::{ClockRelation, Span};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +56,7 @@ pub fn together(span: Span, parts: Vec<(HostLoad, LoadTrace)>) -> Option<LoadTra
         counted_by: first.counted_by.clone(),
         latency_sum: Some(0),
         at_sockets: first.at_sockets.map(|counted| Counted { completed: 0, latency_sum: 0, ..counted }),
-        slices: slices(span),
+        slices: empty_slices(span),
         latency: empty_histogram(),
         generator: Generator { through: first.generator.through.clone(), ..nothing() },
         sessions: Sessions::default(),
@@ -65,17 +67,6 @@ pub fn together(span: Span, parts: Vec<(HostLoad, LoadTrace)>) -> Option<LoadTra
     }
     whole.hosts = parts.into_iter().map(|(host, _)| host).collect();
     Some(whole)
-}
-
-fn slices(span: Span) -> Vec<Slice> {
-    let slice = |at| Slice {
-        at,
-        nanos: SLICE.min(span.nanos() - at),
-        completed: 0,
-        latency_sum: 0,
-        latency: Some(SliceLatency::default()),
-    };
-    (0..span.nanos()).step_by(SLICE as usize).map(slice).collect()
 }
 
 /// A generator to which others are added.
@@ -158,7 +149,7 @@ fn add_job(jobs: &mut Vec<JobCount>, job: &JobCount) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::slice_latency::empty_slice_histogram;
+    use super::super::slice_latency::{SliceLatency, empty_slice_histogram};
     use super::*;
 
     const MS: u64 = 1_000_000;
@@ -202,7 +193,7 @@ mod tests {
     /// The part of a host whose clock began at `start`: in each slice the latencies given.
     fn part(start: u64, length: u64, latencies: &[&[u64]]) -> LoadTrace {
         let mut part = LoadTrace::not_driven("wireprof", Span::new(start, start + length), 2);
-        part.slices = slices(part.span);
+        part.slices = empty_slices(part.span);
         for (slice, values) in part.slices.iter_mut().zip(latencies) {
             let mut histogram = empty_slice_histogram();
             values.iter().for_each(|value| histogram.record(*value).unwrap());

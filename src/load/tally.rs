@@ -4,9 +4,11 @@
 use super::plan::Plan;
 use super::record::{Mark, Notes, Outcome, Record};
 use super::slice_latency::empty_slice_histogram;
-use super::trace::{Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
+use super::trace::{
+    Counted, ErrorCount, Generator, JobCount, LoadTrace, SLICE, Sessions, Slice, empty_histogram, empty_slices,
+};
 use super::transactions::transactions;
-use super::{LoopChoice, SliceLatency, ThreadChoice};
+use super::{LoopChoice, ThreadChoice};
 use crate::clock::{Nanos, Span};
 use crate::connection::without_secrets;
 use hdrhistogram::Histogram;
@@ -99,17 +101,10 @@ struct Tally {
 
 impl Tally {
     fn new(span: Span, plan: &Plan) -> Self {
-        let slice = |at| Slice {
-            at,
-            nanos: SLICE.min(span.nanos() - at),
-            completed: 0,
-            latency_sum: 0,
-            latency: Some(SliceLatency::default()),
-        };
         let job = |name: &String| JobCount { name: name.clone(), completed: 0, rows: 0, errors: 0, latency_sum: 0 };
         Tally {
             span,
-            slices: (0..span.nanos()).step_by(SLICE as usize).map(slice).collect(),
+            slices: empty_slices(span),
             open: None,
             counted: empty_slice_histogram(),
             latency: empty_histogram(),
@@ -193,6 +188,7 @@ fn at(marks: &[Mark], when: Nanos, value: fn(&Mark) -> u64) -> Option<f64> {
 mod tests {
     use super::super::plan::Protocol;
     use super::*;
+    use crate::load::SliceLatency;
     use crate::workload::Workload;
 
     const MS: u64 = 1_000_000;

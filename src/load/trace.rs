@@ -92,6 +92,18 @@ pub fn empty_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3).expect("constant bounds are valid")
 }
 
+/// The slices of this interval, nothing in them yet.
+pub(super) fn empty_slices(span: Span) -> Vec<Slice> {
+    let slice = |at| Slice {
+        at,
+        nanos: SLICE.min(span.nanos() - at),
+        completed: 0,
+        latency_sum: 0,
+        latency: Some(SliceLatency::default()),
+    };
+    (0..span.nanos()).step_by(SLICE as usize).map(slice).collect()
+}
+
 /// The queries of an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {

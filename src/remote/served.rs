@@ -30,12 +30,13 @@ pub struct Served<A, T> {
 }
 
 impl<A: DeserializeOwned + Send + 'static, T: Serialize> Served<A, T> {
-    /// Says that this side is there, and begins to answer readings of the clock. `on_end` is called once, from another
-    /// thread, where the asking side is gone.
+    /// Says that this side is there, and begins to answer readings of the clock. Where the asking side is gone,
+    /// `on_end` is called once, from another thread, and this process is ended after `limit` if it has not ended by
+    /// itself.
     ///
     /// # Errors
     /// Standard output is closed already.
-    pub fn open(on_end: impl FnOnce() + Send + 'static) -> Result<Served<A, T>> {
+    pub fn open(limit: Duration, on_end: impl FnOnce() + Send + 'static) -> Result<Served<A, T>> {
         let mut stdout = std::io::stdout();
         // Behind what a login shell left on the line.
         writeln!(stdout, "\n{READY}")?;
@@ -57,6 +58,8 @@ impl<A: DeserializeOwned + Send + 'static, T: Serialize> Served<A, T> {
             }
             closed.store(true, Ordering::Release);
             on_end();
+            std::thread::sleep(limit);
+            std::process::exit(1);
         });
         Ok(Served { messages: Mutex::new(messages), out, heard, gone, tells: std::marker::PhantomData })
     }

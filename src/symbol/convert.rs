@@ -3,7 +3,7 @@
 
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
-use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, Profile, StackId, marker};
+use crate::profile::{Builder, Column, FrameId, GENERATED_CODE, Labels, LabelsId, Miss, Profile, StackId, marker};
 use crate::sample::{Address, Incomplete, RawSamples, RawStack, TAKE_STACKS};
 use std::collections::{BTreeMap, HashMap};
 
@@ -53,7 +53,7 @@ fn reason(miss: Miss) -> &'static str {
         Miss::FileUnreadable => "file unreadable",
         Miss::FileReplaced => "file replaced",
         Miss::NoSymbol => "no symbol",
-        Miss::Anonymous => "generated code",
+        Miss::Anonymous => GENERATED_CODE,
         Miss::KernelHidden => "kernel symbols hidden",
         Miss::Malformed => "damaged file",
     }

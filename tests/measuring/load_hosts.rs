@@ -43,14 +43,7 @@ fn asked<'a>(testbed: &'a Testbed, hosts: &'a [String], more: &[&'a str]) -> Vec
 
 /// Processes on a host that drive load for another.
 fn driving(hosts: &Hosts, host: usize) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let drives = |pid: &u32| {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
-        words.get(1) == Some(&LOAD_VERB.as_bytes()) && hosts.has(host, *pid)
-    };
-    pids.filter(drives).collect()
+    hosts.running(host, LOAD_VERB)
 }
 
 fn await_none_drives(hosts: &Hosts, within: Duration) {

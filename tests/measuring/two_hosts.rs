@@ -55,14 +55,7 @@ fn serving(hosts: &Hosts) -> Vec<u32> {
 
 /// The same on any of the hosts.
 pub fn serving_on(hosts: &Hosts, host: usize) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let serves = |pid: &u32| {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
-        words.get(1) == Some(&VERB.as_bytes()) && hosts.has(host, *pid)
-    };
-    pids.filter(serves).collect()
+    hosts.running(host, VERB)
 }
 
 fn await_none_serves(hosts: &Hosts, within: Duration) {

@@ -182,6 +182,18 @@ impl Hosts {
         own.ok() == std::fs::metadata(format!("/run/netns/{}", self.names[host])).map(|file| file.ino()).ok()
     }
 
+    /// Processes of wireprof on one of the hosts that run this verb.
+    pub fn running(&self, host: usize, verb: &str) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let runs = |pid: &u32| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+            words.get(1) == Some(&verb.as_bytes()) && self.has(host, *pid)
+        };
+        pids.filter(runs).collect()
+    }
+
     /// What is done on a thread that is on one of the hosts; so are the programs that it starts.
     pub fn within<T: Send>(&self, host: usize, what: impl FnOnce() -> T + Send) -> T {
         let name = &self.names[host];

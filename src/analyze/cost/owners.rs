@@ -90,20 +90,19 @@ pub fn allocator(preset: &Preset) -> Vec<Regex> {
 /// launcher is at the root of few.
 const OF_STACKS: f64 = 0.1;
 
-/// Beginnings of the names of libraries that programs of any language start and wait with.
-const OF_THE_SYSTEM: [&str; 12] = [
-    "libc.so",
-    "libc-",
-    "libm.so",
-    "libm-",
+/// Libraries that programs of any language start and wait with, without versions: glibc's, musl's, GCC's and LLVM's.
+const OF_THE_SYSTEM: [&str; 11] = [
+    "libc",
+    "libm",
     "libpthread",
     "librt",
     "libdl",
     "libgcc_s",
     "libstdc++",
     "libc++",
-    "ld-linux",
-    "ld-musl",
+    "libc++abi",
+    "ld-linux-x86-64",
+    "ld-musl-x86_64",
 ];
 
 /// The owner of what ends in each node of the profile; `None`: [`TRANSPORT`]. `ownerships` are those of its frames, of
@@ -111,28 +110,26 @@ const OF_THE_SYSTEM: [&str; 12] = [
 /// program is its library's.
 pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits: bool) -> Vec<Option<FrameId>> {
     let program = program(profile, rules.program.as_deref());
-    let of_program = |frame: &Frame| {
-        let generated = frame.module == GENERATED && frame.miss.is_none();
-        let own = generated || Some(frame.module.as_str()) == program;
-        frame.space == Space::User && (rules.inlined || !frame.inlined) && own
+    // What can own something: of the program, and of libraries.
+    let owns = |frame: &Frame| {
+        let counts = frame.space == Space::User && (rules.inlined || !frame.inlined);
+        let has_name = frame.miss.is_none();
+        let own = Some(frame.module.as_str()) == program || (frame.module == GENERATED && has_name);
+        (counts && own, counts && has_name && !is_of_the_system(&frame.module))
     };
-    let of_program: Vec<bool> = profile.frames.iter().map(of_program).collect();
-    let of_library = |frame: &Frame| {
-        let counts = rules.inlined || !frame.inlined;
-        frame.space == Space::User && counts && frame.miss.is_none() && !is_of_the_system(&frame.module)
-    };
-    let of_library: Vec<bool> = profile.frames.iter().map(of_library).collect();
+    let owns: Vec<(bool, bool)> = profile.frames.iter().map(owns).collect();
     // Of each node the innermost owner of the path to it. A node's parent comes before it.
     let mut paths: Vec<Path> = Vec::with_capacity(profile.nodes.len());
     for node in &profile.nodes {
         let mut path = node.parent.map_or_else(Path::default, |parent| paths[parent.index()]);
         let (at, ownership) = (node.frame.index(), ownerships[node.frame.index()]);
         let has_name = profile.frames[at].miss.is_none();
+        let (of_program, of_library) = owns[at];
         match ownership {
-            Ownership::Own if of_program[at] && has_name => path.named = Some(node.frame),
-            Ownership::Own if of_program[at] => path.unnamed = Some(node.frame),
-            Ownership::Helper if of_program[at] && has_name && waits => path.helper = Some(node.frame),
-            Ownership::Own if of_library[at] => path.library = Some(node.frame),
+            Ownership::Own if of_program && has_name => path.named = Some(node.frame),
+            Ownership::Own if of_program => path.unnamed = Some(node.frame),
+            Ownership::Helper if of_program && has_name && waits => path.helper = Some(node.frame),
+            Ownership::Own if of_library => path.linked = Some(node.frame),
             _ => {}
         }
         path.carried |= ownership == Ownership::Carrier;
@@ -140,7 +137,7 @@ pub fn owners(profile: &Profile, ownerships: &[Ownership], rules: &Rules, waits:
     }
     let owner = |(path, frame): (Path, FrameId)| {
         // A function without a name says nothing where a caller of it has one.
-        if path.carried { None } else { path.named.or(path.unnamed).or(path.helper).or(path.library).or(Some(frame)) }
+        if path.carried { None } else { path.named.or(path.unnamed).or(path.helper).or(path.linked).or(Some(frame)) }
     };
     paths.into_iter().zip(profile.nodes.iter().map(|node| node.frame)).map(owner).collect()
 }
@@ -154,7 +151,7 @@ struct Path {
     /// A helper of the program, where that counts.
     helper: Option<FrameId>,
     /// A function of a library that is no part of the system.
-    library: Option<FrameId>,
+    linked: Option<FrameId>,
     carried: bool,
 }
 
@@ -181,8 +178,10 @@ fn program<'p>(profile: &'p Profile, executable: Option<&'p str>) -> Option<&'p 
     }
 }
 
+/// By the name of the file: `libc.so.6`, `libc-2.31.so`.
 fn is_of_the_system(module: &str) -> bool {
-    OF_THE_SYSTEM.iter().any(|begins| module.starts_with(begins))
+    let name = module.split(".so").next().unwrap_or(module);
+    OF_THE_SYSTEM.contains(&name.split_once("-2.").map_or(name, |(name, _)| name))
 }
 
 /// Whether the stacks have nothing of this file but where programs begin.
@@ -311,6 +310,15 @@ mod tests {
             ],
         );
         assert_eq!(owners, ["serve", "run_jobs", "schedule"]);
+    }
+
+    #[test]
+    fn libraries_of_the_system_are_told_from_those_whose_names_begin_alike() {
+        let of_the_system =
+            ["libc.so.6", "libc-2.31.so", "ld-linux-x86-64.so.2", "libstdc++.so.6.0.30", "librt-2.31.so"];
+        assert!(of_the_system.iter().all(|module| is_of_the_system(module)));
+        let others = ["libc-client.so.2007", "librtmp.so.1", "libmysqld.so", "libpython3.11.so.1.0", "server"];
+        assert!(others.iter().all(|module| !is_of_the_system(module)));
     }
 
     #[test]

@@ -32,11 +32,7 @@ pub(super) type Asking = Arc<Served<Ask, Tell>>;
 pub async fn serve(code: fn(&Error) -> u8) -> Result<()> {
     let stop = Stop::default();
     let gone = stop.clone();
-    let asking: Asking = Arc::new(Served::open(move || {
-        gone.request();
-        std::thread::sleep(END_LIMIT);
-        std::process::exit(1);
-    })?);
+    let asking: Asking = Arc::new(Served::open(END_LIMIT, move || gone.request())?);
     let refused = |error: &Error| Refused { message: format!("{error:#}"), code: code(error) };
     let order = match receive(&asking) {
         Some(Ask::Prepare(order)) => order,

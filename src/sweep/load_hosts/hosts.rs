@@ -74,12 +74,19 @@ impl LoadHosts {
         let Some(asked) = &request.load.hosts else { return Ok(None) };
         let address = request.address()?;
         let order = ordered(request, asked, &address)?;
-        let mut inner = Inner::default();
+        let opened = LoadHosts { inner: Arc::default(), clean: asked.clean };
         for options in &asked.links {
             tell(Event::Preparing(&format!("starting wireprof on {}", options.host)));
-            inner.hosts.push(LoadHost::open(options.clone(), &order, stop, tell)?);
+            match LoadHost::open(options.clone(), &order, stop, tell) {
+                Ok(host) => opened.lock().hosts.push(host),
+                Err(error) => {
+                    // The copies on those that were opened go with them.
+                    let ended = opened.end();
+                    return Err(ended.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
+                }
+            }
         }
-        Ok(Some(LoadHosts { inner: Arc::new(Mutex::new(inner)), clean: asked.clean }))
+        Ok(Some(opened))
     }
 
     /// Has them drive the load of a measurement that is open by now.

@@ -30,11 +30,7 @@ type Asking = Arc<Served<Ask, Tell>>;
 pub async fn serve_load(code: fn(&Error) -> u8) -> Result<()> {
     let stop = Stop::default();
     let gone = stop.clone();
-    let asking: Asking = Arc::new(Served::open(move || {
-        gone.request();
-        std::thread::sleep(END_LIMIT);
-        std::process::exit(1);
-    })?);
+    let asking: Asking = Arc::new(Served::open(END_LIMIT, move || gone.request())?);
     let refused = |error: &Error| Tell::Refused(Refused { message: format!("{error:#}"), code: code(error) });
     let Some(Ask::Prepare(order)) = receive(&asking) else { return Ok(()) };
     let mut session = match tokio::task::block_in_place(|| Session::open(&asking, *order, stop)) {
