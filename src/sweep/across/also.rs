@@ -113,14 +113,27 @@ impl AlsoHost {
             };
             let order = AlsoOrder { process: asked.process.clone(), sampling: sampling.clone() };
             tell(Event::Preparing(&format!("starting wireprof on {}", asked.link.host)));
-            let link = Link::open(asked.link.clone(), &mut |text| tell(Event::Preparing(text)))?;
-            let host = AlsoHost { asked: asked.clone(), link, turn: 0, lost: None };
-            host.send(AlsoAsk::Open(Box::new(order)))?;
-            let noted = host.opened(stop)?;
-            notes.extend(noted.into_iter().map(|text| format!("on {}: {text}", asked.link.host)));
-            hosts.push(host);
+            let opened = Link::open(asked.link.clone(), &mut |text| tell(Event::Preparing(text))).and_then(|link| {
+                let host = AlsoHost { asked: asked.clone(), link, turn: 0, lost: None };
+                let noted = host.open(order, stop);
+                hosts.push(host);
+                noted
+            });
+            match opened {
+                Ok(noted) => notes.extend(noted.into_iter().map(|text| format!("on {}: {text}", asked.link.host))),
+                // The copies on those that were reached go with them.
+                Err(error) => {
+                    let ended = end_all(hosts);
+                    return Err(ended.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
+                }
+            }
         }
         Ok((hosts, notes))
+    }
+
+    fn open(&self, order: AlsoOrder, stop: &Stop) -> Result<Vec<String>> {
+        self.send(AlsoAsk::Open(Box::new(order)))?;
+        self.opened(stop)
     }
 
     fn opened(&self, stop: &Stop) -> Result<Vec<String>> {
