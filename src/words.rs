@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 
+/// What a frame is of that has no name because a runtime generated its code.
+pub const GENERATED_CODE: &str = "generated code";
+
 /// A time: three digits, in ns, µs, ms or s by its size.
 pub fn time(nanos: f64) -> String {
     // 0.05 % below the next unit, so that 999.6 µs does not become 1,000 µs.

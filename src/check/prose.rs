@@ -1,8 +1,7 @@
 //! A check's evidence in words, with numbers and units, and what to do about it.
 
 use super::{Check, Status};
-use crate::profile::GENERATED_CODE;
-use crate::words::{average, counted, significant, thousands, time};
+use crate::words::{GENERATED_CODE, average, counted, significant, thousands, time};
 use std::fmt;
 
 /// How generated code gets names.

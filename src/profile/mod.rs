@@ -89,8 +89,6 @@ pub enum Miss {
 
 /// Module of code that a runtime generates, which no file holds.
 pub const GENERATED: &str = "[anonymous]";
-/// [`Miss::Anonymous`] in words.
-pub const GENERATED_CODE: &str = "generated code";
 
 /// One function in one module; inlined and outlined instances are different frames.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
-use crate::profile::{Builder, Column, FrameId, GENERATED_CODE, Labels, LabelsId, Miss, Profile, StackId, marker};
+use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, Profile, StackId, marker};
 use crate::sample::{Address, Incomplete, RawSamples, RawStack, TAKE_STACKS};
+use crate::words::GENERATED_CODE;
 use std::collections::{BTreeMap, HashMap};
 
 /// Leaf frames without a name, of one module for one reason.
