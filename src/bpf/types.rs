@@ -51,11 +51,14 @@ fn only(all: &[u8], tracepoints: &[&str]) -> Option<Vec<u8>> {
         name.strip_prefix(b"btf_trace_").is_some_and(|name| tracepoints.iter().any(|asked| asked.as_bytes() == name))
     };
     let (mut kept, mut texts, mut rest) = (Vec::with_capacity(types.len() / 3), vec![0], types);
-    while !rest.is_empty() {
+    let mut missing = tracepoints.len();
+    // Those behind the last tracepoint are not needed for its number.
+    while !rest.is_empty() && missing > 0 {
         let word = |at: usize| Some(u32::from_le_bytes(rest.get(at..at + 4)?.try_into().ok()?));
         let (name, info) = (word(0)?, word(4)?);
         let kind = info >> 24 & 0x1f;
         let found = (kind == TYPEDEF).then(|| name_at(name)).flatten().filter(|name| asked(name));
+        missing = missing.saturating_sub(usize::from(found.is_some()));
         let (text, kind_kept) = if found.is_some() { (texts.len() as u32, TYPEDEF) } else { (0, FORWARD) };
         [text, kind_kept << 24, 0].iter().for_each(|word| kept.extend(word.to_le_bytes()));
         texts.extend(found.into_iter().flat_map(|name| name.iter().chain(&[0])));

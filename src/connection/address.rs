@@ -7,6 +7,7 @@ use super::settings::{Settings, Variable};
 use super::shown::shown_address;
 use super::{Endpoint, Secret, SettingError, os_user};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,17 +104,17 @@ impl Address {
     pub fn is_loopback(&self) -> bool {
         match &self.endpoint {
             Endpoint::Tcp { host, .. } => {
-                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
             }
             Endpoint::Unix { .. } => true,
         }
     }
 
-    /// The TCP port, where the host is this one by its name or by [`Address::on_this_host`]; `None` for other hosts and
-    /// Unix sockets.
+    /// The TCP port, where the host is this one: by its name, by an address that it has itself, or by
+    /// [`Address::on_this_host`]; `None` for other hosts and Unix sockets.
     pub fn local_port(&self) -> Option<u16> {
         match &self.endpoint {
-            Endpoint::Tcp { port, .. } => (self.here || self.is_loopback()).then_some(*port),
+            Endpoint::Tcp { host, port, .. } => (self.here || self.is_loopback() || is_own(host)).then_some(*port),
             Endpoint::Unix { .. } => None,
         }
     }
@@ -164,6 +165,23 @@ impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Address").field(&self.shown()).finish()
     }
+}
+
+/// Whether this host has the address, or has this name. Names are not asked for elsewhere: that may hang.
+fn is_own(host: &str) -> bool {
+    let Ok(address) = host.parse::<IpAddr>() else { return own_name().is_some_and(|name| name == host) };
+    // What goes to an address of the host's own comes from that address, whoever else may use it. A datagram's socket
+    // is told so when it is connected, and sends nothing (ip(7), connect(2)).
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    address.is_unspecified() || from.is_ok_and(|from| from.ip() == address)
+}
+
+fn own_name() -> Option<String> {
+    Some(std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_string())
 }
 
 /// The session's options, with those that libpq takes from variables of their own in front, so that the string's count.
@@ -222,6 +240,23 @@ mod tests {
             assert_eq!(address.password().unwrap().expose(), b"secret");
             assert_eq!(address.encryption.mode, TlsMode::Require);
             assert!(!format!("{address:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_server_is_on_this_host_by_any_address_or_name_that_the_host_has() {
+        let port = |host: &str| parse(&format!("host={host} port=6875")).unwrap().local_port();
+        let mut own = vec!["127.0.0.1".to_string(), "127.3.2.1".into(), "localhost".into(), "0.0.0.0".into()];
+        own.extend(own_name());
+        // The address by which this host would speak to others, where it speaks to any: nothing is sent.
+        let others = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("192.0.2.1:9").map(|()| socket));
+        own.extend(others.and_then(|socket| socket.local_addr()).map(|from| from.ip().to_string()));
+        for host in own {
+            assert_eq!(port(&host), Some(6875), "{host}");
+        }
+        // For documentation only (RFC 5737, RFC 3849).
+        for host in ["192.0.2.1", "2001:db8::1", "db.example"] {
+            assert_eq!(port(host), None, "{host}");
         }
     }
 

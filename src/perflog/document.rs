@@ -78,6 +78,18 @@ impl Document {
         &self.blocks
     }
 
+    /// The block that begins within a part of the text, the first of several.
+    pub fn block_within(&self, part: &Range<usize>) -> Option<&Block> {
+        let first = self.blocks.partition_point(|block| block.whole.start < part.start);
+        self.blocks.get(first).filter(|block| part.contains(&block.whole.start))
+    }
+
+    /// Whether wireprof wrote what stands at a byte of the text.
+    pub fn is_generated(&self, at: usize) -> bool {
+        let behind = self.blocks.partition_point(|block| block.whole.start <= at);
+        self.blocks[..behind].last().is_some_and(|block| block.whole.contains(&at))
+    }
+
     /// Markers without their counterparts.
     pub fn half_markers(&self) -> &[HalfMarker] {
         &self.half

@@ -28,12 +28,10 @@ fn nodes_table(levels: &BTreeMap<usize, LevelNodes>) -> Table {
     });
     let notes = vec![
         "Shares are of the latency. Rows that begin with \"rest\" are known only by subtraction, and have no share \
-            where the sockets \
-         measured the parts of what they lie in (\"by the sockets\"); those parts and \"compare\" stand beside the \
-         server's metrics and \
-         are not summed with them. A batch that several queries share is a part \
-         of each one's wait: it has no share, and is not subtracted. From load.json, wire.json, metrics-before.prom, \
-         metrics-after.prom and statements.json of each window."
+         where the sockets measured the parts of what they lie in (\"by the sockets\"); those parts and \"compare\" \
+         stand beside the server's metrics and are not summed with them. A batch that several queries share is a part \
+         of each one's wait: it has no share, and is not subtracted. From load.json, wire.json, \
+         metrics-before.prom.gz, metrics-after.prom.gz and statements.json of each window."
             .to_string(),
     ];
     Table { id: "tree", columns, rows: rows.flatten().collect(), notes, ..Table::default() }

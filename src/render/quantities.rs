@@ -49,7 +49,7 @@ fn row(quantity: &Quantity, levels: &BTreeMap<usize, Vec<Quantity>>) -> Vec<Cell
 }
 
 /// Where most sources begin.
-const SCRAPES: &str = "metrics-before.prom, metrics-after.prom: ";
+const SCRAPES: &str = "metrics-before.prom.gz, metrics-after.prom.gz: ";
 
 /// The table for a screen: one column says the unit and what it is per, and the sources stand in one note.
 pub fn quantities_on_screen(mut table: Table) -> Table {
@@ -76,7 +76,9 @@ pub fn quantities_on_screen(mut table: Table) -> Table {
     let told: Vec<String> =
         sources.into_iter().map(|(source, names)| format!("{}: {source}", names.join(", "))).collect();
     if !told.is_empty() {
-        table.notes.push(format!("From metrics-before.prom and metrics-after.prom, of each: {}.", told.join("; ")));
+        table
+            .notes
+            .push(format!("From metrics-before.prom.gz and metrics-after.prom.gz, of each: {}.", told.join("; ")));
     }
     table
 }

@@ -72,7 +72,7 @@ fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
         _ => None,
     };
     if facts.scrapes.is_some() && scrapes.contains(&None) {
-        let why = "metrics-before.prom or metrics-after.prom is gone from the run's directory".into();
+        let why = "metrics-before.prom.gz or metrics-after.prom.gz is gone from the run's directory".into();
         facts.missing.push(Missing { what: Part::Metrics, why, remedy: "copy the run again, whole".into() });
     }
     let (hands, nameless) = read_hands(directory, parts)?;

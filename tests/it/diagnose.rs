@@ -399,7 +399,7 @@ fn every_figure_of_the_text_stands_with_its_unit_level_and_file() {
     let text = terminal(&diagnosis_report(&diagnosed(&[slow]), &[]), 140);
     assert!(text.contains("1. the way to the database, or the call path"), "{text}");
     assert!(
-        text.contains("- query_one: 450 µs a round trip (level 1; metrics-before.prom, metrics-after.prom)"),
+        text.contains("- query_one: 450 µs a round trip (level 1; metrics-before.prom.gz, metrics-after.prom.gz)"),
         "{text}"
     );
     assert!(text.contains("calls: 5.00 µs a call (level 1; statements.json)"), "{text}");

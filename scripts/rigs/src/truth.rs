@@ -22,9 +22,8 @@ use wireprof::profile::{ColumnKind, Space};
 use wireprof::run::{Run, Store, Window};
 use wireprof::target::{Role, ThreadDelta};
 
-/// A cell with at least this many samples is held to 5 %, a smaller one to two standard errors.
-const ENOUGH: f64 = 3_100.0;
-
+/// A cell may be off by this much, or by two standard errors where that is more.
+const CELL: f64 = 0.05;
 /// A mean over windows may be off by this much.
 const MEAN: f64 = 0.015;
 /// A total may differ from the account by this much.
@@ -207,7 +206,7 @@ fn plants(run: &Run, window: &Window, cells: &mut Vec<Cell>) {
         let found = whole - weight(&mut profile.samples.iter().filter(inside).filter(interrupted));
         let (planted, error) = (cpu / calls * 1e6, 1.0 / samples.max(1.0).sqrt());
         let deviation = found / planted - 1.0;
-        let bound = if samples >= ENOUGH { 0.05 } else { 2.0 * error };
+        let bound = CELL.max(2.0 * error);
         cells.push(Cell { function, level: window.id().level, deviation, bound });
         println!(
             "{} {:<9} {plant:<12} planted {planted:.2} us a call, found {found:.2}: {:+.1} % ({samples:.0} samples, \

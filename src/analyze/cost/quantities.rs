@@ -72,7 +72,7 @@ pub(in crate::analyze) fn source(expression: &Expression) -> String {
     if series.is_empty() {
         return "load.json".to_string();
     }
-    format!("metrics-before.prom, metrics-after.prom: {}", series.join(", "))
+    format!("metrics-before.prom.gz, metrics-after.prom.gz: {}", series.join(", "))
 }
 
 /// What expressions are evaluated on.

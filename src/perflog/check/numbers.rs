@@ -1,6 +1,8 @@
 //! Numbers in running text and table cells. Invariant: what is part of a name, a date, a version or an address is no
 //! number.
 
+use std::collections::BTreeMap;
+
 /// A number as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Number {
@@ -65,11 +67,36 @@ pub fn numbers(line: &str) -> Vec<Number> {
 impl Number {
     /// Whether `other` is this number, as far as the one with fewer digits tells.
     pub fn agrees(&self, other: &Number) -> bool {
-        if self.decimals == other.decimals {
-            return (self.value - other.value).abs() <= 1e-9 * self.value.abs();
+        (self.value - other.value).abs() <= self.tolerance(other.decimals)
+    }
+
+    /// By how much a number of so many decimals may differ from this one and still be it.
+    fn tolerance(&self, decimals: i32) -> f64 {
+        if self.decimals == decimals {
+            return 1e-9 * self.value.abs();
         }
-        let coarser = 10f64.powi(-self.decimals.min(other.decimals));
-        (self.value - other.value).abs() <= 0.5 * coarser * (1.0 + 1e-9)
+        0.5 * 10f64.powi(-self.decimals.min(decimals)) * (1.0 + 1e-9)
+    }
+}
+
+/// Numbers to look others up in: by their decimals, in order. A log of thousands of entries has hundreds of thousands.
+pub struct Derived(BTreeMap<i32, Vec<f64>>);
+
+impl Derived {
+    pub fn of(numbers: impl Iterator<Item = Number>) -> Derived {
+        let mut by_decimals: BTreeMap<i32, Vec<f64>> = BTreeMap::new();
+        numbers.for_each(|number| by_decimals.entry(number.decimals).or_default().push(number.value));
+        by_decimals.values_mut().for_each(|values| values.sort_unstable_by(f64::total_cmp));
+        Derived(by_decimals)
+    }
+
+    /// Whether one of them is this number.
+    pub fn has(&self, number: &Number) -> bool {
+        self.0.iter().any(|(decimals, values)| {
+            let tolerance = number.tolerance(*decimals);
+            let from = values.partition_point(|value| *value < number.value && number.value - value > tolerance);
+            values.get(from).is_some_and(|value| (value - number.value).abs() <= tolerance)
+        })
     }
 }
 
@@ -146,8 +173,11 @@ mod tests {
 
     #[test]
     fn numbers_agree_as_far_as_the_coarser_one_tells() {
-        let agree = |a: &str, b: &str| numbers(a)[0].agrees(&numbers(b)[0]);
+        let agree = |a: &str, b: &str| Derived::of(numbers(b).into_iter()).has(&numbers(a)[0]);
         assert!(agree("18", "18.2") && agree("74,444", "74,443.7") && agree("18.2k", "18,205") && agree("1.50", "1.5"));
+        let many = "3 17 18.4 18.6 900 12.30 0.5";
+        assert!(agree("18", many) && agree("12.3", many) && agree("0.5", many) && agree("1k", many));
+        assert!(!agree("18.5", many) && !agree("16", many) && !agree("12.35", many) && !agree("2k", many));
         assert!(!agree("18", "18.6") && !agree("12.3", "12.4") && !agree("85,000", "74,444") && !agree("-1", "1"));
     }
 }

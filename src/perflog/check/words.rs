@@ -2,20 +2,20 @@
 //! generated part of the log has it, rounded or not; an entry without any run is told once, and not judged.
 
 use super::finding::{Finding, Kind};
-use super::numbers::{Number, numbers};
+use super::numbers::{Derived, Number, numbers};
 use crate::perflog::document::{Document, Entry, lines};
 use std::ops::Range;
 
 /// Findings in all entries' own words, and in what stands before the first entry.
 pub fn check(log: &Document) -> Vec<Finding> {
-    let derived: Vec<Number> =
-        log.blocks().iter().flat_map(|block| numbers(&log.text()[block.inside.clone()])).collect();
+    let derived = log.blocks().iter().flat_map(|block| numbers(&log.text()[block.inside.clone()]));
+    let derived = Derived::of(derived);
     log.entries().iter().flat_map(|entry| of_entry(log, entry, &derived)).collect()
 }
 
 /// Whether the entry has a run.
 fn measured(log: &Document, entry: &Entry) -> bool {
-    log.blocks().iter().any(|block| entry.range.contains(&block.whole.start))
+    log.block_within(&entry.range).is_some()
 }
 
 /// A line of somebody's own.
@@ -26,7 +26,7 @@ struct Own<'a> {
     baseline: bool,
 }
 
-fn of_entry(log: &Document, entry: &Entry, derived: &[Number]) -> Vec<Finding> {
+fn of_entry(log: &Document, entry: &Entry, derived: &Derived) -> Vec<Finding> {
     let own = own_lines(log, &entry.range);
     if !measured(log, entry) {
         return by_hand(entry, &own);
@@ -40,7 +40,7 @@ fn of_entry(log: &Document, entry: &Entry, derived: &[Number]) -> Vec<Finding> {
             kind,
         };
         for figure in figures(line) {
-            if !derived.iter().any(|number| figure.agrees(number)) {
+            if !derived.has(&figure) {
                 let text = figure.text.clone();
                 let kind =
                     if line.baseline { Kind::Baseline { figure: text } } else { Kind::Underived { figure: text } };
@@ -76,14 +76,13 @@ fn figures(line: &Own) -> Vec<Number> {
 
 /// Lines outside of generated parts, code and headings.
 fn own_lines<'a>(log: &'a Document, range: &Range<usize>) -> Vec<Own<'a>> {
-    let generated = |at: usize| log.blocks().iter().any(|block| block.whole.contains(&at));
     let (markdown, mut own) = (log.markdown(), Vec::new());
     let first = log.line_at(range.start);
     let mut heading: Option<bool> = None;
     for (number, place) in lines(&log.text()[range.clone()]) {
         let at = range.start + place.start;
         let text = log.text()[at..range.start + place.end].trim_end_matches(['\n', '\r']);
-        if generated(at) || markdown.is_code(at) || markdown.is_heading(at) {
+        if log.is_generated(at) || markdown.is_code(at) || markdown.is_heading(at) {
             continue;
         }
         let says = text.to_lowercase().contains("baseline");

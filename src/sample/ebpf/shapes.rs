@@ -130,8 +130,10 @@ pub struct Sample<'a> {
     pub lookup: u64,
     pub sp: u64,
     pub bp: u64,
-    kernel: &'a [u8],
-    user: &'a [u8],
+    /// The kernel's addresses, then the user's.
+    addresses: &'a [u8],
+    /// Bytes of the kernel's.
+    kernel: usize,
 }
 
 /// `enum ended` of `bpf/unwind.h`.
@@ -177,22 +179,18 @@ fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = u64> + '_ {
 
 impl Sample<'_> {
     /// Leaf first.
-    pub fn kernel_addresses(&self) -> impl Iterator<Item = u64> + '_ {
-        words(self.kernel)
+    pub fn kernel_addresses(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        words(&self.addresses[..self.kernel])
     }
 
     /// Leaf first; return addresses are one less, inside their calls.
     pub fn user_addresses(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
-        words(self.user)
+        words(&self.addresses[self.kernel..])
     }
 
-    /// The addresses as they lie in the record.
-    pub fn user_bytes(&self) -> &[u8] {
-        self.user
-    }
-
-    pub fn kernel_bytes(&self) -> &[u8] {
-        self.kernel
+    /// All addresses as they lie in the record, the kernel's first.
+    pub fn address_bytes(&self) -> &[u8] {
+        self.addresses
     }
 }
 
@@ -233,9 +231,9 @@ fn sample<'a>(fields: &mut Fields<'a>, cpu: u32, time: u64) -> Option<Sample<'a>
     let space = KernelSpace { first: fields.u32()?, count: fields.u32()? };
     fields.u32()?;
     let (lookup, sp, bp) = (fields.u64()?, fields.u64()?, fields.u64()?);
-    let (kernel, user) = (fields.bytes(kernel * 8)?, fields.bytes(user * 8)?);
-    let ended = Ended::new(ended)?;
-    Some(Sample { cpu, time, weight, pid, tid, late: late != 0, ended, copied, space, lookup, sp, bp, kernel, user })
+    let (addresses, kernel) = (fields.bytes((kernel + user) * 8)?, kernel * 8);
+    let (ended, late) = (Ended::new(ended)?, late != 0);
+    Some(Sample { cpu, time, weight, pid, tid, late, ended, copied, space, lookup, sp, bp, addresses, kernel })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::members;
 use super::memory::Tables;
 use super::program::KernelProgram;
-use super::shapes::{Ended, Record, Sample, parse};
+use super::shapes::{Ended, KernelSpace, Record, Sample, parse};
 use crate::clock;
 use crate::sample::collect::Collector;
 use crate::sample::cross_check::CrossChecks;
@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 use perf_event::Sampler;
 use rustc_hash::FxHashMap;
 use std::os::fd::{AsRawFd, RawFd};
+use twox_hash::XxHash3_128;
 
 /// What is being followed, and what has been read of it.
 pub struct Stacks<'s> {
@@ -33,16 +34,37 @@ pub struct Stacks<'s> {
 /// What has been read of the kernel's ring.
 #[derive(Default)]
 pub struct Taken {
-    /// Stacks by all that the kernel says of them: those that return cost one look-up.
-    known: FxHashMap<Box<[u8]>, u32>,
+    /// Stacks by what the kernel says of them: those that return cost one look-up.
+    known: FxHashMap<Seen, u32>,
     /// Stacks of waits by the kernel's number.
     pub waiting: FxHashMap<u32, u32>,
-    key: Vec<u8>,
     /// Pieces of stack of the sample to come, by CPU.
     copies: FxHashMap<u32, (u64, Vec<u8>)>,
     pointers: FxHashMap<u32, Vec<u64>>,
     pub damaged: u64,
     pub cross_checks: Option<CrossChecks>,
+}
+
+/// All that makes a stack what it is, its addresses by 128 bits of XXH3: to keep and compare the addresses themselves
+/// takes as long as all else. That two of a million stacks have the same number by chance is less likely than one in
+/// 10^26.
+#[derive(PartialEq, Eq, Hash)]
+struct Seen {
+    addresses: u128,
+    kernel_frames: u16,
+    ended: u8,
+    space: KernelSpace,
+}
+
+impl Seen {
+    fn of(sample: &Sample) -> Seen {
+        Seen {
+            addresses: XxHash3_128::oneshot(sample.address_bytes()),
+            kernel_frames: sample.kernel_addresses().len() as u16,
+            ended: sample.ended as u8,
+            space: sample.space,
+        }
+    }
 }
 
 impl<'s> Stacks<'s> {
@@ -189,17 +211,9 @@ fn take(collector: &mut Collector, taken: &mut Taken, sample: &Sample, user: Opt
 }
 
 fn stack(collector: &mut Collector, taken: &mut Taken, sample: &Sample, user: Option<usize>) -> u32 {
-    let settled = sample.copied == 0;
-    if settled {
-        taken.key.clear();
-        for word in [sample.space.first, sample.space.count, sample.ended as u32] {
-            taken.key.extend_from_slice(&word.to_le_bytes());
-        }
-        taken.key.extend_from_slice(sample.kernel_bytes());
-        taken.key.extend_from_slice(sample.user_bytes());
-        if let Some(known) = taken.known.get(taken.key.as_slice()) {
-            return *known;
-        }
+    let seen = (sample.copied == 0).then(|| Seen::of(sample));
+    if let Some(known) = seen.as_ref().and_then(|seen| taken.known.get(seen)) {
+        return *known;
     }
     collector.begin(sample.kernel_addresses());
     let kernel = collector.stack.len();
@@ -215,9 +229,7 @@ fn stack(collector: &mut Collector, taken: &mut Taken, sample: &Sample, user: Op
     }
     judge(collector, taken, sample, (space, kernel), incomplete);
     let id = collector.keep_stack(incomplete);
-    if settled {
-        taken.known.insert(taken.key.as_slice().into(), id);
-    }
+    taken.known.extend(seen.map(|seen| (seen, id)));
     id
 }
 
