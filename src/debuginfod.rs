@@ -63,6 +63,7 @@ impl Debuginfod {
 
     fn fetch(&self, url: &str, build_id: &str) -> Result<File, Refusal> {
         // A thread of its own: the caller may be one of a runtime's, which must not wait.
+        let panicked = |_| Err(Refusal::Failed("the client panicked".into()));
         let fetched = std::thread::scope(|scope| {
             let work = || -> Result<File, Refusal> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -73,9 +74,10 @@ impl Debuginfod {
                     answer.unwrap_or_else(|_| Err(Refusal::Failed(format!("no whole file within {seconds} s"))))
                 })
             };
-            scope.spawn(work).join()
+            let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+            thread.map_err(|cause| Refusal::Failed(cause.to_string()))?.join().unwrap_or_else(panicked)
         });
-        fetched.unwrap_or_else(|_| Err(Refusal::Failed("the client panicked".into())))
+        fetched
     }
 
     async fn download(&self, url: &str, build_id: &str) -> Result<File, Refusal> {

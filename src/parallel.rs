@@ -1,7 +1,8 @@
 //! Work divided among the CPUs. Invariant: answers come in the order of what was asked, whoever worked them out, so
-//! that results do not depend on the number of CPUs.
+//! that results do not depend on the number of CPUs; where the system gives no thread, the work is done without it.
 
 use std::panic::resume_unwind;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -21,13 +22,33 @@ pub fn each<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R
         found
     };
     let mut found = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let spawned = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawned).collect();
         let own = work();
         let others = others.into_iter().flat_map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
         own.into_iter().chain(others).collect::<Vec<_>>()
     });
     found.sort_by_key(|(at, _)| *at);
     found.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// What both answer, at the same time where a thread can be had.
+///
+/// # Panics
+/// Where one of them does.
+pub fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+    // Whoever takes it does it: a thread that cannot be had drops what it was given.
+    let first = Mutex::new(Some(first));
+    let take = || first.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take().map(|first| first());
+    thread::scope(|scope| {
+        let other = thread::Builder::new().spawn_scoped(scope, take).ok();
+        let second = second();
+        let first = match other {
+            Some(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => take(),
+        };
+        (first.expect("it was there to be taken"), second)
+    })
 }
 
 #[cfg(test)]
@@ -39,5 +60,6 @@ mod tests {
         let asked: Vec<usize> = (0..100).collect();
         assert_eq!(each(&asked, |n| n * n), asked.iter().map(|n| n * n).collect::<Vec<_>>());
         assert!(each(&[], |n: &usize| *n).is_empty());
+        assert_eq!(both(|| 1, || "two"), (1, "two"));
     }
 }

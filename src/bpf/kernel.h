@@ -4,6 +4,9 @@
 #pragma once
 #include "types.h"
 
+/* Keeps a number in one register from here on, with what the verifier then learns of it. */
+#define KEEP(number) asm volatile("" : "+r"(number))
+
 #define SEC(name) __attribute__((section(name), used))
 #define __uint(name, value) int (*name)[value]
 #define __type(name, value) typeof(value) *name

@@ -9,7 +9,8 @@
 
 mod types;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
+use aya::programs::ProgramError;
 use memmap2::{MmapOptions, MmapRaw};
 use std::os::fd::{AsRawFd, BorrowedFd};
 pub use types::tracepoint_types;
@@ -23,6 +24,22 @@ pub fn map_array(array: BorrowedFd, bytes: usize, what: &str) -> Result<MmapRaw>
     let whole = bytes.next_multiple_of(page_size());
     let mapped = MmapOptions::new().len(whole).map_raw(array.as_raw_fd());
     mapped.with_context(|| format!("the array `{what}` of the kernel's program cannot be mapped"))
+}
+
+/// Why the kernel does not take a program: of what the verifier wrote only its judgement. All of it may be 100 kB.
+pub fn refusal(error: ProgramError) -> Error {
+    let ProgramError::LoadError { io_error, verifier_log } = error else { return error.into() };
+    match judgement(&verifier_log.to_string()) {
+        Some(judgement) => anyhow!("{io_error}; its verifier says: {judgement}"),
+        None => io_error.into(),
+    }
+}
+
+/// The last line that is none of the statistics behind it.
+fn judgement(log: &str) -> Option<&str> {
+    let statistics = ["processed ", "verification time ", "stack depth "];
+    let lines = log.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    lines.into_iter().find(|line| !statistics.iter().any(|start| line.starts_with(start)))
 }
 
 /// Asserts when it is compiled that a shape shared with C has its fields where C has them, and its size.
@@ -42,4 +59,17 @@ pub(crate) use assert_shape;
 fn page_size() -> usize {
     // SAFETY: sysconf has no preconditions.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_verifiers_log_the_judgement_is_told() {
+        let log = "0: R1=ctx(off=0,imm=0)\n938: (7b) *(u64 *)(r2 +0) = r3\nR2 unbounded memory access\n\
+                   verification time 12 usec\nstack depth 152+104\nprocessed 6321 insns (limit 1000000)\n";
+        assert_eq!(judgement(log), Some("R2 unbounded memory access"));
+        assert_eq!(judgement("\n"), None);
+    }
 }

@@ -6,6 +6,7 @@ use super::shown::{Answered, Shown};
 use super::{ARGUMENTS, Common, Outcome, Usage, input, output};
 use crate::analyze::compare::difference::{Difference, Options, Side, compare, trees};
 use crate::analyze::compare::headline::headline;
+use crate::parallel;
 use crate::preset::Preset;
 use crate::profile::{Focus, Folding, Rename};
 use crate::render::flamegraph::{Caption, write_differences};
@@ -217,15 +218,11 @@ pub(super) fn sides(
     [before, after]: [&str; 2],
     options: &Options,
 ) -> Result<((Side, bool), (Side, bool))> {
-    std::thread::scope(|threads| {
-        let first = threads.spawn(|| side(common, before, options));
-        let second = side(common, after, options);
-        let first = first.join().map_err(|_| anyhow!("reading {before} failed"))?;
-        let (first, second) = (first?, second?);
-        check_counted(&first.0, before)?;
-        check_counted(&second.0, after)?;
-        Ok((first, second))
-    })
+    let (first, second) = parallel::both(|| side(common, before, options), || side(common, after, options));
+    let (first, second) = (first?, second?);
+    check_counted(&first.0, before)?;
+    check_counted(&second.0, after)?;
+    Ok((first, second))
 }
 
 fn check_counted(side: &Side, reference: &str) -> Result<()> {

@@ -7,6 +7,7 @@ use crate::analyze::compare::difference::{Difference, Options, compare};
 use crate::analyze::compare::headline::headline;
 use crate::analyze::cost::carrier_names::Naming;
 use crate::analyze::page::Page;
+use crate::parallel;
 use crate::preset::Preset;
 use crate::render::flamegraph::{Wanted, write_picture};
 use crate::render::page::{Compared, Material, flames, page};
@@ -134,14 +135,9 @@ fn text(run: &Run, preset: &Result<Preset>, directory: &Path, difference: Option
     let why = preset.as_ref().map_err(|why| format!("{why:#}"));
     let ids = shown::OF_RUN.map(String::from);
     let reference = directory.display().to_string();
-    let (figures, sections, flames) = std::thread::scope(|threads| {
-        let stacks = threads.spawn(|| flames(run, &wanted));
-        let tables = threads.spawn(|| explain::of_run(run, preset, &ids, &reference));
-        let diagnoses = judged.map_or_else(Vec::new, |preset| diagnose::all_levels(run, preset));
-        let figures = Page::of(run, why, diagnoses);
-        let failed = |_| anyhow!("the run could not be analysed");
-        anyhow::Ok((figures, tables.join().map_err(failed)?, stacks.join().map_err(failed)?))
-    })?;
+    let figures = || Page::of(run, why, judged.map_or_else(Vec::new, |preset| diagnose::all_levels(run, preset)));
+    let tables = || explain::of_run(run, preset, &ids, &reference);
+    let (flames, (sections, figures)) = parallel::both(|| flames(run, &wanted), || parallel::both(tables, figures));
     let found = difference.map(|found| (found, headline(found), difference_report(found).sections));
     let compared = found.as_ref().map(|(difference, headline, sections)| Compared { difference, headline, sections });
     Ok(page(&Material { page: &figures, sections: &sections, flames, compared }))

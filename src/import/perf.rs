@@ -54,11 +54,12 @@ fn script(path: &Path, fields: &str, pid: Option<u32>, inlines: bool) -> Result<
     })?;
     let mut errors = child.stderr.take().context("perf's errors cannot be read")?;
     // Read at the same time as its output: perf stops where nobody takes its warnings.
-    let said = std::thread::spawn(move || {
+    let said = std::thread::Builder::new().spawn(move || {
         let mut said = Vec::new();
         let _ = errors.read_to_end(&mut said);
         String::from_utf8_lossy(&said).into_owned()
     });
+    let said = said.context("there is no thread to read what perf says")?;
     let output = child.stdout.take().context("perf's output cannot be read")?;
     let script = read(BufReader::with_capacity(1 << 18, output), pid);
     let status = child.wait().context("perf script")?;

@@ -171,22 +171,25 @@ fn open_all(
         Ok(connection)
     };
     thread::scope(|scope| {
-        for _ in 0..OPENERS.min(jobs.len()) {
-            scope.spawn(|| {
-                while failure.lock().is_none() {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= jobs.len() {
-                        break;
-                    }
-                    match open_one(at) {
-                        Ok(connection) => opened.lock()[at] = Some(connection),
-                        Err(error) => {
-                            failure.lock().get_or_insert(error);
-                        }
+        let open = || {
+            while failure.lock().is_none() {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= jobs.len() {
+                    break;
+                }
+                match open_one(at) {
+                    Ok(connection) => opened.lock()[at] = Some(connection),
+                    Err(error) => {
+                        failure.lock().get_or_insert(error);
                     }
                 }
-            });
+            }
+        };
+        for _ in 1..OPENERS.min(jobs.len()) {
+            // With fewer threads it takes longer.
+            let _ = thread::Builder::new().spawn_scoped(scope, open);
         }
+        open();
     });
     let opened = opened.into_inner();
     let complete = opened.iter().flatten().count();

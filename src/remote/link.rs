@@ -3,7 +3,7 @@
 
 use super::frame::{Frame, read_frame, write_frame};
 use super::program::{self, ABSENT, READY};
-use super::{Envelope, Host};
+use super::{Envelope, Host, NO_THREAD, spawn};
 use crate::child;
 use crate::clock::{self, ClockReading, ClockRelation, Clocks, Span};
 use crate::target::Forbidden;
@@ -16,6 +16,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Names the command that is used for ssh, with arguments behind it; `ssh` where it is not set.
@@ -91,13 +92,16 @@ impl LinkOptions {
         ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = ssh.spawn().map_err(|error| self.no_ssh(&error))?;
         let (input, mut errors) = (child.stdin.take(), child.stderr.take());
-        let (fed, words) = std::thread::scope(|scope| {
-            let reader = scope.spawn(move || {
+        let (fed, words) = thread::scope(|scope| {
+            let reader = thread::Builder::new().spawn_scoped(scope, move || {
                 let mut words = Vec::new();
                 errors.as_mut().map(|errors| errors.take(WORDS as u64).read_to_end(&mut words));
                 words
             });
-            (input.map_or(Ok(()), feed), reader.join().unwrap_or_default())
+            match reader.context(NO_THREAD) {
+                Ok(reader) => (input.map_or(Ok(()), feed), reader.join().unwrap_or_default()),
+                Err(error) => (Err(error), Vec::new()),
+            }
         });
         let status = child.wait()?;
         if !status.success() {
@@ -152,16 +156,16 @@ impl LinkOptions {
         let mut child = ssh.spawn().map_err(|error| self.no_ssh(&error))?;
         let words = Arc::new(Mutex::new(Vec::new()));
         let (kept, errors) = (words.clone(), child.stderr.take().context("no standard error")?);
-        std::thread::spawn(move || keep_words(errors, &kept));
+        spawn(move || keep_words(errors, &kept))?;
         let output = BufReader::new(child.stdout.take().context("no standard output")?);
         let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || tell.send(first_line(output)));
+        spawn(move || tell.send(first_line(output)))?;
         let said = match told.recv_timeout(BEGIN_LIMIT) {
             Ok(Ok((line, output))) => Ok((line, output)),
             Ok(Err(())) => {
                 let code = child.wait()?.code();
                 // Its last words may still be on their way from the other thread.
-                std::thread::sleep(Duration::from_millis(50));
+                thread::sleep(Duration::from_millis(50));
                 Err(self.refused(&words.lock(), code))
             }
             Err(_) => Err(anyhow!(Forbidden {
@@ -215,7 +219,7 @@ fn end(child: &mut Child) {
         if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
             return;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     child::signal_group(child.id(), libc::SIGKILL);
     let _ = child.wait();
@@ -258,9 +262,9 @@ impl<A: Serialize, T: DeserializeOwned + Send + 'static> Link<A, T> {
         let received = Arc::new(AtomicU64::new(0));
         let (tell, messages) = mpsc::channel();
         let (kept, count) = (clocks.clone(), received.clone());
-        std::thread::spawn(move || listen(output, &kept, &count, &tell));
+        spawn(move || listen(output, &kept, &count, &tell))?;
         let asked = out.clone();
-        std::thread::spawn(move || ask_clock(&asked));
+        spawn(move || ask_clock(&asked))?;
         let asks = std::marker::PhantomData;
         Ok(Link { options, child, out, messages, clocks, words, received, asks })
     }
@@ -316,7 +320,7 @@ impl<A: Serialize, T: DeserializeOwned + Send + 'static> Link<A, T> {
 
     fn down(&self) -> anyhow::Error {
         // What ssh has to say of it comes a little later.
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         let words = self.words.lock();
         let text = String::from_utf8_lossy(&words);
         let said = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
@@ -339,7 +343,7 @@ impl<A, T> Drop for Link<A, T> {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         end(&mut self.child);
     }
@@ -396,7 +400,7 @@ fn ask_clock(out: &Mutex<Option<ChildStdin>>) {
                 return;
             }
         }
-        std::thread::sleep(CLOCK_EVERY);
+        thread::sleep(CLOCK_EVERY);
     }
 }
 

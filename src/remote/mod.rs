@@ -15,7 +15,17 @@ pub use link::{Link, LinkOptions};
 pub use program::{LOAD_VERB, VERB, own_name};
 pub use served::Served;
 
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::thread;
+
+/// Why the link cannot be served.
+const NO_THREAD: &str = "the system gives no thread for the link to the other host";
+
+/// A thread that lives as long as what it reads.
+fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<()> {
+    thread::Builder::new().spawn(work).map(drop).context(NO_THREAD)
+}
 
 /// What goes over the link in either direction: readings of the clock, which the link itself asks for and answers, and
 /// what it is there for.

@@ -1,9 +1,9 @@
 //! The side that answers: standard input and output of a process that ssh started. Invariant: standard output holds
 //! messages and nothing else, and where the asking side is gone or silent, that is noticed within half a minute.
 
-use super::Envelope;
 use super::frame::{Frame, read_frame, write_frame};
 use super::program::READY;
+use super::{Envelope, spawn};
 use crate::clock;
 use anyhow::Result;
 use parking_lot::Mutex;
@@ -46,12 +46,12 @@ impl<A: DeserializeOwned + Send + 'static, T: Serialize> Served<A, T> {
         let gone = Arc::new(AtomicBool::new(false));
         let (tell, messages) = mpsc::channel();
         let (answers, when, closed) = (out.clone(), heard.clone(), gone.clone());
-        std::thread::spawn(move || {
+        spawn(move || {
             listen(&std::io::stdin(), &answers, &when, &tell);
             closed.store(true, Ordering::Release);
-        });
+        })?;
         let (when, closed) = (heard.clone(), gone.clone());
-        std::thread::spawn(move || {
+        spawn(move || {
             while !closed.load(Ordering::Acquire) && clock::now().saturating_sub(when.load(Ordering::Relaxed)) < SILENCE
             {
                 std::thread::sleep(LOOK);
@@ -60,7 +60,7 @@ impl<A: DeserializeOwned + Send + 'static, T: Serialize> Served<A, T> {
             on_end();
             std::thread::sleep(limit);
             std::process::exit(1);
-        });
+        })?;
         Ok(Served { messages: Mutex::new(messages), out, heard, gone, tells: std::marker::PhantomData })
     }
 

@@ -3,15 +3,49 @@
 //! back.
 
 use crate::connection::{message_without_secrets, shown_argument, without_sql_secrets};
-use crate::load::{self, Address};
+use crate::load::{self, Address, LoadError};
 use crate::preset::{Connection, Step, set_parameter, show_parameter};
 use crate::sql;
-use anyhow::{Context, Result, bail};
-use std::time::Duration;
+use anyhow::{Context, Error, Result, bail};
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// A connection that takes longer to answer nothing is as good as lost.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a server that takes no connections yet is waited for where something is to be put back: PostgreSQL starts
+/// anew where one of its processes crashed.
+const RECOVERY: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Says when to give up trying what failed only because the server is starting.
+pub struct Recovery(Instant);
+
+impl Recovery {
+    pub fn begin() -> Recovery {
+        Recovery(Instant::now() + RECOVERY)
+    }
+
+    /// Waits a moment, where that may help.
+    ///
+    /// # Errors
+    /// The error, where it may not.
+    pub async fn wait(&self, error: Error) -> Result<()> {
+        let starting = |state: &SqlState| *state == SqlState::CANNOT_CONNECT_NOW;
+        let is_starting = error.chain().any(|cause| {
+            let driver = cause.downcast_ref::<tokio_postgres::Error>();
+            let own = cause.downcast_ref::<LoadError>();
+            driver.and_then(tokio_postgres::Error::code).is_some_and(starting)
+                || matches!(own, Some(LoadError::NotNow { sqlstate, .. }) if starting(&SqlState::from_code(sqlstate)))
+        });
+        if !is_starting || Instant::now() > self.0 {
+            return Err(error);
+        }
+        tokio::time::sleep(AGAIN).await;
+        Ok(())
+    }
+}
 
 /// The two connections that set-up may use.
 pub struct Connections {
@@ -42,7 +76,13 @@ impl Session {
     /// Runs a statement; where the connection was lost meanwhile, over a new one.
     async fn run_surely(&mut self, statement: &str) -> Result<()> {
         if !sql::answers(&self.client, ANSWER).await {
-            self.client = load::connect(&self.address).await?;
+            let recovery = Recovery::begin();
+            self.client = loop {
+                match load::connect(&self.address).await {
+                    Ok(client) => break client,
+                    Err(error) => recovery.wait(error).await?,
+                }
+            };
         }
         run(&self.client, statement).await
     }
@@ -212,7 +252,8 @@ fn explain(error: &sql::Error, statement: &str) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{same, shown_value};
+    use super::{LoadError, Recovery, same, shown_value};
+    use anyhow::anyhow;
 
     #[test]
     fn a_parameter_that_is_a_secret_has_its_value_hidden() {
@@ -224,5 +265,21 @@ mod tests {
     fn a_value_shown_in_another_form_is_the_same_value() {
         assert!(same("on", "true") && same("0", "0.0") && same("Serializable", "serializable"));
         assert!(!same("off", "true") && !same("0.01", "0") && !same("", "0"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_starts_anew_is_waited_for_and_no_other() {
+        let recovery = Recovery::begin();
+        let refused = |sqlstate: &str| {
+            let message = "the database system is in recovery mode".into();
+            LoadError::NotNow { at: "db:5432".into(), sqlstate: sqlstate.into(), message }
+        };
+        assert!(recovery.wait(refused("57P03").into()).await.is_ok());
+        assert!(recovery.wait(anyhow!(refused("57P03")).context("the workload's teardown")).await.is_ok());
+        assert!(recovery.wait(refused("57P01").into()).await.is_err(), "it is shut down");
+        assert!(recovery.wait(anyhow!("no such table")).await.is_err());
+        let over = Recovery(std::time::Instant::now());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(over.wait(refused("57P03").into()).await.is_err());
     }
 }

@@ -4,11 +4,13 @@
 use super::map::Bytes;
 use super::unpack::{key, unpack};
 use crate::cachedir::CacheDir;
+use crate::parallel;
 use crate::profile::Miss;
 use gimli::SectionId;
 use object::read::elf::ElfFile64;
 use object::{CompressedData, CompressionFormat, LittleEndian, Object, ObjectSection};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 /// Files of the one kind that wireprof reads: ELF, 64 bits, little-endian.
@@ -129,20 +131,16 @@ impl Source {
     fn unpack_all(&self) -> Result<Vec<(SectionId, Bytes)>, String> {
         let mut packed: Vec<&Section> =
             self.sections.iter().filter(|section| section.format != CompressionFormat::None).collect();
-        packed.sort_by_key(|section| std::cmp::Reverse(section.location.len()));
+        packed.sort_by_key(|section| section.location.len());
         let together: usize = packed.iter().map(|section| section.location.len()).sum();
         if packed.len() < 2 || together < WORTH_THREADS {
             return packed.into_iter().map(|section| Ok((section.id, self.unpack(section)?))).collect();
         }
-        std::thread::scope(|scope| {
-            let unpack = |section| (section, scope.spawn(move || self.unpack(section)));
-            let running: Vec<_> = packed.into_iter().map(unpack).collect();
-            let unpacked = running.into_iter().map(|(section, thread)| {
-                let unpacked = thread.join().unwrap_or_else(|_| Err("the decompressor panicked".into()));
-                Ok((section.id, unpacked?))
-            });
-            unpacked.collect()
-        })
+        let unpack = |section: &&Section| {
+            let unpacked = catch_unwind(AssertUnwindSafe(|| self.unpack(section)));
+            Ok((section.id, unpacked.unwrap_or_else(|_| Err("the decompressor panicked".into()))?))
+        };
+        parallel::each(&packed, unpack).into_iter().collect()
     }
 
     fn unpack(&self, section: &Section) -> Result<Bytes, String> {

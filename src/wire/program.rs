@@ -7,7 +7,7 @@ use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS, SOCKETS, Sampling,
 use super::shapes::{USES, Use, UseTime};
 use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
 use super::uses::{FIRST_NUMBER, Met, UseSoFar, met, specials};
-use crate::bpf::tracepoint_types;
+use crate::bpf::{refusal, tracepoint_types};
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::Ebpf;
@@ -77,7 +77,7 @@ impl SocketProgram {
         let mut ebpf = load(&hops, end)?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = || format!("the kernel refuses the program at {tracepoint} (kernel 6.3 and later have it)");
-            program(&mut ebpf, name)?.load(tracepoint, &btf).with_context(refused)?;
+            program(&mut ebpf, name)?.load(tracepoint, &btf).map_err(refusal).with_context(refused)?;
         }
         let sends_seen = program(&mut ebpf, SENDS.0)?.load(SENDS.1, &btf).is_ok();
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));

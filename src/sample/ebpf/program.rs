@@ -7,7 +7,7 @@ use super::memory::{Memory, Room};
 use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
 use super::window::WindowEnds;
-use crate::bpf::{map_array, tracepoint_types};
+use crate::bpf::{map_array, refusal, tracepoint_types};
 use crate::sample::start::Started;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
@@ -115,16 +115,18 @@ impl KernelProgram {
         for (name, tracepoint) in TRACEPOINTS {
             tracing(&mut ebpf, name)?
                 .load(tracepoint, &btf)
+                .map_err(refusal)
                 .with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
         }
         let waits_refused = match form.waits {
             true => WAITING.iter().find_map(|(name, tracepoint)| {
-                let loaded = tracing(&mut ebpf, name).and_then(|program| Ok(program.load(tracepoint, &btf)?));
+                let loaded =
+                    tracing(&mut ebpf, name).and_then(|program| program.load(tracepoint, &btf).map_err(refusal));
                 loaded.err().map(|error| format!("the kernel refuses the program at {tracepoint}: {error:#}"))
             }),
             false => Some("nobody asked for them when the program was loaded".into()),
         };
-        ticking(&mut ebpf)?.load().context("the kernel refuses the sampling program")?;
+        ticking(&mut ebpf)?.load().map_err(refusal).context("the kernel refuses the sampling program")?;
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
         let arrays = [take("mappings")?, take("pages")?, take("rows")?, take("rules")?];
         let [mappings, pages, rows, rules] = arrays.each_ref().map(array);
@@ -197,7 +199,10 @@ impl KernelProgram {
     fn attach_one(&mut self, name: &str, tracepoint: &str, btf: &Btf) -> Result<BtfTracePointLink> {
         let program = tracing(&mut self.ebpf, name)?;
         if program.fd().is_err() {
-            program.load(tracepoint, btf).with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
+            program
+                .load(tracepoint, btf)
+                .map_err(refusal)
+                .with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
         }
         let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
         Ok(program.take_link(link)?)
@@ -208,7 +213,7 @@ impl KernelProgram {
     pub fn probe(&mut self, name: &str, file: &Path, offset: u64, scope: UProbeScope) -> Result<UProbeLink> {
         let program: &mut UProbe = program(&mut self.ebpf, name)?.try_into()?;
         if program.fd().is_err() {
-            program.load().with_context(|| format!("the kernel refuses the program {name}"))?;
+            program.load().map_err(refusal).with_context(|| format!("the kernel refuses the program {name}"))?;
         }
         let location = UProbeAttachLocation::AbsoluteOffset(offset);
         let link = program

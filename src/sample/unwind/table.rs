@@ -8,6 +8,7 @@
 //! `rules` of 16 bytes ([`TableRule`]).
 
 use super::rules::{Described, Rule, Rules, Saved};
+use crate::parallel;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -112,12 +113,8 @@ impl Table {
         if workers == 1 {
             return Assembly::new(base).whole(&[Part::read(rules, &descriptions, base)]);
         }
-        let parts: Vec<Part> = std::thread::scope(|scope| {
-            let read = |part| scope.spawn(move || Part::read(rules, part, base));
-            let workers: Vec<_> = descriptions.chunks(share).map(read).collect();
-            workers.into_iter().map(|worker| worker.join().unwrap_or_default()).collect()
-        });
-        Assembly::new(base).whole(&parts)
+        let chunks: Vec<_> = descriptions.chunks(share).collect();
+        Assembly::new(base).whole(&parallel::each(&chunks, |part| Part::read(rules, part, base)))
     }
 
     /// Takes stored bytes; `None` where they are not a table of this version, whole and unchanged.

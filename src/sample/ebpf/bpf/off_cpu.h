@@ -181,8 +181,8 @@ INLINE int is_known(const struct known *known, const struct sample *sample, stru
 }
 
 /* Makes the stack in the scratch known under this id, and sends it; 0 where there is no room. */
-INLINE u32 make_known(void *context, struct scratch *scratch, const struct walk *walk, struct cpu *cpu, u32 number,
-                      const struct id *id, struct comparing *comparing, u32 count) {
+INLINE u32 make_known(void *context, struct scratch *scratch, struct cpu *cpu, u32 number, const struct id *id,
+                      struct comparing *comparing, u32 count) {
     struct sample *sample = &scratch->sample;
     struct window *window = find_window();
     if (!window)
@@ -200,7 +200,7 @@ INLINE u32 make_known(void *context, struct scratch *scratch, const struct walk 
     bpf_loop(count, keep_word, comparing, 0);
     sample->kind = STACK;
     sample->weight = first + 1;
-    if (!send_stack(context, scratch, walk, cpu, number, count))
+    if (!send_stack(context, scratch, cpu, number, count))
         return 0;
     /* Another CPU may just have met the same stack: then it is known twice, and user space finds that they are one. */
     bpf_map_update_elem(&stacks, id, &known, BPF_NOEXIST);
@@ -209,15 +209,14 @@ INLINE u32 make_known(void *context, struct scratch *scratch, const struct walk 
 
 /* A search for the number of the stack in the scratch. */
 struct search {
-    void *context;
     struct scratch *scratch;
-    struct walk *walk;
     struct cpu *cpu;
     struct comparing *comparing;
     struct id id;
-    u32 number;
     u32 count;
     u32 found;
+    /* No stack has this id and turn. */
+    u32 absent;
 };
 
 /* Looks at one stack of the same id. A call for each turn, not a loop: the verifier follows a loop turn by turn, which
@@ -226,8 +225,7 @@ static long look(u32 turn, struct search *search) {
     search->id.turn = turn;
     struct known *known = bpf_map_lookup_elem(&stacks, &search->id);
     if (!known) {
-        search->found = make_known(search->context, search->scratch, search->walk, search->cpu, search->number,
-                                   &search->id, search->comparing, search->count);
+        search->absent = 1;
         return 1;
     }
     if (is_known(known, &search->scratch->sample, search->comparing, search->count)) {
@@ -238,31 +236,34 @@ static long look(u32 turn, struct search *search) {
     return 0;
 }
 
-/* Follows the stack of the current thread in the scratch of this index; gives its number, 0 where there is no room for
- * it. */
-static __attribute__((noinline)) u32 follow_in(void *context, const struct target *target, struct cpu *cpu, u32 slot,
-                                               u64 now) {
+/* The number of the stack in the scratch, which has so many addresses; 0 where there is no room for it. */
+static __attribute__((noinline)) u32 number_of(void *context, struct scratch *scratch, struct cpu *cpu, u32 count) {
     u32 number = bpf_get_smp_processor_id();
-    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-    if (!scratch)
-        return 0;
-    struct walk walk = {};
-    scratch->sample.time = now;
-    u32 count = take_stack(context, target, scratch, &walk, 1);
     struct comparing comparing = { .trace = scratch->trace, .hash = count };
     bpf_loop(count, hash_word, &comparing, 0);
     struct search search = {
-        .context = context,
         .scratch = scratch,
-        .walk = &walk,
         .cpu = cpu,
         .comparing = &comparing,
         .id = { .hash = comparing.hash & id_mask },
-        .number = number,
         .count = count,
     };
     bpf_loop(TURNS, look, &search, 0);
-    u32 found = search.found;
+    /* Here and not in the loop, for the sake of the stack's size. */
+    if (search.absent)
+        return make_known(context, scratch, cpu, number, &search.id, &comparing, count);
+    return search.found;
+}
+
+/* Follows the stack of the current thread in the scratch of this index; gives its number, 0 where there is no room for
+ * it. */
+INLINE u32 follow_in(void *context, const struct target *target, struct cpu *cpu, u32 slot, u64 now) {
+    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+    if (!scratch)
+        return 0;
+    scratch->sample.time = now;
+    u32 count = take_stack(context, target, scratch, 1);
+    u32 found = number_of(context, scratch, cpu, count);
     if (!found)
         cpu->stacks_lost++;
     cpu->walked++;
@@ -271,12 +272,17 @@ static __attribute__((noinline)) u32 follow_in(void *context, const struct targe
 }
 
 /* The sum of these waits; a new one where there is room. */
+static __attribute__((noinline)) int begin_sum(const struct wait *wait) {
+    struct sum none = {};
+    bpf_map_update_elem(&waits, wait, &none, BPF_NOEXIST);
+    return 0;
+}
+
 INLINE struct sum *find_sum(const struct wait *wait) {
     struct sum *sum = bpf_map_lookup_elem(&waits, wait);
     if (sum)
         return sum;
-    struct sum none = {};
-    bpf_map_update_elem(&waits, wait, &none, BPF_NOEXIST);
+    begin_sum(wait);
     return bpf_map_lookup_elem(&waits, wait);
 }
 

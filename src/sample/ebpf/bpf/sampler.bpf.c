@@ -35,13 +35,12 @@ INLINE void take(void *context, const struct target *target, struct cpu *cpu, u3
     struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
     if (!scratch)
         return;
-    struct walk walk = {};
     scratch->sample.kind = SAMPLE;
     scratch->sample.time = now;
     scratch->sample.weight = weight;
     scratch->sample.late = late;
-    u32 words = take_stack(context, target, scratch, &walk, in_kernel);
-    if (!send_stack(context, scratch, &walk, cpu, number, words))
+    u32 words = take_stack(context, target, scratch, in_kernel);
+    if (!send_stack(context, scratch, cpu, number, words))
         cpu->lost++;
     cpu->spent += bpf_ktime_get_ns() - now;
 }
@@ -81,15 +80,29 @@ int on_tick(struct bpf_perf_event_data *context) {
     return 0;
 }
 
+/* Enters a thread of the target. */
+static __attribute__((noinline)) int enter(struct cpu *cpu, u32 tid, u32 pid) {
+    struct thread fresh = { .pid = pid };
+    bpf_map_update_elem(&threads, &tid, &fresh, BPF_NOEXIST);
+    cpu->threads++;
+    return 0;
+}
+
 /* The target's thread of this number, entered where it is a new one. */
 INLINE struct thread *enter_thread(struct cpu *cpu, u32 tid, u32 pid) {
     struct thread *thread = find_thread(tid);
     if (thread || !find_target(pid))
         return thread;
-    struct thread fresh = { .pid = pid };
-    bpf_map_update_elem(&threads, &tid, &fresh, BPF_NOEXIST);
-    cpu->threads++;
+    enter(cpu, tid, pid);
     return find_thread(tid);
+}
+
+/* An overdue tick of the thread that is being switched out. A function of its own, so that its stack is not also the
+ * switch's when waits are followed. */
+static __attribute__((noinline)) int take_late(void *context, const struct target *target, struct cpu *cpu, u64 now,
+                                               u64 weight) {
+    take(context, target, cpu, bpf_get_smp_processor_id(), now, weight, 1, 1);
+    return 0;
 }
 
 SEC("tp_btf/sched_switch")
@@ -124,7 +137,7 @@ int on_switch(u64 *context) {
         return 0;
     const struct target *target = find_target(pid);
     if (target)
-        take(context, target, cpu, number, now, ticks * clock->period, 1, 1);
+        take_late(context, target, cpu, now, ticks * clock->period);
     else
         cpu->foreign += ticks;
     return 0;

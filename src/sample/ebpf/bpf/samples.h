@@ -186,9 +186,12 @@ INLINE const struct registers *read_registers(struct task_struct *task, struct s
     return (void *)scratch->leaf;
 }
 
-/* Takes the current task's stack into the scratch; gives its addresses' number. The walk tells where it ended. */
-INLINE u32 take_stack(void *context, const struct target *target, struct scratch *scratch, struct walk *walk,
-                      int in_kernel) {
+/* Takes the current task's stack into the scratch; gives its addresses' number. A function of its own, which has ended
+ * when the stack is sent or looked for: older verifiers allow 512 bytes of stack for all functions of a call, each
+ * rounded up to 32. */
+static __attribute__((noinline)) u32 take_stack(void *context, const struct target *target, struct scratch *scratch,
+                                                int in_kernel) {
+    struct walk walk = {};
     struct task_struct *task = bpf_get_current_task_btf();
     struct sample *sample = &scratch->sample;
     sample->pid = task->tgid;
@@ -201,26 +204,29 @@ INLINE u32 take_stack(void *context, const struct target *target, struct scratch
     if (kernel > MAX_KERNEL_FRAMES)
         kernel = MAX_KERNEL_FRAMES;
     sample->kernel_frames = kernel;
-    walk->at = kernel;
+    walk.at = kernel;
     const struct registers *registers = read_registers(task, scratch);
     if (registers) {
-        walk->trace = scratch->trace;
-        walk->leaf = scratch->leaf;
-        walk->ahead = &scratch->ahead;
-        walk->frame.space = target->space;
-        walk->frame.mapping = walk->frame.space.first;
-        walk->frame.ip = walk->frame.address = registers->ip;
-        walk->frame.sp = registers->sp;
-        walk->frame.bp = registers->bp;
-        walk_user(walk);
-        sample->ended = walk->ended;
+        walk.trace = scratch->trace;
+        walk.leaf = scratch->leaf;
+        walk.ahead = &scratch->ahead;
+        walk.frame.space = target->space;
+        walk.frame.mapping = walk.frame.space.first;
+        walk.frame.ip = walk.frame.address = registers->ip;
+        walk.frame.sp = registers->sp;
+        walk.frame.bp = registers->bp;
+        walk_user(&walk);
+        sample->ended = walk.ended;
     }
-    return walk->at;
+    /* Where it ended. */
+    sample->lookup = walk.frame.address;
+    sample->sp = walk.frame.sp;
+    sample->bp = walk.frame.bp;
+    return walk.at;
 }
 
 /* Sends the stack in the scratch, ahead of it what user space needs to finish it; 0 where the ring has no room. */
-INLINE int send_stack(void *context, struct scratch *scratch, const struct walk *walk, struct cpu *cpu, u32 number,
-                      u32 words) {
+INLINE int send_stack(void *context, struct scratch *scratch, struct cpu *cpu, u32 number, u32 words) {
     struct sample *sample = &scratch->sample;
     const struct registers *registers = (void *)scratch->leaf;
     u32 ended = sample->ended, kernel = sample->kernel_frames;
@@ -229,9 +235,11 @@ INLINE int send_stack(void *context, struct scratch *scratch, const struct walk 
         /* The address at which it ended is walked again by user space. */
         if (ended != COMPLETE && ended != NO_MAPPING && words > kernel && !with_copies)
             words--;
-        sample->lookup = with_copies ? registers->ip : walk->frame.address;
-        sample->sp = with_copies ? registers->sp : walk->frame.sp;
-        sample->bp = with_copies ? registers->bp : walk->frame.bp;
+        if (with_copies) {
+            sample->lookup = registers->ip;
+            sample->sp = registers->sp;
+            sample->bp = registers->bp;
+        }
         sample->copied = send_copy(sample->sp, sample->time, number);
         cpu->copies++;
     }

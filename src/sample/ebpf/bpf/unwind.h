@@ -375,10 +375,14 @@ static long step(u32 number, struct walk *walk) {
         cached->space = space;
         cached->rule = rule;
     }
-    if (at >= TRACE_WORDS)
+    /* In one register from the check to the use: verifiers before Linux 6.8 know nothing of a bound that was checked on
+     * a copy of what lies on the stack. */
+    u64 place = at;
+    KEEP(place);
+    if (place >= TRACE_WORDS)
         return 1;
-    walk->trace[at] = address;
-    walk->at = at + 1;
+    walk->trace[place] = address;
+    walk->at = place + 1;
     if (frame->depth == 0)
         frame->other = walk->leaf[places_of_registers[rule.reg & 15] & 31];
     int ended = follow(frame, &rule, walk->ahead);
