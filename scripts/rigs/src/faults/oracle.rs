@@ -63,6 +63,17 @@ impl Judged<'_> {
         end.map_or_else(|| "nothing".into(), |line| line.chars().take(300).collect())
     }
 
+    /// The allocator of the language ends the process, and says so, with a hint of its own behind it.
+    fn out_of_memory(&self) -> bool {
+        let said = self.ended.err.iter().any(|line| line.contains("memory allocation of"));
+        matches!(self.round.fault, Fault::Memory(_)) && said
+    }
+
+    /// The kernel ends a process whose stack finds no more room (RLIMIT_AS in getrlimit(2)).
+    fn stack_cannot_grow(&self, signal: i32) -> bool {
+        matches!(self.round.fault, Fault::Memory(_)) && signal == libc::SIGSEGV
+    }
+
     /// How it ended.
     fn end(&mut self) {
         let Ended { code, signal, hung, took, .. } = *self.ended;
@@ -75,8 +86,7 @@ impl Judged<'_> {
             // Before it listens for signals, or where it has nothing to put in order.
             let begun = self.round.measures() && self.ended.err.iter().any(|line| line.contains("window 1 of"));
             let asked = self.round.asks_to_end() == Some(signal) && !begun;
-            // The allocator of the language ends the process, and says so.
-            let memory = matches!(self.round.fault, Fault::Memory(_)) && words.contains("memory allocation of");
+            let memory = self.out_of_memory() || self.stack_cannot_grow(signal);
             if !own && !asked && !memory {
                 self.wrong(format!("ended by signal {signal}; it said last: {words}"));
             }
@@ -97,7 +107,8 @@ impl Judged<'_> {
     /// What it said.
     fn words(&mut self) {
         let text = self.ended.text();
-        for raw in RAW.iter().filter(|raw| text.contains(**raw)) {
+        let hint = |raw: &str| self.out_of_memory() && raw == "RUST_BACKTRACE";
+        for raw in RAW.iter().filter(|raw| text.contains(**raw) && !hint(raw)) {
             let line = text.lines().find(|line| line.contains(raw)).unwrap_or_default();
             self.wrong(format!("it says {raw:?}: {}", line.chars().take(300).collect::<String>()));
         }
