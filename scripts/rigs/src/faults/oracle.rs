@@ -107,7 +107,8 @@ impl Judged<'_> {
     /// What it said.
     fn words(&mut self) {
         let text = self.ended.text();
-        let hint = |raw: &str| self.out_of_memory() && raw == "RUST_BACKTRACE";
+        let out_of_memory = self.out_of_memory();
+        let hint = |raw: &str| out_of_memory && raw == "RUST_BACKTRACE";
         for raw in RAW.iter().filter(|raw| text.contains(**raw) && !hint(raw)) {
             let line = text.lines().find(|line| line.contains(raw)).unwrap_or_default();
             self.wrong(format!("it says {raw:?}: {}", line.chars().take(300).collect::<String>()));
