@@ -64,7 +64,7 @@ impl Debuginfod {
     fn fetch(&self, url: &str, build_id: &str) -> Result<File, Refusal> {
         // A thread of its own: the caller may be one of a runtime's, which must not wait.
         let panicked = |_| Err(Refusal::Failed("the client panicked".into()));
-        let fetched = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let work = || -> Result<File, Refusal> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(|cause| Refusal::Failed(cause.to_string()))?;
@@ -76,8 +76,7 @@ impl Debuginfod {
             };
             let thread = std::thread::Builder::new().spawn_scoped(scope, work);
             thread.map_err(|cause| Refusal::Failed(cause.to_string()))?.join().unwrap_or_else(panicked)
-        });
-        fetched
+        })
     }
 
     async fn download(&self, url: &str, build_id: &str) -> Result<File, Refusal> {

@@ -234,6 +234,6 @@ fn searched(table: &Table, address: u64) -> Option<&[u8]> {
     assert_eq!(length, 0, "13 steps suffice");
     let at = found? as usize * TableRule::SIZE;
     let rule = table.rule_bytes().get(at..at + TableRule::SIZE).expect("a rule of this table");
-    assert!(rule[8] <= 6 && rule[10] <= 2, "a kind that the kernel's program knows: {rule:?}");
+    assert!(rule[8] <= 7 && rule[10] <= 2, "a kind that the kernel's program knows: {rule:?}");
     Some(rule)
 }
