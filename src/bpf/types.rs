@@ -8,6 +8,7 @@
 use anyhow::{Context, Result};
 use aya::{Btf, Endianness};
 use memmap2::{Mmap, MmapOptions};
+use std::collections::BTreeSet;
 use std::fs::File;
 
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";
@@ -47,18 +48,15 @@ fn only(all: &[u8], tracepoints: &[&str]) -> Option<Vec<u8>> {
     let names = all.get(header.checked_add(word(16)? as usize)?..)?;
     let names = names.get(..word(20)? as usize)?;
     let name_at = |at: u32| names.get(at as usize..).and_then(|rest| rest.split(|byte| *byte == 0).next());
-    let asked = |name: &[u8]| {
-        name.strip_prefix(b"btf_trace_").is_some_and(|name| tracepoints.iter().any(|asked| asked.as_bytes() == name))
-    };
+    let mut missing: BTreeSet<&[u8]> = tracepoints.iter().map(|name| name.as_bytes()).collect();
     let (mut kept, mut texts, mut rest) = (Vec::with_capacity(types.len() / 3), vec![0], types);
-    let mut missing = tracepoints.len();
-    // Those behind the last tracepoint are not needed for its number.
-    while !rest.is_empty() && missing > 0 {
+    // Types behind the last tracepoint do not change its number.
+    while !rest.is_empty() && !missing.is_empty() {
         let word = |at: usize| Some(u32::from_le_bytes(rest.get(at..at + 4)?.try_into().ok()?));
         let (name, info) = (word(0)?, word(4)?);
         let kind = info >> 24 & 0x1f;
-        let found = (kind == TYPEDEF).then(|| name_at(name)).flatten().filter(|name| asked(name));
-        missing = missing.saturating_sub(usize::from(found.is_some()));
+        let mut asked = |name: &&[u8]| name.strip_prefix(b"btf_trace_").is_some_and(|name| missing.remove(name));
+        let found = (kind == TYPEDEF).then(|| name_at(name)).flatten().filter(&mut asked);
         let (text, kind_kept) = if found.is_some() { (texts.len() as u32, TYPEDEF) } else { (0, FORWARD) };
         [text, kind_kept << 24, 0].iter().for_each(|word| kept.extend(word.to_le_bytes()));
         texts.extend(found.into_iter().flat_map(|name| name.iter().chain(&[0])));

@@ -170,8 +170,8 @@ impl fmt::Debug for Address {
 /// Whether this host has the address, or has this name. Names are not asked for elsewhere: that may hang.
 fn is_own(host: &str) -> bool {
     let Ok(address) = host.parse::<IpAddr>() else { return own_name().is_some_and(|name| name == host) };
-    // What goes to an address of the host's own comes from that address, whoever else may use it. A datagram's socket
-    // is told so when it is connected, and sends nothing (ip(7), connect(2)).
+    // To an address of its own a host sends from that very address. Connecting a datagram socket tells from which, and
+    // sends nothing (connect(2), ip(7)).
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let from = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect((address, 9))?;

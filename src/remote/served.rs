@@ -35,7 +35,7 @@ impl<A: DeserializeOwned + Send + 'static, T: Serialize> Served<A, T> {
     /// itself.
     ///
     /// # Errors
-    /// Standard output is closed already.
+    /// Standard output is closed already, or the system gives no thread.
     pub fn open(limit: Duration, on_end: impl FnOnce() + Send + 'static) -> Result<Served<A, T>> {
         let mut stdout = std::io::stdout();
         // Behind what a login shell left on the line.

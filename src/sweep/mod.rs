@@ -139,6 +139,11 @@ pub enum Event<'a> {
     },
 }
 
+/// An error, with what could not be ended or put back after it.
+fn with_ends(error: anyhow::Error, ended: impl IntoIterator<Item = anyhow::Result<()>>) -> anyhow::Error {
+    ended.into_iter().filter_map(Result::err).fold(error, |error, more| error.context(format!("{more:#}")))
+}
+
 /// Adds a note to a run's, once.
 fn note(notes: &mut Vec<String>, text: String) {
     if !notes.contains(&text) {

@@ -19,32 +19,32 @@ const ANSWER: Duration = Duration::from_secs(10);
 const RECOVERY: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Says when to give up trying what failed only because the server is starting.
-pub struct Recovery(Instant);
+/// Does something as soon as the server takes connections (SQLSTATE 57P03: not yet), for [`RECOVERY`] at most.
+///
+/// # Errors
+/// That of the last attempt.
+pub async fn once_it_is_up<T>(attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    within(RECOVERY, attempt).await
+}
 
-impl Recovery {
-    pub fn begin() -> Recovery {
-        Recovery(Instant::now() + RECOVERY)
-    }
-
-    /// Waits a moment, where that may help.
-    ///
-    /// # Errors
-    /// The error, where it may not.
-    pub async fn wait(&self, error: Error) -> Result<()> {
-        let starting = |state: &SqlState| *state == SqlState::CANNOT_CONNECT_NOW;
-        let is_starting = error.chain().any(|cause| {
-            let driver = cause.downcast_ref::<tokio_postgres::Error>();
-            let own = cause.downcast_ref::<LoadError>();
-            driver.and_then(tokio_postgres::Error::code).is_some_and(starting)
-                || matches!(own, Some(LoadError::NotNow { sqlstate, .. }) if starting(&SqlState::from_code(sqlstate)))
-        });
-        if !is_starting || Instant::now() > self.0 {
-            return Err(error);
+async fn within<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match attempt().await {
+            Err(error) if is_starting(&error) && Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
+            done => return done,
         }
-        tokio::time::sleep(AGAIN).await;
-        Ok(())
     }
+}
+
+fn is_starting(error: &Error) -> bool {
+    let not_yet = |state: &SqlState| *state == SqlState::CANNOT_CONNECT_NOW;
+    error.chain().any(|cause| {
+        let driver = cause.downcast_ref::<tokio_postgres::Error>();
+        let own = cause.downcast_ref::<LoadError>();
+        driver.and_then(tokio_postgres::Error::code).is_some_and(not_yet)
+            || matches!(own, Some(LoadError::NotNow { sqlstate, .. }) if not_yet(&SqlState::from_code(sqlstate)))
+    })
 }
 
 /// The two connections that set-up may use.
@@ -76,13 +76,7 @@ impl Session {
     /// Runs a statement; where the connection was lost meanwhile, over a new one.
     async fn run_surely(&mut self, statement: &str) -> Result<()> {
         if !sql::answers(&self.client, ANSWER).await {
-            let recovery = Recovery::begin();
-            self.client = loop {
-                match load::connect(&self.address).await {
-                    Ok(client) => break client,
-                    Err(error) => recovery.wait(error).await?,
-                }
-            };
+            self.client = once_it_is_up(async || load::connect(&self.address).await).await?;
         }
         run(&self.client, statement).await
     }
@@ -252,7 +246,7 @@ fn explain(error: &sql::Error, statement: &str) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{LoadError, Recovery, same, shown_value};
+    use super::{Duration, LoadError, RECOVERY, same, shown_value, within};
     use anyhow::anyhow;
 
     #[test]
@@ -269,17 +263,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_starts_anew_is_waited_for_and_no_other() {
-        let recovery = Recovery::begin();
         let refused = |sqlstate: &str| {
             let message = "the database system is in recovery mode".into();
-            LoadError::NotNow { at: "db:5432".into(), sqlstate: sqlstate.into(), message }
+            anyhow!(LoadError::NotNow { at: "db:5432".into(), sqlstate: sqlstate.into(), message })
+                .context("a teardown")
         };
-        assert!(recovery.wait(refused("57P03").into()).await.is_ok());
-        assert!(recovery.wait(anyhow!(refused("57P03")).context("the workload's teardown")).await.is_ok());
-        assert!(recovery.wait(refused("57P01").into()).await.is_err(), "it is shut down");
-        assert!(recovery.wait(anyhow!("no such table")).await.is_err());
-        let over = Recovery(std::time::Instant::now());
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        assert!(over.wait(refused("57P03").into()).await.is_err());
+        // After so many attempts it is up; how often it was tried.
+        let tried = async |limit, error: anyhow::Error, up_after: u64| {
+            let (mut error, mut attempts) = (Some(error), 0);
+            let done = within(limit, async || {
+                attempts += 1;
+                if attempts > up_after { Ok(()) } else { Err(error.take().unwrap_or_else(|| refused("57P03"))) }
+            });
+            (done.await.is_ok(), attempts)
+        };
+        assert_eq!(tried(RECOVERY, refused("57P03"), 3).await, (true, 4));
+        assert_eq!(tried(RECOVERY, refused("57P01"), 3).await, (false, 1), "it is shut down");
+        assert_eq!(tried(RECOVERY, anyhow!("no such table"), 3).await, (false, 1));
+        assert_eq!(tried(Duration::ZERO, refused("57P03"), 3).await, (false, 1), "the time is over");
     }
 }

@@ -2,8 +2,8 @@
 //! [`ServerState`] or the [`PresetState`] left of it, and every exit hands it to one of their methods; a refusal leaves
 //! the server as it was.
 
-use super::setup::{Applied, Connections, Recovery, Session, apply, check_parameters, restore};
-use super::{DriverChoice, Request};
+use super::setup::{Applied, Connections, Session, apply, check_parameters, once_it_is_up, restore};
+use super::{DriverChoice, Request, with_ends};
 use crate::load::{self, Address};
 use crate::sql;
 use anyhow::{Context, Error, Result};
@@ -87,14 +87,14 @@ impl ServerState {
             Some(preset) => preset.put_back().await.map(drop),
             None => Ok(()),
         };
-        [ended, back].into_iter().filter_map(Result::err).fold(error, |error, more| error.context(format!("{more:#}")))
+        with_ends(error, [ended, back])
     }
 
     /// After the windows: runs the workload's own undoing and puts the request's parameters back. What the preset
     /// changed is left to the caller.
     pub async fn end(self) -> (Option<PresetState>, Result<()>) {
         let ServerState { address, connections, preset, own, teardown } = self;
-        let torn_down = tear_down(&address, &teardown).await.context("the workload's teardown");
+        let torn_down = once_it_is_up(async || script(&address, &teardown)).await.context("the workload's teardown");
         let Some(mut connections) = connections else { return (None, torn_down) };
         let back = restore(own, &mut connections).await;
         let left = (!preset.changes.is_empty()).then_some(PresetState { applied: preset, connections });
@@ -114,15 +114,6 @@ impl PresetState {
     pub async fn put_back(mut self) -> Result<Vec<String>> {
         restore(self.applied, &mut self.connections).await
     }
-}
-
-/// Runs the workload's own undoing, on a server that is starting anew as soon as it is up.
-async fn tear_down(address: &Address, statements: &[String]) -> Result<()> {
-    let recovery = Recovery::begin();
-    while let Err(error) = script(address, statements) {
-        recovery.wait(error).await?;
-    }
-    Ok(())
 }
 
 fn script(address: &Address, statements: &[String]) -> Result<()> {

@@ -11,6 +11,7 @@ use super::sampling_rate::RateBook;
 use super::window_loop::WindowLoop;
 use super::{
     Event, Launch, Launched, LoadHosts, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare,
+    with_ends,
 };
 use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use anyhow::{Error, Result, bail};
@@ -201,7 +202,7 @@ impl<'a> Turns<'a> {
         let hosts = tokio::task::block_in_place(|| LoadHosts::open(&request, self.stop, tell))?;
         let (also, noted) = match tokio::task::block_in_place(|| AlsoHost::open_all(&request, self.stop, tell)) {
             Ok(opened) => opened,
-            Err(error) => return Err(with_ends(error, hosts, Vec::new())),
+            Err(error) => return Err(with_ends(error, end_hosts(hosts, Vec::new()))),
         };
         let prepared = match request.target.across.clone() {
             Some(across) => prepare_across(request.clone(), &across, self.stop, tell).await,
@@ -209,7 +210,7 @@ impl<'a> Turns<'a> {
         };
         let Prepared { mut sources, mut manifest, state } = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => return Err(with_ends(error, hosts, also)),
+            Err(error) => return Err(with_ends(error, end_hosts(hosts, also))),
         };
         if let Some(hosts) = hosts {
             hosts.drive(&request, &mut sources, &mut manifest);
@@ -313,10 +314,9 @@ fn end_load_hosts(hosts: Option<LoadHosts>) -> Result<()> {
     hosts.map_or(Ok(()), LoadHosts::end)
 }
 
-/// Ends what runs on other hosts, for this error; it has with it what could not be ended.
-fn with_ends(error: Error, hosts: Option<LoadHosts>, also: Vec<AlsoHost>) -> Error {
-    let ended = tokio::task::block_in_place(|| [end_load_hosts(hosts), end_all(also)]);
-    ended.into_iter().filter_map(Result::err).fold(error, |error, more| error.context(format!("{more:#}")))
+/// Ends what runs on other hosts.
+fn end_hosts(hosts: Option<LoadHosts>, also: Vec<AlsoHost>) -> [Result<()>; 2] {
+    tokio::task::block_in_place(|| [end_load_hosts(hosts), end_all(also)])
 }
 
 /// Puts back what a preset changed, and tells what was done.

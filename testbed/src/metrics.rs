@@ -307,7 +307,7 @@ impl PlantMetrics {
             calls: made.int_counters("wireprof_plant_calls_total", "times that a plant was passed", &["plant"])?,
             cpu_seconds: made.counters(
                 "wireprof_plant_cpu_seconds_total",
-                "CPU that a plant used, by the thread's own CPU clock",
+                "CPU that a plant used itself, without what interrupted it",
                 "plant",
             )?,
             wait_seconds: made.counters(

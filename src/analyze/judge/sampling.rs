@@ -224,7 +224,8 @@ fn took(costs: &[SamplingCost]) -> String {
     let (how, each) = reckoned(costs);
     format!(
         "of the target's CPU, by the kernel's account, the samples took {how} {}; {budget} ({samples}, each an \
-         interrupt {each})",
+         interrupt {each}); what is done at every context switch besides is not in it, and is measured by \
+         --observer-cost",
         list(&told)
     )
 }
@@ -289,7 +290,8 @@ mod tests {
             "of the target's CPU, by the kernel's account, the samples took at least 0.800 % at level 1; budget 1 % \
              (2,000 samples, each an interrupt of a loop before the load and a walk of the stack as it was measured in \
              the windows; interrupts of a busy server may take many times as much, which a longer run measures in \
-             its first warm-up, and --observer-cost)"
+             its first warm-up, and --observer-cost); what is done at every context switch besides is not in it, and \
+             is measured by --observer-cost"
         );
         assert_eq!(budget_notes(&costs).len(), 1);
     }

@@ -26,12 +26,11 @@ use std::sync::atomic::Ordering;
 /// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
 
-/// Bytes of the ring: for each CPU a quarter of a second of samples of 256 frames at the highest rate; no less than
-/// some dozens of copied stacks take, nor more than the reader, which is woken at half of it, falls behind.
-fn ring_bytes(cpus: usize, copies: bool) -> u32 {
-    // For the cross-check each tick has a copy.
-    if copies { 64 << 20 } else { (cpus as u32 * (512 << 10)).next_power_of_two().clamp(4 << 20, 8 << 20) }
-}
+/// Bytes of the ring: a quarter of a second of the samples that all CPUs together may take
+/// ([`TOTAL_RATE`](crate::sample::perf::TOTAL_RATE)), of 250 frames each.
+const RING_BYTES: u32 = 4 << 20;
+/// For the cross-check each sample has a copy of its stack.
+const COPIES_RING_BYTES: u32 = 64 << 20;
 
 /// `CLAIMS` of `bpf/follow.h`.
 const CLAIMS: u32 = 4;
@@ -88,7 +87,7 @@ impl KernelProgram {
         let btf = tracepoint_types(&known)?;
         let count = form.cpus.map_or_else(possible_cpus, Ok)?;
         let (copies, id_mask) = (u32::from(form.copies), form.id_mask.unwrap_or(u64::MAX));
-        let ring_bytes = ring_bytes(count, form.copies);
+        let ring_bytes = if form.copies { COPIES_RING_BYTES } else { RING_BYTES };
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("mappings", room.mappings as u32)
             .map_max_entries("pages", room.pages as u32)

@@ -110,9 +110,6 @@ impl Table {
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(descriptions.len() / 2_000 + 1);
         let share = descriptions.len().div_ceil(workers).max(1);
         let base = descriptions.first().map_or(0, |(listed, _)| listed.start & !(PAGE - 1));
-        if workers == 1 {
-            return Assembly::new(base).whole(&[Part::read(rules, &descriptions, base)]);
-        }
         let chunks: Vec<_> = descriptions.chunks(share).collect();
         Assembly::new(base).whole(&parallel::each(&chunks, |part| Part::read(rules, part, base)))
     }

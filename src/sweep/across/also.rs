@@ -2,7 +2,7 @@
 //! server, on a host of its own. Invariant: whatever becomes of such a host or of the way to it costs its own samples
 //! only, with the reason; every instant that comes from it is brought to the clock that the window is stored by.
 
-use super::super::{Request, Stop};
+use super::super::{Request, Stop, with_ends};
 use super::also_serve::AlsoOrder;
 use super::target_host::TURN;
 use super::{Ask, Tell};
@@ -123,8 +123,7 @@ impl AlsoHost {
                 Ok(noted) => notes.extend(noted.into_iter().map(|text| format!("on {}: {text}", asked.link.host))),
                 // The copies on those that were reached go with them.
                 Err(error) => {
-                    let ended = end_all(hosts);
-                    return Err(ended.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
+                    return Err(with_ends(error, [end_all(hosts)]));
                 }
             }
         }

@@ -2,7 +2,9 @@
 //! where it is dropped instead, the other side puts back what it set.
 
 use super::super::manifest::{self, manifest};
-use super::super::{DriverChoice, Prepared, Request, ServerState, Sources, Stop, check, driver, instruments};
+use super::super::{
+    DriverChoice, Prepared, Request, ServerState, Sources, Stop, check, driver, instruments, with_ends,
+};
 use super::order::Order;
 use super::{Across, Ask, Found, Tell};
 use crate::connection::Address;
@@ -61,7 +63,7 @@ pub async fn prepare_across(
         Err((error, there)) => {
             // What set the server up is told to put it back; that it could not is said with the error.
             let ended = tokio::task::block_in_place(|| there.end(true, tell));
-            Err(ended.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))))
+            Err(with_ends(error, [ended]))
         }
     }
 }

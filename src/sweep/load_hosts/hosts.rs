@@ -8,7 +8,7 @@ use crate::connection::Address;
 use crate::load::LoadError;
 use crate::remote::{Frame, Link, LinkOptions};
 use crate::run::{Manifest, Missing};
-use crate::sweep::{Event, Request, Sources, Stop, across, window};
+use crate::sweep::{Event, Request, Sources, Stop, across, window, with_ends};
 use crate::target::Host;
 use crate::wire::WireDelta;
 use anyhow::{Context, Result, bail};
@@ -81,8 +81,7 @@ impl LoadHosts {
                 Ok(host) => opened.lock().hosts.push(host),
                 Err(error) => {
                     // The copies on those that were opened go with them.
-                    let ended = opened.end();
-                    return Err(ended.err().into_iter().fold(error, |error, more| error.context(format!("{more:#}"))));
+                    return Err(with_ends(error, [opened.end()]));
                 }
             }
         }

@@ -237,7 +237,7 @@ static long look(u32 turn, struct search *search) {
 }
 
 /* The number of the stack in the scratch, which has so many addresses; 0 where there is no room for it. */
-static __attribute__((noinline)) u32 number_of(void *context, struct scratch *scratch, struct cpu *cpu, u32 count) {
+static __attribute__((noinline)) u32 stack_number(void *context, struct scratch *scratch, struct cpu *cpu, u32 count) {
     u32 number = bpf_get_smp_processor_id();
     struct comparing comparing = { .trace = scratch->trace, .hash = count };
     bpf_loop(count, hash_word, &comparing, 0);
@@ -263,7 +263,7 @@ INLINE u32 follow_in(void *context, const struct target *target, struct cpu *cpu
         return 0;
     scratch->sample.time = now;
     u32 count = take_stack(context, target, scratch, 1);
-    u32 found = number_of(context, scratch, cpu, count);
+    u32 found = stack_number(context, scratch, cpu, count);
     if (!found)
         cpu->stacks_lost++;
     cpu->walked++;
@@ -271,13 +271,14 @@ INLINE u32 follow_in(void *context, const struct target *target, struct cpu *cpu
     return found;
 }
 
-/* The sum of these waits; a new one where there is room. */
+/* Enters a sum of these waits, where there is room. */
 static __attribute__((noinline)) int begin_sum(const struct wait *wait) {
     struct sum none = {};
     bpf_map_update_elem(&waits, wait, &none, BPF_NOEXIST);
     return 0;
 }
 
+/* The sum of these waits; a new one where there is room. */
 INLINE struct sum *find_sum(const struct wait *wait) {
     struct sum *sum = bpf_map_lookup_elem(&waits, wait);
     if (sum)

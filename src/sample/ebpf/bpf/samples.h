@@ -63,7 +63,7 @@ struct sample {
     /* Bytes of stack from `sp` on that the pieces before this record hold: 0 for none. */
     u32 copied;
     struct space space;
-    /* Registers of the frame at which the walk ended (`copied` and not for the cross-check), or of the leaf. */
+    /* Registers of the frame at which the walk ended; for the cross-check, of the leaf. */
     u64 lookup;
     u64 sp;
     u64 bp;
@@ -187,8 +187,8 @@ INLINE const struct registers *read_registers(struct task_struct *task, struct s
 }
 
 /* Takes the current task's stack into the scratch; gives its addresses' number. A function of its own, which has ended
- * when the stack is sent or looked for: older verifiers allow 512 bytes of stack for all functions of a call, each
- * rounded up to 32. */
+ * when the stack is sent or looked for: the verifier of Linux 6.1 allows 512 bytes of stack for all functions of a
+ * call, each rounded up to 32. */
 static __attribute__((noinline)) u32 take_stack(void *context, const struct target *target, struct scratch *scratch,
                                                 int in_kernel) {
     struct walk walk = {};
@@ -218,7 +218,6 @@ static __attribute__((noinline)) u32 take_stack(void *context, const struct targ
         walk_user(&walk);
         sample->ended = walk.ended;
     }
-    /* Where it ended. */
     sample->lookup = walk.frame.address;
     sample->sp = walk.frame.sp;
     sample->bp = walk.frame.bp;

@@ -375,8 +375,8 @@ static long step(u32 number, struct walk *walk) {
         cached->space = space;
         cached->rule = rule;
     }
-    /* In one register from the check to the use: verifiers before Linux 6.8 know nothing of a bound that was checked on
-     * a copy of what lies on the stack. */
+    /* In one register from the check to the use: the verifier of Linux 6.1 forgets a bound that was checked on a copy
+     * of what lies on the stack. */
     u64 place = at;
     KEEP(place);
     if (place >= TRACE_WORDS)
