@@ -146,11 +146,10 @@ fn the_oracles_reads_alone_take_what_the_database_says_though_a_writer_shares_it
     let Some(testbed) = testbed(TestbedOptions { plants, ..TestbedOptions::default() }) else { return };
     let (folder, ready) = (Folder::new(), &testbed.ready);
     let server = ["--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal];
-    // The pool prepares its statements before anybody follows its connections: all of them, for one client's reads go
-    // over any.
-    let first =
-        ["--levels", "16", "--window", "300ms", "--warmup", "200ms", "--no-sampling", "--no-follow", "--no-wire"];
-    Folder::new().sweep(&[&server[..], &first].concat());
+    // The pool prepares its statements before anybody follows its connections.
+    let before = Folder::new();
+    let first = ["--levels", "1", "--window", "1s", "--no-sampling", "--no-follow", "--no-wire"];
+    before.sweep(&[&server[..], &first].concat()).assert_done(&before);
     let sources = ["--metrics-url", &ready.metrics, "--statements-url", &ready.postgres.url];
     let window = ["--levels", "1", "--window", "4s", "--no-sampling"];
     folder.sweep(&[&server[..], &sources, &window].concat()).assert_done(&folder);
