@@ -6,8 +6,9 @@ use crate::wire::WireSnapshot;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often it is asked at each end of a window: connections that do several things are met at one after the other.
-const ROUNDS: usize = 5;
+/// How often it is asked at most at each end of a window: connections that do several things are met at one after the
+/// other, and one that is busy must do the same thing from before it is asked until after it.
+const ROUNDS: usize = 20;
 const BETWEEN: Duration = Duration::from_millis(10);
 /// One reading may take this long.
 const LIMIT: Duration = Duration::from_secs(5);
