@@ -19,8 +19,8 @@ pub struct Learnt(BTreeMap<u16, String>);
 
 impl Learnt {
     /// Asks what sessions execute that use statements prepared before. What cannot be had stays untold: the round
-    /// trips say so themselves.
-    pub async fn ask(&mut self, sources: &Sources) {
+    /// trips say so themselves. `at_start` of a window, nothing may have been sent since following began.
+    pub async fn ask(&mut self, sources: &Sources, at_start: bool) {
         let (Some(wire), Some(statements), Some(hop)) = (&sources.wire, &sources.statements, database(sources)) else {
             return;
         };
@@ -28,12 +28,13 @@ impl Learnt {
         for _ in 0..ROUNDS {
             let Some(mut before) = snapshot() else { return };
             before.tell(hop, &self.0);
-            if !before.has_named(hop) {
+            if before.has_named(hop) {
+                let Ok(Ok(told)) = tokio::time::timeout(LIMIT, statements.activity()).await else { return };
+                // The connection that asks may be missed once: something was under way on it when following began.
+                self.0.extend(snapshot().and_then(|after| before.learn(&after, hop, &told)).unwrap_or_default());
+            } else if !at_start || !self.0.is_empty() {
                 return;
             }
-            let Ok(Ok(told)) = tokio::time::timeout(LIMIT, statements.activity()).await else { return };
-            let Some(learnt) = snapshot().and_then(|after| before.learn(&after, hop, &told)) else { return };
-            self.0.extend(learnt);
             tokio::time::sleep(BETWEEN).await;
         }
     }

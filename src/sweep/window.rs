@@ -275,7 +275,7 @@ async fn observe(
     let Asked { timing, id, stop, tell, .. } = asked;
     let (id, stop) = (*id, *stop);
     let mut learnt = Learnt::default();
-    learnt.ask(sources).await;
+    learnt.ask(sources, true).await;
     let statements_before = read_statements(sources, missing).await;
     let before = scrape(sources, missing).await;
     let start = before.as_ref().map_or_else(clock::now, |scrape| scrape.span.midpoint());
@@ -320,7 +320,7 @@ async fn observe(
         Some(before) => read_statements(sources, missing).await.map(|after| StatementsDelta::between(&before, &after)),
         None => None,
     };
-    learnt.ask(sources).await;
+    learnt.ask(sources, false).await;
     let wire = followed.and_then(|(before, mut after)| {
         let wire = sources.wire.as_ref()?;
         learnt.tell(sources, &mut after);
