@@ -224,8 +224,7 @@ fn took(costs: &[SamplingCost]) -> String {
     let (how, each) = reckoned(costs);
     format!(
         "of the target's CPU, by the kernel's account, the samples took {how} {}; {budget} ({samples}, each an \
-         interrupt {each}); what is done at every context switch besides is not in it, and is measured by \
-         --observer-cost",
+         interrupt {each}); what is done at every context switch besides is not in it: --observer-cost measures both",
         list(&told)
     )
 }
@@ -239,7 +238,7 @@ fn reckoned(costs: &[SamplingCost]) -> (&'static str, String) {
             "at least",
             format!(
                 "of a loop before the load {walk}; interrupts of a busy server may take many times as much, which a \
-                 longer run measures in its first warm-up, and --observer-cost"
+                 longer run measures in its first warm-up"
             ),
         );
     };
@@ -290,8 +289,8 @@ mod tests {
             "of the target's CPU, by the kernel's account, the samples took at least 0.800 % at level 1; budget 1 % \
              (2,000 samples, each an interrupt of a loop before the load and a walk of the stack as it was measured in \
              the windows; interrupts of a busy server may take many times as much, which a longer run measures in \
-             its first warm-up, and --observer-cost); what is done at every context switch besides is not in it, and \
-             is measured by --observer-cost"
+             its first warm-up); what is done at every context switch besides is not in it: --observer-cost measures \
+             both"
         );
         assert_eq!(budget_notes(&costs).len(), 1);
     }
@@ -328,7 +327,7 @@ mod tests {
         assert_eq!((costs[0].share, costs[0].up_to), (Some(8.1), Some(9.1)));
         let notes = budget_notes(&costs);
         assert!(notes[0].contains("took about 8.10 % at level 1; budget 1 %"), "{}", notes[0]);
-        assert!(notes[0].ends_with("by the 95 % interval of the interrupt up to 9.10 %)"), "{}", notes[0]);
+        assert!(notes[0].contains("by the 95 % interval of the interrupt up to 9.10 %)"), "{}", notes[0]);
         assert!(notes[1].ends_with("no rate that it can choose keeps it here; --frequency below 49 has fewer taken"));
         let costs = sampling_costs(&build::run(vec![on_target(20.0, 30.0)]));
         assert_eq!((costs[0].frequency, costs[0].interrupt), (331, Some(13_000.0)));

@@ -10,6 +10,7 @@ mod program;
 mod reader;
 mod shapes;
 mod stacks;
+mod threads;
 mod window;
 
 use super::Options;

@@ -18,6 +18,10 @@ pub const UNSEEN: u32 = u32::MAX;
 const OF_PLACE: u16 = 0;
 const FOLLOWED: u16 = 1;
 const PICKED: u16 = 2;
+const PICKED_SELDOM: u16 = 3;
+
+/// How many of those picked one in `ONE_IN` one stands for that is picked one in `SELDOM_IN`.
+const SELDOM: u64 = 64 / 16;
 
 /// `struct wait`: whose wait, where, and how its stack is known.
 #[repr(C)]
@@ -43,7 +47,7 @@ pub struct Sum {
     pub same: u32,
 }
 
-/// `struct thread`: a thread of the target, and the wait that it is in.
+/// `struct thread`: a thread of the target, the wait that it is in, and waits that are not among the sums yet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Thread {
@@ -53,8 +57,16 @@ pub struct Thread {
     /// 0: it was not woken.
     pub woken: u64,
     pub pid: u32,
-    pub padding: u32,
+    /// 0: nobody's.
+    pub tid: u32,
     pub wait: Wait,
+    /// What the next three are of.
+    pub held: Wait,
+    pub ended: u64,
+    pub blocked: u64,
+    pub runnable: u64,
+    pub trusted: u32,
+    pub padding: u32,
 }
 
 /// `struct id`, `struct known`
@@ -65,12 +77,13 @@ pub type Known = [u32; 6];
 unsafe impl aya::Pod for Wait {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Sum {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Thread {}
 
 assert_shape!(Wait, 32: thread 0, call 4, ip 8, sp 16, stack 24, how 28, preempted 30);
 assert_shape!(Sum, 32: waits 0, blocked 8, runnable 16, last 24, same 28);
-assert_shape!(Thread, 64: on_cpu 0, since 8, woken 16, pid 24, padding 28, wait 32);
+assert_shape!(
+    Thread, 128: on_cpu 0, since 8, woken 16, pid 24, tid 28, wait 32, held 64, ended 96, blocked 104, runnable 112,
+    trusted 120, padding 124
+);
 const _: () = assert!(size_of::<Id>() == 16 && size_of::<Known>() == 24);
 
 /// What a thread waited at one stack; and what of it was divided.
@@ -99,6 +112,10 @@ impl Waited {
         self.runnable += other.runnable;
     }
 
+    fn times(self, by: u64) -> Self {
+        Waited { waits: self.waits * by, blocked: self.blocked * by, runnable: self.runnable * by }
+    }
+
     pub fn nanos(&self) -> u64 {
         self.blocked + self.runnable
     }
@@ -113,6 +130,16 @@ pub struct Divided {
     /// ns of waits that were divided, and those of places where the picked ones had several stacks.
     pub divided: u64,
     pub among_several: u64,
+}
+
+/// Adds the waits that threads hold, which ended within the window.
+pub fn add_held(sums: &mut FxHashMap<Wait, Sum>, threads: &FxHashMap<u32, Thread>) {
+    for thread in threads.values().filter(|thread| thread.ended + thread.blocked + thread.runnable > 0) {
+        let sum = sums.entry(thread.held).or_default();
+        sum.waits += thread.ended;
+        sum.blocked += thread.blocked;
+        sum.runnable += thread.runnable;
+    }
 }
 
 /// Adds the waits that have not ended, cut to the window.
@@ -148,10 +175,10 @@ pub fn divide(sums: &FxHashMap<Wait, Sum>) -> Divided {
         if unknown == Waited::default() {
             continue;
         }
-        let at = |how: u16| {
-            found.iter().filter(|(wait, _)| wait.how == how && wait.has_stack()).copied().collect::<Vec<_>>()
-        };
-        let picked = Some(at(PICKED)).filter(|picked| !picked.is_empty()).unwrap_or_else(|| at(FOLLOWED));
+        let mut picked = stand_for(&found, &[(PICKED, 1), (PICKED_SELDOM, SELDOM)]);
+        if picked.is_empty() {
+            picked = stand_for(&found, &[(FOLLOWED, 1)]);
+        }
         divided.divided += unknown.nanos();
         divided.among_several += if picked.len() > 1 { unknown.nanos() } else { 0 };
         for (stack, share) in shares(unknown, &picked) {
@@ -162,8 +189,19 @@ pub fn divide(sums: &FxHashMap<Wait, Sum>) -> Divided {
     divided
 }
 
+/// What was waited at each stack of those followed so, each of which stands for so many.
+fn stand_for(found: &[(Wait, Waited)], hows: &[(u16, u64)]) -> Vec<(u32, Waited)> {
+    let mut stacks: BTreeMap<u32, Waited> = BTreeMap::new();
+    for (wait, waited) in found.iter().filter(|(wait, _)| wait.has_stack()) {
+        if let Some((_, times)) = hows.iter().find(|(how, _)| *how == wait.how) {
+            stacks.entry(wait.stack).or_default().add(waited.times(*times));
+        }
+    }
+    stacks.into_iter().collect()
+}
+
 /// `unknown` in the proportions of what was picked, to the last wait and ns.
-fn shares(unknown: Waited, picked: &[(Wait, Waited)]) -> Vec<(u32, Waited)> {
+fn shares(unknown: Waited, picked: &[(u32, Waited)]) -> Vec<(u32, Waited)> {
     if picked.is_empty() {
         return vec![(NONE, unknown)];
     }
@@ -178,7 +216,7 @@ fn shares(unknown: Waited, picked: &[(Wait, Waited)]) -> Vec<(u32, Waited)> {
     let blocked = column(unknown.blocked, |waited| waited.blocked);
     let runnable = column(unknown.runnable, |waited| waited.runnable);
     let share = |at: usize| Waited { waits: waits[at], blocked: blocked[at], runnable: runnable[at] };
-    picked.iter().enumerate().map(|(at, (wait, _))| (wait.stack, share(at))).collect()
+    picked.iter().enumerate().map(|(at, (stack, _))| (*stack, share(at))).collect()
 }
 
 /// A total in whole parts by weight; each part is rounded as the running sum is, so the parts sum to the total.
@@ -224,6 +262,26 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_picked_seldom_stands_for_as_many_as_it_was_picked_from() {
+        let sums = FxHashMap::from_iter([
+            (wait(1, 0, OF_PLACE), sum(800, 8_000, 0)),
+            (wait(1, 5, PICKED), sum(4, 40, 0)),
+            (wait(1, 5, PICKED_SELDOM), sum(2, 20, 0)),
+            (wait(1, 9, PICKED_SELDOM), sum(1, 10, 0)),
+        ]);
+        let found = divide(&sums);
+        // 4 and twice 4 against 4: three quarters.
+        assert_eq!(found.waited[&(7, 5)], Waited { waits: 600 + 6, blocked: 6_000 + 60, runnable: 0 });
+        assert_eq!(found.waited[&(7, 9)], Waited { waits: 200 + 1, blocked: 2_000 + 10, runnable: 0 });
+        let alone = FxHashMap::from_iter([
+            (wait(1, 0, OF_PLACE), sum(9, 90, 0)),
+            (wait(1, 5, PICKED), sum(1, 10, 0)),
+            (wait(1, 5, PICKED_SELDOM), sum(1, 10, 0)),
+        ]);
+        assert_eq!(divide(&alone).among_several, 0, "one stack, however it was picked");
+    }
+
+    #[test]
     fn without_picked_ones_those_followed_before_tell_and_without_any_the_time_has_no_stack() {
         let sums = FxHashMap::from_iter([
             (wait(1, 0, OF_PLACE), sum(4, 40, 0)),
@@ -250,6 +308,15 @@ mod tests {
         assert_eq!(open(thread(50, 80)), (0, 0, 100), "runnable over the whole window");
         assert_eq!(open(thread(250, 0)), (0, 0, 0), "began after it");
         assert_eq!(open(thread(0, 0)), (0, 0, 0), "on a CPU");
+    }
+
+    #[test]
+    fn what_a_thread_holds_is_added_to_what_is_summed_of_the_same_waits() {
+        let held = Thread { held: wait(1, 5, PICKED), ended: 3, blocked: 30, runnable: 1, ..Thread::default() };
+        let nothing = Thread { held: wait(2, 5, PICKED), ..Thread::default() };
+        let mut sums = FxHashMap::from_iter([(wait(1, 5, PICKED), sum(2, 20, 0))]);
+        add_held(&mut sums, &FxHashMap::from_iter([(7, held), (8, nothing)]));
+        assert_eq!(sums, FxHashMap::from_iter([(wait(1, 5, PICKED), sum(5, 50, 1))]));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use super::follow::Following;
 use super::form::Form;
 use super::memory::{Memory, Room};
-use super::off_cpu::{Id, Known, Sum, Thread, UNSEEN, Wait};
+use super::off_cpu::{Id, Known, Sum, Thread, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
+use super::threads::Threads;
 use super::window::WindowEnds;
 use crate::bpf::{map_array, refusal, tracepoint_types};
 use crate::sample::start::Started;
@@ -62,7 +63,7 @@ pub struct KernelProgram {
     pub memory: Memory,
     pub ring: RingBuf<MapData>,
     targets: HashMap<MapData, u32, Target>,
-    threads: HashMap<MapData, u32, Thread>,
+    threads: Threads,
     waits: HashMap<MapData, Wait, Sum>,
     stacks: HashMap<MapData, Id, Known>,
     pub window: Arc<WindowEnds>,
@@ -134,12 +135,14 @@ impl KernelProgram {
         let clocks = map_array(array(&ticks)?.fd().as_fd(), count * size_of::<Clock>(), "clocks")?;
         let ends = take("window")?;
         let window = Arc::new(WindowEnds::map(array(&ends)?.fd().as_fd())?);
+        let room_of_threads = take("threads")?;
+        let threads = Threads::map(array(&room_of_threads)?.fd().as_fd())?;
         let switches = take("following")?;
         Ok(KernelProgram {
             memory: Memory::new(room, fds)?,
             ring: RingBuf::try_from(take("ring")?)?,
             targets: HashMap::try_from(take("targets")?)?,
-            threads: HashMap::try_from(take("threads")?)?,
+            threads,
             waits: HashMap::try_from(take("waits")?)?,
             stacks: HashMap::try_from(take("stacks")?)?,
             window,
@@ -151,7 +154,7 @@ impl KernelProgram {
             clocks,
             count,
             form,
-            _maps: arrays.into_iter().chain([ends, switches, ticks]).collect(),
+            _maps: arrays.into_iter().chain([ends, room_of_threads, switches, ticks]).collect(),
             ebpf,
         })
     }
@@ -159,7 +162,7 @@ impl KernelProgram {
     /// Forgets the recording before. `waits`: they are followed in this one.
     pub fn clear(&mut self, waits: bool) -> Result<()> {
         empty(&mut self.targets)?;
-        empty(&mut self.threads)?;
+        self.threads.clear();
         empty(&mut self.waits)?;
         empty(&mut self.stacks)?;
         empty(&mut self.places)?;
@@ -276,17 +279,13 @@ impl KernelProgram {
     }
 
     /// Enters a thread that is off CPU since before anybody looked, unless it has been seen since.
-    pub fn enter_blocked(&mut self, pid: u32, tid: u32, since: u64) {
-        const BPF_NOEXIST: u64 = 1;
-        let wait = Wait { thread: tid, call: -1, stack: UNSEEN, how: 1, ..Wait::default() };
-        let thread = Thread { since, pid, wait, ..Thread::default() };
-        // It is there already, or there is no room, and then it has no record.
-        let _ = self.threads.insert(tid, thread, BPF_NOEXIST);
+    pub fn enter_blocked(&self, pid: u32, tid: u32, since: u64) {
+        self.threads.enter_blocked(pid, tid, since);
     }
 
     /// The target's threads by number, as they are now.
     pub fn threads(&self) -> FxHashMap<u32, Thread> {
-        self.threads.iter().filter_map(Result::ok).collect()
+        self.threads.all()
     }
 
     /// How often a thread was entered.
@@ -296,7 +295,7 @@ impl KernelProgram {
 
     /// A thread so far.
     pub fn thread(&self, tid: u32) -> Option<Thread> {
-        self.threads.get(&tid, 0).ok()
+        self.threads.get(tid)
     }
 
     /// Waits that have ended within the window.
@@ -321,6 +320,7 @@ impl KernelProgram {
             sum.waits_lost += one.waits_lost;
             sum.nanos_lost += one.nanos_lost;
             sum.collisions += one.collisions;
+            sum.threads_lost += one.threads_lost;
         }
         sum
     }

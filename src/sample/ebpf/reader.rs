@@ -187,6 +187,14 @@ impl<'s> Reader<'s> {
                 counts.copies
             ));
         }
+        if counts.threads_lost > 0 {
+            self.stacks.notes.push(format!(
+                "at {} switches a thread of the target found no room among {} threads: its CPU and its waits are not \
+                 told",
+                counts.threads_lost,
+                super::threads::THREADS
+            ));
+        }
         if self.report.period.is_none() {
             self.stacks.notes.push("throttling is not told apart: the kernel's program is not told of it".into());
         }
@@ -208,6 +216,7 @@ impl<'s> Reader<'s> {
     fn off_cpu(&mut self) -> RawOffCpu {
         let (window, threads, mut sums) =
             (self.stacks.kernel.window.span(), self.stacks.kernel.threads(), self.stacks.kernel.waits());
+        off_cpu::add_held(&mut sums, &threads);
         off_cpu::add_open(&mut sums, &threads, window);
         let divided = off_cpu::divide(&sums);
         let mut found = Vec::new();

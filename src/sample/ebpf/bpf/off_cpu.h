@@ -6,8 +6,9 @@
  * Following a stack at each of tens of thousands of switches a second would cost the target too much. A thread mostly
  * waits where it has waited before: at the same system call with the same instruction and stack pointer, its "place".
  * Once a place has given the same stack TRUSTED times running, one wait in ONE_IN, picked at random, has its stack
- * followed; the others are summed for the place alone. User space divides those by what the picked ones found there. A
- * place that gives another stack is not trusted any more. So nothing is assumed of what lies above the stack pointer.
+ * followed, and once it has given it SURE times, one in SELDOM_IN; the others are summed for the place alone. User space
+ * divides those by what the picked ones found there, each of which stands for as many as it was picked from. A place
+ * that gives another stack is not trusted any more. So nothing is assumed of what lies above the stack pointer.
  *
  * Shapes are mirrored in src/sample/ebpf/waits.rs. */
 #pragma once
@@ -15,6 +16,8 @@
 
 #define TRUSTED 8
 #define ONE_IN 16
+#define SURE 64
+#define SELDOM_IN 64
 /* Untrusted places may have this many stacks followed on a CPU in each 2^24 ns (17 ms): 3,800 a second. */
 #define WALKS 64
 #define PART_BITS 24
@@ -29,7 +32,7 @@ const volatile u32 with_waits = 0;
 const volatile u64 id_mask = ~0ull;
 
 /* How a wait's stack is known. */
-enum how { OF_PLACE, FOLLOWED, PICKED };
+enum how { OF_PLACE, FOLLOWED, PICKED, PICKED_SELDOM };
 
 /* Not stacks: a thread that has not run yet; one that was not seen to leave its CPU (user space enters those). */
 #define NEWBORN 0xfffffffe
@@ -59,15 +62,26 @@ struct sum {
     u32 same;
 };
 
-/* 64 bytes. */
+/* 128 bytes: a thread's own two lines of the cache. */
 struct thread {
     u64 on_cpu;
     /* When it left its CPU, 0: it did not; and when it was woken, 0: it was not. */
     u64 since;
     u64 woken;
     u32 pid;
-    u32 padding;
+    /* Its number; 0: nobody's yet. */
+    u32 tid;
+    /* Its present wait, or the last one. */
     struct wait wait;
+    /* Waits that ended and are not among the sums yet: those of one key, running. Most threads wait at one place over
+     * and over, and a look into the sums costs more than all the rest of a switch. */
+    struct wait held;
+    u64 ended;
+    u64 blocked;
+    u64 runnable;
+    /* Whether the place of `wait` is trusted, by `trust_in`. */
+    u32 trusted;
+    u32 padding;
 };
 
 /* The window, written by user space; waits are followed where `follow`. */
@@ -92,11 +106,17 @@ struct id {
     u64 turn;
 };
 
+/* The target's threads: each in one of the PROBES places from its number on. Numbers are given one after the other, so
+ * that nearly all are found at the first; a look into a hash would take three times as long. */
+#define THREADS (1 << 16)
+#define PROBES 8
+
 struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(type, BPF_MAP_TYPE_ARRAY);
     __type(key, u32);
     __type(value, struct thread);
-    __uint(max_entries, 65536);
+    __uint(max_entries, THREADS);
+    __uint(map_flags, BPF_F_MMAPABLE);
 } threads SEC(".maps");
 
 struct {
@@ -129,7 +149,45 @@ struct {
     __uint(max_entries, STACK_WORDS);
 } words SEC(".maps");
 
-INLINE struct thread *find_thread(u32 tid) { return bpf_map_lookup_elem(&threads, &tid); }
+INLINE struct thread *thread_at(u32 tid, u32 probe) {
+    u32 place = (tid + probe) & (THREADS - 1);
+    return bpf_map_lookup_elem(&threads, &place);
+}
+
+static __attribute__((noinline)) struct thread *find_further(u32 tid) {
+    for (u32 probe = 1; probe < PROBES; probe++) {
+        struct thread *thread = thread_at(tid, probe);
+        if (!thread || !thread->tid)
+            return 0;
+        if (thread->tid == tid)
+            return thread;
+    }
+    return 0;
+}
+
+INLINE struct thread *find_thread(u32 tid) {
+    struct thread *first = thread_at(tid, 0);
+    if (!first || !first->tid)
+        return 0;
+    return first->tid == tid ? first : find_further(tid);
+}
+
+/* Enters a thread of the target, where there is a place. Another CPU may just enter another one there. */
+static __attribute__((noinline)) int enter(struct cpu *cpu, u32 tid, u32 pid) {
+    for (u32 probe = 0; probe < PROBES; probe++) {
+        struct thread *thread = thread_at(tid, probe);
+        if (!thread)
+            return 0;
+        u32 whose = __sync_val_compare_and_swap(&thread->tid, 0, tid);
+        if (whose && whose != tid)
+            continue;
+        thread->pid = pid;
+        cpu->threads++;
+        return 0;
+    }
+    cpu->threads_lost++;
+    return 0;
+}
 
 INLINE struct window *find_window(void) {
     u32 only = 0;
@@ -287,43 +345,76 @@ INLINE struct sum *find_sum(const struct wait *wait) {
     return bpf_map_lookup_elem(&waits, wait);
 }
 
+INLINE int is_same_place(const struct wait *one, const struct wait *other) {
+    return one->thread == other->thread && one->call == other->call && one->ip == other->ip && one->sp == other->sp &&
+           one->preempted == other->preempted;
+}
+
+/* A place that gave the same stack so often running: 0, it is not trusted; 1, it is; 2, it is for sure. */
+INLINE u32 trust_in(u32 same) { return (same >= TRUSTED) + (same >= SURE); }
+
+static __attribute__((noinline)) int trust_of(const struct wait *place) {
+    const struct sum *sum = find_sum(place);
+    return sum ? trust_in(sum->same) : 0;
+}
+
+/* Tells a place the stack that was followed there; how it is trusted now. */
+static __attribute__((noinline)) int trust(const struct wait *followed) {
+    struct wait place = *followed;
+    place.stack = place.how = 0;
+    struct sum *sum = find_sum(&place);
+    if (!sum)
+        return 0;
+    sum->same = sum->last == followed->stack ? sum->same + 1 : 0;
+    sum->last = followed->stack;
+    return trust_in(sum->same);
+}
+
+/* Where the current thread waits, as far as it can be told without its stack. */
+INLINE struct wait wait_of(struct task_struct *task, int preempted) {
+    struct wait wait = { .thread = task->pid, .call = -1, .preempted = preempted };
+    const struct registers *user = bpf_task_pt_regs(task);
+    if (!task->mm || (task->flags & KERNEL_THREAD) || !user || (s64)user->orig_ax < 0)
+        return wait;
+    wait.call = user->orig_ax;
+    wait.ip = user->ip;
+    wait.sp = user->sp;
+    return wait;
+}
+
 /* A thread of the target leaves its CPU. */
 static __attribute__((noinline)) int leave(u64 *context, struct thread *thread, struct cpu *cpu, u32 number, u64 now) {
     struct task_struct *task = bpf_get_current_task_btf();
-    const struct target *target = find_target(task->tgid);
-    u32 own = number * 2 + 1, state = task->__state;
-    struct scratch *scratch = bpf_map_lookup_elem(&scratches, &own);
+    u32 state = task->__state;
     thread->since = 0;
-    if (!target || !scratch || (state & DEAD))
+    if (state & DEAD)
         return 0;
     int preempted = context[0] || !state;
-    struct wait wait = { .thread = task->pid, .call = -1, .preempted = preempted };
-    const struct registers *registers = read_registers(task, scratch);
-    if (registers && (s64)registers->orig_ax >= 0) {
-        wait.call = registers->orig_ax;
-        wait.ip = registers->ip;
-        wait.sp = registers->sp;
-    }
-    struct sum *place = find_sum(&wait);
+    struct wait wait = wait_of(task, preempted);
+    u32 trusted = thread->trusted;
+    if (!trusted || !is_same_place(&thread->wait, &wait))
+        trusted = trust_of(&wait);
     if (cpu->part != now >> PART_BITS) {
         cpu->part = now >> PART_BITS;
         cpu->walks = 0;
     }
-    if ((!place || place->same < TRUSTED) && cpu->walks < WALKS)
+    if (!trusted && cpu->walks < WALKS)
         wait.how = FOLLOWED;
-    else if (bpf_get_prandom_u32() % ONE_IN == 0)
-        wait.how = PICKED;
+    else if (bpf_get_prandom_u32() % (trusted == 2 ? SELDOM_IN : ONE_IN) == 0)
+        wait.how = trusted == 2 ? PICKED_SELDOM : PICKED;
     if (wait.how) {
+        const struct target *target = find_target(task->tgid);
+        if (!target)
+            return 0;
         cpu->walks++;
-        wait.stack = follow_in(context, target, cpu, own, now);
-        if (!wait.stack)
+        wait.stack = follow_in(context, target, cpu, number * 2 + 1, now);
+        if (wait.stack)
+            trusted = trust(&wait);
+        else
             wait.how = OF_PLACE;
-        else if (place) {
-            place->same = place->last == wait.stack ? place->same + 1 : 0;
-            place->last = wait.stack;
-        }
     }
     thread->wait = wait;
+    thread->trusted = trusted;
     thread->woken = preempted ? now : 0;
     thread->since = now;
     return 0;
@@ -338,6 +429,25 @@ INLINE u64 within(const struct window *window, u64 from, u64 to) {
     return to > from ? to - from : 0;
 }
 
+/* Adds what a thread holds to the sums. */
+static __attribute__((noinline)) int put_down(struct thread *thread, struct cpu *cpu) {
+    struct wait wait = thread->held;
+    u64 ended = thread->ended, nanos = thread->blocked + thread->runnable;
+    if (!ended && !nanos)
+        return 0;
+    struct sum *sum = find_sum(&wait);
+    if (sum) {
+        sum->waits += ended;
+        sum->blocked += thread->blocked;
+        sum->runnable += thread->runnable;
+    } else {
+        cpu->waits_lost += ended;
+        cpu->nanos_lost += nanos;
+    }
+    thread->ended = thread->blocked = thread->runnable = 0;
+    return 0;
+}
+
 /* A thread of the target gets a CPU. */
 static __attribute__((noinline)) int arrive(struct thread *thread, const struct window *window, struct cpu *cpu,
                                             u64 now) {
@@ -347,16 +457,14 @@ static __attribute__((noinline)) int arrive(struct thread *thread, const struct 
     u64 ended = now >= window->start && now < window->end;
     if (!blocked && !runnable && !ended)
         return 0;
-    struct wait wait = thread->wait;
-    struct sum *sum = find_sum(&wait);
-    if (!sum) {
-        cpu->waits_lost += ended;
-        cpu->nanos_lost += blocked + runnable;
-        return 0;
+    if (!is_same_place(&thread->held, &thread->wait) || thread->held.stack != thread->wait.stack ||
+        thread->held.how != thread->wait.how) {
+        put_down(thread, cpu);
+        thread->held = thread->wait;
     }
-    sum->waits += ended;
-    sum->blocked += blocked;
-    sum->runnable += runnable;
+    thread->ended += ended;
+    thread->blocked += blocked;
+    thread->runnable += runnable;
     return 0;
 }
 
@@ -376,14 +484,20 @@ int on_birth(u64 *context) {
     u32 tid = task->pid;
     if (!find_target(task->tgid))
         return 0;
-    struct thread thread = { .pid = task->tgid };
-    thread.since = thread.woken = bpf_ktime_get_ns();
-    thread.wait = (struct wait){ .thread = tid, .call = -1, .stack = NEWBORN, .how = FOLLOWED };
-    bpf_map_update_elem(&threads, &tid, &thread, BPF_ANY);
     u32 number = bpf_get_smp_processor_id();
     struct cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
-    if (cpu)
-        cpu->threads++;
+    if (!cpu)
+        return 0;
+    enter(cpu, tid, task->tgid);
+    struct thread *thread = find_thread(tid);
+    if (!thread)
+        return 0;
+    /* Whose number it was before has ended. */
+    put_down(thread, cpu);
+    thread->pid = task->tgid;
+    thread->on_cpu = thread->trusted = 0;
+    thread->wait = (struct wait){ .thread = tid, .call = -1, .stack = NEWBORN, .how = FOLLOWED };
+    thread->since = thread->woken = bpf_ktime_get_ns();
     return 0;
 }
 
@@ -392,9 +506,10 @@ AT(wait, preempted, 30);
 SIZE(wait, 32);
 AT(sum, waits, 0); AT(sum, blocked, 8); AT(sum, runnable, 16); AT(sum, last, 24); AT(sum, same, 28);
 SIZE(sum, 32);
-AT(thread, on_cpu, 0); AT(thread, since, 8); AT(thread, woken, 16); AT(thread, pid, 24); AT(thread, padding, 28);
-AT(thread, wait, 32);
-SIZE(thread, 64);
+AT(thread, on_cpu, 0); AT(thread, since, 8); AT(thread, woken, 16); AT(thread, pid, 24); AT(thread, tid, 28);
+AT(thread, wait, 32); AT(thread, held, 64); AT(thread, ended, 96); AT(thread, blocked, 104);
+AT(thread, runnable, 112); AT(thread, trusted, 120); AT(thread, padding, 124);
+SIZE(thread, 128);
 AT(window, start, 0); AT(window, end, 8); AT(window, follow, 16); AT(window, words_used, 24);
 SIZE(window, 32);
 SIZE(id, 16);

@@ -80,14 +80,6 @@ int on_tick(struct bpf_perf_event_data *context) {
     return 0;
 }
 
-/* Enters a thread of the target. */
-static __attribute__((noinline)) int enter(struct cpu *cpu, u32 tid, u32 pid) {
-    struct thread fresh = { .pid = pid };
-    bpf_map_update_elem(&threads, &tid, &fresh, BPF_NOEXIST);
-    cpu->threads++;
-    return 0;
-}
-
 /* The target's thread of this number, entered where it is a new one. */
 INLINE struct thread *enter_thread(struct cpu *cpu, u32 tid, u32 pid) {
     struct thread *thread = find_thread(tid);
@@ -111,9 +103,7 @@ int on_switch(u64 *context) {
     u64 now = bpf_ktime_get_ns();
     u32 number = bpf_get_smp_processor_id();
     struct cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
-    struct clock *clock = bpf_map_lookup_elem(&clocks, &number);
-    struct window *window = find_window();
-    if (!cpu || !clock || !window)
+    if (!cpu)
         return 0;
     u32 tid = previous->pid, pid = previous->tgid;
     struct thread *leaving = tid ? enter_thread(cpu, tid, pid) : 0;
@@ -121,14 +111,18 @@ int on_switch(u64 *context) {
         leaving->on_cpu += now - cpu->slice_start;
     cpu->slice_start = now;
     cpu->slice_thread = next->pid;
-    if (with_waits && window->follow) {
-        struct thread *arriving = find_thread(next->pid);
+    struct window *window = with_waits ? find_window() : 0;
+    if (window && window->follow) {
+        struct thread *arriving = cpu->slice_thread ? find_thread(cpu->slice_thread) : 0;
         if (arriving && arriving->since)
             arrive(arriving, window, cpu, now);
         if (leaving)
             leave(context, leaving, cpu, number, now);
     }
-    if (!clock->period || !cpu->served || now < cpu->due)
+    if (!cpu->served || now < cpu->due)
+        return 0;
+    struct clock *clock = bpf_map_lookup_elem(&clocks, &number);
+    if (!clock || !clock->period)
         return 0;
     u64 tick = (now - clock->start) / clock->period, ticks = tick - cpu->served;
     cpu->served = tick;

@@ -38,9 +38,10 @@ struct cpu {
     u64 waits_lost;
     u64 nanos_lost;
     u64 collisions;
-    /* Threads entered. */
+    /* Threads entered, and how often one that ran found no place among them. */
     u64 threads;
-    u64 reserved[6];
+    u64 threads_lost;
+    u64 reserved[5];
 };
 
 /* Records of the ring begin with their kind. */
@@ -266,7 +267,7 @@ AT(cpu, served, 0); AT(cpu, due, 8); AT(cpu, slice_start, 16); AT(cpu, slice_thr
 AT(cpu, part, 32); AT(cpu, foreign, 40); AT(cpu, lost, 48); AT(cpu, delays, 56); AT(cpu, delay_sum, 64);
 AT(cpu, spent, 72); AT(cpu, copies, 80); AT(cpu, walked, 88); AT(cpu, walk_spent, 96); AT(cpu, stacks_lost, 104);
 AT(cpu, waits_lost, 112); AT(cpu, nanos_lost, 120); AT(cpu, collisions, 128); AT(cpu, threads, 136);
-AT(cpu, reserved, 144);
+AT(cpu, threads_lost, 144); AT(cpu, reserved, 152);
 SIZE(cpu, 192);
 /* Read field by field: `parse` of shapes.rs. */
 AT(sample, kind, 0); AT(sample, cpu, 4); AT(sample, time, 8); AT(sample, weight, 16); AT(sample, pid, 24);
