@@ -8,7 +8,7 @@ use std::time::Duration;
 use wireprof::sample::Options;
 use wireprof::sample::ebpf::EbpfSampler;
 use wireprof::sample::unwind::Cache;
-use wireprof::sample::{Address, Incomplete, ModuleKind, RawOffCpu, RawSamples, Sampled, Sampler};
+use wireprof::sample::{Address, Incomplete, ModuleKind, RawOffCpu, RawSamples, Sampled, Sampler, SamplingReport};
 
 /// A program, and the directory that it lies in.
 struct Running {
@@ -44,13 +44,17 @@ fn sampler(id_mask: u64) -> Option<EbpfSampler> {
 }
 
 fn follow(sampler: &mut EbpfSampler, pid: u32, seconds: f64) -> (RawSamples, RawOffCpu) {
+    let (mut raw, _) = record(sampler, pid, seconds);
+    let off_cpu = raw.off_cpu.take().expect("it was asked for").expect("it is permitted");
+    (raw, off_cpu)
+}
+
+fn record(sampler: &mut EbpfSampler, pid: u32, seconds: f64) -> (RawSamples, SamplingReport) {
     let recording = sampler.start(&[Sampled::family(pid)]).unwrap();
     recording.begin_window();
     std::thread::sleep(Duration::from_secs_f64(seconds));
     recording.end_window();
-    let (mut raw, _) = recording.stop().unwrap();
-    let off_cpu = raw.off_cpu.take().expect("it was asked for").expect("it is permitted");
-    (raw, off_cpu)
+    recording.stop().unwrap()
 }
 
 const THREADS: &str = r#"
@@ -142,4 +146,42 @@ fn a_thousand_stacks_whose_ids_collide_lose_nothing() {
 
 fn in_kernel(raw: &RawSamples, address: &Address) -> bool {
     address.module.is_some_and(|id| raw.modules[id.0 as usize].kind == ModuleKind::Kernel)
+}
+
+/// Sixteen threads that wait, each at two places, and one whose stack is deeper than a page holds.
+const MORE_THAN_FITS: &str = r#"
+    #define _GNU_SOURCE
+    #include <poll.h>
+    #include <pthread.h>
+    #include <time.h>
+    volatile unsigned long sink;
+    static void *waiter(void *_) { struct timespec t = { 0, 1000000 };
+        for (;;) { nanosleep(&t, 0); poll(0, 0, 1); } }
+    static void deep(int n) { volatile char room[16]; room[0] = n;
+        if (n) deep(n - 1); else for (unsigned long i = 0; i < 1000000; i++) sink += i;
+        sink += room[0]; }
+    int main(void) { pthread_t t; for (int i = 0; i < 16; i++) pthread_create(&t, 0, waiter, 0);
+        for (;;) deep(600); }
+"#;
+
+#[test]
+fn what_finds_no_room_in_the_kernel_is_counted_to_the_last_wait_and_sample() {
+    let options = Options { off_cpu: true, frequency: 997, ..Options::default() };
+    let Ok(mut sampler) =
+        EbpfSampler::open_with_little_room(options, Cache::default()).map_err(|why| skip(format!("{why:#}")))
+    else {
+        return;
+    };
+    let program = run(MORE_THAN_FITS);
+    let (mut raw, report) = record(&mut sampler, program.child.id(), 2.0);
+    let off_cpu = raw.off_cpu.take().expect("it was asked for").expect("it is permitted").report;
+    // The deep thread is on CPU all the time, and none of its samples fits.
+    let on_cpu = report.lost as f64 / 997.0;
+    assert!((1.0..2.6).contains(&on_cpu), "{} samples lost, {report:?}", report.lost);
+    assert!(off_cpu.lost_waits > 1_000, "{off_cpu:?}");
+    // Whatever is told and whatever is lost: sixteen threads were off their CPU nearly all the time, and the deep one
+    // where others had the CPU.
+    let window = off_cpu.span.nanos() as f64;
+    let threads = (off_cpu.blocked + off_cpu.runnable + off_cpu.lost_nanos) as f64 / window;
+    assert!((15.0..17.0).contains(&threads), "{threads} threads off CPU of 17: {off_cpu:?}");
 }

@@ -3,6 +3,14 @@
 
 use super::follow::EventRoom;
 
+/// Bytes of the ring: a quarter of a second of the samples that all CPUs together may take
+/// ([`TOTAL_RATE`](crate::sample::perf::TOTAL_RATE)), of 250 frames each.
+const RING_BYTES: u32 = 4 << 20;
+/// For the cross-check each sample has a copy of its stack.
+const COPIES_RING_BYTES: u32 = 64 << 20;
+/// The smallest that the kernel makes.
+const PAGE: u32 = 4096;
+
 /// How the program is loaded, beyond its room.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Form {
@@ -18,6 +26,8 @@ pub struct Form {
     pub events: EventRoom,
     /// For this many CPUs; `None`: for those that this machine can have.
     pub cpus: Option<usize>,
+    /// Next to no room for samples, stacks and waits.
+    pub scarce: bool,
 }
 
 impl Form {
@@ -25,15 +35,37 @@ impl Form {
         Form { following: true, ..self }
     }
 
+    /// Bytes of the ring that carries samples.
+    pub fn ring_bytes(&self) -> u32 {
+        match self.copies {
+            _ if self.scarce => PAGE,
+            true => COPIES_RING_BYTES,
+            false => RING_BYTES,
+        }
+    }
+
     /// Elements of the maps of stacks that waits and carriers share; one where nobody asks for them, which is the
     /// fewest that the kernel makes.
     pub fn stacks(&self) -> u32 {
-        if self.waits || self.following { 32_768 } else { 1 }
+        match self.waits || self.following {
+            true if self.scarce => 2,
+            true => 32_768,
+            false => 1,
+        }
     }
 
     /// Words of those stacks.
     pub fn words(&self) -> u32 {
         if self.waits || self.following { 1 << 21 } else { 1 }
+    }
+
+    /// Sums of waits, where this many are wanted.
+    pub fn waits(&self, wanted: usize) -> u32 {
+        match self.waits {
+            true if self.scarce => 8,
+            true => wanted as u32,
+            false => 1,
+        }
     }
 
     /// Places where queries were followed.
@@ -43,7 +75,7 @@ impl Form {
 
     /// Bytes of the ring of events; a page where there are none.
     pub fn event_bytes(&self) -> u32 {
-        if self.following { self.events.ring_bytes } else { 4096 }
+        if self.following { self.events.ring_bytes } else { PAGE }
     }
 }
 

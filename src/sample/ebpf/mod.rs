@@ -68,6 +68,12 @@ impl EbpfSampler {
         Self::open_form(options, cache, Form { events, ..Form::default() })
     }
 
+    /// As [`EbpfSampler::open`], but with next to no room for samples, stacks and waits: a test of what happens where
+    /// they find none.
+    pub fn open_with_little_room(options: Options, cache: Cache) -> Result<EbpfSampler> {
+        Self::open_form(options, cache, Form { scarce: true, ..Form::default() })
+    }
+
     /// As [`EbpfSampler::open`], but with the kernel's memory that a machine of so many CPUs, no fewer than this one's,
     /// needs: what it would take there.
     pub fn open_for_cpus(options: Options, cache: Cache, cpus: usize) -> Result<EbpfSampler> {

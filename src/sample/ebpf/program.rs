@@ -27,12 +27,6 @@ use std::sync::atomic::Ordering;
 /// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
 
-/// Bytes of the ring: a quarter of a second of the samples that all CPUs together may take
-/// ([`TOTAL_RATE`](crate::sample::perf::TOTAL_RATE)), of 250 frames each.
-const RING_BYTES: u32 = 4 << 20;
-/// For the cross-check each sample has a copy of its stack.
-const COPIES_RING_BYTES: u32 = 64 << 20;
-
 /// `CLAIMS` of `bpf/follow.h`.
 const CLAIMS: u32 = 4;
 
@@ -88,13 +82,13 @@ impl KernelProgram {
         let btf = tracepoint_types(&known)?;
         let count = form.cpus.map_or_else(possible_cpus, Ok)?;
         let (copies, id_mask) = (u32::from(form.copies), form.id_mask.unwrap_or(u64::MAX));
-        let ring_bytes = if form.copies { COPIES_RING_BYTES } else { RING_BYTES };
+        let ring_bytes = form.ring_bytes();
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("mappings", room.mappings as u32)
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
             .map_max_entries("rules", room.rules as u32)
-            .map_max_entries("waits", if form.waits { room.waits as u32 } else { 1 })
+            .map_max_entries("waits", form.waits(room.waits))
             .map_max_entries("scratches", (2 + CLAIMS) * count as u32)
             .map_max_entries("claims", CLAIMS * count as u32)
             .map_max_entries("stacks", form.stacks())
