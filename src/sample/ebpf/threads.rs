@@ -32,8 +32,8 @@ impl Threads {
 
     /// Whose place it is; 0: nobody's.
     fn owner(&self, place: usize) -> &AtomicU32 {
-        // SAFETY: a word of the mapping (`at`), aligned as the mapping begins at a page and a `Thread` has a multiple of
-        // its size; the kernel's program writes it by an atomic exchange, and this process through here alone.
+        // SAFETY: a word of the mapping (`at`), aligned as the mapping begins at a page and a `Thread` is a multiple of
+        // the word; the kernel's program writes it by an atomic exchange, and this process through here alone.
         unsafe { AtomicU32::from_ptr(self.at(place).byte_add(offset_of!(Thread, tid)).cast()) }
     }
 
@@ -78,8 +78,8 @@ impl Threads {
                 Err(_) => continue,
             }
             let wait = Wait { thread: tid, call: -1, stack: UNSEEN, how: 1, ..Wait::default() };
-            // SAFETY: fields of a `Thread` of the mapping (`at`), aligned. The program reads `pid` and `wait` only where
-            // `since` says that the thread waits, which is written last.
+            // SAFETY: fields of a `Thread` of the mapping (`at`), aligned. The program reads `pid` and `wait` only
+            // where `since` says that the thread waits, which is written last.
             unsafe {
                 let at = self.at(place);
                 at.byte_add(offset_of!(Thread, pid)).cast::<u32>().write_volatile(pid);

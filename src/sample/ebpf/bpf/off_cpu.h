@@ -6,11 +6,11 @@
  * Following a stack at each of tens of thousands of switches a second would cost the target too much. A thread mostly
  * waits where it has waited before: at the same system call with the same instruction and stack pointer, its "place".
  * Once a place has given the same stack TRUSTED times running, one wait in ONE_IN, picked at random, has its stack
- * followed, and once it has given it SURE times, one in SELDOM_IN; the others are summed for the place alone. User space
- * divides those by what the picked ones found there, each of which stands for as many as it was picked from. A place
- * that gives another stack is not trusted any more. So nothing is assumed of what lies above the stack pointer.
+ * followed, and once it has given it SURE times, one in SELDOM_IN; the others are summed for the place alone. User
+ * space divides those by what the picked ones found there, each of which stands for as many as it was picked from. A
+ * place that gives another stack is not trusted any more. So nothing is assumed of what lies above the stack pointer.
  *
- * Shapes are mirrored in src/sample/ebpf/waits.rs. */
+ * Shapes are mirrored in src/sample/ebpf/off_cpu.rs. */
 #pragma once
 #include "samples.h"
 
