@@ -8,7 +8,7 @@ use crate::skip::skip;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// The first of these programs that runs.
 fn program(names: &[&'static str], version: &str) -> Option<&'static str> {
@@ -81,13 +81,27 @@ impl Reader {
             skip("the Firefox Profiler's reader is not installed: scripts/install firefox-profiler");
             return None;
         }
-        let reader = Reader { program, home: tempfile::tempdir().unwrap() };
-        reader.told(&["load", profile.to_str().unwrap()]);
-        Some(reader)
+        for _ in 0..10 {
+            let reader = Reader { program: program.clone(), home: tempfile::tempdir().unwrap() };
+            let loaded = reader.run(&["load", profile.to_str().unwrap()]);
+            let said = String::from_utf8_lossy(&loaded.stderr);
+            if loaded.status.success() {
+                return Some(reader);
+            }
+            // It gives its process half a second to start, which a busy machine does not.
+            let late = said.split("may still be running as pid ").nth(1);
+            let pid = late.and_then(|late| late.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+            wireprof::child::signal(pid.unwrap_or_else(|| panic!("{said}")), libc::SIGKILL);
+        }
+        panic!("the reader did not start in ten attempts")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(&self.program).args(arguments).env("HOME", self.home.path()).output().unwrap()
     }
 
     fn told(&self, arguments: &[&str]) -> String {
-        let output = Command::new(&self.program).args(arguments).env("HOME", self.home.path()).output().unwrap();
+        let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
