@@ -5,7 +5,7 @@
 
 use super::perf_frame::{frame_behind, frame_of};
 use regex::Regex;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Samples that the fields are told from.
 const SAMPLES: usize = 1_000;
@@ -20,7 +20,7 @@ pub(super) enum Ids {
 }
 
 /// The fields of a sample's line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub ids: Ids,
     pub event: bool,
@@ -81,19 +81,22 @@ impl Layout {
         Layout { ids, event, time, bare: false, flat: false, head: Regex::new(&pattern).expect("a constant pattern") }
     }
 
-    /// All of them, those with most anchors first.
-    fn all() -> impl Iterator<Item = Layout> {
+    /// All of them, those with most anchors first. Each is made once, when it is first asked for: that takes longer
+    /// than to read a short file.
+    fn all() -> impl Iterator<Item = &'static Layout> {
         const ANCHORS: [[bool; 3]; 5] =
             [[true, true, true], [true, false, false], [false, true, true], [false, true, false], [false; 3]];
         // A thread's name can end with a number: an id is one where all samples have it.
-        let ids = [Ids::Pair, Ids::Single, Ids::Absent];
-        ids.into_iter().flat_map(|ids| ANCHORS.into_iter().map(move |anchors| Layout::new(ids, anchors)))
+        const IDS: [Ids; 3] = [Ids::Pair, Ids::Single, Ids::Absent];
+        static ALL: [OnceLock<Layout>; 15] = [const { OnceLock::new() }; 15];
+        let fields = IDS.into_iter().flat_map(|ids| ANCHORS.into_iter().map(move |anchors| (ids, anchors)));
+        ALL.iter().zip(fields).map(|(made, (ids, anchors))| made.get_or_init(|| Layout::new(ids, anchors)))
     }
 
     /// The fields that most samples at the beginning of a text have.
     pub(super) fn told_by(text: &str) -> Layout {
         let heads = heads(text);
-        let mut best: Option<(usize, Layout)> = None;
+        let mut best: Option<(usize, &Layout)> = None;
         for layout in Layout::all() {
             let fits = heads.iter().filter(|head| layout.head(head).is_some()).count();
             // Any line at all can be a thread's name: what half of them show beyond that is more likely.
@@ -114,7 +117,7 @@ impl Layout {
                 return Layout { bare: true, flat, ..Layout::new(Ids::Absent, [false; 3]) };
             }
         }
-        best
+        best.clone()
     }
 
     /// Takes a sample's line apart; `None`: it is none.

@@ -6,6 +6,7 @@
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, bail};
 use regex::{Captures, Regex};
+use std::sync::LazyLock;
 
 /// One job as dbbench reports it, over its own whole run.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +47,8 @@ pub struct Bucket {
 /// # Errors
 /// When no line reports a job (the last three lines are in the message), or a number or duration cannot be read.
 pub fn parse_output(text: &str) -> Result<Vec<DbbenchJob>> {
-    let formats = Formats::new();
+    static FORMATS: LazyLock<Formats> = LazyLock::new(Formats::new);
+    let formats = &*FORMATS;
     let mut jobs: Vec<DbbenchJob> = Vec::new();
     let mut aborts = false;
     for (index, line) in text.lines().enumerate() {

@@ -147,7 +147,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Notes the threads' time on CPU and, while they live, their names. All of them are listed only where there are
-    /// others than before: the kernel then goes through a map of which most is empty.
+    /// others than before: then all places for threads are looked at, of which most are empty.
     fn note_threads(&mut self) {
         let Self { stacks: Stacks { kernel, collector, .. }, known, .. } = self;
         let mut met = Vec::new();
