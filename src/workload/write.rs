@@ -85,7 +85,16 @@ fn single_line(job: &Job, sql: &str) -> Result<String, WorkloadError> {
     if tokens(sql).any(|(token, at)| token != Token::Blank && breaks(&sql[at])) {
         return refuse("has a line break within quotes, and dbbench takes single lines", "write it as E'\\n'");
     }
-    Ok(sql.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" "))
+    let joined = sql.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
+    if continues(&joined) {
+        return refuse("has a statement that ends in a `\\`, which would join the next line to it", "remove the `\\`");
+    }
+    Ok(joined)
+}
+
+/// Whether a line of dbbench's script that ends so goes on in the next one.
+fn continues(value: &str) -> bool {
+    value.trim_end().ends_with('\\')
 }
 
 fn absolute(job: &Job, file: &std::path::Path) -> Result<String, WorkloadError> {
@@ -94,5 +103,10 @@ fn absolute(job: &Job, file: &std::path::Path) -> Result<String, WorkloadError> 
         problem: format!("names {}, whose directory is unknown: {cause}", file.display()),
         remedy: "give an absolute path".into(),
     })?;
-    Ok(path.display().to_string())
+    let name = path.display().to_string();
+    if continues(&name) {
+        let problem = format!("names {name}, whose last `\\` would join the next line to it");
+        return Err(WorkloadError::Job { job: job.name.clone(), problem, remedy: "rename the file".into() });
+    }
+    Ok(name)
 }

@@ -134,6 +134,9 @@ fn what_dbbench_would_refuse_is_refused_before_it_is_started() {
     let broken = Workload::from_query("select 'a\nb'").to_ini(1).unwrap_err().to_string();
     assert!(broken.contains("has a line break within quotes"), "{broken}");
     assert!(Workload::from_query("select 'a'\n, 2").to_ini(1).unwrap().contains("query=select 'a' , 2\n"));
+    // Written as it is it would swallow the line behind it.
+    let open = parse("[a]\nquery=select 1 \\\\\n\nconcurrency=2").to_ini(2).unwrap_err().to_string();
+    assert!(open.contains("ends in a `\\`, which would join the next line to it; remove the `\\`"), "{open}");
     let error = Workload::from_query("select ';'").to_ini(1).unwrap_err().to_string();
     assert_eq!(error, "job \"query\" has a statement with a `;`, which dbbench refuses; rewrite it without");
 }
