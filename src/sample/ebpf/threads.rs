@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn threads_of_the_same_place_are_told_apart_until_there_is_no_further_one() {
         let threads = none();
-        let alike = (1..).map(|turn| 40 + turn * THREADS as u32);
+        let mut alike = (1..).map(|turn| 40 + turn * THREADS as u32);
         for tid in alike.clone().take(PROBES) {
             assert!(threads.enter_blocked(7, tid, u64::from(tid)), "{tid}");
         }
@@ -112,7 +112,7 @@ mod tests {
             let found = threads.get(tid).unwrap();
             assert_eq!((found.pid, found.tid, found.since, found.wait.thread), (7, tid, u64::from(tid), tid));
         }
-        let further = alike.clone().nth(PROBES).unwrap();
+        let further = alike.nth(PROBES).unwrap();
         assert!(!threads.enter_blocked(7, further, 1) && threads.get(further).is_none());
         assert_eq!(threads.all().len(), PROBES);
         threads.clear();
