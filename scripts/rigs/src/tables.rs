@@ -31,7 +31,7 @@ pub fn main(arguments: &[String]) -> Result<()> {
     );
     let (warm, again) = timed(|| cache.table(&rules, |_| unreachable!("it is in the cache")));
     ensure!(again.bytes() == table.bytes(), "the cache gives another table");
-    println!("from the cache in {warm:.3} s");
+    println!("from the cache in {:.3} ms", warm * 1e3);
     drop((table, again, rules));
     let mut child = std::process::Command::new(program).spawn()?;
     std::thread::sleep(Duration::from_millis(300));
