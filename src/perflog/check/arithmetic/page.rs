@@ -48,7 +48,7 @@ pub fn parts(log: &Document) -> Vec<Part> {
     let mut reader = Reader::default();
     for (event, range) in Parser::new_ext(&log.text()[first..], options).into_offset_iter() {
         let at = first + range.start;
-        if !log.blocks().iter().any(|block| block.whole.contains(&at)) {
+        if !log.is_generated(at) {
             reader.take(event, at);
         }
     }
