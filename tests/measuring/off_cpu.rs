@@ -185,3 +185,57 @@ fn what_finds_no_room_in_the_kernel_is_counted_to_the_last_wait_and_sample() {
     let threads = (off_cpu.blocked + off_cpu.runnable + off_cpu.lost_nanos) as f64 / window;
     assert!((15.0..17.0).contains(&threads), "{threads} threads off CPU of 17: {off_cpu:?}");
 }
+
+/// A thread that has 0.5 s of CPU and ends.
+const ENDS: &str = r#"
+    #include <pthread.h>
+    #include <time.h>
+    #include <unistd.h>
+    volatile unsigned long sink;
+    static void *burn(void *_) { struct timespec t;
+        do sink += 1, clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); while (!t.tv_sec && t.tv_nsec < 500000000);
+        return 0; }
+    int main(void) { pthread_t t; pthread_create(&t, 0, burn, 0); pthread_join(t, 0); for (;;) pause(); }
+"#;
+
+/// A process of this number that has nothing to do with anybody and is busy; `None`: the number cannot be had.
+fn stranger(number: u32) -> Option<Running> {
+    for _ in 0..200 {
+        // The next process has the number behind this one (proc_sys_kernel(5)).
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;
+        let mut busy = Command::new("sh");
+        busy.args(["-c", "while :; do :; done"]);
+        let busy = Running { child: busy.spawn().unwrap(), _directory: tempfile::tempdir().unwrap() };
+        if busy.child.id() == number {
+            return Some(busy);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_stranger_that_gets_an_ended_threads_number_is_no_thread_of_the_target() {
+    for off_cpu in [false, true] {
+        let options = Options { off_cpu, ..Options::default() };
+        let Ok(mut sampler) = EbpfSampler::open(options, Cache::default()).map_err(|why| skip(format!("{why:#}")))
+        else {
+            return;
+        };
+        let program = run(ENDS);
+        let tasks = format!("/proc/{}/task", program.child.id());
+        let numbers =
+            || std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().file_name().into_string().unwrap());
+        let number: u32 = numbers().map(|task| task.parse().unwrap()).find(|task| *task != program.child.id()).unwrap();
+        let recording = sampler.start(&[Sampled::family(program.child.id())]).unwrap();
+        recording.begin_window();
+        while numbers().count() > 1 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let Some(_busy) = stranger(number) else { return skip(format!("no process can be given the number {number}")) };
+        std::thread::sleep(Duration::from_secs(1));
+        recording.end_window();
+        let (raw, _) = recording.stop().unwrap();
+        let on_cpu = raw.on_cpu.unwrap().last().unwrap().threads[&number];
+        assert!((50_000_000..510_000_000).contains(&on_cpu), "{on_cpu} ns of CPU, waits followed: {off_cpu}");
+    }
+}

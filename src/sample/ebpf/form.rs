@@ -59,8 +59,8 @@ impl Form {
         if self.waits || self.following { 1 << 21 } else { 1 }
     }
 
-    /// Sums of waits, where this many are wanted.
-    pub fn waits(&self, wanted: usize) -> u32 {
+    /// Elements of the map of waits' sums, where this many are wanted.
+    pub fn sums_of_waits(&self, wanted: usize) -> u32 {
         match self.waits {
             true if self.scarce => 8,
             true => wanted as u32,

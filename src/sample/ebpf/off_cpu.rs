@@ -20,8 +20,9 @@ const FOLLOWED: u16 = 1;
 const PICKED: u16 = 2;
 const PICKED_SELDOM: u16 = 3;
 
-/// How many of those picked one in `ONE_IN` one stands for that is picked one in `SELDOM_IN`.
-const SELDOM: u64 = 64 / 16;
+/// How many waits one stands for that was picked so.
+const ONE_IN: u64 = 16;
+const SELDOM_IN: u64 = 64;
 
 /// `struct wait`: whose wait, where, and how its stack is known.
 #[repr(C)]
@@ -175,7 +176,7 @@ pub fn divide(sums: &FxHashMap<Wait, Sum>) -> Divided {
         if unknown == Waited::default() {
             continue;
         }
-        let mut picked = stand_for(&found, &[(PICKED, 1), (PICKED_SELDOM, SELDOM)]);
+        let mut picked = stand_for(&found, &[(PICKED, ONE_IN), (PICKED_SELDOM, SELDOM_IN)]);
         if picked.is_empty() {
             picked = stand_for(&found, &[(FOLLOWED, 1)]);
         }

@@ -88,7 +88,7 @@ impl KernelProgram {
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
             .map_max_entries("rules", room.rules as u32)
-            .map_max_entries("waits", form.waits(room.waits))
+            .map_max_entries("waits", form.sums_of_waits(room.waits))
             .map_max_entries("scratches", (2 + CLAIMS) * count as u32)
             .map_max_entries("claims", CLAIMS * count as u32)
             .map_max_entries("stacks", form.stacks())
@@ -272,9 +272,10 @@ impl KernelProgram {
         self.targets.get(&pid, 0).ok().map(|target| target.children != 0)
     }
 
-    /// Enters a thread that is off CPU since before anybody looked, unless it has been seen since.
-    pub fn enter_blocked(&self, pid: u32, tid: u32, since: u64) {
-        self.threads.enter_blocked(pid, tid, since);
+    /// Enters a thread that is off CPU since before anybody looked, unless it has been seen since; `false`: there is no
+    /// room for it.
+    pub fn enter_blocked(&self, pid: u32, tid: u32, since: u64) -> bool {
+        self.threads.enter_blocked(pid, tid, since)
     }
 
     /// The target's threads by number, as they are now.

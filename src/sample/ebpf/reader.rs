@@ -6,6 +6,7 @@ use super::memory::Tables;
 use super::off_cpu::{self, Divided, Thread};
 use super::program::{Attached, KernelProgram};
 use super::stacks::Stacks;
+use super::threads::THREADS;
 use super::window::WindowEnds;
 use crate::clock::{self, Span, thread_cpu};
 use crate::sample::Options;
@@ -94,11 +95,17 @@ impl<'s> Reader<'s> {
 
     /// Enters the threads that wait already; those that run are met when they leave their CPU.
     fn enter_blocked(&mut self, sampled: &[Sampled]) {
-        let now = clock::now();
+        let (now, mut lost) = (clock::now(), 0);
         for Sampled { pid, .. } in members(sampled) {
             for tid in tasks(pid).into_iter().filter(|tid| is_blocked(pid, *tid)) {
-                self.stacks.kernel.enter_blocked(pid, tid, now);
+                lost += u64::from(!self.stacks.kernel.enter_blocked(pid, tid, now));
             }
+        }
+        if lost > 0 {
+            self.stacks.notes.push(format!(
+                "{lost} threads of the target that waited from the start found no room among {THREADS}: their waits \
+                 are not told"
+            ));
         }
     }
 
@@ -147,7 +154,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Notes the threads' time on CPU and, while they live, their names. All of them are listed only where there are
-    /// others than before: then all places for threads are looked at, of which most are empty.
+    /// others than before: then all slots are looked at, of which most are empty.
     fn note_threads(&mut self) {
         let Self { stacks: Stacks { kernel, collector, .. }, known, .. } = self;
         let mut met = Vec::new();
@@ -189,10 +196,9 @@ impl<'s> Reader<'s> {
         }
         if counts.threads_lost > 0 {
             self.stacks.notes.push(format!(
-                "at {} switches a thread of the target found no room among {} threads: its CPU and its waits are not \
+                "at {} switches a thread of the target found no room among {THREADS}: its CPU and its waits are not \
                  told",
-                counts.threads_lost,
-                super::threads::THREADS
+                counts.threads_lost
             ));
         }
         if self.report.period.is_none() {

@@ -1,4 +1,4 @@
-//! The target's threads in the memory of the kernel's program. Invariant: a thread lies in one of the [`PROBES`] places
+//! The target's threads in the memory of the kernel's program. Invariant: a thread lies in one of the [`PROBES`] slots
 //! from its number on, and is nobody else's until the next recording.
 //!
 //! Shapes as in `bpf/off_cpu.h`, which asserts the same offsets when it is compiled.
@@ -12,7 +12,7 @@ use std::mem::offset_of;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Places for threads, and how many of them may be one's; `THREADS`, `PROBES`.
+/// Slots for threads, and how many of them may be one's; `THREADS`, `PROBES`.
 pub const THREADS: usize = 1 << 16;
 const PROBES: usize = 8;
 
@@ -24,64 +24,64 @@ impl Threads {
         Ok(Threads(map_array(fd, THREADS * size_of::<Thread>(), "threads")?))
     }
 
-    fn at(&self, place: usize) -> *mut Thread {
-        assert!(place < THREADS);
-        // SAFETY: the mapping holds THREADS of them (it was mapped so), and the place is one of these (asserted).
-        unsafe { self.0.as_mut_ptr().cast::<Thread>().add(place) }
+    fn at(&self, slot: usize) -> *mut Thread {
+        assert!(slot < THREADS);
+        // SAFETY: the mapping holds THREADS of them (it was mapped so), and the slot is one of these (asserted).
+        unsafe { self.0.as_mut_ptr().cast::<Thread>().add(slot) }
     }
 
-    /// Whose place it is; 0: nobody's.
-    fn owner(&self, place: usize) -> &AtomicU32 {
+    /// Whose slot it is; 0: nobody's.
+    fn owner(&self, slot: usize) -> &AtomicU32 {
         // SAFETY: a word of the mapping (`at`), aligned as the mapping begins at a page and a `Thread` is a multiple of
         // the word; the kernel's program writes it by an atomic exchange, and this process through here alone.
-        unsafe { AtomicU32::from_ptr(self.at(place).byte_add(offset_of!(Thread, tid)).cast()) }
+        unsafe { AtomicU32::from_ptr(self.at(slot).byte_add(offset_of!(Thread, tid)).cast()) }
     }
 
-    fn read(&self, place: usize) -> Thread {
+    fn read(&self, slot: usize) -> Thread {
         // SAFETY: a `Thread` of the mapping (`at`), of which any bytes are one. The program may write meanwhile: each
         // word is whole, and what is concluded from several of them together is read when it is detached.
-        unsafe { self.at(place).read_volatile() }
+        unsafe { self.at(slot).read_volatile() }
     }
 
-    fn places(tid: u32) -> impl Iterator<Item = usize> {
+    fn slots(tid: u32) -> impl Iterator<Item = usize> {
         (0..PROBES).map(move |probe| (tid as usize + probe) % THREADS)
     }
 
     /// Forgets all of them. No program may be attached.
     pub fn clear(&self) {
-        for place in (0..THREADS).filter(|place| self.owner(*place).load(Ordering::Relaxed) != 0) {
+        for slot in (0..THREADS).filter(|slot| self.owner(*slot).load(Ordering::Relaxed) != 0) {
             // SAFETY: a `Thread` of the mapping (`at`); no program that would write it runs.
-            unsafe { self.at(place).write_volatile(Thread::default()) };
+            unsafe { self.at(slot).write_volatile(Thread::default()) };
         }
     }
 
     /// All of them by number, as they are now.
     pub fn all(&self) -> FxHashMap<u32, Thread> {
-        let used = (0..THREADS).filter(|place| self.owner(*place).load(Ordering::Relaxed) != 0);
-        used.map(|place| self.read(place)).map(|thread| (thread.tid, thread)).collect()
+        let used = (0..THREADS).filter(|slot| self.owner(*slot).load(Ordering::Relaxed) != 0);
+        used.map(|slot| self.read(slot)).map(|thread| (thread.tid, thread)).collect()
     }
 
     /// A thread so far.
     pub fn get(&self, tid: u32) -> Option<Thread> {
-        let place = Threads::places(tid).find(|place| self.owner(*place).load(Ordering::Relaxed) == tid)?;
-        Some(self.read(place))
+        let slot = Threads::slots(tid).find(|slot| self.owner(*slot).load(Ordering::Relaxed) == tid)?;
+        Some(self.read(slot))
     }
 
-    /// Enters a thread that is off CPU since before anybody looked, unless it has been seen since; `false`: it was, or
-    /// there is no place.
+    /// Enters a thread that is off CPU since before anybody looked, unless it has been seen since; `false`: there is no
+    /// slot for it.
     pub fn enter_blocked(&self, pid: u32, tid: u32, since: u64) -> bool {
-        let exchange = |place: &usize| self.owner(*place).compare_exchange(0, tid, Ordering::SeqCst, Ordering::SeqCst);
-        for place in Threads::places(tid) {
-            match exchange(&place) {
+        let exchange = |slot: &usize| self.owner(*slot).compare_exchange(0, tid, Ordering::SeqCst, Ordering::SeqCst);
+        for slot in Threads::slots(tid) {
+            match exchange(&slot) {
                 Ok(_) => {}
-                Err(whose) if whose == tid => return false,
+                Err(whose) if whose == tid => return true,
                 Err(_) => continue,
             }
             let wait = Wait { thread: tid, call: -1, stack: UNSEEN, how: 1, ..Wait::default() };
             // SAFETY: fields of a `Thread` of the mapping (`at`), aligned. The program reads `pid` and `wait` only
             // where `since` says that the thread waits, which is written last.
             unsafe {
-                let at = self.at(place);
+                let at = self.at(slot);
                 at.byte_add(offset_of!(Thread, pid)).cast::<u32>().write_volatile(pid);
                 at.byte_add(offset_of!(Thread, wait)).cast::<Wait>().write_volatile(wait);
                 AtomicU64::from_ptr(at.byte_add(offset_of!(Thread, since)).cast()).store(since, Ordering::SeqCst);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_of_the_same_place_are_told_apart_until_there_is_no_further_one() {
+    fn threads_of_the_same_slot_are_told_apart_until_there_is_no_further_one() {
         let threads = none();
         let mut alike = (1..).map(|turn| 40 + turn * THREADS as u32);
         for tid in alike.clone().take(PROBES) {
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn a_thread_that_was_seen_is_left_as_it_is() {
         let threads = none();
-        assert!(threads.enter_blocked(7, u32::MAX, 5), "its places go round the end");
-        assert!(!threads.enter_blocked(9, u32::MAX, 6));
+        assert!(threads.enter_blocked(7, u32::MAX, 5), "its slots go round the end");
+        assert!(threads.enter_blocked(9, u32::MAX, 6));
         assert_eq!(threads.get(u32::MAX).unwrap().since, 5);
         assert_eq!(threads.all().keys().collect::<Vec<_>>(), [&u32::MAX]);
     }

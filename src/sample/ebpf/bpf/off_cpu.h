@@ -79,7 +79,7 @@ struct thread {
     u64 ended;
     u64 blocked;
     u64 runnable;
-    /* Whether the place of `wait` is trusted, by `trust_in`. */
+    /* How the place of `wait` is trusted: as `trust_in` gives it. */
     u32 trusted;
     u32 padding;
 };
@@ -106,8 +106,9 @@ struct id {
     u64 turn;
 };
 
-/* The target's threads: each in one of the PROBES places from its number on. Numbers are given one after the other, so
- * that nearly all are found at the first; a look into a hash would take three times as long. */
+/* The target's threads: each in one of the PROBES slots from its number on. Numbers are given one after the other, so
+ * that nearly all are found in the first; a look into a hash takes longer than all the rest of a switch without
+ * waits. */
 #define THREADS (1 << 16)
 #define PROBES 8
 
@@ -150,8 +151,8 @@ struct {
 } words SEC(".maps");
 
 INLINE struct thread *thread_at(u32 tid, u32 probe) {
-    u32 place = (tid + probe) & (THREADS - 1);
-    return bpf_map_lookup_elem(&threads, &place);
+    u32 slot = (tid + probe) & (THREADS - 1);
+    return bpf_map_lookup_elem(&threads, &slot);
 }
 
 static __attribute__((noinline)) struct thread *find_further(u32 tid) {
@@ -165,28 +166,14 @@ static __attribute__((noinline)) struct thread *find_further(u32 tid) {
     return 0;
 }
 
-INLINE struct thread *find_thread(u32 tid) {
-    struct thread *first = thread_at(tid, 0);
-    if (!first || !first->tid)
+/* The target's thread of this number and process. A thread's number is another one's after its end. */
+INLINE struct thread *find_thread(u32 tid, u32 pid) {
+    struct thread *thread = thread_at(tid, 0);
+    if (!thread || !thread->tid)
         return 0;
-    return first->tid == tid ? first : find_further(tid);
-}
-
-/* Enters a thread of the target, where there is a place. Another CPU may just enter another one there. */
-static __attribute__((noinline)) int enter(struct cpu *cpu, u32 tid, u32 pid) {
-    for (u32 probe = 0; probe < PROBES; probe++) {
-        struct thread *thread = thread_at(tid, probe);
-        if (!thread)
-            return 0;
-        u32 whose = __sync_val_compare_and_swap(&thread->tid, 0, tid);
-        if (whose && whose != tid)
-            continue;
-        thread->pid = pid;
-        cpu->threads++;
-        return 0;
-    }
-    cpu->threads_lost++;
-    return 0;
+    if (thread->tid != tid)
+        thread = find_further(tid);
+    return thread && thread->pid == pid ? thread : 0;
 }
 
 INLINE struct window *find_window(void) {
@@ -448,6 +435,26 @@ static __attribute__((noinline)) int put_down(struct thread *thread, struct cpu 
     return 0;
 }
 
+/* Enters a thread of the target, where there is a slot. Another CPU may just enter another one there; one that had the
+ * same number before has ended. */
+static __attribute__((noinline)) int enter(struct cpu *cpu, u32 tid, u32 pid) {
+    for (u32 probe = 0; probe < PROBES; probe++) {
+        struct thread *thread = thread_at(tid, probe);
+        if (!thread)
+            return 0;
+        u32 whose = __sync_val_compare_and_swap(&thread->tid, 0, tid);
+        if (whose && whose != tid)
+            continue;
+        put_down(thread, cpu);
+        thread->on_cpu = thread->since = thread->woken = thread->trusted = 0;
+        thread->pid = pid;
+        cpu->threads++;
+        return 0;
+    }
+    cpu->threads_lost++;
+    return 0;
+}
+
 /* A thread of the target gets a CPU. */
 static __attribute__((noinline)) int arrive(struct thread *thread, const struct window *window, struct cpu *cpu,
                                             u64 now) {
@@ -471,7 +478,7 @@ static __attribute__((noinline)) int arrive(struct thread *thread, const struct 
 SEC("tp_btf/sched_wakeup")
 int on_wakeup(u64 *context) {
     struct task_struct *task = (void *)context[0];
-    struct thread *thread = find_thread(task->pid);
+    struct thread *thread = find_thread(task->pid, task->tgid);
     if (thread && thread->since && !thread->woken)
         thread->woken = bpf_ktime_get_ns();
     return 0;
@@ -489,13 +496,9 @@ int on_birth(u64 *context) {
     if (!cpu)
         return 0;
     enter(cpu, tid, task->tgid);
-    struct thread *thread = find_thread(tid);
+    struct thread *thread = find_thread(tid, task->tgid);
     if (!thread)
         return 0;
-    /* Whose number it was before has ended. */
-    put_down(thread, cpu);
-    thread->pid = task->tgid;
-    thread->on_cpu = thread->trusted = 0;
     thread->wait = (struct wait){ .thread = tid, .call = -1, .stack = NEWBORN, .how = FOLLOWED };
     thread->since = thread->woken = bpf_ktime_get_ns();
     return 0;

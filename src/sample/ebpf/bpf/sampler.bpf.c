@@ -82,11 +82,11 @@ int on_tick(struct bpf_perf_event_data *context) {
 
 /* The target's thread of this number, entered where it is a new one. */
 INLINE struct thread *enter_thread(struct cpu *cpu, u32 tid, u32 pid) {
-    struct thread *thread = find_thread(tid);
+    struct thread *thread = find_thread(tid, pid);
     if (thread || !find_target(pid))
         return thread;
     enter(cpu, tid, pid);
-    return find_thread(tid);
+    return find_thread(tid, pid);
 }
 
 /* An overdue tick of the thread that is being switched out. A function of its own, so that its stack is not also the
@@ -113,7 +113,7 @@ int on_switch(u64 *context) {
     cpu->slice_thread = next->pid;
     struct window *window = with_waits ? find_window() : 0;
     if (window && window->follow) {
-        struct thread *arriving = cpu->slice_thread ? find_thread(cpu->slice_thread) : 0;
+        struct thread *arriving = cpu->slice_thread ? find_thread(cpu->slice_thread, next->tgid) : 0;
         if (arriving && arriving->since)
             arrive(arriving, window, cpu, now);
         if (leaving)

@@ -38,7 +38,7 @@ struct cpu {
     u64 waits_lost;
     u64 nanos_lost;
     u64 collisions;
-    /* Threads entered, and how often one that ran found no place among them. */
+    /* Threads entered, and how often one that ran found no slot among them. */
     u64 threads;
     u64 threads_lost;
     u64 reserved[5];
