@@ -53,9 +53,14 @@ impl BareTimers {
     }
 }
 
-/// Pairs of spans of the loop, and the ns between interrupts in the interrupted ones.
-const SPANS: usize = 9;
+/// Pairs of spans of the loop, ns of a span, and ns between interrupts in the interrupted ones. Spans are short and many,
+/// as what else the host does changes from one to the next.
+const PAIRS: usize = 36;
+const SPAN: u64 = 2_000_000;
 const EVERY: u64 = 100_000;
+/// In so many pairs the interrupted span must have taken longer: of pairs that differ by nothing but noise, as many do
+/// in one case of 70 (sign test).
+const SHOWN_BY: usize = 25;
 
 /// ns that a timer's interrupt takes from a CPU that does nothing but count: the least that it takes of anything. A
 /// virtual machine within another one then takes several times as long to fill its address translations again: 27 us of
@@ -66,18 +71,25 @@ const EVERY: u64 = 100_000;
 /// What the host does not permit; other load that takes more from the loop than interrupts do.
 pub fn interrupt_cost() -> io::Result<f64> {
     let mut timer = Builder::new(Software::CPU_CLOCK).sample_period(EVERY).exclude_kernel(true).build()?;
-    let rounds = rounds_of(8_000_000);
+    let rounds = rounds_of(SPAN);
     let mut costs = Vec::new();
-    for _ in 0..SPANS {
-        let quiet = spin(rounds);
+    for pair in 0..PAIRS {
+        // In turn first, so that a host that gets busier is no dearer interrupt.
+        let before = (pair % 2 == 0).then(|| spin(rounds));
         timer.enable()?;
         let interrupted = spin(rounds);
         timer.disable()?;
-        costs.push(interrupted.saturating_sub(quiet) as f64 / (interrupted / EVERY).max(1) as f64);
+        let quiet = before.unwrap_or_else(|| spin(rounds));
+        costs.push((interrupted as f64 - quiet as f64) / (interrupted / EVERY).max(1) as f64);
     }
+    shown_median(costs).ok_or_else(|| io::Error::other("other load of this host hides it"))
+}
+
+/// The median of the pairs' differences, if they show that there is one.
+fn shown_median(mut costs: Vec<f64>) -> Option<f64> {
     costs.sort_by(f64::total_cmp);
-    let hidden = || io::Error::other("other load of this host hides it: work took as long without interrupts");
-    Some(costs[SPANS / 2]).filter(|nanos| *nanos > 0.0).ok_or_else(hidden)
+    let (middle, shown) = (costs.len() / 2, costs.len().checked_sub(SHOWN_BY)?);
+    (costs[shown] > 0.0).then(|| f64::midpoint(costs[middle - 1], costs[middle]))
 }
 
 /// CPU of this thread in ns that some rounds of arithmetic take.
@@ -108,11 +120,29 @@ mod tests {
 
     #[test]
     fn an_interrupt_takes_some_time_and_far_less_than_there_is_between_two() {
-        // Other tests run beside it.
-        match (0..5).map(|_| interrupt_cost()).find(Result::is_ok).unwrap_or_else(interrupt_cost) {
-            Ok(nanos) => assert!(nanos > 100.0 && nanos < EVERY as f64, "{nanos} ns"),
-            Err(error) => eprintln!("skipped: timers are refused: {error}"),
+        // Other tests run beside it, and each of three answers is false in one case of 70.
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            match interrupt_cost() {
+                Ok(nanos) => told.push(nanos),
+                Err(error) if error.kind() == io::ErrorKind::Other => eprintln!("asked again: {error}"),
+                Err(error) => return eprintln!("skipped: timers are refused: {error}"),
+            }
+            if told.len() == 3 {
+                break;
+            }
         }
+        told.sort_by(f64::total_cmp);
+        let middle = told.get(told.len() / 2).expect("an answer in twenty tries");
+        assert!(*middle > 100.0 && *middle < EVERY as f64, "{told:?} ns");
+    }
+
+    #[test]
+    fn a_cost_is_told_where_most_pairs_show_it_and_not_where_noise_might() {
+        let pairs = |longer: usize| (0..PAIRS).map(|pair| if pair < longer { 2.0 } else { -9.0 }).collect();
+        assert_eq!(shown_median(pairs(PAIRS)), Some(2.0));
+        assert_eq!(shown_median(pairs(SHOWN_BY)), Some(2.0));
+        assert_eq!(shown_median(pairs(SHOWN_BY - 1)), None);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::sample::Sample;
 use super::shapes::{BUCKETS, Connection, PLACES, Place, Side};
 use super::uses::{Tally, UseDelta, UseSoFar};
 use crate::clock::{Nanos, Span};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -78,8 +79,21 @@ pub struct Stay {
     pub nanos: u64,
     /// Stays that ended in the window; the kernel counts them by hop, so that those of [`Others`] are among them.
     pub count: u64,
-    /// Of those, how many took 2^k ns and more, and less than twice that; by k, without those that nobody took.
+    /// Of those, how many took 2^k ns and more, and less than twice that; by k, without those that nobody took. No k is
+    /// above 63, whatever a file says.
+    #[serde(deserialize_with = "powers")]
     pub by_power: BTreeMap<u32, u64>,
+}
+
+/// Stays by the power of their lengths, as a file has them.
+fn powers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u32, u64>, D::Error> {
+    let found = BTreeMap::<u32, u64>::deserialize(from)?;
+    match found.last_key_value() {
+        Some((power, _)) if *power as usize >= BUCKETS => {
+            Err(D::Error::custom(format!("stays of 2^{power} ns: none is longer than 2^{} ns", BUCKETS - 1)))
+        }
+        _ => Ok(found),
+    }
 }
 
 /// One hop within a window.
@@ -348,6 +362,17 @@ mod tests {
         let connections = connections.iter().copied().collect();
         let hop = HopSnapshot { connections, ..HopSnapshot::default() };
         WireSnapshot { at, hops: vec![hop] }
+    }
+
+    #[test]
+    fn a_file_with_a_stay_longer_than_there_can_be_is_damaged() {
+        let stay = |power: u32| {
+            serde_json::from_str::<Stay>(&format!(
+                r#"{{"place":"server","nanos":1,"count":2,"by_power":{{"3":1,"{power}":1}}}}"#
+            ))
+        };
+        assert_eq!(stay(63).unwrap().quantile(1.0), Some((1 << 63, u64::MAX)));
+        assert!(stay(64).unwrap_err().to_string().contains("none is longer than 2^63 ns"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A workload written as a dbbench script again, for the user's own dbbench. Invariant: what cannot be said in that
 //! format is refused, so that dbbench never runs something else than our own loop would.
 
-use super::sql::{Token, tokens};
+use super::sql::{Token, is_blank, tokens};
 use super::{Job, Pace, Work, Workload, WorkloadError};
 use std::fmt::Write;
 
@@ -85,7 +85,11 @@ fn single_line(job: &Job, sql: &str) -> Result<String, WorkloadError> {
     if tokens(sql).any(|(token, at)| token != Token::Blank && breaks(&sql[at])) {
         return refuse("has a line break within quotes, and dbbench takes single lines", "write it as E'\\n'");
     }
-    let joined = sql.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
+    // PostgreSQL's blanks: what else Unicode has of them is part of a name.
+    let joined = sql.split(['\n', '\r']).map(|line| line.trim_matches(is_blank)).collect::<Vec<_>>().join(" ");
+    if joined.trim().len() < joined.trim_matches(is_blank).len() {
+        return refuse("begins or ends with a blank that is part of a name, which dbbench drops", "remove the blank");
+    }
     if continues(&joined) {
         return refuse("has a statement that ends in a `\\`, which would join the next line to it", "remove the `\\`");
     }

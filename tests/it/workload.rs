@@ -137,6 +137,10 @@ fn what_dbbench_would_refuse_is_refused_before_it_is_started() {
     // Written as it is it would swallow the line behind it.
     let open = parse("[a]\nquery=select 1 \\\\\n\nconcurrency=2").to_ini(2).unwrap_err().to_string();
     assert!(open.contains("ends in a `\\`, which would join the next line to it; remove the `\\`"), "{open}");
+    // U+0085 is white space to dbbench, and a letter of a name to PostgreSQL.
+    assert!(Workload::from_query("select a\n \u{85}, 2").to_ini(1).unwrap().contains("query=select a \u{85}, 2\n"));
+    let letter = Workload::from_query("select 1 as \u{85}").to_ini(1).unwrap_err().to_string();
+    assert!(letter.contains("begins or ends with a blank that is part of a name, which dbbench drops"), "{letter}");
     let error = Workload::from_query("select ';'").to_ini(1).unwrap_err().to_string();
     assert_eq!(error, "job \"query\" has a statement with a `;`, which dbbench refuses; rewrite it without");
 }
