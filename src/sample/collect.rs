@@ -4,14 +4,14 @@
 use super::processes::Processes;
 use super::unwind::{KERNEL, Mapping, Modules, Registers, Space, StackCopy, Walker, read_mappings};
 use super::{Address, Incomplete, OnCpu, RawSample, RawSamples, RawStack, RawThread};
-use crate::clock::{self, Nanos};
+use crate::clock::{Nanos, thread_cpu};
 use crate::target::comm;
 use rustc_hash::FxHashMap;
 
 /// A process whose samples fall outside of its known mappings has them read again at most this often, in ns.
 const REREAD: u64 = 100_000_000;
-/// How often the threads' time on CPU is noted at most, in ns; and noting takes one part in so many of the time: of
-/// 4,000 threads it takes 8,000 system calls.
+/// How often the threads' time on CPU is noted at most, in ns; and noting takes one part in so many of a CPU: of 4,000
+/// threads it takes 8,000 system calls.
 const NOTED: u64 = 100_000_000;
 const NOTES_SHARE: u64 = 200;
 /// Notes of one window that are kept, else ten minutes of 4,000 threads would be 800 MB of them. Half as many are still
@@ -210,9 +210,9 @@ impl<'m> Collector<'m> {
         if !has_changed && noted.last().is_some_and(|last| at < last.at + self.pace) {
             return;
         }
-        let began = clock::now();
+        let began = thread_cpu();
         let threads = threads();
-        self.pace = NOTED.max((clock::now() - began) * NOTES_SHARE);
+        self.pace = NOTED.max((thread_cpu() - began) * NOTES_SHARE);
         noted.push(OnCpu { at, threads: threads.iter().map(|(tid, (_, nanos))| (*tid, *nanos)).collect() });
         if let Some(began) = open {
             thin(noted, began);
