@@ -4,6 +4,7 @@
 use crate::cachedir::CacheDir;
 use crate::connection::shown_url;
 use crate::http;
+use crate::runtime;
 use crate::symbol::DebugFiles;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -66,8 +67,8 @@ impl Debuginfod {
         let panicked = |_| Err(Refusal::Failed("the client panicked".into()));
         std::thread::scope(|scope| {
             let work = || -> Result<File, Refusal> {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                let runtime = runtime.map_err(|cause| Refusal::Failed(cause.to_string()))?;
+                let runtime = runtime::on_this_thread();
+                let runtime = runtime.map_err(|cause| Refusal::Failed(format!("{cause:#}")))?;
                 runtime.block_on(async {
                     let answer = tokio::time::timeout(self.longest, self.download(url, build_id)).await;
                     let seconds = self.longest.as_secs();

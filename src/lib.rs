@@ -41,6 +41,7 @@ pub mod push;
 pub mod remote;
 pub mod render;
 pub mod run;
+pub mod runtime;
 pub mod sample;
 pub mod sql;
 pub mod statements;

@@ -12,6 +12,7 @@ use crate::child;
 use crate::preset::Preset;
 use crate::render::precision_notes;
 use crate::run::{Run, Store};
+use crate::runtime;
 use crate::sweep::{self, Stop, interrupted};
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow};
@@ -21,12 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The threads on which the conductor waits.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("wireprof-sweep")
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
+    runtime::with_threads(2, "wireprof-sweep")
 }
 
 /// Measures, and tells programs of it where they ask for `json_lines`.

@@ -5,9 +5,10 @@ use super::{Common, Outcome, Usage, output};
 use crate::load::{self, Address};
 use crate::preset::Preset;
 use crate::render::{Cell, Column, Report, Section, Table};
+use crate::runtime;
 use crate::sweep;
 use crate::target::{Forbidden, setcap_command};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
 
 mod host;
@@ -94,8 +95,7 @@ impl Doctor {
         let mut refused = refusals(&sections[0].1);
         let mut chosen = None;
         if address.is_some() || self.pid.is_some() {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-            let runtime = runtime.context("cannot start the runtime")?;
+            let runtime = runtime::with_threads(1, "wireprof-doctor")?;
             // A server that cannot be asked is told of by its checks.
             let asked = address.as_ref().filter(|_| self.preset.is_none()).map(|at| sweep::ask(at, self.pid));
             if let Some(Ok(found)) = asked.map(|asked| runtime.block_on(asked)) {

@@ -6,6 +6,7 @@ use super::push::token_of_environment;
 use crate::connection::shown_url;
 use crate::http::Credentials;
 use crate::import::{PyroscopeQuery, fetch_pyroscope};
+use crate::runtime;
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -68,7 +69,7 @@ impl Continuous {
         let until = self.until.unwrap_or_else(SystemTime::now);
         let credentials = Credentials { token: token_of_environment(), tenant: self.tenant.clone() };
         let query = PyroscopeQuery { url: url.into(), query: text, from, until, credentials };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::on_this_thread()?;
         let bytes = runtime.block_on(async {
             tokio::select! {
                 bytes = fetch_pyroscope(&query) => bytes,

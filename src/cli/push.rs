@@ -10,6 +10,7 @@ use crate::http::Credentials;
 use crate::push::{Bounds, Kind, Receiver, Refusal, Sender};
 use crate::render::{Cell, Column, Report, Section, Table};
 use crate::run::{Parts, Run};
+use crate::runtime;
 use crate::words::counted;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -95,7 +96,7 @@ impl Push {
         input::check_levels(&run, self.level.iter())?;
         input::keep_level(&mut run, self.level)?;
         let profiles = self.profiles(&run)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::on_this_thread()?;
         let mut rows = Vec::new();
         for receiver in &self.to {
             let sender = Sender::new(receiver, credentials.clone(), Bounds::default()).map_err(Usage)?;

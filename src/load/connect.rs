@@ -181,6 +181,10 @@ impl Connector {
 
     fn unreachable(&self, cause: io::Error) -> LoadError {
         let at = self.address.at();
+        if let Some(libc::EMFILE | libc::ENFILE) = cause.raw_os_error() {
+            let remedy = "raise the limit of open files (ulimit -n)";
+            return LoadError::System { what: "a connection", cause, remedy };
+        }
         match cause.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => LoadError::Closed { at, cause },
             ErrorKind::TimedOut => LoadError::Silent { at, during: "connecting", limit: self.limit },

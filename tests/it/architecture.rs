@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms in layers, the lowest first. A room imports rooms of lower layers only, so no circle can form; this
 /// holds for the conductor and the command line, and for C headers, as for every other room.
 const LAYERS: &[&[&str]] = &[
-    &["child", "words"],
+    &["child", "runtime", "words"],
     &["bpf", "check", "clock", "connection", "mapped", "parallel", "profile", "sql", "vcs", "workload"],
     &["http"],
     &["cachedir", "elf", "load", "metrics", "statements", "testbed", "wire"],

@@ -17,6 +17,7 @@ mod cli_runs;
 mod cli_terminal;
 mod completions;
 mod correlation;
+mod descriptors;
 mod diagnose;
 mod diagnose_hands;
 mod diagnose_hosts;
