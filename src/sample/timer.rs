@@ -53,8 +53,8 @@ impl BareTimers {
     }
 }
 
-/// Pairs of spans of the loop, ns of a span, and ns between interrupts in the interrupted ones. Spans are short and many,
-/// as what else the host does changes from one to the next.
+/// Pairs of spans of the loop, ns of a span, and ns between interrupts in the interrupted ones. Spans are short and
+/// many, as what else the host does changes from one to the next.
 const PAIRS: usize = 36;
 const SPAN: u64 = 2_000_000;
 const EVERY: u64 = 100_000;
