@@ -12,7 +12,9 @@ mod types;
 use anyhow::{Context, Error, Result, anyhow};
 use aya::programs::ProgramError;
 use memmap2::{MmapOptions, MmapRaw};
+use object::{Object, ObjectSymbol, SymbolKind};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 pub use types::tracepoint_types;
 
 /// Maps an array of a program (made with `BPF_F_MMAPABLE`) of this many bytes, for reading and writing. The kernel's
@@ -24,6 +26,26 @@ pub fn map_array(array: BorrowedFd, bytes: usize, what: &str) -> Result<MmapRaw>
     let whole = bytes.next_multiple_of(page_size());
     let mapped = MmapOptions::new().len(whole).map_raw(array.as_raw_fd());
     mapped.with_context(|| format!("the array `{what}` of the kernel's program cannot be mapped"))
+}
+
+static LOADED: AtomicU64 = AtomicU64::new(0);
+
+/// How many times this process has loaded programs: the kernel's table of functions read before is not the one of now.
+pub fn times_loaded() -> u64 {
+    LOADED.load(Ordering::Relaxed)
+}
+
+/// Programs were loaded.
+pub fn note_loaded() {
+    LOADED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The functions of a compiled object, as the kernel names them behind `bpf_prog_TAG_` (`bpf_get_prog_name` of its
+/// `bpf/core.c`); none where it is no object.
+pub fn functions_of(object: &[u8]) -> Vec<String> {
+    let Ok(file) = object::File::parse(object) else { return Vec::new() };
+    let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
+    functions.filter_map(|symbol| Some(symbol.name().ok()?.to_string())).collect()
 }
 
 /// Why the kernel does not take a program: of what the verifier wrote only its judgement. All of it may be 100 kB.

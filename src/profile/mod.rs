@@ -90,6 +90,9 @@ pub enum Miss {
 /// Module of code that a runtime generates, which no file holds.
 pub const GENERATED: &str = "[anonymous]";
 
+/// Module of wireprof's own programs in the kernel, whose functions interrupt what they observe.
+pub const OBSERVER: &str = "[wireprof]";
+
 /// One function in one module; inlined and outlined instances are different frames.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Frame {

@@ -1,6 +1,7 @@
 //! Raw samples to a profile. Invariant: every sample inside the window is in the profile with its whole weight, named
 //! or not.
 
+use super::kernel::OWN;
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
 use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, Profile, StackId, marker};
@@ -89,10 +90,14 @@ pub fn to_profile(
     let inside: Vec<_> = raw.samples.iter().filter(|sample| window.contains(sample.at)).collect();
     let mut used = vec![false; raw.stacks.len()];
     inside.iter().for_each(|sample| used[sample.stack as usize] = true);
+    // A program of the sampler's took the stack of a late sample. Where a timer interrupted such a program, it is what
+    // the CPU did.
+    let mut taken = vec![false; raw.stacks.len()];
+    inside.iter().filter(|sample| sample.late).for_each(|sample| taken[sample.stack as usize] = true);
     let used: Vec<u32> = (0..raw.stacks.len() as u32).filter(|&stack| used[stack as usize]).collect();
 
     let mut converter = Converter::new(columns);
-    let stacks = converter.stacks(raw, used, symbolizer);
+    let stacks = converter.stacks(raw, used, symbolizer, &|stack| taken[stack as usize]);
     let mut labels: HashMap<(u32, bool), LabelsId> = HashMap::new();
     let mut named = Named::default();
     for sample in inside {
@@ -167,12 +172,14 @@ impl Converter {
 
     /// Names the addresses of the used stacks, and interns the stacks. They are taken in the order of their addresses
     /// from the root, so that what a stack shares with the one before it is neither named nor interned again; and so
-    /// that the profile does not depend on which sample came first.
+    /// that the profile does not depend on which sample came first. `taken`: whether a program of the sampler's took a
+    /// stack while it ran, so that its own functions are no part of it.
     pub fn stacks(
         &mut self,
         raw: &RawSamples,
         mut used: Vec<u32>,
         symbolizer: &mut Symbolizer,
+        taken: &dyn Fn(u32) -> bool,
     ) -> HashMap<u32, (Option<StackId>, Leaf)> {
         let stack = |index: u32| &raw.stacks[index as usize];
         let from_root = |index: u32| stack(index).addresses.iter().rev();
@@ -197,15 +204,18 @@ impl Converter {
         let mut interned = HashMap::with_capacity(used.len());
         for (index, shared) in used.into_iter().zip(shared) {
             path.truncate(shared);
-            interned.insert(index, self.stack(stack(index), &mut path, &found, symbolizer));
+            let own = if taken(index) { probe(stack(index), &found, symbolizer) } else { 0 };
+            interned.insert(index, self.stack(stack(index), own, &mut path, &found, symbolizer));
         }
         interned
     }
 
-    /// Interns a stack of which `path` holds the nodes of the first addresses from the root, and completes `path`.
+    /// Interns a stack but for its `own` innermost addresses. `path` holds the nodes of the first addresses from the
+    /// root, and is completed.
     fn stack(
         &mut self,
         raw: &RawStack,
+        own: usize,
         path: &mut Vec<Option<StackId>>,
         found: &HashMap<Address, Symbols>,
         symbolizer: &Symbolizer,
@@ -214,8 +224,7 @@ impl Converter {
             let marker = self.builder.frame(marker(cut(raw.incomplete?)));
             Some(self.builder.push(None, marker))
         });
-        let probe = probe(raw, found, symbolizer);
-        for address in raw.addresses[probe..].iter().rev().skip(path.len()) {
+        for address in raw.addresses[own..].iter().rev().skip(path.len()) {
             for &symbol in found[address].iter().rev() {
                 let builder = &mut self.builder;
                 let frame = || builder.frame(symbolizer.frame(symbol).clone());
@@ -224,7 +233,7 @@ impl Converter {
             }
             path.push(at);
         }
-        (at, leaf(&raw.addresses[probe..], found, symbolizer))
+        (at, leaf(&raw.addresses[own..], found, symbolizer))
     }
 }
 
@@ -236,18 +245,21 @@ const PROBE: usize = 12;
 fn probe(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> usize {
     let name = |address: &Address| Some(symbolizer.frame(*found.get(address)?.last()?).name.as_str());
     let of = |address: &Address, is: &dyn Fn(&str) -> bool| name(address).is_some_and(is);
-    let program = |name: &str| name.starts_with("bpf_prog_");
+    let program = |name: &str| name.starts_with("bpf_prog_") || name.starts_with(OWN);
     if !raw.addresses.first().is_some_and(|address| of(address, &program)) {
         return 0;
     }
     let innermost = &raw.addresses[..raw.addresses.len().min(PROBE)];
     // Others' programs stay.
-    let own = |name: &str| program(name) && TAKE_STACKS.iter().any(|own| name.ends_with(&format!("_{own}")));
+    let own = |name: &str| {
+        let function = || name.strip_prefix(OWN)?.strip_suffix(']')?.strip_prefix(' ');
+        function().is_some_and(|function| TAKE_STACKS.contains(&function))
+    };
     if !innermost.iter().any(|address| of(address, &own)) {
         return 0;
     }
     // Programs, their trampolines and dispatchers, and the tracepoint.
-    let around = |name: &str| ["bpf_", "__bpf_", "__traceiter_"].iter().any(|start| name.starts_with(start));
+    let around = |name: &str| [OWN, "bpf_", "__bpf_", "__traceiter_"].iter().any(|start| name.starts_with(start));
     innermost.iter().rposition(|address| of(address, &around)).map_or(0, |last| last + 1)
 }
 

@@ -27,7 +27,7 @@ pub fn carried_stacks(
     used.sort_unstable();
     used.dedup();
     let mut converter = Converter::new(carried_columns());
-    let stacks = converter.stacks(raw, used, symbolizer);
+    let stacks = converter.stacks(raw, used, symbolizer, &|_| true);
     let mut named = Named::default();
     for (number, carried) in wanted.iter().enumerate() {
         let complete = raw.stacks[carried.stack as usize].incomplete.is_none();

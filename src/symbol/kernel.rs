@@ -3,8 +3,12 @@
 
 use super::image::{Function, Functions};
 use super::name::demangle;
-use crate::profile::Miss;
+use crate::bpf::times_loaded;
+use crate::profile::{Miss, OBSERVER};
+use crate::{sample, wire};
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Beyond the last symbol of all, an address this much further (bytes) is not taken to belong to it: kallsyms has no
 /// sizes.
@@ -49,6 +53,18 @@ pub fn hidden_kernel_names(restrict: &str, paranoid: &str) -> (String, String) {
 /// Stands for the kernel itself, its modules apart.
 pub(super) const KERNEL: &str = "[kernel]";
 
+/// How the names of wireprof's own programs' functions begin, which the kernel calls `bpf_prog_TAG_NAME`. In brackets,
+/// as what is no function of the server's.
+pub(super) const OWN: &str = "[wireprof";
+
+/// The name of a function of wireprof's own programs in the kernel. Another wireprof's are as much the observer's.
+fn own_function<'a>(name: &'a str, module: &str) -> Option<&'a str> {
+    static FUNCTIONS: LazyLock<HashSet<String>> =
+        LazyLock::new(|| sample::ebpf::own_functions().into_iter().chain(wire::own_functions()).collect());
+    let (_tag, name) = name.strip_prefix("bpf_prog_").filter(|_| module == "[bpf]")?.split_once('_')?;
+    FUNCTIONS.contains(name).then_some(name)
+}
+
 struct Entry {
     at: u64,
     /// Ranges within `Kernel::text`.
@@ -62,17 +78,21 @@ pub(super) struct Kernel {
     entries: Vec<Entry>,
     /// Why there is no table.
     hidden: Option<String>,
+    /// How many times this process had loaded programs when the table was read.
+    loaded: u64,
 }
 
 impl Kernel {
     /// Reads the table (about 8 MB of text, 122,000 functions on Linux 6.18).
     pub(super) fn read(path: &Path) -> Kernel {
+        let loaded = times_loaded();
         match std::fs::read_to_string(path) {
-            Ok(text) => Kernel::parse(text),
+            Ok(text) => Kernel { loaded, ..Kernel::parse(text) },
             Err(error) => Kernel {
                 text: String::new(),
                 entries: Vec::new(),
                 hidden: Some(format!("kernel symbols are hidden: {} cannot be read: {error}", path.display())),
+                loaded,
             },
         }
     }
@@ -104,7 +124,12 @@ impl Kernel {
             let (cause, remedy) = hidden_kernel_names(&setting("kptr_restrict"), &setting("perf_event_paranoid"));
             format!("kernel symbols are hidden: every address in /proc/kallsyms is 0, since {cause}; {remedy}")
         });
-        Kernel { text, entries, hidden }
+        Kernel { text, entries, hidden, loaded: 0 }
+    }
+
+    /// Whether programs were loaded since it was read: their addresses would have the names of those before them.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.loaded != times_loaded()
     }
 
     /// Why names are hidden, if they are.
@@ -115,6 +140,10 @@ impl Kernel {
     /// The function that holds a kernel virtual address; the kernel's are never told to be inlined.
     pub(super) fn find(&self, at: u64) -> Functions {
         let (name, module) = self.entry(at)?;
+        if let Some(own) = own_function(name, module) {
+            let name = format!("{OWN} {own}]");
+            return Ok(vec![Function { name: name.into(), file: None, inlined: false, module: Some(OBSERVER.into()) }]);
+        }
         Ok(vec![Function { name: demangle(name).into(), file: None, inlined: false, module: Some(module.into()) }])
     }
 
@@ -152,6 +181,18 @@ mod tests {
         assert_eq!(kernel.entry(0xffff_ffff_8100_0000), Ok(("startup_64", "[kernel]")));
         assert_eq!(kernel.entry(0xffff_ffff_c000_0fff), Ok(("ext4_write", "[ext4]")));
         assert_eq!(kernel.entry(0xffff_ffff_c000_1004), Ok(("bpf_prog_1_walk", "[bpf]")));
+    }
+
+    #[test]
+    fn programs_of_the_observer_are_told_from_others() {
+        let own = |name| own_function(name, "[bpf]");
+        assert_eq!(own("bpf_prog_08226eab80fce6a3_find_mapping"), Some("find_mapping"));
+        assert_eq!(own("bpf_prog_a7374c4f32113bdc_on_receive"), Some("on_receive"));
+        assert_eq!(own("bpf_prog_6deef7357e7b4530_sd_fw_egress"), None);
+        assert_eq!(own_function("bpf_prog_a7374c4f32113bdc_on_receive", "[ext4]"), None);
+        let table = "ffffffffc0001000 t bpf_prog_a7374c4f32113bdc_on_receive\t[bpf]\n";
+        let found = Kernel::parse(table.into()).find(0xffff_ffff_c000_1004).unwrap();
+        assert_eq!((&*found[0].name, found[0].module.as_deref()), ("[wireprof on_receive]", Some("[wireprof]")));
     }
 
     #[test]

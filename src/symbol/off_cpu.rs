@@ -13,7 +13,7 @@ pub fn off_cpu_profile(raw: &RawSamples, waits: &[RawWait], symbolizer: &mut Sym
     used.sort_unstable();
     used.dedup();
     let mut converter = Converter::new(off_cpu_columns());
-    let stacks = converter.stacks(raw, used, symbolizer);
+    let stacks = converter.stacks(raw, used, symbolizer, &|_| true);
     let mut labels: HashMap<(u32, bool), LabelsId> = HashMap::new();
     let mut named = Named::default();
     for wait in waits {

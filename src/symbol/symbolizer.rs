@@ -313,9 +313,13 @@ impl Slot {
     }
 
     /// Not opened yet, or not openable when it was last tried: another process may still have it mapped. What a runtime
-    /// generates is new each time.
+    /// generates is new each time, and so is the kernel's table once programs were loaded into it.
     fn is_closed(&self) -> bool {
-        self.state.is_generated() || matches!(self.state, State::Unopened | State::Missing(Miss::FileUnreadable))
+        match &self.state {
+            State::Unopened | State::Missing(Miss::FileUnreadable) => true,
+            State::Kernel(kernel) => kernel.is_outdated(),
+            state => state.is_generated(),
+        }
     }
 
     fn knows(&self, at: u64) -> bool {

@@ -11,7 +11,7 @@ mod tests;
 mod timeline;
 mod uses;
 
-pub use object::name_words;
+pub use object::{name_words, own_functions};
 pub use program::SocketProgram;
 pub use sample::{Behind, MOST_A_SECOND, QueryTimeline, Sample};
 pub use shapes::{Connection, PLACES, Place, Side, UseTime};

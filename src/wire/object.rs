@@ -4,7 +4,7 @@
 use super::Hop;
 use super::shapes::{HOPS, NAME_WORDS, SOCKETS, Side};
 use super::timeline::Listens;
-use crate::bpf::map_array;
+use crate::bpf::{functions_of, map_array};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::Map;
 use aya::programs::BtfTracePoint;
@@ -16,6 +16,11 @@ use std::path::Path;
 
 /// Compiled from `bpf/wire.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("wire.bpf.o");
+
+/// The functions of the kernel's program.
+pub fn own_functions() -> Vec<String> {
+    functions_of(OBJECT)
+}
 
 /// The object with these hops, and the followed `end` of the first one, in it. Its programs, loaded later, lose what is
 /// for other kinds of hops to the kernel's verifier.

@@ -7,7 +7,7 @@ use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS, SOCKETS, Sampling,
 use super::shapes::{USES, Use, UseTime};
 use super::timeline::{Hop, HopSnapshot, Listens, WireSnapshot};
 use super::uses::{FIRST_NUMBER, Met, UseSoFar, met, specials};
-use crate::bpf::{refusal, tracepoint_types};
+use crate::bpf::{note_loaded, refusal, tracepoint_types};
 use crate::clock::{self, Nanos};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::Ebpf;
@@ -80,6 +80,7 @@ impl SocketProgram {
             program(&mut ebpf, name)?.load(tracepoint, &btf).map_err(refusal).with_context(refused)?;
         }
         let sends_seen = program(&mut ebpf, SENDS.0)?.load(SENDS.1, &btf).is_ok();
+        note_loaded();
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
         let connections = mapped(take("connections")?, HOPS * PORTS * size_of::<Connection>(), "connections")?;
         let sampling = mapped(take("sampling")?, size_of::<Sampling>(), "sampling")?;

@@ -147,6 +147,30 @@ fn hidden_kernel_symbols_are_misses_and_said_once() {
     assert!(symbolizer.notes().len() == 1 && symbolizer.notes()[0].contains("kptr_restrict"));
 }
 
+#[test]
+fn a_program_of_the_observers_is_on_the_stack_that_a_timer_saw_and_not_on_the_one_that_it_took_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let kallsyms = folder.path().join("kallsyms");
+    let table = "ffffffff81000000 T _text\nffffffff81000100 t __schedule\n\
+        ffffffffc0001000 t bpf_prog_8f4fea0e22d57235_on_switch\t[bpf]\n\
+        ffffffffc0002000 t bpf_prog_9fc0875519e91a08_take_stack\t[bpf]\n";
+    std::fs::write(&kallsyms, table).unwrap();
+    let mut symbolizer = Symbolizer::new(Options { kallsyms, ..options() });
+    let addresses = [0xffff_ffff_c000_2010, 0xffff_ffff_c000_1010, 0xffff_ffff_8100_0110];
+    let sample = |at, stack, late| RawSample { at, thread: 0, stack, weight: 1, late };
+    let addresses = |skipped: u64| addresses.map(|at| Address { module: Some(ModuleId(0)), at: at + skipped }).to_vec();
+    let raw = RawSamples {
+        modules: vec![module(ModuleKind::Kernel, "[kernel]")],
+        stacks: [0, 4].map(|skipped| RawStack { addresses: addresses(skipped), incomplete: None }).to_vec(),
+        samples: vec![sample(10, 0, false), sample(20, 1, true)],
+        ..raw()
+    };
+    let (profile, _) = to_profile(&raw, &mut symbolizer, Span::new(0, 50), on_cpu_columns());
+    let stacks: Vec<String> = lines(&profile).into_iter().map(|line| line.split(' ').skip(2).collect()).collect();
+    assert_eq!(stacks[0], "__schedule;[wireprofon_switch];[wireproftake_stack]@10[1,1]");
+    assert_eq!(stacks[1], "__schedule@20[1,1]");
+}
+
 /// Our own vdso as the kernel maps it.
 fn vdso() -> Option<Vec<u8>> {
     use std::os::unix::fs::FileExt;

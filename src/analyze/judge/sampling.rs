@@ -4,6 +4,7 @@
 
 use super::companion_hosts::companion_hosts;
 use super::server_profiles::server_profiles;
+use crate::profile::{OBSERVER, Profile, Sample};
 use crate::run::{Run, Window};
 use crate::sample::{LOWEST_RATE, OnTarget, SamplingReport};
 use crate::target::Role;
@@ -137,6 +138,7 @@ pub fn sampling_notes(run: &Run) -> Vec<String> {
     notes.extend(delivered_late(run));
     notes.extend(sample_cost(run));
     notes.extend(budget_notes(&sampling_costs(run)));
+    notes.extend(own_programs(run));
     notes.extend(server_profiles(run));
     notes.extend(companion_hosts(run));
     notes.iter().map(|note| format!("sampling: {note}")).collect()
@@ -177,6 +179,37 @@ fn sample_cost(run: &Run) -> Option<String> {
             each(own)
         )
     })
+}
+
+/// How much of what was sampled wireprof's own programs in the kernel are: a sample's interrupt is no part of it, as
+/// nothing samples that.
+fn own_programs(run: &Run) -> Option<String> {
+    let share = |(level, windows): (usize, Vec<&Window>)| {
+        let sampled = windows.iter().filter_map(|window| window.profile.as_ref()).map(observed);
+        let (own, all) = sampled.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        (own > 0).then(|| format!("{} % at level {level}", significant(100.0 * own as f64 / all as f64)))
+    };
+    let told: Vec<String> = run.levels().into_iter().filter_map(share).collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "wireprof's own programs in the kernel were in {} of the samples, as frames of {OBSERVER}; no timer can \
+             interrupt those at context switches, whose time counts for `__schedule`: --observer-cost measures all",
+            list(&told)
+        )
+    })
+}
+
+/// Samples in wireprof's own programs, and all.
+fn observed(profile: &Profile) -> (i64, i64) {
+    let own: Vec<bool> = profile.frames.iter().map(|frame| frame.module == OBSERVER).collect();
+    let mut within: Vec<bool> = Vec::with_capacity(profile.nodes.len());
+    for node in &profile.nodes {
+        // A parent comes before its children.
+        within.push(own[node.frame.index()] || node.parent.is_some_and(|parent| within[parent.index()]));
+    }
+    let is_own = |sample: &Sample| sample.stack.is_some_and(|stack| within[stack.index()]);
+    let counted = profile.samples.iter().filter(|sample| is_own(sample)).map(|sample| sample.values[0]);
+    (counted.sum(), profile.total(0))
 }
 
 /// What all samples took, against the budget; and what to do where that is more than they may take.
@@ -256,6 +289,7 @@ fn reckoned(costs: &[SamplingCost]) -> (&'static str, String) {
 mod tests {
     use super::*;
     use crate::clock::Span;
+    use crate::profile::{Builder, Frame, Labels, Space, on_cpu_columns};
     use crate::run::build;
     use crate::sample::{ChosenRate, Following};
     use crate::target::SchedulerDelta;
@@ -350,6 +384,31 @@ mod tests {
         let notes = sampling_notes(&run);
         assert_eq!(notes[0], "sampling: 331 samples per second and CPU, for 1 %");
         assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn samples_in_the_observers_own_programs_are_told_and_no_others() {
+        let sampled = |modules: [&str; 2]| {
+            let mut builder = Builder::new(on_cpu_columns());
+            let labels = builder.labels(Labels::default());
+            // Nine samples of the server, and one in which the server was interrupted by what both call in the end.
+            for (count, called) in [(9, None), (1, Some(modules))] {
+                let inner = called.into_iter().flatten().map(|module| (module, Space::Kernel));
+                let frames = [("server", Space::User)].into_iter().chain(inner).map(|(module, space)| {
+                    let (name, file) = (format!("of {module}"), String::new());
+                    builder.frame(Frame { name, module: module.into(), space, inlined: false, file, miss: None })
+                });
+                let frames: Vec<_> = frames.collect();
+                let stack = builder.stack(frames);
+                (0..count).for_each(|_| builder.sample(stack, labels, None, vec![1, 1_000_000]));
+            }
+            let mut window = window(4, 1, 1_000_000_000);
+            window.profile = Some(builder.finish());
+            own_programs(&build::run(vec![window]))
+        };
+        let told = sampled([OBSERVER, "[kernel]"]).unwrap();
+        assert!(told.contains("were in 10.0 % at level 4 of the samples, as frames of [wireprof]; no timer"), "{told}");
+        assert_eq!(sampled(["[bpf]", "[kernel]"]), None);
     }
 
     #[test]

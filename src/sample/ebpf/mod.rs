@@ -28,6 +28,7 @@ use form::Form;
 use memory::{Room, Tables};
 use parking_lot::Mutex;
 use program::KernelProgram;
+pub use program::own_functions;
 use reader::Reader;
 use std::sync::{Arc, mpsc};
 use window::WindowEnds;

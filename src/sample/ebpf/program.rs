@@ -8,7 +8,7 @@ use super::off_cpu::{Id, Known, Sum, Thread, Wait};
 use super::shapes::{Clock, CpuCounts, KernelSpace, Target};
 use super::threads::Threads;
 use super::window::WindowEnds;
-use crate::bpf::{map_array, refusal, tracepoint_types};
+use crate::bpf::{functions_of, map_array, note_loaded, refusal, tracepoint_types};
 use crate::sample::start::Started;
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
@@ -26,6 +26,11 @@ use std::sync::atomic::Ordering;
 
 /// Compiled from `bpf/sampler.bpf.c` by `scripts/bpf`, which also compares them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("sampler.bpf.o");
+
+/// The functions of the kernel's program.
+pub fn own_functions() -> Vec<String> {
+    functions_of(OBJECT)
+}
 
 /// `CLAIMS` of `bpf/follow.h`.
 const CLAIMS: u32 = 4;
@@ -121,6 +126,7 @@ impl KernelProgram {
             false => Some("nobody asked for them when the program was loaded".into()),
         };
         ticking(&mut ebpf)?.load().map_err(refusal).context("the kernel refuses the sampling program")?;
+        note_loaded();
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the program has no map {name}"));
         let arrays = [take("mappings")?, take("pages")?, take("rows")?, take("rules")?];
         let [mappings, pages, rows, rules] = arrays.each_ref().map(array);
@@ -199,6 +205,7 @@ impl KernelProgram {
                 .load(tracepoint, btf)
                 .map_err(refusal)
                 .with_context(|| format!("the kernel refuses the program at {tracepoint}"))?;
+            note_loaded();
         }
         let link = program.attach().with_context(|| format!("the program cannot be attached to {tracepoint}"))?;
         Ok(program.take_link(link)?)
@@ -210,6 +217,7 @@ impl KernelProgram {
         let program: &mut UProbe = program(&mut self.ebpf, name)?.try_into()?;
         if program.fd().is_err() {
             program.load().map_err(refusal).with_context(|| format!("the kernel refuses the program {name}"))?;
+            note_loaded();
         }
         let location = UProbeAttachLocation::AbsoluteOffset(offset);
         let link = program

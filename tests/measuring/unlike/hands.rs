@@ -7,7 +7,7 @@ use crate::sweeps::Place;
 use wireprof::analyze::time::hands::{LevelHands, Part, Step, hands};
 use wireprof::carriers::State;
 use wireprof::preset::Preset;
-use wireprof::profile::short_name;
+use wireprof::profile::{OBSERVER, short_name};
 use wireprof::run::Run;
 
 /// What was followed at one level, and what `explain` says of it.
@@ -44,7 +44,7 @@ fn assert_without_observer(run: &Run) {
         let waits = window.off_cpu.iter().filter_map(|off_cpu| off_cpu.profile.as_ref());
         let stacks = window.hands.iter().filter_map(|hands| hands.stacks.as_ref());
         let mut frames = waits.chain(stacks).flat_map(|profile| &profile.frames);
-        let own = frames.find(|frame| frame.name.starts_with("bpf_prog_"));
+        let own = frames.find(|frame| frame.module == OBSERVER);
         assert!(own.is_none(), "{own:?}");
     }
 }
