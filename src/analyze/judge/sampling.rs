@@ -192,7 +192,7 @@ fn own_programs(run: &Run) -> Option<String> {
     let told: Vec<String> = run.levels().into_iter().filter_map(share).collect();
     (!told.is_empty()).then(|| {
         format!(
-            "wireprof's own programs in the kernel were in {} of the samples, as frames of {OBSERVER}; no timer can \
+            "of the samples, {} were in wireprof's own programs in the kernel (frames of {OBSERVER}); no timer can \
              interrupt those at context switches, whose time counts for `__schedule`: --observer-cost measures all",
             list(&told)
         )
@@ -407,7 +407,10 @@ mod tests {
             own_programs(&build::run(vec![window]))
         };
         let told = sampled([OBSERVER, "[kernel]"]).unwrap();
-        assert!(told.contains("were in 10.0 % at level 4 of the samples, as frames of [wireprof]; no timer"), "{told}");
+        assert!(
+            told.starts_with("of the samples, 10.0 % at level 4 were in wireprof's own programs in the kernel"),
+            "{told}"
+        );
         assert_eq!(sampled(["[bpf]", "[kernel]"]), None);
     }
 
