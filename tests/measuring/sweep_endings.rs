@@ -77,7 +77,9 @@ fn a_server_that_ends_all_sessions_is_put_back_over_new_ones() {
     std::fs::write(&preset, made).unwrap();
     let url = server.url("postgres");
     let target = ["--preset", preset.to_str().unwrap(), "--url", &url, "--query", "select 1", "--no-sampling"];
-    let mut running = Running::start(place.command(&[&SHORT[..], &target].concat()));
+    // Longer than it takes on a busy host to ask and to end the sessions.
+    let long = ["sweep", "--levels", "1", "--window", "30s", "--warmup", "100ms", "--no-follow"];
+    let mut running = Running::start(place.command(&[&long[..], &target].concat()));
     running.await_line("window 1 of");
     std::thread::sleep(Duration::from_millis(200));
     let there = "select count(*) from pg_class where relname = 'made'";
