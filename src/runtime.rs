@@ -31,7 +31,9 @@ fn built(builder: &mut Builder) -> Result<Runtime> {
     let runtime = room.map(drop).and_then(|()| builder.enable_all().build());
     runtime
         .map_err(|cause| match cause.raw_os_error() {
-            Some(libc::EMFILE) => io::Error::new(cause.kind(), format!("{cause}: raise the limit with `ulimit -n`")),
+            Some(libc::EMFILE) => {
+                io::Error::new(cause.kind(), format!("{cause}; raise the limit of open files (ulimit -n)"))
+            }
             _ => cause,
         })
         .context("cannot start the runtime")

@@ -1,7 +1,7 @@
 //! What the kernel's programs have in common, the sampler's (`sample/ebpf/bpf`) and the one at the sockets
 //! (`wire/bpf`): in C the kernel's helpers and structures (`kernel.h`) and the names of types (`types.h`), in Rust the
-//! mapping of their arrays and the running kernel's tracepoints. Invariant: an array is mapped whole and to the end of
-//! its last page, which is what the kernel gives it.
+//! mapping of their arrays, the running kernel's tracepoints, and their functions' names. Invariant: an array is mapped
+//! whole and to the end of its last page, which is what the kernel gives it.
 //!
 //! Each program's own shapes are mirrored in its own room; both languages assert the offset of every field when they
 //! are compiled. `scripts/bpf` compiles the programs with this folder as the only one that they include from besides
@@ -30,20 +30,24 @@ pub fn map_array(array: BorrowedFd, bytes: usize, what: &str) -> Result<MmapRaw>
 
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
-/// How many times this process has loaded programs: the kernel's table of functions read before is not the one of now.
+/// How many times this process has loaded programs. A table of the kernel's functions that was read at another count
+/// lacks some of them.
 pub fn times_loaded() -> u64 {
     LOADED.load(Ordering::Relaxed)
 }
 
-/// Programs were loaded.
+/// Counts that programs were loaded.
 pub fn note_loaded() {
     LOADED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The functions of a compiled object, as the kernel names them behind `bpf_prog_TAG_` (`bpf_get_prog_name` of its
-/// `bpf/core.c`); none where it is no object.
+/// `bpf/core.c`).
+///
+/// # Panics
+/// Where it is no object: only those that `scripts/bpf` compiled are given.
 pub fn functions_of(object: &[u8]) -> Vec<String> {
-    let Ok(file) = object::File::parse(object) else { return Vec::new() };
+    let file = object::File::parse(object).expect("an object that was compiled in");
     let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
     functions.filter_map(|symbol| Some(symbol.name().ok()?.to_string())).collect()
 }

@@ -2,6 +2,7 @@
 //! for a query, and every way it can fail has an error of its own.
 
 use super::LoadError;
+use super::open_files;
 use super::scanner::{Answer, Scanner, error_fields};
 use super::tls;
 use super::transport::{Socket, Transport};
@@ -181,8 +182,12 @@ impl Connector {
 
     fn unreachable(&self, cause: io::Error) -> LoadError {
         let at = self.address.at();
-        if let Some(libc::EMFILE | libc::ENFILE) = cause.raw_os_error() {
-            let remedy = "raise the limit of open files (ulimit -n)";
+        let remedy = match cause.raw_os_error() {
+            Some(libc::EMFILE) => Some(open_files::REMEDY),
+            Some(libc::ENFILE) => Some("raise the host's limit of open files (sysctl fs.file-max)"),
+            _ => None,
+        };
+        if let Some(remedy) = remedy {
             return LoadError::System { what: "a connection", cause, remedy };
         }
         match cause.kind() {

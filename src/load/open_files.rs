@@ -4,6 +4,9 @@
 
 use std::io;
 
+/// What helps where this process may open no further file.
+pub const REMEDY: &str = "raise the limit of open files (ulimit -n)";
+
 /// Files that are open besides the connections: rings of each CPU, maps, scrapes, libraries being read.
 const BESIDE: u64 = 1_024;
 

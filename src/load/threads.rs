@@ -6,6 +6,7 @@ use super::deal::{Arrivals, deal};
 use super::event_loop::{Ending, EventLoop, Session};
 use super::lane::Lane;
 use super::loop_choice::{LoopChoice, LoopKind};
+use super::open_files;
 use super::plan::Plan;
 use super::record::Notes;
 use super::shared::Shared;
@@ -74,8 +75,7 @@ impl LoadThreads {
         for (index, ((own, lanes), ring)) in hands.into_iter().zip(rings).enumerate() {
             let system = |what, remedy| move |cause| LoadError::System { what, cause, remedy };
             let event_loop = EventLoop::new(self.plan.clone(), self.shared.clone(), index, ring, own, lanes);
-            let (event_loop, waker) =
-                event_loop.map_err(system("an event loop", "raise the limit of open files (ulimit -n)"))?;
+            let (event_loop, waker) = event_loop.map_err(system("an event loop", open_files::REMEDY))?;
             let spawned = spawn(index, event_loop, waker);
             self.threads.push(spawned.map_err(system("a load thread", "raise the limit of threads (ulimit -u)"))?);
         }

@@ -298,7 +298,7 @@ pub fn refusal(error: &io::Error) -> String {
         Some(libc::EINVAL) => "of this kernel lacks what is needed (Linux 6.1 or later has it)".into(),
         Some(libc::EPERM | libc::EACCES) => "is not permitted (kernel.io_uring_disabled, or a seccomp filter)".into(),
         Some(libc::ENOMEM) => "gets no memory (ulimit -l)".into(),
-        Some(libc::EMFILE | libc::ENFILE) => "gets no descriptor (ulimit -n)".into(),
+        Some(libc::EMFILE) => "gets no descriptor (ulimit -n)".into(),
         _ => format!("is refused: {error}"),
     }
 }

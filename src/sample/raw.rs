@@ -99,9 +99,6 @@ impl std::fmt::Display for Incomplete {
     }
 }
 
-/// The sampler's own programs of the kernel that take the stack on which they run, so that it begins with them.
-pub const TAKE_STACKS: [&str; 3] = ["on_switch", "follow_switch", "follow_waking"];
-
 /// A distinct stack, leaf first: kernel frames, then user frames.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RawStack {

@@ -1,11 +1,10 @@
 //! Raw samples to a profile. Invariant: every sample inside the window is in the profile with its whole weight, named
 //! or not.
 
-use super::kernel::OWN;
 use super::symbolizer::{Symbol, Symbolizer, Symbols};
 use crate::clock::Span;
-use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, Profile, StackId, marker};
-use crate::sample::{Address, Incomplete, RawSamples, RawStack, TAKE_STACKS};
+use crate::profile::{Builder, Column, FrameId, Labels, LabelsId, Miss, OBSERVER, Profile, StackId, marker};
+use crate::sample::{Address, Incomplete, RawSamples, RawStack};
 use crate::words::GENERATED_CODE;
 use std::collections::{BTreeMap, HashMap};
 
@@ -237,30 +236,23 @@ impl Converter {
     }
 }
 
-/// Innermost addresses among which a program of the sampler's own, and what is around it, are looked for.
+/// Innermost addresses among which the sampler's own program, and what is around it, are looked for.
 const PROBE: usize = 12;
 
-/// How many of the innermost addresses are the sampler's own: a stack that a program of its own took begins with that
-/// program, what it calls, and what calls it at its tracepoint.
+/// How many of the innermost addresses are the sampler's own, of a stack that a program of its own took: that program,
+/// what it calls, and what calls it at its tracepoint.
 fn probe(raw: &RawStack, found: &HashMap<Address, Symbols>, symbolizer: &Symbolizer) -> usize {
-    let name = |address: &Address| Some(symbolizer.frame(*found.get(address)?.last()?).name.as_str());
-    let of = |address: &Address, is: &dyn Fn(&str) -> bool| name(address).is_some_and(is);
-    let program = |name: &str| name.starts_with("bpf_prog_") || name.starts_with(OWN);
-    if !raw.addresses.first().is_some_and(|address| of(address, &program)) {
-        return 0;
-    }
+    let frame = |address: &Address| Some(symbolizer.frame(*found.get(address)?.last()?));
+    let own = |address: &Address| frame(address).is_some_and(|frame| frame.module == OBSERVER);
+    // The kernel's helpers, its trampolines and dispatchers, and the tracepoint.
+    let starts = ["bpf_", "__bpf_", "__traceiter_"];
+    let around =
+        |address: &Address| frame(address).is_some_and(|frame| starts.iter().any(|at| frame.name.starts_with(at)));
     let innermost = &raw.addresses[..raw.addresses.len().min(PROBE)];
-    // Others' programs stay.
-    let own = |name: &str| {
-        let function = || name.strip_prefix(OWN)?.strip_suffix(']')?.strip_prefix(' ');
-        function().is_some_and(|function| TAKE_STACKS.contains(&function))
-    };
-    if !innermost.iter().any(|address| of(address, &own)) {
+    if !innermost.iter().any(own) {
         return 0;
     }
-    // Programs, their trampolines and dispatchers, and the tracepoint.
-    let around = |name: &str| [OWN, "bpf_", "__bpf_", "__traceiter_"].iter().any(|start| name.starts_with(start));
-    innermost.iter().rposition(|address| of(address, &around)).map_or(0, |last| last + 1)
+    innermost.iter().rposition(|address| own(address) || around(address)).map_or(0, |last| last + 1)
 }
 
 /// Whether the innermost frame has a name.

@@ -53,11 +53,8 @@ pub fn hidden_kernel_names(restrict: &str, paranoid: &str) -> (String, String) {
 /// Stands for the kernel itself, its modules apart.
 pub(super) const KERNEL: &str = "[kernel]";
 
-/// How the names of wireprof's own programs' functions begin, which the kernel calls `bpf_prog_TAG_NAME`. In brackets,
-/// as what is no function of the server's.
-pub(super) const OWN: &str = "[wireprof";
-
-/// The name of a function of wireprof's own programs in the kernel. Another wireprof's are as much the observer's.
+/// The name of a function of wireprof's own programs, which the kernel calls `bpf_prog_TAG_NAME`. Programs of another
+/// wireprof that runs at the same time count as well.
 fn own_function<'a>(name: &'a str, module: &str) -> Option<&'a str> {
     static FUNCTIONS: LazyLock<HashSet<String>> =
         LazyLock::new(|| sample::ebpf::own_functions().into_iter().chain(wire::own_functions()).collect());
@@ -141,7 +138,8 @@ impl Kernel {
     pub(super) fn find(&self, at: u64) -> Functions {
         let (name, module) = self.entry(at)?;
         if let Some(own) = own_function(name, module) {
-            let name = format!("{OWN} {own}]");
+            // In brackets, as all that is no function of the server's.
+            let name = format!("[wireprof {own}]");
             return Ok(vec![Function { name: name.into(), file: None, inlined: false, module: Some(OBSERVER.into()) }]);
         }
         Ok(vec![Function { name: demangle(name).into(), file: None, inlined: false, module: Some(module.into()) }])

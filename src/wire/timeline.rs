@@ -90,7 +90,7 @@ fn powers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u32, u64>, D::E
     let found = BTreeMap::<u32, u64>::deserialize(from)?;
     match found.last_key_value() {
         Some((power, _)) if *power as usize >= BUCKETS => {
-            Err(D::Error::custom(format!("stays of 2^{power} ns: none is longer than 2^{} ns", BUCKETS - 1)))
+            Err(D::Error::custom(format!("stays of 2^{power} ns and more: times have {BUCKETS} bits")))
         }
         _ => Ok(found),
     }
@@ -372,7 +372,7 @@ mod tests {
             ))
         };
         assert_eq!(stay(63).unwrap().quantile(1.0), Some((1 << 63, u64::MAX)));
-        assert!(stay(64).unwrap_err().to_string().contains("none is longer than 2^63 ns"));
+        assert!(stay(64).unwrap_err().to_string().contains("stays of 2^64 ns and more: times have 64 bits"));
     }
 
     #[test]

@@ -181,16 +181,20 @@ fn sample_cost(run: &Run) -> Option<String> {
     })
 }
 
-/// How much of what was sampled wireprof's own programs in the kernel are: a sample's interrupt is no part of it, as
-/// nothing samples that.
+/// In how much of the samples wireprof's own programs in the kernel were. The program of the sampling interrupt is in
+/// none: nothing samples that.
 fn own_programs(run: &Run) -> Option<String> {
-    let share = |(level, windows): (usize, Vec<&Window>)| {
-        let sampled = windows.iter().filter_map(|window| window.profile.as_ref()).map(observed);
+    let of_level = |(level, windows): (usize, Vec<&Window>)| {
+        let sampled = windows.iter().filter_map(|window| window.profile.as_ref()).map(in_own_programs);
         let (own, all) = sampled.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        (own > 0).then(|| format!("{} % at level {level}", significant(100.0 * own as f64 / all as f64)))
+        (all > 0).then_some((level, own, all))
     };
-    let told: Vec<String> = run.levels().into_iter().filter_map(share).collect();
-    (!told.is_empty()).then(|| {
+    let sampled: Vec<(usize, i64, i64)> = run.levels().into_iter().filter_map(of_level).collect();
+    sampled.iter().any(|(_, own, _)| *own > 0).then(|| {
+        let share = |(level, own, all): &(usize, i64, i64)| {
+            format!("{} % at level {level}", significant(100.0 * *own as f64 / *all as f64))
+        };
+        let told: Vec<String> = sampled.iter().map(share).collect();
         format!(
             "of the samples, {} were in wireprof's own programs in the kernel (frames of {OBSERVER}); no timer can \
              interrupt those at context switches, whose time counts for `__schedule`: --observer-cost measures all",
@@ -200,7 +204,7 @@ fn own_programs(run: &Run) -> Option<String> {
 }
 
 /// Samples in wireprof's own programs, and all.
-fn observed(profile: &Profile) -> (i64, i64) {
+fn in_own_programs(profile: &Profile) -> (i64, i64) {
     let own: Vec<bool> = profile.frames.iter().map(|frame| frame.module == OBSERVER).collect();
     let mut within: Vec<bool> = Vec::with_capacity(profile.nodes.len());
     for node in &profile.nodes {
