@@ -12,7 +12,7 @@ use super::shown::{OF_RUN, Shown};
 use super::{ARGUMENTS, Common, Outcome, Usage};
 use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
-use crate::import::{ImportOptions, Imported, ProfileFile, ProfileOptions, Told, Weights, import, import_profiles};
+use crate::import::{FoldedUnit, ImportOptions, Imported, ProfileFile, ProfileOptions, Told, import, import_profiles};
 use crate::preset::Preset;
 use crate::run::{Expositions, Store};
 use crate::workload::parse_duration;
@@ -284,8 +284,8 @@ impl Import {
             pid: self.pid,
             inlines: !self.no_inlines,
             weights: self.weights.map(|weights| match weights {
-                WeightsArgument::Samples => Weights::Samples,
-                WeightsArgument::Ns => Weights::Nanoseconds,
+                WeightsArgument::Samples => FoldedUnit::Samples,
+                WeightsArgument::Ns => FoldedUnit::Nanoseconds,
             }),
         }
     }

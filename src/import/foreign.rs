@@ -5,7 +5,7 @@
 use super::folded::{Folded, Threads, read_folded};
 use super::kind::{Kind, kind};
 use super::packed::unpacked;
-use super::profiles::{ProfileOptions, Weights};
+use super::profiles::{FoldedUnit, ProfileOptions};
 use super::{perf, perf_script};
 use crate::profile::{Column, ColumnKind, Profile, Space, merge, on_cpu_columns};
 use crate::run::pprof;
@@ -143,9 +143,9 @@ fn of_perf(script: perf_script::Script) -> Recorded {
     Recorded { report, profile, seconds, notes }
 }
 
-fn of_folded(folded: Folded, weights: Option<Weights>) -> Recorded {
+fn of_folded(folded: Folded, weights: Option<FoldedUnit>) -> Recorded {
     let Folded { mut profile, mut period, comments, .. } = folded;
-    let unit = weights.unwrap_or(if period.is_some() { Weights::Nanoseconds } else { Weights::Samples });
+    let unit = weights.unwrap_or(if period.is_some() { FoldedUnit::Nanoseconds } else { FoldedUnit::Samples });
     let why = match weights {
         Some(_) => "as given",
         None if period.is_some() => {
@@ -154,7 +154,7 @@ fn of_folded(folded: Folded, weights: Option<Weights>) -> Recorded {
         None => "because they have no common period; --weights tells otherwise",
     };
     let said = match unit {
-        Weights::Samples => {
+        FoldedUnit::Samples => {
             if let Some(weight) = profile.column(&ColumnKind::Cpu) {
                 profile.samples.iter_mut().for_each(|sample| sample.values = vec![sample.values[weight]]);
                 profile.columns = on_cpu_columns()[..1].to_vec();
@@ -162,7 +162,7 @@ fn of_folded(folded: Folded, weights: Option<Weights>) -> Recorded {
             period = None;
             format!("weights are taken for samples, {why}")
         }
-        Weights::Nanoseconds => format!("weights are taken for ns of CPU time, {why}"),
+        FoldedUnit::Nanoseconds => format!("weights are taken for ns of CPU time, {why}"),
     };
     let mut notes = vec![said];
     if comments > 0 {

@@ -26,7 +26,7 @@ mod window;
 
 pub use folded::{Folded, Threads, read_folded};
 pub use foreign::read_server_profile;
-pub use profiles::{ProfileFile, ProfileOptions, Told, Weights, import_profiles};
+pub use profiles::{FoldedUnit, ProfileFile, ProfileOptions, Told, import_profiles};
 pub use pyroscope::{PyroscopeQuery, fetch_pyroscope};
 
 use crate::metrics::Scrape;

@@ -48,12 +48,12 @@ pub struct ProfileOptions {
     /// perf looks inlined functions up, which can take it minutes.
     pub inlines: bool,
     /// Unit of the weights of folded stacks; `None`: told by the weights.
-    pub weights: Option<Weights>,
+    pub weights: Option<FoldedUnit>,
 }
 
 /// Unit of the weights of folded stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
+pub enum FoldedUnit {
     /// Each weight is a number of samples.
     Samples,
     /// Each weight is a time in ns.

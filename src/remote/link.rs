@@ -65,10 +65,17 @@ struct Begun {
     line: String,
 }
 
+/// The command that is used for ssh, as the user would type it.
+fn ssh_command() -> String {
+    let words = std::env::var(SSH_VARIABLE).unwrap_or_default();
+    let words: Vec<&str> = words.split_whitespace().collect();
+    if words.is_empty() { "ssh".into() } else { words.join(" ") }
+}
+
 impl LinkOptions {
     /// ssh, told to run a command there and to ask nobody anything.
     fn ssh(&self, command: &str) -> Command {
-        let words = std::env::var(SSH_VARIABLE).unwrap_or_default();
+        let words = ssh_command();
         let mut words = words.split_whitespace();
         let mut ssh = Command::new(words.next().unwrap_or("ssh"));
         ssh.args(words).args(["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]);
@@ -128,12 +135,13 @@ impl LinkOptions {
         // 255 is ssh's own (ssh(1)); anything else is what ran there.
         let remedy = match code {
             Some(255) | None => format!(
-                "`ssh -o BatchMode=yes {}` must work without asking anything: accept the host's key once by hand, and \
+                "`{} -o BatchMode=yes {}` must work without asking anything: accept the host's key once by hand, and \
                  load yours into an agent",
+                ssh_command(),
                 self.host
             ),
             _ if cause.contains("sudo") => "let the user run it there without a password, or connect as root".into(),
-            _ => format!("see what stands in the way there; `ssh {}` shows it", self.host),
+            _ => format!("see what stands in the way there; `{} {}` shows it", ssh_command(), self.host),
         };
         anyhow!(Forbidden { what: format!("running wireprof on {}", self.host), cause, remedy })
     }
@@ -327,8 +335,9 @@ impl<A: Serialize, T: DeserializeOwned + Send + 'static> Link<A, T> {
         let said = said.map_or(String::new(), |said| format!(" ({said})"));
         anyhow!(
             "the link to {} is down{said}; wireprof there puts back what it set and ends within half a minute: measure \
-             again once `ssh {}` works",
+             again once `{} {}` works",
             self.options.host,
+            ssh_command(),
             self.options.host
         )
     }

@@ -41,8 +41,6 @@ pub struct HandsFacts {
     /// ns that the load's queries were in the server's hands in the same seconds, by the sockets, and how many there
     /// were. `None`: the sockets were not followed.
     pub at_sockets: Option<AtSockets>,
-    /// CPU of the target in the same seconds, by the kernel's accounting. `None`: not read.
-    pub cpu: Option<FollowedCpu>,
     /// Share of the waits' ns whose stack is complete, 0..1; `None`: nothing waited.
     pub complete: Option<f64>,
     /// ns of waits without a stack.
@@ -67,15 +65,6 @@ pub struct AtSockets {
     pub nanos: u64,
     /// Queries.
     pub queries: u64,
-    /// ns between the two readings.
-    pub span: u64,
-}
-
-/// CPU while the queries were followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FollowedCpu {
-    /// ns of the target's threads.
-    pub target: u64,
     /// ns between the two readings.
     pub span: u64,
 }

@@ -24,7 +24,7 @@ mod window_file;
 
 pub use companions::{CompanionHost, CpuAccount, ServerProfile, ThreadAccount};
 pub use goal::PrecisionGoal;
-pub use hands::{AtSockets, FollowedCpu, Hands, HandsFacts};
+pub use hands::{AtSockets, Hands, HandsFacts};
 pub use id::{Reserved, run_id};
 pub use model::*;
 pub use observer::{Instrument, InstrumentPairs, ObservedPair, ObservedWindow, ObserverWindows};

@@ -8,10 +8,10 @@ use crate::clock::{self, Span};
 use crate::elf::symbol_address;
 use crate::load::{self, Address, Load};
 use crate::metrics::Scrape;
-use crate::run::{AtSockets, FollowedCpu, Missing, Part};
+use crate::run::{AtSockets, Missing, Part};
 use crate::sample::{Carrying, FollowOptions, RawFollowed, RawSamples};
 use crate::statements::{LockQuery, LockWaits, sample_locks};
-use crate::target::{Role, bound_name, difference, listening_ports};
+use crate::target::{bound_name, listening_ports};
 use crate::wire::{Place, WireDelta, name_words};
 use anyhow::{Context, Error, Result};
 use std::collections::BTreeSet;
@@ -86,8 +86,6 @@ pub struct CapturedHands {
     pub own: Option<BTreeSet<u32>>,
     /// The same seconds by the sockets.
     pub at_sockets: Option<AtSockets>,
-    /// CPU in the same seconds.
-    pub cpu: Option<FollowedCpu>,
     /// The server's metrics around the same seconds.
     pub scrapes: Option<(Scrape, Scrape)>,
     /// Who waited for which lock meanwhile, or why that is not known; `None`: nobody asked.
@@ -146,13 +144,11 @@ async fn observe(
     let followed_at_sockets = sources.wire.as_mut().is_some_and(|wire| wire.start().is_ok());
     pause(load, sources, clock::now() + AROUND.as_nanos() as u64, stop).await?;
     let before = scrape(sources).await;
-    let cpu_before = sources.processes.watched.read();
     let wire_before = sources.wire.as_ref().filter(|_| followed_at_sockets).and_then(|wire| wire.snapshot().ok());
     let start = clock::now();
     pause(load, sources, start + plan.length.as_nanos() as u64, stop).await?;
     let whole = Span::new(start, clock::now());
     let wire_after = sources.wire.as_ref().filter(|_| wire_before.is_some()).and_then(|wire| wire.snapshot().ok());
-    let cpu_after = sources.processes.watched.read();
     let after = scrape(sources).await;
     pause(load, sources, whole.end + AROUND.as_nanos() as u64, stop).await?;
     let (raw, mut followed) = tokio::task::block_in_place(|| carrying.stop())?;
@@ -167,10 +163,6 @@ async fn observe(
         .zip(wire_before)
         .zip(wire_after)
         .map(|((wire, before), after)| before.until(&after, wire.hops(), wire.sends_seen(), load.ends().as_ref()));
-    let cpu = difference(&[cpu_before, cpu_after]).map(|delta| FollowedCpu {
-        target: delta.threads.iter().filter(|thread| thread.role == Role::Target).map(|thread| thread.cpu).sum(),
-        span: whole.nanos(),
-    });
     let at_sockets = wire.as_ref().and_then(in_hands);
     let scrapes = before.zip(after);
     Ok(CapturedHands {
@@ -180,7 +172,6 @@ async fn observe(
         query_port: plan.query_port,
         own: load.ends().filter(|_| plan.unix_socket.is_none()),
         at_sockets,
-        cpu,
         scrapes,
         locks,
     })

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Puts the events together and names their stacks.
 pub fn hands(captured: CapturedHands, symbolizer: &mut Symbolizer) -> Hands {
-    let CapturedHands { raw, mut followed, span, query_port, own, at_sockets, cpu, scrapes, locks } = captured;
+    let CapturedHands { raw, mut followed, span, query_port, own, at_sockets, scrapes, locks } = captured;
     if let Some(own) = own {
         followed.events.retain(|event| !is_of_others(event, query_port, &own));
     }
@@ -28,7 +28,6 @@ pub fn hands(captured: CapturedHands, symbolizer: &mut Symbolizer) -> Hands {
         carried,
         polls,
         at_sockets,
-        cpu,
         complete: quality.share(quality.complete),
         without_stack: quality.waited - quality.with_stack,
         ended: quality.share(quality.ended),

@@ -75,7 +75,7 @@ impl Stacks {
     /// the same ones for each window.
     pub fn add(&mut self, view: &WindowView, tree: Option<&WindowView>, renames: &[Rename], rules: Option<&Rules>) {
         let column = &view.profile.columns[view.column];
-        let weights = Weights::of(view);
+        let weights = WindowWeights::of(view);
         if self.column.get_or_insert_with(|| column.clone()) != column || weights.total <= 0.0 {
             self.left_out += 1;
             return;
@@ -86,7 +86,7 @@ impl Stacks {
         self.windows.push(Arc::new(WindowCosts::of(view, &weights, &of_frame, owner)));
         if let Some(view) = tree {
             let of_frame = frames.identify(view, renames);
-            self.tree.get_or_insert_default().add(&view.profile.nodes, &Weights::of(view), &of_frame);
+            self.tree.get_or_insert_default().add(&view.profile.nodes, &WindowWeights::of(view), &of_frame);
         }
     }
 
@@ -151,7 +151,7 @@ impl Frames {
 }
 
 impl WindowCosts {
-    fn of(view: &WindowView, weights: &Weights, of_frame: &[usize], owners: Option<Vec<usize>>) -> Self {
+    fn of(view: &WindowView, weights: &WindowWeights, of_frame: &[usize], owners: Option<Vec<usize>>) -> Self {
         let nodes = &view.profile.nodes;
         let frames = of_frame.iter().max().map_or(0, |most| most + 1);
         let without = of_frame[of_frame.len() - 1];
@@ -209,7 +209,7 @@ fn outermost(nodes: &[Node], of_frame: &[usize], frames: usize) -> Vec<bool> {
 const NONE: u32 = u32::MAX;
 
 /// Weight and squared weight of a window's samples by node.
-pub(super) struct Weights {
+pub(super) struct WindowWeights {
     pub own: Vec<(f64, f64)>,
     subtree: Vec<f64>,
     /// Of samples without a stack.
@@ -219,7 +219,7 @@ pub(super) struct Weights {
     counted: bool,
 }
 
-impl Weights {
+impl WindowWeights {
     fn of(view: &WindowView) -> Self {
         let profile = &view.profile;
         let counted = profile.column(&ColumnKind::Samples);
@@ -239,7 +239,7 @@ impl Weights {
                 subtree[parent.index()] += subtree[i];
             }
         }
-        Weights { own, subtree, none, total: all.0, squares: all.1, counted: counted.is_some() }
+        WindowWeights { own, subtree, none, total: all.0, squares: all.1, counted: counted.is_some() }
     }
 
     /// Weights and squared weights by what each node's samples count for; `without` is what those without a stack

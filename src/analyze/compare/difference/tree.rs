@@ -6,7 +6,7 @@ use super::contrast::{Contrast, Verdict};
 use super::counts::{Cost, Sides};
 use super::family::false_discovery_dependent;
 use super::frames::{By, FrameRow, Judging, comparable, tables};
-use super::stacks::{Stacks, Weights};
+use super::stacks::{Stacks, WindowWeights};
 use super::{Options, Side};
 use crate::analyze::Identity;
 use crate::profile::{Builder, Column, ColumnKind, Frame, Labels, Node, Profile, Sample, StackId, marker};
@@ -25,7 +25,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Adds a window's stacks; `of_frame` as [`Stacks`] has it.
-    pub fn add(&mut self, nodes: &[Node], weights: &Weights, of_frame: &[usize]) {
+    pub fn add(&mut self, nodes: &[Node], weights: &WindowWeights, of_frame: &[usize]) {
         let mut places = Vec::with_capacity(nodes.len());
         for node in nodes {
             let parent = node.parent.map(|parent| places[parent.index()]);
