@@ -270,7 +270,7 @@ pub enum Check {
 
 /// Bounds. Each says why it is what it is; a window beyond a bound is not wrong, but says something else than it
 /// seems to.
-mod bound {
+pub(crate) mod bound {
     /// Of the latency: the client's system calls are 0.1 to 1 % of it, so more is a place that was not seen.
     pub const PLACES_SUM: f64 = 0.03;
     /// Of all requests: as much as the server's costs per query are then too high.

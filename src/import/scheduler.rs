@@ -94,6 +94,7 @@ pub(super) fn machine(before: &str, after: &str, seconds: f64) -> Option<Machine
         idle,
         steal,
         interrupts: irq + softirq,
+        for_server: None,
     })
 }
 

@@ -312,6 +312,9 @@ pub struct Ender {
 pub struct Behind {
     /// As sentences name it: `the oracle's database`.
     pub name: String,
+    /// Names of its processes, among those that are watched besides the server; `None`: not known, so that its time is
+    /// not taken to be CPU of this machine.
+    pub processes: Option<Pattern>,
     /// A round trip, from the call to its return.
     pub call: Vec<String>,
     /// What one query waits for it; more than a call where calls are shared or queued for.
@@ -391,6 +394,8 @@ pub enum Cause {
     Wait,
     /// Tasks that carry queries are ready and wait for a worker of the runtime.
     Queued,
+    /// The server may use few of the machine's CPUs, and uses all of these.
+    CpuLimit,
     /// All CPUs are busy, and no single function is why.
     CpuSaturated,
     /// None of the other causes explains enough of the latency.
@@ -423,6 +428,7 @@ impl fmt::Display for Cause {
             Cause::NetworkBetweenHosts => "the network between the hosts",
             Cause::Wait => "a wait in the server's hands",
             Cause::Queued => "ready tasks wait for a worker",
+            Cause::CpuLimit => "few CPUs for the server",
             Cause::CpuSaturated => "CPU saturated",
             Cause::NoSingleCause => "no single cause",
         })

@@ -53,10 +53,8 @@ fn verdict(first: &First) -> String {
 fn effect(finding: &Finding) -> String {
     let Some(without) = without(finding.cause) else { return String::new() };
     let Some(effect) = &finding.effect else { return format!(" {without}: it cannot be told what would change.") };
-    let faster = match effect.throughput.is_finite() {
-        true => format!(", {} times the throughput", significant(1.0 + effect.throughput)),
-        false => String::new(),
-    };
+    let faster =
+        effect.throughput.map_or(String::new(), |more| format!(", {} times the throughput", significant(1.0 + more)));
     format!(" {without}: {} ({:.0} %) less latency{faster}.", time(effect.latency), 100.0 * effect.share)
 }
 

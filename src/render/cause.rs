@@ -29,6 +29,7 @@ pub(super) fn phrase(cause: Cause) -> &'static str {
         Cause::NetworkBetweenHosts => "queries are on the network between the two hosts",
         Cause::Wait => "queries wait inside the server",
         Cause::Queued => "tasks that are ready wait for a worker of the runtime",
+        Cause::CpuLimit => "the server uses all of the few CPUs that it may use",
         Cause::CpuSaturated => "the CPUs are saturated",
         Cause::NoSingleCause => "no single cause explains the latency",
     }
@@ -38,6 +39,7 @@ pub(super) fn phrase(cause: Cause) -> &'static str {
 /// cause that would be gone. `None`: there is no one cause to be without.
 pub(super) fn without(cause: Cause) -> Option<&'static str> {
     match cause {
+        Cause::CpuLimit => Some("With all of the machine's CPUs"),
         Cause::CpuSaturated => Some("With a CPU for each client"),
         Cause::NoSingleCause => None,
         _ => Some("Without it"),

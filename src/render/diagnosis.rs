@@ -113,10 +113,7 @@ fn verdict_section(number: usize, verdict: &Finding) -> Section {
 }
 
 pub(super) fn effect_words(effect: &Effect) -> String {
-    let faster = match effect.throughput.is_finite() {
-        true => format!(", {:.0} % more throughput", 100.0 * effect.throughput),
-        false => String::new(),
-    };
+    let faster = effect.throughput.map_or(String::new(), |more| format!(", {:.0} % more throughput", 100.0 * more));
     format!("{} less latency a query ({:.0} %){faster}", time(effect.latency), 100.0 * effect.share)
 }
 

@@ -2,6 +2,7 @@
 //! never more exact than the readings of the clock around it.
 
 use crate::clock::{self, Nanos};
+use crate::target::affinity;
 use crate::words::time;
 use perf_event::Counter;
 use std::io;
@@ -17,7 +18,7 @@ const TRIES: usize = 200;
 pub fn start<'a>(
     clocks: impl Iterator<Item = (&'a mut Counter, Option<usize>, Option<u64>)>,
 ) -> Vec<io::Result<Started>> {
-    let home = affinity();
+    let home = affinity(0);
     let mut starts = Vec::new();
     for (counter, cpu, period) in clocks {
         if let Some(cpu) = cpu {
@@ -80,14 +81,6 @@ fn start_clock(counter: &mut Counter, period: Option<u64>) -> io::Result<Started
         started = Started::between(before, clock::now());
     }
     Ok(started)
-}
-
-fn affinity() -> Option<libc::cpu_set_t> {
-    // SAFETY: cpu_set_t is an array of integers, for which all zeroes are valid; the call fills at most its size.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        (libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) == 0).then_some(set)
-    }
 }
 
 /// Moves this thread to a CPU; a refusal only makes the clock's start less exact.

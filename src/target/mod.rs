@@ -1,5 +1,6 @@
 //! Which process is measured, which threads it has, what binary it is and what the host permits.
 
+mod affinity;
 mod clients;
 mod cpu_latency;
 mod cpus;
@@ -11,6 +12,7 @@ mod rights;
 mod scheduler;
 mod snapshot;
 
+pub use affinity::affinity;
 pub use clients::{clients, listening_ports};
 pub use cpu_latency::CpuLatencyLock;
 pub use cpus::{allowed_cpus, has_pmu, idle, online_cpus};

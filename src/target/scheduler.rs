@@ -82,6 +82,10 @@ pub struct MachineDelta {
     pub steal: u64,
     /// ns in hard and soft interrupts, included in `busy`.
     pub interrupts: u64,
+    /// CPUs that the server may use at once, by the affinity of its threads and the quotas of its cgroups; `None`: all
+    /// of them, or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_server: Option<f64>,
 }
 
 /// Scheduler statistics of one window, stored as `scheduler.json`.

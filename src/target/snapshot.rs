@@ -1,6 +1,7 @@
 //! Readings of the scheduler's statistics, and their differences. A thread that ends between two readings keeps the
 //! values of its last one, so a window is read once a second too, not at its ends alone.
 
+use super::affinity::cpus_for;
 use super::cpus::TICK;
 use super::{MachineDelta, Role, SchedulerDelta, ThreadDelta, comm, family, tasks};
 use crate::clock::{self, Nanos, Span};
@@ -47,6 +48,8 @@ pub struct Snapshot {
     threads: BTreeMap<u32, ThreadReading>,
     /// user+nice+system+irq+softirq, idle+iowait, steal, irq+softirq in ticks; number of CPUs.
     machine: Option<([u64; 4], usize)>,
+    /// CPUs that the target may use at once; `None`: all of them.
+    for_server: Option<f64>,
 }
 
 impl Watched {
@@ -74,8 +77,15 @@ impl Watched {
         }
         let own = |tid| if self.generator_threads.contains(&tid) { Role::Generator } else { Role::Profiler };
         read_process(std::process::id(), own, &mut threads);
-        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        Snapshot { at: Span::new(started, clock::now()).midpoint(), threads, machine: parse_machine(&stat) }
+        let machine = parse_machine(&std::fs::read_to_string("/proc/stat").unwrap_or_default());
+        let for_server = self.for_server(&threads, machine.map(|(_, cpus)| cpus));
+        Snapshot { at: Span::new(started, clock::now()).midpoint(), threads, machine, for_server }
+    }
+
+    fn for_server(&self, threads: &BTreeMap<u32, ThreadReading>, online: Option<usize>) -> Option<f64> {
+        let target = self.processes.iter().find(|process| process.role == Role::Target)?;
+        let tids = threads.iter().filter(|(_, thread)| thread.role == Role::Target).map(|(tid, _)| *tid);
+        cpus_for(target.pid, tids, online?)
     }
 }
 
@@ -136,7 +146,9 @@ pub fn difference(readings: &[Snapshot]) -> Option<SchedulerDelta> {
     let machine = match (first.machine, last.machine) {
         (Some((before, _)), Some((after, cpus))) => {
             let ticks = |at: usize| after[at].saturating_sub(before[at]) * TICK;
-            Some(MachineDelta { cpus, busy: ticks(0), idle: ticks(1), steal: ticks(2), interrupts: ticks(3) })
+            let for_server = readings.iter().rev().find_map(|reading| reading.for_server);
+            let [busy, idle, steal, interrupts] = [0, 1, 2, 3].map(ticks);
+            Some(MachineDelta { cpus, busy, idle, steal, interrupts, for_server })
         }
         _ => None,
     };
@@ -158,7 +170,7 @@ mod tests {
             slices,
         };
         let threads = threads.iter().map(|(tid, cpu, slices)| (*tid, reading(*cpu, *slices))).collect();
-        Snapshot { at, threads, machine: None }
+        Snapshot { at, threads, machine: None, for_server: None }
     }
 
     #[test]

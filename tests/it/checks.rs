@@ -82,6 +82,7 @@ fn sound() -> Window {
         idle: 7 * SECOND - SECOND / 10,
         steal: SECOND / 10,
         interrupts: SECOND / 2,
+        for_server: None,
     };
     window.scheduler = Some(SchedulerDelta { span, threads, machine: Some(machine) });
     window
@@ -173,6 +174,30 @@ fn clients_without_a_query_under_way_are_the_generators_gap() {
         untold[0].1.to_string(),
         "the generator's gap: not measured: the driver does not tell the latencies' sum"
     );
+}
+
+#[test]
+fn a_gap_that_slow_or_failed_queries_may_be_is_not_told_as_one() {
+    let told = |change: &dyn Fn(&mut Window)| {
+        let gap = check(|window| change(window)).into_iter().find(|(_, check)| check.to_string().contains("gap"));
+        gap.map(|(_, check)| check.to_string())
+    };
+    // One client with queries of 4 s in 10 s: two are completed within, or three.
+    for completed in [2, 3] {
+        let slow = told(&|window| {
+            window.load.connections = 1;
+            (window.load.completed, window.load.latency_sum) = (completed, Some(completed * 4 * SECOND));
+        });
+        assert!(slow.unwrap().contains("a query takes 4.00 s of the window's 10.0 s: measure longer"));
+    }
+    let failed = told(&|window| {
+        window.load.errors = vec![ErrorCount { count: 40_000, ..error(true) }];
+        window.load.latency_sum = window.load.latency_sum.map(|sum| sum * 6 / 10);
+    });
+    assert!(failed.unwrap().contains("29 % of the queries failed, and how long those took is not known"));
+    // Clients that pause for half of the time do so with slow queries too.
+    let pausing = check(|window| (window.load.completed, window.load.latency_sum) = (160, Some(160 * SECOND / 2)));
+    assert!(bad(&pausing).contains(&("generator_gap", Status::Fail)));
 }
 
 #[test]

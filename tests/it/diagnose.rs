@@ -95,7 +95,7 @@ impl Made {
         self.server.iter().map(|(_, micros)| micros).sum()
     }
 
-    fn queries(&self) -> u64 {
+    pub(crate) fn queries(&self) -> u64 {
         (self.clients as f64 / self.latency * 1e6) as u64
     }
 
@@ -192,7 +192,10 @@ impl Made {
 
     fn scheduler(&self) -> SchedulerDelta {
         let nanos = |micros: f64| (micros * 1e3 * self.queries() as f64) as u64;
-        let thread = |role, name: &str, tid, cpu| build::thread(role, "p", name, tid, cpu);
+        let thread = |role, name: &str, tid, cpu| {
+            let process = if role == Role::Other { "postgres" } else { "p" };
+            build::thread(role, process, name, tid, cpu)
+        };
         let mut threads = vec![
             thread(Role::Target, "tokio:work-0", 11, nanos(self.cpu() * self.on_one_thread)),
             thread(Role::Target, "tokio:work-1", 12, nanos(self.cpu() * (1.0 - self.on_one_thread))),
@@ -217,7 +220,7 @@ impl Made {
     }
 }
 
-fn diagnosed(made: &[Made]) -> Diagnosis {
+pub(crate) fn diagnosed(made: &[Made]) -> Diagnosis {
     let run = build::run(made.iter().map(Made::window).collect());
     let preset = Preset::built_in("testbed").unwrap();
     diagnose(&run, &preset, made.last().unwrap().clients).unwrap()
@@ -232,7 +235,7 @@ fn first(made: &[Made], cause: Cause) -> (Diagnosis, f64) {
     (found, effect)
 }
 
-fn near(found: f64, expected: f64) {
+pub(crate) fn near(found: f64, expected: f64) {
     assert!((found / expected - 1.0).abs() < 0.15, "{found} instead of {expected}");
 }
 
@@ -417,6 +420,6 @@ fn the_quantities_that_a_preset_diagnoses_by_exist() {
             behind.call.iter().chain(&behind.wait).chain([&behind.calls]).chain(&behind.slots).chain(&behind.pool);
         assert!(named.chain([&preset.diagnosis.workers.as_ref().unwrap().busy]).all(known), "{name}");
         assert!(preset.focus.iter().any(|focus| Some(&focus.name) == preset.diagnosis.allocator.as_ref()), "{name}");
-        assert_eq!(preset.rule.len(), 25, "{name}: a rule for each cause");
+        assert_eq!(preset.rule.len(), 26, "{name}: a rule for each cause");
     }
 }

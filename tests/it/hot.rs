@@ -480,7 +480,7 @@ fn the_level_table_scales_the_schedulers_span_to_the_windows() {
             busy: 3_000_000_000,
             idle: 900_000_000,
             steal: 100_000_000,
-            interrupts: 0,
+            ..MachineDelta::default()
         }),
     });
     let level = &summary(&run(vec![made]))[0];

@@ -19,6 +19,7 @@ mod completions;
 mod correlation;
 mod descriptors;
 mod diagnose;
+mod diagnose_cpus;
 mod diagnose_hands;
 mod diagnose_hosts;
 mod diagnose_waits;

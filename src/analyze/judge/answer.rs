@@ -6,10 +6,8 @@ use super::summary::{LevelSummary, summary};
 use crate::analyze::cost::carried::why_not_followed;
 use crate::analyze::cost::hot::{By, HotOptions, Order, hot};
 use crate::analyze::cost::owners::Rules;
-use crate::analyze::time::WaitKinds;
 use crate::analyze::time::growth::{Growth, growth};
 use crate::analyze::time::hands::{LevelHands, hands};
-use crate::analyze::time::off_cpu::{LevelWaits, Waits};
 use crate::analyze::time::places::{HopPlaces, load_places, places};
 use crate::carriers::State;
 use crate::check::{Check, Status};
@@ -139,9 +137,10 @@ pub struct Lacking {
 /// The answer of a run, or of one of its levels. `preset` is the run's, or why there is none to judge by.
 pub fn answer(run: &Run, preset: Result<&Preset, String>, level: Option<usize>) -> Answer {
     let hops = places(run);
-    let (first, not_diagnosed) = match &preset {
-        Ok(preset) => first_verdict(run, preset, level),
-        Err(why) => (None, Some(why.clone())),
+    let known = preset.as_ref().ok().map(|preset| Known::of(run, preset));
+    let (first, not_diagnosed) = match (&preset, &known) {
+        (Ok(preset), Some(known)) => first_verdict(known, preset, level),
+        (preset, _) => (None, preset.as_ref().err().cloned()),
     };
     let asked = |of: usize| level.is_none_or(|level| level == of);
     let windows: Vec<&Window> = run.windows.iter().filter(|window| asked(window.id().level)).collect();
@@ -152,7 +151,7 @@ pub fn answer(run: &Run, preset: Result<&Preset, String>, level: Option<usize>) 
         levels: levels.map(|level| of_level(&level, &hops)).collect(),
         first,
         not_diagnosed,
-        grown: if level.is_none() { grown(run, &hops, preset.ok()) } else { None },
+        grown: if level.is_none() { grown(run, &hops, preset.ok(), known.as_ref()) } else { None },
         windows: windows.len(),
         doubts: doubts(&windows),
         missing: missing(&windows),
@@ -178,11 +177,10 @@ fn of_level(level: &LevelSummary, hops: &[HopPlaces]) -> AnswerLevel {
 }
 
 /// The first verdict of a level, or of the highest that has a latency; or why there is none.
-fn first_verdict(run: &Run, preset: &Preset, level: Option<usize>) -> (Option<First>, Option<String>) {
+fn first_verdict(known: &Known, preset: &Preset, level: Option<usize>) -> (Option<First>, Option<String>) {
     if preset.rule.is_empty() {
         return (None, Some(format!("preset {} has no rules to diagnose by", preset.name)));
     }
-    let known = Known::of(run, preset);
     let Some(diagnosis) = level.or(known.levels().last().copied()).and_then(|level| known.diagnosis(level)) else {
         return (None, Some("the latency is not known, by the load or by the sockets".into()));
     };
@@ -194,27 +192,25 @@ fn first_verdict(run: &Run, preset: &Preset, level: Option<usize>) -> (Option<Fi
     }
 }
 
-fn grown(run: &Run, hops: &[HopPlaces], preset: Option<&Preset>) -> Option<Grown> {
+fn grown(run: &Run, hops: &[HopPlaces], preset: Option<&Preset>, known: Option<&Known>) -> Option<Grown> {
     let levels: Vec<usize> = run.levels().into_keys().collect();
     let (from, to) = (*levels.first()?, *levels.last()?);
     (from != to).then(|| Grown {
         from,
         to,
         latency: growth(run, hops),
-        wait: preset.map_or(Most::NotMeasured, |preset| grown_wait(run, preset, from, to)),
+        wait: preset.zip(known).map_or(Most::NotMeasured, |(preset, known)| grown_wait(run, preset, known, from, to)),
         function: grown_function(run, preset),
     })
 }
 
-/// Of the carriers where they were followed, else of the threads by kind.
-fn grown_wait(run: &Run, preset: &Preset, from: usize, to: usize) -> Most {
+/// Of the carriers where they were followed, else of the threads that handle queries.
+fn grown_wait(run: &Run, preset: &Preset, known: &Known, from: usize, to: usize) -> Most {
     let followed = hands(run, preset);
     if let (Some(first), Some(last)) = (followed.get(&from), followed.get(&to)) {
         return largest(&carried(first), &carried(last));
     }
-    let kinds = WaitKinds::of(preset);
-    let of = |level| Some(by_kind(&LevelWaits::of(run, level, &kinds)?.under(&[], &[])));
-    match of(from).zip(of(to)) {
+    match known.waits_of_queries(from).zip(known.waits_of_queries(to)) {
         Some((first, last)) => largest(&first, &last),
         None => Most::NotMeasured,
     }
@@ -235,19 +231,6 @@ fn carried(hands: &LevelHands) -> BTreeMap<String, f64> {
         *found.entry(name).or_default() += part.nanos;
     }
     found
-}
-
-/// ns a query that threads wait, but for work.
-fn by_kind(waits: &Waits) -> BTreeMap<String, f64> {
-    let kinds = [
-        ("for a CPU", waits.runnable),
-        ("for locks", waits.lock),
-        ("until data is on the disk", waits.flush),
-        ("for files", waits.disk),
-        ("asleep", waits.sleep),
-        ("for something else", waits.other),
-    ];
-    kinds.into_iter().map(|(name, nanos)| (name.to_string(), nanos)).collect()
 }
 
 fn largest(first: &BTreeMap<String, f64>, last: &BTreeMap<String, f64>) -> Most {

@@ -3,15 +3,16 @@
 use crate::analyze::cost::accounted::SAME_SPAN;
 use crate::analyze::cost::quantities::Inputs;
 use crate::analyze::time::places::latency_at_sockets;
-use crate::check::Check;
+use crate::check::{Check, Status, bound};
 use crate::clock::{ClockRelation, Span};
-use crate::load::{Generator, HostCpus, HostLoad, LoopKind};
+use crate::load::{Generator, HostCpus, HostLoad, LoadTrace, LoopKind};
 use crate::metrics::{Change, MetricsDelta};
 use crate::preset::Preset;
 use crate::profile::ColumnKind;
 use crate::run::{Manifest, Part, Window};
 use crate::target::{MachineDelta, Role, SchedulerDelta};
 use crate::wire::Place;
+use crate::words::time;
 
 /// All checks of a window, those not checkable included. `window.checks` is not looked at.
 pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Vec<Check> {
@@ -90,13 +91,9 @@ fn load(window: &Window) -> Vec<Check> {
     let load = &window.load;
     let completed = load.completed;
     let gap = match (load.rate, load.mean_latency()) {
-        (Some(_), _) => {
-            unchecked("the generator's gap", "an open loop has none: its latencies count from the schedule")
-        }
-        (None, None) => unchecked("the generator's gap", "the driver does not tell the latencies' sum"),
-        (None, Some(mean_latency)) => {
-            Check::GeneratorGap { connections: load.connections, throughput: load.throughput(), mean_latency }
-        }
+        (Some(_), _) => unchecked(GAP, "an open loop has none: its latencies count from the schedule"),
+        (None, None) => unchecked(GAP, "the driver does not tell the latencies' sum"),
+        (None, Some(mean_latency)) => gap(load, mean_latency),
     };
     // Of several hosts each has its own.
     let cpu = load.hosts.is_empty().then(|| generator_cpu(&load.generator, completed, load.span));
@@ -110,6 +107,33 @@ fn load(window: &Window) -> Vec<Check> {
     let errors = measured(window, &Part::Errors, "failed queries", errors);
     std::iter::once(gap).chain(cpu).chain([errors, rows, lost]).collect()
 }
+
+/// The time that clients had no query under way, as far as queries tell: the time of failed ones is not known, and of
+/// those at the window's ends it is not known how much lies within.
+fn gap(load: &LoadTrace, mean_latency: f64) -> Check {
+    let (throughput, span) = (load.throughput(), load.span.nanos() as f64);
+    let check = Check::GeneratorGap { connections: load.connections, throughput, mean_latency };
+    // Errors that the workload accepts take time as well.
+    let failed = load.errors.iter().map(|error| error.count).sum::<u64>() as f64;
+    let all = failed + load.completed as f64;
+    let gap = (1.0 - throughput * mean_latency / 1e9 / load.connections as f64).abs();
+    if check.status() == Status::Pass {
+        check
+    } else if failed >= FEW * all {
+        let share = 100.0 * failed / all;
+        unchecked(GAP, format!("{share:.0} % of the queries failed, and how long those took is not known"))
+    } else if gap <= bound::GENERATOR_GAP + mean_latency / span {
+        // Each client may have one such query more, or less.
+        let (latency, span) = (time(mean_latency), time(span));
+        unchecked(GAP, format!("a query takes {latency} of the window's {span}: measure longer (--window)"))
+    } else {
+        check
+    }
+}
+
+const GAP: &str = "the generator's gap";
+/// Of all queries: fewer hardly matter.
+const FEW: f64 = 0.01;
 
 /// Whether a load generator had CPU to spare.
 fn generator_cpu(generator: &Generator, completed: u64, span: Span) -> Check {

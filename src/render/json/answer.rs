@@ -95,13 +95,11 @@ fn finding_value(finding: &Finding) -> Value {
     })
 }
 
-/// What would go with the cause.
-fn effect(effect: &Effect) -> [Value; 3] {
-    [
-        figure("latency_saved", effect.latency, "ns"),
-        figure("share_of_latency", effect.share, "ratio"),
-        figure("throughput_gained", effect.throughput, "ratio"),
-    ]
+/// What would go with the cause; without the throughput where nothing can be said of it.
+fn effect(effect: &Effect) -> Vec<Value> {
+    let always = [figure("latency_saved", effect.latency, "ns"), figure("share_of_latency", effect.share, "ratio")];
+    let gained = effect.throughput.map(|gained| figure("throughput_gained", gained, "ratio"));
+    always.into_iter().chain(gained).collect()
 }
 
 fn named(named: &Named) -> Vec<Value> {

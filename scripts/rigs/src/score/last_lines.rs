@@ -90,6 +90,7 @@ fn words(cause: Cause) -> &'static str {
         Cause::NetworkBetweenHosts => "network between the two hosts",
         Cause::Wait => "a query waits",
         Cause::Queued => "wait for a worker of the runtime",
+        Cause::CpuLimit => "few CPUs that it may use",
         Cause::CpuSaturated => "the CPUs are saturated",
         Cause::NoSingleCause => "no single cause",
     }

@@ -40,8 +40,8 @@ fn wait(case: &Case, trip: &RoundTrip) -> Vec<Evidence> {
 
 fn service(case: &Case, behind: &Behind, trip: &RoundTrip, statement: &Service) -> Candidate {
     let waited = statement.mean * trip.multiplicity();
-    // The statement runs on a CPU of the machine where the database's processes are watched.
-    let on_cpu = case.facts.cpu.map_or(0.0, |cpu| cpu.others.unwrap_or(0.0).min(statement.mean * trip.per_query));
+    // The statement runs on a CPU of this machine as far as the database's own processes do.
+    let on_cpu = trip.cpu.unwrap_or(0.0).min(statement.mean * trip.per_query);
     let sentence = format!(
         "{} takes {} for its statement, of {} a round trip.",
         capital(&behind.name),

@@ -2,7 +2,8 @@
 //! a function is named with what it calls, and what a function's CPU costs the latency is the network's answer, not its
 //! share of a profile.
 
-use super::facts::{Busiest, Facts};
+use super::accounting::Busiest;
+use super::facts::Facts;
 use super::owners::{Owner, Within, owners};
 use super::wait_cpu::WaitCpu;
 use super::{Candidate, Case, Evidence, Named, PROFILE, Removal, ResourceKind, SCHEDULER, machine};
@@ -36,12 +37,14 @@ pub(super) fn findings(case: &Case) -> Vec<Candidate> {
     found.extend(allocator(case, &allocated));
     found.extend(thread(case, &in_thread, &lower));
     found.extend(machine::saturated(case, &all, &lower));
+    found.extend(machine::limited(case, &all, &lower));
     found
 }
 
-/// Taking away this much CPU.
+/// Taking away this much of the server's CPU.
 pub(super) fn removal(nanos: f64, in_thread: f64) -> Removal {
-    let held = vec![(ResourceKind::Workers, nanos), (ResourceKind::Thread, in_thread)];
+    let held = [(ResourceKind::Workers, nanos), (ResourceKind::Thread, in_thread), (ResourceKind::ServersCpus, nanos)];
+    let held = held.to_vec();
     Removal { cpu: nanos, held, ..Removal::default() }
 }
 
@@ -57,7 +60,7 @@ fn cost_of(owners: &[Owner], name: &str) -> f64 {
     owners.iter().find(|owner| owner.name == name).map_or(0.0, |owner| owner.cost.value)
 }
 
-fn named(case: &Case, owners: &[Owner], in_thread: &[Owner], lower: &[Owner]) -> Vec<Named> {
+pub(super) fn named(case: &Case, owners: &[Owner], in_thread: &[Owner], lower: &[Owner]) -> Vec<Named> {
     let name = |owner: &Owner| Named {
         name: owner.name.clone(),
         process: None,
@@ -101,7 +104,7 @@ fn function(
 
 /// Whether the busiest thread is a limit of its own: it never rests, and dividing its work would gain.
 fn limits(case: &Case) -> bool {
-    let Some(thread) = &case.facts.thread else { return false };
+    let Some(thread) = case.facts.queued_for() else { return false };
     let divided = case.effect(&divided(thread)).map_or(0.0, |effect| effect / case.facts.latency);
     thread.awake >= case.threshold(Cause::SaturatedThread) && divided >= case.least_share(Cause::SaturatedThread)
 }
@@ -136,12 +139,13 @@ fn allocator(case: &Case, allocated: &[Owner]) -> Option<Candidate> {
 
 /// One thread that never rests: always on a CPU, or waiting for one that others take from it.
 fn thread(case: &Case, in_thread: &[Owner], lower: &[Owner]) -> Option<Candidate> {
-    let thread = case.facts.thread.as_ref()?;
+    let thread = case.facts.queued_for()?;
+    let (who, own) = match thread.alike as u64 {
+        ..=1 => (format!("One thread of the server, {}, is", thread.name), "a CPU of its own it"),
+        more => (format!("{more} threads of the server, such as {}, are", thread.name), "CPUs of their own they"),
+    };
     let sentence = format!(
-        "One thread of the server, {}, is on a CPU {:.0} % of the time and waits for one {:.0} %: with a CPU of its \
-            own it can \
-         serve {:.0} queries/s at most.",
-        thread.name,
+        "{who} on a CPU {:.0} % of the time and waiting for one {:.0} %: with {own} can serve {:.0} queries/s at most.",
         100.0 * thread.on_cpu,
         100.0 * (thread.awake - thread.on_cpu),
         1e9 / thread.demand

@@ -1,6 +1,7 @@
 //! What is known at a level, as the causes need it; its queueing network is made in `network.rs`. Invariant: each
 //! figure is a mean over the level's windows, and one that any of them lacks is `None`; all times are ns.
 
+use super::accounting::{ALIKE, Busiest, Cpu, Threads, busiest, cpu, generator};
 use super::blocked::{Blocked, OffCpuWaits};
 use super::queries_wait::CAUSES;
 use crate::analyze::cost::quantities::{evaluate, microseconds};
@@ -12,6 +13,7 @@ use crate::preset::Preset;
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 use crate::wire::Place;
+use regex::Regex;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,6 +25,11 @@ pub struct Facts<'a> {
     pub windows: Vec<&'a Window>,
     /// N: connections of the load; where they are not known, queries under way on average (Little's law).
     pub clients: f64,
+    /// Queries that can be under way at once: the clients of a closed loop, else as many as were on average.
+    pub under_way: f64,
+    /// ns between an answer and the next query of a closed loop's client; `None`: the load is no closed loop, so that
+    /// faster answers bring no further queries.
+    pub think: Option<f64>,
     /// R: mean latency, ns.
     pub latency: f64,
     /// By whose account that is.
@@ -62,54 +69,6 @@ pub enum LatencyBy {
     ServerSockets,
 }
 
-/// The machine's CPUs. Demands in ns a query.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cpu {
-    pub cpus: f64,
-    /// Busy or stolen share of all CPUs, 0..1.
-    pub used: f64,
-    /// CPUs that the hypervisor takes, on average.
-    pub stolen: f64,
-    /// CPUs that processes take which are no part of the measurement, and the hypervisor, on average; `None`: the
-    /// generator is not in the accounting, so that it cannot be told from them.
-    pub taken: Option<f64>,
-    /// That threads of all that takes part waited for a CPU.
-    pub runnable: f64,
-    /// Of all that takes part: the server, the generator, what stands behind, interrupts. Where the generator is not
-    /// in the accounting, of all that ran but wireprof.
-    pub demand: f64,
-    pub server: f64,
-    /// `None`: it is not in the accounting.
-    pub generator: Option<f64>,
-    /// Of what is watched besides the server; `None`: nothing is.
-    pub others: Option<f64>,
-}
-
-/// Threads of a role: shares of their time, 0..1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Threads {
-    pub threads: f64,
-    pub on_cpu: f64,
-    pub runnable: f64,
-    /// ns a query on a CPU or waiting for one.
-    pub demand: f64,
-    /// There was no CPU for more of them.
-    pub no_room: bool,
-}
-
-/// The server's busiest thread.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Busiest {
-    pub name: String,
-    /// Its number in each window; another one after a restart.
-    pub tids: Vec<u32>,
-    /// Shares of the time on a CPU, and on one or waiting for one, 0..1.
-    pub on_cpu: f64,
-    pub awake: f64,
-    /// ns a query on a CPU.
-    pub demand: f64,
-}
-
 /// The runtime's workers, ns a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorkersFacts {
@@ -146,6 +105,8 @@ pub struct RoundTrip {
     pub slots: Option<f64>,
     /// ns that a round trip waits for a connection of the pool; `None`: not measured.
     pub pool: Option<f64>,
+    /// ns of CPU a query of the database's processes; `None`: they are not on this machine, or not watched.
+    pub cpu: Option<f64>,
 }
 
 /// The statement's own time in the database.
@@ -206,7 +167,10 @@ impl<'a> Facts<'a> {
         };
         let told = mean_latency(&windows).map(|latency| (latency, LatencyBy::Client));
         let (latency, latency_by) = told.or_else(by_sockets)?;
-        let connections = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0);
+        let connections = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0).map(|n| n as f64);
+        let average = throughput * latency / 1e9;
+        let closed = latency_by == LatencyBy::Client && windows.iter().all(|w| w.load.rate.is_none());
+        let failed: f64 = windows.iter().flat_map(|w| &w.load.errors).map(|error| error.count as f64).sum();
         let places = |of_load: bool| {
             let hop = hops.iter().find(|hop| hop.of_load == of_load && hop.levels.contains_key(&level));
             hop.and_then(|hop| hop.levels.get(&level)).filter(|places| places.both_ends).cloned()
@@ -214,7 +178,12 @@ impl<'a> Facts<'a> {
         let facts = Facts {
             level,
             // Somebody else's load: as many as there are under way (Little's law).
-            clients: connections.map_or(throughput * latency / 1e9, |n| n as f64),
+            clients: connections.unwrap_or(average),
+            under_way: connections.map_or(average, |n| if closed { n } else { average.clamp(n.min(1.0), n) }),
+            // Failed queries are taken to be as long as the others.
+            think: connections
+                .filter(|_| closed)
+                .map(|n| (1e9 * n / throughput - latency * (1.0 + failed / completed)).max(0.0)),
             latency,
             latency_by,
             throughput,
@@ -241,6 +210,12 @@ impl<'a> Facts<'a> {
         lowest.filter(|facts| facts.throughput < 0.8 * self.throughput)
     }
 
+    /// The busiest thread, where queries queue for it. Where about as many threads are as busy as there are queries
+    /// under way, each query has one for itself, as where each connection has a process of its own.
+    pub fn queued_for(&self) -> Option<&Busiest> {
+        self.thread.as_ref().filter(|thread| thread.alike < ALIKE * self.under_way)
+    }
+
     /// Share of the server's CPU that its busiest thread has: of what is not told apart by thread, as much is taken
     /// to be there.
     pub fn on_busiest_thread(&self) -> f64 {
@@ -264,68 +239,6 @@ fn own_use(preset: &Preset, places: LevelPlaces) -> Option<LevelPlaces> {
         Err(Undivided::Together) => Some(places),
         found => found.ok(),
     }
-}
-
-fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
-    let machine = |of: fn(&SchedulerDelta, &crate::target::MachineDelta) -> u64| {
-        per_query(windows, |s| s.machine.as_ref().map(|machine| of(s, machine)))
-    };
-    let cpus = windows.iter().find_map(|w| Some(w.scheduler.as_ref()?.machine.as_ref()?.cpus as f64))?;
-    let role = |role: Role| per_query(windows, |s| s.cpu(role));
-    let (server, generator, others) = (role(Role::Target)?, role(Role::Generator), role(Role::Other));
-    // A recording made by hand had no wireprof beside it.
-    let own = role(Role::Profiler).unwrap_or(0.0);
-    let (busy, steal, interrupts) = (machine(|_, m| m.busy)?, machine(|_, m| m.steal)?, machine(|_, m| m.interrupts)?);
-    // As the check on other processes does: interrupts are charged to no thread where the kernel accounts them apart.
-    let waited = |role: Role| per_query(windows, |s| s.runnable(role));
-    let runnable = [Role::Target, Role::Generator, Role::Other].into_iter().filter_map(waited).sum();
-    let (ran, watched) = ((busy - own).max(0.0), server + others.unwrap_or(0.0) + interrupts);
-    let part = generator.map_or(ran, |generator| (watched + generator).min(ran));
-    Some(Cpu {
-        cpus,
-        used: (busy + steal) * throughput / 1e9 / cpus,
-        stolen: steal * throughput / 1e9,
-        taken: generator.map(|_| (busy + steal - part).max(0.0) * throughput / 1e9),
-        runnable,
-        demand: part,
-        server,
-        generator,
-        others,
-    })
-}
-
-fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
-    let threads = windows.iter().map(|w| w.load.generator.threads).max().filter(|n| *n > 0)? as f64;
-    let on_cpu = per_query(windows, |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0)?;
-    let runnable = per_query(windows, |s| s.runnable(Role::Generator))?;
-    let share = |nanos: f64| nanos * throughput / 1e9 / threads;
-    let choices = windows.iter().filter_map(|w| w.load.generator.choice);
-    let no_room = choices.into_iter().any(|choice| choice.no_room());
-    let demand = on_cpu + runnable;
-    Some(Threads { threads, on_cpu: share(on_cpu), runnable: share(runnable), demand, no_room })
-}
-
-/// The thread that was on a CPU most, by the level's first window; its figures over all of them, after a restart
-/// those of the busiest thread of its name.
-fn busiest(windows: &[&Window]) -> Option<Busiest> {
-    let first = windows.first()?.scheduler.as_ref()?.busiest(Role::Target)?;
-    let same = |s: &SchedulerDelta| {
-        let named = || s.threads.iter().filter(|t| t.role == Role::Target && t.thread == first.thread);
-        named().find(|t| t.tid == first.tid).or_else(|| named().max_by_key(|t| t.cpu)).cloned()
-    };
-    let scheduled = || windows.iter().filter_map(|w| w.scheduler.as_ref());
-    let span: u64 = scheduled().map(|s| s.span.nanos()).sum();
-    let share = |what: fn(&ThreadDelta) -> u64| {
-        scheduled().filter_map(same).map(|t| what(&t)).sum::<u64>() as f64 / span.max(1) as f64
-    };
-    let (on_cpu, runnable) = (share(|t| t.cpu), share(|t| t.runnable));
-    Some(Busiest {
-        name: first.thread.clone(),
-        tids: scheduled().filter_map(same).map(|t| t.tid).collect(),
-        on_cpu,
-        awake: (on_cpu + runnable).min(1.0),
-        demand: per_query(windows, |s| same(s).map(|t| t.cpu))?,
-    })
 }
 
 fn workers_facts(preset: &Preset, windows: &[&Window]) -> Option<WorkersFacts> {
@@ -358,7 +271,18 @@ fn round_trip(preset: &Preset, windows: &[&Window], places: Option<LevelPlaces>)
         places,
         slots: behind.slots.as_ref().and_then(|slots| count(preset, slots, windows)),
         pool: behind.pool.as_ref().and_then(|pool| time(preset, pool, windows)),
+        cpu: behind.processes.as_ref().and_then(|named| cpu_of(&named.0, windows)),
     })
+}
+
+/// ns of CPU a query of the watched processes with such a name; `None`: there are none.
+fn cpu_of(named: &Regex, windows: &[&Window]) -> Option<f64> {
+    let of = |s: &SchedulerDelta| {
+        let own: Vec<u64> =
+            s.threads.iter().filter(|t| t.role == Role::Other && named.is_match(&t.process)).map(|t| t.cpu).collect();
+        (!own.is_empty()).then(|| own.iter().sum())
+    };
+    per_query(windows, of)
 }
 
 /// The first of the preset's statements that was called in every window.

@@ -77,11 +77,8 @@ fn class(cause: Cause) -> u8 {
 /// `None` where there is no rule, or the finding passes none of its bounds.
 fn verdict(case: &Case, finding: Candidate) -> Option<Judged> {
     let rule = case.preset.rule.iter().find(|rule| rule.cause == finding.cause)?;
-    let effect = finding.removal.as_ref().and_then(|removal| case.effect(removal)).map(|latency| Effect {
-        latency,
-        share: latency / case.facts.latency,
-        throughput: latency / (case.facts.latency - latency).max(f64::MIN_POSITIVE),
-    });
+    let effect = finding.removal.as_ref().and_then(|removal| case.effect(removal));
+    let effect = effect.map(|latency| of_latency(case, latency));
     let at_least = finding.at_least.as_ref().and_then(|removal| case.effect(removal));
     let certain = at_least.map(|latency| latency / case.facts.latency);
     let share = certain.or(effect.map(|effect| effect.share));
@@ -125,11 +122,23 @@ fn verdict(case: &Case, finding: Candidate) -> Option<Judged> {
     Some(Judged { finding, removal, ends, divided })
 }
 
+/// Of the latency, from which on what would be left is no more than the error of what would go.
+const NEARLY_ALL: f64 = 0.99;
+
+/// The effect that takes so much latency away.
+fn of_latency(case: &Case, latency: f64) -> Effect {
+    let share = latency / case.facts.latency;
+    let think = case.facts.think.filter(|_| share < NEARLY_ALL);
+    Effect { latency, share, throughput: think.map(|think| latency / (case.facts.latency - latency + think)) }
+}
+
 /// The share of the latency that queries spend at it, 0..1, where that is much and saturated CPUs hide its effect. Half
 /// of the bound is much there: most of the latency is the wait for a CPU. `None`: nothing hides it.
 fn masked(case: &Case, rule: &Rule, finding: &Candidate) -> Option<f64> {
     let (cpu, _) = case.facts.cpu.zip(case.network.as_ref())?;
-    let saturated = cpu.saturation(case.facts.throughput) >= case.threshold(Cause::CpuSaturated);
+    let throughput = case.facts.throughput;
+    let saturated = cpu.saturation(throughput) >= case.threshold(Cause::CpuSaturated)
+        || cpu.saturation_for_server(throughput) >= Some(case.threshold(Cause::CpuLimit));
     let share = finding.there? / case.facts.latency;
     (saturated && near(false, Some(share), rule.share)).then_some(share)
 }

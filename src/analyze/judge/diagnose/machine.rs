@@ -2,14 +2,14 @@
 //! kernel's accounting of their threads, in the order of their CPU, each with the function that owns most of what was
 //! sampled of it.
 
-use super::cpu::{less_of, removal};
-use super::facts::Cpu;
+use super::accounting::Cpu;
+use super::cpu::{less_of, named};
 use super::owners::{Owner, beside};
-use super::{Candidate, Case, Evidence, Named, Removal, SCHEDULER};
+use super::{Candidate, Case, Evidence, Named, Removal, ResourceKind, SCHEDULER};
 use crate::analyze::judge::summary::per_query;
 use crate::preset::Cause;
 use crate::target::{Role, SchedulerDelta};
-use crate::words::{average, time};
+use crate::words::{average, significant, time};
 use std::collections::BTreeSet;
 
 /// Of all CPUs in use: from here on threads that wait for one say that what is idle cannot be had.
@@ -28,9 +28,51 @@ impl Cpu {
     /// How far the CPUs are saturated, 0..1: what is in use, and of the rest as much as threads wait for. CPUs are
     /// never all in use: a thread that is woken on a busy one waits while another idles for a moment.
     pub(super) fn saturation(&self, throughput: f64) -> f64 {
-        let taken = self.used + (1.0 - self.used).max(0.0) * self.waiting(throughput).min(1.0);
-        if self.used < QUEUES_TELL { taken.min(UNSURE.max(self.used)) } else { taken }
+        saturation(self.used, self.waiting(throughput))
     }
+
+    /// The same of the CPUs that the server may use, where they are fewer than the machine has.
+    pub(super) fn saturation_for_server(&self, throughput: f64) -> Option<f64> {
+        let (used, waiting) = self.for_server(throughput)?;
+        Some(saturation(used, waiting))
+    }
+
+    /// The share of the CPUs that the server may use which it uses, and its threads that wait for one, for each.
+    fn for_server(&self, throughput: f64) -> Option<(f64, f64)> {
+        let few = self.for_server?;
+        let of_each = |nanos: f64| nanos * throughput / 1e9 / few.cpus;
+        Some((of_each(self.server), of_each(few.runnable)))
+    }
+}
+
+fn saturation(used: f64, waiting: f64) -> f64 {
+    let taken = used + (1.0 - used).max(0.0) * waiting.min(1.0);
+    if used < QUEUES_TELL { taken.min(UNSURE.max(used)) } else { taken }
+}
+
+/// All CPUs that the server may use are busy, and there are others.
+pub(super) fn limited(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
+    let (cpu, throughput) = (case.facts.cpu?, case.facts.throughput);
+    let (few, (used, waiting)) = cpu.for_server.zip(cpu.for_server(throughput))?;
+    let sentence = format!(
+        "By the affinity of its threads or a quota of its cgroup, the server may use {} of the machine's {} CPUs. It \
+         uses {:.0} % of that, and {} threads wait for each.",
+        significant(few.cpus),
+        cpu.cpus,
+        100.0 * used,
+        average(waiting)
+    );
+    Some(Candidate {
+        removal: Some(Removal { held: vec![(ResourceKind::ServersCpus, cpu.server)], ..Removal::default() }),
+        measure: Some((saturation(used, waiting), "of the CPUs that the server may use, in use and waited for")),
+        named: named(case, all, &[], lower),
+        evidence: vec![
+            case.share("CPU of the server", used, "the CPUs that it may use", SCHEDULER),
+            case.nanos("threads of the server wait for a CPU", few.runnable, "query", SCHEDULER),
+            case.share("CPU in use", cpu.used, "the machine", SCHEDULER),
+        ],
+        ..Candidate::new(Cause::CpuLimit, sentence)
+    })
 }
 
 /// All CPUs are busy.
@@ -67,8 +109,8 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
     Some(Candidate {
         // As many CPUs as there are clients: nobody waits for one.
         // With no more clients than CPUs only others can be in the way, and how much they are is not always known.
-        removal: (cpu.taken.is_some() || case.facts.clients > cpu.cpus)
-            .then(|| Removal { cpus: case.facts.clients.max(cpu.cpus), ..Removal::default() }),
+        removal: (cpu.taken.is_some() || case.facts.under_way > cpu.cpus)
+            .then(|| Removal { cpus: case.facts.under_way.max(cpu.cpus), ..Removal::default() }),
         measure: Some((saturation, "CPU in use, and waited for")),
         named: by_process(case, all, lower),
         evidence,
@@ -78,7 +120,17 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
 
 /// Nothing passes its bounds: what there is is named in its order.
 pub(super) fn no_single_cause(case: &Case, all: &[Owner]) -> Candidate {
-    let none = "No cause passes the bounds of its rule: what a query takes is spread over many";
+    let none = unexplained(case).map_or_else(
+        || "No cause passes the bounds of its rule: what a query takes is spread over many".to_string(),
+        |rest| {
+            format!(
+                "No cause passes the bounds of its rule, and {} of {} a query are not explained: they are neither CPU, \
+                 nor a wait for one, nor a wait that a rule is about",
+                time(rest),
+                time(case.facts.latency)
+            )
+        },
+    );
     let found = processes(case);
     let largest = case.facts.largest_in_hand().map_or(String::new(), |parts| {
         format!(" The largest parts of a query's time in the server's hands: {}.", parts.join(", "))
@@ -97,6 +149,18 @@ pub(super) fn no_single_cause(case: &Case, all: &[Owner]) -> Candidate {
         evidence: of_processes(case),
         ..Candidate::new(Cause::NoSingleCause, sentence)
     }
+}
+
+/// Of the latency, from which on what nothing was found of is said before all else.
+const MOSTLY_UNKNOWN: f64 = 0.5;
+
+/// ns a query that are no CPU, no wait for one, and no wait that a rule is about, where they are most of the latency.
+/// Where queries were followed through the server, the parts of their time there are told instead.
+fn unexplained(case: &Case) -> Option<f64> {
+    let cpu = case.facts.cpu.filter(|_| case.facts.hands.is_none())?;
+    let between_hosts = case.facts.between_hosts().unwrap_or(0.0);
+    let rest = case.facts.latency - cpu.demand - cpu.runnable - case.facts.waited - between_hosts;
+    (rest >= MOSTLY_UNKNOWN * case.facts.latency).then_some(rest)
 }
 
 /// A process, or several of one name, and ns of CPU a query.
@@ -160,7 +224,11 @@ fn by_process(case: &Case, all: &[Owner], lower: &[Owner]) -> Vec<Named> {
         let first = owners.into_iter().find(|owner| owner.user)?;
         let nanos = first.cost.value;
         let in_thread = nanos * case.facts.on_busiest_thread();
-        let less = if target { less_of(&first, nanos, in_thread, lower) } else { removal(nanos, 0.0) };
+        let less = if target {
+            less_of(&first, nanos, in_thread, lower)
+        } else {
+            Removal { cpu: nanos, ..Removal::default() }
+        };
         Some(Named {
             effect: case.effect(&less),
             name: first.name,

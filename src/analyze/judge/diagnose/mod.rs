@@ -4,6 +4,7 @@
 //!
 //! Serialized as it is, a [`Diagnosis`] is the JSON of `wireprof diagnose --json`. Times are ns.
 
+mod accounting;
 mod behind;
 mod between_hosts;
 mod blocked;
@@ -118,8 +119,9 @@ pub struct Effect {
     pub latency: f64,
     /// Of the mean latency, 0..1.
     pub share: f64,
-    /// By how much the throughput of as many clients in a closed loop would rise, 0.5: by half.
-    pub throughput: f64,
+    /// By how much the throughput would rise, 0.5: by half. `None`: the load is no closed loop, or hardly any latency
+    /// would be left to tell.
+    pub throughput: Option<f64>,
 }
 
 /// A function with what it calls.

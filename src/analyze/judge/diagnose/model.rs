@@ -18,6 +18,8 @@
 pub struct Network {
     /// N: the number of clients.
     pub clients: f64,
+    /// Z: ns between an answer and the next query.
+    pub think: f64,
     /// R, measured, ns.
     pub latency: f64,
     /// CPU of everything that takes part, ns a query.
@@ -82,6 +84,8 @@ pub enum ResourceKind {
     Workers,
     /// The generator's threads.
     Generator,
+    /// The CPUs that the server may use.
+    ServersCpus,
 }
 
 /// What is taken away, in ns a query; `cpus` are given back.
@@ -193,10 +197,10 @@ impl Network {
     fn response(&self, delay: f64) -> f64 {
         let held = self.held.iter().map(|held| held.demand / held.servers);
         let scarcest = held.chain([self.cpu / self.cpus]).fold(0.0, f64::max);
-        self.queueing(delay).max(self.clients * scarcest)
+        self.queueing(delay).max(self.clients * scarcest - self.think)
     }
 
-    /// Mean value analysis of the stations and the delay.
+    /// Mean value analysis of the stations, the delay and the think time.
     fn queueing(&self, delay: f64) -> f64 {
         let scarce = |held: &&HeldResource| held.demand / held.servers > self.cpu / self.cpus;
         let scarcest =
@@ -210,7 +214,7 @@ impl Network {
         let mut response = 0.0;
         for clients in 1..=self.clients.round().max(1.0) as usize {
             response = fixed + stations.iter().map(Station::response).sum::<f64>();
-            let throughput = clients as f64 / response.max(f64::MIN_POSITIVE);
+            let throughput = clients as f64 / (response + self.think).max(f64::MIN_POSITIVE);
             stations.iter_mut().for_each(|station| station.queue = throughput * station.response());
         }
         response
@@ -242,6 +246,7 @@ mod tests {
     fn network(clients: f64, latency: f64) -> Network {
         Network {
             clients,
+            think: 0.0,
             latency,
             cpu: 20_000.0,
             cpus: 2.0,

@@ -1,7 +1,8 @@
 //! From what is known of a level to its queueing network. Invariant: nothing that is measured otherwise is left for the
 //! latency to tell, for near saturation that does not tell a delay from a queue.
 
-use super::facts::{Cpu, Facts};
+use super::accounting::Cpu;
+use super::facts::Facts;
 use super::model::{HeldResource, LowerLevel, Network, ResourceKind};
 use std::collections::BTreeMap;
 
@@ -14,16 +15,18 @@ impl<'a> Facts<'a> {
     /// The queueing network of this level; `None` without scheduler statistics of the machine.
     pub fn network(&self, levels: &BTreeMap<usize, Facts<'a>>) -> Option<Network> {
         let (cpu, (_, lowest)) = (self.cpu?, levels.first_key_value()?);
-        let thread = self.thread.as_ref().map(|t| (ResourceKind::Thread, t.demand.max(self.on_one_thread()), 1.0));
+        let thread = self.queued_for().map(|t| (ResourceKind::Thread, t.demand.max(self.on_one_thread()), 1.0));
         let workers = self.workers.map(|w| (ResourceKind::Workers, w.on_cpu + w.blocked(), w.count));
         // Fewer threads than clients: a query may wait for one of them.
-        let few = self.blocked.as_ref().filter(|b| b.threads > 1.0 && b.threads < self.clients);
+        let few = self.blocked.as_ref().filter(|b| b.threads > 1.0 && b.threads < self.under_way);
         let workers = workers.or(few.map(|b| (ResourceKind::Workers, b.held, b.threads)));
         let generator = self.generator.map(|g| (ResourceKind::Generator, g.demand, g.threads));
-        let held = [thread, workers, generator].into_iter().flatten();
+        let for_server = cpu.for_server.map(|few| (ResourceKind::ServersCpus, cpu.server, few.cpus));
+        let held = [thread, workers, generator, for_server].into_iter().flatten();
         let left = (cpu.cpus - cpu.taken.unwrap_or(cpu.stolen)).max(0.1);
         let network = Network {
-            clients: self.clients,
+            clients: self.under_way,
+            think: self.think.unwrap_or(0.0),
             latency: self.latency,
             cpu: cpu.demand,
             cpus: left,
@@ -45,7 +48,7 @@ impl<'a> Facts<'a> {
         let least = cpu.cpus - (cpu.cpus - left) * self.wanted();
         let outside = self.outside_in_hand() + self.between_hosts().unwrap_or(0.0);
         let residence = cpu.demand + cpu.runnable;
-        Some(match self.clients <= cpu.cpus {
+        Some(match self.under_way <= cpu.cpus {
             true => Network { cpus: cpu.cpus, ..network }.contended(left, residence),
             false if followed => Network { cpus: cpu.cpus, ..network }.contended(left, residence).sharing(cpu.cpus),
             false if outside >= MATTERS * self.latency => {
@@ -60,7 +63,7 @@ impl<'a> Facts<'a> {
     /// several, or as many as clients.
     pub(super) fn on_one_thread(&self) -> f64 {
         let blocked = self.blocked.as_ref().filter(|b| self.workers.is_none() && b.threads == 1.0);
-        blocked.filter(|_| self.clients > 1.0).map_or(0.0, |blocked| blocked.held)
+        blocked.filter(|_| self.under_way > 1.0).map_or(0.0, |blocked| blocked.held)
     }
 
     /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
@@ -91,7 +94,7 @@ impl<'a> Facts<'a> {
     /// far as that is no wait for a CPU or for a worker that another task holds. Near saturation the latency alone
     /// does not tell delays from queues. `None` where this is the lowest level.
     fn delay_by_lowest(&self, lowest: &Facts) -> Option<f64> {
-        let cpu = lowest.cpu.filter(|cpu| lowest.clients <= cpu.cpus && lowest.level < self.level)?;
+        let cpu = lowest.cpu.filter(|cpu| lowest.under_way <= cpu.cpus && lowest.level < self.level)?;
         let wait = |facts: &Facts| Some(facts.behind.as_ref()?.wait.as_ref()?.0);
         let queued = self.held_or_wanted();
         let trip = wait(self).zip(wait(lowest)).map_or(0.0, |(here, there)| (here - there).max(0.0)) * (1.0 - queued);
@@ -110,7 +113,7 @@ impl<'a> Facts<'a> {
     /// Where the threads that handle queries are fewer than the clients and have hardly a moment to spare, queries
     /// queue for them: what is in the server's hands is a delay only as far as a thread was seen to wait.
     fn delay_by_threads(&self) -> Option<f64> {
-        let blocked = self.blocked.as_ref().filter(|b| self.workers.is_none() && b.threads < self.clients)?;
+        let blocked = self.blocked.as_ref().filter(|b| self.workers.is_none() && b.threads < self.under_way)?;
         let busy = (blocked.held + blocked.runnable) * self.throughput / 1e9 / blocked.threads;
         (busy >= ALL_HELD).then(|| self.latency - self.in_hands() + self.waited)
     }

@@ -144,7 +144,7 @@ mod tests {
             confidence: Confidence::Confident,
             because: String::new(),
             there: None,
-            effect: Some(Effect { latency: micros * 1e3, share: 0.5, throughput: 1.0 }),
+            effect: Some(Effect { latency: micros * 1e3, share: 0.5, throughput: Some(1.0) }),
             named: named.iter().map(name).collect(),
             evidence: Vec::new(),
             refuted_by: String::new(),

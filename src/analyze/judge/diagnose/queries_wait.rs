@@ -6,7 +6,7 @@ use super::blocked::Waited;
 use super::facts::Facts;
 use super::owners::{Owner, Within, owners};
 use super::wait_cpu::total;
-use super::{Candidate, Case, Evidence, HANDS, Named, OFF_CPU, PROFILE, Removal, ResourceKind, WIRE};
+use super::{Candidate, Case, Evidence, HANDS, Known, Named, OFF_CPU, PROFILE, Removal, ResourceKind, WIRE};
 use crate::analyze::Identity;
 use crate::analyze::statistics::interval::Estimate;
 use crate::analyze::time::Waiting;
@@ -57,6 +57,32 @@ fn finding(case: &Case, kind: WaitKind, cause: Cause) -> Option<Candidate> {
         tables: tables.iter().map(|(_, table)| table.clone()).collect(),
         ..Candidate::new(cause, sentence(case, &called, &at, &entries) + &on_tables(&tables))
     })
+}
+
+/// What each kind that is a cause is waited for.
+fn waited_for(kind: WaitKind) -> &'static str {
+    match kind {
+        WaitKind::RowLock => "for locks of other transactions",
+        WaitKind::Lock | WaitKind::LightweightLock => "for locks",
+        WaitKind::Flush => "until data is on the disk",
+        WaitKind::Disk => "for files",
+        WaitKind::Sleep => "asleep",
+        WaitKind::Client | WaitKind::Work | WaitKind::Other => "for something else",
+    }
+}
+
+impl Known<'_> {
+    /// ns a query that threads which handle queries wait at a level while they have one in their hands, by what for.
+    /// `None`: their waits were not followed, or none of them was recognised.
+    pub fn waits_of_queries(&self, level: usize) -> Option<BTreeMap<String, f64>> {
+        let facts = self.levels.get(&level)?;
+        let blocked = facts.blocked.as_ref().filter(|blocked| !blocked.tids.is_empty())?;
+        let mut found = BTreeMap::from([("for a CPU".to_string(), blocked.runnable)]);
+        for (kind, _) in CAUSES {
+            *found.entry(waited_for(kind).to_string()).or_default() += facts.waited(&self.waits, kind).unwrap_or(0.0);
+        }
+        Some(found)
+    }
 }
 
 /// What a query spends at a kind of wait, ns.
@@ -194,7 +220,11 @@ fn held(case: &Case, kind: WaitKind, takers: &[Owner]) -> (f64, f64) {
 /// Taking away so much waiting, and `cpu` ns of CPU with it; of that `lower_cpu` at the lower level, where it is known.
 fn removal(case: &Case, blocked: f64, cpu: f64, lower_cpu: Option<f64>) -> Removal {
     let on_thread = if case.facts.on_one_thread() > 0.0 { blocked + cpu } else { cpu * case.facts.on_busiest_thread() };
-    let held = vec![(ResourceKind::Workers, blocked + cpu), (ResourceKind::Thread, on_thread)];
+    let held = vec![
+        (ResourceKind::Workers, blocked + cpu),
+        (ResourceKind::Thread, on_thread),
+        (ResourceKind::ServersCpus, cpu),
+    ];
     Removal { cpu, lower_cpu, delay: blocked, held, ..Removal::default() }
 }
 

@@ -55,12 +55,11 @@ fn generator(case: &Case) -> Option<Candidate> {
         "The generator cannot ask faster: {threads} on a CPU, or waiting for one, {:.0} % of the time.{room}",
         100.0 * used
     );
+    let more_threads = Removal { held: vec![(ResourceKind::Generator, generator.demand)], ..Removal::default() };
     Some(Candidate {
-        removal: case.facts.cpu.map(|cpu| Removal {
-            cpu: cpu.generator.unwrap_or(0.0),
-            held: vec![(ResourceKind::Generator, generator.demand)],
-            ..Removal::default()
-        }),
+        removal: case.facts.cpu.map(|cpu| Removal { cpu: cpu.generator.unwrap_or(0.0), ..more_threads.clone() }),
+        // On saturated CPUs all threads are awake: those of the generator are the limit only where more of them gain.
+        at_least: Some(more_threads),
         measure: Some((used, "time that the load threads are busy")),
         evidence: vec![
             case.share("load threads on a CPU", generator.on_cpu, "their time", SCHEDULER),

@@ -49,7 +49,8 @@ fn blocked_by(case: &Case, wanted: fn(WaitKind) -> bool) -> Vec<Owner> {
 
 /// Taking away so much of what holds the workers; `cpu` ns of it are on a CPU.
 fn removal(blocked: f64, cpu: f64) -> Removal {
-    Removal { cpu, delay: blocked, held: vec![(ResourceKind::Workers, blocked + cpu)], ..Removal::default() }
+    let held = vec![(ResourceKind::Workers, blocked + cpu), (ResourceKind::ServersCpus, cpu)];
+    Removal { cpu, delay: blocked, held, ..Removal::default() }
 }
 
 /// Calls that block a worker without a lock.
