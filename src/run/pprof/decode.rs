@@ -2,6 +2,7 @@
 //! what it refers to and does not have is never left out in silence.
 
 use super::DEPTH_FIRST;
+use super::file::{File, NO_PROFILE};
 use crate::profile::{
     Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId, complete_names, place,
 };
@@ -9,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use pprof::protos as proto;
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use rustc_hash::FxHashMap;
 use std::io::Read;
 
@@ -70,38 +70,6 @@ pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
     }
     Ok(Foreign { profile, about, seconds, comments })
 }
-
-/// A file's samples, still encoded, and all else of it. A profile has tens of thousands of samples, each of several
-/// lists: decoded one after the other into the same room they cost a fraction.
-struct File<'a> {
-    /// Without its samples.
-    proto: proto::Profile,
-    samples: Vec<&'a [u8]>,
-}
-
-impl<'a> File<'a> {
-    fn parse(raw: &'a [u8]) -> Result<Self> {
-        // profile.proto: `repeated Sample sample = 2`.
-        const SAMPLE: u32 = 2;
-        let (mut samples, mut others, mut left) = (Vec::new(), Vec::new(), raw);
-        while !left.is_empty() {
-            let field = left;
-            let (tag, kind) = decode_key(&mut left).context(NO_PROFILE)?;
-            if tag == SAMPLE && kind == WireType::LengthDelimited {
-                let length = decode_varint(&mut left).context(NO_PROFILE)? as usize;
-                let (sample, after) = left.split_at_checked(length).context(NO_PROFILE)?;
-                samples.push(sample);
-                left = after;
-            } else {
-                skip_field(kind, tag, &mut left, DecodeContext::default()).context(NO_PROFILE)?;
-                others.extend_from_slice(&field[..field.len() - left.len()]);
-            }
-        }
-        Ok(File { proto: proto::Profile::decode(&others[..]).context(NO_PROFILE)?, samples })
-    }
-}
-
-const NO_PROFILE: &str = "not a pprof profile";
 
 struct Decoder<'a> {
     proto: &'a proto::Profile,
