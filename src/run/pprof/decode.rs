@@ -45,6 +45,8 @@ pub struct Foreign {
     pub about: usize,
     /// How long it was taken for; `None`: not told.
     pub seconds: Option<f64>,
+    /// What lies between two samples, and how much of it; `None`: not told.
+    pub period: Option<(Column, i64)>,
     /// The comments of its producer, in words.
     pub comments: Vec<String>,
 }
@@ -63,12 +65,15 @@ pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
     let comments = proto.comment.iter().map(|id| decoder.text(*id).to_string());
     let comments = comments.filter(|comment| comment != DEPTH_FIRST).collect();
     let seconds = (proto.duration_nanos > 0).then(|| proto.duration_nanos as f64 / 1e9);
+    let of =
+        |kind: &proto::ValueType| Column { kind: decoder.text(kind.ty).into(), unit: decoder.text(kind.unit).into() };
+    let period = proto.period_type.as_ref().filter(|_| proto.period > 0).map(|kind| (of(kind), proto.period));
     // Other tools keep comments and change the order.
     let profile = decoder.run(&samples, false)?;
     if profile.samples.is_empty() {
         bail!("the profile has no samples");
     }
-    Ok(Foreign { profile, about, seconds, comments })
+    Ok(Foreign { profile, about, seconds, period, comments })
 }
 
 struct Decoder<'a> {
