@@ -6,6 +6,7 @@ use super::folded::{Folded, Threads, read_folded};
 use super::kind::{Kind, kind};
 use super::packed::unpacked;
 use super::profiles::{FoldedUnit, ProfileOptions};
+use super::pruned::{Patterns, pruned};
 use super::{perf, perf_script};
 use crate::profile::{Column, ColumnKind, Profile, Space, merge, on_cpu_columns};
 use crate::run::pprof;
@@ -175,7 +176,7 @@ fn of_folded(folded: Folded, weights: Option<FoldedUnit>) -> Recorded {
 }
 
 fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
-    let pprof::Foreign { mut profile, about, seconds, period, comments } = found;
+    let pprof::Foreign { mut profile, about, seconds, period, comments, drop_frames, keep_frames } = found;
     let mut notes: Vec<String> =
         comments.into_iter().take(5).map(|comment| format!("its comment: {comment}")).collect();
     if let Some(value) = profile.samples.iter().flat_map(|sample| &sample.values).find(|value| **value < 0) {
@@ -202,7 +203,9 @@ fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
     let period = period.filter(|_| profile.column(&ColumnKind::Cpu).is_some());
     let frequency = period.map_or(0, |period| 1_000_000_000 / period.max(1));
     let report = SamplingReport { event, foreign, period, frequency, ..SamplingReport::default() };
-    Ok(Recorded { report, profile: demangled(profile), seconds, notes })
+    let (profile, note) = pruned(demangled(profile), Patterns { drop: &drop_frames, keep: &keep_frames });
+    notes.extend(note);
+    Ok(Recorded { report, profile, seconds, notes })
 }
 
 /// ns of CPU time between two samples; `None`: their clock is another one.
@@ -321,8 +324,15 @@ mod tests {
         let stack = builder.stack([main]);
         builder.sample(stack, labels, None, vec![30]);
         let period = period.map(|(kind, unit, much)| (Column { kind: kind.into(), unit: unit.into() }, much));
-        let (seconds, comments) = (None, Vec::new());
-        pprof::Foreign { profile: builder.finish(), about: 0, seconds, period, comments }
+        pprof::Foreign {
+            profile: builder.finish(),
+            about: 0,
+            seconds: None,
+            period,
+            comments: Vec::new(),
+            drop_frames: String::new(),
+            keep_frames: String::new(),
+        }
     }
 
     #[test]

@@ -49,6 +49,10 @@ pub struct Foreign {
     pub period: Option<(Column, i64)>,
     /// The comments of its producer, in words.
     pub comments: Vec<String>,
+    /// Patterns of functions that are not to be shown, with what they call; empty: none.
+    pub drop_frames: String,
+    /// Patterns of functions that are to be shown nevertheless; empty: none.
+    pub keep_frames: String,
 }
 
 /// Reads a pprof file of any producer, unpacked. What has no counterpart here is left out (addresses of named frames,
@@ -68,12 +72,13 @@ pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
     let of =
         |kind: &proto::ValueType| Column { kind: decoder.text(kind.ty).into(), unit: decoder.text(kind.unit).into() };
     let period = proto.period_type.as_ref().filter(|_| proto.period > 0).map(|kind| (of(kind), proto.period));
+    let [drop_frames, keep_frames] = [proto.drop_frames, proto.keep_frames].map(|id| decoder.text(id).to_string());
     // Other tools keep comments and change the order.
     let profile = decoder.run(&samples, false)?;
     if profile.samples.is_empty() {
         bail!("the profile has no samples");
     }
-    Ok(Foreign { profile, about, seconds, period, comments })
+    Ok(Foreign { profile, about, seconds, period, comments, drop_frames, keep_frames })
 }
 
 struct Decoder<'a> {
