@@ -25,7 +25,7 @@ pub use apart::{Named, tell_apart};
 pub use column::ColumnKind;
 pub use focus::{Callers, Focus, OUTSIDE, Split, any_of, frame_matches, split};
 pub use fold::{Away, Folded, Folding, RUNTIME, fold_runtime};
-pub use kernel::{group_frame, group_kernel, kernel_groups};
+pub use kernel::{enters_kernel, group_frame, group_kernel, kernel_groups};
 pub use merge::merge;
 pub use paths::{complete_names, crate_in, folder_of_crate, is_bare, module_path, within_module};
 pub use place::place;
