@@ -2,18 +2,33 @@
 //! cryptography that the connections under load have, and asks the machine for nothing; no text that is shown has a
 //! secret of an API's address or of its caller.
 
-use crate::connection::{HIDDEN, Secret, shown_url};
+use crate::connection::{HIDDEN, Roots, Secret, shown_url};
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use rustls::RootCertStore;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A builder of clients for `http` and `https`.
+/// A builder of clients for `http` and `https`, which believe the public authorities.
 pub fn builder() -> reqwest::ClientBuilder {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    believing(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+}
+
+/// The same of clients that believe the authorities of a connection too, where it names some (`sslrootcert`).
+///
+/// # Errors
+/// Their file cannot be read.
+pub fn builder_with(authorities: Option<&Roots>) -> Result<reqwest::ClientBuilder, String> {
+    let Some(own) = authorities else { return Ok(builder()) };
+    let mut roots = own.read()?;
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    Ok(believing(roots))
+}
+
+fn believing(roots: RootCertStore) -> reqwest::ClientBuilder {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

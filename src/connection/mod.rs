@@ -4,6 +4,7 @@
 //! passed over; a secret leaves this room towards a server only, and what is shown is rebuilt from what was understood.
 
 mod address;
+mod authorities;
 mod conninfo;
 mod driver;
 mod encryption;
@@ -20,6 +21,7 @@ mod shown;
 mod uri;
 
 pub use address::{Address, Keepalive};
+pub use authorities::read_pem;
 pub use encryption::{ClientCertificate, Encryption, Roots, TlsMode, Verify};
 pub use endpoint::Endpoint;
 pub use keywords::variables;

@@ -1,9 +1,11 @@
 //! The connection service file (PostgreSQL documentation, "The Connection Service File"). Invariant: a service that
-//! is named is found, or the error names the files that were looked into.
+//! is named is found, or the error names the files that were looked into; a file that is there and cannot be read is
+//! not passed over, and one in another encoding is read, since libpq reads bytes.
 
 use super::SettingError;
 use super::keywords::{self, Keyword};
 use super::settings::Variable;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where packages of PostgreSQL keep the machine's file: the compiled-in default upstream, and that of Debian.
@@ -24,12 +26,17 @@ pub fn read(
     let system = directories.into_iter().map(|directory| PathBuf::from(directory).join("pg_service.conf"));
     let files: Vec<PathBuf> = own.into_iter().chain(system).collect();
     for file in &files {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(cause) if named.as_ref() == Some(file) => {
-                return Err(SettingError(format!("service file {}: {cause}; correct PGSERVICEFILE", file.display())));
+        let is_named = named.as_ref() == Some(file);
+        let text = match std::fs::read(file) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(cause) if is_absent(&cause) && !is_named => continue,
+            Err(cause) => {
+                let remedy = match is_named {
+                    true => "correct PGSERVICEFILE",
+                    false => "let this user read it, or name another file by PGSERVICEFILE",
+                };
+                return Err(SettingError(format!("service file {}: {cause}; {remedy}", file.display())));
             }
-            Err(_) => continue,
         };
         if let Some(settings) = group(&text, service, file)? {
             return Ok(settings);
@@ -37,6 +44,11 @@ pub fn read(
     }
     let files = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
     Err(SettingError(format!("service {service:?} (service or PGSERVICE) is not in {files}; define it there")))
+}
+
+/// There is no such file, or no such directory.
+fn is_absent(cause: &std::io::Error) -> bool {
+    matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// The settings of one group of a file; the first of a name counts.
@@ -101,5 +113,26 @@ mod tests {
         }
         let told = read("a", Some("/nonexistent"), &|_| None).unwrap_err().to_string();
         assert!(told.starts_with("service file /nonexistent: "), "{told}");
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_read_and_one_that_cannot_be_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(".pg_service.conf");
+        let own = |name: &str| match name {
+            "HOME" => Some(home.path().display().to_string()),
+            "PGSYSCONFDIR" => Some("/nonexistent".to_string()),
+            _ => None,
+        };
+        let look = || read("a", None, &own).map_err(|error| error.to_string());
+        assert!(look().unwrap_err().contains("service \"a\" (service or PGSERVICE) is not in "));
+        std::fs::write(&file, b"# R\xe9seau\n[a]\nhost=h\n").unwrap();
+        assert_eq!(look().unwrap().into_iter().map(|(_, value)| value).collect::<Vec<_>>(), ["h"]);
+        std::fs::remove_file(&file).unwrap();
+        // Nobody can read a directory, root included.
+        std::fs::create_dir(&file).unwrap();
+        let told = look().unwrap_err();
+        assert!(told.starts_with(&format!("service file {}: ", file.display())), "{told}");
+        assert!(told.ends_with("; let this user read it, or name another file by PGSERVICEFILE"), "{told}");
     }
 }

@@ -9,7 +9,7 @@
 
 use super::lines::next_line;
 use crate::profile::{
-    Builder, Frame, FrameId, Labels, LabelsId, Miss, Profile, Sample, Space, StackId, on_cpu_columns,
+    Builder, Frame, FrameId, Labels, LabelsId, Miss, Profile, Sample, Space, StackId, enters_kernel, on_cpu_columns,
 };
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::HashMap;
@@ -241,12 +241,6 @@ fn rejoin(name: &str) -> Option<String> {
     cut.then_some(whole)
 }
 
-/// Linux' entry points on x86-64 and arm64: what they call is kernel code, whatever its name.
-fn enters_kernel(name: &str) -> bool {
-    const ENTRIES: [&str; 6] = ["entry_SYSCALL_", "entry_SYSENTER_", "asm_", "ret_from_fork", "el0t_64_", "el1h_64_"];
-    ENTRIES.iter().any(|entry| name.starts_with(entry))
-}
-
 /// The common divisor of all weights, where it is one sample's weight: it occurs itself, and is a frequency of 1 Hz to
 /// 100 kHz. A recording of cycles, or a merged one, has no such divisor.
 fn period(weights: impl Iterator<Item = u64> + Clone) -> Option<u64> {
@@ -338,6 +332,14 @@ mod tests {
             ]
         );
         assert!(folded.kernel_stacks);
+    }
+
+    #[test]
+    fn functions_of_a_program_are_no_entry_points_by_the_beginning_of_their_names() {
+        let folded = read("t;asm_parser;emit 20000\nt;asm_x86_encode 20000\nt;f;asm_exc_page_fault;handle 20000\n");
+        let space = |name: &str| folded.profile.frames.iter().find(|frame| frame.name == name).unwrap().space;
+        assert_eq!(["asm_parser", "emit", "asm_x86_encode", "f"].map(space), [Space::User; 4]);
+        assert_eq!(["asm_exc_page_fault", "handle"].map(space), [Space::Kernel; 2]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::folded::{Folded, Threads, read_folded};
 use super::kind::{Kind, kind};
 use super::packed::unpacked;
 use super::profiles::{FoldedUnit, ProfileOptions};
+use super::pruned::{Patterns, pruned};
 use super::{perf, perf_script};
 use crate::profile::{Column, ColumnKind, Profile, Space, merge, on_cpu_columns};
 use crate::run::pprof;
@@ -175,7 +176,7 @@ fn of_folded(folded: Folded, weights: Option<FoldedUnit>) -> Recorded {
 }
 
 fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
-    let pprof::Foreign { mut profile, about, seconds, comments } = found;
+    let pprof::Foreign { mut profile, about, seconds, period, comments, drop_frames, keep_frames } = found;
     let mut notes: Vec<String> =
         comments.into_iter().take(5).map(|comment| format!("its comment: {comment}")).collect();
     if let Some(value) = profile.samples.iter().flat_map(|sample| &sample.values).find(|value| **value < 0) {
@@ -183,7 +184,11 @@ fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
             "it has the value {value}: it is the difference of two profiles; import those two, and use `wireprof diff`"
         );
     }
-    notes.push(about_one(&mut profile, about));
+    let period = period.as_ref().and_then(|(column, period)| cpu_period(column, *period));
+    match period {
+        Some(period) if counts_samples(&profile) => notes.push(with_cpu(&mut profile, period)?),
+        _ => notes.push(about_one(&mut profile, about)),
+    }
     in_nanoseconds(&mut profile)?;
     let all = profile.samples.len();
     if let Some(pid) = pid {
@@ -195,8 +200,36 @@ fn of_pprof(found: pprof::Foreign, pid: Option<u32>) -> Result<Recorded> {
     }
     let foreign = (all - profile.samples.len()) as u64;
     let event = format!("pprof ({})", profile.columns.last().map_or("", |column| column.kind.as_str()));
-    let report = SamplingReport { event, foreign, ..SamplingReport::default() };
-    Ok(Recorded { report, profile: demangled(profile), seconds, notes })
+    let period = period.filter(|_| profile.column(&ColumnKind::Cpu).is_some());
+    let frequency = period.map_or(0, |period| 1_000_000_000 / period.max(1));
+    let report = SamplingReport { event, foreign, period, frequency, ..SamplingReport::default() };
+    let (profile, note) = pruned(demangled(profile), Patterns { drop: &drop_frames, keep: &keep_frames });
+    notes.extend(note);
+    Ok(Recorded { report, profile, seconds, notes })
+}
+
+/// ns of CPU time between two samples; `None`: their clock is another one.
+fn cpu_period(column: &Column, period: i64) -> Option<u64> {
+    let factor = nanoseconds(&column.unit).filter(|_| column.kind == ColumnKind::Cpu)?;
+    u64::try_from(period.checked_mul(factor)?).ok()
+}
+
+/// Its only values are numbers of samples.
+fn counts_samples(profile: &Profile) -> bool {
+    let [only] = &profile.columns[..] else { return false };
+    matches!(only.kind.as_str(), "samples" | "sample") && only.unit == "count"
+}
+
+/// Adds the CPU time that samples stand for by their period (`period_type` and `period` of profile.proto), where eBPF
+/// profilers have it. Says so.
+fn with_cpu(profile: &mut Profile, period: u64) -> Result<String> {
+    for sample in &mut profile.samples {
+        let (count, nanos) = (sample.values[0], i64::try_from(period).unwrap_or(i64::MAX));
+        let cpu = count.checked_mul(nanos);
+        sample.values.push(cpu.with_context(|| format!("{count} samples of {period} ns each are beyond 292 years"))?);
+    }
+    profile.columns = on_cpu_columns();
+    Ok(format!("values: samples in count, and as CPU time that number times its period of {period} ns"))
 }
 
 /// Keeps the values that a profile is about, and how many samples they are of; says which those are.
@@ -282,6 +315,59 @@ fn completed(report: SamplingReport, profile: &Profile) -> SamplingReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Builder, Labels, marker};
+
+    /// A profile of one stack, 30 samples, whose only column is this one.
+    fn counts(kind: &str, unit: &str, period: Option<(&str, &str, i64)>) -> pprof::Foreign {
+        let mut builder = Builder::new(vec![Column { kind: kind.into(), unit: unit.into() }]);
+        let (main, labels) = (builder.frame(marker("main")), builder.labels(Labels::default()));
+        let stack = builder.stack([main]);
+        builder.sample(stack, labels, None, vec![30]);
+        let period = period.map(|(kind, unit, much)| (Column { kind: kind.into(), unit: unit.into() }, much));
+        pprof::Foreign {
+            profile: builder.finish(),
+            about: 0,
+            seconds: None,
+            period,
+            comments: Vec::new(),
+            drop_frames: String::new(),
+            keep_frames: String::new(),
+        }
+    }
+
+    #[test]
+    fn samples_with_a_period_of_cpu_time_have_that_time() {
+        for (unit, period) in [("nanoseconds", 10_000_000), ("microseconds", 10_000), ("ms", 10)] {
+            let read = of_pprof(counts("samples", "count", Some(("cpu", unit, period))), None).unwrap();
+            assert_eq!(read.profile.columns, on_cpu_columns(), "{unit}");
+            assert_eq!(read.profile.samples[0].values, [30, 300_000_000], "{unit}");
+            assert_eq!((read.report.period, read.report.frequency), (Some(10_000_000), 100));
+            assert_eq!(read.report.event, "pprof (cpu)");
+            let told = "values: samples in count, and as CPU time that number times its period of 10000000 ns";
+            assert_eq!(read.notes, [told]);
+        }
+        assert!(of_pprof(counts("samples", "count", Some(("cpu", "s", i64::MAX / 1_000_000_000))), None).is_err());
+    }
+
+    #[test]
+    fn counts_of_something_else_or_by_another_clock_have_no_cpu_time() {
+        let cpu = Some(("cpu", "nanoseconds", 10));
+        for (kind, unit, period) in [
+            ("samples", "count", None),
+            ("samples", "count", Some(("wall", "nanoseconds", 10))),
+            ("samples", "count", Some(("cpu", "count", 10))),
+            ("contentions", "count", cpu),
+            ("samples", "bytes", cpu),
+        ] {
+            let read = of_pprof(counts(kind, unit, period), None).unwrap();
+            assert_eq!((read.profile.columns.len(), read.report.period), (1, None), "{kind} {unit} {period:?}");
+        }
+        let mut both = counts("samples", "count", Some(("cpu", "nanoseconds", 10)));
+        (both.profile.columns, both.about) = (on_cpu_columns(), 1);
+        both.profile.samples[0].values = vec![30, 299];
+        let read = of_pprof(both, None).unwrap();
+        assert_eq!((&read.profile.samples[0].values[..], read.report.period), (&[30, 299][..], Some(10)));
+    }
 
     #[test]
     fn units_of_time_are_read_in_any_case_number_and_length() {

@@ -19,6 +19,7 @@ mod perf_layout;
 mod perf_script;
 mod perf_stacks;
 mod profiles;
+mod pruned;
 mod pyroscope;
 mod scheduler;
 mod timeline;

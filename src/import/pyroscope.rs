@@ -4,6 +4,7 @@
 
 use crate::connection::shown_url;
 use crate::http::{self, Api, Credentials};
+use crate::run::pprof;
 use anyhow::{Context, Result, bail};
 use prost::Message;
 use reqwest::Url;
@@ -67,9 +68,8 @@ pub async fn fetch_pyroscope(query: &PyroscopeQuery) -> Result<Vec<u8>> {
         let said = api.said(&bytes);
         bail!("{shown} answers {}{said}; does it have Pyroscope's query API?", status.as_u16());
     }
-    let profile =
-        pprof::protos::Profile::decode(&*bytes).with_context(|| format!("{shown} answers with no profile"))?;
-    if profile.sample.is_empty() {
+    let samples = pprof::count_samples(&bytes).with_context(|| format!("{shown} answers with no profile"))?;
+    if samples == 0 {
         bail!("{shown} has no samples of `{}` in this time: look at --query, --from and --until", query.query);
     }
     Ok(bytes)

@@ -3,14 +3,13 @@
 //! host's name in it, too.
 
 use super::LoadError;
-use crate::connection::{ClientCertificate, Encryption, Roots, Verify};
+use crate::connection::{ClientCertificate, Encryption, Roots, Verify, read_pem};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::path::Path;
+use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use std::sync::Arc;
 
 /// A TLS configuration to be shared by all connections. The settings' files are read here.
@@ -51,13 +50,10 @@ fn chain(
     encryption: &Encryption,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, String> {
-    let store = match roots {
-        Roots::File(file) => read_roots(file)?,
-        Roots::Public => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-    };
+    let store = roots.read()?;
     let revoked = match &encryption.revoked {
         None => Vec::new(),
-        Some(file) => pem::<CertificateRevocationListDer>(file, "list of revoked certificates")?,
+        Some(file) => read_pem::<CertificateRevocationListDer>(file, "list of revoked certificates")?,
     };
     let builder = WebPkiServerVerifier::builder_with_provider(store.into(), provider).with_crls(revoked);
     builder.build().map_err(|cause| cause.to_string())
@@ -66,15 +62,7 @@ fn chain(
 fn identity(client: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
     let key =
         PrivateKeyDer::from_pem_file(&client.key).map_err(|cause| format!("{}: {cause}", client.key.display()))?;
-    Ok((pem(&client.certificate, "certificate")?, key))
-}
-
-/// All items of a kind in a PEM file, at least one.
-fn pem<T: PemObject>(file: &Path, what: &str) -> Result<Vec<T>, String> {
-    let said = |cause: String| format!("{}: {cause}", file.display());
-    let items = T::pem_file_iter(file).and_then(Iterator::collect).map_err(|cause: pem::Error| said(cause.to_string()));
-    let items: Vec<T> = items?;
-    if items.is_empty() { Err(said(format!("no {what} in it"))) } else { Ok(items) }
+    Ok((read_pem(&client.certificate, "certificate")?, key))
 }
 
 /// A connection for one socket to the host of this name.
@@ -83,14 +71,6 @@ pub fn connection(config: &Arc<ClientConfig>, name: &str, at: &str) -> Result<Cl
         |cause: String| LoadError::Tls { at: at.into(), cause, remedy: "give a host name or address in the URL" };
     let name = ServerName::try_from(name.to_string()).map_err(|cause| failed(cause.to_string()))?;
     ClientConnection::new(config.clone(), name).map_err(|cause| failed(cause.to_string()))
-}
-
-fn read_roots(file: &Path) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    for certificate in pem::<CertificateDer>(file, "certificate")? {
-        store.add(certificate).map_err(|cause| format!("{}: {cause}", file.display()))?;
-    }
-    Ok(store)
 }
 
 /// Asks for a known authority and leaves the name alone, for `verify-ca`.

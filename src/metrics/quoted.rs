@@ -1,5 +1,6 @@
-//! Quoted label values, as expositions and selectors write them: `"..."` with the escapes `\\`, `\"` and `\n`.
-//! Invariant: `read(escape(x))` gives `x` back.
+//! Quoted label values, as expositions and selectors write them: `"..."` with the escapes `\\`, `\"` and `\n`. Any
+//! other backslash stands for itself, as in Prometheus (`unreplace` of model/textparse/promparse.go): `"5\d\d"` is a
+//! pattern that people write. Invariant: `read(escape(x))` gives `x` back.
 
 /// Reads a quoted value at the start of `text`; answers it and the bytes it took, quotes included.
 /// `None`: `text` does not start with a quote, or the quote is never closed.
@@ -21,7 +22,8 @@ fn read_escaped(body: &str) -> Option<(String, usize)> {
             '"' => return Some((value, at + 1)),
             '\\' => match chars.next()?.1 {
                 'n' => value.push('\n'),
-                other => value.push(other),
+                plain @ ('\\' | '"') => value.push(plain),
+                other => value.extend(['\\', other]),
             },
             other => value.push(other),
         }
@@ -43,6 +45,12 @@ mod tests {
         assert_eq!(read(r#""C:\\DIR\n\"x\"",y"#), Some(("C:\\DIR\n\"x\"".to_string(), 16)));
         assert_eq!(read(r#""a,b=}"}"#), Some(("a,b=}".to_string(), 7)));
         assert_eq!(read(r#""""#), Some((String::new(), 2)));
+    }
+
+    #[test]
+    fn a_backslash_before_anything_else_stays() {
+        assert_eq!(read(r#""5\d\d|\\d\.\t""#), Some((r"5\d\d|\d\.\t".to_string(), 15)));
+        assert_eq!(read(r#""\ü" "#), Some((r"\ü".to_string(), 5)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::Scrape;
 use super::line::sample_line;
 use crate::clock::{self, Span};
-use crate::connection::shown_url;
+use crate::connection::{Roots, shown_url};
 use crate::http;
 use futures::future::BoxFuture;
 use std::collections::VecDeque;
@@ -17,8 +17,8 @@ const MOST: usize = 256 << 20;
 /// Why there is no exposition.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
-    /// The URL is malformed or not `http`.
-    #[error("`{url}` is no usable metrics URL: {why}; write http://HOST:PORT/metrics")]
+    /// The URL is malformed, or neither `http` nor `https`.
+    #[error("`{url}` is no usable metrics URL: {why}; write http://HOST:PORT/metrics, or https")]
     BadUrl {
         /// The URL, without its secrets.
         url: String,
@@ -31,6 +31,26 @@ pub enum ScrapeError {
         /// The URL, without its secrets.
         url: String,
         /// The cause at the bottom.
+        why: String,
+    },
+    /// The file of authorities cannot be read.
+    #[error("the authorities that {url} may have its certificate from cannot be read: {why}; correct sslrootcert")]
+    BadAuthorities {
+        /// The URL, without its secrets.
+        url: String,
+        /// The file, and what is wrong with it.
+        why: String,
+    },
+    /// No known authority says that the server is who it says.
+    #[error(
+        "{url} shows a certificate that cannot be believed ({why}); give its authority's as sslrootcert of the \
+            server's address or in PGSSLROOTCERT (sslmode=disable looks at neither), and the host by the name that \
+            the certificate has"
+    )]
+    NotBelieved {
+        /// The URL, without its secrets.
+        url: String,
+        /// What is wrong with the certificate.
         why: String,
     },
     /// HTTP status 404, 405 or 410.
@@ -109,18 +129,21 @@ pub struct HttpScraper {
 }
 
 impl HttpScraper {
-    /// `timeout` bounds a whole scrape. A server under load may need a second for an exposition of a megabyte.
+    /// `timeout` bounds a whole scrape. A server under load may need a second for an exposition of a megabyte. Of an
+    /// `https` server that has its certificate from none of the public authorities, it needs the connection's own.
     ///
     /// # Errors
-    /// A URL that is malformed or not `http`.
-    pub fn new(url: &str, timeout: Duration) -> Result<HttpScraper, ScrapeError> {
+    /// A URL that is malformed, or neither `http` nor `https`; a file of authorities that cannot be read.
+    pub fn new(url: &str, timeout: Duration, authorities: Option<&Roots>) -> Result<HttpScraper, ScrapeError> {
         let bad = |why: String| ScrapeError::BadUrl { url: shown_url(url), why };
         let parsed = reqwest::Url::parse(url).map_err(|e| bad(e.to_string()))?;
-        if parsed.scheme() != "http" {
-            return Err(bad(format!("its scheme is `{}`, not `http`", parsed.scheme())));
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(bad(format!("its scheme is `{}`, not `http` or `https`", parsed.scheme())));
         }
+        let unread = |why: String| ScrapeError::BadAuthorities { url: shown_url(url), why };
         // A proxy of the environment is for other hosts than the one under test.
-        let client = crate::http::builder().no_proxy().timeout(timeout).pool_max_idle_per_host(1);
+        let client =
+            http::builder_with(authorities).map_err(unread)?.no_proxy().timeout(timeout).pool_max_idle_per_host(1);
         let client = client.build().map_err(|e| bad(e.to_string()))?;
         Ok(HttpScraper { client, shown: shown_url(url), url: parsed, timeout })
     }
@@ -153,8 +176,11 @@ impl HttpScraper {
         if error.is_timeout() {
             return ScrapeError::TimedOut { url, seconds: self.timeout.as_secs_f64() };
         }
-        let connecting = error.is_connect();
-        let why = innermost(&error.without_url());
+        let (connecting, error) = (error.is_connect(), error.without_url());
+        if let Some(why) = not_believed(&error) {
+            return ScrapeError::NotBelieved { url, why };
+        }
+        let why = innermost(&error);
         if connecting { ScrapeError::Unreachable { url, why } } else { ScrapeError::BrokenOff { url, why } }
     }
 }
@@ -176,6 +202,20 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+/// What TLS has against the server's certificate; `None`: the error is another one.
+fn not_believed(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(at) = cause {
+        if let Some(rustls::Error::InvalidCertificate(why)) = at.downcast_ref() {
+            return Some(why.to_string());
+        }
+        // An error of a stream does not name what it holds as its source.
+        let held = at.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = held.map(|held| -> &(dyn std::error::Error + 'static) { held }).or_else(|| at.source());
+    }
+    None
 }
 
 /// Whether the text's first lines hold a readable sample. An error page of a proxy holds none; a single garbled line
@@ -217,11 +257,11 @@ mod tests {
 
     #[test]
     fn a_password_in_the_url_is_not_shown() {
-        let error = HttpScraper::new("https://me:secret@host/metrics", Duration::from_secs(1)).err().unwrap();
+        let error = HttpScraper::new("ftp://me:secret@host/metrics", Duration::from_secs(1), None).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "`https://me:***@host/metrics` is no usable metrics URL: its scheme is `https`, not `http`; \
-             write http://HOST:PORT/metrics"
+            "`ftp://me:***@host/metrics` is no usable metrics URL: its scheme is `ftp`, not `http` or `https`; \
+             write http://HOST:PORT/metrics, or https"
         );
     }
 

@@ -307,6 +307,13 @@ mod tests {
     }
 
     #[test]
+    fn a_class_of_a_pattern_has_one_backslash_or_two() {
+        let m = metrics("c{code=\"500\"} 1\nc{code=\"503\"} 2\nc{code=\"200\"} 4\nc{code=\"5dd\"} 8\n");
+        assert_eq!(delta(r#"c{code=~"5\d\d"}"#, &m), Some((3.0, 2)));
+        assert_eq!(delta(r#"c{code=~"5\\d\\d"}"#, &m), Some((3.0, 2)));
+    }
+
+    #[test]
     fn names_and_keys_in_quotes_select_too() {
         let m = metrics("{\"a.b\",\"c d\"=\"x\"} 1\n{\"a.b\",\"c d\"=\"y\"} 2\nplain{\"c d\"=\"x\"} 4\n");
         assert_eq!(delta(r#"{"a.b"}"#, &m), Some((3.0, 2)));

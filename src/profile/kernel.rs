@@ -21,6 +21,29 @@ const WAYS_IN: [(&str, &str); 8] = [
     ("ret_from_fork", "new thread"),
 ];
 
+/// How the names of Linux' entry points begin: on x86-64 (arch/x86/entry/entry_64.S, entry_64_fred.S, and
+/// include/asm/idtentry.h, whose stubs begin with `asm_`, as functions of any program can) and on arm64
+/// (arch/arm64/kernel/entry.S).
+const ENTRIES: [&str; 12] = [
+    "entry_SYSCALL_",
+    "entry_SYSENTER_",
+    "asm_exc_",
+    "asm_sysvec_",
+    "asm_common_interrupt",
+    "asm_spurious_interrupt",
+    "asm_fred_",
+    "asm_int80_emulation",
+    "asm_load_gs_index",
+    "ret_from_fork",
+    "el0t_64_",
+    "el1h_64_",
+];
+
+/// A function of this name is an entry point of Linux: what it calls is kernel code, whatever its name.
+pub fn enters_kernel(name: &str) -> bool {
+    ENTRIES.iter().any(|entry| name.starts_with(entry))
+}
+
 /// Each run of the kernel's frames as one: `[kernel: sendto]`. The vdso's are one, too.
 pub fn group_kernel(profile: &Profile) -> Profile {
     let groups = kernel_groups(profile);

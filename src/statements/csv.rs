@@ -1,6 +1,7 @@
 //! Recorded statement statistics: the CSV that psql's `\copy (select ... from pg_stat_statements) to ... csv header`
 //! writes (RFC 4180: quoted fields may hold commas, doubled quotes and line breaks). Invariant: columns are found by
-//! their names, and a record of another length than the header is an error with its line.
+//! their names, a record of another length than the header is an error with its line, and planning that nobody
+//! tracked is `None`.
 
 use super::{StatementRow, StatementsError, StatementsSnapshot};
 use crate::clock::Span;
@@ -21,8 +22,11 @@ pub fn read_csv(text: &str, source: &str, span: Span) -> Result<StatementsSnapsh
     };
     let (id, calls, query) = (need(&["queryid"])?, need(&["calls"])?, need(&["query"])?);
     let (exec, rows) = (need(&["total_exec_time", "total_time"])?, need(&["rows"])?);
-    let (plan, others) = (find(&["total_plan_time"]), ["userid", "dbid", "toplevel"].map(|name| find(&[name])));
-    let read = |(line, record): (usize, Vec<String>)| {
+    let (plan, plans) = (find(&["total_plan_time"]), find(&["plans"]));
+    let others = ["userid", "dbid", "toplevel"].map(|name| find(&[name]));
+    // PostgreSQL 13 and later have the columns, with zeros unless `pg_stat_statements.track_planning` was on.
+    let mut planning = false;
+    let mut read = |(line, record): (usize, Vec<String>)| {
         let number = |at: usize| {
             let bad = |_| StatementsError::Csv { line, why: format!("`{}` is no number ({})", record[at], header[at]) };
             record[at].parse::<f64>().map_err(bad)
@@ -33,6 +37,7 @@ pub fn read_csv(text: &str, source: &str, span: Span) -> Result<StatementsSnapsh
         }
         // Without an id the text is what tells statements apart.
         let own = if record[id].is_empty() { &record[query] } else { &record[id] };
+        planning |= plans.or(plan).map(number).transpose()?.is_some_and(|planned| planned > 0.0);
         let key = others.iter().flatten().fold(own.clone(), |key, &at| format!("{key}/{}", record[at]));
         Ok(StatementRow {
             key,
@@ -44,7 +49,10 @@ pub fn read_csv(text: &str, source: &str, span: Span) -> Result<StatementsSnapsh
             ..StatementRow::default()
         })
     };
-    let rows = records.map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = records.map(&mut read).collect::<Result<Vec<_>, _>>()?;
+    if !planning {
+        rows.iter_mut().for_each(|row| row.plan = None);
+    }
     Ok(StatementsSnapshot { source: source.to_string(), span, rows })
 }
 
@@ -110,6 +118,18 @@ mod tests {
         assert_eq!((rows[0].key.as_str(), rows[0].exec, rows[0].plan), ("1/10", 2e6, Some(3e6)));
         let rows = read("queryid,calls,total_time,rows,query\n,1,2,0,x\n,1,2,0,y\n").unwrap();
         assert_eq!((rows[0].key.as_str(), rows[1].key.as_str()), ("x", "y"), "statements without an id");
+    }
+
+    #[test]
+    fn planning_that_was_not_tracked_is_not_measured() {
+        let plans = |text: &str| read(text).unwrap().iter().map(|row| row.plan).collect::<Vec<_>>();
+        let head = "queryid,plans,total_plan_time,calls,total_exec_time,rows,query\n";
+        assert_eq!(plans(&format!("{head}1,0,0,5,2,5,x\n2,0,0,7,2,5,y\n")), [None, None]);
+        // One statement is planned each time, the other has its plan for good.
+        assert_eq!(plans(&format!("{head}1,0,0,5,2,5,x\n2,7,3.5,7,2,5,y\n")), [Some(0.0), Some(3.5e6)]);
+        let head = "queryid,total_plan_time,calls,total_exec_time,rows,query\n";
+        assert_eq!(plans(&format!("{head}1,0,5,2,5,x\n2,0,7,2,5,y\n")), [None, None]);
+        assert_eq!(plans(&format!("{head}1,0,5,2,5,x\n2,0.5,7,2,5,y\n")), [Some(0.0), Some(0.5e6)]);
     }
 
     #[test]

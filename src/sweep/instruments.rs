@@ -37,14 +37,18 @@ pub fn sampler(request: &Request, pid: Option<u32>, notes: &mut Vec<String>) -> 
     Ok(Some(sampler))
 }
 
-pub async fn scraper(request: &Request, notes: &mut Vec<String>) -> Result<Option<Arc<dyn Scraper>>> {
+pub async fn scraper(
+    request: &Request,
+    address: &Address,
+    notes: &mut Vec<String>,
+) -> Result<Option<Arc<dyn Scraper>>> {
     let given = request.observe.metrics_url.is_some();
     let url = request.observe.metrics_url.clone().or(request.preset.connect.metrics.clone());
     let Some(url) = url.filter(|_| !request.observe.no_metrics) else {
         notes.push("metrics were not read: no --metrics-url".into());
         return Ok(None);
     };
-    let scraper = HttpScraper::new(&url, SCRAPE_LIMIT)?;
+    let scraper = HttpScraper::new(&url, SCRAPE_LIMIT, address.encryption.roots.as_ref())?;
     match scraper.scrape().await {
         Ok(_) => Ok(Some(Arc::new(scraper))),
         Err(error) if given => {

@@ -79,7 +79,7 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
             tokio::task::block_in_place(|| load::check(address))?;
         }
     }
-    let scraper = instruments::scraper(request, notes).await?;
+    let scraper = instruments::scraper(request, address, notes).await?;
     absent.extend(unless(scraper.is_some(), Part::Metrics, notes, "give their address with --metrics-url"));
     let wire = instruments::wire(request, address, notes);
     let remedy = "leave --no-wire out; `wireprof doctor` says what following the sockets needs";

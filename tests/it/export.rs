@@ -167,6 +167,14 @@ fn firefox_has_each_sample_on_its_thread_and_each_traced_query_as_a_marker() {
     assert_eq!(throughput.len(), 3);
     let completed: f64 = numbers(&throughput[0]["samples"]["count"]).map(|rate| rate * 0.05).sum();
     assert!((completed - 1_000_000.0).abs() < 1e-3, "{completed}");
+    // The viewer plots a value over the time since the sample before: slices are 50 ms.
+    for counter in file["counters"].as_array().unwrap() {
+        let samples = &counter["samples"];
+        let figures: Vec<(f64, f64)> = numbers(&samples["count"]).zip(numbers(&samples["timeDeltas"])).collect();
+        assert_eq!(figures[0].0, 0.0, "the viewer takes the first value for 0");
+        let mut drawn = figures[1..].iter().filter(|(count, _)| *count > 0.0);
+        assert!(drawn.all(|(_, delta)| (delta - 50.0).abs() < 1e-6), "{counter}");
+    }
 }
 
 #[test]

@@ -293,6 +293,28 @@ fn a_pprof_is_about_its_default_values_else_its_last_ones_in_whatever_unit_of_ti
 }
 
 #[test]
+fn a_pprofs_own_patterns_cut_its_stacks_and_a_text_in_another_encoding_is_read() {
+    let place = Place::new();
+    let names = [("malloc(unsigned long)", ""), ("main", "")];
+    let mut file = proto::Profile::decode(&*columns(&[("cpu", "ns", 5)], "", names)).unwrap();
+    (file.drop_frames, file.keep_frames) = (file.string_table.len() as i64, file.string_table.len() as i64 + 1);
+    file.string_table.push("malloc|free".into());
+    let mut bytes = file.encode_to_vec();
+    // `repeated string string_table = 6`: a pattern that finds nothing, in Latin-1.
+    bytes.extend([6 << 3 | 2, 1, 0xe9]);
+    write(&place, "dropped.pb", bytes);
+    let told = place.run(&["import", "dropped.pb", "--width", "400"]);
+    told.assert_done(&place);
+    let run = place.the_run();
+    let profile = run.windows[0].profile.as_ref().unwrap();
+    let path = profile.path(profile.samples[0].stack);
+    let found: Vec<&str> = path.iter().map(|id| profile.frames[id.index()].name.as_str()).collect();
+    assert_eq!((found, profile.total(0)), (vec!["main"], 5));
+    let note = "dropped.pb: 1 of its 1 stacks are cut where its drop_frames says";
+    assert!(run.manifest.notes.iter().any(|told| told == note), "{:?}", run.manifest.notes);
+}
+
+#[test]
 fn names_that_a_producer_left_mangled_are_demangled_and_kernel_files_are_the_kernel() {
     let place = Place::new();
     let names = [("", "_RNvCs1234_7mycrate3foo"), ("_ZN4core3ptr13drop_in_place17h0123456789abcdefE", "")];

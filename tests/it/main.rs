@@ -42,6 +42,7 @@ mod last_lines;
 mod load_dbbench;
 mod metrics_exposition;
 mod metrics_http;
+mod metrics_https;
 mod nodes;
 mod off_cpu;
 mod package;

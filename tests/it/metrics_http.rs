@@ -39,7 +39,7 @@ fn answer(status: &str, body: &str) -> Option<String> {
 }
 
 async fn error(url: &str) -> (ScrapeError, String) {
-    let scraper = HttpScraper::new(url, Duration::from_millis(300)).unwrap();
+    let scraper = HttpScraper::new(url, Duration::from_millis(300), None).unwrap();
     let error = scraper.scrape().await.unwrap_err();
     let text = error.to_string();
     (error, text)
@@ -48,7 +48,7 @@ async fn error(url: &str) -> (ScrapeError, String) {
 #[tokio::test]
 async fn scrapes_share_one_connection_and_carry_their_duration() {
     let (url, connections) = serve(answer("200 OK", "# TYPE a counter\na 1\n"), false).await;
-    let scraper = HttpScraper::new(&url, Duration::from_secs(5)).unwrap();
+    let scraper = HttpScraper::new(&url, Duration::from_secs(5), None).unwrap();
     let first = scraper.scrape().await.unwrap();
     let second = scraper.scrape().await.unwrap();
     assert_eq!(first.text, "# TYPE a counter\na 1\n");
@@ -60,7 +60,7 @@ async fn scrapes_share_one_connection_and_carry_their_duration() {
 #[tokio::test]
 async fn a_connection_that_the_server_closed_is_opened_again() {
     let (url, connections) = serve(answer("200 OK", "a 1\n"), true).await;
-    let scraper = HttpScraper::new(&url, Duration::from_secs(5)).unwrap();
+    let scraper = HttpScraper::new(&url, Duration::from_secs(5), None).unwrap();
     scraper.scrape().await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     scraper.scrape().await.unwrap();
@@ -133,7 +133,7 @@ async fn an_answer_without_an_end_is_given_up_before_it_fills_the_memory() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap();
         while stream.write_all(block.as_bytes()).await.is_ok() {}
     });
-    let scraper = HttpScraper::new(&url, Duration::from_secs(60)).unwrap();
+    let scraper = HttpScraper::new(&url, Duration::from_secs(60), None).unwrap();
     let error = scraper.scrape().await.unwrap_err();
     assert!(error.to_string().contains("answers more than 256 MB; is this the metrics path?"), "{error}");
 }

@@ -31,7 +31,7 @@ pub async fn checks(asked: &Doctor, preset: &Preset, address: Option<&Address>) 
         let connected = connection.verdict == super::HostStatus::Good;
         checks.push(connection);
         checks.extend(administrator(asked, preset));
-        checks.extend(metrics(asked, preset).await);
+        checks.extend(metrics(asked, preset, address).await);
         if connected || asked.statements_url.is_some() {
             checks.extend(statements(asked, preset, address).await);
         }
@@ -185,7 +185,7 @@ fn administrator(asked: &Doctor, preset: &Preset) -> Option<HostCheck> {
     })
 }
 
-async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<HostCheck> {
+async fn metrics(asked: &Doctor, preset: &Preset, address: &Address) -> Vec<HostCheck> {
     const WHAT: &str = "metrics";
     let Some(url) = asked.metrics_url.clone().or(preset.connect.metrics.clone()) else {
         return vec![HostCheck::limited(
@@ -194,7 +194,7 @@ async fn metrics(asked: &Doctor, preset: &Preset) -> Vec<HostCheck> {
             "give --metrics-url, if the server has Prometheus metrics",
         )];
     };
-    let scraped = match HttpScraper::new(&url, SCRAPE_LIMIT) {
+    let scraped = match HttpScraper::new(&url, SCRAPE_LIMIT, address.encryption.roots.as_ref()) {
         Ok(scraper) => scraper.scrape().await.map(|scrape| (scrape, scraper.source())),
         Err(error) => Err(error),
     };

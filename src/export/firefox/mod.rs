@@ -4,13 +4,15 @@
 //! A window is a group of processes: the target and its companions with their threads, and the load with the traced
 //! queries of each hop and the figures over time.
 
+mod counters;
 mod queries;
 mod threads;
 
 use super::axis::{Axis, title};
-use super::series::series;
+use super::series::{Series, series};
 use crate::run::{Run, Window};
 use anyhow::{Context, Result, bail};
+use counters::samples;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use fxprof_processed_profile::{ProcessHandle, Profile, ReferenceTimestamp, SamplingInterval, Timestamp};
@@ -78,15 +80,15 @@ impl Out {
             }
         }
         for series in series(window) {
-            self.counter(&series.name, &series.points, load);
+            self.counter(&series, load);
         }
     }
 
-    fn counter(&mut self, name: &str, points: &[(crate::clock::Span, f64)], load: ProcessHandle) {
-        let counter = self.profile.add_counter(load, name, "wireprof", "by slices of 50 ms");
-        for (slice, figure) in points {
-            let middle = self.at(slice.midpoint());
-            self.profile.add_counter_sample(counter, middle, *figure, 0);
+    fn counter(&mut self, series: &Series, load: ProcessHandle) {
+        let counter = self.profile.add_counter(load, &series.name, "wireprof", "by slices of 50 ms");
+        for (at, figure) in samples(&series.points) {
+            let at = self.at(at);
+            self.profile.add_counter_sample(counter, at, figure, 0);
         }
     }
 

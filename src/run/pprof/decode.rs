@@ -2,6 +2,7 @@
 //! what it refers to and does not have is never left out in silence.
 
 use super::DEPTH_FIRST;
+use super::file::{File, NO_PROFILE};
 use crate::profile::{
     Builder, Column, Frame, FrameId, Labels, LabelsId, Miss, Profile, Space, StackId, complete_names, place,
 };
@@ -9,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use pprof::protos as proto;
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use rustc_hash::FxHashMap;
 use std::io::Read;
 
@@ -45,8 +45,14 @@ pub struct Foreign {
     pub about: usize,
     /// How long it was taken for; `None`: not told.
     pub seconds: Option<f64>,
+    /// What lies between two samples, and how much of it; `None`: not told.
+    pub period: Option<(Column, i64)>,
     /// The comments of its producer, in words.
     pub comments: Vec<String>,
+    /// Patterns of functions that are not to be shown, with what they call; empty: none.
+    pub drop_frames: String,
+    /// Patterns of functions that are to be shown nevertheless; empty: none.
+    pub keep_frames: String,
 }
 
 /// Reads a pprof file of any producer, unpacked. What has no counterpart here is left out (addresses of named frames,
@@ -63,45 +69,17 @@ pub fn decode_foreign(bytes: &[u8]) -> Result<Foreign> {
     let comments = proto.comment.iter().map(|id| decoder.text(*id).to_string());
     let comments = comments.filter(|comment| comment != DEPTH_FIRST).collect();
     let seconds = (proto.duration_nanos > 0).then(|| proto.duration_nanos as f64 / 1e9);
+    let of =
+        |kind: &proto::ValueType| Column { kind: decoder.text(kind.ty).into(), unit: decoder.text(kind.unit).into() };
+    let period = proto.period_type.as_ref().filter(|_| proto.period > 0).map(|kind| (of(kind), proto.period));
+    let [drop_frames, keep_frames] = [proto.drop_frames, proto.keep_frames].map(|id| decoder.text(id).to_string());
     // Other tools keep comments and change the order.
     let profile = decoder.run(&samples, false)?;
     if profile.samples.is_empty() {
         bail!("the profile has no samples");
     }
-    Ok(Foreign { profile, about, seconds, comments })
+    Ok(Foreign { profile, about, seconds, period, comments, drop_frames, keep_frames })
 }
-
-/// A file's samples, still encoded, and all else of it. A profile has tens of thousands of samples, each of several
-/// lists: decoded one after the other into the same room they cost a fraction.
-struct File<'a> {
-    /// Without its samples.
-    proto: proto::Profile,
-    samples: Vec<&'a [u8]>,
-}
-
-impl<'a> File<'a> {
-    fn parse(raw: &'a [u8]) -> Result<Self> {
-        // profile.proto: `repeated Sample sample = 2`.
-        const SAMPLE: u32 = 2;
-        let (mut samples, mut others, mut left) = (Vec::new(), Vec::new(), raw);
-        while !left.is_empty() {
-            let field = left;
-            let (tag, kind) = decode_key(&mut left).context(NO_PROFILE)?;
-            if tag == SAMPLE && kind == WireType::LengthDelimited {
-                let length = decode_varint(&mut left).context(NO_PROFILE)? as usize;
-                let (sample, after) = left.split_at_checked(length).context(NO_PROFILE)?;
-                samples.push(sample);
-                left = after;
-            } else {
-                skip_field(kind, tag, &mut left, DecodeContext::default()).context(NO_PROFILE)?;
-                others.extend_from_slice(&field[..field.len() - left.len()]);
-            }
-        }
-        Ok(File { proto: proto::Profile::decode(&others[..]).context(NO_PROFILE)?, samples })
-    }
-}
-
-const NO_PROFILE: &str = "not a pprof profile";
 
 struct Decoder<'a> {
     proto: &'a proto::Profile,

@@ -9,9 +9,11 @@
 
 mod decode;
 mod encode;
+mod file;
 
 pub use decode::{Foreign, decode, decode_foreign};
 pub use encode::{encode, encode_dated, encode_in_order};
+pub use file::count_samples;
 
 /// Comment of a file whose samples follow one another depth first: what two samples share of their stacks, all
 /// between them share.
@@ -22,6 +24,9 @@ mod tests {
     use super::*;
     use crate::clock::Span;
     use crate::profile::{Builder, Frame, Labels, Miss, Profile, Space, on_cpu_columns};
+    use flate2::read::GzDecoder;
+    use prost::Message;
+    use std::io::Read;
 
     fn frame(name: &str, module: &str, space: Space, inlined: bool, miss: Option<Miss>) -> Frame {
         Frame { name: name.into(), module: module.into(), space, inlined, file: String::new(), miss }
@@ -74,6 +79,45 @@ mod tests {
         assert_eq!(again.columns, profile.columns);
         assert_eq!(rows(&again), rows(&profile));
         assert_eq!(encode(&again, Span::new(0, 5_000_000_000), Some(1_003_009), &["cpu-clock".into()]).unwrap(), bytes);
+    }
+
+    /// The string table's own field (number 6) once more, with these bytes.
+    fn with_text(mut file: Vec<u8>, text: &[u8]) -> Vec<u8> {
+        file.extend([6 << 3 | 2, text.len() as u8]);
+        file.extend(text);
+        file
+    }
+
+    #[test]
+    fn texts_that_are_not_utf_8_are_read_as_far_as_they_go() {
+        let mut proto = pprof::protos::Profile::decode(&*{
+            let mut plain = Vec::new();
+            GzDecoder::new(&*encode(&sample(), Span::new(0, 1), None, &[]).unwrap()).read_to_end(&mut plain).unwrap();
+            plain
+        })
+        .unwrap();
+        let added = proto.string_table.len() as i64;
+        let thread = proto.string_table.iter().position(|text| text == "thread").unwrap() as i64;
+        let labels = proto.sample.iter_mut().flat_map(|sample| &mut sample.label);
+        labels.filter(|label| label.key == thread).for_each(|label| label.str = added);
+        let main = proto.string_table.iter().position(|text| text == "main").unwrap() as i64;
+        proto
+            .function
+            .iter_mut()
+            .filter(|function| function.name == main)
+            .for_each(|function| function.name = added + 1);
+        // The kernel keeps 15 bytes of a thread's name.
+        let file = with_text(with_text(proto.encode_to_vec(), b"file d'attent\xc3"), b"b\xe9ta");
+        assert_eq!(count_samples(&file).unwrap(), 3);
+        for profile in [decode(&file).unwrap(), decode_foreign(&file).unwrap().profile] {
+            assert!(
+                profile.labels.iter().all(|labels| labels.thread == "file d'attent\u{fffd}"),
+                "{:?}",
+                profile.labels
+            );
+            assert!(profile.frames.iter().any(|frame| frame.name == "b\u{fffd}ta"));
+            assert_eq!(profile.total(1), sample().total(1));
+        }
     }
 
     #[test]
