@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::overview::overview;
-use super::shown::{Answered, OF_RUN, Shown, answer_of, reference};
+use super::shown::{Answered, OF_RUN, Shown, answer_of, not_measured, reference};
 use super::{ARGUMENTS, Common, Outcome, input};
 use crate::analyze::cost::demands::{bounds, demands};
 use crate::analyze::cost::hot::{HotOptions, Order, hot};
@@ -102,6 +102,7 @@ impl Explain {
             lines: &lines,
             value: &value,
             runs: std::slice::from_ref(&answer.run),
+            lacking: not_measured,
         };
         page.beginning(
             || whole(run, &preset, self.top, picture.clone(), common.json),
