@@ -58,11 +58,11 @@ pub fn load_any(common: &Common, reference: &str, parts: Parts) -> Result<Loaded
 /// Where a run lies, and its manifest.
 ///
 /// # Errors
-/// [`Usage`] where there is no such run, or its manifest cannot be read.
+/// [`Usage`] where there is no such run; a manifest that cannot be read.
 pub fn find(common: &Common, reference: &str) -> Result<(PathBuf, Manifest)> {
     let store = Store::new(&common.runs);
     let directory = store.find(reference).map_err(Usage)?;
-    let manifest = Store::manifest_at(&directory).map_err(Usage)?;
+    let manifest = Store::manifest_at(&directory)?;
     Ok((directory, manifest))
 }
 

@@ -80,18 +80,6 @@ impl Store {
         &self.directory
     }
 
-    /// All runs, oldest first. Directories without a readable manifest are left out.
-    pub fn list(&self) -> Result<Vec<Manifest>> {
-        if !self.directory.exists() {
-            return Ok(Vec::new());
-        }
-        let entries =
-            fs::read_dir(&self.directory).with_context(|| format!("cannot read {}", self.directory.display()))?;
-        let mut runs: Vec<Manifest> = entries.filter_map(|entry| read_manifest(&entry.ok()?.path()).ok()).collect();
-        runs.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
-        Ok(runs)
-    }
-
     /// Where the run lies that is meant: [`Store::resolve`] says how runs are called.
     pub fn find(&self, reference: &str) -> Result<PathBuf> {
         self.resolve(reference).map(|resolved| resolved.directory)
@@ -283,6 +271,9 @@ pub(super) fn open(path: &Path) -> Result<std::io::BufReader<fs::File>> {
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     // From memory, which takes a third of the time that reading byte by byte does.
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if bytes.is_empty() {
+        return Err(anyhow!("the file is empty").context(format!("{} is damaged", path.display())));
+    }
     serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))
 }
 

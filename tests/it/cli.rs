@@ -122,7 +122,8 @@ fn runs_lists_them_and_shows_one() {
     assert_eq!(rows(&place.json(&["runs"]))[0]["run"], "20261122-101530-testbed");
     let one = place.json(&["runs", "latest"]);
     assert_eq!(figure(rows(&one), &json!({"measure": "throughput", "level": 16})), 400_000.0);
-    assert!(place.done(&["runs", "--runs", "nowhere"]).contains("No run in nowhere yet"));
+    std::fs::create_dir(place.path().join("empty")).unwrap();
+    assert!(place.done(&["runs", "--runs", "empty"]).contains("No run in empty yet"));
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn a_wrong_argument_is_usage_with_a_remedy() {
     let place = Place::new();
     for (arguments, message) in [
         (&["hot", "nosuch"][..], "no run `nosuch`"),
-        (&["hot", "--runs", "empty"], "there is no run in empty yet: `wireprof sweep` makes one"),
+        (&["hot", "--runs", "empty"], "there is no directory empty; --runs names another"),
         (&["hot", "--by", "sideways"], "possible values: self, total"),
         (&["hot", "--frame", "("], "regex parse error"),
         (&["hot", "--column", "cycles"], "has a column `cycles`; there are: cpu, samples"),

@@ -94,7 +94,7 @@ fn pruning_says_what_it_removes_and_asks_for_what_stays() {
     assert!(code == 2 && error.contains("say what stays, with --keep N"), "{error}");
     assert_eq!(place.failed(&["runs", "--keep", "1"]).0, 2, "--keep alone removes nothing");
     let would = place.done(&["runs", "--prune", "--keep", "1", "--dry-run"]);
-    assert!(would.contains("20261122-101530-testbed") && would.contains("1 runs with"), "{would}");
+    assert!(would.contains("20261122-101530-testbed") && would.contains("1 run with"), "{would}");
     assert!(would.contains("20261123-080000-testbed stays: it has a name, base"), "{would}");
     assert_eq!(files(&place.runs()).len(), 3);
     let removed = place.json(&["runs", "--prune", "--keep", "1"]);
@@ -127,4 +127,37 @@ fn a_damaged_window_costs_its_level_and_is_told_of() {
     std::fs::write(place.runs().join("20261122-101530-testbed/L0001-R1/load.json"), "{").unwrap();
     let (code, error) = place.failed(&["hot"]);
     assert!(code == 3 && error.contains("load.json is damaged"), "nothing can be read: {error}");
+}
+
+#[test]
+fn a_run_that_cannot_be_read_is_listed_as_damaged_and_is_not_told_as_none() {
+    let place = Place::new();
+    let manifest = place.runs().join("20261122-101530-testbed/manifest.json");
+    another(&place, "20261123-080000-testbed", "2026-11-23T08:00:00Z", None);
+    std::fs::write(&manifest, "").unwrap();
+    let listed = place.done(&["runs"]);
+    let told = "1 run in runs cannot be read: 20261122-101530-testbed: the file is empty: copy the run again, whole";
+    assert!(listed.contains("damaged: the file is empty") && listed.contains(told), "{listed}");
+    let (code, error) = place.failed(&["explain", "20261122"]);
+    assert!(code == 3 && error.contains(told), "{error}");
+    let (code, error) = place.failed(&["explain", "20261122-101530-testbed"]);
+    assert!(code == 3 && error.contains("manifest.json is damaged: the file is empty"), "{error}");
+    std::fs::remove_dir_all(place.runs().join("20261123-080000-testbed")).unwrap();
+    let (code, error) = place.failed(&["explain"]);
+    assert!(code == 3 && error.contains(told), "{error}");
+    assert_eq!(place.run(&["runs"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_directory_that_there_is_not_or_that_holds_runs_names_the_option() {
+    let place = Place::new();
+    for verb in ["runs", "explain"] {
+        let (code, error) = place.failed(&[verb, "--runs", "nowhere"]);
+        assert!(code == 2 && error.contains("there is no directory nowhere; --runs names another"), "{error}");
+    }
+    let (code, error) = place.failed(&["explain", "runs"]);
+    assert!(code == 2 && error.contains("`wireprof explain --runs runs`"), "{error}");
+    let (code, error) = place.failed(&["explain", "latest~5"]);
+    let told = "there is no latest~5: runs has only 1 run with a window; `wireprof runs` lists all";
+    assert!(code == 2 && error.contains(told), "{error}");
 }
