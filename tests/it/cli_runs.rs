@@ -118,7 +118,7 @@ fn a_damaged_window_costs_its_level_and_is_told_of() {
     assert!(told.contains("is read without window L0016-R1") && told.contains("load.json is damaged"), "{told}");
     let answer = String::from_utf8(output.stdout).unwrap();
     assert!(answer.contains("\"level\":1,") && !answer.contains("\"level\":16,"), "{answer}");
-    assert!(place.done(&["runs", "latest"]).contains("left out: window "));
+    assert!(place.done(&["runs", "latest"]).contains("Beware   Left out: window "));
     assert!(place.done(&["runs", "latest", "--full"]).contains("note: left out: window "));
     assert!(place.run(&["diff", "latest", "latest"]).status.code() == Some(0));
     let list = place.json(&["runs"]);
@@ -160,4 +160,26 @@ fn a_directory_that_there_is_not_or_that_holds_runs_names_the_option() {
     let (code, error) = place.failed(&["explain", "latest~5"]);
     let told = "there is no latest~5: runs has only 1 run with a window; `wireprof runs` lists all";
     assert!(code == 2 && error.contains(told), "{error}");
+}
+
+#[test]
+fn a_window_that_is_gone_is_no_part_of_a_complete_run() {
+    let place = Place::new();
+    std::fs::remove_dir_all(place.runs().join("20261122-101530-testbed/L0016-R1")).unwrap();
+    let answer = place.done(&["explain", "--brief"]);
+    let told = "is gone from the run's directory: copy the run again, whole.";
+    assert!(answer.starts_with("Run 20261122-101530-testbed (complete, 1 window unreadable)\n"), "{answer}");
+    let beware = answer.lines().skip_while(|line| !line.starts_with("Beware   Left out: window "));
+    let beware: Vec<&str> = beware.flat_map(str::split_whitespace).collect();
+    assert!(beware.join(" ").contains(told), "{answer}");
+    // A run that ended early never had the windows behind its last one.
+    let store = Store::new(place.runs());
+    let mut made = run(vec![window(1, 1, 5, 1_000_000, None)]);
+    made.manifest.id = "20261123-080000-testbed".into();
+    made.manifest.order = [1, 16].map(|level| WindowId { level, replicate: 1 }).to_vec();
+    let mut writer = store.create(made.manifest).unwrap();
+    writer.write_window(&made.windows[0], None).unwrap();
+    writer.finish("cut short after 1 of 2 windows: interrupted").unwrap();
+    let answer = place.done(&["explain", "20261123", "--brief"]);
+    assert!(answer.contains("2 windows: interrupted)\n") && !answer.contains("Left out"), "{answer}");
 }
