@@ -115,6 +115,11 @@ pub fn cut(what: &str, outcome: sweep::SweepEnd) -> anyhow::Error {
     anyhow!(super::Failed(error))
 }
 
+/// A number of clients, of a list of them.
+pub fn level(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "levels are numbers, such as 1,16".into())
+}
+
 /// What is shown of a run at its end.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]

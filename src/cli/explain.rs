@@ -1,5 +1,6 @@
 //! `wireprof explain`: where the queries are, what one costs, what grew and why.
 
+use super::conduct::level;
 use super::names::Names;
 use super::overview::overview;
 use super::shown::{Answered, OF_RUN, Shown, answer_of, not_measured, reference};
@@ -55,7 +56,7 @@ pub struct Explain {
     #[arg(long, value_name = "N", conflicts_with = "levels")]
     level: Option<usize>,
     /// Levels that the tables show [default: the first and the last]
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = level)]
     levels: Vec<usize>,
     /// Preset that says how the server's metrics divide its time [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]

@@ -141,7 +141,10 @@ pub fn seen_from(run: Run, process: Option<&str>) -> Result<Run> {
     if known.contains(&process) {
         return Ok(run.seen_from(process));
     }
-    let known = if known.is_empty() { "none was (sweep --also NAME)".into() } else { known.join(", ") };
+    let known = match known.as_slice() {
+        [] => "none was (sweep --also NAME)".to_string(),
+        known => format!("sampled were: {}", known.join(", ")),
+    };
     Err(anyhow!(Usage(anyhow!(
         "--process {process} was not sampled beside the target of run {}; {known}",
         run.manifest.id

@@ -243,6 +243,9 @@ fn a_wrong_argument_is_usage_with_a_remedy() {
         (&["hot", "--focus", "x", "--preset", "nosuch"], "there is no preset `nosuch`"),
         (&["flamegraph", "--level", "3"], "has no level 3; it has [1, 16]"),
         (&["log", "attach"], "there is no log pgwire-server-perf-log.md: `wireprof log new` makes one"),
+        (&["explain", "--levels", "1,x"], "levels are numbers, such as 1,16"),
+        (&["report", "-o", "."], "give a file's name, such as ./report.html"),
+        (&["metrics", "--followed"], "sweep with --follow 2s stores them"),
         (&["nosuchverb"], "unrecognized subcommand"),
         (&["sweep", "--url", "postgres://127.0.0.1:1/x", "--window", "soon"], "a bare number means seconds"),
         (
@@ -318,6 +321,13 @@ fn what_the_environment_refuses_is_3_and_names_the_file() {
     let (code, error) = place.failed(&["flamegraph", "-o", "file/pictures"]);
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("cannot create file/pictures: "), "{error}");
+    let (code, error) = place.failed(&["log", "new", "--title", "x", "--log", "file/log.md"]);
+    assert!(code == 3 && error.contains("--log FILE puts the log and its pictures elsewhere"), "{error}");
+    let report = place.runs().join("20261122-101530-testbed/report.html.tmp");
+    std::fs::create_dir(&report).unwrap();
+    let (code, error) = place.failed(&["report"]);
+    assert!(code == 3 && error.trim_end().ends_with("; -o FILE writes it elsewhere"), "{error}");
+    std::fs::remove_dir(report).unwrap();
     for window in ["L0001-R1", "L0016-R1"] {
         std::fs::write(place.runs().join("20261122-101530-testbed").join(window).join("load.json"), "{").unwrap();
     }
