@@ -79,7 +79,7 @@ fn hot_answers_the_latest_run_as_text_and_as_json() {
     let place = Place::new();
     let text = place.done(&["hot", "--width", "100"]);
     assert!(
-        text.starts_with("Hot functions of the program, with what they call, run 20261122-101530-testbed\n"),
+        text.starts_with("Hot functions of the program, libraries and kernel included, run 20261122-101530-testbed\n"),
         "{text}"
     );
     let own = place.done(&["hot", "--by", "self"]);
