@@ -154,7 +154,7 @@ impl Answer<'_> {
         let run = store.load(&reference)?;
         // For lists of runs only: what is printed is judged again.
         if let Err(error) = keep_verdict(&run, self.preset, &directory) {
-            progress.note(&format!("no verdict is kept with the run: {error:#}"));
+            progress.note(&format!("no finding is kept with the run: {error:#}"));
         }
         // Whether it was reached is part of the answer to who asked.
         if let Some(goal) = run.manifest.precision {

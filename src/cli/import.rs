@@ -199,7 +199,7 @@ impl Import {
             );
         }
         if let Err(error) = keep_verdict(&run, &preset, writer.directory()) {
-            progress.note(&format!("no verdict is kept with the run: {error:#}"));
+            progress.note(&format!("no finding is kept with the run: {error:#}"));
         }
         progress.done();
         let ended = if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done };

@@ -152,7 +152,7 @@ fn stored(store: &Store, manifest: &Manifest, now: SystemTime) -> StoredRun {
         manifest: manifest.clone(),
         age: created.and_then(|created| now.duration_since(created).ok()),
         highest,
-        verdict: verdict.ok_or_else(|| "no verdict is kept with it; `wireprof diagnose RUN` finds one".into()),
+        verdict: verdict.ok_or_else(|| "no finding is kept with it; `wireprof diagnose RUN` has them".into()),
     }
 }
 

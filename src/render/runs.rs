@@ -35,7 +35,7 @@ pub fn runs_report(runs: &[StoredRun], unread: &[Unread], all: bool) -> Report {
         Column::text("levels", "levels"),
         Column::number("throughput", "throughput", "q/s"),
         Column::number("mean_latency", "mean latency", "µs"),
-        Column::text("first_verdict", "first verdict"),
+        Column::text("first_verdict", "first finding"),
         Column::text("revision", "revision"),
         Column::text("ended", "ended"),
     ];

@@ -77,7 +77,7 @@ fn the_list_has_whole_ids_figures_and_verdicts_without_reading_profiles() {
     }
     let first = of(1, "throughput");
     assert_eq!(first["first_verdict"], "CPU saturated, 43 %");
-    assert!(newest["not_told"]["first_verdict"].as_str().unwrap().contains("no verdict is kept"), "{newest}");
+    assert!(newest["not_told"]["first_verdict"].as_str().unwrap().contains("no finding is kept"), "{newest}");
     for key in ["run", "created", "preset", "levels", "ended"] {
         assert!(first.get(key).is_some(), "{key} was there before");
     }
