@@ -34,6 +34,9 @@ const ALPHA: f64 = 0.01;
 #[derive(Args)]
 #[command(
     next_help_heading = "Sides",
+    mut_arg("section", |section| section.help(
+        "Only these sections: freshness (only with --probe), verdicts, predicted, sides"
+    )),
     after_help = "\
 Sides differ in what is given with --a-... and --b-...; all else goes for both. \
 Turns alternate (ABBA BAAB ...), a server that wireprof starts is started anew for each, and the comparison ends as \
@@ -130,8 +133,15 @@ pub struct Compare {
     live: LiveOutput,
 }
 
-/// The sections of a comparison.
+/// The sections of a comparison; the help names them.
 pub const SECTIONS: [&str; 4] = ["freshness", "verdicts", "predicted", "sides"];
+
+fn lacking(section: &str) -> &'static str {
+    match section {
+        "freshness" => "only with --probe read-after-write",
+        _ => "nothing was predicted from the sides' parts",
+    }
+}
 
 fn parameter(text: &str) -> Result<Step, String> {
     Step::from_alter_system(text).ok_or_else(|| {
@@ -348,6 +358,7 @@ impl Compare {
             lines: &lines,
             value: &value,
             runs: &report.runs,
+            lacking,
         };
         page.ending(|| report.clone(), || report.sections.clone())
     }

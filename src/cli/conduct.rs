@@ -115,6 +115,11 @@ pub fn cut(what: &str, outcome: sweep::SweepEnd) -> anyhow::Error {
     anyhow!(super::Failed(error))
 }
 
+/// A number of clients, of a list of them.
+pub fn level(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "levels are numbers, such as 1,16".into())
+}
+
 /// What is shown of a run at its end.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
@@ -149,7 +154,7 @@ impl Answer<'_> {
         let run = store.load(&reference)?;
         // For lists of runs only: what is printed is judged again.
         if let Err(error) = keep_verdict(&run, self.preset, &directory) {
-            progress.note(&format!("no verdict is kept with the run: {error:#}"));
+            progress.note(&format!("no finding is kept with the run: {error:#}"));
         }
         // Whether it was reached is part of the answer to who asked.
         if let Some(goal) = run.manifest.precision {

@@ -17,7 +17,7 @@ const BYTES: usize = 8_000;
 /// Width of a diagnosis in a log, in characters.
 const WIDTH: usize = 120;
 
-/// Verdicts at a level, the first one first: cause, effect, evidence, what would refute it, what to try
+/// Findings at a level, the first one first: cause, effect, evidence, what would refute it, what to try
 #[derive(Args)]
 #[command(
     next_help_heading = "What is shown",
@@ -26,7 +26,7 @@ Examples:
   # the latest run, at its highest level
   wireprof diagnose
   wireprof diagnose RUN --level 16
-  # all verdicts of all levels, with all their evidence
+  # all findings of all levels, with all their evidence
   wireprof diagnose RUN --json"
 )]
 pub struct Diagnose {
@@ -94,7 +94,7 @@ pub fn keep_verdicts(directories: &[&Path], preset: &Preset) {
     for directory in directories {
         let run = Store::load_readable(directory, Parts { timelines: false, ..Parts::ALL });
         if let Err(error) = run.and_then(|run| keep_verdict(&run, preset, directory)) {
-            output::told(format_args!("no verdict is kept with {}: {error:#}", directory.display()));
+            output::told(format_args!("no finding is kept with {}: {error:#}", directory.display()));
         }
     }
 }

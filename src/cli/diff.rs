@@ -21,6 +21,9 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(
     next_help_heading = "What is shown",
+    mut_arg("section", |section| section.help(
+        "Only these sections: unlike, level, pictures (only with --svg)"
+    )),
     after_help = "\
 Examples:
   # which levels got faster or slower, and through what
@@ -75,8 +78,15 @@ pub struct Diff {
     shown: Shown,
 }
 
-/// The sections of a difference.
+/// The sections of a difference; the help names them.
 pub const SECTIONS: [&str; 3] = ["unlike", "level", "pictures"];
+
+fn lacking(section: &str) -> &'static str {
+    match section {
+        "pictures" => "only with --svg DIR",
+        _ => "the runs have no level in common",
+    }
+}
 
 fn rename(text: &str) -> Result<Rename, String> {
     let (old, new) = text.split_once('=').ok_or_else(|| format!("`{text}` is not OLD=NEW"))?;
@@ -131,6 +141,7 @@ impl Diff {
             lines: &lines,
             value: &value,
             runs: &report.runs,
+            lacking,
         };
         let sections = || report.sections.clone();
         page.beginning(|| report.clone(), sections, sections)

@@ -114,7 +114,7 @@ impl Doctor {
         let last = self.verdict(refused, address.is_some(), chosen, lacks);
         let title = format!("What is permitted: {}", last[0]);
         let mut sections: Vec<Section> = sections.into_iter().map(|(section, _)| section).collect();
-        sections.push(Section { id: "verdict", title: "Verdict".into(), notes: last, ..Section::default() });
+        sections.push(Section { id: "verdict", title: "Conclusion".into(), notes: last, ..Section::default() });
         let sections = if common.json { sections } else { sections.into_iter().map(remedies_below).collect() };
         output::report(common, &Report { title, sections, ..Report::default() })?;
         Ok(if possible { Outcome::Done } else { Outcome::NotPermitted })
@@ -157,7 +157,7 @@ fn refusals(verdicts: &[HostStatus]) -> usize {
 fn section(title: &str, checks: &[HostCheck]) -> (Section, Vec<HostStatus>) {
     let columns = vec![
         Column::text("check", "check"),
-        Column::text("verdict", "verdict"),
+        Column::text("verdict", "status"),
         Column::text("found", "found"),
         Column::text("remedy", "remedy"),
     ];

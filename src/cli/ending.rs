@@ -4,7 +4,7 @@ use super::explain::of_run;
 use super::json_lines::JsonLines;
 use super::names::Names;
 use super::screen::size;
-use super::shown::{Answered, Shown, after_measuring, answer_of, reference};
+use super::shown::{Answered, Shown, after_measuring, answer_of, not_measured, reference};
 use super::{Common, Outcome, input};
 use crate::preset::Preset;
 use crate::render::{Framing, Report, answer_lines, answer_value};
@@ -44,8 +44,15 @@ impl Ending<'_> {
             events.answer(value);
             return Ok(Outcome::Done);
         }
-        let page =
-            Answered { common, names, shown, lines: &lines, value: &value, runs: std::slice::from_ref(&answer.run) };
+        let page = Answered {
+            common,
+            names,
+            shown,
+            lines: &lines,
+            value: &value,
+            runs: std::slice::from_ref(&answer.run),
+            lacking: not_measured,
+        };
         page.ending(|| whole(&run), || of_run(&run, preset, &shown.section, &directory.display().to_string()))
     }
 }

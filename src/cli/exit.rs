@@ -7,6 +7,7 @@ use crate::import::NoLevels;
 use crate::load::LoadError;
 use crate::remote::Refused;
 use crate::render::json_error;
+use crate::run::Unreadable;
 use crate::target::Forbidden;
 use crate::workload::WorkloadError;
 use anyhow::{Error, Result};
@@ -102,7 +103,8 @@ pub fn code(error: &Error) -> u8 {
     if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<Refused>()) {
         return refused.code;
     }
-    if error.chain().any(|cause| cause.is::<Forbidden>()) {
+    let asked = error.downcast_ref::<Usage>().map_or(error, |Usage(inner)| inner);
+    if error.chain().chain(asked.chain()).any(|cause| cause.is::<Forbidden>() || cause.is::<Unreadable>()) {
         return 3;
     }
     let said = |cause: &(dyn std::error::Error + 'static)| {

@@ -1,8 +1,9 @@
 //! `wireprof explain`: where the queries are, what one costs, what grew and why.
 
+use super::conduct::level;
 use super::names::Names;
 use super::overview::overview;
-use super::shown::{Answered, OF_RUN, Shown, answer_of, reference};
+use super::shown::{Answered, OF_RUN, Shown, answer_of, not_measured, reference};
 use super::{ARGUMENTS, Common, Outcome, input};
 use crate::analyze::cost::demands::{bounds, demands};
 use crate::analyze::cost::hot::{HotOptions, Order, hot};
@@ -55,7 +56,7 @@ pub struct Explain {
     #[arg(long, value_name = "N", conflicts_with = "levels")]
     level: Option<usize>,
     /// Levels that the tables show [default: the first and the last]
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = level)]
     levels: Vec<usize>,
     /// Preset that says how the server's metrics divide its time [default: the run's]
     #[arg(long, value_name = "NAME|PATH")]
@@ -102,6 +103,7 @@ impl Explain {
             lines: &lines,
             value: &value,
             runs: std::slice::from_ref(&answer.run),
+            lacking: not_measured,
         };
         page.beginning(
             || whole(run, &preset, self.top, picture.clone(), common.json),

@@ -14,7 +14,7 @@ use crate::analyze::judge::checks::check_window;
 use crate::connection::shown_arguments;
 use crate::import::{FoldedUnit, ImportOptions, Imported, ProfileFile, ProfileOptions, Told, import, import_profiles};
 use crate::preset::Preset;
-use crate::run::{Expositions, Store};
+use crate::run::{COMPLETE, Expositions, Store};
 use crate::workload::parse_duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -187,7 +187,7 @@ impl Import {
             let texts = scrapes.map(|(before, after)| Expositions { before, after, series: None, followed: None });
             writer.write_window(&imported.window, texts)?;
         }
-        writer.finish("complete")?;
+        writer.finish(COMPLETE)?;
         let reference = writer.directory().display().to_string();
         // What is shown is what was stored.
         let run = store.load(&reference).context("the run was written and cannot be read again")?;
@@ -199,7 +199,7 @@ impl Import {
             );
         }
         if let Err(error) = keep_verdict(&run, &preset, writer.directory()) {
-            progress.note(&format!("no verdict is kept with the run: {error:#}"));
+            progress.note(&format!("no finding is kept with the run: {error:#}"));
         }
         progress.done();
         let ended = if guards_failed(&run) { Outcome::CheckFailed } else { Outcome::Done };

@@ -58,11 +58,11 @@ pub fn load_any(common: &Common, reference: &str, parts: Parts) -> Result<Loaded
 /// Where a run lies, and its manifest.
 ///
 /// # Errors
-/// [`Usage`] where there is no such run, or its manifest cannot be read.
+/// [`Usage`] where there is no such run; a manifest that cannot be read.
 pub fn find(common: &Common, reference: &str) -> Result<(PathBuf, Manifest)> {
     let store = Store::new(&common.runs);
     let directory = store.find(reference).map_err(Usage)?;
-    let manifest = Store::manifest_at(&directory).map_err(Usage)?;
+    let manifest = Store::manifest_at(&directory)?;
     Ok((directory, manifest))
 }
 
@@ -141,7 +141,10 @@ pub fn seen_from(run: Run, process: Option<&str>) -> Result<Run> {
     if known.contains(&process) {
         return Ok(run.seen_from(process));
     }
-    let known = if known.is_empty() { "none was (sweep --also NAME)".into() } else { known.join(", ") };
+    let known = match known.as_slice() {
+        [] => "none was (sweep --also NAME)".to_string(),
+        known => format!("sampled were: {}", known.join(", ")),
+    };
     Err(anyhow!(Usage(anyhow!(
         "--process {process} was not sampled beside the target of run {}; {known}",
         run.manifest.id

@@ -6,7 +6,7 @@ use super::names::Names;
 use super::overview::checks_failing;
 use super::own_load::OwnLoad;
 use super::progress::Progress;
-use super::shown::{Answered, Shown, after_measuring, answer_of, reference};
+use super::shown::{Answered, Shown, after_measuring, answer_of, not_measured, reference};
 use super::{Common, Outcome, Usage, input};
 use crate::analyze::compare::ladder::ladder;
 use crate::preset::{Checks, Preset, Rung};
@@ -122,6 +122,7 @@ impl Ladder {
             lines: &lines,
             value: &value,
             runs: std::slice::from_ref(&answer.run),
+            lacking: not_measured,
         };
         page.beginning(|| report.clone(), Vec::new, Vec::new)
     }

@@ -56,7 +56,8 @@ impl Metrics {
             loaded.run.windows = windows;
             if loaded.run.windows.is_empty() {
                 let id = &loaded.run.manifest.id;
-                let why = "the server's metrics around these seconds were not stored";
+                let why =
+                    "the server's metrics around these seconds were not stored: sweep with --follow 2s stores them";
                 return Err(anyhow!(Usage(anyhow!("--followed shows nothing of run {id}: {why}"))));
             }
         }

@@ -127,7 +127,7 @@ fn hottest(run: &Run, preset: &Preset) -> Vec<Section> {
     let options = HotOptions { top: TOP, ..HotOptions::default() };
     let mut sections = vec![section("Hot frames, self".into(), &hot(run, &options))];
     if let Some(focus) = input::foci(preset).into_iter().next() {
-        let title = format!("Hot frames within focus {}, with what they call", focus.name);
+        let title = format!("Hot frames within focus {}, libraries and kernel included", focus.name);
         let options = HotOptions {
             focus: Some(focus),
             by: By::Total,

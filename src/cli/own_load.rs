@@ -1,7 +1,7 @@
 //! What the verbs with a load of their own have in common: sweep, compare and ladder. Invariant: an option is here only
 //! if all of them honour it.
 
-use super::conduct::seconds;
+use super::conduct::{level, seconds};
 use super::connect::Connect;
 use super::load::Load;
 use super::observe::Observe;
@@ -32,7 +32,7 @@ pub struct OwnLoad {
 #[command(next_help_heading = "Plan")]
 struct Windows {
     /// Numbers of clients
-    #[arg(long, value_name = "N,N,..", value_delimiter = ',', default_value = "1,4,16,64")]
+    #[arg(long, value_name = "N,N,..", value_delimiter = ',', value_parser = level, default_value = "1,4,16,64")]
     levels: Vec<usize>,
     /// Length of a window, such as 5s, 500ms or 1m; a bare number means seconds [default: the workload's duration, else
     /// 10s]

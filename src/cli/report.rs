@@ -53,6 +53,11 @@ pub struct Report {
 impl Report {
     pub fn run(self, common: &Common) -> Result<Outcome> {
         let progress = Progress::new();
+        if let Some(path) = self.output.as_ref().filter(|path| path.is_dir()) {
+            let file = path.join(PAGE);
+            let why = anyhow!("-o {} is a directory: give a file's name, such as {}", path.display(), file.display());
+            return Err(anyhow!(Usage(why)));
+        }
         let shown = self.after.as_ref().unwrap_or(&self.run);
         working(&progress, "reading the run");
         let loaded = input::load(common, shown, Parts::ALL)?;
@@ -71,11 +76,12 @@ impl Report {
             refuse(difference);
             return Ok(Outcome::CheckFailed);
         }
+        let named = self.output.is_some();
+        let path = self.output.unwrap_or_else(|| loaded.directory.join(PAGE));
         working(&progress, "analysing it");
         let text = text(run, &preset, &loaded.directory, difference.as_ref())?;
         progress.done();
-        let path = self.output.unwrap_or_else(|| loaded.directory.join(PAGE));
-        write_picture(&path, &text)?;
+        write_page(&path, &text, named)?;
         match common.json {
             true => output::report(common, &told(run, difference.as_ref(), &path, text.len())),
             false => output::text(&format!("{}\n", path.display())),
@@ -88,6 +94,12 @@ impl Report {
         let ((before, _), (after, _)) = sides(common, [&self.run, after], &options)?;
         Ok(compare(&before, &after, &options))
     }
+}
+
+/// Writes the page where it was asked for, or into the run's directory, which may be another's.
+fn write_page(path: &Path, text: &str, named: bool) -> Result<()> {
+    let remedy = if named { "" } else { "; -o FILE writes it elsewhere" };
+    write_picture(path, text).map_err(|error| anyhow!("{error:#}{remedy}"))
 }
 
 /// What programs are told: where the page is, and how large.

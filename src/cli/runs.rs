@@ -12,7 +12,8 @@ use crate::parallel;
 use crate::render::{
     Cell, Column, Report, Section, StoredRun, Table, checks_report, level_tables, manifest_lines, runs_report,
 };
-use crate::run::{Kept, Manifest, Parts, Run, Store};
+use crate::run::{Kept, Manifest, Parts, Run, Store, unread_told};
+use crate::words::counted;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use std::time::{Duration, SystemTime};
@@ -74,20 +75,27 @@ impl Runs {
             return ending.tell(run, &preset, |run| run_report(run, common.json));
         }
         let store = Store::new(&common.runs);
-        let mut manifests = store.list()?;
+        let (mut manifests, unread) = store.read_all().map_err(Usage)?;
         let left_out = manifests.len().saturating_sub(self.last);
         let shown = manifests.split_off(left_out);
         let now = SystemTime::now();
-        let mut report = runs_report(&parallel::each(&shown, |manifest| stored(&store, manifest, now)), common.json);
-        if shown.is_empty() && left_out == 0 {
+        let shown = parallel::each(&shown, |manifest| stored(&store, manifest, now));
+        let mut report = runs_report(&shown, &unread, common.json);
+        if !unread.is_empty() {
+            report.sections[0].notes.push(format!("{}.", unread_told(&store, &unread)));
+        } else if shown.is_empty() && left_out == 0 {
             report.sections[0].notes.push(format!(
                 "No run in {} yet: `wireprof sweep` makes one, --runs names another place.",
                 common.runs.display()
             ));
-        } else if left_out > 0 {
-            report.sections[0].notes.push(format!("{left_out} older runs are not shown: --last N shows more."));
         }
-        output::report(common, &report)
+        if left_out > 0 {
+            report.sections[0]
+                .notes
+                .push(format!("Not shown: {} (--last N shows more).", counted(left_out as u64, "older run")));
+        }
+        let none = shown.is_empty() && !unread.is_empty();
+        output::report(common, &report).map(|outcome| if none { Outcome::NotPermitted } else { outcome })
     }
 
     /// Removes what is not to be kept, and says what that was.
@@ -113,7 +121,8 @@ impl Runs {
         };
         let bytes: u64 = removed.iter().map(|one| one.bytes).sum();
         let done = if self.dry_run { "would be removed" } else { "removed" };
-        let mut notes = vec![format!("{} runs with {:.1} MB {done}.", removed.len(), bytes as f64 / 1e6)];
+        let mut notes =
+            vec![format!("{} with {:.1} MB {done}.", counted(removed.len() as u64, "run"), bytes as f64 / 1e6)];
         notes.extend(rest.iter().map(|rest| format!("{} stays: {}.", rest.what, rest.why)));
         let tables = if removed.is_empty() {
             Vec::new()
@@ -143,7 +152,7 @@ fn stored(store: &Store, manifest: &Manifest, now: SystemTime) -> StoredRun {
         manifest: manifest.clone(),
         age: created.and_then(|created| now.duration_since(created).ok()),
         highest,
-        verdict: verdict.ok_or_else(|| "no verdict is kept with it; `wireprof diagnose RUN` finds one".into()),
+        verdict: verdict.ok_or_else(|| "no finding is kept with it; `wireprof diagnose RUN` has them".into()),
     }
 }
 

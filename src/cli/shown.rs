@@ -42,6 +42,7 @@ pub struct Shown {
     /// Everything: all sections, levels and rows
     #[arg(id = "everything", long = "full")]
     pub full: bool,
+    // What `diff` and `compare` have instead is said there.
     /// Only these sections: levels, places, tree, slowest, hands, costs, waits, functions, metrics, checks and others;
     /// a wrong name lists them
     #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "everything")]
@@ -76,18 +77,26 @@ impl Shown {
         !self.full && !common.json
     }
 
-    /// Of these sections those that are asked for, in that order; what the run lacks says so.
-    fn chosen(&self, sections: Vec<Section>) -> Vec<Section> {
+    /// Of these sections those that are asked for, in that order; what there is nothing for says why.
+    fn chosen(&self, sections: Vec<Section>, lacking: Lacking) -> Vec<Section> {
         let of = |name: &String| {
             let found: Vec<Section> = sections.iter().filter(|section| section.id == name).cloned().collect();
             if found.is_empty() {
-                let notes = vec![format!("There is nothing for section {name} in this run: it was not measured.")];
+                let notes = vec![format!("Section {name}: {}.", lacking(name))];
                 return vec![Section { notes, ..Section::default() }];
             }
             found.into_iter().map(brief).collect()
         };
         self.section.iter().flat_map(of).collect()
     }
+}
+
+/// Why there is nothing for a section that can be asked for.
+pub type Lacking = fn(&str) -> &'static str;
+
+/// Why a run has nothing for a section.
+pub fn not_measured(_section: &str) -> &'static str {
+    "there is nothing for it in this run; it was not measured"
 }
 
 /// Of the whole report the wanted sections; what it lacks is among those with names.
@@ -109,6 +118,7 @@ pub struct Answered<'a> {
     pub value: &'a Value,
     /// Ids of the runs that it is of.
     pub runs: &'a [String],
+    pub lacking: Lacking,
 }
 
 impl Answered<'_> {
@@ -168,7 +178,7 @@ impl Answered<'_> {
             let report = on_terminal(&self.named_as_asked(whole()), &screen(self.common.width));
             return Some(output::text(&with_answer(report)));
         }
-        let chosen = || output::text(&self.sections(self.shown.chosen(named())));
+        let chosen = || output::text(&self.sections(self.shown.chosen(named(), self.lacking)));
         (!self.shown.section.is_empty()).then(chosen)
     }
 

@@ -325,7 +325,7 @@ mod tests {
             ("postgres://a:1,b:2/", "host names several servers"),
             ("host=a port=1,2", "port names several servers"),
             ("postgres://h/?sslnegotiation=direct&sslmode=require", "sslnegotiation=direct is not supported"),
-            ("nonsense", "the server's address is not understood: "),
+            ("nonsense", "`nonsense` is neither a URL nor key=value pairs; "),
             ("postgres://h/?no=1", "the server's address is not understood: "),
             ("host=h port=0", "port is not from 1 to 65535"),
             ("host=h port=S3CR", "port is no whole number"),

@@ -21,6 +21,10 @@ pub fn parse(text: &str) -> Result<Pairs, SettingError> {
 fn words(text: &str) -> Result<Pairs, SettingError> {
     let mut rest = text.trim_start_matches(is_blank);
     let mut pairs = Pairs::new();
+    let before_value = rest.split_once("://").map_or(rest, |(scheme, _)| scheme);
+    if !rest.is_empty() && !rest.contains(is_blank) && !before_value.contains('=') {
+        return Err(SettingError::no_form(rest));
+    }
     while !rest.is_empty() {
         let end = rest.find(|c| c == '=' || is_blank(c)).unwrap_or(rest.len());
         let (name, behind) = rest.split_at(end);
@@ -102,10 +106,31 @@ mod tests {
 
     #[test]
     fn what_is_no_string_is_refused_without_a_piece_of_a_password() {
-        for text in ["password=my S3CR", "S3CR", "password='S3CR", "POSTGRES://u:S3CR@h/d", "me/S3CR@h"] {
+        for text in ["password=my S3CR", "S3CR", "password='S3CR", "POSTGRES://u:S3CR@h/d", "me/S3CR@h", "me:S3CR"] {
             let told = words(text).unwrap_err().to_string();
             assert!(told.starts_with("the server's address is not understood: ") && !told.contains("S3CR"), "{told}");
         }
         assert!(words("host h").unwrap_err().to_string().contains("no `=` follows `host`"));
+    }
+
+    #[test]
+    fn an_address_without_a_form_is_told_which_one_it_lacks_and_no_example_is_masked() {
+        let example = "write postgres://USER@HOST:PORT/DATABASE, or host=... port=... user=... dbname=...";
+        for (text, wanted) in [
+            (
+                "localhost:5432",
+                "`localhost:5432` is neither a URL nor key=value pairs; write postgres://USER@localhost:5432/DATABASE",
+            ),
+            ("foo", "`foo` is neither a URL nor key=value pairs; write postgres://USER@foo/DATABASE"),
+            ("user:secret@host", "it is neither a URL nor key=value pairs"),
+            ("mysql://user:secret@host/d?a=b", "its scheme is `mysql`, not `postgres`"),
+        ] {
+            let wanted = match text.contains('@') {
+                true => format!("the server's address is not understood: {wanted}; {example}"),
+                false => wanted.to_string(),
+            };
+            let told = words(text).unwrap_err().to_string();
+            assert_eq!(crate::connection::without_secrets(&told), wanted);
+        }
     }
 }

@@ -62,6 +62,9 @@ pub fn shown_argument(argument: &str) -> String {
 }
 
 static URL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[A-Za-z][A-Za-z0-9+.-]*://\S+"));
+/// A URL of the program's own examples and of usage texts: words in the place of every part that can be secret.
+static EXAMPLE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[a-z]+://(?:[\[\]:@]*(?:USER|PASSWORD|HOST|PORT))+(?:/[\w./]*)?$"));
 /// The beginning of an address whose scheme was left out: user, password, host.
 static USER_INFO: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\b([A-Za-z_][\w.+-]*):([^\s:@/'"`]+)@(\w[\w.-]*)"#));
 /// A name, perhaps quoted, and the sign before its value.
@@ -91,10 +94,10 @@ fn pattern(text: &str) -> Regex {
 pub fn without_secrets(text: &str) -> String {
     let text = KNOWN_FORMS.replace_all(text, HIDDEN);
     let text = URL.replace_all(&text, |found: &regex::Captures| shown_in_text(&found[0]));
-    let text = USER_INFO.replace_all(&text, |found: &regex::Captures| match &found[3] {
-        // An image's name with its digest.
-        "sha256" => found[0].to_string(),
-        host => format!("{}:{HIDDEN}@{host}", &found[1]),
+    let text = USER_INFO.replace_all(&text, |found: &regex::Captures| match (&found[2], &found[3]) {
+        // An image's name with its digest, and an example.
+        (_, "sha256") | ("PASSWORD", "HOST") => found[0].to_string(),
+        (_, host) => format!("{}:{HIDDEN}@{host}", &found[1]),
     });
     let text = replace(&text, &SETTING, |name| is_secret_name(name).then_some(&*VALUE));
     let text = replace(&text, &SETTING, |name| name.to_lowercase().ends_with("authorization").then_some(&*LINE));
@@ -144,7 +147,11 @@ fn shown_in_text(token: &str) -> String {
         return format!("{scheme}://{HIDDEN}");
     }
     let bare = url.trim_end_matches([')', ']', '}', ',', ';', '.']);
-    let shown = if super::uri::rest(bare).is_some() { shown_connection(bare) } else { shown_url(bare) };
+    let shown = match super::uri::rest(bare) {
+        _ if EXAMPLE.is_match(bare) => bare.into(),
+        Some(_) => shown_connection(bare),
+        None => shown_url(bare),
+    };
     format!("{shown}{}{rest}", &url[bare.len()..])
 }
 
@@ -279,6 +286,19 @@ mod tests {
             "select 'a@b', x from t where password_hash = 1",
         ];
         assert_eq!(arguments(&given), given);
+    }
+
+    #[test]
+    fn examples_in_messages_are_legible() {
+        for example in [
+            "write postgres://USER@HOST:PORT/DATABASE, or host=...",
+            "write http://HOST:PORT/metrics",
+            "as in http://USER:PASSWORD@HOST:PORT/...",
+            "write ssh://[USER@]HOST[:PORT]",
+        ] {
+            assert_eq!(without_secrets(example), example);
+        }
+        assert_eq!(without_secrets("postgres://USER:S3CR@HOST:PORT/D"), "***");
     }
 
     #[test]

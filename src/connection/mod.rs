@@ -30,6 +30,9 @@ pub use masking::{message_without_secrets, shown_argument, shown_arguments, with
 pub use secret::Secret;
 pub use shown::{HIDDEN, shown_connection, shown_url};
 
+use regex::Regex;
+use std::sync::LazyLock;
+
 /// A setting that is not understood or not supported; the text names it and the remedy, and holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -38,7 +41,23 @@ pub struct SettingError(String);
 impl SettingError {
     /// What is wrong with the text of an address.
     fn syntax(cause: impl std::fmt::Display) -> Self {
-        let form = "write postgres://user@host:port/database, or host=... port=... user=... dbname=...";
+        let form = "write postgres://USER@HOST:PORT/DATABASE, or host=... port=... user=... dbname=...";
         SettingError(format!("the server's address is not understood: {cause}; {form}"))
+    }
+
+    /// That a text has neither form; it is named, with what it lacks, where it can be a place only.
+    fn no_form(text: &str) -> Self {
+        static PLACE: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"^[a-z0-9.-]+(:\d+)?$").expect("constant pattern"));
+        if PLACE.is_match(text) {
+            let form = format!("write postgres://USER@{text}/DATABASE");
+            return SettingError(format!("`{text}` is neither a URL nor key=value pairs; {form}"));
+        }
+        match text.split_once("://") {
+            Some((scheme, _)) if !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase()) => {
+                SettingError::syntax(format!("its scheme is `{scheme}`, not `postgres`"))
+            }
+            _ => SettingError::syntax("it is neither a URL nor key=value pairs"),
+        }
     }
 }

@@ -98,6 +98,14 @@ pub fn check(address: &Address) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// Looks up the server's host, and asks nobody else.
+///
+/// # Errors
+/// [`LoadError::NoAddress`].
+pub fn look_up(address: &Address) -> Result<(), LoadError> {
+    Connector::look_up(address).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

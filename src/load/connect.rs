@@ -57,21 +57,21 @@ impl Failure {
 impl Connector {
     /// Looks the host up. `limit` bounds the connect, and each answer until the connection is ready.
     pub fn new(address: &Address, limit: Duration) -> Result<Self, LoadError> {
-        let targets = match &address.endpoint {
-            Endpoint::Unix { .. } => Vec::new(),
-            Endpoint::Tcp { host, port, .. } => {
-                let failed = |cause: String| LoadError::NoAddress { host: host.clone(), cause };
-                let found: Vec<_> =
-                    (host.as_str(), *port).to_socket_addrs().map_err(|e| failed(e.to_string()))?.collect();
-                if found.is_empty() {
-                    return Err(failed("the look-up found nothing".into()));
-                }
-                found
-            }
-        };
+        let targets = Connector::look_up(address)?;
         let plain = address.encryption.mode == TlsMode::Disable;
         let tls = if plain { None } else { Some(tls::configure(&address.encryption, &address.at())?) };
         Ok(Connector { address: address.clone(), targets, tls, limit: address.timeout.unwrap_or(limit) })
+    }
+
+    /// The addresses of the server's host; none of a Unix socket.
+    pub(super) fn look_up(address: &Address) -> Result<Vec<SocketAddr>, LoadError> {
+        let Endpoint::Tcp { host, port, .. } = &address.endpoint else { return Ok(Vec::new()) };
+        let failed = |cause: String| LoadError::NoAddress { host: host.clone(), cause };
+        let found: Vec<_> = (host.as_str(), *port).to_socket_addrs().map_err(|e| failed(e.to_string()))?.collect();
+        if found.is_empty() {
+            return Err(failed("the look-up found nothing".into()));
+        }
+        Ok(found)
     }
 
     /// Connects, authenticates and waits until the server is ready for a query. Two modes of TLS have a second attempt.

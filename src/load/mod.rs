@@ -37,7 +37,7 @@ mod transactions;
 mod transport;
 mod uring;
 
-pub use administration::{check, connect, connect_told};
+pub use administration::{check, connect, connect_told, look_up};
 pub use dbbench::DbbenchDriver;
 pub use dbbench_output::{Bucket, DbbenchJob, parse_output};
 pub use driver::{Driver, Load};

@@ -6,6 +6,7 @@ use super::figures::one_line_summary;
 use crate::analyze::judge::summary::summary;
 use crate::render::{Picture, markdown_text, significant};
 use crate::run::{BuiltFrom, Manifest, Run};
+use crate::words::counted;
 
 /// How a placeholder begins, for those who look for what is open.
 pub(super) const TO_FILL_IN: &str = "_To fill in: ";
@@ -73,12 +74,12 @@ pub fn description(number: u64, words: &NewEntry, run: &Run, before: Option<&Run
     for level in summary(run).into_iter().filter(|_| before.is_none()) {
         let figure = |value: Option<f64>| value.map_or("not measured".to_string(), significant);
         text += &format!(
-            "{} clients: {} queries/s, mean latency {} us, {} us of the server's CPU a query ({} windows)\n",
-            level.level,
+            "{}: {} queries/s, mean latency {} us, {} us of the server's CPU a query ({})\n",
+            counted(level.level as u64, "client"),
             figure(level.throughput),
             figure(level.mean_latency.map(|nanos| nanos / 1e3)),
             figure(level.target_cpu.map(|nanos| nanos / 1e3)),
-            level.replicates
+            counted(level.replicates as u64, "window")
         );
     }
     text + &format!("Session {number} of the performance log, run {}.\n", run.manifest.id)

@@ -17,7 +17,7 @@ pub struct Host {
 
 /// Why a text names no host.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` {why}; write ssh://[user@]host[:port]")]
+#[error("`{text}` {why}; write ssh://[USER@]HOST[:PORT]")]
 pub struct BadHost {
     text: String,
     why: &'static str,

@@ -40,7 +40,7 @@ pub struct Framing {
 pub fn answer_lines(answer: &Answer, framing: &Framing) -> Vec<String> {
     let width = framing.width.max(60);
     let shown = shown(&answer.levels, framing.all_levels);
-    let mut lines = vec![middle(&format!("Run {} ({})", answer.run, answer.ended), width), String::new()];
+    let mut lines = vec![middle(&format!("Run {} ({})", answer.run, ended(answer)), width), String::new()];
     lines.extend(table(&shown, width));
     lines.extend(wrapped_to(&legend(answer, &shown), width, 2 + FEW.saturating_sub(shown.len())));
     let room = framing.lines.unwrap_or(LINES).clamp(LEAST, LINES).saturating_sub(lines.len());
@@ -189,18 +189,43 @@ fn legend(answer: &Answer, shown: &[&AnswerLevel]) -> String {
     parts.join(" ")
 }
 
+/// How the run ended, and how many of its windows no figure is of.
+pub(super) fn ended(answer: &Answer) -> String {
+    match answer.left_out.len() {
+        0 => answer.ended.clone(),
+        windows => format!("{}, {} unreadable", answer.ended, counted(windows as u64, "window")),
+    }
+}
+
+/// Which windows cannot be read.
+pub(super) fn left_out(answer: &Answer) -> Option<String> {
+    (!answer.left_out.is_empty()).then(|| format!("Left out: {}.", answer.left_out.join("; ")))
+}
+
 /// What not to believe.
 fn beware(answer: &Answer, width: usize, lines: usize) -> Vec<String> {
+    let Some(text) = left_out(answer) else { return doubts(answer, "Beware", width, lines) };
     if answer.doubts.is_empty() {
-        return paragraph("Beware", "Nothing: no check failed or warned.", width, 1);
+        return paragraph("Beware", &text, width, lines);
+    }
+    let mut found = paragraph("Beware", &text, width, (lines / 2).max(1));
+    let room = lines.saturating_sub(found.len()).max(1);
+    found.extend(doubts(answer, "", width, room));
+    found
+}
+
+/// What does not hold.
+fn doubts(answer: &Answer, first: &str, width: usize, lines: usize) -> Vec<String> {
+    if answer.doubts.is_empty() {
+        return paragraph(first, "Nothing: no check failed or warned.", width, 1);
     }
     let (told, others) = answer.doubts.split_at(DOUBTS.min(answer.doubts.len()));
-    let each = lines / told.len();
+    let each = (lines / told.len()).max(1);
     let mut found = Vec::new();
     for (at, doubt) in told.iter().enumerate() {
         let last = at + 1 == told.len();
         let more = if last && !others.is_empty() { format!("; and {} more", others.len()) } else { String::new() };
-        let label = if at == 0 { "Beware" } else { "" };
+        let label = if at == 0 { first } else { "" };
         let room = if last { lines.saturating_sub(found.len()).max(1) } else { each };
         let (text, windows) = condition(doubt, answer.windows);
         found.extend(paragraph_ending(label, &text, &format!("{windows}{more}"), width, room));
@@ -234,8 +259,7 @@ pub(super) fn missing(answer: &Answer) -> Option<String> {
             None => reasons.push((what, lacking.why.clone())),
         }
     }
-    let left_out = answer.left_out.iter().map(|why| format!("left out: {why}"));
-    let told: Vec<String> = left_out.chain(reasons.iter().map(|(what, why)| format!("{what}: {why}"))).collect();
+    let told: Vec<String> = reasons.iter().map(|(what, why)| format!("{what}: {why}")).collect();
     if !told.is_empty() {
         return Some(format!("{}.", told.join("; ")));
     }

@@ -3,11 +3,11 @@
 
 use super::cause::{phrase, without};
 use super::places::short;
-use crate::analyze::judge::answer::{Answer, First, Grown, Most};
+use crate::analyze::judge::answer::{Answer, First, Grown, LEAST_GROWTH, Most};
 use crate::analyze::judge::diagnose::{Confidence, Finding};
 use crate::preset::Cause;
 use crate::profile::{name_within, short_name, without_closures};
-use crate::words::{counted, list, significant, time};
+use crate::words::{counted, list, percent, significant, time};
 
 /// A function's name at most.
 const NAME: usize = 48;
@@ -96,7 +96,10 @@ pub(super) fn grew(grown: &Grown) -> String {
         Most::Grew { name: function, nanos } => {
             format!(" Function that grew most: {}, by {} of CPU a query.", name(function), time(*nanos))
         }
-        Most::None => " No function's CPU a query grew.".into(),
+        Most::None => format!(
+            " No function's CPU a query grew beyond chance by more than {} of all CPU a query.",
+            percent(LEAST_GROWTH)
+        ),
         Most::NotMeasured => " CPU by function: not measured at both levels.".into(),
     };
     text

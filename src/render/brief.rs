@@ -144,14 +144,14 @@ fn depth(cell: &Cell) -> usize {
     cell.words().map_or(0, |text| text.len() - text.trim_start().len())
 }
 
-/// What a row is called: its texts before its first number.
+/// What a row is called: its first text, where that is no number. Functions' names are cut, words never.
 fn name(row: &[Cell]) -> String {
-    let texts = row.iter().map_while(|cell| match cell {
-        Cell::Name(name) | Cell::FullName(name) => Some(crate::profile::short_name(name)),
-        cell => cell.words().map(|text| text.trim().to_string()),
-    });
-    let name = texts.take(1).collect::<Vec<_>>().join(" ");
-    crate::profile::middle(&name, NAME)
+    match row.first() {
+        Some(Cell::Name(name) | Cell::FullName(name)) => {
+            crate::profile::middle(&crate::profile::short_name(name), NAME)
+        }
+        cell => cell.and_then(Cell::words).map_or_else(String::new, |text| text.trim().to_string()),
+    }
 }
 
 fn shortened(names: &[String]) -> String {

@@ -23,7 +23,7 @@ pub fn checks_report(run: &Run, all: bool) -> Report {
 pub fn checks_table(checks: &[(WindowId, &Check)], all: bool) -> Table {
     let columns = vec![
         Column::text("window", "window"),
-        Column::text("verdict", "verdict"),
+        Column::text("verdict", "status"),
         Column::text("check", "evidence"),
         Column::text("remedy", "remedy"),
     ];

@@ -70,7 +70,7 @@ fn title(table: &HotTable) -> String {
         (None, By::SelfCost) => "Hot frames, self cost,".into(),
         (None, By::Total) => "Hot frames, total cost,".into(),
         (None, By::Owner) if table.source == Source::OnCpu => {
-            "Hot functions of the program, with what they call,".into()
+            "Hot functions of the program, libraries and kernel included,".into()
         }
         (None, By::Owner) => "Who waits, by function of the program,".into(),
     };
@@ -114,8 +114,9 @@ fn notes(table: &HotTable) -> Vec<String> {
     }
     if table.by == By::Owner {
         notes.push(
-            "Each sample or wait counts for the innermost function of the server's own program that is no helper. \
-             `--by total` counts it for each function that called it too, `--by self` for the one that it was in."
+            "Each sample or wait counts for one function: the innermost of the server's own program that is no helper. \
+             What libraries and the kernel do counts for the function that called them. `--by total` counts it for \
+             each function that called it too, `--by self` for the one that it was in."
                 .into(),
         );
     }

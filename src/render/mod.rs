@@ -6,6 +6,7 @@ mod because;
 mod brief;
 mod cause;
 mod checks;
+mod colour;
 mod comparison;
 mod correlation;
 mod demands;

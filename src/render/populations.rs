@@ -1,6 +1,7 @@
 //! Where the clients are, as a stacked picture over the levels (SVG) and as sentences. Invariant: a bar's height is
 //! its share of the level's clients, and every bar is labelled with clients where there is room.
 
+use super::colour::Colour;
 use super::figure::significant;
 use super::nodes::described;
 use super::places::short;
@@ -82,7 +83,7 @@ pub(super) fn legend_of(population: &Population) -> String {
 }
 
 /// Each place has a hue; the parts of one are shades of it.
-fn colours(populations: &[Population]) -> Vec<String> {
+fn colours(populations: &[Population]) -> Vec<Colour> {
     let hue = |place: Place| match place {
         Place::Client => (0, 0, 70),
         Place::Request => (200, 70, 55),
@@ -97,12 +98,12 @@ fn colours(populations: &[Population]) -> Vec<String> {
         let nth = before.iter().filter(|place| **place == population.place).count() as u32;
         before.push(population.place);
         let (hue, saturation, light) = hue(population.place);
-        format!("hsl({},{saturation}%,{}%)", (hue + 360 - nth * 14) % 360, light + (nth % 4) * 9)
+        Colour { hue: (hue + 360 - nth * 14) % 360, saturation, lightness: light + (nth % 4) * 9 }
     };
     populations.iter().map(&mut next).collect()
 }
 
-fn bars(svg: &mut String, x: f64, level: usize, populations: &[Population], colours: &[String]) {
+fn bars(svg: &mut String, x: f64, level: usize, populations: &[Population], colours: &[Colour]) {
     let all: f64 = populations.iter().filter_map(|p| p.levels.get(&level)).sum();
     let mut y = TOP + HEIGHT;
     for (population, colour) in populations.iter().zip(colours) {
@@ -116,7 +117,13 @@ fn bars(svg: &mut String, x: f64, level: usize, populations: &[Population], colo
                 stroke-width=\"0.5\"><title>{tip}</title></rect>"
         );
         if height >= LABELLED {
-            text(svg, x + BAR / 2.0, y + height / 2.0 + 4.0, "middle\" fill=\"#fff", &significant(*there));
+            text(
+                svg,
+                x + BAR / 2.0,
+                y + height / 2.0 + 4.0,
+                &format!("middle\" fill=\"{}", colour.text()),
+                &significant(*there),
+            );
         }
     }
     text(svg, x + BAR / 2.0, TOP + HEIGHT + 20.0, "middle\" font-weight=\"bold", &level.to_string());

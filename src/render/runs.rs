@@ -4,13 +4,15 @@ use super::figure::significant;
 use super::model::{Align, Cell, Column, Report, Section, Table};
 use crate::analyze::judge::summary::LevelSummary;
 use crate::connection::{legible, legible_arguments};
-use crate::run::{BuiltFrom, LoadHostFacts, Manifest, Target};
+use crate::run::{BuiltFrom, LoadHostFacts, Manifest, Target, Unread};
 use crate::target::Host;
 use crate::words::counted;
 use std::time::Duration;
 
 /// Characters of a revision in the list.
 const REVISION: usize = 10;
+/// The column that says how a run ended.
+const ENDED: usize = 8;
 
 /// A stored run as the list has it.
 pub struct StoredRun {
@@ -24,8 +26,8 @@ pub struct StoredRun {
     pub verdict: Result<String, String>,
 }
 
-/// The newest first; `all`: with what only programs read.
-pub fn runs_report(runs: &[StoredRun], all: bool) -> Report {
+/// The newest first, then those that cannot be read; `all`: with what only programs read.
+pub fn runs_report(runs: &[StoredRun], unread: &[Unread], all: bool) -> Report {
     let mut columns = vec![
         Column::whole("run", "run"),
         Column::whole("name", "name"),
@@ -33,7 +35,7 @@ pub fn runs_report(runs: &[StoredRun], all: bool) -> Report {
         Column::text("levels", "levels"),
         Column::number("throughput", "throughput", "q/s"),
         Column::number("mean_latency", "mean latency", "µs"),
-        Column::text("first_verdict", "first verdict"),
+        Column::text("first_verdict", "first finding"),
         Column::text("revision", "revision"),
         Column::text("ended", "ended"),
     ];
@@ -49,7 +51,9 @@ pub fn runs_report(runs: &[StoredRun], all: bool) -> Report {
     let mut sorted: Vec<&StoredRun> = runs.iter().collect();
     let key = |run: &StoredRun| (run.manifest.created.clone(), run.manifest.id.clone());
     sorted.sort_by_key(|run| std::cmp::Reverse(key(run)));
-    let rows = sorted.into_iter().map(|run| row(run, all)).collect();
+    let width = columns.len();
+    let rows = sorted.into_iter().map(|run| row(run, all)).chain(unread.iter().map(|run| unread_row(run, width)));
+    let rows = rows.collect();
     let mut notes = vec!["Throughput and mean latency are of the highest level.".to_string()];
     let by_sockets = |level: &LevelSummary| level.mean_latency.is_none() && level.sockets_latency.is_some();
     let told: Vec<&str> = runs
@@ -67,6 +71,14 @@ pub fn runs_report(runs: &[StoredRun], all: bool) -> Report {
         runs,
         sections: vec![Section { id: "runs", tables: vec![table], ..Section::default() }],
     }
+}
+
+/// The name, and why there is nothing else.
+fn unread_row(run: &Unread, width: usize) -> Vec<Cell> {
+    let mut cells = vec![Cell::Empty; width];
+    cells[0] = Cell::Text(run.name.clone());
+    cells[ENDED] = Cell::Text(format!("damaged: {}", run.why));
+    cells
 }
 
 fn row(run: &StoredRun, all: bool) -> Vec<Cell> {

@@ -18,6 +18,7 @@ mod reference;
 mod scrapes;
 mod store;
 mod told;
+mod unread;
 mod unseen;
 mod verdict;
 mod window_file;
@@ -31,6 +32,7 @@ pub use observer::{Instrument, InstrumentPairs, ObservedPair, ObservedWindow, Ob
 pub use part::Part;
 pub use prune::{Kept, Removed, Rest};
 pub use reference::{Resolved, name, name_of_part};
-pub use store::{Expositions, Parts, RUNNING, RunWriter, Store};
+pub use store::{COMPLETE, Expositions, Parts, RUNNING, RunWriter, Store};
+pub use unread::{Unread, Unreadable, unread_told};
 pub use verdict::StoredVerdict;
 pub use window_file::{WindowFile, window_files};

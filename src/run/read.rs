@@ -11,7 +11,7 @@ use crate::metrics::{MetricsDelta, Scrape};
 use crate::parallel;
 use crate::profile::Profile;
 use crate::wire::WireDelta;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 use std::fs;
 use std::io::BufReader;
@@ -40,7 +40,16 @@ pub(super) fn read_windows(directories: &[PathBuf], parts: Parts) -> Result<(Vec
 /// # Errors
 /// A file without which there is no window, or one that is damaged.
 pub(super) fn read_window(directory: &Path, parts: Parts) -> Result<Window> {
+    check_there(directory)?;
     read_parts(directory, parts).with_context(|| format!("window {}", directory.display()))
+}
+
+/// Refuses a window whose directory is gone.
+fn check_there(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    bail!("window {} is gone from the run's directory: copy the run again, whole", directory.display())
 }
 
 fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
@@ -104,6 +113,7 @@ fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
 /// # Errors
 /// A file of these that is damaged, or the first two of which are gone.
 pub(super) fn read_in_short(directory: &Path) -> Result<Window> {
+    check_there(directory)?;
     let window = Window {
         facts: read_json(&directory.join("window.json"))?,
         load: read_json(&directory.join("load.json"))?,

@@ -1,9 +1,11 @@
 //! How a stored run is called: by its id or the beginning of it, its name, its path, `latest` or `latest~N`. Invariant:
 //! what could mean two runs is refused with both, unless the newer one of a name is meant, and that is told.
 
-use super::{Manifest, Store};
+use super::{Manifest, Store, Unread, Unreadable, unread_told};
+use crate::words::counted;
 use anyhow::{Result, anyhow, bail};
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// Runs that an ambiguous beginning names at most.
 const CANDIDATES: usize = 8;
@@ -53,13 +55,14 @@ impl Store {
     /// There is no such run, or several that could be meant.
     pub fn resolve(&self, reference: &str) -> Result<Resolved> {
         if let Some(back) = before_latest(reference) {
-            return self.latest(back).map(|directory| Resolved { directory, note: None });
+            return self.latest(back);
         }
         let candidates = [self.place(reference), PathBuf::from(reference)];
-        if let Some(directory) = candidates.into_iter().find(|path| path.join("manifest.json").exists()) {
+        if let Some(directory) = candidates.into_iter().find(|path| holds_manifest(path)) {
+            Unreadable::unless_permitted(&directory)?;
             return Ok(Resolved { directory, note: None });
         }
-        let runs = self.list()?;
+        let (runs, unread) = self.read_all()?;
         let named: Vec<&Manifest> = runs.iter().filter(|run| run.name.as_deref() == Some(reference)).collect();
         if let Some(newest) = named.last() {
             let note = || format!("`{reference}` is {}, the newest of {} runs of that name", newest.id, named.len());
@@ -69,12 +72,22 @@ impl Store {
             runs.iter().filter(|run| !reference.is_empty() && run.id.starts_with(reference)).collect();
         match begin.as_slice() {
             [only] => Ok(Resolved { directory: self.directory(only), note: None }),
-            [] => Err(self.nothing_called(reference, &runs)),
+            [] => Err(self.nothing_called(reference, &runs, unread)),
             several => bail!("`{reference}` could be {}", listed(several)),
         }
     }
 
-    fn nothing_called(&self, reference: &str, runs: &[Manifest]) -> anyhow::Error {
+    fn nothing_called(&self, reference: &str, runs: &[Manifest], mut unread: Vec<Unread>) -> anyhow::Error {
+        unread.retain(|run| !reference.is_empty() && run.name.starts_with(reference));
+        if !unread.is_empty() {
+            return anyhow!(Unreadable::of(self, &unread));
+        }
+        if is_store(Path::new(reference)) {
+            return anyhow!(
+                "`{reference}` is a directory of runs and no run: write --runs {reference}, as in `wireprof explain \
+                 --runs {reference}`"
+            );
+        }
         let alike = |name: &str| name.contains(reference) || reference.contains(name);
         let near = runs
             .iter()
@@ -89,27 +102,44 @@ impl Store {
     }
 
     /// The newest run that has a window, or the one so many before it.
-    fn latest(&self, back: usize) -> Result<PathBuf> {
-        let runs = self.list()?;
+    fn latest(&self, back: usize) -> Result<Resolved> {
+        let (runs, unread) = self.read_all()?;
         let has_window = |run: &&Manifest| {
             let directory = self.directory(run);
             run.order.iter().any(|id| directory.join(id.directory()).is_dir())
         };
         let with_windows: Vec<&Manifest> = runs.iter().rev().filter(has_window).take(back + 1).collect();
         if let Some(found) = with_windows.get(back) {
-            return Ok(self.directory(found));
+            let newer: Vec<Unread> = unread.into_iter().filter(|run| run.name > found.id).collect();
+            let note = (!newer.is_empty()).then(|| unread_told(self, &newer));
+            return Ok(Resolved { directory: self.directory(found), note });
         }
         let place = self.root().display();
         match (with_windows.len(), runs.last()) {
+            (0, _) if !unread.is_empty() => Err(anyhow!(Unreadable::of(self, &unread))),
             (_, None) => Err(anyhow!("there is no run in {place} yet: `wireprof sweep` makes one")),
             (0, Some(last)) => {
                 Err(anyhow!("no run in {place} has a window; of the newest, {}, is told: {}", last.id, last.ended))
             }
             (few, _) => {
-                Err(anyhow!("latest~{back}: {place} has only {few} runs with a window; `wireprof runs` lists them"))
+                let few = counted(few as u64, "run");
+                Err(anyhow!(
+                    "there is no latest~{back}: {place} has only {few} with a window; `wireprof runs` lists all"
+                ))
             }
         }
     }
+}
+
+/// Whether a run is there, readable or not.
+fn holds_manifest(directory: &Path) -> bool {
+    let found = directory.join("manifest.json").metadata();
+    found.map_or_else(|error| error.kind() == ErrorKind::PermissionDenied, |found| found.is_file())
+}
+
+/// Whether runs lie in this directory.
+fn is_store(directory: &Path) -> bool {
+    directory.is_dir() && Store::new(directory).read_all().is_ok_and(|(runs, unread)| runs.len() + unread.len() > 0)
 }
 
 fn listed(runs: &[&Manifest]) -> String {
@@ -175,6 +205,7 @@ mod tests {
             ("latest~3", "has only 3 runs with a window"),
             ("bas", "holds a manifest.json; there is 20261123-000000-postgres (base)"),
             ("", "no run ``"),
+            (folder.path().to_str().unwrap(), "is a directory of runs and no run: write --runs "),
             ("latest~x", "no run `latest~x`"),
         ] {
             let error = store.resolve(reference).unwrap_err().to_string();

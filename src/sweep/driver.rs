@@ -49,6 +49,9 @@ fn counting(address: &Address, pid: Option<u32>) -> ClientCount {
 /// The clients that a server under somebody else's load has now.
 pub fn present(driver: &dyn Driver, address: &Address) -> Result<usize> {
     driver.level().ok_or_else(|| {
+        if let Err(error) = load::look_up(address) {
+            return error.into();
+        }
         let forbidden = Forbidden {
             what: "counting the clients".into(),
             cause: format!("no connection to a TCP port of this host is seen for {}", address.shown()),

@@ -13,7 +13,7 @@ use super::{
     Event, Launch, Launched, LoadHosts, Prepared, PresetState, Request, Sources, Stop, Turn, letters, note, prepare,
     with_ends,
 };
-use crate::run::{Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
+use crate::run::{COMPLETE, Look, Manifest, Reserved, RunWriter, Side, Store, run_id};
 use anyhow::{Error, Result, bail};
 use std::path::PathBuf;
 
@@ -387,7 +387,7 @@ impl Running {
                     writer.manifest.order.truncate(finished);
                     writer.manifest.replicates = finished / writer.manifest.levels.len().max(1);
                 }
-                "complete".into()
+                COMPLETE.into()
             }
         };
         let failed = writer.finish(&text).err();

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Where nothing on this host listens there, or the process that does hides its open files from this user.
 pub fn listener(port: u16) -> Result<u32, Forbidden> {
-    let remedy = "start the server, or give its port in --url; for a server on another host use --no-sampling";
+    let remedy = "start the server, or give its port in --url; a server on another host is measured with --target-host \
+                  ssh://HOST, or from here alone with --no-sampling";
     holder(&listening_inodes(port), &format!("port {port}"), remedy)
 }
 

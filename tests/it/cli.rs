@@ -79,7 +79,7 @@ fn hot_answers_the_latest_run_as_text_and_as_json() {
     let place = Place::new();
     let text = place.done(&["hot", "--width", "100"]);
     assert!(
-        text.starts_with("Hot functions of the program, with what they call, run 20261122-101530-testbed\n"),
+        text.starts_with("Hot functions of the program, libraries and kernel included, run 20261122-101530-testbed\n"),
         "{text}"
     );
     let own = place.done(&["hot", "--by", "self"]);
@@ -122,7 +122,8 @@ fn runs_lists_them_and_shows_one() {
     assert_eq!(rows(&place.json(&["runs"]))[0]["run"], "20261122-101530-testbed");
     let one = place.json(&["runs", "latest"]);
     assert_eq!(figure(rows(&one), &json!({"measure": "throughput", "level": 16})), 400_000.0);
-    assert!(place.done(&["runs", "--runs", "nowhere"]).contains("No run in nowhere yet"));
+    std::fs::create_dir(place.path().join("empty")).unwrap();
+    assert!(place.done(&["runs", "--runs", "empty"]).contains("No run in empty yet"));
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn a_wrong_argument_is_usage_with_a_remedy() {
     let place = Place::new();
     for (arguments, message) in [
         (&["hot", "nosuch"][..], "no run `nosuch`"),
-        (&["hot", "--runs", "empty"], "there is no run in empty yet: `wireprof sweep` makes one"),
+        (&["hot", "--runs", "empty"], "there is no directory empty; --runs names another"),
         (&["hot", "--by", "sideways"], "possible values: self, total"),
         (&["hot", "--frame", "("], "regex parse error"),
         (&["hot", "--column", "cycles"], "has a column `cycles`; there are: cpu, samples"),
@@ -242,6 +243,9 @@ fn a_wrong_argument_is_usage_with_a_remedy() {
         (&["hot", "--focus", "x", "--preset", "nosuch"], "there is no preset `nosuch`"),
         (&["flamegraph", "--level", "3"], "has no level 3; it has [1, 16]"),
         (&["log", "attach"], "there is no log pgwire-server-perf-log.md: `wireprof log new` makes one"),
+        (&["explain", "--levels", "1,x"], "levels are numbers, such as 1,16"),
+        (&["report", "-o", "."], "give a file's name, such as ./report.html"),
+        (&["metrics", "--followed"], "sweep with --follow 2s stores them"),
         (&["nosuchverb"], "unrecognized subcommand"),
         (&["sweep", "--url", "postgres://127.0.0.1:1/x", "--window", "soon"], "a bare number means seconds"),
         (
@@ -317,6 +321,13 @@ fn what_the_environment_refuses_is_3_and_names_the_file() {
     let (code, error) = place.failed(&["flamegraph", "-o", "file/pictures"]);
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("cannot create file/pictures: "), "{error}");
+    let (code, error) = place.failed(&["log", "new", "--title", "x", "--log", "file/log.md"]);
+    assert!(code == 3 && error.contains("--log FILE puts the log and its pictures elsewhere"), "{error}");
+    let report = place.runs().join("20261122-101530-testbed/report.html.tmp");
+    std::fs::create_dir(&report).unwrap();
+    let (code, error) = place.failed(&["report"]);
+    assert!(code == 3 && error.trim_end().ends_with("; -o FILE writes it elsewhere"), "{error}");
+    std::fs::remove_dir(report).unwrap();
     for window in ["L0001-R1", "L0016-R1"] {
         std::fs::write(place.runs().join("20261122-101530-testbed").join(window).join("load.json"), "{").unwrap();
     }

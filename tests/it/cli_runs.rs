@@ -77,7 +77,7 @@ fn the_list_has_whole_ids_figures_and_verdicts_without_reading_profiles() {
     }
     let first = of(1, "throughput");
     assert_eq!(first["first_verdict"], "CPU saturated, 43 %");
-    assert!(newest["not_told"]["first_verdict"].as_str().unwrap().contains("no verdict is kept"), "{newest}");
+    assert!(newest["not_told"]["first_verdict"].as_str().unwrap().contains("no finding is kept"), "{newest}");
     for key in ["run", "created", "preset", "levels", "ended"] {
         assert!(first.get(key).is_some(), "{key} was there before");
     }
@@ -94,7 +94,7 @@ fn pruning_says_what_it_removes_and_asks_for_what_stays() {
     assert!(code == 2 && error.contains("say what stays, with --keep N"), "{error}");
     assert_eq!(place.failed(&["runs", "--keep", "1"]).0, 2, "--keep alone removes nothing");
     let would = place.done(&["runs", "--prune", "--keep", "1", "--dry-run"]);
-    assert!(would.contains("20261122-101530-testbed") && would.contains("1 runs with"), "{would}");
+    assert!(would.contains("20261122-101530-testbed") && would.contains("1 run with"), "{would}");
     assert!(would.contains("20261123-080000-testbed stays: it has a name, base"), "{would}");
     assert_eq!(files(&place.runs()).len(), 3);
     let removed = place.json(&["runs", "--prune", "--keep", "1"]);
@@ -118,7 +118,7 @@ fn a_damaged_window_costs_its_level_and_is_told_of() {
     assert!(told.contains("is read without window L0016-R1") && told.contains("load.json is damaged"), "{told}");
     let answer = String::from_utf8(output.stdout).unwrap();
     assert!(answer.contains("\"level\":1,") && !answer.contains("\"level\":16,"), "{answer}");
-    assert!(place.done(&["runs", "latest"]).contains("left out: window "));
+    assert!(place.done(&["runs", "latest"]).contains("Beware   Left out: window "));
     assert!(place.done(&["runs", "latest", "--full"]).contains("note: left out: window "));
     assert!(place.run(&["diff", "latest", "latest"]).status.code() == Some(0));
     let list = place.json(&["runs"]);
@@ -127,4 +127,59 @@ fn a_damaged_window_costs_its_level_and_is_told_of() {
     std::fs::write(place.runs().join("20261122-101530-testbed/L0001-R1/load.json"), "{").unwrap();
     let (code, error) = place.failed(&["hot"]);
     assert!(code == 3 && error.contains("load.json is damaged"), "nothing can be read: {error}");
+}
+
+#[test]
+fn a_run_that_cannot_be_read_is_listed_as_damaged_and_is_not_told_as_none() {
+    let place = Place::new();
+    let manifest = place.runs().join("20261122-101530-testbed/manifest.json");
+    another(&place, "20261123-080000-testbed", "2026-11-23T08:00:00Z", None);
+    std::fs::write(&manifest, "").unwrap();
+    let listed = place.done(&["runs"]);
+    let told = "1 run in runs cannot be read: 20261122-101530-testbed: the file is empty: copy the run again, whole";
+    assert!(listed.contains("damaged: the file is empty") && listed.contains(told), "{listed}");
+    let (code, error) = place.failed(&["explain", "20261122"]);
+    assert!(code == 3 && error.contains(told), "{error}");
+    let (code, error) = place.failed(&["explain", "20261122-101530-testbed"]);
+    assert!(code == 3 && error.contains("manifest.json is damaged: the file is empty"), "{error}");
+    std::fs::remove_dir_all(place.runs().join("20261123-080000-testbed")).unwrap();
+    let (code, error) = place.failed(&["explain"]);
+    assert!(code == 3 && error.contains(told), "{error}");
+    assert_eq!(place.run(&["runs"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_directory_that_there_is_not_or_that_holds_runs_names_the_option() {
+    let place = Place::new();
+    for verb in ["runs", "explain"] {
+        let (code, error) = place.failed(&[verb, "--runs", "nowhere"]);
+        assert!(code == 2 && error.contains("there is no directory nowhere; --runs names another"), "{error}");
+    }
+    let (code, error) = place.failed(&["explain", "runs"]);
+    assert!(code == 2 && error.contains("`wireprof explain --runs runs`"), "{error}");
+    let (code, error) = place.failed(&["explain", "latest~5"]);
+    let told = "there is no latest~5: runs has only 1 run with a window; `wireprof runs` lists all";
+    assert!(code == 2 && error.contains(told), "{error}");
+}
+
+#[test]
+fn a_window_that_is_gone_is_no_part_of_a_complete_run() {
+    let place = Place::new();
+    std::fs::remove_dir_all(place.runs().join("20261122-101530-testbed/L0016-R1")).unwrap();
+    let answer = place.done(&["explain", "--brief"]);
+    let told = "is gone from the run's directory: copy the run again, whole.";
+    assert!(answer.starts_with("Run 20261122-101530-testbed (complete, 1 window unreadable)\n"), "{answer}");
+    let beware = answer.lines().skip_while(|line| !line.starts_with("Beware   Left out: window "));
+    let beware: Vec<&str> = beware.flat_map(str::split_whitespace).collect();
+    assert!(beware.join(" ").contains(told), "{answer}");
+    // A run that ended early never had the windows behind its last one.
+    let store = Store::new(place.runs());
+    let mut made = run(vec![window(1, 1, 5, 1_000_000, None)]);
+    made.manifest.id = "20261123-080000-testbed".into();
+    made.manifest.order = [1, 16].map(|level| WindowId { level, replicate: 1 }).to_vec();
+    let mut writer = store.create(made.manifest).unwrap();
+    writer.write_window(&made.windows[0], None).unwrap();
+    writer.finish("cut short after 1 of 2 windows: interrupted").unwrap();
+    let answer = place.done(&["explain", "20261123", "--brief"]);
+    assert!(answer.contains("2 windows: interrupted)\n") && !answer.contains("Left out"), "{answer}");
 }

@@ -14,6 +14,7 @@ mod checks;
 mod cli;
 mod cli_import;
 mod cli_runs;
+mod cli_sections;
 mod cli_terminal;
 mod completions;
 mod correlation;

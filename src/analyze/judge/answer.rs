@@ -244,7 +244,7 @@ fn largest(first: &BTreeMap<String, f64>, last: &BTreeMap<String, f64>) -> Most 
 /// Rows among which one is looked for that grew beyond chance.
 const LOOKED_AT: usize = 10;
 /// Of the CPU a query at the last level: less is nothing that made the server slow, and may be chance.
-const LEAST: f64 = 0.01;
+pub const LEAST_GROWTH: f64 = 0.01;
 
 fn grown_function(run: &Run, preset: Option<&Preset>) -> Most {
     let owners = preset.map(|preset| Rules::of(preset, &run.manifest));
@@ -257,7 +257,7 @@ fn grown_function(run: &Run, preset: Option<&Preset>) -> Most {
     }
     let real = table.rows.iter().find(|row| {
         let beyond_chance = row.difference_interval.is_some_and(|(low, _)| low > 0.0);
-        beyond_chance && !row.frame.name.starts_with('[') && row.difference > Some(LEAST * total.value)
+        beyond_chance && !row.frame.name.starts_with('[') && row.difference > Some(LEAST_GROWTH * total.value)
     });
     match real.and_then(|row| Some((row, row.difference?))) {
         Some((row, nanos)) => Most::Grew { name: row.frame.name.clone(), nanos },

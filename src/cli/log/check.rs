@@ -6,6 +6,7 @@ use crate::cli::{Common, Outcome, output};
 use crate::perflog::{Checked, Finding, Kind, check};
 use crate::render::{Cell, Column, Report, Section, Table};
 use crate::run::Store;
+use crate::words::counted;
 use anyhow::Result;
 use clap::Args;
 use std::path::Path;
@@ -52,7 +53,7 @@ impl LogCheck {
             Column::position("line", "line"),
             Column::position("column", "column"),
             Column::position("session", "session"),
-            Column::text("verdict", "verdict"),
+            Column::text("verdict", "status"),
             Column::text("finding", "finding"),
             Column::text("remedy", "remedy"),
         ];
@@ -92,10 +93,10 @@ fn summary(checked: &Checked) -> String {
     let not_understood =
         checked.findings.iter().filter(|finding| matches!(finding.kind, Kind::NotUnderstood { .. })).count();
     format!(
-        "{} entries, {} generated parts: {} held against the copies beside the log, {} made again from stored runs; \
+        "{}, {}: {} held against the copies beside the log, {} made again from stored runs; \
          {} relations between figures that people wrote hold; {wrong} wrong, {} could not be checked{}.",
-        checked.entries,
-        checked.blocks,
+        counted(checked.entries as u64, "entry"),
+        counted(checked.blocks as u64, "generated part"),
         checked.by_copy,
         checked.by_run,
         checked.held,

@@ -89,8 +89,8 @@ impl New {
             );
             return Err(anyhow!(Usage(why)));
         }
-        generated.iter().try_for_each(|block| keep(path, block))?;
-        write(path, &after)?;
+        let written = generated.iter().try_for_each(|block| keep(path, block)).and_then(|()| write(path, &after));
+        written.map_err(|error| anyhow!("{error:#}; --log FILE puts the log and its pictures elsewhere"))?;
         let description = description(number, &words, run, before.as_ref());
         if let Some(directory) = &self.jj_describe {
             describe_and_begin(directory, &description)?;

@@ -6,7 +6,7 @@ use super::tables::{head, scrolled};
 use crate::analyze::judge::answer::{Answer, AnswerLevel, Grown, Most};
 use crate::analyze::page::Page;
 use crate::check::Status;
-use crate::render::answer::{condition, missing, where_words};
+use crate::render::answer::{condition, ended, left_out, missing, where_words};
 use crate::render::because::{grew, why};
 use crate::wire::Place;
 use crate::words::{counted, significant, thousands, time};
@@ -18,7 +18,7 @@ pub(super) fn part(page: &Page) -> Markup {
     let (because, effect) = why(answer);
     html! {
         section id="answer" aria-labelledby="answer-title" {
-            p class="eyebrow" { "Run " (answer.run) " (" (answer.ended) ")" }
+            p class="eyebrow" { "Run " (answer.run) " (" (ended(answer)) ")" }
             h1 id="answer-title" { (because) (effect) }
             @if answer.first.is_some() {
                 p { a class="more" href="#verdict-1" { "The evidence for it" } }
@@ -66,8 +66,9 @@ fn leads(grown: &Grown) -> Markup {
 
 fn beware(answer: &Answer) -> Markup {
     html! {
-        @if answer.doubts.is_empty() { "Nothing: no check failed or warned." }
-        @else {
+        @if let Some(text) = left_out(answer) { p { (text) } }
+        @if answer.doubts.is_empty() && answer.left_out.is_empty() { "Nothing: no check failed or warned." }
+        @if !answer.doubts.is_empty() {
             ul class="plain" {
                 @for doubt in &answer.doubts {
                     @let (text, at) = condition(doubt, answer.windows);

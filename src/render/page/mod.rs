@@ -109,7 +109,7 @@ const PARTS: [(&str, &str); 8] = [
     ("functions", "Functions"),
     ("flames", "Flamegraphs"),
     ("time", "Time line"),
-    ("verdicts", "Verdicts"),
+    ("verdicts", "Findings"),
     ("measured", "How measured"),
 ];
 

@@ -30,7 +30,7 @@ pub(super) fn part(page: &Page, flames: &Flames, sections: &[Section]) -> Markup
         (checks(&page.checks))
         (tables::behind(sections, &["checks"]))
     };
-    part_of("verdicts", "Verdicts and checks", "Why it is slow, by which evidence, and what would refute it.", &body)
+    part_of("verdicts", "Findings and checks", "Why it is slow, by which evidence, and what would refute it.", &body)
 }
 
 fn of_level(flames: &Flames, diagnosis: &Diagnosis, highest: Option<usize>) -> Markup {

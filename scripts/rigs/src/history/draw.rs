@@ -6,13 +6,11 @@ use std::fmt::Write;
 
 const COLUMNS: usize = 3;
 const WIDTH: f64 = 330.0;
-const HEIGHT: f64 = 170.0;
+const HEIGHT: f64 = 178.0;
 /// Of a panel's drawing: left, top, right and bottom of the panel's own corner.
-const PLOT: (f64, f64, f64, f64) = (48.0, 34.0, 318.0, 136.0);
+const PLOT: (f64, f64, f64, f64) = (48.0, 42.0, 318.0, 144.0);
 /// Recordings that a panel shows, the newest ones.
 const SHOWN: usize = 40;
-/// An interval reaches beyond the panel where it is so many times as far from the value as all values are.
-const REACH: f64 = 1.0;
 
 const STYLE: &str = "text{font:11px sans-serif;fill:#333}.t{font-weight:bold}.s{fill:#777;font-size:10px}\
     .b{fill:none;stroke:#ddd}.p{stroke:#c33;stroke-dasharray:4 3}.i{stroke:#357}.v{fill:#357}\
@@ -39,16 +37,15 @@ pub fn draw(lines: &[Line]) -> String {
     svg
 }
 
-/// From what to what a panel's axis goes.
+/// From what to what a panel's axis goes: it spans all values and their intervals.
 fn range(lines: &[&Line]) -> (f64, f64) {
     let peer = lines.iter().filter(|line| line.peer.is_some()).map(|_| 1.0);
     let values: Vec<f64> = lines.iter().map(|line| line.value()).chain(peer).collect();
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let reach = REACH * (high - low).max(0.1 * high);
     let ends = || lines.iter().filter_map(|line| line.interval);
-    let bottom = ends().map(|[end, _]| end).fold(low, f64::min).max(low - reach).max(0.0);
-    let top = ends().map(|[_, end]| end).fold(high, f64::max).min(high + reach);
+    let bottom = ends().map(|[end, _]| end).fold(low, f64::min).max(0.0);
+    let top = ends().map(|[_, end]| end).fold(high, f64::max);
     let space = 0.08 * (top - bottom).max(0.05 * high);
     ((bottom - space).max(0.0), top + space)
 }
@@ -63,7 +60,7 @@ fn panel(svg: &mut String, lines: &[&Line]) {
     let unit = last.peer.as_ref().map_or_else(|| last.unit.clone(), |peer| format!("of {}", peer.name));
     let now = format!("{} {unit}", digits(last.value()));
     let _ = writeln!(svg, "<text class=\"t\" x=\"8\" y=\"16\">{}</text>", escaped(&last.figure));
-    let _ = writeln!(svg, "<text x=\"{right}\" y=\"16\" text-anchor=\"end\">{}</text>", escaped(&now));
+    let _ = writeln!(svg, "<text x=\"8\" y=\"31\">{}</text>", escaped(&now));
     let (w, h) = (right - left, bottom - top);
     let _ = writeln!(svg, "<rect class=\"b\" x=\"{left}\" y=\"{top}\" width=\"{w}\" height=\"{h}\"/>");
     for (value, at) in [(low, bottom), (high, top + 8.0)] {
@@ -78,10 +75,10 @@ fn panel(svg: &mut String, lines: &[&Line]) {
     for (at, line) in lines.iter().enumerate() {
         point(svg, line, x(at), &y, line.host == last.host);
     }
-    let _ = writeln!(svg, "<text class=\"s\" x=\"{left}\" y=\"150\">{}</text>", escaped(&first.revision));
+    let _ = writeln!(svg, "<text class=\"s\" x=\"{left}\" y=\"158\">{}</text>", escaped(&first.revision));
     if lines.len() > 1 {
         let text = escaped(&last.revision);
-        let _ = writeln!(svg, "<text class=\"s\" x=\"{right}\" y=\"150\" text-anchor=\"end\">{text}</text>");
+        let _ = writeln!(svg, "<text class=\"s\" x=\"{right}\" y=\"158\" text-anchor=\"end\">{text}</text>");
     }
 }
 
