@@ -114,9 +114,22 @@ impl Address {
     /// [`Address::on_this_host`]; `None` for other hosts and Unix sockets.
     pub fn local_port(&self) -> Option<u16> {
         match &self.endpoint {
-            Endpoint::Tcp { host, port, .. } => (self.here || self.is_loopback() || is_own(host)).then_some(*port),
+            Endpoint::Tcp { port, .. } => self.is_on_this_host().then_some(*port),
             Endpoint::Unix { .. } => None,
         }
+    }
+
+    fn is_on_this_host(&self) -> bool {
+        match &self.endpoint {
+            Endpoint::Tcp { host, .. } => self.here || self.is_loopback() || is_own(host),
+            Endpoint::Unix { .. } => true,
+        }
+    }
+
+    /// Whether the other server is on the same host: the hosts have one name, or both are this one. Names are not
+    /// looked up.
+    pub fn is_on_the_host_of(&self, other: &Address) -> bool {
+        self.endpoint.has_the_host_of(&other.endpoint) || self.is_on_this_host() && other.is_on_this_host()
     }
 
     /// The port that was given, or 5432; a Unix socket has it in its name.

@@ -3,6 +3,7 @@
 
 mod across;
 mod activity;
+mod addresses;
 mod assemble;
 mod companions;
 mod compare;
@@ -37,6 +38,7 @@ mod window;
 mod window_loop;
 
 pub use across::{Across, AlsoRequest, serve};
+pub use addresses::{leave_out_other_hosts, needs_administrator};
 pub use compare::{Compared, End, Limits, compare};
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};

@@ -3,7 +3,7 @@
 
 use super::super::manifest::{self, manifest};
 use super::super::{
-    DriverChoice, Prepared, Request, ServerState, Sources, Stop, check, driver, instruments, with_ends,
+    DriverChoice, Prepared, Request, ServerState, Sources, Stop, addresses, check, driver, instruments, with_ends,
 };
 use super::order::Order;
 use super::{Across, Ask, Found, Tell};
@@ -44,6 +44,10 @@ pub async fn prepare_across(
     check(&request)?;
     refuse(&request)?;
     let address = request.address()?;
+    let mut notes = Vec::from_iter(address.warning());
+    notes.extend(request.target.chosen.clone());
+    // Whatever its name is here, the server is on the other host, and so are the addresses of its preset.
+    addresses::settle(&mut request, &address.clone().on_this_host(), &mut notes)?;
     let driver = driver::driver(&request, &address, None)?;
     let foreign = request.load.driver.is_foreign();
     if !foreign {
@@ -54,7 +58,8 @@ pub async fn prepare_across(
     }
     tell(Event::Preparing(&format!("starting wireprof on {}", across.link.host)));
     let opened = tokio::task::block_in_place(|| TargetHost::open(&request, &address, across, stop, tell));
-    let (there, found) = opened?;
+    let (there, mut found) = opened?;
+    found.notes.splice(..0, notes);
     if foreign {
         request.plan.levels.extend(found.clients);
     }
@@ -91,9 +96,7 @@ async fn beside_load(
     there: TargetHost,
     found: Found,
 ) -> std::result::Result<Prepared, (anyhow::Error, TargetHost)> {
-    let mut notes = Vec::from_iter(address.warning());
-    notes.extend(request.target.chosen.clone());
-    notes.extend(found.notes);
+    let mut notes = found.notes;
     let wire = client_end(request, address, &mut notes);
     // What the preset and the parameters set is set there.
     let mut own = request.clone();
