@@ -11,6 +11,7 @@ mod documents;
 mod ending;
 mod follow;
 mod follow_hostile;
+mod freshness;
 #[path = "../support/hosts.rs"]
 mod hosts;
 mod json_lines;
