@@ -7,6 +7,7 @@ mod absent;
 mod binaries;
 mod cockroachdb;
 mod compare;
+mod copies;
 mod documents;
 mod ending;
 mod follow;

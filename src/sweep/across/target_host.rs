@@ -4,6 +4,7 @@
 use super::super::manifest::{self, manifest};
 use super::super::{
     DriverChoice, Prepared, Request, ServerState, Sources, Stop, addresses, check, driver, instruments, with_ends,
+    without_copies,
 };
 use super::order::Order;
 use super::{Across, Ask, Found, Tell};
@@ -147,16 +148,29 @@ impl TargetHost {
         stop: &Stop,
         tell: &mut (dyn FnMut(Event) + Send),
     ) -> Result<(TargetHost, Found)> {
-        let link = Link::open(across.link.clone(), &mut |text| tell(Event::Preparing(text)))?;
         let foreign = request.load.driver.is_foreign();
-        let mut there = TargetHost { link, clean: across.clean, changes: Vec::new(), foreign };
-        there.link.send(&Ask::Prepare(Box::new(Order::of(request, address)?)))?;
+        let opened = Link::open(across.link.clone(), &mut |text| tell(Event::Preparing(text))).and_then(|link| {
+            let mut there = TargetHost { link, clean: across.clean, changes: Vec::new(), foreign };
+            there.prepare(request, address, stop, tell).map(|found| (there, found))
+        });
+        opened.map_err(|error| without_copies(error, &across.link, across.clean))
+    }
+
+    /// Has it open its instruments.
+    fn prepare(
+        &mut self,
+        request: &Request,
+        address: &Address,
+        stop: &Stop,
+        tell: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<Found> {
+        self.link.send(&Ask::Prepare(Box::new(Order::of(request, address)?)))?;
         let deadline = std::time::Instant::now() + PREPARE_LIMIT;
         loop {
             stop.check()?;
-            let Some(Frame { message, .. }) = there.link.receive(TURN)? else {
+            let Some(Frame { message, .. }) = self.link.receive(TURN)? else {
                 if std::time::Instant::now() > deadline {
-                    bail!("{} has not opened its instruments in {} s", there.link.host(), PREPARE_LIMIT.as_secs());
+                    bail!("{} has not opened its instruments in {} s", self.link.host(), PREPARE_LIMIT.as_secs());
                 }
                 continue;
             };
@@ -164,11 +178,11 @@ impl TargetHost {
                 Tell::Preparing(text) => tell(Event::Preparing(&text)),
                 Tell::Noted(text) => tell(Event::Noted(&text)),
                 Tell::Prepared(found) => {
-                    there.changes.clone_from(&found.changes);
-                    return Ok((there, *found));
+                    self.changes.clone_from(&found.changes);
+                    return Ok(*found);
                 }
                 Tell::Refused(refused) => {
-                    let host = there.link.host().to_string();
+                    let host = self.link.host().to_string();
                     return Err(anyhow::Error::new(refused).context(format!("on {host}")));
                 }
                 _ => {}
@@ -204,10 +218,10 @@ impl TargetHost {
         let options = self.link.options().clone();
         let clean = self.clean;
         drop(self);
-        if clean {
-            options.remove_copies()?;
+        match ended {
+            Ok(()) if clean => options.remove_copies(),
+            ended => ended.map_err(|error| without_copies(error, &options, clean)),
         }
-        ended
     }
 
     fn ended_there(&self, restore: bool, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {
