@@ -31,7 +31,7 @@ pub struct Connect {
     plant: Vec<String>,
     #[command(flatten)]
     pub host: TargetHost,
-    /// Administrator's connection for the set-up [default: the preset's]
+    /// Administrator's connection for the set-up [default: the preset's, for a server on its host]
     #[arg(long, value_name = "URL")]
     internal_url: Option<String>,
     /// Leave the server's settings and tables as they are

@@ -33,10 +33,10 @@ pub struct Doctor {
     /// Server to look at [default: the preset's]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Administrator's connection for the set-up [default: the preset's]
+    /// Administrator's connection for the set-up [default: the preset's, for a server on its host]
     #[arg(long, value_name = "URL")]
     internal_url: Option<String>,
-    /// Prometheus metrics of the server [default: the preset's]
+    /// Prometheus metrics of the server [default: the preset's, for a server on its host]
     #[arg(long, value_name = "URL")]
     metrics_url: Option<String>,
     /// Database whose statement statistics are read [default: --url, where the preset says so]
@@ -101,6 +101,9 @@ impl Doctor {
             if let Some(Ok(found)) = asked.map(|asked| runtime.block_on(asked)) {
                 chosen = Some(found.sentence());
                 preset = found.preset;
+            }
+            if let Some(address) = &address {
+                sweep::leave_out_other_hosts(&mut preset, address);
             }
             let checks = runtime.block_on(server::checks(&self, &preset, address.as_ref()));
             let title =

@@ -60,7 +60,7 @@ pub struct Instruments {
     /// Take the copies away from those hosts at the end
     #[arg(long, requires = "also", conflicts_with = "also_program")]
     also_clean: bool,
-    /// Prometheus metrics of the server, by http or https [default: the preset's]
+    /// Prometheus metrics of the server, by http or https [default: the preset's, for a server on its host]
     #[arg(long, value_name = "URL")]
     metrics_url: Option<String>,
     /// Measure without reading the server's metrics

@@ -7,7 +7,7 @@ use super::settings::{Settings, Variable};
 use super::shown::shown_address;
 use super::{Endpoint, Secret, SettingError, os_user};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -114,9 +114,36 @@ impl Address {
     /// [`Address::on_this_host`]; `None` for other hosts and Unix sockets.
     pub fn local_port(&self) -> Option<u16> {
         match &self.endpoint {
-            Endpoint::Tcp { host, port, .. } => (self.here || self.is_loopback() || is_own(host)).then_some(*port),
+            Endpoint::Tcp { port, .. } => self.is_on_this_host().then_some(*port),
             Endpoint::Unix { .. } => None,
         }
+    }
+
+    /// The addresses of this host that a connection goes to, in the order in which they are tried; empty where that is
+    /// not known: for other hosts, for a name that only others know this host by, and for Unix sockets.
+    pub fn local_addresses(&self) -> Vec<IpAddr> {
+        let Endpoint::Tcp { host, .. } = &self.endpoint else { return Vec::new() };
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Vec::from_iter((address.is_loopback() || is_own(host)).then_some(address));
+        }
+        if self.here || !self.is_on_this_host() {
+            return Vec::new();
+        }
+        let found = (host.as_str(), self.port()).to_socket_addrs().map(|found| found.map(|at| at.ip()).collect());
+        found.unwrap_or_default()
+    }
+
+    fn is_on_this_host(&self) -> bool {
+        match &self.endpoint {
+            Endpoint::Tcp { host, .. } => self.here || self.is_loopback() || is_own(host),
+            Endpoint::Unix { .. } => true,
+        }
+    }
+
+    /// Whether the other server is on the same host: the hosts have one name, or both are this one. Names are not
+    /// looked up.
+    pub fn is_on_the_host_of(&self, other: &Address) -> bool {
+        self.endpoint.has_the_host_of(&other.endpoint) || self.is_on_this_host() && other.is_on_this_host()
     }
 
     /// The port that was given, or 5432; a Unix socket has it in its name.
@@ -257,6 +284,19 @@ mod tests {
         // For documentation only (RFC 5737, RFC 3849).
         for host in ["192.0.2.1", "2001:db8::1", "db.example"] {
             assert_eq!(port(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn where_a_connection_goes_on_this_host_is_known_unless_the_name_is_only_others() {
+        let to = |host: &str| parse(&format!("host={host} port=6875")).unwrap();
+        for (host, expected) in [("127.3.2.1", "127.3.2.1"), ("0.0.0.0", "0.0.0.0"), ("localhost", "127.0.0.1")] {
+            let expected: IpAddr = expected.parse().unwrap();
+            assert!(to(host).local_addresses().contains(&expected), "{host}");
+        }
+        for host in ["192.0.2.1", "db.example", "/run/pg"] {
+            assert_eq!(to(host).local_addresses(), [] as [IpAddr; 0], "{host}");
+            assert_eq!(to(host).on_this_host().local_addresses(), [] as [IpAddr; 0], "{host}");
         }
     }
 

@@ -85,6 +85,20 @@ impl Endpoint {
         }
     }
 
+    /// Whether both are on hosts of one name or address; of Unix sockets that is not said.
+    pub fn has_the_host_of(&self, other: &Endpoint) -> bool {
+        let same = |one: &str, other: &str| match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => one.eq_ignore_ascii_case(other),
+        };
+        match (self, other) {
+            (Endpoint::Tcp { name, host, .. }, Endpoint::Tcp { name: others, host: other, .. }) => {
+                same(host, other) || same(name, others)
+            }
+            _ => false,
+        }
+    }
+
     /// The host's name in the password file.
     pub fn name_in_passfile(&self) -> &str {
         match self {

@@ -97,7 +97,7 @@ impl TryFrom<Written> for Step {
                 if let Some(key) = of_statement {
                     return Err(format!("`{key}` belongs to a `statement`"));
                 }
-                if !is_plain(&parameter) {
+                if !is_name(&parameter) {
                     return Err(format!("`{parameter}` is no parameter's name"));
                 }
                 Ok(Step::Parameter { on, parameter, value })
@@ -122,9 +122,14 @@ pub fn show_parameter(parameter: &str) -> String {
     format!("SHOW {parameter}")
 }
 
-/// SQL that sets a system parameter; the value is quoted where it is not a plain word or number.
+/// SQL that sets a system parameter. Servers take every value in quotes, and without them not even all that they show
+/// (`4MB`, or `all`, which SQL reserves): only numbers and truth values go without.
 pub fn set_parameter(parameter: &str, value: &str) -> String {
-    let value = if is_plain(value) { value.to_string() } else { format!("'{}'", value.replace('\'', "''")) };
+    let value = if is_number(value) || matches!(value, "true" | "false" | "on" | "off") {
+        value.to_string()
+    } else {
+        format!("'{}'", value.replace('\'', "''"))
+    };
     format!("ALTER SYSTEM SET {parameter} = {value}")
 }
 
@@ -141,8 +146,13 @@ impl Step {
     }
 }
 
-fn is_plain(word: &str) -> bool {
+fn is_name(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
+}
+
+/// Digits with one point at most: what every server's SQL takes for a number.
+fn is_number(word: &str) -> bool {
+    word.parse::<f64>().is_ok() && word.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 #[cfg(test)]
@@ -162,11 +172,24 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_plain_word_is_quoted() {
-        assert_eq!(set_parameter("a", "true"), "ALTER SYSTEM SET a = true");
-        assert_eq!(set_parameter("a", "0.5"), "ALTER SYSTEM SET a = 0.5");
+    fn a_value_is_quoted_unless_it_is_a_number_or_a_truth_value() {
+        for value in ["true", "off", "0", "77", "0.5"] {
+            assert_eq!(set_parameter("a", value), format!("ALTER SYSTEM SET a = {value}"));
+        }
+        // What SHOW answers is put back: values with a unit, words that SQL reserves, names whose case matters.
+        for value in ["4MB", "10ms", "60s", "5min", "all", "Main", "inf", "1e3", "1.2.3", ".", "-1", "", "a, b"] {
+            assert_eq!(set_parameter("a", value), format!("ALTER SYSTEM SET a = '{value}'"));
+        }
         assert_eq!(set_parameter("a", "it's 1 s"), "ALTER SYSTEM SET a = 'it''s 1 s'");
-        assert_eq!(set_parameter("a", ""), "ALTER SYSTEM SET a = ''");
+    }
+
+    #[test]
+    fn what_the_user_quoted_is_quoted_when_it_is_set() {
+        for value in ["'7MB'", "'all'", "'it''s'"] {
+            let sql = format!("ALTER SYSTEM SET a = {value}");
+            let Some(Step::Parameter { parameter, value, .. }) = Step::from_alter_system(&sql) else { panic!("{sql}") };
+            assert_eq!(set_parameter(&parameter, &value), sql);
+        }
     }
 
     #[test]

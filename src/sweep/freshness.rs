@@ -1,6 +1,6 @@
 //! Whether reads see acknowledged writes: one connection writes a row to a table of its own, and when that is
 //! acknowledged others read at once. Invariant: it works after a window, while the window's load still runs, so that
-//! it costs the window nothing; the table is dropped at the end.
+//! it costs the window nothing; the table is dropped at the end, and no table that somebody else made is.
 
 use super::Stop;
 use crate::check::Check;
@@ -42,12 +42,15 @@ impl FreshnessProbe {
         }
         let writer = clients.pop().context("no connection")?;
         let isolation = sql::first_value(&writer, &preset.isolation).await.ok().flatten();
-        let table = format!("wireprof_probe_{}", std::process::id());
+        // Another host's wireprof may have the same number.
+        let table = format!("wireprof_probe_{}_{:016x}", std::process::id(), rand::random::<u64>());
         let probe = FreshnessProbe { writer, readers: clients, preset: preset.clone(), table, written: 0, isolation };
-        for sql in &probe.preset.create {
+        for (made, sql) in probe.preset.create.iter().enumerate() {
             if let Err(error) = run(&probe.writer, &probe.fill(sql)).await {
-                // The table may be there without its index.
-                let _ = run(&probe.writer, &probe.fill(&probe.preset.drop)).await;
+                // The table may be there without its index; one that this probe could not make is somebody else's.
+                if made > 0 {
+                    let _ = run(&probe.writer, &probe.fill(&probe.preset.drop)).await;
+                }
                 return Err(error.context(
                     "--probe needs a table of its own; let the user of --url make one, or leave the probe out",
                 ));

@@ -3,6 +3,7 @@
 
 mod across;
 mod activity;
+mod addresses;
 mod assemble;
 mod companions;
 mod compare;
@@ -37,6 +38,7 @@ mod window;
 mod window_loop;
 
 pub use across::{Across, AlsoRequest, serve};
+pub use addresses::{leave_out_other_hosts, needs_administrator};
 pub use compare::{Compared, End, Limits, compare};
 pub use freshness::FreshnessProbe;
 pub use launch::{Launch, Launched};
@@ -56,6 +58,7 @@ pub use statements::{open_reader, statements_address};
 pub use turns::{Arm, Ended, SideSpec, SweepEnd, Turns};
 pub use window::{Captured, Cut, interrupted};
 
+use crate::remote::LinkOptions;
 use crate::run::{Manifest, Window, WindowId};
 use anyhow::{Result, bail};
 use std::sync::Arc;
@@ -142,6 +145,19 @@ pub enum Event<'a> {
 /// An error, with what could not be ended or put back after it.
 fn with_ends(error: anyhow::Error, ended: impl IntoIterator<Item = anyhow::Result<()>>) -> anyhow::Error {
     ended.into_iter().filter_map(Result::err).fold(error, |error, more| error.context(format!("{more:#}")))
+}
+
+/// An error of another host whose link is closed by now, after the copies of wireprof were taken away from there where
+/// that is wanted.
+fn without_copies(error: anyhow::Error, host: &LinkOptions, clean: bool) -> anyhow::Error {
+    if !clean {
+        return error;
+    }
+    match host.remove_copies() {
+        // A host that cannot be reached for it either has been told of.
+        Err(more) if format!("{error:#}").contains(&more.to_string()) => error,
+        removed => with_ends(error, [removed]),
+    }
 }
 
 /// Adds a note to a run's, once.

@@ -6,7 +6,8 @@ use super::processes::{companions, find_target, processes};
 use super::server_profiles::{self, ServerProfiler};
 use super::statements::{check_statements, open_statements};
 use super::{
-    DriverChoice, QueryCounter, Request, ServerState, Sources, Stop, check, driver, follow, instruments, note, scrapes,
+    DriverChoice, QueryCounter, Request, ServerState, Sources, Stop, addresses, check, driver, follow, instruments,
+    note, scrapes,
 };
 use crate::load::{self, Address, Driver, LoadError};
 use crate::metrics::Scraper;
@@ -50,6 +51,7 @@ pub async fn prepare(mut request: Request, stop: &Stop) -> Result<Prepared> {
     let address = request.address()?;
     let mut notes = Vec::from_iter(address.warning());
     notes.extend(request.target.chosen.clone());
+    addresses::settle(&mut request, &address, &mut notes)?;
     let opened = open(&mut request, &address, &mut notes).await?;
     stop.check()?;
     // From here on the server is changed, and every exit goes through its state.

@@ -69,7 +69,7 @@ pub fn find_target(request: &Request, address: &Address, notes: &mut Vec<String>
 /// # Errors
 /// The user does not say so: figures of the wrong process are worth nothing.
 fn another_listens(request: &Request, pid: u32, address: &Address) -> Result<Option<String>> {
-    let owned = address.local_port().is_some_and(|port| listens_on(pid, port))
+    let owned = address.local_port().is_some_and(|port| listens_on(pid, &address.local_addresses(), port))
         || address.socket().is_some_and(|path| listens_at(pid, &path));
     let Some((place, Ok(owner))) = listens(address).filter(|_| !owned) else { return Ok(None) };
     if related(owner, pid) {
@@ -92,7 +92,7 @@ fn another_listens(request: &Request, pid: u32, address: &Address) -> Result<Opt
 /// Who listens at an address of this host, and what to call the place; `None` for other hosts.
 pub fn listens(address: &Address) -> Option<(String, Result<u32, Forbidden>)> {
     if let Some(port) = address.local_port() {
-        return Some((format!("port {port}"), listener(port)));
+        return Some((format!("port {port}"), listener(&address.local_addresses(), port)));
     }
     let path = address.socket()?;
     Some((format!("socket {}", path.display()), socket_listener(&path)))

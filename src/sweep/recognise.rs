@@ -66,7 +66,8 @@ fn witness(address: &Address, pid: Option<u32>) -> Option<Witness> {
     (!names.is_empty()).then_some(Witness { pid, names })
 }
 
-/// Without the set-up, and without what is the preset's only at its own address.
+/// Without the set-up, and without what is the preset's only at its own port. What it has for another host is left out
+/// where the measurement is prepared, as with a preset that is named: the server's host may be `--target-host`'s.
 fn harmless(mut preset: Preset, mut because: String, address: &Address) -> Result<Chosen, crate::preset::PresetError> {
     if !preset.setup.is_empty() {
         because += &format!("; its set-up is left out, --preset {} does it", preset.name);

@@ -147,6 +147,35 @@ impl Request {
     }
 }
 
+#[cfg(test)]
+impl Request {
+    /// Of one server, with nothing sent, set or observed.
+    pub fn example(preset: Preset) -> Request {
+        Request {
+            preset,
+            target: TargetRequest::default(),
+            load: LoadRequest {
+                workload: Workload::none(),
+                protocol: load::Protocol::default(),
+                driver: DriverChoice::Own { threads: LoadThreads::Auto, client_work: Duration::ZERO },
+                counter: None,
+                session: Vec::new(),
+                hosts: None,
+            },
+            observe: ObserveRequest::default(),
+            plan: Plan {
+                levels: vec![1],
+                replicates: 1,
+                seed: 0,
+                timing: Timing { warmup: Duration::ZERO, window: Duration::from_secs(1) },
+                precision: None,
+            },
+            arguments: Vec::new(),
+            name: None,
+        }
+    }
+}
+
 /// Who drives the load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriverChoice {

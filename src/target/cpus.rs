@@ -14,20 +14,29 @@ pub fn has_pmu() -> bool {
 
 /// Numbers of the CPUs that are online, ascending (`/sys/devices/system/cpu/online`); CPU 0 where that cannot be read.
 pub fn online_cpus() -> Vec<usize> {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_else(|_| "0".into());
-    listed(text.trim())
+    online().unwrap_or_else(|| vec![0])
 }
 
-/// Numbers of the CPUs that this process may run on, ascending (`/proc/self/status`); those that are online where that
-/// cannot be read.
+fn online() -> Option<Vec<usize>> {
+    Some(listed(std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?.trim()))
+}
+
+/// Numbers of the CPUs that are online and that this process may run on, ascending (`/proc/self/status`); all that are
+/// online where that cannot be read.
 pub fn allowed_cpus() -> Vec<usize> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    list.map_or_else(online_cpus, |list| listed(list.trim()))
+    allowed_of(&status, online()).unwrap_or_else(online_cpus)
 }
 
-/// ns that these CPUs were idle since boot, those that waited for a device included (`/proc/stat`, in ticks of 10 ms);
-/// `None`: not told of one of them.
+/// The kernel lists CPUs that are offline, or were never there, among those that a process may use.
+fn allowed_of(status: &str, online: Option<Vec<usize>>) -> Option<Vec<usize>> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let allowed = listed(list.trim()).into_iter();
+    Some(allowed.filter(|cpu| online.as_ref().is_none_or(|online| online.contains(cpu))).collect())
+}
+
+/// ns that these CPUs were idle since boot, those that waited for a device included (`/proc/stat`, in ticks of 10 ms).
+/// It has no line of a CPU that is offline; `None`: it has none of any of them.
 pub fn idle(cpus: &[usize]) -> Option<u64> {
     idle_of(&std::fs::read_to_string("/proc/stat").ok()?, cpus)
 }
@@ -43,7 +52,7 @@ fn idle_of(stat: &str, cpus: &[usize]) -> Option<u64> {
         let idle: u64 = fields.nth(3)?.parse().ok()?;
         Some((idle + fields.next()?.parse::<u64>().ok()?) * TICK)
     };
-    cpus.iter().map(of_cpu).sum()
+    cpus.iter().filter_map(of_cpu).reduce(|sum, idle| sum + idle)
 }
 
 /// The numbers of a list such as `0-3,8` (Documentation/admin-guide/cputopology.rst).
@@ -68,8 +77,20 @@ mod tests {
                     cpu10 5 1 3 70 0 1 2 4 0 0\nintr 5\n";
         assert_eq!(idle_of(stat, &[0]), Some(51 * TICK));
         assert_eq!(idle_of(stat, &[1, 10]), Some(132 * TICK));
-        assert_eq!(idle_of(stat, &[0, 2]), None, "what is not told is not 0");
+        assert_eq!(idle_of(stat, &[0, 2]), Some(51 * TICK), "CPU 2 is offline");
+        assert_eq!(idle_of(stat, &[2, 3]), None, "what is not told is not 0");
+        assert_eq!(idle_of(stat, &[]), None);
         assert!(idle(&allowed_cpus()).is_some());
+    }
+
+    #[test]
+    fn a_cpu_that_is_offline_is_none_that_may_be_used() {
+        let status = "Name:\twireprof\nCpus_allowed:\tff\nCpus_allowed_list:\t0-7\nMems_allowed_list:\t0\n";
+        assert_eq!(allowed_of(status, Some(vec![0, 1, 5])), Some(vec![0, 1, 5]));
+        assert_eq!(allowed_of(status, Some(vec![1, 9])), Some(vec![1]));
+        assert_eq!(allowed_of(status, None), Some((0..8).collect()), "which are online is not told");
+        assert_eq!(allowed_of("Name:\twireprof\n", Some(vec![0])), None);
+        assert!(!allowed_cpus().is_empty());
     }
 
     #[test]

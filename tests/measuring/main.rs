@@ -7,10 +7,12 @@ mod absent;
 mod binaries;
 mod cockroachdb;
 mod compare;
+mod copies;
 mod documents;
 mod ending;
 mod follow;
 mod follow_hostile;
+mod freshness;
 #[path = "../support/hosts.rs"]
 mod hosts;
 mod json_lines;

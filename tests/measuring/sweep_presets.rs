@@ -318,3 +318,11 @@ fn a_script_of_several_jobs_is_set_up_driven_and_torn_down_and_a_rate_is_kept() 
     assert_eq!(load.connections, 4);
     assert_eq!(server.value("select count(*) from pg_class where relname = 'pairs'"), "0");
 }
+
+#[test]
+fn a_set_up_is_not_done_on_the_presets_own_host_for_a_server_on_another() {
+    let place = Place::new();
+    let target = ["--preset", "materialize", "--url", "postgres://me@192.0.2.1:6875/db?connect_timeout=1"];
+    let asked = [&target[..], &WINDOW].concat();
+    place.sweep(&asked).assert(2, &["--url names another host than preset materialize", "--internal-url"]);
+}

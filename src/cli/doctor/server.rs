@@ -9,7 +9,7 @@ use crate::sample::ebpf::{EbpfSampler, NoTasks, types_of_tasks};
 use crate::sample::unwind::Cache;
 use crate::sample::{Options, perf, permitted};
 use crate::statements::HIDDEN_REMEDY;
-use crate::sweep::{listens, open_reader, statements_address};
+use crate::sweep::{listens, needs_administrator, open_reader, statements_address};
 use crate::symbol::symbols_remedy;
 use crate::target::{comm, identify, setcap_command, start_ticks};
 use std::path::{Path, PathBuf};
@@ -174,7 +174,13 @@ fn connection(what: &'static str, address: &Address) -> HostCheck {
 /// The connection that set-up needs; without set-up a sweep does without it.
 fn administrator(asked: &Doctor, preset: &Preset) -> Option<HostCheck> {
     const WHAT: &str = "administrator's connection";
-    let url = asked.internal_url.clone().or(preset.connect.internal.clone()).filter(|_| !preset.setup.is_empty())?;
+    if preset.setup.is_empty() {
+        return None;
+    }
+    let Some(url) = asked.internal_url.clone().or(preset.connect.internal.clone()) else {
+        let (why, remedy) = ("no address", "give --internal-url, or --no-setup, which leaves the server as it is");
+        return needs_administrator(&preset.setup, false).then(|| HostCheck::refused(WHAT, why, remedy));
+    };
     Some(match Address::parse(&url) {
         Ok(address) => {
             let check = connection(WHAT, &address);

@@ -2,7 +2,7 @@
 //! server, on a host of its own. Invariant: whatever becomes of such a host or of the way to it costs its own samples
 //! only, with the reason; every instant that comes from it is brought to the clock that the window is stored by.
 
-use super::super::{Request, Stop, with_ends};
+use super::super::{Request, Stop, with_ends, without_copies};
 use super::also_serve::AlsoOrder;
 use super::target_host::TURN;
 use super::{Ask, Tell};
@@ -115,14 +115,15 @@ impl AlsoHost {
             tell(Event::Preparing(&format!("starting wireprof on {}", asked.link.host)));
             let opened = Link::open(asked.link.clone(), &mut |text| tell(Event::Preparing(text))).and_then(|link| {
                 let host = AlsoHost { asked: asked.clone(), link, turn: 0, lost: None };
-                let noted = host.open(order, stop);
+                let noted = host.open(order, stop)?;
                 hosts.push(host);
-                noted
+                Ok(noted)
             });
             match opened {
                 Ok(noted) => notes.extend(noted.into_iter().map(|text| format!("on {}: {text}", asked.link.host))),
-                // The copies on those that were reached go with them.
+                // The copies on the others go with them.
                 Err(error) => {
+                    let error = without_copies(error, &asked.link, asked.clean);
                     return Err(with_ends(error, [end_all(hosts)]));
                 }
             }

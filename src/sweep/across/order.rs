@@ -18,6 +18,8 @@ use std::time::Duration;
 pub struct Order {
     /// Its name, and its text where it is none of the compiled-in ones.
     preset: (String, Option<String>),
+    /// The preset's own address of the metrics, as far as it is in force.
+    preset_metrics: Option<String>,
     url: String,
     internal_url: Option<String>,
     statements_url: Option<String>,
@@ -55,13 +57,15 @@ impl Order {
         let internal = target.internal_url.clone().or(request.preset.connect.internal.clone());
         Ok(Order {
             preset: (request.preset.name.clone(), request.preset.text.clone()),
+            preset_metrics: request.preset.connect.metrics.clone(),
             url: with_password(address),
             internal_url: whole(&internal.filter(|_| target.setup || !target.parameters.is_empty()))?,
             statements_url: whole(&observe.statements_url)?,
             metrics_url: observe.metrics_url.clone(),
             pid: target.pid,
             pid_anyway: target.pid_anyway,
-            setup: target.setup,
+            // One that nobody named has none left, and is read anew there.
+            setup: target.setup && !request.preset.setup.is_empty(),
             parameters: target.parameters.clone(),
             own_query: request.has_own_query(),
             no_metrics: observe.no_metrics,
@@ -88,10 +92,12 @@ impl Order {
     /// A preset that this version cannot read.
     pub fn request(self) -> Result<Request> {
         let (name, text) = &self.preset;
-        let preset = match text {
+        let mut preset = match text {
             Some(text) => Preset::parse(name, text)?,
             None => Preset::built_in(name)?,
         };
+        // What is in force of its addresses is known beside the load.
+        (preset.connect.internal, preset.connect.metrics) = (None, self.preset_metrics);
         let (driver, counter) = match self.foreign {
             Some((clients, counter)) => {
                 let counter = counter.map(|text| QueryCounter::parse(&text)).transpose()?;
@@ -175,6 +181,26 @@ pub fn with_password(address: &Address) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_left_out_of_a_preset_here_is_not_in_it_there() {
+        let address = Address::parse_in("postgres://me@db:6875/app", &|_| None).unwrap();
+        let there = |preset: Preset| {
+            let mut request = Request::example(preset);
+            request.target.setup = true;
+            let there = Order::of(&request, &address).unwrap().request().unwrap();
+            (there.target.setup, there.target.internal_url.is_some(), there.preset.connect)
+        };
+        let named = Preset::built_in("materialize").unwrap();
+        let (setup, internal, connect) = there(named.clone());
+        assert!(setup && internal && connect.metrics == named.connect.metrics);
+        let mut recognised = named;
+        recognised.setup.clear();
+        (recognised.connect.internal, recognised.connect.metrics) = (None, None);
+        let (setup, internal, connect) = there(recognised);
+        assert!(!setup && !internal, "nobody named it");
+        assert_eq!((connect.internal, connect.metrics), (None, None));
+    }
 
     #[test]
     fn an_address_goes_over_the_link_whole_and_only_there() {

@@ -3,7 +3,8 @@
 
 use super::super::manifest::{self, manifest};
 use super::super::{
-    DriverChoice, Prepared, Request, ServerState, Sources, Stop, check, driver, instruments, with_ends,
+    DriverChoice, Prepared, Request, ServerState, Sources, Stop, addresses, check, driver, instruments, with_ends,
+    without_copies,
 };
 use super::order::Order;
 use super::{Across, Ask, Found, Tell};
@@ -44,6 +45,10 @@ pub async fn prepare_across(
     check(&request)?;
     refuse(&request)?;
     let address = request.address()?;
+    let mut notes = Vec::from_iter(address.warning());
+    notes.extend(request.target.chosen.clone());
+    // Whatever its name is here, the server is on the other host, and so are the addresses of its preset.
+    addresses::settle(&mut request, &address.clone().on_this_host(), &mut notes)?;
     let driver = driver::driver(&request, &address, None)?;
     let foreign = request.load.driver.is_foreign();
     if !foreign {
@@ -54,7 +59,8 @@ pub async fn prepare_across(
     }
     tell(Event::Preparing(&format!("starting wireprof on {}", across.link.host)));
     let opened = tokio::task::block_in_place(|| TargetHost::open(&request, &address, across, stop, tell));
-    let (there, found) = opened?;
+    let (there, mut found) = opened?;
+    found.notes.splice(..0, notes);
     if foreign {
         request.plan.levels.extend(found.clients);
     }
@@ -91,9 +97,7 @@ async fn beside_load(
     there: TargetHost,
     found: Found,
 ) -> std::result::Result<Prepared, (anyhow::Error, TargetHost)> {
-    let mut notes = Vec::from_iter(address.warning());
-    notes.extend(request.target.chosen.clone());
-    notes.extend(found.notes);
+    let mut notes = found.notes;
     let wire = client_end(request, address, &mut notes);
     // What the preset and the parameters set is set there.
     let mut own = request.clone();
@@ -144,16 +148,29 @@ impl TargetHost {
         stop: &Stop,
         tell: &mut (dyn FnMut(Event) + Send),
     ) -> Result<(TargetHost, Found)> {
-        let link = Link::open(across.link.clone(), &mut |text| tell(Event::Preparing(text)))?;
         let foreign = request.load.driver.is_foreign();
-        let mut there = TargetHost { link, clean: across.clean, changes: Vec::new(), foreign };
-        there.link.send(&Ask::Prepare(Box::new(Order::of(request, address)?)))?;
+        let opened = Link::open(across.link.clone(), &mut |text| tell(Event::Preparing(text))).and_then(|link| {
+            let mut there = TargetHost { link, clean: across.clean, changes: Vec::new(), foreign };
+            there.prepare(request, address, stop, tell).map(|found| (there, found))
+        });
+        opened.map_err(|error| without_copies(error, &across.link, across.clean))
+    }
+
+    /// Has it open its instruments.
+    fn prepare(
+        &mut self,
+        request: &Request,
+        address: &Address,
+        stop: &Stop,
+        tell: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<Found> {
+        self.link.send(&Ask::Prepare(Box::new(Order::of(request, address)?)))?;
         let deadline = std::time::Instant::now() + PREPARE_LIMIT;
         loop {
             stop.check()?;
-            let Some(Frame { message, .. }) = there.link.receive(TURN)? else {
+            let Some(Frame { message, .. }) = self.link.receive(TURN)? else {
                 if std::time::Instant::now() > deadline {
-                    bail!("{} has not opened its instruments in {} s", there.link.host(), PREPARE_LIMIT.as_secs());
+                    bail!("{} has not opened its instruments in {} s", self.link.host(), PREPARE_LIMIT.as_secs());
                 }
                 continue;
             };
@@ -161,11 +178,11 @@ impl TargetHost {
                 Tell::Preparing(text) => tell(Event::Preparing(&text)),
                 Tell::Noted(text) => tell(Event::Noted(&text)),
                 Tell::Prepared(found) => {
-                    there.changes.clone_from(&found.changes);
-                    return Ok((there, *found));
+                    self.changes.clone_from(&found.changes);
+                    return Ok(*found);
                 }
                 Tell::Refused(refused) => {
-                    let host = there.link.host().to_string();
+                    let host = self.link.host().to_string();
                     return Err(anyhow::Error::new(refused).context(format!("on {host}")));
                 }
                 _ => {}
@@ -201,10 +218,10 @@ impl TargetHost {
         let options = self.link.options().clone();
         let clean = self.clean;
         drop(self);
-        if clean {
-            options.remove_copies()?;
+        match ended {
+            Ok(()) if clean => options.remove_copies(),
+            ended => ended.map_err(|error| without_copies(error, &options, clean)),
         }
-        ended
     }
 
     fn ended_there(&self, restore: bool, tell: &mut (dyn FnMut(Event) + Send)) -> Result<()> {

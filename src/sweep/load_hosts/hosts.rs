@@ -8,7 +8,7 @@ use crate::connection::Address;
 use crate::load::LoadError;
 use crate::remote::{Frame, Link, LinkOptions};
 use crate::run::{Manifest, Missing};
-use crate::sweep::{Event, Request, Sources, Stop, across, window, with_ends};
+use crate::sweep::{Event, Request, Sources, Stop, across, window, with_ends, without_copies};
 use crate::target::Host;
 use crate::wire::WireDelta;
 use anyhow::{Context, Result, bail};
@@ -80,7 +80,8 @@ impl LoadHosts {
             match LoadHost::open(options.clone(), &order, stop, tell) {
                 Ok(host) => opened.lock().hosts.push(host),
                 Err(error) => {
-                    // The copies on those that were opened go with them.
+                    // The copies on the others go with them.
+                    let error = without_copies(error, options, asked.clean);
                     return Err(with_ends(error, [opened.end()]));
                 }
             }
@@ -150,10 +151,9 @@ impl LoadHosts {
         let hosts = std::mem::take(&mut self.lock().hosts);
         let options: Vec<LinkOptions> = hosts.iter().map(|host| host.link.options().clone()).collect();
         drop(hosts);
-        match self.clean {
-            true => options.iter().try_for_each(LinkOptions::remove_copies),
-            false => Ok(()),
-        }
+        // Those of one that cannot be reached keep no other host's there.
+        let wanted = options.iter().filter(|_| self.clean);
+        wanted.map(LinkOptions::remove_copies).fold(Ok(()), Result::and)
     }
 }
 
