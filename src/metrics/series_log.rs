@@ -94,7 +94,7 @@ impl<W: Write> SeriesLog<W> {
             let line = of.map_or(line, str::trim_start);
             line.starts_with(['"', '{']) || names.iter().any(|name| line.strip_prefix(name).is_some_and(counts))
         };
-        text.split_inclusive('\n').filter(wanted).collect()
+        text.trim_start_matches('\u{feff}').split_inclusive('\n').filter(wanted).collect()
     }
 
     /// Flushes; answers how many readings did not fit into the bound.
@@ -150,6 +150,15 @@ mod tests {
 
     fn scrape(at: Nanos, text: &str) -> Scrape {
         Scrape { span: Span::new(at - 1_000, at + 1_000), text: text.to_string() }
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_no_series() {
+        let mut file = Vec::new();
+        let mut log = SeriesLog::new(&mut file, ORIGIN, vec![Selector::parse("busy").unwrap()], 1_000).unwrap();
+        log.append(&scrape(6_000_000_000, "\u{feff}busy 1\n")).unwrap();
+        assert_eq!(log.finish().unwrap(), 0);
+        assert!(String::from_utf8(file).unwrap().contains("\nbusy 1 "));
     }
 
     fn write(bound: usize) -> (String, u64) {
