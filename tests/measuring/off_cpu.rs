@@ -186,6 +186,39 @@ fn what_finds_no_room_in_the_kernel_is_counted_to_the_last_wait_and_sample() {
     assert!((15.0..17.0).contains(&threads), "{threads} threads off CPU of 17: {off_cpu:?}");
 }
 
+/// Gives birth to so many processes that live for so many us, waits for all of them, and begins anew.
+const BIRTHS: &str = r#"
+    #include <sys/prctl.h>
+    #include <sys/wait.h>
+    #include <signal.h>
+    #include <unistd.h>
+    int main(void) { for (;;) {
+        for (int i = 0; i < AT_A_TIME; i++) if (!fork()) { prctl(PR_SET_PDEATHSIG, SIGKILL); usleep(LIFE); _exit(0); }
+        while (wait(0) > 0) ; } }
+"#;
+
+#[test]
+fn processes_that_end_make_room_for_others_and_those_that_find_none_are_counted() {
+    let options = Options { off_cpu: true, ..Options::default() };
+    let Ok(mut sampler) =
+        EbpfSampler::open_with_little_room(options, Cache::default()).map_err(|why| skip(format!("{why:#}")))
+    else {
+        return;
+    };
+    // There is room for 64.
+    let mut lost = |at_a_time: &str, life: &str| {
+        let program = run(&BIRTHS.replace("AT_A_TIME", at_a_time).replace("LIFE", life));
+        let (raw, report) = record(&mut sampler, program.child.id(), 4.0);
+        drop(program);
+        let born = raw.threads.len();
+        (born, report.fallbacks.into_iter().find(|note| note.contains("gave birth to found no room")))
+    };
+    let (born, none) = lost("1", "10000");
+    assert!(born > 100, "{born} processes seen");
+    assert_eq!(none, None);
+    assert!(lost("100", "500000").1.is_some());
+}
+
 /// A thread that has 0.5 s of CPU and ends.
 const ENDS: &str = r#"
     #include <pthread.h>

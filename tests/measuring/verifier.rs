@@ -14,13 +14,14 @@ const FUNCTION: u64 = 512 / 2;
 const STACK: u64 = 512;
 
 /// Where the programs of tracepoints are attached.
-const TRACEPOINTS: [(&str, &str); 14] = [
+const TRACEPOINTS: [(&str, &str); 15] = [
     ("on_send", "tcp_sendmsg_locked"),
     ("on_readable", "sk_data_ready"),
     ("on_receive", "sock_recv_length"),
     ("on_switch", "sched_switch"),
     ("on_fork", "sched_process_fork"),
     ("on_exec", "sched_process_exec"),
+    ("on_end", "sched_process_free"),
     ("on_wakeup", "sched_wakeup"),
     ("on_birth", "sched_wakeup_new"),
     ("follow_switch", "sched_switch"),

@@ -8,6 +8,8 @@ use super::follow::EventRoom;
 const RING_BYTES: u32 = 4 << 20;
 /// For the cross-check each sample has a copy of its stack.
 const COPIES_RING_BYTES: u32 = 64 << 20;
+/// Processes of the target at a time.
+pub const PROCESSES: u32 = 16_384;
 /// The smallest that the kernel makes.
 const PAGE: u32 = 4096;
 
@@ -26,7 +28,7 @@ pub struct Form {
     pub events: EventRoom,
     /// For this many CPUs; `None`: for those that this machine can have.
     pub cpus: Option<usize>,
-    /// Next to no room for samples, stacks and waits.
+    /// Next to no room for samples, stacks, waits and processes.
     pub scarce: bool,
 }
 
@@ -57,6 +59,11 @@ impl Form {
     /// Words of those stacks.
     pub fn words(&self) -> u32 {
         if self.waits || self.following { 1 << 21 } else { 1 }
+    }
+
+    /// Processes of the target at a time.
+    pub fn processes(&self) -> u32 {
+        if self.scarce { 64 } else { PROCESSES }
     }
 
     /// Elements of the map of waits' sums, where this many are wanted.

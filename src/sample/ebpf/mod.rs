@@ -69,8 +69,8 @@ impl EbpfSampler {
         Self::open_form(options, cache, Form { events, ..Form::default() })
     }
 
-    /// As [`EbpfSampler::open`], but with next to no room for samples, stacks and waits: a test of what happens where
-    /// they find none.
+    /// As [`EbpfSampler::open`], but with next to no room for samples, stacks, waits and processes: a test of what
+    /// happens where they find none.
     pub fn open_with_little_room(options: Options, cache: Cache) -> Result<EbpfSampler> {
         Self::open_form(options, cache, Form { scarce: true, ..Form::default() })
     }

@@ -36,8 +36,12 @@ pub fn own_functions() -> Vec<String> {
 const CLAIMS: u32 = 4;
 
 /// The program's tracepoints.
-const TRACEPOINTS: [(&str, &str); 3] =
-    [("on_switch", "sched_switch"), ("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec")];
+const TRACEPOINTS: [(&str, &str); 4] = [
+    ("on_switch", "sched_switch"),
+    ("on_fork", "sched_process_fork"),
+    ("on_exec", "sched_process_exec"),
+    ("on_end", "sched_process_free"),
+];
 
 /// Those that only waits need.
 const WAITING: [(&str, &str); 2] = [("on_wakeup", "sched_wakeup"), ("on_birth", "sched_wakeup_new")];
@@ -93,6 +97,7 @@ impl KernelProgram {
             .map_max_entries("pages", room.pages as u32)
             .map_max_entries("rows", (room.rows / 2) as u32)
             .map_max_entries("rules", room.rules as u32)
+            .map_max_entries("targets", form.processes())
             .map_max_entries("waits", form.sums_of_waits(room.waits))
             .map_max_entries("scratches", (2 + CLAIMS) * count as u32)
             .map_max_entries("claims", CLAIMS * count as u32)
@@ -226,7 +231,7 @@ impl KernelProgram {
         Ok(program.take_link(link)?)
     }
 
-    /// Follows context switches, births and new programs from now on; with `waits`, wake-ups too.
+    /// Follows context switches, births, ends and new programs from now on; with `waits`, wake-ups too.
     pub fn attach(&mut self, waits: bool) -> Result<Attached> {
         let mut links = Vec::new();
         for (name, tracepoint) in TRACEPOINTS.into_iter().chain(WAITING.into_iter().filter(|_| waits)) {
@@ -324,6 +329,7 @@ impl KernelProgram {
             sum.nanos_lost += one.nanos_lost;
             sum.collisions += one.collisions;
             sum.threads_lost += one.threads_lost;
+            sum.processes_lost += one.processes_lost;
         }
         sum
     }

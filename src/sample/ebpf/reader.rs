@@ -1,6 +1,7 @@
 //! One recording: sets the kernel's program going, reads its ring while the target runs and gives what was sampled.
 //! Invariant: when this ends, by whatever way, the program is detached and its clocks are off.
 
+use super::form::PROCESSES;
 use super::members;
 use super::memory::Tables;
 use super::off_cpu::{self, Divided, Thread};
@@ -199,6 +200,12 @@ impl<'s> Reader<'s> {
                 "at {} switches a thread of the target found no room among {THREADS}: its CPU and its waits are not \
                  told",
                 counts.threads_lost
+            ));
+        }
+        if counts.processes_lost > 0 {
+            self.stacks.notes.push(format!(
+                "{} processes that the target gave birth to found no room among {PROCESSES}: they are not sampled",
+                counts.processes_lost
             ));
         }
         if self.report.period.is_none() {

@@ -61,7 +61,9 @@ pub struct CpuCounts {
     pub threads: u64,
     /// Switches of threads that found no place among them.
     pub threads_lost: u64,
-    pub reserved: [u64; 5],
+    /// Processes born to the target that found no room.
+    pub processes_lost: u64,
+    pub reserved: [u64; 4],
 }
 
 // SAFETY: integers without padding: every bit pattern is a value.
@@ -79,7 +81,7 @@ assert_shape!(Target, 12: space 0, children 8);
 assert_shape!(
     CpuCounts, 192: served 0, due 8, slice_start 16, slice_thread 24, walks 28, part 32, foreign 40, lost 48, delays 56,
     delay_sum 64, spent 72, copies 80, walked 88, walk_spent 96, stacks_lost 104, waits_lost 112, nanos_lost 120,
-    collisions 128, threads 136, threads_lost 144, reserved 152
+    collisions 128, threads 136, threads_lost 144, processes_lost 152, reserved 160
 );
 assert_shape!(Clock, 16: start 0, period 8);
 

@@ -151,7 +151,23 @@ int on_fork(u64 *context) {
         return 0;
     }
     struct target inherited = *parents;
-    bpf_map_update_elem(&targets, &pid, &inherited, BPF_ANY);
+    if (bpf_map_update_elem(&targets, &pid, &inherited, BPF_ANY)) {
+        u32 number = bpf_get_smp_processor_id();
+        struct cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+        if (cpu)
+            cpu->processes_lost++;
+    }
+    return 0;
+}
+
+/* A task is given back by the kernel, a process's first one only after all its threads: its number is free, and its
+ * entry makes room. */
+SEC("tp_btf/sched_process_free")
+int on_end(u64 *context) {
+    struct task_struct *task = (void *)context[0];
+    u32 pid = task->tgid;
+    if (task->pid == pid)
+        bpf_map_delete_elem(&targets, &pid);
     return 0;
 }
 

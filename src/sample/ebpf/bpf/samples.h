@@ -41,7 +41,9 @@ struct cpu {
     /* Threads entered, and how often one that ran found no slot among them. */
     u64 threads;
     u64 threads_lost;
-    u64 reserved[5];
+    /* Processes born to the target that found no room among `targets`. */
+    u64 processes_lost;
+    u64 reserved[4];
 };
 
 /* Records of the ring begin with their kind. */
@@ -95,7 +97,7 @@ struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __type(key, u32);
     __type(value, struct target);
-    __uint(max_entries, 16384);
+    __uint(max_entries, 1);
 } targets SEC(".maps");
 
 struct {
@@ -267,7 +269,7 @@ AT(cpu, served, 0); AT(cpu, due, 8); AT(cpu, slice_start, 16); AT(cpu, slice_thr
 AT(cpu, part, 32); AT(cpu, foreign, 40); AT(cpu, lost, 48); AT(cpu, delays, 56); AT(cpu, delay_sum, 64);
 AT(cpu, spent, 72); AT(cpu, copies, 80); AT(cpu, walked, 88); AT(cpu, walk_spent, 96); AT(cpu, stacks_lost, 104);
 AT(cpu, waits_lost, 112); AT(cpu, nanos_lost, 120); AT(cpu, collisions, 128); AT(cpu, threads, 136);
-AT(cpu, threads_lost, 144); AT(cpu, reserved, 152);
+AT(cpu, threads_lost, 144); AT(cpu, processes_lost, 152); AT(cpu, reserved, 160);
 SIZE(cpu, 192);
 /* Read field by field: `parse` of shapes.rs. */
 AT(sample, kind, 0); AT(sample, cpu, 4); AT(sample, time, 8); AT(sample, weight, 16); AT(sample, pid, 24);
