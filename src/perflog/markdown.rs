@@ -33,7 +33,10 @@ pub(crate) struct Heading {
 
 impl Markdown {
     pub(crate) fn of(text: &str) -> Markdown {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        // A line ends with LF, with CR and LF, or with a CR alone (CommonMark 0.31, 2.1).
+        let ends =
+            text.match_indices(['\n', '\r']).filter(|(at, end)| *end == "\n" || !text[at + 1..].starts_with('\n'));
+        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
         let mut markdown = Markdown { lines, ..Markdown::default() };
         let first = if text.starts_with(MARK) { MARK.len_utf8() } else { 0 };
         let mut containers = 0usize;
@@ -125,6 +128,8 @@ mod tests {
                     > ## quoted\n\n<!--\n## comment\n-->\n\\## no\n";
         assert_eq!(headings(text), found(&[(1, "a"), (2, "b"), (2, "C#"), (2, "d e"), (1, "f")]));
         assert_eq!(headings(&text.replace('\n', "\r\n")), headings(text));
+        let old = Markdown::of("## a\r# b\r\n# c");
+        assert_eq!(old.headings().iter().map(|heading| heading.range.start).collect::<Vec<_>>(), [0, 5, 10]);
         let marked = Markdown::of("\u{feff}## a\n");
         assert_eq!(marked.headings()[0].range, 3..8);
     }

@@ -321,7 +321,9 @@ fn what_the_environment_refuses_is_3_and_names_the_file() {
     let (code, error) = place.failed(&["flamegraph", "-o", "file/pictures"]);
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("cannot create file/pictures: "), "{error}");
-    let (code, error) = place.failed(&["log", "new", "--title", "x", "--log", "file/log.md"]);
+    std::fs::create_dir(place.path().join("logs")).unwrap();
+    std::fs::write(place.path().join("logs/flamegraphs"), "").unwrap();
+    let (code, error) = place.failed(&["log", "new", "--title", "x", "--log", "logs/log.md"]);
     assert!(code == 3 && error.contains("--log FILE puts the log and its pictures elsewhere"), "{error}");
     let report = place.runs().join("20261122-101530-testbed/report.html.tmp");
     std::fs::create_dir(&report).unwrap();
