@@ -33,10 +33,7 @@ pub(crate) struct Heading {
 
 impl Markdown {
     pub(crate) fn of(text: &str) -> Markdown {
-        // A line ends with LF, with CR and LF, or with a CR alone (CommonMark 0.31, 2.1).
-        let ends =
-            text.match_indices(['\n', '\r']).filter(|(at, end)| *end == "\n" || !text[at + 1..].starts_with('\n'));
-        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let mut markdown = Markdown { lines, ..Markdown::default() };
         let first = if text.starts_with(MARK) { MARK.len_utf8() } else { 0 };
         let mut containers = 0usize;
@@ -48,7 +45,10 @@ impl Markdown {
                 Event::End(TagEnd::BlockQuote(_) | TagEnd::List(_)) => containers = containers.saturating_sub(1),
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) => markdown.fenced.push(range),
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Indented)) => markdown.indented.push(range),
-                Event::Start(Tag::Heading { level, .. }) if containers == 0 => {
+                // One that begins behind a CR alone begins no line here, and belongs to the heading that does.
+                Event::Start(Tag::Heading { level, .. })
+                    if containers == 0 && markdown.headings.last().is_none_or(|last| last.range.start < start) =>
+                {
                     let source = &text[range.clone()];
                     let (hashes, words) = words(source);
                     markdown.headings.push(Heading { rank: level as usize, hashes, words, range });
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(headings(text), found(&[(1, "a"), (2, "b"), (2, "C#"), (2, "d e"), (1, "f")]));
         assert_eq!(headings(&text.replace('\n', "\r\n")), headings(text));
         let old = Markdown::of("## a\r# b\r\n# c");
-        assert_eq!(old.headings().iter().map(|heading| heading.range.start).collect::<Vec<_>>(), [0, 5, 10]);
+        assert_eq!(old.headings().iter().map(|heading| heading.range.start).collect::<Vec<_>>(), [0, 10]);
         let marked = Markdown::of("\u{feff}## a\n");
         assert_eq!(marked.headings()[0].range, 3..8);
     }

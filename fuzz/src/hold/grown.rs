@@ -75,7 +75,12 @@ pub fn grown(bytes: &[u8]) {
     if is_steep(first, second) {
         // Not somebody else's doing.
         (first, second) = (first.max(time(&short)), second.min(time(&long)));
-        assert!(!is_steep(first, second), "{name}: {first} ns for {SHORT} bytes, {second} ns for four times as many");
+    }
+    if is_steep(first, second) {
+        // What is taken up once, beyond some length, is no growth: that goes on.
+        let third = time(&grown(16 * SHORT));
+        let told = format!("{first} ns for {SHORT} bytes, {second} for four times as many, {third} for sixteen times");
+        assert!(!is_steep(second, third), "{name}: {told}");
     }
 }
 
