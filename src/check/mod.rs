@@ -198,6 +198,9 @@ pub enum Check {
         cpu: u64,
         /// ns of wall time that `cpu` was counted over.
         nanos: u64,
+        /// The number of threads that were about as busy, where each query under way has one for itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        one_each: Option<usize>,
     },
     /// Samples whose leaf has a name, and whether the executable has symbols.
     Symbols {
@@ -341,6 +344,8 @@ impl Check {
             Check::OtherProcesses { .. } => warn(self.share() > bound::OTHER_PROCESSES),
             Check::Steal { .. } => warn(self.share() > bound::STEAL),
             Check::MachineBusy { .. } => warn(self.share() > bound::MACHINE_BUSY),
+            // Nothing queues for a thread that one query has for itself.
+            Check::BusiestThread { one_each: Some(_), .. } => Status::Pass,
             Check::BusiestThread { .. } => warn(self.share() > bound::BUSIEST_THREAD),
             Check::Symbols { symbolized, executable, .. } => {
                 warn(*executable == Some(false) || symbolized.is_some_and(|s| s < bound::SYMBOLIZED))

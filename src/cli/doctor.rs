@@ -36,7 +36,7 @@ pub struct Doctor {
     /// Administrator's connection for the set-up [default: the preset's, for a server on its host]
     #[arg(long, value_name = "URL")]
     internal_url: Option<String>,
-    /// Prometheus metrics of the server [default: the preset's, for a server on its host]
+    /// Prometheus metrics of the server, by http or https [default: the preset's, for a server on its host]
     #[arg(long, value_name = "URL")]
     metrics_url: Option<String>,
     /// Database whose statement statistics are read [default: --url, where the preset says so]

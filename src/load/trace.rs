@@ -242,6 +242,23 @@ impl LoadTrace {
         Some(self.latency_sum? as f64 / self.completed as f64)
     }
 
+    /// Each client asks again once it has its answer, and tells how long that took.
+    pub fn is_closed(&self) -> bool {
+        self.rate.is_none() && self.latency_sum.is_some()
+    }
+
+    /// Queries that can be under way at once: the clients of a closed loop, else as many as were on average by a mean
+    /// latency in ns (Little's law), of which each connection has one at most. Where the latency is not known, each
+    /// connection is taken to have one.
+    pub fn under_way(&self, latency: Option<f64>) -> f64 {
+        let average = latency.map_or(f64::INFINITY, |latency| self.throughput() * latency / 1e9);
+        match self.connections {
+            0 => average,
+            clients if self.is_closed() => clients as f64,
+            connections => average.clamp(1.0, connections as f64),
+        }
+    }
+
     /// Errors that the workload did not declare acceptable.
     pub fn error_count(&self) -> u64 {
         self.errors.iter().filter(|e| !e.accepted).map(|e| e.count).sum()

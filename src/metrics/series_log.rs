@@ -5,7 +5,7 @@
 //! OpenMetrics' timestamps are Unix seconds. The first line keeps which reading of `CLOCK_MONOTONIC` that origin
 //! was, so that a reader gets back the one clock all else is cut by.
 
-use super::line::sample_line;
+use super::line::{number, sample_line};
 use super::{Exposition, Reading, Scrape, Selector, Series};
 use crate::clock::Nanos;
 use anyhow::{Context, Result, bail};
@@ -87,7 +87,8 @@ impl<W: Write> SeriesLog<W> {
         let names: Option<Vec<&str>> = self.wanted.iter().map(Selector::name).collect();
         let Some(names) = names else { return text.to_string() };
         // Names in quotes are rare; the count of a histogram may be told by its last bucket alone.
-        let counts = |rest: &str| !rest.starts_with("_bucket") || rest.contains("Inf\"");
+        let ends = |value: &str| number(value).is_some_and(f64::is_infinite);
+        let counts = |rest: &str| !rest.starts_with("_bucket") || rest.split('"').any(ends);
         let wanted = |line: &&str| {
             let line = line.trim_start();
             let of = line.strip_prefix('#').and_then(|comment| comment.trim_start().strip_prefix("TYPE"));
@@ -153,12 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_hides_no_series() {
-        let mut file = Vec::new();
-        let mut log = SeriesLog::new(&mut file, ORIGIN, vec![Selector::parse("busy").unwrap()], 1_000).unwrap();
-        log.append(&scrape(6_000_000_000, "\u{feff}busy 1\n")).unwrap();
-        assert_eq!(log.finish().unwrap(), 0);
-        assert!(String::from_utf8(file).unwrap().contains("\nbusy 1 "));
+    fn no_series_is_missed_that_the_parser_reads() {
+        let bucket = "# TYPE busy histogram\nbusy_bucket{le=\"+INF\"} 1\n";
+        for (text, line) in [("\u{feff}busy 1\n", "\nbusy 1 "), (bucket, "\nbusy_count 1 ")] {
+            let mut file = Vec::new();
+            let mut log = SeriesLog::new(&mut file, ORIGIN, vec![Selector::parse("busy").unwrap()], 1_000).unwrap();
+            log.append(&scrape(6_000_000_000, text)).unwrap();
+            assert_eq!(log.finish().unwrap(), 0);
+            let file = String::from_utf8(file).unwrap();
+            assert!(file.contains(line), "{text:?}: {file}");
+        }
     }
 
     fn write(bound: usize) -> (String, u64) {

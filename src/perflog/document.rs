@@ -159,8 +159,8 @@ impl Document {
             return Err(Unspliceable::HalfMarker { line: *line, marker: marker.clone() });
         }
         if let Some(earlier) = self.blocks.iter().find(|earlier| earlier.key == block.key) {
-            let whole = self.line_endings(&block.whole());
             let Range { start, end } = earlier.whole;
+            let whole = line_endings(&block.whole(), &self.text[start..end]);
             return Ok(Document::parse(format!("{}{whole}{}", &self.text[..start], &self.text[end..])));
         }
         let entry = match session {
@@ -185,13 +185,14 @@ impl Document {
         if !after.is_empty() && !after.starts_with(['\n', '\r']) {
             added.push('\n');
         }
-        Document::parse(format!("{before}{}{after}", self.line_endings(&added)))
+        Document::parse(format!("{before}{}{after}", line_endings(&added, &self.text)))
     }
+}
 
-    /// `added` with the line endings that the log has.
-    fn line_endings(&self, added: &str) -> String {
-        if self.text.contains("\r\n") { added.replace('\n', "\r\n") } else { added.to_string() }
-    }
+/// `added` with the line endings that a text begins with.
+fn line_endings(added: &str, text: &str) -> String {
+    let first = text.split_inclusive('\n').next();
+    if first.is_some_and(|line| line.ends_with("\r\n")) { added.replace('\n', "\r\n") } else { added.to_string() }
 }
 
 /// The lines of a text, line breaks included, with their numbers from 1.

@@ -51,19 +51,32 @@ pub(super) fn explained(diagnosis: &Diagnosis) -> Option<String> {
     ))
 }
 
-/// What effects take for granted of the CPU that is left. A single client queues for nothing, so it makes no
-/// difference there.
+/// Of the time between two queries of a client, from which on it is said that clients pause.
+const PAUSES: f64 = 0.1;
+
+/// What effects take for granted: of the queries that queue, and of the CPU that is left. A single query queues for
+/// nothing, so it makes no difference there.
 pub(super) fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
+    let under_way = diagnosis.under_way;
+    let queue = match diagnosis.think {
+        None if under_way < (1.0 - PAUSES) * diagnosis.clients => {
+            format!("Effects reckon with the queries under way, {} on average. ", significant(under_way))
+        }
+        Some(pause) if pause > PAUSES * (diagnosis.latency + pause) => {
+            format!("Clients pause {} before their next query, and effects leave that as it is. ", time(pause))
+        }
+        _ => String::new(),
+    };
     let said = match diagnosis.lower {
-        _ if diagnosis.clients < 2.0 => return None,
+        _ if under_way < 2.0 => return None,
         Some(level) => format!(
-            "Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is left \
-                gets cheaper as \
-             the throughput rises."
+            "{queue}Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is \
+             left gets cheaper as the throughput rises."
         ),
-        None => "Effects take what is left to cost as much at a higher throughput: the run's lowest level does not \
-                 tell how it falls."
-            .into(),
+        None => format!(
+            "{queue}Effects take what is left to cost as much at a higher throughput: the run's lowest level does not \
+             tell how it falls."
+        ),
     };
     diagnosis.verdicts.iter().any(|verdict| verdict.effect.is_some()).then_some(said)
 }

@@ -99,6 +99,11 @@ pub struct SchedulerDelta {
     pub machine: Option<MachineDelta>,
 }
 
+/// Of the busiest thread's CPU, for another thread to be about as busy: threads with the same work differ by chance.
+const AS_BUSY: f64 = 0.75;
+/// Of the queries under way, for threads that are as busy to be one for each of them.
+const ONE_EACH: f64 = 0.75;
+
 impl SchedulerDelta {
     /// ns on CPU of all threads of a role; `None` where no thread of the role was read, which is not 0.
     pub fn cpu(&self, role: Role) -> Option<u64> {
@@ -127,5 +132,17 @@ impl SchedulerDelta {
     /// The thread of a role that was on CPU longest.
     pub fn busiest(&self, role: Role) -> Option<&ThreadDelta> {
         self.threads.iter().filter(|t| t.role == role).max_by_key(|t| t.cpu)
+    }
+
+    /// How many threads of a role were on a CPU about as long as its busiest one, which is among them.
+    pub fn as_busy(&self, role: Role) -> usize {
+        let most = self.busiest(role).map_or(0, |thread| thread.cpu) as f64;
+        self.threads.iter().filter(|t| t.role == role && t.cpu as f64 >= AS_BUSY * most).count()
+    }
+
+    /// Whether queries, of which so many are under way, queue for the busiest thread of a role. Where about as many
+    /// threads are as busy, each query has one for itself, as where each connection has a process of its own.
+    pub fn shares_busiest(&self, role: Role, under_way: f64) -> bool {
+        (self.as_busy(role) as f64) < ONE_EACH * under_way
     }
 }

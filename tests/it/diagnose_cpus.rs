@@ -3,9 +3,13 @@
 
 use crate::build;
 use crate::diagnose::{Made, diagnosed, near, one, one_as_cheap, sixteen};
+use wireprof::analyze::cost::demands::{Resource, demands};
+use wireprof::analyze::judge::checks::check_window;
 use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Finding, diagnose};
+use wireprof::check::{Check, Status};
 use wireprof::preset::{Cause, Preset};
-use wireprof::run::Window;
+use wireprof::render::{diagnosis_report, terminal};
+use wireprof::run::{Run, Window};
 use wireprof::target::{MachineDelta, Role};
 
 const SECOND: u64 = 1_000_000_000;
@@ -31,13 +35,18 @@ fn connections_without_a_query_are_none_that_queue() {
     // The same queries on eight times the connections: by a schedule, and by clients that pause between two.
     let mut scheduled = mostly_waiting().window();
     (scheduled.load.connections, scheduled.load.rate) = (64, Some(1_600.0));
-    let open = effect_of(&judged(vec![scheduled], 8), Cause::CpuFunction);
+    let open = effect_of(&judged(vec![scheduled.clone()], 8), Cause::CpuFunction);
     near(open.latency, closed.latency);
     assert_eq!(open.throughput, None, "faster answers bring no further queries");
+    let told = terminal(&diagnosis_report(&judged(vec![scheduled], 8), &[]), 200);
+    assert!(told.contains("Effects reckon with the queries under way, 8.00 on average."), "{told}");
     let mut pausing = mostly_waiting().window();
     pausing.load.connections = 64;
-    let paused = effect_of(&judged(vec![pausing], 8), Cause::CpuFunction);
+    let pausing = judged(vec![pausing], 8);
+    let paused = effect_of(&pausing, Cause::CpuFunction);
     assert!(paused.latency < 2.0 * closed.latency && paused.throughput < closed.throughput, "{paused:?}");
+    let told = terminal(&diagnosis_report(&pausing, &[]), 200);
+    assert!(told.contains("Clients pause 35.0 ms before their next query"), "{told}");
 }
 
 /// Threads of the server with `us` of CPU and of waiting for one a query each, on so many CPUs.
@@ -62,8 +71,27 @@ fn a_thread_for_each_client_is_no_thread_that_all_of_them_queue_for() {
     let made = Made { clients: 4, latency: 5_050.0, server: vec![("serve;a", 5_000.0)], ..one() };
     let each = judged(vec![on_cpus(&made, 8, &[(1_250.0, 0.0); 4])], 4);
     assert!(each.verdicts.iter().all(|verdict| verdict.cause != Cause::SaturatedThread), "{:#?}", each.verdicts);
+    // The bounds and the check say the same.
+    let run = build::run(vec![on_cpus(&made, 8, &[(1_250.0, 0.0); 4])]);
+    let of_server = |run: &Run| {
+        let all = demands(run);
+        all.into_iter().find(|demand| demand.resource == Resource::BusiestThread(Role::Target)).unwrap().bounds
+    };
+    assert!(!of_server(&run));
+    let check = |window: &Window| {
+        let checks = check_window(&Preset::built_in("testbed").unwrap(), &run.manifest, window);
+        checks.into_iter().find(|check| matches!(check, Check::BusiestThread { .. })).unwrap()
+    };
+    let each = check(&run.windows[0]);
+    assert_eq!(each.status(), Status::Pass);
+    assert!(
+        each.to_string().ends_with("% of the time; 4 threads about as busy, one for each query under way"),
+        "{each}"
+    );
     let single = Made { latency: 5_000.0, server: vec![("serve;a", 1_230.0), ("serve;b", 20.0)], ..made };
-    let single = judged(vec![on_cpus(&single, 8, &[(1_250.0, 0.0), (10.0, 0.0)])], 4);
+    let window = on_cpus(&single, 8, &[(1_250.0, 0.0), (10.0, 0.0)]);
+    assert!(of_server(&build::run(vec![window.clone()])) && check(&window).status() == Status::Warn);
+    let single = judged(vec![window], 4);
     assert_eq!(single.verdicts[0].cause, Cause::SaturatedThread, "{:#?}", single.verdicts);
 }
 

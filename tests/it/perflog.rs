@@ -54,6 +54,10 @@ fn line_endings_of_the_log_are_kept() {
     let once = log.with_block(&block("R x", "a\nb\n"), None).unwrap();
     assert_eq!(once, once.with_block(&block("R x", "a\nb\n"), None).unwrap());
     assert_eq!(once.text().matches('\n').count(), once.text().matches("\r\n").count());
+    // A CR alone at the end and the LF that is added become one line break; the log's others are LF.
+    let mixed = Document::parse("# Log\n\n## Session 1: a\r".into());
+    let once = mixed.with_block(&block("R x", "a\n"), None).unwrap();
+    assert_eq!(once.with_block(&block("R x", "a\n"), None).unwrap(), once);
 }
 
 #[test]

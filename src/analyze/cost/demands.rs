@@ -103,14 +103,15 @@ pub struct Bound {
 
 /// Demands by resource, the most used at the last level first; empty without scheduler statistics.
 pub fn demands(run: &Run) -> Vec<Demand> {
-    let mut found: BTreeMap<(bool, String), Demand> = BTreeMap::new();
+    let mut found: BTreeMap<String, Demand> = BTreeMap::new();
     for (level, windows) in run.levels() {
         let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
         let throughput = windows.iter().map(|w| w.load.completed as f64).sum::<f64>() / seconds.max(f64::MIN_POSITIVE);
         for (resource, bounds, demand, capacity) in at_level(&windows) {
             let utilisation = throughput * demand / 1e9 / capacity;
             let new = || Demand { resource: resource.clone(), bounds, levels: BTreeMap::new() };
-            let all = found.entry((bounds, resource.to_string())).or_insert_with(new);
+            let all = found.entry(resource.to_string()).or_insert_with(new);
+            all.bounds |= bounds;
             all.levels.insert(level, LevelDemand { demand, capacity, utilisation });
         }
     }
@@ -135,7 +136,10 @@ pub(in crate::analyze) fn at_level(windows: &[&Window]) -> Vec<(Resource, bool, 
     for role in [Role::Target, Role::Generator] {
         let demand = per_query(windows, |s| s.busiest(role).map(|thread| thread.cpu));
         let demand = demand.filter(|demand| *demand > 0.0);
-        found.extend(demand.map(|demand| (Resource::BusiestThread(role), true, demand, 1.0)));
+        let shared =
+            |w: &&Window| Some(w.scheduler.as_ref()?.shares_busiest(role, w.load.under_way(w.load.mean_latency())));
+        let bounds = windows.iter().filter_map(shared).any(|shared| shared);
+        found.extend(demand.map(|demand| (Resource::BusiestThread(role), bounds, demand, 1.0)));
     }
     found.extend(connections_behind(windows));
     found

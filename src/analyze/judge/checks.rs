@@ -23,7 +23,7 @@ pub fn check_window(preset: &Preset, manifest: &Manifest, window: &Window) -> Ve
     checks.extend(sampling(manifest, window));
     checks.extend(seen(window));
     match &window.scheduler {
-        Some(scheduler) => checks.extend(machine(scheduler)),
+        Some(scheduler) => checks.extend(machine(scheduler, &window.load)),
         None => {
             checks.push(unchecked("the machine's and the threads' CPU", window.facts.why_without(&Part::Scheduler)));
         }
@@ -292,7 +292,7 @@ fn sampled_cpu(window: &Window) -> Check {
 const NO_STAT: &str = "/proc/stat could not be read";
 
 /// Whether the machine left the target alone.
-fn machine(scheduler: &SchedulerDelta) -> Vec<Check> {
+fn machine(scheduler: &SchedulerDelta, load: &LoadTrace) -> Vec<Check> {
     let nanos = scheduler.span.nanos();
     let mut checks = match &scheduler.machine {
         Some(machine) => whole_machine(scheduler, machine),
@@ -300,7 +300,9 @@ fn machine(scheduler: &SchedulerDelta) -> Vec<Check> {
     };
     if let Some(thread) = scheduler.busiest(Role::Target) {
         let (name, tid) = (thread.thread.clone(), thread.tid);
-        checks.push(Check::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos });
+        let shared = scheduler.shares_busiest(Role::Target, load.under_way(load.mean_latency()));
+        let one_each = (!shared).then(|| scheduler.as_busy(Role::Target));
+        checks.push(Check::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos, one_each });
     }
     checks
 }

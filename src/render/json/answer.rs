@@ -166,6 +166,7 @@ pub fn diagnosis_value(diagnosis: &Diagnosis) -> Value {
         "level": diagnosis.level,
         "rows": [
             figure("clients", diagnosis.clients, "clients"),
+            figure("queries_under_way", diagnosis.under_way, "queries"),
             figure("throughput", diagnosis.throughput, "q/s"),
             about(latency, &[("by", code(&diagnosis.latency_by).into())]),
             figure("share_of_latency_not_named", diagnosis.left, "ratio"),

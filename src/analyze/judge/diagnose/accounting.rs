@@ -60,13 +60,11 @@ pub struct Busiest {
     pub awake: f64,
     /// ns a query on a CPU.
     pub demand: f64,
-    /// Threads of the server that were on a CPU about as long, itself among them.
-    pub alike: f64,
+    /// Threads of the server that were about as busy in the first window, itself among them.
+    pub as_busy: usize,
 }
 
-/// Of the busiest thread's CPU, for another thread to be about as busy.
-pub(super) const ALIKE: f64 = 0.75;
-
+/// What the CPUs did; `None` where the machine or the server is not in the accounting.
 pub(super) fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
     let machine = |of: fn(&SchedulerDelta, &crate::target::MachineDelta) -> u64| {
         per_query(windows, |s| s.machine.as_ref().map(|machine| of(s, machine)))
@@ -98,6 +96,7 @@ pub(super) fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
     })
 }
 
+/// The load generator's threads; `None` where another program drove the load and its CPU is not known.
 pub(super) fn generator(windows: &[&Window], throughput: f64) -> Option<Threads> {
     let threads = windows.iter().map(|w| w.load.generator.threads).max().filter(|n| *n > 0)? as f64;
     let on_cpu = per_query(windows, |s| s.cpu(Role::Generator)).filter(|cpu| *cpu > 0.0)?;
@@ -123,12 +122,8 @@ pub(super) fn busiest(windows: &[&Window]) -> Option<Busiest> {
         scheduled().filter_map(same).map(|t| what(&t)).sum::<u64>() as f64 / span.max(1) as f64
     };
     let (on_cpu, runnable) = (share(|t| t.cpu), share(|t| t.runnable));
-    let alike = |s: &SchedulerDelta| {
-        let most = s.busiest(Role::Target).map_or(0, |t| t.cpu) as f64;
-        s.threads.iter().filter(|t| t.role == Role::Target && t.cpu as f64 >= ALIKE * most).count() as f64
-    };
     Some(Busiest {
-        alike: scheduled().map(alike).fold(f64::INFINITY, f64::min),
+        as_busy: scheduled().next().map_or(1, |s| s.as_busy(Role::Target)),
         name: first.thread.clone(),
         tids: scheduled().filter_map(same).map(|t| t.tid).collect(),
         on_cpu,

@@ -140,7 +140,7 @@ fn allocator(case: &Case, allocated: &[Owner]) -> Option<Candidate> {
 /// One thread that never rests: always on a CPU, or waiting for one that others take from it.
 fn thread(case: &Case, in_thread: &[Owner], lower: &[Owner]) -> Option<Candidate> {
     let thread = case.facts.queued_for()?;
-    let (who, own) = match thread.alike as u64 {
+    let (who, own) = match thread.as_busy {
         ..=1 => (format!("One thread of the server, {}, is", thread.name), "a CPU of its own it"),
         more => (format!("{more} threads of the server, such as {}, are", thread.name), "CPUs of their own they"),
     };

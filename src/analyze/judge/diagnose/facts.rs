@@ -1,7 +1,7 @@
 //! What is known at a level, as the causes need it; its queueing network is made in `network.rs`. Invariant: each
 //! figure is a mean over the level's windows, and one that any of them lacks is `None`; all times are ns.
 
-use super::accounting::{ALIKE, Busiest, Cpu, Threads, busiest, cpu, generator};
+use super::accounting::{Busiest, Cpu, Threads, busiest, cpu, generator};
 use super::blocked::{Blocked, OffCpuWaits};
 use super::queries_wait::CAUSES;
 use crate::analyze::cost::quantities::{evaluate, microseconds};
@@ -168,8 +168,8 @@ impl<'a> Facts<'a> {
         let told = mean_latency(&windows).map(|latency| (latency, LatencyBy::Client));
         let (latency, latency_by) = told.or_else(by_sockets)?;
         let connections = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0).map(|n| n as f64);
-        let average = throughput * latency / 1e9;
-        let closed = latency_by == LatencyBy::Client && windows.iter().all(|w| w.load.rate.is_none());
+        let under_way: f64 = windows.iter().map(|w| w.load.under_way(Some(latency))).sum();
+        let closed = windows.iter().all(|w| w.load.is_closed());
         let failed: f64 = windows.iter().flat_map(|w| &w.load.errors).map(|error| error.count as f64).sum();
         let places = |of_load: bool| {
             let hop = hops.iter().find(|hop| hop.of_load == of_load && hop.levels.contains_key(&level));
@@ -178,8 +178,8 @@ impl<'a> Facts<'a> {
         let facts = Facts {
             level,
             // Somebody else's load: as many as there are under way (Little's law).
-            clients: connections.unwrap_or(average),
-            under_way: connections.map_or(average, |n| if closed { n } else { average.clamp(n.min(1.0), n) }),
+            clients: connections.unwrap_or(throughput * latency / 1e9),
+            under_way: under_way / windows.len() as f64,
             // Failed queries are taken to be as long as the others.
             think: connections
                 .filter(|_| closed)
@@ -210,10 +210,11 @@ impl<'a> Facts<'a> {
         lowest.filter(|facts| facts.throughput < 0.8 * self.throughput)
     }
 
-    /// The busiest thread, where queries queue for it. Where about as many threads are as busy as there are queries
-    /// under way, each query has one for itself, as where each connection has a process of its own.
+    /// The busiest thread, where queries queue for it.
     pub fn queued_for(&self) -> Option<&Busiest> {
-        self.thread.as_ref().filter(|thread| thread.alike < ALIKE * self.under_way)
+        let mut scheduled = self.windows.iter().filter_map(|w| w.scheduler.as_ref());
+        let shared = scheduled.any(|s| s.shares_busiest(Role::Target, self.under_way));
+        self.thread.as_ref().filter(|_| shared)
     }
 
     /// Share of the server's CPU that its busiest thread has: of what is not told apart by thread, as much is taken

@@ -157,10 +157,12 @@ const MOSTLY_UNKNOWN: f64 = 0.5;
 /// ns a query that are no CPU, no wait for one, and no wait that a rule is about, where they are most of the latency.
 /// Where queries were followed through the server, the parts of their time there are told instead.
 fn unexplained(case: &Case) -> Option<f64> {
-    let cpu = case.facts.cpu.filter(|_| case.facts.hands.is_none())?;
-    let between_hosts = case.facts.between_hosts().unwrap_or(0.0);
-    let rest = case.facts.latency - cpu.demand - cpu.runnable - case.facts.waited - between_hosts;
-    (rest >= MOSTLY_UNKNOWN * case.facts.latency).then_some(rest)
+    let facts = case.facts;
+    let cpu = facts.cpu.filter(|_| facts.hands.is_none())?;
+    let behind = facts.behind.as_ref().map_or(0.0, |trip| trip.wait.as_ref().map_or(trip.call, |(wait, _)| *wait));
+    let known = cpu.demand + cpu.runnable + facts.waited + behind + facts.between_hosts().unwrap_or(0.0);
+    let rest = facts.latency - known;
+    (rest >= MOSTLY_UNKNOWN * facts.latency).then_some(rest)
 }
 
 /// A process, or several of one name, and ns of CPU a query.

@@ -46,6 +46,11 @@ pub struct Diagnosis {
     pub level: usize,
     /// N: connections of the load; where they are not known, queries under way on average (Little's law).
     pub clients: f64,
+    /// Queries that can be under way at once, with which effects reckon: the clients of a closed loop, else as many as
+    /// were on average.
+    pub under_way: f64,
+    /// ns between an answer and the next query of a closed loop's client; `None`: the load is no closed loop.
+    pub think: Option<f64>,
     /// Mean latency, ns.
     pub latency: f64,
     /// By whose account that is.
@@ -203,6 +208,8 @@ impl<'a> Known<'a> {
             run: self.run.manifest.id.clone(),
             level,
             clients: facts.clients,
+            under_way: facts.under_way,
+            think: facts.think,
             latency: facts.latency,
             latency_by: facts.latency_by,
             throughput: facts.throughput,
