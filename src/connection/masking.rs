@@ -124,13 +124,13 @@ fn replace<'a>(text: &str, names: &Regex, value: impl Fn(&str) -> Option<&'a Reg
     let (mut shown, mut done) = (String::new(), 0);
     for found in names.captures_iter(text) {
         let whole = found.get_match();
+        // A value may be all that is left of the text: it is looked for where none was found around this one.
+        if whole.start() < done || text[whole.end()..].starts_with(HIDDEN) {
+            continue;
+        }
         let Some(length) = value(&found[1]).and_then(|value| Some(value.find(&text[whole.end()..])?.end())) else {
             continue;
         };
-        let hidden_already = text[whole.end()..].starts_with(HIDDEN);
-        if whole.start() < done || hidden_already {
-            continue;
-        }
         shown.push_str(&text[done..whole.end()]);
         shown.push_str(HIDDEN);
         done = whole.end() + length;

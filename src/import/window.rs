@@ -11,7 +11,7 @@ use crate::run::{Missing, Part, Window, WindowFacts, WindowId};
 use crate::sample::SamplingReport;
 use crate::statements::{StatementsDelta, read_csv};
 use crate::target::SchedulerDelta;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use std::fs::File;
 use std::io::BufRead;
 use std::path::Path;
@@ -277,7 +277,9 @@ fn scheduler_part(directory: &Path, ends: (Span, Span), owner: &(String, u32)) -
     }
     let span = Span::new(ends.0.midpoint(), ends.1.midpoint());
     let machine = scheduler::machine(&cpu0, &cpu1, span.seconds()).context("cpu-*.txt: no line `cpu ...`")?;
-    Ok(Some(SchedulerDelta { span, threads, machine: Some(machine) }))
+    let found = SchedulerDelta { span, threads, machine: Some(machine) };
+    found.check().map_err(Error::msg).context("schedstat-*.txt, or another process's file, is damaged")?;
+    Ok(Some(found))
 }
 
 /// Names X of files `X-before.txt` that are none of the target's own.

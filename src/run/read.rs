@@ -10,8 +10,9 @@ use crate::load::{LoadTrace, read_latency_log};
 use crate::metrics::{MetricsDelta, Scrape};
 use crate::parallel;
 use crate::profile::Profile;
+use crate::target::SchedulerDelta;
 use crate::wire::WireDelta;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use flate2::read::GzDecoder;
 use std::fs;
 use std::io::BufReader;
@@ -93,7 +94,7 @@ fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
     let window = Window {
         sampling,
         statements: read_optional(&directory.join("statements.json"))?,
-        scheduler: read_optional(&directory.join("scheduler.json"))?,
+        scheduler: read_scheduler(directory)?,
         wire: read_wire(directory, parts.timelines)?,
         companions: read_companions(directory, parts.companions)?,
         account: None,
@@ -106,6 +107,14 @@ fn read_parts(directory: &Path, parts: Parts) -> Result<Window> {
         metrics,
     };
     Ok(window.without_unseen())
+}
+
+fn read_scheduler(directory: &Path) -> Result<Option<SchedulerDelta>> {
+    let path = directory.join("scheduler.json");
+    let found: Option<SchedulerDelta> = read_optional(&path)?;
+    let checked = found.as_ref().map_or(Ok(()), SchedulerDelta::check);
+    checked.map_err(Error::msg).with_context(|| format!("{} is damaged", path.display()))?;
+    Ok(found)
 }
 
 /// The window's facts, its load without histograms, and what the sockets told: what a line about it needs.

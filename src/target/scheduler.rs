@@ -3,6 +3,7 @@
 //! Invariant: a difference is taken between two readings of the same thread (same tid and start time).
 
 use crate::clock::Span;
+use crate::words::time;
 use serde::{Deserialize, Serialize};
 
 /// What a process is to the measurement.
@@ -104,7 +105,33 @@ const AS_BUSY: f64 = 0.75;
 /// Of the queries under way, for threads that are as busy to be one for each of them.
 const ONE_EACH: f64 = 0.75;
 
+/// More than any machine has.
+const MOST_CPUS: u64 = 1 << 16;
+/// ns that are taken for an interval that is shorter: readings take their time.
+const SHORTEST: u64 = 1_000_000_000;
+
 impl SchedulerDelta {
+    /// That its figures can be: what counts as a thread may be a whole process, but is on no more CPUs than there are
+    /// anywhere. Sums of all threads then fit into 64 bits.
+    ///
+    /// # Errors
+    /// The thread, and what it would have had.
+    pub fn check(&self) -> Result<(), String> {
+        let sums = u64::MAX / (self.threads.len() as u64).max(1);
+        let most = self.span.nanos().max(SHORTEST).saturating_mul(MOST_CPUS).min(sums);
+        let of = |thread: &ThreadDelta| thread.cpu.max(thread.runnable).max(thread.switched.unwrap_or(0));
+        match self.threads.iter().find(|thread| of(thread) > most) {
+            Some(thread) => Err(format!(
+                "thread {} ({}) has {} on CPUs or waiting for one within {}",
+                thread.tid,
+                thread.thread,
+                time(of(thread) as f64),
+                time(self.span.nanos() as f64)
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// ns on CPU of all threads of a role; `None` where no thread of the role was read, which is not 0.
     pub fn cpu(&self, role: Role) -> Option<u64> {
         self.sum(role, |thread| thread.cpu)
@@ -144,5 +171,44 @@ impl SchedulerDelta {
     /// threads are as busy, each query has one for itself, as where each connection has a process of its own.
     pub fn shares_busiest(&self, role: Role, under_way: f64) -> bool {
         (self.as_busy(role) as f64) < ONE_EACH * under_way
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delta(cpu: &[u64]) -> SchedulerDelta {
+        let thread = |(tid, cpu): (u32, &u64)| ThreadDelta {
+            role: Role::Target,
+            process: "server".into(),
+            pid: 1,
+            thread: "worker".into(),
+            tid,
+            cpu: *cpu,
+            runnable: 0,
+            switched: None,
+            switched_by_batch: Vec::new(),
+            slices: 1,
+            born: false,
+            gone: false,
+        };
+        let threads = (1..).zip(cpu).map(thread).collect();
+        SchedulerDelta { span: Span::new(0, 1_000_000_000), threads, machine: None }
+    }
+
+    #[test]
+    fn times_that_no_machine_has_room_for_are_refused() {
+        assert_eq!(delta(&[900_000_000, 0, 64_000_000_000]).check(), Ok(()), "a process of 64 threads");
+        let told = delta(&[5, 1 << 63]).check().unwrap_err();
+        assert!(told.starts_with("thread 2 (worker) has "), "{told}");
+    }
+
+    #[test]
+    fn queries_share_the_busiest_thread_unless_each_has_one() {
+        let (each, one) = (delta(&[900, 800, 950, 700, 5]), delta(&[950, 600, 600, 5]));
+        assert_eq!((each.as_busy(Role::Target), one.as_busy(Role::Target)), (3, 1));
+        assert!(!each.shares_busiest(Role::Target, 4.0) && each.shares_busiest(Role::Target, 5.0));
+        assert!(one.shares_busiest(Role::Target, 2.0) && !one.shares_busiest(Role::Target, 1.0));
     }
 }

@@ -111,6 +111,13 @@ fn a_server_that_may_use_few_of_the_cpus_is_said_to_be_limited() {
     // A third of what the server does on its CPU is a third of the latency.
     let third = effect_of(&found, Cause::CpuFunction);
     assert!((0.25..0.45).contains(&third.share), "{third:?}");
+    // Somebody who takes what the server may not use is not in its way.
+    let mut beside = window.clone();
+    let machine = beside.scheduler.as_mut().unwrap().machine.as_mut().unwrap();
+    (machine.busy, machine.idle) = (16 * SECOND, 0);
+    let found = judged(vec![beside], 32);
+    let limit = found.verdicts.iter().find(|verdict| verdict.cause == Cause::CpuLimit);
+    assert_eq!(limit.map(|limit| limit.confidence), Some(Confidence::Confident), "{:#?}", found.verdicts);
     // With room left it is no cause.
     window.scheduler.as_mut().unwrap().machine.as_mut().unwrap().for_server = Some(8.0);
     let found = judged(vec![window], 32);

@@ -6,6 +6,7 @@ use super::accounting::Cpu;
 use super::cpu::{less_of, named};
 use super::owners::{Owner, beside};
 use super::{Candidate, Case, Evidence, Named, Removal, ResourceKind, SCHEDULER};
+use crate::analyze::cost::owners::TRANSPORT;
 use crate::analyze::judge::summary::per_query;
 use crate::preset::Cause;
 use crate::target::{Role, SchedulerDelta};
@@ -54,6 +55,7 @@ fn saturation(used: f64, waiting: f64) -> f64 {
 pub(super) fn limited(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Candidate> {
     let (cpu, throughput) = (case.facts.cpu?, case.facts.throughput);
     let (few, (used, waiting)) = cpu.for_server.zip(cpu.for_server(throughput))?;
+    let functions: Vec<Owner> = all.iter().filter(|owner| owner.name != TRANSPORT).cloned().collect();
     let sentence = format!(
         "By the affinity of its threads or a quota of its cgroup, the server may use {} of the machine's {} CPUs. It \
          uses {:.0} % of that, and {} threads wait for each.",
@@ -65,7 +67,7 @@ pub(super) fn limited(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Can
     Some(Candidate {
         removal: Some(Removal { held: vec![(ResourceKind::ServersCpus, cpu.server)], ..Removal::default() }),
         measure: Some((saturation(used, waiting), "of the CPUs that the server may use, in use and waited for")),
-        named: named(case, all, &[], lower),
+        named: named(case, &functions, &[], lower),
         evidence: vec![
             case.share("CPU of the server", used, "the CPUs that it may use", SCHEDULER),
             case.nanos("threads of the server wait for a CPU", few.runnable, "query", SCHEDULER),

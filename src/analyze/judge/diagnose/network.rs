@@ -66,9 +66,14 @@ impl<'a> Facts<'a> {
         blocked.filter(|_| self.under_way > 1.0).map_or(0.0, |blocked| blocked.held)
     }
 
-    /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most.
+    /// Threads of the measurement on a CPU or waiting for one, on average, for each CPU; 1 at most. The server's want
+    /// no more CPUs than it may use.
     fn wanted(&self) -> f64 {
-        let threads = |cpu: Cpu| (cpu.demand + cpu.runnable) * self.throughput / 1e9 / cpu.cpus;
+        let at_once = |nanos: f64| nanos * self.throughput / 1e9;
+        let threads = |cpu: Cpu| {
+            let beyond = cpu.for_server.map_or(0.0, |few| (at_once(cpu.server + few.runnable) - few.cpus).max(0.0));
+            (at_once(cpu.demand + cpu.runnable) - beyond) / cpu.cpus
+        };
         self.cpu.map_or(1.0, threads).min(1.0)
     }
 

@@ -27,6 +27,18 @@ pub struct Rows {
     pub rows: Vec<Vec<Piece>>,
 }
 
+impl Rows {
+    /// With as many cells in each row as the first has: further ones are none of the table, and missing ones are empty
+    /// (GitHub Flavored Markdown 0.29, 4.10).
+    fn whole(mut self) -> Rows {
+        let width = self.rows.first().map_or(0, Vec::len);
+        for row in &mut self.rows {
+            row.resize_with(width, Piece::default);
+        }
+        self
+    }
+}
+
 impl Piece {
     fn push(&mut self, text: &str, at: usize) {
         self.map.push((self.text.len(), at));
@@ -72,7 +84,7 @@ impl Reader {
                 self.unread = self.unread.saturating_sub(1);
             }
             Event::Start(Tag::Table(_)) => self.table = Some(Rows::default()),
-            Event::End(TagEnd::Table) => self.parts.extend(self.table.take().map(Part::Table)),
+            Event::End(TagEnd::Table) => self.parts.extend(self.table.take().map(|table| Part::Table(table.whole()))),
             Event::Start(Tag::TableHead | Tag::TableRow) => {
                 self.table.iter_mut().for_each(|table| table.rows.push(Vec::new()));
             }
@@ -125,6 +137,15 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_has_as_many_cells_as_the_head() {
+        for row in ["| 1\r2 | 3 |", "| 1 |", "| 1 | 2 | 3 |", "|"] {
+            let log = Document::parse(format!("| a | b |\n|---|---|\n{row}\n"));
+            let Some(Part::Table(table)) = parts(&log).into_iter().next() else { panic!("{row:?}") };
+            assert!(table.rows.iter().all(|cells| cells.len() == 2), "{row:?}");
+        }
+    }
 
     #[test]
     fn code_comments_and_generated_parts_are_left_out_and_markup_is_taken_off() {
