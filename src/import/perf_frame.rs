@@ -51,17 +51,16 @@ fn begins_with_padded_address(rest: &str) -> bool {
 /// and has an offset.
 pub(super) fn frame_behind(text: &str) -> Option<FrameText<'_>> {
     let text = without_registers(text);
-    let mut found = None;
-    let mut from = 0;
-    while let Some(at) = text[from..].find(' ').map(|at| from + at) {
-        let address = text[at..].trim_start_matches(' ');
-        let begins = text.len() - address.len();
+    let (mut found, mut end) = (None, text.len());
+    // The last one counts: read from behind, what stands behind an address is looked through once alone.
+    while let (None, Some(blank)) = (found, text[..end].rfind(' ')) {
+        let address = &text[blank + 1..];
+        end = text[..blank].trim_end_matches(' ').len();
         let digits = address.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(address.len());
         // "%16lx" behind one blank.
-        if begins - at + digits >= 17 && digits <= 16 {
-            found = frame_of(address).filter(|frame| frame.symbol.is_some() || frame.module.is_some()).or(found);
+        if blank + 1 - end + digits >= 17 && digits <= 16 {
+            found = frame_of(address).filter(|frame| frame.symbol.is_some() || frame.module.is_some());
         }
-        from = begins;
     }
     let has_offset = |symbol: &str| text.contains(&format!("{symbol}+0x"));
     found.or_else(|| frame_of(text).filter(|frame| frame.symbol.is_some_and(has_offset)))
@@ -171,5 +170,7 @@ mod tests {
         assert_eq!(name(" ffffffff8161ec25 f ([kernel.kallsyms]) ABI:2 AX:0x1").as_deref(), Some("f"));
         assert_eq!(name(" 1f f+0x1 (x)").as_deref(), Some("f"));
         assert_eq!(name(" dead connection closed"), None);
+        let many = format!("{} b{:>17} leaf+0x1", format!("{:>17} a", "5").repeat(100_000), "6");
+        assert_eq!(name(&many).as_deref(), Some("leaf"), "in time in proportion to the text");
     }
 }
