@@ -175,8 +175,8 @@ fn a_side_that_serves_stale_reads_is_wrong_before_it_is_fast() {
     assert_eq!(answer.code, 1, "{}\n{}", answer.out, answer.err);
     assert!(answer.out.starts_with("A and B compared: B IS WRONG\n\n== Read after write =="), "{}", answer.out);
     let [a, b] = sides(&place).map(|run| freshness(&run).unwrap());
-    assert!(a.reads > 30 && a.stale == 0 && !a.wrong(), "{a:?}");
-    assert!(b.reads > 30 && b.stale > 0 && b.wrong(), "{b:?}");
+    assert!(a.reads > 0 && a.stale == 0 && !a.wrong(), "{a:?}");
+    assert!(b.reads > 0 && b.stale > 0 && b.wrong(), "{b:?}");
     assert_eq!(a.isolation.as_deref(), Some("strict serializable"));
 }
 
