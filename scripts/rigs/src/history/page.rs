@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 const HEAD: &str = "# Benchmarks
 
-What wireprof's own parts cost, and how that changed. `scripts/bench all` measures every figure and appends it to
-`benches/history.jsonl`; this page and its picture are made of that file by `scripts/bench page`, and a test compares
-them. Figures of one machine say little of another one: compare ratios rather than values.
+What wireprof's own parts cost, and how that changed. `scripts/bench all`, or `scripts/bench NAME --record`, measures a
+figure and appends it to `benches/history.jsonl`; this page and its picture are made of that file by `scripts/bench
+page`, and a test compares them. Figures of one machine say little of another one: compare ratios rather than values.
 
 ";
 
