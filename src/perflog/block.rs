@@ -141,7 +141,9 @@ pub(super) fn blocks(text: &str, markdown: &Markdown) -> (Vec<Block>, Vec<HalfMa
         if open.is_none() && markdown.is_code(range.start) {
             continue;
         }
-        let trimmed = range.start..range.start + line.trim_end_matches(['\n', '\r']).len();
+        // What stands before and behind a marker in its line is somebody's own.
+        let begins = line.len() - line.trim_start_matches(MARK).trim_start().len();
+        let trimmed = range.start + begins..range.start + line.trim_end().len().max(begins);
         match marker(line) {
             Some(Marker::Begin(key, made)) => {
                 let block = Block { key: key.into(), made, line: number, whole: trimmed, inside: range.end..range.end };
@@ -179,6 +181,17 @@ mod tests {
         assert_eq!((found[0].made.as_ref(), found[0].line, &text[found[0].inside.clone()]), (Some(&made), 2, "x\n"));
         assert_eq!((found[0].runs(), found[0].kind()), (vec!["A", "B"], "difference"));
         assert_eq!(&text[found[0].whole.clone()], generated.whole());
+    }
+
+    #[test]
+    fn what_stands_around_the_markers_in_their_lines_is_no_part_of_a_block() {
+        for (before, behind) in [("\u{feff}", ""), ("a\n\n\r", "\r\n"), ("  ", "  \nb")] {
+            let whole = format!("<!-- wireprof:begin A x -->\nc\n{}", end("A x"));
+            let text = format!("{before}{whole}{behind}");
+            let (found, half) = blocks(&text, &Markdown::of(&text));
+            assert!(half.is_empty());
+            assert_eq!(&text[found[0].whole.clone()], whole, "{text:?}");
+        }
     }
 
     #[test]
