@@ -198,7 +198,7 @@ pub enum Check {
         cpu: u64,
         /// ns of wall time that `cpu` was counted over.
         nanos: u64,
-        /// The number of threads that were about as busy, where each query under way has one for itself.
+        /// The number of threads at work, where each query under way has one for itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         one_each: Option<usize>,
     },

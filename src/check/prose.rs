@@ -122,7 +122,7 @@ impl fmt::Display for Check {
             Check::BusiestThread { thread, tid, one_each, .. } => {
                 write!(f, "the busiest thread of the target, {thread} ({tid}), was on CPU {percent:.1} % of the time")?;
                 one_each.map_or(Ok(()), |threads| {
-                    write!(f, "; {} about as busy, one for each query under way", counted(threads as u64, "thread"))
+                    write!(f, "; {} at work, one for each query under way", counted(threads as u64, "thread"))
                 })
             }
             Check::Symbols { symbolized, executable, misses } => {

@@ -38,7 +38,7 @@ const ALPHA: f64 = 0.01;
         "Only these sections: freshness (only with --probe), verdicts, predicted, sides"
     )),
     after_help = "\
-Sides differ in what is given with --a-... and --b-...; all else goes for both. \
+Sides differ in what is given with --a-... and --b-...; everything else applies to both. \
 Turns alternate (ABBA BAAB ...), a server that wireprof starts is started anew for each, and the comparison ends as \
 soon as throughput and latency of every level are decided. Each side is stored as a run: `wireprof diff A B`, `hot` \
 and `explain` read them.
@@ -117,7 +117,7 @@ pub struct Compare {
     #[arg(long, value_name = "K", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=1000),
         help_heading = "Plan")]
     max_replicates: u64,
-    /// Time the comparison may take: fewer replicates are planned, by the first pair, where it does not suffice
+    /// Time the comparison may take: after the first pair, fewer replicates are planned where they would not fit
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Plan")]
     budget: Option<Duration>,
     /// Differences up to this many percent count as none

@@ -22,7 +22,7 @@ pub struct Connect {
     /// Server under load [default: the preset's]; password from the URL, PGPASSWORD or ~/.pgpass
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Start the embedded target for this sweep, and stop it after
+    /// Start the embedded target for this measurement, and stop it after
     #[arg(long, conflicts_with_all = ["url", "pid", "pid_anyway", "internal_url", "metrics_url",
         "target_host"])]
     pub testbed: bool,
@@ -37,7 +37,7 @@ pub struct Connect {
     /// Leave the server's settings and tables as they are
     #[arg(long)]
     no_setup: bool,
-    /// After the sweep put back what the set-up changed
+    /// At the end put back what the set-up changed
     #[arg(long, conflicts_with = "no_setup")]
     pub restore: bool,
 }

@@ -32,14 +32,14 @@ Examples:
   wireprof diff BEFORE AFTER --full
   # one level; \"same\" means within 1 %
   wireprof diff BEFORE latest --level 16 --margin 1
-  # flamegraphs of both, coloured where the cost a query differs
+  # flamegraphs of both, coloured where the cost per query differs
   wireprof diff BEFORE AFTER --svg pictures
   wireprof diff BEFORE AFTER --rename 'old::path=new::path'
   # runs of unlike hosts or sampling events
   wireprof diff BEFORE AFTER --anyway"
 )]
 pub struct Diff {
-    /// Run before the change: its id, its path, or `latest`
+    /// Run before the change: its id or the beginning of it, its name, its path, `latest` or `latest~N`
     #[arg(help_heading = ARGUMENTS)]
     before: String,
     /// Run after it

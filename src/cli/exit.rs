@@ -18,8 +18,8 @@ use std::process::ExitCode;
 
 /// Shown below the help.
 pub const CODES: &str = "\
-Exit codes: 0 done; 1 a check failed; 2 usage (a wrong argument, no such run); 3 the environment does not \
-permit it.
+Exit codes: 0 done; 1 a check failed, or the measurement was cut short; 2 usage (a wrong argument, no such \
+run); 3 the environment does not permit it.
 
 Examples, in the order of a first round (`latest` is the newest run):
   # what this machine permits

@@ -190,7 +190,7 @@ fn explained(run: &Run, preset: &Result<Preset>, top: usize) -> Vec<Section> {
     if run.windows.iter().any(|window| window.profile.is_some()) {
         let options = HotOptions { order: Order::Growth, top, ..HotOptions::default() };
         let tables = vec![frames_table(&hot(run, &options))];
-        let title = "Frames whose cost a query grew".into();
+        let title = "Functions whose cost per query grew".into();
         sections.push(Section { id: "functions", title, tables, ..Section::default() });
     }
     sections.push(correlation_section(&slow_slices(run), &together(run)));

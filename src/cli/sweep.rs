@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use std::time::Duration;
 
-/// Drive load at several concurrencies while the server is sampled and its metrics are read
+/// Drive load with several numbers of clients while the server is sampled and its metrics are read
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

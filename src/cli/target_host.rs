@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[command(next_help_heading = "Target")]
 #[command(group = clap::ArgGroup::new("other_hosts").multiple(true))]
 pub struct TargetHost {
-    /// The server's host, where it is not this one: wireprof drives the load here and observes there, over your ssh.
+    /// The server's host, where it is not this one: wireprof observes there, over your ssh, and drives its load here.
     /// --url is then as this host knows the server; all other addresses, --pid and --also are as that host knows them
     #[arg(long, value_name = "ssh://[USER@]HOST[:PORT]", requires = "url", group = "other_hosts")]
     target_host: Option<Host>,

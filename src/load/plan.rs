@@ -96,7 +96,11 @@ impl Plan {
             workload.jobs.iter().map(|job| JobPlan::new(job, protocol, repeat_arguments)).collect::<Result<_, _>>()?;
         let open = jobs.iter().filter_map(|job| match job.pace {
             Pacing::Rate { interval, batch } => Some(1e9 / interval * batch as f64 * f64::from(job.steps)),
-            Pacing::Closed | Pacing::Recorded(_) => None,
+            // On average: a log's queries are sent when it says, whether those before are answered or not.
+            Pacing::Recorded(ref offsets) => {
+                offsets.last().map(|last| offsets.len() as f64 / (*last as f64 / 1e9).max(1.0))
+            }
+            Pacing::Closed => None,
         });
         let rate = open.reduce(|a, b| a + b);
         Ok(Plan { jobs, rate, client_work: 0 })
@@ -323,6 +327,14 @@ mod tests {
         assert_eq!(due, [1000, 1000, 1250, 1250, 1500]);
         assert!(job.within_limit(5) && !job.within_limit(6), "three batches of two");
         assert_eq!(plan.rate, Some(8.0));
+    }
+
+    #[test]
+    fn a_replayed_log_is_an_open_loop_at_its_own_rate() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("log.csv"), "0,select 1\n1000000,select 2\n2000000,select 3\n").unwrap();
+        let workload = Workload::parse("[a]\nquery-log-file=log.csv", directory.path(), "w.ini").unwrap();
+        assert_eq!(Plan::new(&workload, Protocol::Simple, false).unwrap().rate, Some(1.5));
     }
 
     #[test]

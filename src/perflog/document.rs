@@ -161,7 +161,16 @@ impl Document {
         if let Some(earlier) = self.blocks.iter().find(|earlier| earlier.key == block.key) {
             let Range { start, end } = earlier.whole;
             let whole = line_endings(&block.whole(), &self.text[start..end]);
-            return Ok(Document::parse(format!("{}{whole}{}", &self.text[..start], &self.text[end..])));
+            let made = Document::parse(format!("{}{whole}{}", &self.text[..start], &self.text[end..]));
+            // Code that began in the earlier block and did not end there hid all behind it.
+            return match made.half.iter().find(|half| of_this(&half.marker)) {
+                None => Ok(made),
+                Some(HalfMarker { line, marker }) => {
+                    let breaks = |text: &str| text.matches('\n').count();
+                    let line = line + breaks(&self.text[start..end]) - breaks(&whole);
+                    Err(Unspliceable::HalfMarker { line, marker: marker.clone() })
+                }
+            };
         }
         let entry = match session {
             Some(number) => self.session(number).ok_or(Unspliceable::NoSuchSession(number))?,

@@ -33,7 +33,7 @@ pub use prune::{Pruned, prune};
 pub use rebuild::marker;
 pub use same::{Rename, lasting_name};
 pub use short::{LONGEST, middle, short_name};
-pub use within::{name_within, without_closures};
+pub use within::{name_within, names_within, without_closures};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};

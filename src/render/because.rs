@@ -4,7 +4,7 @@
 use super::cause::{phrase, without};
 use super::places::short;
 use crate::analyze::judge::answer::{Answer, First, Grown, LEAST_GROWTH, Most};
-use crate::analyze::judge::diagnose::{Confidence, Finding};
+use crate::analyze::judge::diagnose::{Confidence, Finding, Named};
 use crate::preset::Cause;
 use crate::profile::{name_within, short_name, without_closures};
 use crate::words::{counted, list, percent, significant, time};
@@ -29,7 +29,13 @@ fn verdict(first: &First) -> String {
     let possibly = if finding.confidence == Confidence::Possible { "possibly " } else { "" };
     let named = finding.named.first().map_or(String::new(), |named| {
         let process = named.process.as_ref().map_or(String::new(), |process| format!(" in process {process}"));
-        format!("; look first at {}{process}, {} a query", name(&named.name), time(named.cost))
+        let called = format!("{}{process}, {} a query", name(&named.name), time(named.cost));
+        match share_of(named, finding).filter(|share| *share < STANDS_OUT) {
+            Some(share) => {
+                format!("; no function stands out, the first is {called}, {} of the latency", percent(share))
+            }
+            None => format!("; look first at {called}"),
+        }
     });
     let on = match finding.tables.is_empty() {
         true => String::new(),
@@ -47,6 +53,15 @@ fn verdict(first: &First) -> String {
         text += " The CPUs are saturated, which hides its effect.";
     }
     text
+}
+
+/// Of the mean latency, from which on a function alone is worth a look.
+const STANDS_OUT: f64 = 0.1;
+
+/// The share of the mean latency that would go with a function; `None`: it cannot be told.
+fn share_of(named: &Named, finding: &Finding) -> Option<f64> {
+    let whole = finding.effect.filter(|effect| effect.share > 0.0)?;
+    Some(named.effect? / whole.latency * whole.share)
 }
 
 /// What would go with the cause.
@@ -94,10 +109,10 @@ pub(super) fn grew(grown: &Grown) -> String {
     };
     text += &match function {
         Most::Grew { name: function, nanos } => {
-            format!(" Function that grew most: {}, by {} of CPU a query.", name(function), time(*nanos))
+            format!(" Function that grew most: {}, by {} of CPU per query.", name(function), time(*nanos))
         }
         Most::None => format!(
-            " No function's CPU a query grew beyond chance by more than {} of all CPU a query.",
+            " No function's CPU per query grew beyond chance by more than {} of all CPU per query.",
             percent(LEAST_GROWTH)
         ),
         Most::NotMeasured => " CPU by function: not measured at both levels.".into(),

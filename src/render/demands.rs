@@ -46,11 +46,11 @@ fn demands_table(demands: &[Demand]) -> Table {
 
 fn bound_sentence(bound: &Bound) -> String {
     let Bound { level, resource, throughput, utilisation, clients } = bound;
-    let clients = clients.map_or(String::new(), |clients| {
-        format!("; latency without queues and this bound meet at {clients:.1} clients")
-    });
+    let clients =
+        clients.map_or(String::new(), |clients| format!(", which {clients:.1} clients reach where none queues"));
     format!(
-        "By the costs at level {level}, {resource} can serve at most {} queries/s{clients}; used {}.",
+        "If each query costs what it cost at level {level}, {resource} can serve at most {} queries/s{clients}; used \
+         there: {}.",
         thousands(&format!("{throughput:.0}")),
         percent(*utilisation)
     )
@@ -73,13 +73,13 @@ pub fn growth_section(growth: Option<&Growth>) -> Option<Section> {
     }
     match (work, growth.waiting()) {
         (Some(work), Some(waiting)) => notes.push(format!(
-            "Work a query (CPU of the server, the generator and what is watched) changed by {}; the other {} are \
+            "Work per query (CPU of the server, the generator and the companions) changed by {}; the other {} are \
              the same work in longer queues.",
             time(*work),
             time(waiting)
         )),
         _ => notes.push(
-            "More work a query or longer queues: not measured, the run has no scheduler \
+            "More work per query or longer queues: not measured, the run has no scheduler \
                          statistics."
                 .into(),
         ),

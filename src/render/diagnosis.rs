@@ -2,7 +2,7 @@
 
 use super::cause::{certain, without};
 use super::model::{Report, Section};
-use crate::analyze::judge::diagnose::{Diagnosis, Effect, Evidence, Finding, LatencyBy, Named};
+use crate::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Evidence, Finding, LatencyBy, Named};
 use crate::profile::short_name;
 use crate::words::{counted, significant, time};
 
@@ -22,7 +22,11 @@ pub fn diagnosis_report(diagnosis: &Diagnosis, others: &[Diagnosis]) -> Report {
     notes.extend(reckoned(diagnosis));
     notes.extend(diagnosis.not_judged.iter().cloned());
     if !notes.is_empty() {
-        sections.push(Section { title: "Besides".into(), notes, ..Section::default() });
+        sections.push(Section {
+            title: "Other levels, and what the effects assume".into(),
+            notes,
+            ..Section::default()
+        });
     }
     let by = match diagnosis.latency_by {
         LatencyBy::Client => "",
@@ -70,8 +74,8 @@ pub(super) fn reckoned(diagnosis: &Diagnosis) -> Option<String> {
     let said = match diagnosis.lower {
         _ if under_way < 2.0 => return None,
         Some(level) => format!(
-            "{queue}Effects reckon that CPU a query is a + b / throughput, through level {level} and this one: what is \
-             left gets cheaper as the throughput rises."
+            "{queue}Effects reckon that CPU per query falls as the throughput rises, as it did from level {level} to \
+             this one (a + b / throughput)."
         ),
         None => format!(
             "{queue}Effects take what is left to cost as much at a higher throughput: the run's lowest level does not \
@@ -97,7 +101,8 @@ pub fn verdict_words(diagnosis: &Diagnosis) -> Option<String> {
 /// Cause, effect and the first function.
 fn headline(verdict: &Finding) -> String {
     let effect = verdict.effect.map_or(String::new(), |effect| format!(", {}", effect_words(&effect)));
-    let named = verdict.named.first().map_or(String::new(), |named| format!("; first {}", named_words(named)));
+    let named =
+        verdict.named.first().map_or(String::new(), |named| format!("; largest function: {}", named_words(named)));
     format!("{}{}{effect}{named}", certain(verdict.confidence), cause_words(verdict))
 }
 
@@ -118,7 +123,9 @@ fn verdict_section(number: usize, verdict: &Finding) -> Section {
     }
     notes.extend(verdict.evidence.iter().take(EVIDENCE).map(|evidence| format!("- {}", evidence_words(evidence))));
     if !verdict.because.is_empty() {
-        notes.push(format!("Why it is said: {}.", verdict.because));
+        let only =
+            if verdict.confidence == Confidence::Possible { "Why it is only possible" } else { "Why it is said" };
+        notes.push(format!("{only}: {}.", verdict.because));
     }
     notes.push(format!("Refuted if {}. Next: {}.", verdict.refuted_by, verdict.next));
     let title = format!("{number}. {}{}", certain(verdict.confidence), cause_words(verdict));

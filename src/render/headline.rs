@@ -108,7 +108,7 @@ pub(super) fn changed(level: &LevelHeadline) -> String {
         parts.push(format!("{} {} a query", subject_words(&row.subject), signed(nanos)));
     }
     if let Some((function, nanos)) = &level.function {
-        parts.push(format!("{} {} of CPU a query", name(function), signed(*nanos)));
+        parts.push(format!("{} {} of CPU per query", name(function), signed(*nanos)));
     }
     format!("At {}: {}.", counted(level.level as u64, "client"), list(&parts))
 }
@@ -158,7 +158,10 @@ pub(super) fn decided_by(headline: &Headline) -> String {
     let windows = headline.levels.iter().map(|level| level.windows.0 + level.windows.1).sum::<usize>();
     let told = [
         (Some(Basis::Windows), "the scatter between windows"),
-        (Some(Basis::Slices), "the scatter inside windows only, which knows nothing of a server's restart"),
+        (
+            Some(Basis::Slices),
+            "the scatter within windows alone: how much two starts of the server differ was not measured",
+        ),
         (None, "no interval: it takes two windows a side"),
     ];
     let told = told.into_iter().map(|(basis, words)| (by(basis), words)).filter(|(levels, _)| !levels.is_empty());

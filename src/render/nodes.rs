@@ -124,7 +124,7 @@ pub(super) fn described(what: &What, key: &str) -> String {
         What::Phase(Phase::Behind) => "by the sockets: until it has read the database's answer".into(),
         What::Phase(Phase::After) => "by the sockets: until it sends its own answer".into(),
         What::Overlap(_) => "overlap: by so much the parts exceed their whole".into(),
-        What::Residual(Some(words)) => format!("rest: {words}"),
+        What::Residual(Some(words)) => format!("rest, such as {words}"),
         What::Residual(None) => "rest".into(),
     }
 }
@@ -158,7 +158,7 @@ pub(super) fn residual_share(level: usize, nodes: &LevelNodes) -> Option<String>
     let percent = nodes.residual_share()? * 100.0;
     let mut named = largest(&nodes.residuals());
     if let Some(percent) = nodes.traced_residual().map(|share| share * 100.0).filter(|percent| *percent >= 0.05) {
-        named.push(format!("what the sampled queries differ from all in the server's hands ({percent:.1} %)"));
+        named.push(format!("by how much traced queries and all queries differ in the server's hands ({percent:.1} %)"));
     }
     let most = if named.is_empty() { String::new() } else { format!(", most of it {}", named.join(", ")) };
     let percent = if percent < 0.05 { "less than 0.1".to_string() } else { format!("{percent:.1}") };
@@ -179,7 +179,7 @@ fn own_work(level: usize, nodes: &LevelNodes, own: &OwnWork) -> String {
     };
     format!(
         "Level {level}: in the server's hands the sockets measured {before} until it asks the database, {behind} \
-         until it has the answer, and {after} until it sends its own (means of {} sampled queries).{further}",
+         until it has the answer, and {after} until it sends its own (means of {} traced queries).{further}",
         own.queries
     )
 }

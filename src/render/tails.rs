@@ -48,7 +48,7 @@ fn slowest_table(hop: &HopPlaces, tails: &Tails) -> Table {
         .map(|(at, place)| row(place_cell(place, true), &|tail| (tail.places[at].all, tail.places[at].of_slowest)))
         .collect();
     rows.push(row(Cell::coded("sum", "sum from sending to reading"), &|tail| (tail.all, tail.of_slowest)));
-    let notes = vec!["Means over the sampled queries, from timelines.json.gz of each window.".to_string()];
+    let notes = vec!["Means over the traced queries, from timelines.json.gz of each window.".to_string()];
     Table { id: "slowest", columns, rows, notes, ..Table::default() }
 }
 
@@ -70,9 +70,8 @@ fn quantiles_table(hop: &HopPlaces, tails: &Tails) -> Table {
         std::iter::once(place_cell(place, true)).chain(cells).collect()
     };
     let notes = vec![
-        "A number: of the sampled queries, where a hundred or more lie beyond it. Otherwise between powers of two of \
-            ns, of all stays \
-         (wire.json)."
+        "A single number is of the traced queries, where a hundred or more of them are slower. A range is the \
+         histogram's bucket, over all queries (wire.json)."
             .to_string(),
     ];
     Table {
@@ -97,7 +96,7 @@ fn sentence(level: usize, tail: &Tail) -> String {
     let parts: Vec<String> = parts.collect();
     let losses = if *lost > 0 { format!(", {lost} more were lost") } else { String::new() };
     format!(
-        "Level {level}: the slowest {slowest} of {sampled} sampled queries{losses} took {} longer than the mean of \
+        "Level {level}: the slowest {slowest} of {sampled} traced queries{losses} took {} longer than the mean of \
          all ({}): {}.{}",
         time(more),
         time(*all),

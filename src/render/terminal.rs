@@ -4,7 +4,7 @@
 use super::figure;
 use super::model::{Align, Cell, Report, Table};
 use super::screen::Screen;
-use crate::profile::{middle, name_within};
+use crate::profile::{middle, names_within};
 
 /// Names are cut to this width before a table is broken into blocks.
 const NARROWEST_NAME: usize = 24;
@@ -111,7 +111,7 @@ impl GridColumn {
             return vec![cell.clone()];
         }
         match self.wraps {
-            Wraps::Never => vec![name_within(cell, self.width)],
+            Wraps::Never => vec![middle(cell, self.width)],
             Wraps::Words => {
                 let indent = (cell.len() - cell.trim_start().len()).min(self.width / 2);
                 let lines = wrapped(cell, self.width - indent);
@@ -151,6 +151,9 @@ impl<'a> Grid<'a> {
             .collect();
         let total: usize = columns.iter().map(|c| c.width + GAP).sum::<usize>().saturating_sub(GAP);
         shrink(&mut columns, table, total.saturating_sub(screen.width), screen.width);
+        for column in columns.iter_mut().filter(|column| column.wraps == Wraps::Never) {
+            column.cells = names_within(&column.cells, column.width);
+        }
         Grid { rows: table.rows.len(), units: columns.iter().any(|c| !c.unit.is_empty()), columns, screen }
     }
 

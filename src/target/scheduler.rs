@@ -5,6 +5,7 @@
 use crate::clock::Span;
 use crate::words::time;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a process is to the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,7 +103,9 @@ pub struct SchedulerDelta {
 
 /// Of the busiest thread's CPU, for another thread to be about as busy: threads with the same work differ by chance.
 const AS_BUSY: f64 = 0.75;
-/// Of the queries under way, for threads that are as busy to be one for each of them.
+/// Of the busiest thread's CPU, for a process beside its own to be at work too.
+const AT_WORK: f64 = 0.01;
+/// Of the queries under way, for threads or processes to be one for each of them.
 const ONE_EACH: f64 = 0.75;
 
 /// More than any machine has.
@@ -167,10 +170,23 @@ impl SchedulerDelta {
         self.threads.iter().filter(|t| t.role == role && t.cpu as f64 >= AS_BUSY * most).count()
     }
 
-    /// Whether queries, of which so many are under way, queue for the busiest thread of a role. Where about as many
-    /// threads are as busy, each query has one for itself, as where each connection has a process of its own.
-    pub fn shares_busiest(&self, role: Role, under_way: f64) -> bool {
-        (self.as_busy(role) as f64) < ONE_EACH * under_way
+    /// How many threads of a role serve a query each, so that none of the queries, of which so many are under way on so
+    /// many connections, queues for the busiest one: processes of its name, however much each of them has to do, as
+    /// where each connection has one of its own; or threads about as busy. `None`: queries share it. One busy thread
+    /// alone says nothing of others that there could be, unless there is one connection; 0 connections: not known.
+    pub fn one_each(&self, role: Role, under_way: f64, connections: usize) -> Option<usize> {
+        let busiest = self.busiest(role)?;
+        let at_work = |thread: &&ThreadDelta| {
+            let named = thread.role == role && thread.process == busiest.process;
+            named && thread.cpu > 0 && thread.cpu as f64 >= AT_WORK * busiest.cpu as f64
+        };
+        let processes = self.threads.iter().filter(at_work).map(|thread| thread.pid).collect::<BTreeSet<u32>>().len();
+        let threads = self.as_busy(role);
+        let enough = |count: &usize| *count as f64 >= ONE_EACH * under_way;
+        let told = threads > 1 || connections <= 1;
+        Some(processes)
+            .filter(|count| *count > 1 && enough(count))
+            .or(Some(threads).filter(|count| told && enough(count)))
     }
 }
 
@@ -208,7 +224,18 @@ mod tests {
     fn queries_share_the_busiest_thread_unless_each_has_one() {
         let (each, one) = (delta(&[900, 800, 950, 700, 5]), delta(&[950, 600, 600, 5]));
         assert_eq!((each.as_busy(Role::Target), one.as_busy(Role::Target)), (3, 1));
-        assert!(!each.shares_busiest(Role::Target, 4.0) && each.shares_busiest(Role::Target, 5.0));
-        assert!(one.shares_busiest(Role::Target, 2.0) && !one.shares_busiest(Role::Target, 1.0));
+        let of = |of: &SchedulerDelta, under_way, connections| of.one_each(Role::Target, under_way, connections);
+        assert_eq!((of(&each, 4.0, 4), of(&each, 5.0, 5)), (Some(3), None));
+        assert_eq!((of(&one, 2.0, 2), of(&one, 1.0, 1)), (None, Some(1)));
+        assert_eq!(of(&one, 1.1, 64), None, "an open loop with little under way: one thread serves them all");
+        assert_eq!(of(&delta(&[]), 1.0, 1), None);
+    }
+
+    #[test]
+    fn a_process_that_works_harder_than_the_others_is_none_that_queries_share() {
+        let mut of_postgres = delta(&[950, 300, 280, 310, 5]);
+        of_postgres.threads.iter_mut().zip(1..).for_each(|(thread, pid)| thread.pid = pid);
+        let of = |under_way, connections| of_postgres.one_each(Role::Target, under_way, connections);
+        assert_eq!((of(4.0, 4), of(1.1, 64), of(6.0, 6)), (Some(4), Some(4), None));
     }
 }

@@ -273,7 +273,7 @@ fn what_gets_cheaper_with_the_throughput_is_read_from_the_lowest_level_and_said(
     let many = Made { clients: 64, latency: 640.0, ..sixteen() };
     let found = diagnosed(&[one(), dear.clone(), many.clone()]);
     assert_eq!(found.lower, Some(1));
-    assert!(terminal(&diagnosis_report(&found, &[]), 200).contains("through level 1 and this one"));
+    assert!(terminal(&diagnosis_report(&found, &[]), 200).contains("as it did from level 1 to this one"));
     let alone = diagnosed(&[many]);
     assert_eq!(alone.lower, None);
     assert!(terminal(&diagnosis_report(&alone, &[]), 200).contains("does not tell how it falls"));

@@ -3,10 +3,11 @@
 
 use crate::build;
 use crate::diagnose::{Made, diagnosed, near, one, one_as_cheap, sixteen};
-use wireprof::analyze::cost::demands::{Resource, demands};
+use wireprof::analyze::cost::demands::{Resource, bounds, demands};
 use wireprof::analyze::judge::checks::check_window;
 use wireprof::analyze::judge::diagnose::{Confidence, Diagnosis, Effect, Finding, diagnose};
 use wireprof::check::{Check, Status};
+use wireprof::load::ErrorCount;
 use wireprof::preset::{Cause, Preset};
 use wireprof::render::{diagnosis_report, terminal};
 use wireprof::run::{Run, Window};
@@ -49,6 +50,38 @@ fn connections_without_a_query_are_none_that_queue() {
     assert!(told.contains("Clients pause 35.0 ms before their next query"), "{told}");
 }
 
+#[test]
+fn what_failed_or_long_queries_take_is_no_pause_of_the_clients() {
+    let said = |window: Window| terminal(&diagnosis_report(&judged(vec![window], 8), &[]), 200);
+    let mut failing = mostly_waiting().window();
+    failing.load.connections = 64;
+    let count = failing.load.completed / 20;
+    failing.load.errors.push(ErrorCount {
+        sqlstate: "40P01".into(),
+        message: "deadlock".into(),
+        count,
+        accepted: true,
+    });
+    assert!(!said(failing).contains("Clients pause"));
+    // Of each client's queries one more may lie half within the window: a second of 400 ms queries.
+    let mut long = Made { latency: 400_000.0, ..mostly_waiting() }.window();
+    long.load.connections = 10;
+    assert!(!said(long).contains("Clients pause"));
+}
+
+#[test]
+fn clients_that_pause_reach_a_bound_in_larger_numbers_and_a_schedule_has_no_such_number() {
+    let of = |change: &dyn Fn(&mut Window)| {
+        let mut window = mostly_waiting().window();
+        change(&mut window);
+        let run = build::run(vec![window]);
+        bounds(&run, &demands(&run))[0].clients
+    };
+    let busy = of(&|_| ()).unwrap();
+    near(of(&|window| window.load.connections = 64).unwrap(), 8.0 * busy);
+    assert_eq!(of(&|window| (window.load.connections, window.load.rate) = (64, Some(1_600.0))), None);
+}
+
 /// Threads of the server with `us` of CPU and of waiting for one a query each, on so many CPUs.
 fn on_cpus(made: &Made, cpus: usize, threads: &[(f64, f64)]) -> Window {
     let mut window = made.window();
@@ -84,15 +117,38 @@ fn a_thread_for_each_client_is_no_thread_that_all_of_them_queue_for() {
     };
     let each = check(&run.windows[0]);
     assert_eq!(each.status(), Status::Pass);
-    assert!(
-        each.to_string().ends_with("% of the time; 4 threads about as busy, one for each query under way"),
-        "{each}"
-    );
+    assert!(each.to_string().ends_with("% of the time; 4 threads at work, one for each query under way"), "{each}");
     let single = Made { latency: 5_000.0, server: vec![("serve;a", 1_230.0), ("serve;b", 20.0)], ..made };
     let window = on_cpus(&single, 8, &[(1_250.0, 0.0), (10.0, 0.0)]);
     assert!(of_server(&build::run(vec![window.clone()])) && check(&window).status() == Status::Warn);
     let single = judged(vec![window], 4);
     assert_eq!(single.verdicts[0].cause, Cause::SaturatedThread, "{:#?}", single.verdicts);
+    // A schedule that keeps little more than one query under way does not make it one for each of them.
+    let scheduled = Made { clients: 1, latency: 1_100.0, server: vec![("serve;a", 1_000.0)], ..single_made() };
+    let mut window = on_cpus(&scheduled, 8, &[(1_060.0, 0.0), (10.0, 0.0)]);
+    (window.load.connections, window.load.rate) = (64, Some(909.0));
+    assert!(of_server(&build::run(vec![window.clone()])) && check(&window).status() == Status::Warn);
+}
+
+fn single_made() -> Made {
+    Made { call: 0.0, wait: 0.0, ..one() }
+}
+
+#[test]
+fn a_process_that_works_harder_than_those_of_the_clients_is_not_queued_for() {
+    let made = Made { clients: 8, latency: 5_000.0, server: vec![("serve;a", 1_900.0)], ..single_made() };
+    let mut threads = [(187.0, 0.0); 8];
+    threads[3].0 = 600.0;
+    let mut window = on_cpus(&made, 16, &threads);
+    let of_server = window.scheduler.as_mut().unwrap().threads.iter_mut();
+    of_server.filter(|thread| thread.role == Role::Target).for_each(|thread| thread.pid = thread.tid);
+    let run = build::run(vec![window.clone()]);
+    let checks = check_window(&Preset::built_in("testbed").unwrap(), &run.manifest, &window);
+    let busiest = checks.iter().find(|check| matches!(check, Check::BusiestThread { .. })).unwrap();
+    assert_eq!(busiest.status(), Status::Pass);
+    assert!(busiest.to_string().ends_with("8 threads at work, one for each query under way"), "{busiest}");
+    let found = judged(vec![window], 8);
+    assert!(found.verdicts.iter().all(|verdict| verdict.cause != Cause::SaturatedThread), "{:#?}", found.verdicts);
 }
 
 #[test]
@@ -107,6 +163,13 @@ fn a_server_that_may_use_few_of_the_cpus_is_said_to_be_limited() {
     assert_eq!((first.cause, first.confidence), (Cause::CpuLimit, Confidence::Confident), "{:#?}", found.verdicts);
     // On all CPUs it would be 32 x 230 us over 16 of them.
     near(first.effect.unwrap().latency / 1e3, 6_400.0 - 460.0);
+    // Its threads that wait for that CPU do not wait for the machine's.
+    assert!(found.verdicts.iter().all(|verdict| verdict.cause != Cause::CpuSaturated), "{:#?}", found.verdicts);
+    // What a query costs is bounded by it as well.
+    let run = build::run(vec![window.clone()]);
+    let bound = &bounds(&run, &demands(&run))[0];
+    assert_eq!(bound.resource, Resource::Cpu(Role::Target));
+    assert!((0.9..1.1).contains(&bound.utilisation), "{bound:?}");
     assert!(first.sentence.contains("may use 1.00 of the machine's 16 CPUs. It uses 100 %"), "{}", first.sentence);
     // A third of what the server does on its CPU is a third of the latency.
     let third = effect_of(&found, Cause::CpuFunction);

@@ -154,13 +154,19 @@ fn a_level_that_was_not_followed_is_not_measured_and_says_why() {
     let table = waits(&run, By::Owner, None);
     assert!(table.levels[2].total.is_none() && table.levels[2].missing.is_some());
     let text = terminal(&hot_report(&table), 120);
-    assert!(text.contains("what carries the queries was not followed (sweep --follow 2s)"), "{text}");
+    assert!(
+        text.contains("the threads and tasks that carry the queries were not followed (sweep --follow 2s)"),
+        "{text}"
+    );
     // As runs of earlier versions are.
     run.windows.iter_mut().for_each(|window| window.hands = None);
     let run = stored(&run, |_| {});
     let text = terminal(&hot_report(&waits(&run, By::Owner, None)), 120);
-    assert!(text.contains("Not measured: what carries the queries was not followed"), "{text}");
-    assert_eq!(section(&run).notes, ["Not divided: what carries the queries was not followed (sweep --follow 2s)."]);
+    assert!(text.contains("Not measured: the threads and tasks that carry the queries were not followed"), "{text}");
+    assert_eq!(
+        section(&run).notes,
+        ["Not divided: the threads and tasks that carry the queries were not followed (sweep --follow 2s)."]
+    );
 }
 
 #[test]

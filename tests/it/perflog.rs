@@ -86,6 +86,11 @@ fn a_marker_without_its_counterpart_is_named_with_its_line() {
     assert_eq!(log.with_block(&block("S y", ""), Some(7)).unwrap_err(), Unspliceable::NoSuchSession(7));
     let open = Document::parse("## Session 1: a\n\n```\nnever closed\n".into());
     assert_eq!(open.with_block(&block("R x", "new"), None).unwrap_err(), Unspliceable::Hidden);
+    // What an open code block within the earlier one hid is not there all at once.
+    let earlier = "## Session 1: a\n\n<!-- wireprof:begin R x -->\n```\nb\n<!-- wireprof:end R x -->\n";
+    let hiding = Document::parse(format!("{earlier}c\n<!-- wireprof:end R x -->\n"));
+    let error = hiding.with_block(&block("R x", "new"), None).unwrap_err();
+    assert_eq!(error, Unspliceable::HalfMarker { line: 8, marker: "<!-- wireprof:end R x -->".into() });
     assert_eq!(Document::parse("# Log\n".into()).with_block(&block("R x", ""), None).unwrap_err(), Unspliceable::Empty);
 }
 

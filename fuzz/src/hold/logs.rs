@@ -39,7 +39,8 @@ pub fn log(bytes: &[u8]) {
             }
         }
         let kept = |log: &Document| log.blocks().iter().filter(|other| other.key != block.key).count();
-        assert_eq!(kept(&once), kept(&log), "the other blocks are there");
+        // What an open code block within the earlier one hid can be one, too.
+        assert!(kept(&once) >= kept(&log), "the other blocks are there");
     }
     open(&log);
     check(&memory().join("log.md"), &log, &Store::new(memory().join("no-runs")), None);

@@ -66,7 +66,7 @@ pub fn why_not_followed(windows: &[&Window]) -> String {
     }
     match windows.iter().any(|window| window.hands.is_some()) {
         true => "no query was answered while the carriers were followed".into(),
-        false => "what carries the queries was not followed (sweep --follow 2s)".into(),
+        false => "the threads and tasks that carry the queries were not followed (sweep --follow 2s)".into(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Analysis of Queueing Network Models", ACM Computing Surveys 10(3)). Invariant: demands are never added to places,
 //! nor to each other where one resource is part of another.
 
-use crate::analyze::judge::summary::{mean_latency, per_query};
+use crate::analyze::judge::summary::{for_server, mean_latency, per_query, shares_busiest, think};
 use crate::run::{Run, Window};
 use crate::target::{Role, SchedulerDelta};
 use crate::wire::Place;
@@ -59,7 +59,7 @@ fn name(role: Role) -> &'static str {
         Role::Target => "the server",
         Role::Generator => "the generator",
         Role::Profiler => "wireprof",
-        Role::Other => "others that are watched",
+        Role::Other => "the companions",
         Role::Unfollowed => "the server's children that are not followed",
     }
 }
@@ -130,15 +130,15 @@ pub(in crate::analyze) fn at_level(windows: &[&Window]) -> Vec<(Resource, bool, 
         found.extend(per_query(windows, machine).map(|demand| (Resource::Machine, true, demand, cpus)));
         for role in [Role::Target, Role::Generator, Role::Profiler, Role::Other, Role::Unfollowed] {
             let demand = per_query(windows, |s| s.cpu(role)).filter(|demand| *demand > 0.0);
-            found.extend(demand.map(|demand| (Resource::Cpu(role), false, demand, cpus)));
+            // Where the server may use fewer CPUs than there are, those bound it.
+            let few = for_server(windows).filter(|few| role == Role::Target && *few < cpus);
+            found.extend(demand.map(|demand| (Resource::Cpu(role), few.is_some(), demand, few.unwrap_or(cpus))));
         }
     }
     for role in [Role::Target, Role::Generator] {
         let demand = per_query(windows, |s| s.busiest(role).map(|thread| thread.cpu));
         let demand = demand.filter(|demand| *demand > 0.0);
-        let shared =
-            |w: &&Window| Some(w.scheduler.as_ref()?.shares_busiest(role, w.load.under_way(w.load.mean_latency())));
-        let bounds = windows.iter().filter_map(shared).any(|shared| shared);
+        let bounds = shares_busiest(windows, role, mean_latency(windows));
         found.extend(demand.map(|demand| (Resource::BusiestThread(role), bounds, demand, 1.0)));
     }
     found.extend(connections_behind(windows));
@@ -160,10 +160,20 @@ fn connections_behind(windows: &[&Window]) -> Vec<(Resource, bool, f64, f64)> {
     found.map(|(name, (busy, queries, most))| (Resource::Connections(name), true, busy / queries, most)).collect()
 }
 
+/// The time between two queries of a client, ns, where none queues: the lowest level's latency and think time. `None`:
+/// not known, or the load is no closed loop, so that no number of clients is enough for anything.
+pub fn unqueued(run: &Run) -> Option<f64> {
+    let levels = run.levels();
+    let windows = levels.first_key_value()?.1;
+    let latency = mean_latency(windows).filter(|latency| *latency > 0.0)?;
+    let open = windows.iter().any(|w| w.load.connections > 0 && !w.load.is_closed());
+    (!open).then(|| latency + think(windows, latency).unwrap_or(0.0))
+}
+
 /// What stops growth at each level: the resource of the least m / D.
 pub fn bounds(run: &Run, demands: &[Demand]) -> Vec<Bound> {
     let levels = run.levels();
-    let unloaded = levels.first_key_value().and_then(|(_, windows)| mean_latency(windows));
+    let unloaded = unqueued(run);
     let at = |level: usize| {
         let candidates = demands.iter().filter(|demand| demand.bounds);
         let each =

@@ -211,7 +211,11 @@ fn grown_wait(run: &Run, preset: &Preset, known: &Known, from: usize, to: usize)
         return largest(&carried(first), &carried(last));
     }
     match known.waits_of_queries(from).zip(known.waits_of_queries(to)) {
-        Some((first, last)) => largest(&first, &last),
+        Some((first, mut last)) => {
+            // What one of them does not tell has not grown from 0.
+            last.retain(|name, _| first.contains_key(name));
+            largest(&first, &last)
+        }
         None => Most::NotMeasured,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::analyze::cost::accounted::SAME_SPAN;
 use crate::analyze::cost::quantities::Inputs;
+use crate::analyze::judge::summary::FEW;
 use crate::analyze::time::places::latency_at_sockets;
 use crate::check::{Check, Status, bound};
 use crate::clock::{ClockRelation, Span};
@@ -132,8 +133,6 @@ fn gap(load: &LoadTrace, mean_latency: f64) -> Check {
 }
 
 const GAP: &str = "the generator's gap";
-/// Of all queries: fewer hardly matter.
-const FEW: f64 = 0.01;
 
 /// Whether a load generator had CPU to spare.
 fn generator_cpu(generator: &Generator, completed: u64, span: Span) -> Check {
@@ -300,8 +299,7 @@ fn machine(scheduler: &SchedulerDelta, load: &LoadTrace) -> Vec<Check> {
     };
     if let Some(thread) = scheduler.busiest(Role::Target) {
         let (name, tid) = (thread.thread.clone(), thread.tid);
-        let shared = scheduler.shares_busiest(Role::Target, load.under_way(load.mean_latency()));
-        let one_each = (!shared).then(|| scheduler.as_busy(Role::Target));
+        let one_each = scheduler.one_each(Role::Target, load.under_way(load.mean_latency()), load.connections);
         checks.push(Check::BusiestThread { thread: name, tid, cpu: thread.cpu, nanos, one_each });
     }
     checks

@@ -3,11 +3,11 @@
 
 use crate::analyze::cost::view::{ViewOptions, Weights, window_view};
 use crate::analyze::time::places::level_places;
-use crate::check::{Check, Status};
-use crate::load::{Reported, empty_histogram};
+use crate::check::{Check, Status, bound};
+use crate::load::{LoadTrace, Reported, empty_histogram};
 use crate::profile::ColumnKind;
 use crate::run::{Part, Run, Window};
-use crate::target::Role;
+use crate::target::{Role, SchedulerDelta};
 use serde::Serialize;
 
 /// One level, its replicates taken together.
@@ -194,11 +194,44 @@ pub(in crate::analyze) fn mean_latency(windows: &[&Window]) -> Option<f64> {
     (completed > 0).then(|| sum as f64 / completed as f64)
 }
 
+/// Z: ns that a client of a closed loop has no query under way between two of them, by its mean latency in ns. `None`:
+/// the load is none. 0 where that cannot be told from what failed queries take, or from those at the windows' ends.
+pub(in crate::analyze) fn think(windows: &[&Window], latency: f64) -> Option<f64> {
+    let clients = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0)? as f64;
+    windows.iter().all(|w| w.load.is_closed()).then_some(())?;
+    let seconds: f64 = windows.iter().map(|w| w.load.span.seconds()).sum();
+    let completed: f64 = windows.iter().map(|w| w.load.completed as f64).sum();
+    let failed: f64 = windows.iter().flat_map(|w| &w.load.errors).map(|error| error.count as f64).sum();
+    let between = clients * 1e9 * seconds / completed.max(f64::MIN_POSITIVE);
+    // Each client may have one query more, or less, than lies within a window.
+    let ends = latency * windows.len() as f64 / (1e9 * seconds).max(f64::MIN_POSITIVE);
+    let told = failed < FEW * (failed + completed) && 1.0 - latency / between > bound::GENERATOR_GAP + ends;
+    Some(if told { between - latency } else { 0.0 })
+}
+
+/// Of all queries: fewer that failed hardly matter.
+pub(in crate::analyze) const FEW: f64 = 0.01;
+
+/// Whether queries of a mean latency in ns queue for the busiest thread of a role: in most of these windows.
+pub(in crate::analyze) fn shares_busiest(windows: &[&Window], role: Role, latency: Option<f64>) -> bool {
+    let scheduled = || windows.iter().filter_map(|w| Some((w.scheduler.as_ref()?, &w.load)));
+    let shares = |(scheduler, load): &(&SchedulerDelta, &LoadTrace)| {
+        scheduler.one_each(role, load.under_way(latency), load.connections).is_none()
+    };
+    2 * scheduled().filter(shares).count() > scheduled().count()
+}
+
+/// The CPUs that the server may use, the fewest in any of these windows; `None`: not known.
+pub(in crate::analyze) fn for_server(windows: &[&Window]) -> Option<f64> {
+    let known = windows.iter().filter_map(|w| w.scheduler.as_ref()?.machine.as_ref()?.for_server);
+    known.reduce(f64::min)
+}
+
 /// Mean over windows of (ns a second by the scheduler) / (queries a second), weighted by queries. `None` where any
 /// window lacks its scheduler statistics, or they do not tell these `nanos`.
 pub(in crate::analyze) fn per_query(
     windows: &[&Window],
-    nanos: impl Fn(&crate::target::SchedulerDelta) -> Option<u64>,
+    nanos: impl Fn(&SchedulerDelta) -> Option<u64>,
 ) -> Option<f64> {
     let (mut sum, mut queries) = (0.0, 0.0);
     for window in windows {

@@ -37,7 +37,7 @@ fn throughput(page: &Page) -> Markup {
         let name = "bound: capacity over what a query costs there (1/Dmax)".into();
         series.push(Series { name, class: "series-bound", values });
         series.extend(ceiling.unqueued.map(|unqueued| Series {
-            name: format!("bound: clients over the latency at {} (N/R)", unqueued.level),
+            name: format!("bound: clients over the time between a client's queries at {} (N/(R+Z))", unqueued.level),
             class: "series-unqueued",
             values: levels.iter().map(|level| Some(unqueued.throughput(*level))).collect(),
         }));

@@ -2,7 +2,7 @@
 //! busiest one. Invariant: each figure is a mean over the level's windows, and one that any of them lacks is `None`;
 //! all times are ns.
 
-use crate::analyze::judge::summary::per_query;
+use crate::analyze::judge::summary::{for_server, per_query};
 use crate::run::Window;
 use crate::target::{Role, SchedulerDelta, ThreadDelta};
 
@@ -80,8 +80,7 @@ pub(super) fn cpu(windows: &[&Window], throughput: f64) -> Option<Cpu> {
     let waited = |role: Role| per_query(windows, |s| s.runnable(role));
     let runnable = [Role::Target, Role::Generator, Role::Other, Role::Unfollowed].into_iter().filter_map(waited).sum();
     let (ran, watched) = ((busy - own).max(0.0), server + unfollowed + others.unwrap_or(0.0) + interrupts);
-    let for_server = windows.iter().filter_map(|w| w.scheduler.as_ref()?.machine.as_ref()?.for_server);
-    let for_server = for_server.reduce(f64::min).filter(|few| *few < cpus);
+    let for_server = for_server(windows).filter(|few| *few < cpus);
     let part = generator.map_or(ran, |generator| (watched + generator).min(ran));
     Some(Cpu {
         cpus,

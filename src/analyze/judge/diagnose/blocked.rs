@@ -257,12 +257,19 @@ impl Facts<'_> {
     /// ns a query that threads that handle queries were blocked at waits of this kind: never more than queries are in
     /// the server's hands. `None`: not measured, or no part of handling queries.
     pub(super) fn waited(&self, waits: &OffCpuWaits, kind: WaitKind) -> Option<f64> {
-        let sum: f64 = self.entries(waits, kind).iter().map(|(_, waited)| waited.blocked).sum();
-        let in_hands = self.in_hands();
-        // These two are also what idle threads may do.
-        let by_name_alone = matches!(kind, WaitKind::Lock | WaitKind::Sleep);
-        let possible = !by_name_alone || sum <= TOLERANCE * in_hands;
-        (sum > 0.0 && possible).then_some(sum.min(in_hands))
+        let sum = self.blocked_at(waits, kind);
+        (sum > 0.0 && !self.is_idle_too(waits, kind)).then_some(sum.min(self.in_hands()))
+    }
+
+    /// Whether waits of this kind are also those of idle threads: they last longer than queries are in the server's
+    /// hands.
+    pub(super) fn is_idle_too(&self, waits: &OffCpuWaits, kind: WaitKind) -> bool {
+        // These two are what idle threads may do.
+        matches!(kind, WaitKind::Lock | WaitKind::Sleep) && self.blocked_at(waits, kind) > TOLERANCE * self.in_hands()
+    }
+
+    fn blocked_at(&self, waits: &OffCpuWaits, kind: WaitKind) -> f64 {
+        self.entries(waits, kind).iter().map(|(_, waited)| waited.blocked).sum()
     }
 
     /// Entries as the carriers tell them; how long threads were ready there is told by their switches alone.

@@ -5,7 +5,7 @@ use super::accounting::{Busiest, Cpu, Threads, busiest, cpu, generator};
 use super::blocked::{Blocked, OffCpuWaits};
 use super::queries_wait::CAUSES;
 use crate::analyze::cost::quantities::{evaluate, microseconds};
-use crate::analyze::judge::summary::{mean_latency, per_query};
+use crate::analyze::judge::summary::{mean_latency, per_query, shares_busiest, think};
 use crate::analyze::time::hands::LevelHands;
 use crate::analyze::time::places::{HopPlaces, LevelPlaces, load_places};
 use crate::analyze::time::uses::Undivided;
@@ -169,8 +169,6 @@ impl<'a> Facts<'a> {
         let (latency, latency_by) = told.or_else(by_sockets)?;
         let connections = windows.iter().map(|w| w.load.connections).max().filter(|n| *n > 0).map(|n| n as f64);
         let under_way: f64 = windows.iter().map(|w| w.load.under_way(Some(latency))).sum();
-        let closed = windows.iter().all(|w| w.load.is_closed());
-        let failed: f64 = windows.iter().flat_map(|w| &w.load.errors).map(|error| error.count as f64).sum();
         let places = |of_load: bool| {
             let hop = hops.iter().find(|hop| hop.of_load == of_load && hop.levels.contains_key(&level));
             hop.and_then(|hop| hop.levels.get(&level)).filter(|places| places.both_ends).cloned()
@@ -180,10 +178,7 @@ impl<'a> Facts<'a> {
             // Somebody else's load: as many as there are under way (Little's law).
             clients: connections.unwrap_or(throughput * latency / 1e9),
             under_way: under_way / windows.len() as f64,
-            // Failed queries are taken to be as long as the others.
-            think: connections
-                .filter(|_| closed)
-                .map(|n| (1e9 * n / throughput - latency * (1.0 + failed / completed)).max(0.0)),
+            think: think(&windows, latency),
             latency,
             latency_by,
             throughput,
@@ -212,9 +207,7 @@ impl<'a> Facts<'a> {
 
     /// The busiest thread, where queries queue for it.
     pub fn queued_for(&self) -> Option<&Busiest> {
-        let mut scheduled = self.windows.iter().filter_map(|w| w.scheduler.as_ref());
-        let shared = scheduled.any(|s| s.shares_busiest(Role::Target, self.under_way));
-        self.thread.as_ref().filter(|_| shared)
+        self.thread.as_ref().filter(|_| shares_busiest(&self.windows, Role::Target, Some(self.latency)))
     }
 
     /// Share of the server's CPU that its busiest thread has: of what is not told apart by thread, as much is taken

@@ -2,7 +2,7 @@
 //! kernel's accounting of their threads, in the order of their CPU, each with the function that owns most of what was
 //! sampled of it.
 
-use super::accounting::Cpu;
+use super::accounting::{Cpu, ForServer};
 use super::cpu::{less_of, named};
 use super::owners::{Owner, beside};
 use super::{Candidate, Case, Evidence, Named, Removal, ResourceKind, SCHEDULER};
@@ -21,9 +21,16 @@ const UNSURE: f64 = 0.94;
 const PROCESSES: usize = 4;
 
 impl Cpu {
-    /// Threads of the measurement that wait for a CPU, on average, for each CPU.
+    /// Threads of the measurement that wait for a CPU, on average, for each CPU; but for those of the server that wait
+    /// for the few that it may use.
     fn waiting(&self, throughput: f64) -> f64 {
-        self.runnable * throughput / 1e9 / self.cpus
+        (self.runnable * throughput / 1e9 - self.beyond(throughput)).max(0.0) / self.cpus
+    }
+
+    /// Threads of the server that want a CPU, on average, beyond as many as it may use.
+    pub(super) fn beyond(&self, throughput: f64) -> f64 {
+        let wanted = |few: ForServer| (self.server + few.runnable) * throughput / 1e9 - few.cpus;
+        self.for_server.map_or(0.0, wanted).max(0.0)
     }
 
     /// How far the CPUs are saturated, 0..1: what is in use, and of the rest as much as threads wait for. CPUs are
@@ -66,7 +73,10 @@ pub(super) fn limited(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<Can
     );
     Some(Candidate {
         removal: Some(Removal { held: vec![(ResourceKind::ServersCpus, cpu.server)], ..Removal::default() }),
-        measure: Some((saturation(used, waiting), "of the CPUs that the server may use, in use and waited for")),
+        measure: Some((
+            saturation(used, waiting),
+            "saturation of the CPUs that the server may use (in use, more where threads wait for them)",
+        )),
         named: named(case, &functions, &[], lower),
         evidence: vec![
             case.share("CPU of the server", used, "the CPUs that it may use", SCHEDULER),
@@ -113,7 +123,7 @@ pub(super) fn saturated(case: &Case, all: &[Owner], lower: &[Owner]) -> Option<C
         // With no more clients than CPUs only others can be in the way, and how much they are is not always known.
         removal: (cpu.taken.is_some() || case.facts.under_way > cpu.cpus)
             .then(|| Removal { cpus: case.facts.under_way.max(cpu.cpus), ..Removal::default() }),
-        measure: Some((saturation, "CPU in use, and waited for")),
+        measure: Some((saturation, "saturation of the CPUs (in use, more where threads wait for them)")),
         named: by_process(case, all, lower),
         evidence,
         ..Candidate::new(Cause::CpuSaturated, sentence)
@@ -139,7 +149,7 @@ pub(super) fn no_single_cause(case: &Case, all: &[Owner]) -> Candidate {
     });
     let sentence = match case.facts.cpu.filter(|_| !found.is_empty()) {
         Some(cpu) => format!(
-            "{none}.{largest} {} of latency hold, or have beside them, {} of CPU a query: {}.",
+            "{none}.{largest} {} of latency hold, or have beside them, {} of CPU per query: {}.",
             time(case.facts.latency),
             time(cpu.demand),
             in_words(&found)

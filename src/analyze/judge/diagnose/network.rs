@@ -70,10 +70,7 @@ impl<'a> Facts<'a> {
     /// no more CPUs than it may use.
     fn wanted(&self) -> f64 {
         let at_once = |nanos: f64| nanos * self.throughput / 1e9;
-        let threads = |cpu: Cpu| {
-            let beyond = cpu.for_server.map_or(0.0, |few| (at_once(cpu.server + few.runnable) - few.cpus).max(0.0));
-            (at_once(cpu.demand + cpu.runnable) - beyond) / cpu.cpus
-        };
+        let threads = |cpu: Cpu| (at_once(cpu.demand + cpu.runnable) - cpu.beyond(self.throughput)).max(0.0) / cpu.cpus;
         self.cpu.map_or(1.0, threads).min(1.0)
     }
 

@@ -72,14 +72,18 @@ fn waited_for(kind: WaitKind) -> &'static str {
 }
 
 impl Known<'_> {
-    /// ns a query that threads which handle queries wait at a level while they have one in their hands, by what for.
-    /// `None`: their waits were not followed, or none of them was recognised.
+    /// ns a query that threads which handle queries wait at a level while they have one in their hands, by what for;
+    /// without what cannot be told from idle threads there. `None`: their waits were not followed, or none of them was
+    /// recognised; or workers of a runtime handle the queries, whose waits are not those of queries.
     pub fn waits_of_queries(&self, level: usize) -> Option<BTreeMap<String, f64>> {
-        let facts = self.levels.get(&level)?;
+        let facts = self.levels.get(&level).filter(|facts| facts.workers.is_none())?;
         let blocked = facts.blocked.as_ref().filter(|blocked| !blocked.tids.is_empty())?;
         let mut found = BTreeMap::from([("for a CPU".to_string(), blocked.runnable)]);
         for (kind, _) in CAUSES {
             *found.entry(waited_for(kind).to_string()).or_default() += facts.waited(&self.waits, kind).unwrap_or(0.0);
+        }
+        for (kind, _) in CAUSES.iter().filter(|(kind, _)| facts.is_idle_too(&self.waits, *kind)) {
+            found.remove(waited_for(*kind));
         }
         Some(found)
     }
