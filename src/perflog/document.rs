@@ -176,7 +176,10 @@ impl Document {
             Some(number) => self.session(number).ok_or(Unspliceable::NoSuchSession(number))?,
             None => self.newest().ok_or(Unspliceable::Empty)?,
         };
-        let added = self.inserted(entry.range.end, &block.whole());
+        let end = entry.range.end;
+        // A block that goes on beyond its entry, as one whose end was lost does, is not cut in two.
+        let cut = self.blocks.iter().find(|other| other.whole.start < end && end < other.whole.end);
+        let added = self.inserted(cut.map_or(end, |other| other.whole.start.max(entry.range.start)), &block.whole());
         // Within a person's code block that never ends nothing is a block.
         match added.blocks.iter().any(|there| there.key == block.key) {
             true => Ok(added),

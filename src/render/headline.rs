@@ -160,7 +160,7 @@ pub(super) fn decided_by(headline: &Headline) -> String {
         (Some(Basis::Windows), "the scatter between windows"),
         (
             Some(Basis::Slices),
-            "the scatter within windows alone: how much two starts of the server differ was not measured",
+            "the scatter within windows alone (how much two starts of the server differ was not measured)",
         ),
         (None, "no interval: it takes two windows a side"),
     ];

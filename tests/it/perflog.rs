@@ -86,6 +86,10 @@ fn a_marker_without_its_counterpart_is_named_with_its_line() {
     assert_eq!(log.with_block(&block("S y", ""), Some(7)).unwrap_err(), Unspliceable::NoSuchSession(7));
     let open = Document::parse("## Session 1: a\n\n```\nnever closed\n".into());
     assert_eq!(open.with_block(&block("R x", "new"), None).unwrap_err(), Unspliceable::Hidden);
+    // A block that goes on beyond its entry stays one.
+    let beyond = "## Session 2: a\n\n<!-- wireprof:begin R x -->\nb\n\n## Session 1: c\n<!-- wireprof:end R x -->\n";
+    let added = Document::parse(beyond.into()).with_block(&block("S y", "new"), None).unwrap();
+    assert_eq!(added.blocks().iter().map(|block| block.key.as_str()).collect::<Vec<_>>(), ["S y", "R x"]);
     // What an open code block within the earlier one hid is not there all at once.
     let earlier = "## Session 1: a\n\n<!-- wireprof:begin R x -->\n```\nb\n<!-- wireprof:end R x -->\n";
     let hiding = Document::parse(format!("{earlier}c\n<!-- wireprof:end R x -->\n"));
