@@ -72,11 +72,13 @@ fn what_failed_or_long_queries_take_is_no_pause_of_the_clients() {
 #[test]
 fn clients_that_pause_reach_a_bound_in_larger_numbers_and_a_schedule_has_no_such_number() {
     let of = |change: &dyn Fn(&mut Window)| {
-        let mut window = mostly_waiting().window();
-        change(&mut window);
-        let run = build::run(vec![window]);
+        let mut windows = vec![mostly_waiting().window(), Made { clients: 16, ..mostly_waiting() }.window()];
+        windows.iter_mut().for_each(change);
+        let run = build::run(windows);
         bounds(&run, &demands(&run))[0].clients
     };
+    let single = build::run(vec![mostly_waiting().window()]);
+    assert_eq!(bounds(&single, &demands(&single))[0].clients, None, "its latency has queues already");
     let busy = of(&|_| ()).unwrap();
     near(of(&|window| window.load.connections = 64).unwrap(), 8.0 * busy);
     assert_eq!(of(&|window| (window.load.connections, window.load.rate) = (64, Some(1_600.0))), None);

@@ -161,10 +161,11 @@ fn connections_behind(windows: &[&Window]) -> Vec<(Resource, bool, f64, f64)> {
 }
 
 /// The time between two queries of a client, ns, where none queues: the lowest level's latency and think time. `None`:
-/// not known, or the load is no closed loop, so that no number of clients is enough for anything.
+/// not known, as where there is no lower level than one with several clients; or the load is no closed loop, so that no
+/// number of clients is enough for anything.
 pub fn unqueued(run: &Run) -> Option<f64> {
     let levels = run.levels();
-    let windows = levels.first_key_value()?.1;
+    let (_, windows) = levels.first_key_value().filter(|(level, _)| levels.len() > 1 || **level == 1)?;
     let latency = mean_latency(windows).filter(|latency| *latency > 0.0)?;
     let open = windows.iter().any(|w| w.load.connections > 0 && !w.load.is_closed());
     (!open).then(|| latency + think(windows, latency).unwrap_or(0.0))
