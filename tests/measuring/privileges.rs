@@ -90,7 +90,9 @@ fn assert_whole(run: &Run, answer: &Answer) {
 #[test]
 fn what_doctor_tells_an_ordinary_user_to_type_gives_kernel_names_and_complete_stacks() {
     let Some(bench) = Bench::new() else { return };
-    let Some(testbed) = testbed(Options::default()) else { return };
+    let Some(testbed) = testbed(Options { plants: vec!["cpu:peek=200us".into()], ..Options::default() }) else {
+        return;
+    };
     let ready = &testbed.ready;
     let server = ["--preset", "testbed", "--url", &ready.sql, "--internal-url", &ready.internal];
     let doctor = [&["doctor", "--json"][..], &server].concat();
@@ -131,7 +133,9 @@ fn assert_without_programs(run: &Run, answer: &Answer) {
 #[test]
 fn root_without_the_kernels_types_or_its_call_or_its_numbers_measures_the_rest() {
     let Some(bench) = Bench::new() else { return };
-    let Some(testbed) = testbed(Options::default()) else { return };
+    let Some(testbed) = testbed(Options { plants: vec!["cpu:peek=200us".into()], ..Options::default() }) else {
+        return;
+    };
     let follow = of(&testbed, &["--follow", "500ms"]);
     let hide = "mount -t tmpfs none /sys/kernel/btf && mount -t tmpfs none /sys/kernel/tracing && exec \"$@\"";
     let hidden = bench.command(&["unshare", "--mount", "sh", "-c", hide, "sh"], &follow).output().unwrap();

@@ -304,7 +304,7 @@ fn a_dbbench_of_the_users_is_counted_by_the_servers_own_counter() {
 fn a_script_of_several_jobs_is_set_up_driven_and_torn_down_and_a_rate_is_kept() {
     let Some(server) = Postgres::start("") else { return };
     let place = Place::new();
-    let script = "duration=600ms\n[setup]\nquery=create table pairs (a int)\nquery=insert into pairs values (1), (2)\n\
+    let script = "duration=2s\n[setup]\nquery=create table pairs (a int)\nquery=insert into pairs values (1), (2)\n\
                   [teardown]\nquery=drop table pairs\n\
                   [reads]\nquery=select a from pairs\nconcurrency=3\n[paced]\nquery=select 1\nrate=50\n";
     std::fs::write(place.path().join("jobs.ini"), script).unwrap();
@@ -314,7 +314,8 @@ fn a_script_of_several_jobs_is_set_up_driven_and_torn_down_and_a_rate_is_kept() 
     let load = place.the_run().windows.remove(0).load;
     let jobs: Vec<_> = load.jobs.iter().map(|job| (job.name.as_str(), job.rows == job.completed * 2)).collect();
     assert_eq!(jobs, [("reads", true), ("paced", false)]);
-    assert!((20..=40).contains(&load.jobs[1].completed), "50 a second for 0.6 s: {}", load.jobs[1].completed);
+    // Where others take the CPUs, the last ones come too late.
+    assert!((50..=110).contains(&load.jobs[1].completed), "50 a second for 2 s: {}", load.jobs[1].completed);
     assert_eq!(load.connections, 4);
     assert_eq!(server.value("select count(*) from pg_class where relname = 'pairs'"), "0");
 }
