@@ -154,6 +154,14 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
                 .into(),
         );
     }
+    if let Some(most) = hop.levels.values().filter_map(|level| level.elsewhere).max() {
+        let uses = if hop.of_load { "" } else { " What round trips are for is not told apart from theirs." };
+        notes.push(format!(
+            "{} of this host to other servers with the same port (on other hosts, or in other network namespaces), \
+             in none of these figures.{uses}",
+            counted(most, "connection")
+        ));
+    }
     if any(|level| !level.both_ends) {
         notes.push("An end of some connections is on another host: its places count for their neighbours.".into());
     }

@@ -70,8 +70,14 @@ pub async fn freshness(request: &Request, address: &Address) -> Result<Option<Fr
     FreshnessProbe::open(address, &request.load.session, &preset).await.map(Some)
 }
 
-/// The program at the sockets of the target and of the database behind it, as far as they are on this host.
-pub fn wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Option<Box<dyn WireSource>> {
+/// The program at the sockets of the target, process `pid`, and of the database behind it, as far as they are on this
+/// host.
+pub fn wire(
+    request: &Request,
+    address: &Address,
+    pid: Option<u32>,
+    notes: &mut Vec<String>,
+) -> Option<Box<dyn WireSource>> {
     if !request.observe.wire {
         notes.push("places were not followed at the sockets".into());
         return None;
@@ -82,10 +88,7 @@ pub fn wire(request: &Request, address: &Address, notes: &mut Vec<String>) -> Op
         return None;
     }
     let elsewhere = request.load.driver == DriverChoice::Elsewhere || request.load.hosts.is_some();
-    let open = || match elsewhere {
-        true => SocketProgram::of_one_end(hops, Side::Server),
-        false => SocketProgram::open(hops),
-    };
+    let open = || SocketProgram::of_server(hops, pid, elsewhere.then_some(Side::Server));
     match tokio::task::block_in_place(open) {
         Ok(program) => Some(Box::new(program)),
         Err(error) => {

@@ -83,7 +83,7 @@ async fn open(request: &mut Request, address: &Address, notes: &mut Vec<String>)
     }
     let scraper = instruments::scraper(request, address, notes).await?;
     absent.extend(unless(scraper.is_some(), Part::Metrics, notes, "give their address with --metrics-url"));
-    let wire = instruments::wire(request, address, notes);
+    let wire = instruments::wire(request, address, pid, notes);
     let remedy = "leave --no-wire out; `wireprof doctor` says what following the sockets needs";
     absent.extend(unless(wire.is_some(), Part::Places, notes, remedy));
     let counter = driver::counter(request, scraper.is_some(), wire.is_some())?;

@@ -1,7 +1,7 @@
 //! The kernel's program at the sockets, loaded once a sweep and attached for each window.
 
 use super::WireSource;
-use super::object::{load, mapped, program};
+use super::object::{Scope, load, mapped, program};
 use super::sample::{QueryTimeline, Sample, every};
 use super::shapes::{BUCKETS, Connection, HOPS, PLACES, PORTS, SOCKETS, Sampling, Side, Timeline};
 use super::shapes::{USES, Use, UseTime};
@@ -58,7 +58,7 @@ impl SocketProgram {
     /// Another number of hops, or what the host does not permit: a kernel without BTF or without the
     /// tracepoints, no right to load programs.
     pub fn open(hops: Vec<Hop>) -> Result<SocketProgram> {
-        Self::following(hops, None)
+        Self::following(hops, Scope::default())
     }
 
     /// As [`SocketProgram::open`], for a load whose other end is on another host: of the first hop only events of one
@@ -67,14 +67,23 @@ impl SocketProgram {
     /// # Errors
     /// As [`SocketProgram::open`].
     pub fn of_one_end(hops: Vec<Hop>, end: Side) -> Result<SocketProgram> {
-        Self::following(hops, Some(end))
+        Self::following(hops, Scope { end: Some(end), server: None })
     }
 
-    fn following(hops: Vec<Hop>, end: Option<Side>) -> Result<SocketProgram> {
+    /// As [`SocketProgram::open`], or of one `end`, for a server whose process is known: one of another network
+    /// namespace that has the same port, or the same name of a socket, is another server.
+    ///
+    /// # Errors
+    /// As [`SocketProgram::open`].
+    pub fn of_server(hops: Vec<Hop>, pid: Option<u32>, end: Option<Side>) -> Result<SocketProgram> {
+        Self::following(hops, Scope { end, server: pid })
+    }
+
+    fn following(hops: Vec<Hop>, scope: Scope) -> Result<SocketProgram> {
         ensure!((1..=HOPS).contains(&hops.len()), "between one and {HOPS} hops can be followed");
         let known = TRACEPOINTS.iter().chain([&SENDS]).map(|(_, tracepoint)| *tracepoint);
         let btf = tracepoint_types(&known.collect::<Vec<_>>())?;
-        let mut ebpf = load(&hops, end)?;
+        let mut ebpf = load(&hops, scope)?;
         for (name, tracepoint) in TRACEPOINTS {
             let refused = || format!("the kernel refuses the program at {tracepoint} (kernel 6.3 and later have it)");
             program(&mut ebpf, name)?.load(tracepoint, &btf).map_err(refusal).with_context(refused)?;

@@ -123,6 +123,14 @@ pub struct HopDelta {
     /// in them.
     #[serde(default)]
     pub others: Option<Others>,
+    /// Connections to other servers with the same port, of which the client's end alone is here: the server is on
+    /// another host, or in another network namespace. They are in none of the other figures. `None`: there was none, or
+    /// it was recorded before they were told apart, and they are among the hop's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Others>,
+    /// The client's ends of those.
+    #[serde(skip)]
+    pub ends_elsewhere: BTreeSet<u32>,
     /// In the order of the path.
     pub stays: Vec<Stay>,
     /// The two ends are on two hosts, whose clocks do not tell one way from the other: [`Place::Network`] follows the
@@ -144,10 +152,10 @@ pub struct HopDelta {
     pub sample: Option<Sample>,
 }
 
-/// Clients of the server that are no part of the load.
+/// Connections that are no part of the hop: other clients' of its server, or those to other servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Others {
-    /// Connections of other clients on which anything happened in the window.
+    /// Connections on which anything happened in the window.
     pub connections: u64,
     /// Requests that they sent in it.
     pub queries: u64,
@@ -169,6 +177,14 @@ impl Connection {
     /// No query came or changed its place since.
     fn is_as_at(&self, before: &Connection) -> bool {
         (self.since, self.place, self.queries) == (before.since, before.place, before.queries)
+    }
+
+    /// It is followed at the client's end alone. A request that was sent just before `at` may be on its way.
+    fn goes_elsewhere(&self, at: Nanos) -> bool {
+        /// ns; within a host a request takes microseconds.
+        const ON_ITS_WAY: u64 = 1_000_000;
+        let sent = usize::from(self.place) == Place::Request.index() && at.saturating_sub(self.since) < ON_ITS_WAY;
+        !Side::Server.seen_in(self) && !sent
     }
 
     /// ns in each place until `at`.
@@ -196,6 +212,14 @@ pub(super) fn settled(mut nanos: [i128; PLACES]) -> [u64; PLACES] {
         }
     }
     nanos.map(|nanos| u64::try_from(nanos).unwrap_or(0))
+}
+
+impl Others {
+    /// A further connection, with so many requests.
+    fn add(&mut self, queries: u64) {
+        self.connections += 1;
+        self.queries += queries;
+    }
 }
 
 impl WireSnapshot {
@@ -235,6 +259,8 @@ fn hop_delta(
         pieces: 0,
         reversed: Some(after.reversed.saturating_sub(before.reversed)),
         others: own.map(|_| Others::default()),
+        elsewhere: None,
+        ends_elsewhere: BTreeSet::new(),
         stays: Place::ALL.map(|place| stay(place, before, after)).to_vec(),
         uses: None,
         unnamed: after.uses.as_ref().map(|_| u64::from(after.unnamed)),
@@ -242,21 +268,29 @@ fn hop_delta(
         sample: None,
     };
     let nothing = Connection::default();
+    // Else the server of all of them is on another host.
+    let server_is_here = after.connections.values().any(|connection| Side::Server.seen_in(connection));
     for (client, end) in &after.connections {
         let start = before.connections.get(client).unwrap_or(&nothing);
         // Nothing happened: not a connection of this load, or one that has ended.
         if end.is_as_at(start) {
             continue;
         }
-        if let Some(others) = delta.others.as_mut().filter(|_| own.is_some_and(|own| !own.contains(client))) {
-            others.connections += 1;
-            others.queries += end.queries.saturating_sub(start.queries);
+        let of_load = own.map(|own| own.contains(client));
+        let queries = end.queries.saturating_sub(start.queries);
+        if server_is_here && of_load != Some(true) && end.goes_elsewhere(to) {
+            delta.elsewhere.get_or_insert_default().add(queries);
+            delta.ends_elsewhere.insert(*client);
+            continue;
+        }
+        if let Some(others) = delta.others.as_mut().filter(|_| of_load == Some(false)) {
+            others.add(queries);
             continue;
         }
         delta.connections += 1;
         delta.client_seen += u64::from(Side::Client.seen_in(end));
         delta.server_seen += u64::from(Side::Server.seen_in(end));
-        delta.queries += end.queries.saturating_sub(start.queries);
+        delta.queries += queries;
         delta.pipelined += end.pipelined.saturating_sub(start.pipelined);
         delta.pieces += end.pieces.saturating_sub(start.pieces);
         let (until, since) = (end.until(to), start.until(from));
@@ -265,7 +299,8 @@ fn hop_delta(
         uses.add((start, from), (end, to));
         uses.take_from_server(start, spent[Place::Client.index()].min(0));
     }
-    delta.uses = uses.uses();
+    // The kernel adds up the uses of a hop, whosever connections they are of.
+    delta.uses = uses.uses().filter(|_| delta.elsewhere.is_none());
     delta
 }
 
@@ -299,6 +334,7 @@ impl WireDelta {
         for sample in samples {
             if let Some(hop) = self.hops.iter_mut().find(|hop| hop.hop.name == sample.hop) {
                 let mut sample = sample.cut(self.span);
+                sample.queries.retain(|query| !hop.ends_elsewhere.contains(&query.client));
                 if let Some(own) = own.filter(|_| hop.others.is_some()) {
                     sample.queries.retain(|query| own.contains(&query.client));
                 }
@@ -441,6 +477,40 @@ mod tests {
         let strangers = BTreeSet::from([77]);
         let found = &before.until(&after, &[hop()], true, Some(&strangers)).hops[0];
         assert_eq!((found.connections, found.others), (2, None), "something lies between the load and the server");
+    }
+
+    #[test]
+    fn connections_to_other_servers_with_the_same_port_are_none_of_the_hops() {
+        let seen_at = |sides, place: Place, since, nanos, queries| Connection {
+            since,
+            sides,
+            place: place as u8,
+            nanos,
+            queries,
+            ..Connection::default()
+        };
+        let idle = |sides| seen_at(sides, Place::Client, 900, [900, 0, 0, 0, 0, 0], 3);
+        let before = snapshot(1_000, &[(1, idle(3)), (2, idle(1)), (3, idle(1))]);
+        let now = 2_000_000;
+        let busy = |sides| seen_at(sides, Place::Client, now, [now - 100, 0, 0, 100, 0, 0], 5);
+        // The third waits for an answer; the fourth's request was sent just now.
+        let waits = seen_at(1, Place::Request, 1_500, [1_500, 0, 0, 0, 0, 0], 4);
+        let sent = seen_at(1, Place::Request, now - 500, [now - 500, 0, 0, 0, 0, 0], 1);
+        let after = snapshot(now, &[(1, busy(3)), (2, busy(1)), (3, waits), (4, sent)]);
+        let found = &before.until(&after, &[hop()], true, None).hops[0];
+        assert_eq!((found.connections, found.queries), (2, 3));
+        assert_eq!(found.elsewhere, Some(Others { connections: 2, queries: 3 }));
+        assert_eq!(found.ends_elsewhere, BTreeSet::from([2, 3]));
+        // The load's own stay the load's, whatever stands in between.
+        let own = BTreeSet::from([2]);
+        let found = &before.until(&after, &[hop()], true, Some(&own)).hops[0];
+        assert_eq!((found.connections, found.queries), (1, 2));
+        assert_eq!(found.others, Some(Others { connections: 2, queries: 3 }), "the first and the fourth");
+        assert_eq!(found.elsewhere, Some(Others { connections: 1, queries: 1 }));
+        // The server is on another host.
+        let after = snapshot(now, &[(2, busy(1))]);
+        let found = &before.until(&after, &[hop()], true, None).hops[0];
+        assert_eq!((found.connections, found.elsewhere), (1, None));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Places at real sockets: a PostgreSQL under load, followed by the kernel's program. Skipped, with the reason
 //! printed, where the host permits no such program or has no PostgreSQL.
 
+use crate::hosts::Hosts;
 use crate::load_wire::{message, server};
 use crate::postgres::Postgres;
 use crate::skip::skip;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use wireprof::load::{Address, Driver, LoopKind, Options, PgwireDriver, Protocol};
-use wireprof::wire::{Hop, Listens, Place, SocketProgram, WireDelta, WireSource};
+use wireprof::wire::{Hop, HopDelta, Listens, Place, SocketProgram, WireDelta, WireSource};
 use wireprof::workload::Workload;
 
 fn followed(hops: Vec<Hop>) -> Option<SocketProgram> {
@@ -310,4 +314,78 @@ fn before_it_starts_and_after_it_stops_nothing_is_seen_and_a_fifth_hop_is_refuse
     let refused = SocketProgram::open((1..=5).map(hop).collect()).map(|_| ()).unwrap_err();
     assert!(refused.to_string().contains("hops"), "{refused}");
     assert!(SocketProgram::open(Vec::new()).is_err());
+}
+
+/// A client and a server that talk on this port in a network namespace, until it is dropped.
+struct TalkElsewhere {
+    ended: Arc<AtomicBool>,
+    talk: Option<JoinHandle<()>>,
+}
+
+impl TalkElsewhere {
+    fn start(hosts: &Hosts, host: usize, port: u16) -> Self {
+        let (mut client, mut server) = hosts.within(host, || {
+            let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+            let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            (client, listener.accept().unwrap().0)
+        });
+        let ended = Arc::new(AtomicBool::new(false));
+        let until = ended.clone();
+        let talk = std::thread::spawn(move || {
+            let mut byte = [0];
+            while !until.load(Ordering::Relaxed) {
+                client.write_all(b"?").unwrap();
+                server.read_exact(&mut byte).unwrap();
+                std::thread::sleep(Duration::from_millis(2));
+                server.write_all(b"!").unwrap();
+                client.read_exact(&mut byte).unwrap();
+            }
+        });
+        TalkElsewhere { ended, talk: Some(talk) }
+    }
+}
+
+impl Drop for TalkElsewhere {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.talk.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn a_server_of_the_same_port_in_another_network_namespace_is_another_server() {
+    let Some((_server, address, hops, mut wire)) = followed_server() else { return };
+    let Some(hosts) = Hosts::start(Duration::ZERO) else { return };
+    let talk = TalkElsewhere::start(&hosts, 1, address.port());
+    let clients = 2;
+    let mut load =
+        PgwireDriver::new(address, Workload::from_query("select pg_sleep(0.001)"), Options::default()).open(clients);
+    load.as_mut().unwrap().start().unwrap();
+    let delta = second(&mut wire, &hops, None);
+    // The server that is meant is the one in there.
+    let mut process = hosts.on(1, "sleep").arg("60").spawn().unwrap();
+    while !hosts.has(1, process.id()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut there = SocketProgram::of_server(hops.clone(), Some(process.id()), None).unwrap();
+    let of_there = second(&mut there, &hops, None);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    drop(talk);
+    load.unwrap().stop(delta.span).unwrap();
+
+    let (hop, other) = (&delta.hops[0], &of_there.hops[0]);
+    let count = |hop: &HopDelta| (hop.connections, hop.server_seen, hop.elsewhere.map(|found| found.connections));
+    assert_eq!(count(hop), (2, 2, sends(&wire, 1)), "{hop:?}");
+    assert_eq!(count(other), (1, 1, sends(&wire, 2)), "{other:?}");
+    let populations: f64 = Place::ALL.iter().map(|place| hop.population(*place, delta.span)).sum();
+    assert!((populations - clients as f64).abs() < 0.02 * clients as f64, "{populations}");
+    assert!((100..=600).contains(&other.queries), "one in 2 ms and a little: {}", other.queries);
+    let sampled = |hop: &HopDelta| BTreeSet::from_iter(hop.sample.as_ref().unwrap().queries.iter().map(|q| q.client));
+    assert_eq!((sampled(hop).len(), sampled(other).len()), (2, 1), "timelines are the hop's own too");
+}
+
+/// Connections elsewhere that are seen: where sending is not, nothing of theirs is.
+fn sends(wire: &SocketProgram, connections: u64) -> Option<u64> {
+    wire.sends_seen().then_some(connections)
 }

@@ -40,6 +40,10 @@ pub struct LevelPlaces {
     /// Changes of place that came in the reverse order of their clocks, each of which counts as no time; `None`: a
     /// window was recorded before they were counted.
     pub reversed: Option<u64>,
+    /// Connections to other servers with the same port, which are in none of these figures; the most of any window.
+    /// `None`: none was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<u64>,
     /// Both ends of all connections were seen; else an end is on another host, and its places count for its neighbours.
     pub both_ends: bool,
     /// The two ends are on two hosts: the network is one place, of both ways.
@@ -136,8 +140,10 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
     let count = |of: fn(&HopDelta) -> u64| found.iter().map(|(_, hop)| of(hop)).sum::<u64>() as f64;
     let (windows, queries) = (found.len() as f64, count(|hop| hop.queries));
     (seconds > 0.0).then_some(())?;
+    let elsewhere = found.iter().filter_map(|(_, hop)| hop.elsewhere).map(|elsewhere| elsewhere.connections).max();
     // Then whose stays are whose is not known.
-    let others = found.iter().any(|(_, hop)| hop.others.is_some_and(|others| others.connections > 0));
+    let others =
+        elsewhere.is_some() || found.iter().any(|(_, hop)| hop.others.is_some_and(|others| others.connections > 0));
     let share = |place: Place| {
         let nanos: u64 = found.iter().map(|(_, hop)| hop.stay(place).nanos).sum();
         let stays = found.iter().map(|(_, hop)| hop.stay(place).clone()).reduce(crate::wire::Stay::plus);
@@ -171,6 +177,7 @@ pub(in crate::analyze) fn level_places(windows: &[&Window], name: &str) -> Optio
         client_calls,
         pipelined: count(|hop| hop.pipelined) / queries.max(1.0),
         reversed: found.iter().map(|(_, hop)| hop.reversed).sum(),
+        elsewhere,
         both_ends: count(|hop| hop.client_seen.min(hop.server_seen)) >= count(|hop| hop.connections),
         ways_together,
         over_network,

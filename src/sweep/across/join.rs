@@ -125,6 +125,8 @@ fn both_ends(server: &HopDelta, client: &HopDelta, span: Span, client_span: Span
         pieces: client.pieces + server.pieces,
         reversed: client.reversed.zip(server.reversed).map(|(client, server)| client + server),
         others: server.others,
+        elsewhere: server.elsewhere,
+        ends_elsewhere: server.ends_elsewhere.clone(),
         stays: Place::EVERY.map(stay).to_vec(),
         uses: None,
         unnamed: None,

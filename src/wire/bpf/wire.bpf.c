@@ -3,13 +3,17 @@
  *
  * A connection has the number of the client's port, on its hop: client to server, server to the database behind. One
  * over a Unix socket is numbered as it is met; what is sent there is readable at once, so that it is never on the
- * network. Shapes are mirrored in src/wire/shapes.rs. */
+ * network. A server in a container may have the same port, or the same socket's name, as the one that is meant: it is
+ * in another network namespace. Shapes are mirrored in src/wire/shapes.rs. */
 #include "kernel.h"
 #include "places.h"
 #include "uses.h"
 
 /* The server's port of each hop, 0 for none; set when the program is loaded. */
 const volatile u16 server_port_0 = 0, server_port_1 = 0, server_port_2 = 0, server_port_3 = 0;
+
+/* The network namespace that the server's sockets of each hop are in, 0 for any; set when the program is loaded. */
+const volatile u32 server_namespace_0 = 0, server_namespace_1 = 0, server_namespace_2 = 0, server_namespace_3 = 0;
 
 /* The ends of the first hop that are followed, as bits of `enum side`; set when the program is loaded. */
 const volatile u32 ends_of_load = AT_CLIENT | AT_SERVER;
@@ -19,10 +23,23 @@ const volatile u32 ends_of_load = AT_CLIENT | AT_SERVER;
 const volatile u64 server_name_0[NAME_WORDS] = {}, server_name_1[NAME_WORDS] = {}, server_name_2[NAME_WORDS] = {},
                    server_name_3[NAME_WORDS] = {};
 
+struct ns_common {
+    unsigned int inum;
+} RELOCATED;
+
+struct net {
+    struct ns_common ns;
+} RELOCATED;
+
+typedef struct {
+    struct net *net;
+} RELOCATED possible_net_t;
+
 struct sock_common {
     u16 skc_dport;
     u16 skc_num;
     u16 skc_family;
+    possible_net_t skc_net;
 } RELOCATED;
 
 struct socket;
@@ -260,6 +277,21 @@ INLINE u32 inode_of(const struct sock *sk) {
     return inode;
 }
 
+/* A socket is in this network namespace, by the number that stat knows it by. A kernel without namespaces has no such
+ * field, and is asked for any. */
+INLINE int is_in(const struct sock *sk, u32 namespace) {
+    return !namespace || sk->__sk_common.skc_net.net->ns.inum == namespace;
+}
+
+/* As `is_in`, of a socket that the verifier knows nothing of. */
+INLINE int lies_in(const struct sock *sk, u32 namespace) {
+    struct net *net = 0;
+    u32 number = 0;
+    if (!namespace)
+        return 1;
+    return !READ(net, &sk->__sk_common.skc_net.net) && !READ(number, &net->ns.inum) && number == namespace;
+}
+
 INLINE int same(const u64 *name, const volatile u64 *other) {
     u64 differs = 0;
 #pragma unroll
@@ -282,11 +314,11 @@ INLINE u32 hop_of(const struct sock *sk) {
         return HOPS;
     if (bpf_probe_read_kernel(name, length, (char *)&address->name + 2))
         return HOPS;
-    return same(name, server_name_0)   ? 0
-           : same(name, server_name_1) ? 1
-           : same(name, server_name_2) ? 2
-           : same(name, server_name_3) ? 3
-                                       : HOPS;
+    return same(name, server_name_0) && lies_in(sk, server_namespace_0)   ? 0
+           : same(name, server_name_1) && lies_in(sk, server_namespace_1) ? 1
+           : same(name, server_name_2) && lies_in(sk, server_namespace_2) ? 2
+           : same(name, server_name_3) && lies_in(sk, server_namespace_3) ? 3
+                                                                          : HOPS;
 }
 
 /* Numbers a connection that is met for the first time. */
@@ -339,6 +371,7 @@ INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop,
         return find_unix(sk, side, hop, port);
     u16 own = sk->__sk_common.skc_num, other = __builtin_bswap16(sk->__sk_common.skc_dport);
     const u16 ports[HOPS] = { server_port_0, server_port_1, server_port_2, server_port_3 };
+    const u32 namespaces[HOPS] = { server_namespace_0, server_namespace_1, server_namespace_2, server_namespace_3 };
     u32 client = 0;
     int known = 0;
 #pragma unroll
@@ -346,6 +379,8 @@ INLINE struct connection *find(const struct sock *sk, enum side *side, u32 *hop,
         if (!ports[at] || known)
             continue;
         if (own == ports[at] && other) {
+            if (!is_in(sk, namespaces[at]))
+                continue;
             client = other;
             *side = AT_SERVER;
         } else if (other == ports[at]) {

@@ -6,7 +6,7 @@
 pub mod carried;
 pub mod hands;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wireprof::clock::Span;
 use wireprof::load::{Generator, LoadTrace, SLICE, Sessions, Slice, empty_histogram};
 use wireprof::profile::{Builder, ColumnKind, Frame, Labels, Profile, Space, on_cpu_columns};
@@ -160,6 +160,8 @@ pub fn hop(name: &str, queries: u64, connections: u64, micros: [f64; 6]) -> HopD
         pieces: 0,
         reversed: None,
         others: None,
+        elsewhere: None,
+        ends_elsewhere: BTreeSet::new(),
         stays: Place::ALL.into_iter().zip(micros).map(stay).collect(),
         uses: None,
         unnamed: None,
