@@ -3,6 +3,7 @@
 
 use super::block::{Block, Generated, HalfMarker, blocks};
 use super::markdown::{Heading, MARK, Markdown};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A log in memory.
@@ -48,6 +49,15 @@ pub enum Unspliceable {
     /// What is put there would be text of somebody's code block.
     #[error("the end of that entry lies in a code block that is not closed: close it in the log first")]
     Hidden,
+    /// Another of wireprof's blocks would be cut in two, or be text of somebody's code block.
+    #[error(
+        "wireprof's block that begins in the log's line {line} would not be read any more: an entry begins within it, \
+         or a code block (``` or ~~~) there is not closed; mend that in the log first"
+    )]
+    Disturbed {
+        /// The line of its first marker, from 1.
+        line: usize,
+    },
 }
 
 impl Document {
@@ -152,8 +162,22 @@ impl Document {
     /// `None`). Doing it twice changes nothing.
     ///
     /// # Errors
-    /// A marker of this key without its counterpart, no such entry, or one whose end nobody would read as such.
+    /// A marker of this key without its counterpart, no such entry, one whose end nobody would read as such, or another
+    /// block that would be none any more.
     pub fn with_block(&self, block: &Generated, session: Option<u64>) -> Result<Document, Unspliceable> {
+        let made = self.spliced(block, session)?;
+        let mut there: BTreeMap<&str, usize> = BTreeMap::new();
+        made.blocks.iter().for_each(|block| *there.entry(&block.key).or_default() += 1);
+        for other in self.blocks.iter().filter(|other| other.key != block.key) {
+            match there.get_mut(other.key.as_str()).filter(|count| **count > 0) {
+                Some(count) => *count -= 1,
+                None => return Err(Unspliceable::Disturbed { line: other.line }),
+            }
+        }
+        Ok(made)
+    }
+
+    fn spliced(&self, block: &Generated, session: Option<u64>) -> Result<Document, Unspliceable> {
         let of_this = |marker: &str| marker.contains(&format!(" {} ", block.key));
         if let Some(HalfMarker { line, marker }) = self.half.iter().find(|half| of_this(&half.marker)) {
             return Err(Unspliceable::HalfMarker { line: *line, marker: marker.clone() });

@@ -90,6 +90,15 @@ fn a_marker_without_its_counterpart_is_named_with_its_line() {
     let beyond = "## Session 2: a\n\n<!-- wireprof:begin R x -->\nb\n\n## Session 1: c\n<!-- wireprof:end R x -->\n";
     let added = Document::parse(beyond.into()).with_block(&block("S y", "new"), None).unwrap();
     assert_eq!(added.blocks().iter().map(|block| block.key.as_str()).collect::<Vec<_>>(), ["S y", "R x"]);
+    // An entry that begins and ends within a block has no place of its own.
+    let within = "a\n<!-- wireprof:begin R x -->\n## Session 1: b\n\n# C\n<!-- wireprof:end R x -->\n";
+    let error = Document::parse(within.into()).with_block(&block("S y", "new"), None).unwrap_err();
+    assert_eq!(error, Unspliceable::Disturbed { line: 2 });
+    // Where code that begins in a block ends behind it, the end would begin another one without it.
+    let closing = "## Session 1: a\n\n<!-- wireprof:begin R x -->\n```\n<!-- wireprof:end R x -->\nb\n```\n\n\
+                   <!-- wireprof:begin S y -->\nc\n<!-- wireprof:end S y -->\n";
+    let error = Document::parse(closing.into()).with_block(&block("R x", "new"), None).unwrap_err();
+    assert_eq!(error, Unspliceable::Disturbed { line: 9 });
     // What an open code block within the earlier one hid is not there all at once.
     let earlier = "## Session 1: a\n\n<!-- wireprof:begin R x -->\n```\nb\n<!-- wireprof:end R x -->\n";
     let hiding = Document::parse(format!("{earlier}c\n<!-- wireprof:end R x -->\n"));
