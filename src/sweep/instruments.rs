@@ -5,7 +5,7 @@ use super::{DriverChoice, FreshnessProbe, Request};
 use crate::load::Address;
 use crate::metrics::{HttpScraper, Scraper};
 use crate::sample::{Chosen, Sampler, choose};
-use crate::target::{CpuLatencyLock, bound_name};
+use crate::target::{CpuLatencyLock, bound_name, listening_ports, listens_here};
 use crate::wire::{Hop, Listens, Side, SocketProgram, WireSource};
 use anyhow::Result;
 use std::sync::Arc;
@@ -82,13 +82,14 @@ pub fn wire(
         notes.push("places were not followed at the sockets".into());
         return None;
     }
-    let hops = hops(request, address);
-    if hops.first().is_none_or(|hop| hop.name != TARGET) {
+    let Server { at, process } = server(address, pid);
+    let Some(at) = at else {
         notes.push("places were not followed: the server is not on this host".into());
         return None;
-    }
+    };
+    let hops = hops(request, at);
     let elsewhere = request.load.driver == DriverChoice::Elsewhere || request.load.hosts.is_some();
-    let open = || SocketProgram::of_server(hops, pid, elsewhere.then_some(Side::Server));
+    let open = || SocketProgram::of_server(hops, process, elsewhere.then_some(Side::Server));
     match tokio::task::block_in_place(open) {
         Ok(program) => Some(Box::new(program)),
         Err(error) => {
@@ -103,12 +104,33 @@ pub const TARGET: &str = "target";
 /// Name of the hop between the server and the database whose statements are read.
 pub const DATABASE: &str = "database";
 
-fn hops(request: &Request, address: &Address) -> Vec<Hop> {
-    let target = at(address);
+fn hops(request: &Request, target: Listens) -> Vec<Hop> {
     let behind = request.observe.statements_url.as_ref().and_then(|url| at(&Address::parse(url).ok()?));
-    let behind = behind.filter(|at| Some(at) != target.as_ref());
-    let hop = |(name, at): (&str, Option<Listens>)| Some(Hop { name: name.into(), at: at? });
-    [(TARGET, target), (DATABASE, behind)].into_iter().filter_map(hop).collect()
+    let behind = behind.filter(|at| *at != target);
+    let hop = |(name, at): (&str, Listens)| Hop { name: name.into(), at };
+    [Some((TARGET, target)), behind.map(|at| (DATABASE, at))].into_iter().flatten().map(hop).collect()
+}
+
+/// Where the server's sockets are.
+struct Server {
+    /// Where it listens; `None`: on another host.
+    at: Option<Listens>,
+    /// A process of their network namespace; `None`: it is not known.
+    process: Option<u32>,
+}
+
+/// The server at an address, which is process `pid` or behind it. What this namespace listens on answers here, be it a
+/// proxy of a container's port; else the process does in its own, as a container does that is asked by its address.
+fn server(address: &Address, pid: Option<u32>) -> Server {
+    let (own, local) = (std::process::id(), at(address));
+    let here = match &local {
+        Some(Listens::Port(port)) => listening_ports(own).contains(port),
+        Some(Listens::Socket(name)) => listens_here(name),
+        None => false,
+    };
+    let there = pid.filter(|pid| !here && listening_ports(*pid).contains(&address.port()));
+    let by_process = || there.filter(|_| address.socket().is_none()).map(|_| Listens::Port(address.port()));
+    Server { at: local.or_else(by_process), process: if here { Some(own) } else { pid } }
 }
 
 /// Where the server at an address listens; `None` for other hosts.

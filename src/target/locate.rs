@@ -119,6 +119,11 @@ fn bound_in(text: &[u8], path: &Path) -> PathBuf {
     same.unwrap_or(path).to_path_buf()
 }
 
+/// Whether anybody in our network namespace listens on the Unix socket that is bound to this name.
+pub fn listens_here(name: &Path) -> bool {
+    !socket_inodes(&std::fs::read("/proc/net/unix").unwrap_or_default(), name).is_empty()
+}
+
 /// Inodes of the listening sockets of this name.
 fn socket_inodes(text: &[u8], path: &Path) -> BTreeSet<u64> {
     listening(text).filter(|(_, name)| *name == path).map(|(inode, _)| inode).collect()

@@ -18,7 +18,7 @@ pub use cpu_latency::CpuLatencyLock;
 pub use cpus::{allowed_cpus, has_pmu, idle, online_cpus};
 pub use holders::holders;
 pub use host::{Host, host, virtual_machine};
-pub use locate::{bound_name, listener, listens_at, listens_on, named, related, socket_listener};
+pub use locate::{bound_name, listener, listens_at, listens_here, listens_on, named, related, socket_listener};
 pub use process::{
     built, comm, executable_name, family, identify, is_blocked, parent, processes, start_ticks, started, tasks,
 };

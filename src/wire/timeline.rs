@@ -179,12 +179,13 @@ impl Connection {
         (self.since, self.place, self.queries) == (before.since, before.place, before.queries)
     }
 
-    /// It is followed at the client's end alone. A request that was sent just before `at` may be on its way.
+    /// It is followed at the client's end alone. Its first request, sent just before `at`, may be on its way.
     fn goes_elsewhere(&self, at: Nanos) -> bool {
         /// ns; within a host a request takes microseconds.
         const ON_ITS_WAY: u64 = 1_000_000;
-        let sent = usize::from(self.place) == Place::Request.index() && at.saturating_sub(self.since) < ON_ITS_WAY;
-        !Side::Server.seen_in(self) && !sent
+        let first = usize::from(self.place) == Place::Request.index() && self.queries <= 1;
+        let on_its_way = first && at.saturating_sub(self.since) < ON_ITS_WAY;
+        !Side::Server.seen_in(self) && !on_its_way
     }
 
     /// ns in each place until `at`.
@@ -493,20 +494,20 @@ mod tests {
         let before = snapshot(1_000, &[(1, idle(3)), (2, idle(1)), (3, idle(1))]);
         let now = 2_000_000;
         let busy = |sides| seen_at(sides, Place::Client, now, [now - 100, 0, 0, 100, 0, 0], 5);
-        // The third waits for an answer; the fourth's request was sent just now.
+        // The third waits for an answer; requests of the fourth and fifth were sent just now, of which one is a second.
         let waits = seen_at(1, Place::Request, 1_500, [1_500, 0, 0, 0, 0, 0], 4);
-        let sent = seen_at(1, Place::Request, now - 500, [now - 500, 0, 0, 0, 0, 0], 1);
-        let after = snapshot(now, &[(1, busy(3)), (2, busy(1)), (3, waits), (4, sent)]);
+        let sent = |queries| seen_at(1, Place::Request, now - 500, [now - 500, 0, 0, 0, 0, 0], queries);
+        let after = snapshot(now, &[(1, busy(3)), (2, busy(1)), (3, waits), (4, sent(1)), (5, sent(2))]);
         let found = &before.until(&after, &[hop()], true, None).hops[0];
         assert_eq!((found.connections, found.queries), (2, 3));
-        assert_eq!(found.elsewhere, Some(Others { connections: 2, queries: 3 }));
-        assert_eq!(found.ends_elsewhere, BTreeSet::from([2, 3]));
+        assert_eq!(found.elsewhere, Some(Others { connections: 3, queries: 5 }));
+        assert_eq!(found.ends_elsewhere, BTreeSet::from([2, 3, 5]));
         // The load's own stay the load's, whatever stands in between.
         let own = BTreeSet::from([2]);
         let found = &before.until(&after, &[hop()], true, Some(&own)).hops[0];
         assert_eq!((found.connections, found.queries), (1, 2));
         assert_eq!(found.others, Some(Others { connections: 2, queries: 3 }), "the first and the fourth");
-        assert_eq!(found.elsewhere, Some(Others { connections: 1, queries: 1 }));
+        assert_eq!(found.elsewhere, Some(Others { connections: 2, queries: 3 }));
         // The server is on another host.
         let after = snapshot(now, &[(2, busy(1))]);
         let found = &before.until(&after, &[hop()], true, None).hops[0];

@@ -383,3 +383,24 @@ fn a_copy_of_wireprof_is_put_there_and_taken_away() {
     let left: Vec<_> = left.filter(|left| left.to_string_lossy().starts_with(&name)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// As a container does that is asked by its own address: its process is of this host, the address is not.
+#[test]
+fn a_server_in_another_network_namespace_whose_process_is_given_is_followed_at_both_ends() {
+    let Some(hosts) = Hosts::start(Duration::from_millis(2)) else { return };
+    let Some(testbed) = target(&hosts) else { return };
+    let (place, pid) = (Folder::new(), testbed.ready.pid.to_string());
+    let server = ["sweep", "--preset", "generic", "--url", &testbed.ready.sql, "--pid", &pid];
+    let load = ["--query", "select 1", "--levels", "4", "--window", "1s", "--no-follow", "--no-sampling"];
+    let swept = answer(hosts.wireprof(place.path(), "ssh_config", &[&server[..], &load].concat()).output().unwrap());
+    assert!(swept.code <= 1, "{}\n{}", swept.out, swept.err);
+    let run = place.the_run();
+    let Some(wire) = &run.windows[0].wire else { return crate::skip::skip("the sockets cannot be followed here") };
+    let hop = wire.load().unwrap();
+    assert_eq!((hop.connections, hop.client_seen, hop.server_seen), (4, 4, 4), "{hop:?}");
+    assert_eq!(hop.others.map(|others| others.connections), Some(0));
+    if wire.sends_seen {
+        let network = hop.mean(Place::Request).unwrap() + hop.mean(Place::Response).unwrap();
+        assert!(network > 3.5e6, "2 ms each way: {network} ns of {hop:?}");
+    }
+}
