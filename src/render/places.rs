@@ -155,10 +155,14 @@ fn remarks(hop: &HopPlaces) -> Vec<String> {
         );
     }
     if let Some(most) = hop.levels.values().filter_map(|level| level.elsewhere).max() {
-        let uses = if hop.of_load { "" } else { " What round trips are for is not told apart from theirs." };
+        let uses = if hop.of_load {
+            ""
+        } else {
+            " What the round trips are for is not known: the kernel counts it for all of them together."
+        };
         notes.push(format!(
-            "{} of this host to other servers with the same port (on other hosts, or in other network namespaces), \
-             in none of these figures.{uses}",
+            "{} of this host went to other servers with the same port (on other hosts, or in other network \
+             namespaces): they are in none of these figures.{uses}",
             counted(most, "connection")
         ));
     }

@@ -11,7 +11,7 @@ use wireprof::clock::Span;
 use wireprof::render::{demands_section, growth_section, places_section};
 use wireprof::run::{Run, Window};
 use wireprof::target::{MachineDelta, Role, SchedulerDelta};
-use wireprof::wire::{HopDelta, Listens, Place, Purpose, UseDelta, WireDelta};
+use wireprof::wire::{HopDelta, Listens, Others, Place, Purpose, UseDelta, WireDelta};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -44,6 +44,21 @@ fn run() -> Run {
     let behind = hop("database", 5_000, 4, [600, 5, 50, 20, 5, 120]);
     let ten = vec![hop("target", 20_000, 10, [2, 3, 311, 120, 3, 61]), behind];
     build::run(vec![one, window(10, 20_000, 500, ten, [8 * SECOND / 10, SECOND / 10])])
+}
+
+#[test]
+fn connections_to_other_servers_are_told_below_the_table_and_take_the_quantiles_with_them() {
+    let mut run = run();
+    let hop = &mut run.windows[0].wire.as_mut().unwrap().hops[0];
+    hop.elsewhere = Some(Others { connections: 3, queries: 40 });
+    let found = &places(&run)[0];
+    let quantiles = |level: usize| found.levels[&level].places.iter().map(|share| share.p99).collect::<Vec<_>>();
+    assert_eq!((found.levels[&1].elsewhere, found.levels[&10].elsewhere), (Some(3), None));
+    assert!(quantiles(1).iter().all(Option::is_none) && quantiles(10).iter().all(Option::is_some));
+    let notes = places_section(std::slice::from_ref(found)).unwrap().tables[0].notes.join("\n");
+    let told = "3 connections of this host went to other servers with the same port (on other hosts, or in other \
+                network namespaces): they are in none of these figures.";
+    assert!(notes.lines().any(|note| note == told), "{notes}");
 }
 
 #[test]

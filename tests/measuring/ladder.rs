@@ -55,8 +55,9 @@ fn every_rung_is_a_run_of_its_own_taken_by_turns_and_tied_to_the_one_below() {
     // The empty query is answered without a row, and is counted.
     let empty = &runs[0].windows[0].load;
     assert!(empty.completed > 0 && empty.rows == 0 && empty.errors.is_empty(), "{empty:?}");
-    let latency = |run: &Run| run.windows[0].load.mean_latency().unwrap();
-    assert!(latency(&runs[0]) < latency(&runs[3]));
+    // Others may have the CPUs in a window: the better one of each counts.
+    let latency = |run: &Run| run.windows.iter().map(|window| window.load.mean_latency().unwrap()).reduce(f64::min);
+    assert!(latency(&runs[0]) < latency(&runs[3]), "{:?} {:?}", latency(&runs[0]), latency(&runs[3]));
     let json = place
         .run(&[&["ladder", "--testbed", "--json", "--query", "select 1", "--preset", "generic"][..], &SHORT].concat());
     let report = crate::schema::answer(&json.out);
